@@ -1,0 +1,1 @@
+"""The top floor: the `ghtrader` command, its demo and, later, the web console."""

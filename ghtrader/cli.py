@@ -1,0 +1,70 @@
+"""The `ghtrader` command: mounts the commands of each floor and turns errors into exit codes.
+
+A command parses, calls a floor below, prints; nothing else lives here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+
+import typer
+
+from ghtrader_base.errors import GhtraderError
+
+_COMMAND_MODULES = ("market", "research", "trading", "exchange", "ops", "demo", "config")
+_DEBUG = "--debug"
+
+
+def build_app() -> typer.Typer:
+    """The whole command tree."""
+    app = typer.Typer(
+        name="ghtrader",
+        help="From SHFE order-book ticks to a champion model that trades. Research only by default.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for name in _COMMAND_MODULES:
+        importlib.import_module(f"ghtrader.commands.{name}").register(app)
+    return app
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; `--debug` anywhere shows the traceback of an error."""
+    debug = _DEBUG in arguments
+    arguments = [argument for argument in arguments if argument != _DEBUG]
+    try:
+        result = build_app()(args=arguments, prog_name="ghtrader", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except GhtraderError as exc:
+        if debug:
+            traceback.print_exc()
+        sys.stderr.write(f"error: {exc.message}\n" + (f"  {exc.hint}\n" if exc.hint else ""))
+        return exc.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as exc:  # the last line of defence: a person gets a sentence, a developer gets --debug
+        return _unexpected(exc, debug)
+
+
+def _unexpected(exc: Exception, debug: bool) -> int:
+    show = getattr(exc, "show", None)  # click's own usage errors know how to print themselves
+    if callable(show) and hasattr(exc, "exit_code"):
+        show()
+        return int(exc.exit_code)
+    if hasattr(exc, "exit_code"):
+        return int(exc.exit_code)
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"error: {type(exc).__name__}: {exc}\n  run it again with --debug for the traceback\n")
+    return 1
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,53 @@
+"""`config show|set` and `version`: what is in force, where it came from, and what is installed."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from ghtrader.console_io import HomeOption, JsonOption, emit, settings_of, table
+from ghtrader_base.settings import describe_settings, set_setting
+
+_PARTS = ("ghtrader", "tqsdk", "dagster", "mlflow", "numpy", "numba", "pyarrow", "duckdb", "xgboost", "pyzmq", "questdb")
+
+
+def version_table() -> dict[str, str]:
+    """Versions of ghtrader and of the parts that matter."""
+    versions = {}
+    for part in _PARTS:
+        try:
+            versions[part] = metadata.version(part)
+        except metadata.PackageNotFoundError:
+            versions[part] = "not installed"
+    return {"python": platform.python_version(), **versions}
+
+
+def register(app: typer.Typer) -> None:
+    """Add `config` and `version` to the command."""
+    config = typer.Typer(help="Settings in force and where each came from.", no_args_is_help=True)
+    app.add_typer(config, name="config")
+
+    @config.command()
+    def show(home: HomeOption = None, json: JsonOption = False) -> None:
+        """Each setting, its value (secrets hidden) and its source. Example: ghtrader config show"""
+        rows = describe_settings(settings_of(home))
+        emit({"settings": rows}, json, lambda: table(rows, ["name", "value", "source", "description"]))
+
+    @config.command("set")
+    def set_(
+        key: Annotated[str, typer.Argument(help="Name as in env.example.")],
+        value: Annotated[str, typer.Argument(help="New value.")],
+        json: JsonOption = False,
+    ) -> None:
+        """Store a setting in ghtrader.toml. Example: ghtrader config set GHTRADER_MAX_PARALLEL_TQSDK_JOBS 2"""
+        path = set_setting(key, value)
+        emit({"set": key, "file": str(path)}, json, lambda: f"{key} stored in {path}")
+
+    @app.command()
+    def version(json: JsonOption = False) -> None:
+        """Versions of ghtrader and the parts that matter. Example: ghtrader version --json"""
+        versions = version_table()
+        emit(versions, json, lambda: "\n".join(f"{name:10} {number}" for name, number in versions.items()))

@@ -1,0 +1,94 @@
+"""What every command shares: options, JSON or text on stdout, progress on stderr.
+
+stdout carries the answer alone (one JSON document with --json); everything that tells how work goes is stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ghtrader_base.errors import UsageError
+from ghtrader_base.settings import Settings, load_settings
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="Folder everything is written under (GHTRADER_HOME, default ./var).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
+VarOption = Annotated[str, typer.Option("--var", help="Variety: cu, au, ag, IF.")]
+
+
+def settings_of(home: Path | None) -> Settings:
+    """Settings for a command's `--home`."""
+    return load_settings(home)
+
+
+def parse_day(text: str, option: str) -> date:
+    """A trading day typed as YYYY-MM-DD; `UsageError` names the option otherwise."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is no date", "write it as YYYY-MM-DD, for example 2025-03-03") from None
+
+
+def emit(obj: Any, as_json: bool, text: Callable[[], str]) -> None:
+    """Print the answer: `obj` as one JSON document, or the text a person reads."""
+    if as_json:
+        sys.stdout.write(json.dumps(obj, ensure_ascii=False, default=str) + "\n")
+    else:
+        sys.stdout.write(text().rstrip("\n") + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """One line about how the work goes, on stderr."""
+    sys.stderr.write(text.rstrip("\n") + "\n")
+    sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def progress(description: str, total: float | None = None) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar on a terminal, plain lines elsewhere.
+
+    Yields
+    ------
+    callable
+        `update(done, detail)`: how much of `total` is done so far, and a few words.
+    """
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"))
+        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+            task = bar.add_task(description, total=total, detail="")
+            yield lambda done, detail="": bar.update(task, completed=done, detail=detail)
+        return
+    last = [-1]
+
+    def line(done: float, detail: str = "") -> None:
+        tenth = int(10 * done / total) if total else int(done)
+        if tenth != last[0]:
+            last[0] = tenth
+            share = f"{100 * done / total:.0f} %" if total else f"{done:g}"
+            note(f"{description}: {share} {detail}".rstrip())
+
+    yield line
+
+
+def table(rows: list[dict[str, Any]], columns: list[str] | None = None) -> str:
+    """Rows as a plain aligned table a person can read and `grep`."""
+    if not rows:
+        return "(nothing)"
+    names = columns or list(rows[0])
+    cells = [[str(row.get(name, "")) for name in names] for row in rows]
+    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
+    lines = [names, ["-" * width for width in widths], *cells]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)

@@ -1,0 +1,93 @@
+"""Errors named by what the operator must do, each with the exit code a shell sees.
+
+Exit codes (docs/cli.md): 0 done; 1 it failed, or findings; 2 wrong usage or configuration;
+3 refused by a safety gate, a lock or a kill switch; 4 a server that is needed is not reachable.
+"""
+
+from __future__ import annotations
+
+
+class GhtraderError(Exception):
+    """Base of every error a user may see.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, in one sentence.
+    hint : str
+        What to do about it; may be empty.
+    """
+
+    exit_code: int = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[type[GhtraderError], tuple[str, str]]:
+        return type(self), (self.message, self.hint)
+
+
+class FailedError(GhtraderError):
+    """The work was started and did not succeed."""
+
+
+class BadRecordingError(GhtraderError):
+    """A file handed in is missing, garbled, or not what it claims to be: mend the file."""
+
+
+class IntegrityError(GhtraderError):
+    """Stored data is not what its manifest says: do not use it; rebuild or restore it."""
+
+
+class PortInUseError(GhtraderError):
+    """A server could not bind its port: stop the other one or choose another port."""
+
+
+class UsageError(GhtraderError):
+    """The command was asked for something that does not exist or makes no sense: correct the call."""
+
+    exit_code = 2
+
+
+class ConfigError(GhtraderError):
+    """Settings, credentials or the home folder are wrong: correct the configuration."""
+
+    exit_code = 2
+
+
+class RefusedError(GhtraderError):
+    """A gate said no: nothing was done."""
+
+    exit_code = 3
+
+
+class LockHeldError(RefusedError):
+    """Somebody else is doing this: wait for the holder named, or stop it."""
+
+
+class KillSwitchError(RefusedError):
+    """The kill switch of the account is tripped: `ghtrader kill reset --reason ...` first."""
+
+
+class UnreachableError(GhtraderError):
+    """A server that is needed does not answer: start it."""
+
+    exit_code = 4
+
+
+def error_from_name(name: str, message: str, hint: str = "") -> GhtraderError:
+    """Rebuild an error that crossed a process boundary as text.
+
+    Parameters
+    ----------
+    name : str
+        Class name of one of this module's errors; an unknown one becomes `FailedError`.
+    message, hint : str
+        As the class takes them.
+    """
+    cls = globals().get(name)
+    if isinstance(cls, type) and issubclass(cls, GhtraderError):
+        return cls(message, hint)
+    return FailedError(message, hint)

@@ -1,0 +1,146 @@
+"""Safe files: write to a temporary path, fsync, rename; sha256 sidecars; content hashes.
+
+Whatever reaches its final name here is whole: a kill at any moment leaves the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ghtrader_base.errors import ConfigError, IntegrityError
+
+_CHUNK = 1 << 20
+
+
+def ensure_dir(path: Path) -> Path:
+    """Make `path` and its parents; `ConfigError` where the file system says no."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(
+            f"cannot write under {path}: {exc.strerror or exc}",
+            "choose a folder you may write to with --home DIR or GHTRADER_HOME",
+        ) from exc
+    return path
+
+
+def fsync_dir(path: Path) -> None:
+    """Make a rename inside `path` durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` in one step, durable when this returns."""
+    ensure_dir(path.parent)
+    try:
+        fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as exc:
+        raise ConfigError(f"cannot write {path}: {exc.strerror or exc}", "check the folder's permissions") from exc
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    fsync_dir(path.parent)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """As `atomic_write_bytes`, for UTF-8 text."""
+    atomic_write_bytes(path, text.encode())
+
+
+def atomic_write_json(path: Path, obj: Any) -> None:
+    """As `atomic_write_bytes`, for a JSON document that a person may read (indented, keys in given order)."""
+    atomic_write_text(path, json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON document at `path`; `IntegrityError` where it does not parse."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as exc:
+        raise IntegrityError(f"{path} is not valid JSON: {exc}", "restore it or delete it and rebuild") from exc
+
+
+def append_durable(fd: int, data: bytes) -> None:
+    """Write all of `data` to an O_APPEND descriptor and fsync it before returning."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    os.fdatasync(fd)
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where the sha256 of `path` is kept."""
+    return path.with_name(path.name + ".sha256")
+
+
+def write_sidecar(path: Path) -> str:
+    """Write `<path>.sha256` in sha256sum's own format and return the hex digest."""
+    digest = sha256_file(path)
+    atomic_write_text(sidecar_of(path), f"{digest}  {path.name}\n")
+    return digest
+
+
+def verify_sidecar(path: Path) -> str:
+    """Check `path` against its sidecar.
+
+    Returns
+    -------
+    str
+        The hex digest.
+
+    Raises
+    ------
+    IntegrityError
+        The sidecar is missing or differs.
+    """
+    sidecar = sidecar_of(path)
+    if not sidecar.exists():
+        raise IntegrityError(f"{path} has no sha256 sidecar", "rebuild the day it belongs to")
+    expected = sidecar.read_text().split()[0]
+    found = sha256_file(path)
+    if found != expected:
+        raise IntegrityError(f"{path} does not match its sha256 sidecar", "rebuild the day it belongs to")
+    return found
+
+
+def content_hash(obj: Any) -> str:
+    """Hex sha256 of a JSON-able object, independent of key order and white space."""
+    text = json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def arrays_hash(*arrays: np.ndarray) -> str:
+    """Hex sha256 of arrays: dtype, shape and bytes of each, in order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        contiguous = np.ascontiguousarray(array)
+        digest.update(f"{contiguous.dtype.str}{contiguous.shape}".encode())
+        digest.update(contiguous.data if contiguous.size else b"")
+    return digest.hexdigest()

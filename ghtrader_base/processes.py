@@ -1,0 +1,98 @@
+"""What runs: every long-lived command registers pid, start time, source and purpose, holding a flock.
+
+An entry whose flock is free belongs to a process that is gone; it is dropped at the next look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ghtrader_base.files import ensure_dir
+from ghtrader_base.settings import Settings
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class ProcessInfo:
+    """One running process of this home.
+
+    `source` is who started it (cli, dagster, trade, demo); `detail` is what a reader needs to find it (a URL).
+    """
+
+    pid: int
+    kind: str
+    purpose: str
+    source: str
+    since: str
+    detail: str = ""
+
+
+def _directory(settings: Settings) -> Path:
+    return settings.home / "processes"
+
+
+@contextlib.contextmanager
+def register(
+    settings: Settings, kind: str, purpose: str, source: str = "cli", detail: str = ""
+) -> Iterator[ProcessInfo]:
+    """Announce this process while the block runs.
+
+    Parameters
+    ----------
+    settings : Settings
+        Whose home keeps the register.
+    kind : str
+        exchange, gateway, strategy, trade, dagster, mlflow ...
+    purpose, source, detail : str
+        See `ProcessInfo`.
+    """
+    directory = ensure_dir(_directory(settings))
+    since = datetime.now().astimezone().isoformat(timespec="seconds")
+    info = ProcessInfo(os.getpid(), kind, purpose, source, since, detail)
+    path = directory / f"{kind}-{info.pid}.json"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps(asdict(info)).encode(), 0)
+        yield info
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(fd)
+
+
+def list_processes(settings: Settings) -> list[ProcessInfo]:
+    """Processes of this home that are alive now, oldest first."""
+    found = []
+    directory = _directory(settings)
+    for path in sorted(directory.glob("*.json")) if directory.exists() else []:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            with contextlib.suppress(ValueError, TypeError):
+                found.append(ProcessInfo(**json.loads(path.read_text())))
+        finally:
+            os.close(fd)
+    return sorted(found, key=lambda info: info.since)
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when its parent dies (Linux; elsewhere nothing happens)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,218 @@
+"""Typed settings from defaults, `ghtrader.toml`, `.env` and the environment, in that order.
+
+Secrets and the live gate come from the environment or `.env` alone; the settings store refuses them.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from ghtrader_base.errors import ConfigError, RefusedError, UsageError
+from ghtrader_base.files import atomic_write_text
+
+TOML_NAME = "ghtrader.toml"
+ENV_ONLY = frozenset(
+    {
+        "TQSDK_USER",
+        "TQSDK_PASSWORD",
+        "TQ_BROKER_ID",
+        "TQ_ACCOUNT_ID",
+        "TQ_ACCOUNT_PASSWORD",
+        "GHTRADER_QUESTDB_PG_USER",
+        "GHTRADER_QUESTDB_PG_PASSWORD",
+        "GHTRADER_LIVE_ENABLED",
+    }
+)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, under the names that `.env` and the environment use.
+
+    Paths are absolute once loaded. `home` is where everything is written.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
+    )
+
+    home: Path = Field(Path("var"), alias="GHTRADER_HOME", description="folder everything is written under")
+    tqsdk_user: str = Field("", alias="TQSDK_USER", description="user of the quote service")
+    tqsdk_password: SecretStr = Field(SecretStr(""), alias="TQSDK_PASSWORD", description="its password")
+    tq_broker_id: str = Field("", alias="TQ_BROKER_ID", description="broker of the real account")
+    tq_account_id: str = Field("", alias="TQ_ACCOUNT_ID", description="real account")
+    tq_account_password: SecretStr = Field(SecretStr(""), alias="TQ_ACCOUNT_PASSWORD", description="its password")
+    tq_auth_url: str = Field("", alias="TQ_AUTH_URL", description="login service; empty: the vendor's")
+    tq_md_url: str = Field("", alias="TQ_MD_URL", description="market data socket; empty: the vendor's")
+    tq_td_url: str = Field("", alias="TQ_TD_URL", description="trading socket; empty: the vendor's")
+    tq_chinese_holiday_url: str = Field("", alias="TQ_CHINESE_HOLIDAY_URL", description="holiday list")
+    tq_cont_table_url: str = Field("", alias="TQ_CONT_TABLE_URL", description="table of continuous contracts")
+    live_enabled: bool = Field(False, alias="GHTRADER_LIVE_ENABLED", description="first of two steps to real orders")
+    questdb_host: str = Field("", alias="GHTRADER_QUESTDB_HOST", description="empty: no QuestDB, the lake alone")
+    questdb_http_port: int = Field(9000, alias="GHTRADER_QUESTDB_HTTP_PORT", ge=1, le=65535)
+    questdb_pg_port: int = Field(8812, alias="GHTRADER_QUESTDB_PG_PORT", ge=1, le=65535)
+    questdb_pg_user: str = Field("admin", alias="GHTRADER_QUESTDB_PG_USER")
+    questdb_pg_password: SecretStr = Field(SecretStr("quest"), alias="GHTRADER_QUESTDB_PG_PASSWORD")
+    questdb_pg_dbname: str = Field("qdb", alias="GHTRADER_QUESTDB_PG_DBNAME")
+    daily_update_targets: str = Field(
+        "", alias="GHTRADER_DAILY_UPDATE_TARGETS", description="what the daily schedule refreshes: SHFE:cu,SHFE:au"
+    )
+    max_parallel_tqsdk_jobs: int = Field(4, alias="GHTRADER_MAX_PARALLEL_TQSDK_JOBS", ge=1, le=16)
+    lock_wait_timeout_s: float = Field(0.0, alias="GHTRADER_LOCK_WAIT_TIMEOUT_S", ge=0)
+    mlflow_tracking_uri: str = Field("", alias="MLFLOW_TRACKING_URI", description="empty: sqlite under the home")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=TOML_NAME)
+        return init_settings, env_settings, dotenv_settings, toml
+
+    @property
+    def data(self) -> Path:
+        """The lake."""
+        return self.home / "data"
+
+    @property
+    def dagster(self) -> Path:
+        """The Dagster instance (DAGSTER_HOME)."""
+        return self.home / "dagster"
+
+    @property
+    def mlflow(self) -> Path:
+        """MLflow's database and artefacts."""
+        return self.home / "mlflow"
+
+    @property
+    def models(self) -> Path:
+        """Model bundles and champion pointers."""
+        return self.home / "models"
+
+    @property
+    def runs(self) -> Path:
+        """What single runs leave behind: reports, trading journals."""
+        return self.home / "runs"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files of this home."""
+        return self.home / "locks"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of servers started in the background."""
+        return self.home / "logs"
+
+    def account_state(self, broker: str, account: str) -> Path:
+        """Folder of an account that lives outside: by broker and account, not by home (XDG state folder)."""
+        base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+        return Path(base) / "ghtrader" / "accounts" / broker / account
+
+
+def load_settings(home: Path | str | None = None) -> Settings:
+    """Settings in force here and now.
+
+    Parameters
+    ----------
+    home : Path or str, optional
+        Overrides GHTRADER_HOME.
+
+    Raises
+    ------
+    ConfigError
+        A value does not parse; names the setting.
+    """
+    _refuse_secrets_in_toml()
+    overrides: dict[str, Any] = {} if home is None else {"GHTRADER_HOME": Path(home)}
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        hint = f"correct {name} in the environment or {TOML_NAME}"
+        raise ConfigError(f"setting {name}: {first['msg']}", hint) from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{TOML_NAME} does not parse: {exc}", f"correct {TOML_NAME}") from exc
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def _read_toml() -> dict[str, Any]:
+    path = Path(TOML_NAME)
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{TOML_NAME} does not parse: {exc}", f"correct {TOML_NAME}") from exc
+
+
+def _refuse_secrets_in_toml() -> None:
+    for name in ENV_ONLY & _read_toml().keys():
+        raise ConfigError(f"{name} stands in {TOML_NAME}", "move it to the environment or .env and delete it there")
+
+
+def describe_settings(settings: Settings) -> list[dict[str, Any]]:
+    """Each setting with its value (secrets hidden) and where it came from."""
+    in_toml = _read_toml()
+    in_dotenv: set[str] = set()
+    if Path(".env").exists():
+        names = (line.split("=", 1)[0].removeprefix("export ") for line in Path(".env").read_text().splitlines())
+        in_dotenv = {name.strip() for name in names if name.strip() and not name.startswith("#")}
+    rows = []
+    for field, info in Settings.model_fields.items():
+        name = str(info.alias)
+        source = "default"
+        for place, names in ((TOML_NAME, in_toml), (".env", in_dotenv), ("environment", os.environ)):
+            if name in names:
+                source = place
+        value = getattr(settings, field)
+        if isinstance(value, SecretStr) or name in ENV_ONLY - {"GHTRADER_LIVE_ENABLED"}:
+            secret = value.get_secret_value() if isinstance(value, SecretStr) else value
+            value = "********" if secret else ""
+        rows.append({"name": name, "value": str(value), "source": source, "description": info.description or ""})
+    return rows
+
+
+def set_setting(name: str, value: str) -> Path:
+    """Store one setting in `ghtrader.toml`.
+
+    Raises
+    ------
+    RefusedError
+        The key is a secret or the live gate: environment only.
+    UsageError
+        No such setting, or a value that does not parse.
+    """
+    known = {str(info.alias): field for field, info in Settings.model_fields.items()}
+    if name in ENV_ONLY:
+        raise RefusedError(f"{name} is never stored in a file we write", f"put {name}=... into the environment or .env")
+    if name not in known:
+        raise UsageError(f"no setting {name!r}", "`ghtrader config show` lists the names")
+    try:
+        Settings(**{name: value})
+    except ValidationError as exc:
+        raise UsageError(f"{name}: {exc.errors()[0]['msg']}", "`ghtrader config show` tells what it is now") from exc
+    stored = {**_read_toml(), name: value}
+    lines = [f"{key} = {_toml_value(item)}" for key, item in sorted(stored.items())]
+    path = Path(TOML_NAME).absolute()
+    atomic_write_text(path, "\n".join(lines) + "\n")
+    return path
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,155 @@
+"""The Arrow schemas of ticks (raw and main_l5), their hashes, and what makes a table of ticks valid.
+
+Times are UTC epoch ns; volume and amount are cumulative over the trading day; an absent level is a NaN price
+with volume 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ghtrader_base.errors import BadRecordingError
+
+LEVELS = 5
+_LEVEL_COLUMNS = tuple(
+    f"{side}_{what}{level}" for level in range(1, LEVELS + 1) for side in ("bid", "ask") for what in ("price", "volume")
+)
+VALUE_COLUMNS: tuple[str, ...] = (
+    "last_price",
+    "average",
+    "highest",
+    "lowest",
+    "volume",
+    "amount",
+    "open_interest",
+    *_LEVEL_COLUMNS,
+)
+"""The 27 numbers of a tick, in the order every array and message uses."""
+COLUMN_INDEX: dict[str, int] = {name: index for index, name in enumerate(VALUE_COLUMNS)}
+_COUNTS = {name for name in VALUE_COLUMNS if "volume" in name} | {"open_interest"}
+
+RAW_TICK_SCHEMA = pa.schema(
+    [pa.field("id", pa.int64()), pa.field("datetime_ns", pa.int64())]
+    + [pa.field(name, pa.int64() if name in _COUNTS else pa.float64()) for name in VALUE_COLUMNS]
+)
+PROVENANCE_FIELDS = (
+    pa.field("underlying_contract", pa.string()),
+    pa.field("segment_id", pa.int32()),
+    pa.field("schedule_hash", pa.string()),
+)
+MAIN_L5_SCHEMA = pa.schema([*RAW_TICK_SCHEMA, *PROVENANCE_FIELDS])
+PROVENANCE_COLUMNS: tuple[str, ...] = tuple(field.name for field in PROVENANCE_FIELDS)
+
+
+def schema_hash(schema: pa.Schema) -> str:
+    """Hex digest (16 characters) of names and types, in order."""
+    text = ";".join(f"{field.name}:{field.type}" for field in schema)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _column(table: pa.Table, name: str) -> np.ndarray:
+    return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+
+
+def values_matrix(table: pa.Table) -> np.ndarray:
+    """The 27 value columns as one array.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64[27, n], C-contiguous, rows in the order of `VALUE_COLUMNS`.
+    """
+    out = np.empty((len(VALUE_COLUMNS), table.num_rows))
+    for row, name in enumerate(VALUE_COLUMNS):
+        out[row] = _column(table, name)
+    return out
+
+
+def table_from_values(ids: np.ndarray, datetime_ns: np.ndarray, values: np.ndarray) -> pa.Table:
+    """The inverse of `values_matrix`: ids int64[n], times int64[n], values float64[27, n] -> a raw tick table."""
+    columns = [np.asarray(ids, np.int64), np.asarray(datetime_ns, np.int64)]
+    columns += [
+        values[row].astype(np.int64) if name in _COUNTS else values[row] for row, name in enumerate(VALUE_COLUMNS)
+    ]
+    return pa.table(columns, schema=RAW_TICK_SCHEMA)
+
+
+def row_hash(table: pa.Table) -> np.ndarray:
+    """A 64-bit hash of each tick's time and 27 numbers (the source's `id` is left out).
+
+    Returns
+    -------
+    numpy.ndarray
+        int64[n]; every NaN counts as the same value, and so do 0.0 and -0.0.
+    """
+    mixed = np.full(table.num_rows, np.uint64(0x9E3779B97F4A7C15))
+    for name in ("datetime_ns", *VALUE_COLUMNS):
+        column = _column(table, name)
+        if column.dtype.kind == "f":
+            column = np.where(np.isnan(column), np.nan, column + 0.0)
+        bits = np.ascontiguousarray(column).view(np.uint64)
+        mixed = (mixed ^ bits) * np.uint64(0xFF51AFD7ED558CCD)
+        mixed ^= mixed >> np.uint64(32)
+        mixed *= np.uint64(0xC4CEB9FE1A85EC53)
+        mixed ^= mixed >> np.uint64(29)
+    return mixed.view(np.int64)
+
+
+def table_hash(table: pa.Table) -> str:
+    """Hex sha256 of a table's content: names, types and values, whatever its chunks, nulls or row groups."""
+    digest = hashlib.sha256()
+    for field in table.schema:
+        digest.update(f"{field.name}:{field.type};".encode())
+        column = table.column(field.name).combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], field.type)
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        digest.update(pc.is_null(column).to_numpy(zero_copy_only=False).tobytes())
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            for text in column.to_pylist():
+                digest.update(b"\0" if text is None else text.encode() + b"\1")
+        else:
+            values = column.to_numpy(zero_copy_only=False)
+            if values.dtype.kind == "f":
+                values = np.where(np.isnan(values), np.nan, values + 0.0).astype(values.dtype)
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def has_depth(table: pa.Table) -> bool:
+    """Whether levels 2-5 are present in at least half of the rows that have a first level."""
+    first = ~np.isnan(_column(table, "bid_price1")) | ~np.isnan(_column(table, "ask_price1"))
+    deep = ~np.isnan(_column(table, "bid_price2")) | ~np.isnan(_column(table, "ask_price2"))
+    return bool(first.any()) and bool((deep & first).sum() * 2 >= first.sum())
+
+
+def validate_ticks(table: pa.Table) -> None:
+    """Check a table that claims to be raw ticks of one contract and day.
+
+    Raises
+    ------
+    BadRecordingError
+        Naming the first fault: schema, time going backwards, negative count, volume or amount going
+        backwards, bid at or above ask.
+    """
+    if not table.schema.remove_metadata().equals(RAW_TICK_SCHEMA):
+        wrong = [field.name for field in RAW_TICK_SCHEMA if field not in list(table.schema)]
+        raise BadRecordingError(f"not a table of raw ticks: columns missing or mistyped: {', '.join(wrong) or 'order'}")
+    times = _column(table, "datetime_ns")
+    if (backwards := np.flatnonzero(np.diff(times) < 0)).size:
+        raise BadRecordingError(f"time goes backwards at row {int(backwards[0]) + 1}", "sort the recording by time")
+    for name in sorted(_COUNTS):
+        if (negative := np.flatnonzero(_column(table, name) < 0)).size:
+            raise BadRecordingError(f"{name} is negative at row {int(negative[0])}")
+    for name in ("volume", "amount"):
+        if (falling := np.flatnonzero(np.diff(_column(table, name)) < 0)).size:
+            row = int(falling[0]) + 1
+            raise BadRecordingError(f"cumulative {name} falls at row {row}", "one trading day at a time, please")
+    crossed = np.flatnonzero(_column(table, "bid_price1") >= _column(table, "ask_price1"))
+    if crossed.size:
+        raise BadRecordingError(f"bid at or above ask at row {int(crossed[0])}")
