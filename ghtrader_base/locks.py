@@ -94,9 +94,7 @@ def _release(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def resource_lock(
-    directory: Path, names: str | Iterable[str], purpose: str, wait_s: float = 0.0
-) -> Iterator[None]:
+def resource_lock(directory: Path, names: str | Iterable[str], purpose: str, wait_s: float = 0.0) -> Iterator[None]:
     """Hold one or several resources while the block runs.
 
     Parameters

@@ -11,7 +11,9 @@ import typer
 from ghtrader.console_io import HomeOption, JsonOption, emit, settings_of, table
 from ghtrader_base.settings import describe_settings, set_setting
 
-_PARTS = ("ghtrader", "tqsdk", "dagster", "mlflow", "numpy", "numba", "pyarrow", "duckdb", "xgboost", "pyzmq", "questdb")
+_PARTS = tuple(
+    ["ghtrader", "tqsdk", "dagster", "mlflow", "numpy", "numba", "pyarrow", "duckdb", "xgboost", "pyzmq", "questdb"]
+)
 
 
 def version_table() -> dict[str, str]:

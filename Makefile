@@ -1,0 +1,52 @@
+# The two commands a new user needs are `make demo` and `make test`; each sets up all it needs.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONUNBUFFERED := 1
+
+.PHONY: setup demo test acceptance lint ui bench questdb lock clean
+
+setup: $(STAMP)
+
+# The lock and the project file decide what is installed; a second run finds the stamp and does nothing.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "Python 3.11 or newer is needed (make PYTHON=...)"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	$(BIN)/python -m ghtrader.warm
+	@touch $(STAMP)
+
+demo: setup
+	$(BIN)/ghtrader demo
+
+test: setup
+	rm -rf .cache/coverage && mkdir -p .cache/coverage
+	$(BIN)/coverage run -m pytest tests/unit tests/integration
+	$(BIN)/coverage combine -q && $(BIN)/coverage report
+
+acceptance: setup
+	$(BIN)/python -m pytest tests/acceptance -v
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+ui: setup
+	$(BIN)/ghtrader up --home var/demo
+
+bench: setup
+	$(BIN)/python -m tests.benchmarks
+
+questdb: setup
+	$(BIN)/python infra/questdb/run.py
+
+# Writes requirements.lock anew from pyproject.toml, without any address of a registry.
+lock:
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml --no-emit-index-url --no-header -o requirements.lock
+
+clean:
+	rm -rf .venv .cache var

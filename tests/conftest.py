@@ -1,0 +1,32 @@
+"""What every test shares: a home of its own, a state folder of its own, no credentials from outside."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ghtrader_base.settings import Settings, load_settings
+
+for _name in list(os.environ):
+    if _name.startswith(("GHTRADER_", "TQ_", "TQSDK_")) and _name != "GHTRADER_REQUIRE_QUESTDB":
+        del os.environ[_name]
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, in force through GHTRADER_HOME, with its own XDG state folder."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("GHTRADER_HOME", str(folder))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return folder
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    """Settings of the empty home."""
+    return load_settings(home)

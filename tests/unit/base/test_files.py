@@ -1,0 +1,72 @@
+"""Safe files: whole or not there, sidecars that catch a changed byte, hashes that do not depend on order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ghtrader_base import files
+from ghtrader_base.errors import ConfigError, IntegrityError
+
+
+def test_sidecar_catches_one_changed_byte(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    files.atomic_write_bytes(path, b"hello")
+    files.write_sidecar(path)
+    assert files.verify_sidecar(path) == files.sha256_file(path)
+    path.write_bytes(b"hellp")
+    with pytest.raises(IntegrityError):
+        files.verify_sidecar(path)
+
+
+def test_a_missing_sidecar_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    with pytest.raises(IntegrityError):
+        files.verify_sidecar(tmp_path / "a")
+
+
+def test_unwritable_folder_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError) as caught:
+        files.atomic_write_text(tmp_path / "file" / "below", "x")
+    assert caught.value.exit_code == 2 and "GHTRADER_HOME" in caught.value.hint
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.none()))
+def test_content_hash_ignores_key_order(obj: dict) -> None:
+    assert files.content_hash(obj) == files.content_hash(dict(reversed(obj.items())))
+
+
+def test_arrays_hash_sees_dtype_shape_and_value() -> None:
+    a = np.arange(6)
+    hashes = {files.arrays_hash(x) for x in (a, a.astype(np.int32), a.reshape(2, 3), a + 1, np.empty(0))}
+    assert len(hashes) == 5
+    assert files.arrays_hash(a.reshape(2, 3).T) == files.arrays_hash(np.ascontiguousarray(a.reshape(2, 3).T))
+
+
+def test_kill_9_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    code = (
+        "import sys; from pathlib import Path; from ghtrader_base.files import atomic_write_json\n"
+        "p = Path(sys.argv[1]); i = 0\n"
+        "while True:\n    i += 1; atomic_write_json(p, {'i': i, 'pad': [i] * 20000})"
+    )
+    for _ in range(3):
+        child = subprocess.Popen([sys.executable, "-c", code, str(path)])
+        deadline = time.monotonic() + 20
+        before = path.stat().st_mtime_ns if path.exists() else 0
+        while (not path.exists() or path.stat().st_mtime_ns == before) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        obj = files.read_json(path)
+        assert set(obj["pad"]) == {obj["i"]}
