@@ -1,0 +1,1 @@
+"""Where ticks come from: one protocol (`base`), TqSdk (`tqsdk`), files people already have (`recordings`)."""
