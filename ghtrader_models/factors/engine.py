@@ -1,0 +1,240 @@
+"""FactorEngine: a factor set on one contract's ticks, a day at once or tick by tick, with the same bits.
+
+What belongs here: checking and keeping the arrays that the kernel works on, and the state of a day. The arithmetic is
+in `kernel`; which day is fed and when it begins is the caller's business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_market.ticks import VALUE_COLUMNS
+from ghtrader_models.factors import kernel
+from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.factors.program import Program, compile_program
+
+ROWS = len(VALUE_COLUMNS)
+BLOCK = 256
+
+
+class FactorEngine:
+    """Computes a factor set, causally, with state carried from tick to tick.
+
+    A new engine, and one after `reset`, is cold: call `reset` at each trading day's first tick. `batch` and `update`
+    may be mixed freely; each goes on where the last one ended. Factors are NaN until they are warm.
+
+    Parameters
+    ----------
+    factor_set : FactorSet
+        What to compute.
+    price_tick : float
+        Price step of the contract, CNY.
+    multiplier : float
+        Units a lot.
+    session_bounds_ns : sequence of (int, int), optional
+        Start and end of each session of the trading day, UTC ns, in order; needed by `SessionTime` and `SessionAge`.
+
+    Raises
+    ------
+    UsageError
+        Price tick or multiplier is not positive, or session bounds are needed and not given, or run backwards.
+
+    Examples
+    --------
+    >>> from ghtrader_models.factors.parser import parse
+    >>> engine = FactorEngine(FactorSet("two", {"spread": parse("Spread()"), "ret": parse("MidReturn(1)")}), 10.0, 5)
+    >>> values = np.full((27, 2), np.nan)
+    >>> values[7], values[9] = [70000.0, 70010.0], [70010.0, 70020.0]
+    >>> engine.batch(np.array([0, 500_000_000]), values).tolist()
+    [[1.0, nan], [1.0, 1.0]]
+    """
+
+    def __init__(
+        self,
+        factor_set: FactorSet,
+        price_tick: float,
+        multiplier: float,
+        session_bounds_ns: Any = None,
+    ) -> None:
+        if not price_tick > 0 or not multiplier > 0:
+            raise UsageError(f"price tick and multiplier must be positive, not {price_tick} and {multiplier}")
+        self.factor_set = factor_set
+        self.price_tick = float(price_tick)
+        self.multiplier = float(multiplier)
+        self._program: Program = compile_program(factor_set.expressions)
+        self._context = np.array([price_tick, multiplier], np.float64)
+        self._state = self._program.initial_state.copy()
+        self._tick = np.full(ROWS, np.nan)
+        self._time = np.zeros(1, np.int64)
+        self._row = np.full(len(factor_set), np.nan, np.float32)
+        self._slots = np.zeros((len(self._program.ops), 1 + kernel.SLOT_PAD))
+        self._block_slots = np.zeros((len(self._program.ops), BLOCK + kernel.SLOT_PAD))
+        self._set_bounds(session_bounds_ns)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # the frame holds addresses: a copy must be built, never cloned
+        bounds = self._bounds.tolist() or None
+        return type(self), (self.factor_set, self.price_tick, self.multiplier, bounds), self.state()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.load_state(state)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Factor names, in column order."""
+        return self.factor_set.names
+
+    def _set_bounds(self, session_bounds_ns: Any) -> None:
+        bounds = np.array([] if session_bounds_ns is None else session_bounds_ns, np.int64).reshape(-1, 2)
+        if self.factor_set.needs_session and not len(bounds):
+            raise UsageError(
+                f"factor set {self.factor_set.name!r} needs the session bounds of the trading day",
+                "pass session_bounds_ns=calendar.sessions(variety, day)",
+            )
+        flat = bounds.ravel()
+        if len(flat) and ((np.diff(flat) < 0).any() or (bounds[:, 0] == bounds[:, 1]).any()):
+            raise UsageError("session bounds overlap or run backwards", "pass [(start_ns, end_ns), ...] in order")
+        self._bounds = np.ascontiguousarray(bounds)
+        self._live_frame = self._frame(1, 1, self._slots, self._tick, 1, self._time, self._row)
+        self._live_address = self._live_frame.ctypes.data
+
+    def _frame(
+        self,
+        n_ticks: int,
+        block: int,
+        slots: np.ndarray,
+        values: np.ndarray,
+        stride: int,
+        times: np.ndarray,
+        out: np.ndarray,
+    ) -> np.ndarray:
+        program = self._program
+        fields = {
+            "n_ops": len(program.ops),
+            "n_factors": len(program.outputs),
+            "n_ticks": n_ticks,
+            "block": block,
+            "ops": program.ops.ctypes.data,
+            "params": program.params.ctypes.data,
+            "outputs": program.outputs.ctypes.data,
+            "state": self._state.ctypes.data,
+            "slots": slots.ctypes.data,
+            "values": values.ctypes.data,
+            "value_stride": stride,
+            "times": times.ctypes.data,
+            "bounds": self._bounds.ctypes.data,
+            "n_bounds": len(self._bounds),
+            "out": out.ctypes.data,
+            "context": self._context.ctypes.data,
+        }
+        return np.array([fields[name] for name in kernel.FRAME], np.int64)
+
+    def reset(self, session_bounds_ns: Any = None) -> None:
+        """Forget the day so far: what follows is a trading day's first tick.
+
+        Parameters
+        ----------
+        session_bounds_ns : sequence of (int, int), optional
+            Sessions of the new day; the ones in force stay where none are given.
+        """
+        if session_bounds_ns is not None:
+            self._set_bounds(session_bounds_ns)
+        self._state[:] = self._program.initial_state
+
+    def batch(self, datetime_ns: np.ndarray, values: np.ndarray, *, block: int = BLOCK) -> np.ndarray:
+        """Factors of many ticks, going on from the state there is.
+
+        Parameters
+        ----------
+        datetime_ns : numpy.ndarray
+            int64[n], UTC ns.
+        values : numpy.ndarray
+            float64[27, n], rows as `ghtrader_market.ticks.VALUE_COLUMNS`.
+        block : int
+            Ticks an op takes at a time; no result depends on it.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32[n, F], C order.
+
+        Raises
+        ------
+        UsageError
+            Shapes disagree.
+        """
+        times = np.ascontiguousarray(datetime_ns, np.int64)
+        matrix = np.ascontiguousarray(values, np.float64)
+        if times.ndim != 1 or matrix.shape != (ROWS, len(times)):
+            raise UsageError(f"ticks must be int64[n] and float64[{ROWS}, n], not {times.shape} and {matrix.shape}")
+        out = np.empty((len(times), len(self.factor_set)), np.float32)
+        slots = self._block_slots
+        if block != BLOCK:
+            slots = np.zeros((len(self._program.ops), max(block, 1) + kernel.SLOT_PAD))
+        frame = self._frame(len(times), max(block, 1), slots, matrix, len(times), times, out)
+        kernel.run(frame.ctypes.data)
+        return out
+
+    def update(self, datetime_ns: int, values: np.ndarray) -> np.ndarray:
+        """Factors of the next tick.
+
+        Parameters
+        ----------
+        datetime_ns : int
+            UTC ns.
+        values : numpy.ndarray
+            float64[27].
+
+        Returns
+        -------
+        numpy.ndarray
+            float32[F]: the engine's own buffer, overwritten by the next call. Copy what you keep.
+        """
+        if len(values) != ROWS:
+            raise UsageError(f"a tick has {ROWS} values, not {len(values)}")
+        self._tick[:] = values
+        self._time[0] = datetime_ns
+        kernel.run(self._live_address)
+        return self._row
+
+    def warm_up(self, datetime_ns: np.ndarray, values: np.ndarray) -> None:
+        """Take in the trading day so far (shapes as in `batch`) without keeping its factors: a start in mid-session."""
+        self.batch(datetime_ns, values)
+
+    def state(self) -> dict[str, Any]:
+        """All that a restart needs: `load_state` of it into an engine of the same set gives the same bits on.
+
+        Returns
+        -------
+        dict
+            spec_hash str, price_tick float, multiplier float, session_bounds_ns list, values float64[*] (a copy).
+        """
+        return {
+            "spec_hash": self.factor_set.spec_hash,
+            "price_tick": self.price_tick,
+            "multiplier": self.multiplier,
+            "session_bounds_ns": self._bounds.tolist(),
+            "values": self._state.copy(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state.
+
+        Raises
+        ------
+        IntegrityError
+            It belongs to another factor set, price tick or multiplier, or is damaged; the engine is as before.
+        """
+        mine = (self.factor_set.spec_hash, self.price_tick, self.multiplier)
+        if (state.get("spec_hash"), state.get("price_tick"), state.get("multiplier")) != mine:
+            raise IntegrityError(
+                "this factor state belongs to another factor set or contract", "replay the trading day so far instead"
+            )
+        values = np.asarray(state.get("values"), np.float64)
+        if values.shape != self._state.shape:
+            raise IntegrityError("this factor state is damaged", "replay the trading day so far instead")
+        self._set_bounds(state.get("session_bounds_ns") or None)
+        self._state[:] = values

@@ -1,0 +1,101 @@
+"""From text to expression: a parser that knows the language's names, numbers and strings, and nothing else of Python.
+
+What belongs here: turning text into `Expression` and refusing, with the place and the reason. Nothing is evaluated.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import MISSING, fields
+
+import ghtrader_models.factors.sources as sources
+from ghtrader_base.errors import UsageError
+from ghtrader_models.factors.expressions import EXPRESSIONS, Const, Expression, signature
+
+MAX_TEXT = 10_000
+MAX_NESTING = 50
+NAMES: dict[str, type[Expression]] = {
+    name: cls for name, cls in EXPRESSIONS.items() if cls not in (Const, sources.Source)
+}
+"""What may be written in an expression."""
+
+
+def parse(text: str) -> Expression:
+    """Read an expression as `str` prints it.
+
+    Parameters
+    ----------
+    text : str
+        For example ``Mean(Imbalance(1), 50)``; arguments by position or by name.
+
+    Raises
+    ------
+    UsageError
+        Anything else, with the column (from 1) and the reason.
+
+    Examples
+    --------
+    >>> str(parse("Ratio( Sum(Ofi(level=1),20), Depth('bid',5) )"))
+    "Ratio(Sum(Ofi(1), 20), Depth('bid', 5))"
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise UsageError("an expression must be a text such as 'Mean(Imbalance(1), 50)'")
+    if len(text) > MAX_TEXT:
+        raise UsageError(f"an expression of {len(text)} characters is too long", f"at most {MAX_TEXT}")
+    text = " ".join(text.split())
+    try:
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
+        column = getattr(exc, "offset", None) or 1
+        raise _refused(text, column, getattr(exc, "msg", None) or "it cannot be read") from exc
+    found = _node(text, tree.body, 0)
+    if not isinstance(found, Expression):
+        raise _refused(text, 1, "a bare value is no factor")
+    return found
+
+
+def _refused(text: str, column: int, reason: str, hint: str = "") -> UsageError:
+    shown = text if len(text) <= 120 else f"{text[:120]}..."
+    return UsageError(f"factor expression {shown!r}, column {column}: {reason}", hint)
+
+
+def _node(text: str, node: ast.expr, nesting: int) -> Expression | int | float | str:
+    column = node.col_offset + 1
+    if nesting > MAX_NESTING:
+        raise _refused(text, column, f"nested deeper than {MAX_NESTING}")
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float, str):
+        return node.value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        value = _node(text, node.operand, nesting + 1)
+        if isinstance(value, (int, float)):
+            return -value if isinstance(node.op, ast.USub) else value
+        raise _refused(text, column, "a sign belongs before a number")
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        what = f"{node.id!r} is not called" if isinstance(node, ast.Name) else f"{type(node).__name__} is not allowed"
+        raise _refused(text, column, what, "write names with their arguments, numbers and strings: Mean(Mid(), 20)")
+    cls = NAMES.get(node.func.id)
+    if cls is None:
+        raise _refused(text, column, f"unknown name {node.func.id!r}", f"known: {', '.join(sorted(NAMES))}")
+    return _call(text, node, cls, nesting)
+
+
+def _call(text: str, node: ast.Call, cls: type[Expression], nesting: int) -> Expression:
+    column = node.col_offset + 1
+    usage = f"written as {signature(cls)}"
+    slots = fields(cls)
+    if len(node.args) > len(slots):
+        raise _refused(text, column, f"{cls.__name__} takes {len(slots)} arguments, not {len(node.args)}", usage)
+    given = {slot.name: arg for slot, arg in zip(slots, node.args, strict=False)}
+    for keyword in node.keywords:
+        if keyword.arg is None or keyword.arg not in {slot.name for slot in slots}:
+            raise _refused(text, column, f"{cls.__name__} has no argument {keyword.arg!r}", usage)
+        if keyword.arg in given:
+            raise _refused(text, column, f"{cls.__name__} is given {keyword.arg} twice", usage)
+        given[keyword.arg] = keyword.value
+    if missing := [slot.name for slot in slots if slot.default is MISSING and slot.name not in given]:
+        raise _refused(text, column, f"{cls.__name__} lacks {', '.join(missing)}", usage)
+    values = {name: _node(text, arg, nesting + 1) for name, arg in given.items()}
+    try:
+        return cls(**values)
+    except UsageError as exc:
+        raise _refused(text, column, exc.message, exc.hint) from exc
