@@ -427,13 +427,16 @@ def _op(code, a, b, w, p0, p1, slots, width, o, s, n):
 
 @_jit
 def _emit(slots, width, outputs, n_factors, out, n):
-    """Slots to float32 rows, eight ticks at a time: a cache line of each slot against eight open rows."""
+    """Slots to float32 rows, eight ticks at a time: a cache line of each slot against eight open rows.
+
+    Every NaN leaves as the same one: which payload survives an addition is the compiler's choice.
+    """
     for start in range(0, n, 8):
         end = min(n, start + 8)
         for j in range(n_factors):
             x = _f64(slots + 8 * width * outputs[j])
             for i in range(start, end):
-                out[i * n_factors + j] = np.float32(x[i])
+                out[i * n_factors + j] = np.float32(x[i]) if x[i] == x[i] else np.float32(np.nan)
 
 
 @_jit

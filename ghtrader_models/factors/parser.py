@@ -6,6 +6,7 @@ What belongs here: turning text into `Expression` and refusing, with the place a
 from __future__ import annotations
 
 import ast
+import warnings
 from dataclasses import MISSING, fields
 
 import ghtrader_models.factors.sources as sources
@@ -44,7 +45,9 @@ def parse(text: str) -> Expression:
         raise UsageError(f"an expression of {len(text)} characters is too long", f"at most {MAX_TEXT}")
     text = " ".join(text.split())
     try:
-        tree = ast.parse(text, mode="eval")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SyntaxWarning)
+            tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
         column = getattr(exc, "offset", None) or 1
         raise _refused(text, column, getattr(exc, "msg", None) or "it cannot be read") from exc
