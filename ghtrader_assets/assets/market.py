@@ -1,0 +1,264 @@
+"""Market data: trading days, contracts, daily bars, roll schedules, raw ticks, main_l5.
+
+Bodies ask `ghtrader_market`, write nothing themselves but the contract list, and tell what they found. What a
+source is asked for goes out by contract and range, never day by day: a call costs more than a second.
+"""
+
+from datetime import date
+
+import dagster as dg
+import numpy as np
+
+from ghtrader_assets.bars import bars_from_ticks, read_bars, traded_symbols, write_bars
+from ghtrader_assets.catalog import contracts_living, merge_contracts
+from ghtrader_assets.guard import guarded
+from ghtrader_assets.partitions import FIRST_DAY, PARTITIONS, by_variety, day_key, days_by_variety
+from ghtrader_assets.reporting import plot_bars, plot_series, say
+from ghtrader_assets.resources import HomeResource, SourceResource
+from ghtrader_base.errors import FailedError, UsageError
+from ghtrader_base.files import content_hash
+from ghtrader_market.ingest import download, load_declared
+from ghtrader_market.main_l5 import build_main_l5_day
+from ghtrader_market.roll import load_schedule, save_schedule, schedule_from_open_interest
+from ghtrader_market.symbols import continuous_symbol
+from ghtrader_market.varieties import get_variety
+
+GROUP = "market"
+CODE_VERSION = "1"
+
+
+class ContractsConfig(dg.Config):
+    """Which part of history the contract list is asked for (YYYY-MM-DD; empty: everything up to now)."""
+
+    start: str = ""
+    end: str = ""
+
+
+class TicksConfig(dg.Config):
+    """How ticks are fetched: clients at once; 0 is what the settings allow."""
+
+    workers: int = 0
+
+
+class MainConfig(dg.Config):
+    """Whether days that are there already are built again."""
+
+    overwrite: bool = False
+
+
+@dg.asset(group_name=GROUP, code_version=CODE_VERSION, kinds={"json"})
+@guarded
+def trading_calendar(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult:
+    """Days on which Shanghai trades, as this home knows them: the vendor's list where one was fetched, else ours."""
+    calendar = home.calendar
+    holidays = [day.isoformat() for day in calendar.holidays]
+    return dg.MaterializeResult(
+        metadata={
+            "rows": len(holidays),
+            "first": calendar.first.isoformat(),
+            "last": calendar.last.isoformat(),
+            "content_hash": content_hash(holidays),
+        }
+    )
+
+
+@dg.asset(group_name=GROUP, code_version=CODE_VERSION, kinds={"json"}, partitions_def=PARTITIONS.varieties)
+@guarded
+def contracts(
+    context: dg.AssetExecutionContext, config: ContractsConfig, home: HomeResource, source: SourceResource
+) -> dg.MaterializeResult:
+    """Every contract of the variety that the source lists, merged with what earlier runs found."""
+    variety = get_variety(context.partition_key).key
+    start = date.fromisoformat(config.start) if config.start else FIRST_DAY
+    end = date.fromisoformat(config.end) if config.end else PARTITIONS.last_day
+    with source.opened(home.settings) as opened:
+        found = opened.contracts(variety, start, end)
+    merged = merge_contracts(home.settings.data, variety, found)
+    symbols = [item.symbol for item in merged]
+    return dg.MaterializeResult(
+        metadata={"rows": len(merged), "found": len(found), "symbols": symbols, "content_hash": content_hash(symbols)}
+    )
+
+
+@dg.asset(
+    group_name=GROUP,
+    code_version=CODE_VERSION,
+    kinds={"parquet"},
+    partitions_def=PARTITIONS.day_variety,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=["trading_calendar", dg.AssetDep("contracts", partition_mapping=by_variety())],
+)
+@guarded
+def daily_bars(context: dg.AssetExecutionContext, home: HomeResource, source: SourceResource) -> None:
+    """Daily bars of every contract; from our own ticks on days a recording declared."""
+    lake = home.lake
+    for variety, days in days_by_variety(context.partition_keys).items():
+        declared = load_declared(home.settings.data, variety)
+        from_ticks = [day for day in days if day in declared]
+        from_source = [day for day in days if day not in declared]
+        with home.lock(f"daily_bars-{variety}", "daily bars"):
+            if from_ticks:
+                write_bars(lake, variety, bars_from_ticks(lake, variety, from_ticks), "ticks", context.run_id)
+            if from_source:
+                symbols = contracts_living(home.settings.data, variety, from_source[0], from_source[-1])
+                say(f"daily bars of {len(symbols)} {variety} contracts, {from_source[0]} to {from_source[-1]}")
+                with source.opened(home.settings) as opened:
+                    bars = opened.daily_bars(symbols, from_source[0], from_source[-1])
+                    write_bars(lake, variety, bars, opened.name, context.run_id)
+        for day in days:
+            manifest = lake.manifest("daily_bars", variety, day)
+            found = {"rows": 0} if manifest is None else {"rows": manifest.rows, "content_hash": manifest.content_hash}
+            context.add_asset_metadata(found, partition_key=day_key(day, variety))
+
+
+@dg.asset(
+    group_name=GROUP,
+    code_version=CODE_VERSION,
+    kinds={"json"},
+    partitions_def=PARTITIONS.varieties,
+    deps=[dg.AssetDep("daily_bars", partition_mapping=by_variety())],
+)
+@guarded
+def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult:
+    """The roll schedule by the open-interest rule, over every stored daily bar (from ticks where bars are missing)."""
+    variety = get_variety(context.partition_key).key
+    lake = home.lake
+    bars = read_bars(lake, variety)
+    have = set(bars["trading_day"].to_pylist())
+    tick_days = {day for s in symbols_with_ticks(home, variety) for day in lake.days("ticks", s)}
+    if tick_days - have:
+        import pyarrow as pa
+
+        bars = pa.concat_tables([bars, bars_from_ticks(lake, variety, tick_days - have)])
+    if bars.num_rows == 0:
+        raise UsageError(
+            f"no daily bars and no ticks of {variety} are here yet",
+            f"first: ghtrader download-contract-range --var {variety} --start D --end D, or ghtrader data import FILE",
+        )
+    declared = load_declared(home.settings.data, variety)
+    with home.lock(f"schedule-{variety}", "roll schedule"):
+        schedule = schedule_from_open_interest(variety, bars, declared)
+        save_schedule(home.settings.data, schedule)
+    days = schedule.days
+    if not days:
+        raise FailedError(
+            f"{variety} has no main contract yet: main on T+1 needs the bars of the day before",
+            "download one trading day more",
+        )
+    rolls = [f"{day.day} {day.contract}" for day, before in zip(days[1:], days, strict=False) if day.contract != before.contract]
+    table = dg.TableMetadataValue(
+        records=[dg.TableRecord({"day": str(d.day), "contract": d.contract, "segment": d.segment_id}) for d in days[-60:]],
+        schema=dg.TableSchema([dg.TableColumn("day"), dg.TableColumn("contract"), dg.TableColumn("segment", "int")]),
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "rows": len(days),
+            "first": days[0].day.isoformat(),
+            "last": days[-1].day.isoformat(),
+            "segments": len({day.segment_id for day in days}),
+            "rolls": rolls,
+            "schedule_hash": days[-1].schedule_hash,
+            "last_days": table,
+        }
+    )
+
+
+def symbols_with_ticks(home: HomeResource, variety: str) -> list[str]:
+    """Contracts of a variety that have raw ticks in the lake."""
+    product = get_variety(variety)
+    prefix = f"{product.exchange}.{product.product}"
+    return [symbol for symbol in home.lake.keys("ticks") if symbol.rstrip("0123456789") == prefix]
+
+
+@dg.asset(
+    group_name=GROUP,
+    code_version=CODE_VERSION,
+    kinds={"parquet"},
+    partitions_def=PARTITIONS.day_variety,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=[daily_bars],
+)
+@guarded
+def raw_ticks(
+    context: dg.AssetExecutionContext, config: TicksConfig, home: HomeResource, source: SourceResource
+) -> None:
+    """Ticks of every contract of the variety that traded on the day; what is here already is not fetched again."""
+    for variety, days in days_by_variety(context.partition_keys).items():
+        declared = load_declared(home.settings.data, variety)
+        wanted = [day for day in days if day not in declared]
+        if wanted:
+            symbols = traded_symbols(read_bars(home.lake, variety, wanted))
+            if not symbols:
+                raise UsageError(
+                    f"no daily bars of {variety} between {wanted[0]} and {wanted[-1]}: which contracts traded?",
+                    "materialize daily_bars of these days first",
+                )
+            workers = min(config.workers or 2, home.settings.max_parallel_tqsdk_jobs)
+            with home.lock(f"ticks-{variety}", "download ticks"), source.opened(home.settings) as opened:
+                say(f"ticks of {len(symbols)} {variety} contracts, {wanted[0]} to {wanted[-1]}")
+                download(
+                    opened, home.lake, home.calendar, symbols, wanted[0], wanted[-1],
+                    run_id=context.run_id, workers=workers, progress=say,
+                )
+        tell_ticks(context, home, variety, days)
+
+
+def tell_ticks(context: dg.AssetExecutionContext, home: HomeResource, variety: str, days: list[date]) -> None:
+    """Metadata of raw_ticks by day: rows a contract, hash over the contracts' hashes; a day without ticks fails."""
+    symbols = symbols_with_ticks(home, variety)
+    for day in days:
+        found = ticks_metadata(home, symbols, day)
+        if found["rows"] == 0:
+            raise FailedError(f"the source has no tick of {variety} on {day}", "choose days that are over")
+        context.add_asset_metadata(found, partition_key=day_key(day, variety))
+
+
+def ticks_metadata(home: HomeResource, symbols: list[str], day: date) -> dict[str, object]:
+    """Rows, contracts and hash of one trading day's raw ticks, from the manifests."""
+    manifests = {symbol: home.lake.manifest("ticks", symbol, day) for symbol in symbols}
+    present = {symbol: manifest for symbol, manifest in manifests.items() if manifest is not None and manifest.rows}
+    rows = {symbol: manifest.rows for symbol, manifest in present.items()}
+    metadata: dict[str, object] = {
+        "rows": sum(rows.values()),
+        "contracts": len(rows),
+        "rows_by_contract": rows,
+        "content_hash": content_hash({symbol: manifest.content_hash for symbol, manifest in present.items()}),
+    }
+    if rows:
+        metadata["plot"] = plot_bars(list(rows), {"ticks": [float(n) for n in rows.values()]}, str(day), "ticks")
+    return metadata
+
+
+@dg.asset(
+    group_name=GROUP,
+    code_version=CODE_VERSION,
+    kinds={"parquet"},
+    partitions_def=PARTITIONS.day_variety,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=[raw_ticks, dg.AssetDep(main_schedule, partition_mapping=by_variety())],
+)
+@guarded
+def main_l5(context: dg.AssetExecutionContext, config: MainConfig, home: HomeResource) -> None:
+    """The scheduled contract's ticks under the continuous name, provenance on each row."""
+    for variety, days in days_by_variety(context.partition_keys).items():
+        schedule = load_schedule(home.settings.data, variety)
+        symbol = continuous_symbol(variety)
+        with home.lock(f"main_l5-{variety}", "build main_l5"):
+            for index, day in enumerate(days):
+                manifest = build_main_l5_day(
+                    home.lake, home.calendar, schedule, day, context.run_id, overwrite=config.overwrite
+                )
+                say(f"main_l5 {variety} {day}: {manifest.rows} rows ({index + 1}/{len(days)})")
+                table = home.lake.read_day("main_l5", symbol, day, columns=["bid_price1", "ask_price1"])
+                mid = (table["bid_price1"].to_numpy() + table["ask_price1"].to_numpy()) / 2
+                scheduled = schedule.contract_on(day)
+                context.add_asset_metadata(
+                    {
+                        "rows": manifest.rows,
+                        "content_hash": manifest.content_hash,
+                        "underlying_contract": str(getattr(scheduled, "contract", scheduled)),
+                        "mid_mean": float(np.nanmean(mid)) if len(mid) else float("nan"),
+                        "plot": plot_series(mid, f"{symbol} {day}", "mid"),
+                    },
+                    partition_key=day_key(day, variety),
+                )

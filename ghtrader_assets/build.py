@@ -1,0 +1,39 @@
+"""Put the definitions together: assets, checks, jobs, schedules and the resources they need.
+
+Nothing is asked of a network here, and no file is written.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from ghtrader_assets.assets.datasets import datasets
+from ghtrader_assets.assets.market import contracts, daily_bars, main_l5, main_schedule, raw_ticks, trading_calendar
+from ghtrader_assets.assets.models import MODEL_ASSETS
+from ghtrader_assets.assets.reports import benchmark_report, champion
+from ghtrader_assets.checks import ALL_CHECKS
+from ghtrader_assets.jobs import daily_update, download_contract, import_recordings_job
+from ghtrader_assets.resources import HomeResource, SourceResource
+from ghtrader_assets.schedules import daily_update_schedule
+
+MARKET_ASSETS = [trading_calendar, contracts, daily_bars, main_schedule, raw_ticks, main_l5]
+
+
+def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """The pipeline.
+
+    Parameters
+    ----------
+    resource_overrides : mapping, optional
+        Resources by name in place of ours: `home` (`HomeResource`), `source` (`SourceResource`).
+    """
+    resources: dict[str, Any] = {"home": HomeResource(), "source": SourceResource(), **(resource_overrides or {})}
+    return dg.Definitions(
+        assets=[*MARKET_ASSETS, datasets, *MODEL_ASSETS, benchmark_report, champion],
+        asset_checks=ALL_CHECKS,
+        jobs=[download_contract, import_recordings_job, daily_update],
+        schedules=[daily_update_schedule],
+        resources=resources,
+        executor=dg.in_process_executor,
+    )

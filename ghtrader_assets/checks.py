@@ -1,0 +1,156 @@
+"""Checks on the main assets: they look at what was written, after it was written, and say so in the UI.
+
+They never stop a run: a bad day is refused before it reaches its final name, by the code that writes it.
+"""
+
+from collections.abc import Callable
+from datetime import date
+
+import dagster as dg
+import numpy as np
+
+from ghtrader_assets.assets.market import symbols_with_ticks
+from ghtrader_assets.partitions import HORIZONS, PARTITIONS, days_by_variety
+from ghtrader_assets.resources import HomeResource
+from ghtrader_base.errors import IntegrityError
+from ghtrader_market.roll import load_schedule
+from ghtrader_market.symbols import continuous_symbol
+
+_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_PARTITION = "dagster/partition"
+DayCheck = Callable[[HomeResource, str, date], tuple[list[str], dict[str, float]]]
+"""(home, variety, day) -> (what is wrong, figures worth showing)."""
+
+
+def days_of_run(context: dg.AssetCheckExecutionContext) -> dict[str, list[date]]:
+    """Days by variety that the run is about; empty where a check is run by itself."""
+    tags = context.run.tags
+    if _PARTITION in tags:
+        return days_by_variety([tags[_PARTITION]])
+    if _RANGE[0] in tags:
+        span = dg.PartitionKeyRange(tags[_RANGE[0]], tags[_RANGE[1]])
+        return days_by_variety(PARTITIONS.day_variety.get_partition_keys_in_range(span))
+    return {}
+
+
+def _latest(home: HomeResource, dataset: str) -> dict[str, list[date]]:
+    found = {}
+    for variety in PARTITIONS.varieties.get_partition_keys():
+        keys = symbols_with_ticks(home, variety) if dataset == "ticks" else [continuous_symbol(variety)]
+        days = [day for key in keys for day in home.lake.days(dataset, key)]
+        if days:
+            found[variety] = [max(days)]
+    return found
+
+
+def _verdict(
+    context: dg.AssetCheckExecutionContext, home: HomeResource, dataset: str, check: DayCheck
+) -> dg.AssetCheckResult:
+    wanted = days_of_run(context) or _latest(home, dataset)
+    problems: list[str] = []
+    figures: dict[str, list[float]] = {}
+    count = 0
+    for variety, days in wanted.items():
+        for day in days:
+            count += 1
+            try:
+                wrong, found = check(home, variety, day)
+            except IntegrityError as exc:
+                wrong, found = [exc.message], {}
+            problems += [f"{variety} {day}: {text}" for text in wrong]
+            for name, value in found.items():
+                figures.setdefault(name, []).append(value)
+    metadata = {"days": count, **{f"mean {name}": float(np.mean(values)) for name, values in figures.items()}}
+    return dg.AssetCheckResult(
+        passed=not problems,
+        metadata={**metadata, "problems": problems[:20]},
+        description="; ".join(problems[:3]) or f"{count} days",
+    )
+
+
+def ticks_of_day(home: HomeResource, variety: str, day: date) -> tuple[list[str], dict[str, float]]:
+    """Files match their sha256, ids rise by one row, times never fall, volume never falls."""
+    wrong, rows, contracts = [], 0, 0
+    for symbol in symbols_with_ticks(home, variety):
+        if not home.lake.has_day("ticks", symbol, day):
+            continue
+        home.lake.verify_day("ticks", symbol, day)
+        table = home.lake.read_day("ticks", symbol, day, columns=["id", "datetime_ns", "volume"])
+        contracts += 1
+        rows += table.num_rows
+        for column, least in (("id", 1), ("datetime_ns", 0), ("volume", 0)):
+            steps = np.diff(table[column].to_numpy())
+            if np.any(steps < least):
+                wrong.append(f"{symbol} {column} falls at row {int(np.argmax(steps < least)) + 1}")
+    return wrong or ([] if contracts else ["no ticks"]), {"contracts": contracts, "rows": rows}
+
+
+def provenance_of_day(home: HomeResource, variety: str, day: date) -> tuple[list[str], dict[str, float]]:
+    """Every row names its contract, segment and schedule, and they are the schedule's."""
+    symbol = continuous_symbol(variety)
+    scheduled = load_schedule(home.settings.data, variety).contract_on(day)
+    columns = ["underlying_contract", "segment_id", "schedule_hash"]
+    table = home.lake.read_day("main_l5", symbol, day, columns=columns)
+    expected = {
+        "underlying_contract": scheduled.contract,
+        "segment_id": scheduled.segment_id,
+        "schedule_hash": scheduled.schedule_hash,
+    }
+    wrong = []
+    for column in columns:
+        found = set(table[column].unique().to_pylist())
+        if found != {expected[column]}:
+            wrong.append(f"{column} is {sorted(map(str, found))[:3]}, the schedule says {expected[column]}")
+    return wrong, {"rows": table.num_rows}
+
+
+def coverage_of_day(home: HomeResource, variety: str, day: date) -> tuple[list[str], dict[str, float]]:
+    """One row a tick, and no factor that is absent the whole day."""
+    symbol = continuous_symbol(variety)
+    table = home.lake.read_day("features", symbol, day)
+    expected = home.lake.manifest("main_l5", symbol, day)
+    wrong = [] if expected and table.num_rows == expected.rows else ["rows differ from main_l5's"]
+    shares = {}
+    for name in table.column_names:
+        values = table[name].to_numpy()
+        if values.dtype == np.float32:
+            shares[name] = float(np.isfinite(values).mean()) if len(values) else 0.0
+    absent = sorted(name for name, share in shares.items() if share == 0.0)
+    if absent:
+        wrong.append(f"never there: {', '.join(absent)}")
+    return wrong, {"share of values present": float(np.mean(list(shares.values()))) if shares else 0.0}
+
+
+def labels_of_day(home: HomeResource, variety: str, day: date) -> tuple[list[str], dict[str, float]]:
+    """Labels are one of three classes or none, none on the last N rows, and not all the same."""
+    symbol = continuous_symbol(variety)
+    columns = [f"label_{horizon}" for horizon in HORIZONS]
+    table = home.lake.read_day("labels", symbol, day, columns=columns)
+    wrong, figures = [], {}
+    for horizon, column in zip(HORIZONS, columns, strict=True):
+        values = table[column].to_numpy()
+        known = values[values >= 0]
+        if np.any((values < -1) | (values > 2)):
+            wrong.append(f"{column} holds values that are no class")
+        if np.any(values[-horizon:] != -1):
+            wrong.append(f"{column} looks beyond the day")
+        if len(np.unique(known)) < 2:
+            wrong.append(f"{column} has a single class")
+        figures[f"flat share at {horizon}"] = float(np.mean(known == 1)) if len(known) else 1.0
+    return wrong, figures
+
+
+def _day_check(asset: str, name: str, dataset: str, check: DayCheck) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=asset, name=name, description=(check.__doc__ or "").strip())
+    def body(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
+        return _verdict(context, home, dataset, check)
+
+    return body
+
+
+DAY_CHECKS = [
+    _day_check("raw_ticks", "verified_and_monotonic", "ticks", ticks_of_day),
+    _day_check("main_l5", "provenance_complete", "main_l5", provenance_of_day),
+    _day_check("features", "coverage", "features", coverage_of_day),
+    _day_check("labels", "distribution", "labels", labels_of_day),
+]

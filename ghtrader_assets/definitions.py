@@ -1,0 +1,5 @@
+"""The code location that Dagster loads: nothing but the definitions."""
+
+from ghtrader_assets.build import build_defs
+
+defs = build_defs()

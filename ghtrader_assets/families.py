@@ -1,0 +1,6 @@
+"""Which model families and label horizons the pipeline has assets for; light, so that a command can ask it."""
+
+FAMILIES = ("logistic", "xgboost")
+HORIZONS = (10, 50, 200)
+MAIN_HORIZON = 50
+"""The horizon that is judged, gated and traded; the others are reported."""

@@ -1,0 +1,210 @@
+"""Sequences of runs that one command or the daily schedule stands for.
+
+A run materializes assets of one partitions definition, so a command that touches several becomes several runs. What
+can be said to be wrong before a run starts is said here, as the error a terminal shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
+from ghtrader_assets.catalog import load_contracts
+from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
+from ghtrader_assets.pipeline import Progress, RunResult, run_assets
+from ghtrader_base.errors import UsageError
+from ghtrader_base.settings import Settings
+from ghtrader_market.calendar import load_calendar
+from ghtrader_market.roll import load_schedule
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.symbols import continuous_symbol
+from ghtrader_market.varieties import get_variety
+
+
+def contiguous(days: Iterable[date]) -> list[tuple[date, date]]:
+    """Runs of trading days without a gap, as first and last day: what one partition range can name."""
+    wanted = sorted(set(days))
+    if not wanted:
+        return []
+    position = {day: index for index, day in enumerate(PARTITIONS.calendar.days(wanted[0], wanted[-1]))}
+    spans = [[wanted[0], wanted[0]]]
+    for before, day in zip(wanted, wanted[1:], strict=False):
+        if position[day] == position[before] + 1:
+            spans[-1][1] = day
+        else:
+            spans.append([day, day])
+    return [(first, last) for first, last in spans]
+
+
+def run_days(
+    settings: Settings,
+    selection: str | Iterable[str],
+    variety: str,
+    days: Iterable[date],
+    *,
+    run_config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> list[RunResult]:
+    """Materialize day x variety assets for these days, one run a gapless range."""
+    return [
+        run_assets(
+            settings, selection, (day_key(first, variety), day_key(last, variety)) if first != last else day_key(first, variety),
+            run_config=run_config, tags=tags, source=source, progress=progress,
+        )
+        for first, last in contiguous(days)
+    ]  # fmt: skip
+
+
+def require_finished_days(settings: Settings, start: date, end: date) -> list[date]:
+    """Trading days of a range that all have a partition.
+
+    Raises
+    ------
+    UsageError
+        The range is reversed, has no trading day, or leaves the days that have partitions.
+    """
+    days = load_calendar(settings).require_days(start, end)
+    first, last = PARTITIONS.trading_days.start.date(), PARTITIONS.last_day
+    if days[0] < first or days[-1] > last:
+        raise UsageError(
+            f"{days[0]} to {days[-1]} leaves the days the pipeline knows, {first} to {last}", "choose days inside them"
+        )
+    return days
+
+
+def download_range(
+    settings: Settings,
+    variety: str,
+    start: date,
+    end: date,
+    *,
+    workers: int = 0,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> list[RunResult]:
+    """Contracts, daily bars and ticks of every contract that traded in the range.
+
+    Daily bars start one trading day earlier: the main contract of a day is decided by the day before.
+    """
+    key = get_variety(variety).key
+    days = require_finished_days(settings, start, end)
+    before = PARTITIONS.calendar.previous_day(days[0])
+    bar_days = [before, *days] if before >= PARTITIONS.trading_days.start.date() else days
+    window = {"start": bar_days[0].isoformat(), "end": days[-1].isoformat()}
+    options = {"source": source, "progress": progress}
+    runs = [
+        run_assets(
+            settings, ["trading_calendar", "contracts"], key, run_config={"ops": {"contracts": {"config": window}}}, **options
+        )
+    ]
+    if not load_contracts(settings.data, key):
+        raise UsageError(f"the source lists no contract of {key} between {start} and {end}", "choose other days")
+    runs += run_days(settings, "daily_bars", key, bar_days, **options)
+    runs += run_days(
+        settings, "raw_ticks", key, days, run_config={"ops": {"raw_ticks": {"config": {"workers": workers}}}}, **options
+    )
+    return runs
+
+
+def update_schedule(
+    settings: Settings, variety: str, *, source: str = "cli", progress: Progress | None = None
+) -> list[RunResult]:
+    """The roll schedule from what is stored."""
+    return [run_assets(settings, "main_schedule", get_variety(variety).key, source=source, progress=progress)]
+
+
+def main_days(settings: Settings, variety: str, start: date | None, end: date | None) -> list[date]:
+    """Days main_l5 is asked for: all of an explicit range, else the scheduled days whose contract has ticks.
+
+    Raises
+    ------
+    UsageError
+        Nothing to build, or the range is wrong.
+    """
+    key = get_variety(variety).key
+    schedule = load_schedule(settings.data, key)
+    lake = Lake(settings.data)
+    found = [day.day for day in schedule.days if lake.has_day("ticks", day.contract, day.day)]
+    if start is not None or end is not None:
+        if not found and (start is None or end is None):
+            raise UsageError(f"no ticks of {key}'s main contracts are here", "download or import them first")
+        wanted = require_finished_days(settings, start or found[0], end or found[-1])
+        missing = [day for day in wanted if day not in set(found)]
+        if missing:
+            raise UsageError(
+                f"{len(missing)} of {len(wanted)} days have no ticks of {key}'s main contract, first {missing[0]}",
+                f"ghtrader download-contract-range --var {key} --start {missing[0]} --end {missing[-1]}",
+            )
+        return wanted
+    if not found:
+        raise UsageError(f"no ticks of {key}'s main contracts are here", "download or import them first")
+    return found
+
+
+def build_main(
+    settings: Settings,
+    variety: str,
+    start: date | None,
+    end: date | None,
+    *,
+    overwrite: bool = False,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> list[RunResult]:
+    """main_l5 of a range, or of everything that can be built."""
+    days = main_days(settings, variety, start, end)
+    config = {"ops": {"main_l5": {"config": {"overwrite": overwrite}}}}
+    return run_days(
+        settings, "main_l5", get_variety(variety).key, days, run_config=config, source=source, progress=progress
+    )
+
+
+def dataset_days(settings: Settings, variety: str, start: date | None, end: date | None) -> list[date]:
+    """main_l5 days inside a range, or all of them; `UsageError` where there are none."""
+    key = get_variety(variety).key
+    found = Lake(settings.data).days("main_l5", continuous_symbol(key))
+    if start is not None and end is not None:
+        require_finished_days(settings, start, end)
+    days = [day for day in found if (start is None or day >= start) and (end is None or day <= end)]
+    if not days:
+        raise UsageError(f"no main_l5 day of {key} in this range", f"first: ghtrader main-l5 --var {key}")
+    return days
+
+
+def build_datasets(
+    settings: Settings,
+    variety: str,
+    start: date | None,
+    end: date | None,
+    *,
+    overwrite: bool = False,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> list[RunResult]:
+    """Features and labels of main_l5 days."""
+    days = dataset_days(settings, variety, start, end)
+    config = {"ops": {"datasets": {"config": {"overwrite": overwrite}}}}
+    return run_days(
+        settings, ["features", "labels"], get_variety(variety).key, days,
+        run_config=config, source=source, progress=progress,
+    )  # fmt: skip
+
+
+def run_horizon(
+    settings: Settings,
+    selection: str | Iterable[str],
+    variety: str,
+    horizon: int,
+    *,
+    run_config: Mapping[str, Any] | None = None,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> RunResult:
+    """Materialize horizon x variety assets: models, reports, champions."""
+    key = get_variety(variety).key
+    return run_assets(
+        settings, selection, horizon_key(horizon, key), run_config=run_config, source=source, progress=progress
+    )

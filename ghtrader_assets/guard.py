@@ -1,0 +1,62 @@
+"""How an error of ours leaves an asset: named in the UI, whole in the process that waits for it.
+
+Dagster records an exception as text. A terminal that ran the asset wants the exception itself, with its exit
+code; it is kept here by run id until `pipeline` takes it.
+"""
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+
+from ghtrader_base.errors import GhtraderError
+
+_raised: dict[str, Exception] = {}
+
+
+def take_error(run_id: str) -> Exception | None:
+    """The first exception of a run of this process, once."""
+    return _raised.pop(run_id, None)
+
+
+def guarded(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap an asset's or op's body (first argument: its context).
+
+    A `GhtraderError` becomes a `dagster.Failure` whose description a person can act on, never retried. Any other
+    exception passes through unchanged. Both are kept for `take_error`.
+    """
+
+    if inspect.isgeneratorfunction(body):
+
+        @functools.wraps(body)
+        def generator(context: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+            with _kept(context.run_id):
+                yield from body(context, *args, **kwargs)
+
+        return generator
+
+    @functools.wraps(body)
+    def wrapper(context: Any, *args: Any, **kwargs: Any) -> Any:
+        with _kept(context.run_id):
+            return body(context, *args, **kwargs)
+
+    return wrapper
+
+
+@contextlib.contextmanager
+def _kept(run_id: str) -> Iterator[None]:
+    try:
+        yield
+    except GhtraderError as exc:
+        _raised.setdefault(run_id, exc)
+        raise dg.Failure(
+            description=f"{exc.message}\n{exc.hint}".strip(),
+            metadata={"error": type(exc).__name__, "exit_code": exc.exit_code},
+            allow_retries=False,
+        ) from exc
+    except Exception as exc:
+        _raised.setdefault(run_id, exc)
+        raise

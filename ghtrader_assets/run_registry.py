@@ -1,0 +1,162 @@
+"""Runs that a terminal started: who executes each, whether that process still lives, and how to stop it.
+
+Dagster's launcher knows only the runs it launched itself. A process that executes a run in its own body holds a
+flock on `<instance>/run_locks/<run id>`; the kernel frees it when the process dies, so a free lock of a run that
+is still called started means: its process is gone. Run ids are unique, so unlike resource locks these files may go
+when the run ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ghtrader_base.errors import FailedError, UsageError
+from ghtrader_base.files import ensure_dir
+from ghtrader_base.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, DagsterRun
+
+PID_TAG = "ghtrader/pid"
+SINCE_TAG = "ghtrader/since"
+SOURCE_TAG = "ghtrader/source"
+COMMAND_TAG = "ghtrader/command"
+_CANCEL_WAIT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Executor:
+    """The process that executes one run."""
+
+    run_id: str
+    pid: int
+    since: str
+    source: str
+
+
+def _directory(settings: Settings) -> Path:
+    return settings.dagster / "run_locks"
+
+
+@contextlib.contextmanager
+def executing(settings: Settings, run_id: str, source: str) -> Iterator[Executor]:
+    """Hold the lock of a run while this process executes it."""
+    path = ensure_dir(_directory(settings)) / run_id
+    since = datetime.now().astimezone().isoformat(timespec="seconds")
+    executor = Executor(run_id, os.getpid(), since, source)
+    fd = _open_locked(path)
+    try:
+        os.pwrite(fd, json.dumps(asdict(executor)).encode(), 0)
+        yield executor
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(fd)
+
+
+def _open_locked(path: Path) -> int:
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        # Somebody who looked for dead runs may have taken the file away between the two calls above.
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(fd).st_ino == path.stat().st_ino:
+                return fd
+        os.close(fd)
+
+
+def _sweep(settings: Settings, gone: Callable[[str], None] | None) -> list[Executor]:
+    """Executors alive now; for each that is gone call `gone` with the run id and drop its file, lock in hand."""
+    alive: list[Executor] = []
+    directory = _directory(settings)
+    for path in sorted(directory.iterdir()) if directory.exists() else []:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if gone is not None:
+                gone(path.name)
+                path.unlink(missing_ok=True)
+        except BlockingIOError:
+            with contextlib.suppress(ValueError, TypeError, OSError):
+                alive.append(Executor(**json.loads(path.read_text())))
+        finally:
+            os.close(fd)
+    return alive
+
+
+def executors(settings: Settings) -> list[Executor]:
+    """Processes of this home that execute a run now."""
+    return _sweep(settings, None)
+
+
+def close_dead_runs(settings: Settings, instance: DagsterInstance) -> list[str]:
+    """Mark runs failed whose process was killed; returns their ids."""
+    closed: list[str] = []
+
+    def close(run_id: str) -> None:
+        run = instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            pid = run.tags.get(PID_TAG, "unknown")
+            instance.report_run_failed(run, f"process gone: pid {pid} ended without closing this run (killed?)")
+            closed.append(run_id)
+
+    _sweep(settings, close)
+    return closed
+
+
+def find_run(instance: DagsterInstance, prefix: str) -> DagsterRun:
+    """The run whose id starts with `prefix`; `UsageError` where none or several do."""
+    run = instance.get_run_by_id(prefix)
+    if run is not None:
+        return run
+    found = [run for run in instance.get_runs(limit=1000) if prefix and run.run_id.startswith(prefix)]
+    if len(found) == 1:
+        return found[0]
+    problem = "several runs start" if found else "no run starts"
+    raise UsageError(f"{problem} with {prefix!r}", "`ghtrader jobs list` shows the ids")
+
+
+def cancel(settings: Settings, instance: DagsterInstance, prefix: str) -> str:
+    """Stop a run, whoever started it, and wait until it says so.
+
+    Returns
+    -------
+    str
+        Status of the run afterwards.
+
+    Raises
+    ------
+    FailedError
+        The run did not stop in time.
+    """
+    close_dead_runs(settings, instance)
+    run = find_run(instance, prefix)
+    if run.is_finished:
+        return run.status.value
+    holder = next((item for item in executors(settings) if item.run_id == run.run_id), None)
+    if holder is not None:
+        instance.report_run_canceling(run)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(holder.pid, signal.SIGINT)
+    elif not instance.run_coordinator.cancel_run(run.run_id):
+        instance.report_run_canceled(run, "cancelled: no process was executing it")
+    deadline = time.monotonic() + _CANCEL_WAIT_S
+    while time.monotonic() < deadline:
+        close_dead_runs(settings, instance)
+        reloaded = instance.get_run_by_id(run.run_id)
+        if reloaded is not None and reloaded.is_finished:
+            return reloaded.status.value
+        time.sleep(0.1)
+    raise FailedError(f"run {run.run_id} has not stopped yet", "try again, or end its process by pid")
