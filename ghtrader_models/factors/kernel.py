@@ -241,7 +241,7 @@ def _extreme(x, o, s, w, n, sign):
 @_jit
 def _moments(x, o, s, w, n, zscore):
     place, run, reference, prefix1, prefix2 = int(s[0]), int(s[1]), s[2], s[3], s[4]
-    ring1, ring2 = 5, 6 + w
+    ring1, ring2, share = 5, 6 + w, 1.0 / w
     i = 0
     while i < n:
         end = min(n, i + w - place)
@@ -274,8 +274,8 @@ def _moments(x, o, s, w, n, zscore):
             if run < w:
                 o[i] = np.nan
             else:
-                mean = total1 / w
-                variance = total2 / w - mean * mean
+                mean = total1 * share
+                variance = total2 * share - mean * mean
                 deviation = math.sqrt(variance) if variance > 0.0 else 0.0
                 if zscore == 0:
                     o[i] = deviation
