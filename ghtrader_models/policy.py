@@ -1,0 +1,148 @@
+"""From probabilities and a position to a target position: one compiled function for simulation and live.
+
+What belongs here: the decision rule, its parameters, and how they are fitted from training probabilities.
+What does not: orders, fills, fees, risk limits, the time of day. Nothing here imports a training library.
+
+The rule is hysteresis on the edge ``p_up - p_down``: enter when the edge is stronger than `enter`, hold until
+it has faded to `leave` or less, reverse when it is as strong the other way. Entering and leaving at one
+threshold trades on every wobble of the edge and loses the spread each time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ghtrader_base.errors import IntegrityError, UsageError
+
+ENTER_QUANTILE = 0.90
+LEAVE_FRACTION = 0.10
+
+
+@njit(cache=True, error_model="numpy")
+def decide(
+    p_down: float, p_flat: float, p_up: float, position: int, enter: float, leave: float, lots: int
+) -> int:
+    """Target position in lots, signed.
+
+    Parameters
+    ----------
+    p_down, p_flat, p_up : float
+        Probabilities of the next move. NaN in any of them is no opinion, and no opinion holds no position.
+    position : int
+        Lots held now, signed.
+    enter, leave : float
+        Edges, in probability; `leave` below `enter`.
+    lots : int
+        Size of a position that is held, at least 1.
+
+    Returns
+    -------
+    int
+        -lots, 0 or +lots.
+    """
+    edge = p_up - p_down
+    if not (edge == edge and p_flat == p_flat):
+        return 0
+    if edge > enter:
+        return lots
+    if edge < -enter:
+        return -lots
+    if position > 0 and edge > leave:
+        return lots
+    if position < 0 and edge < -leave:
+        return -lots
+    return 0
+
+
+@dataclass(frozen=True)
+class PolicyParams:
+    """What `decide` needs besides the probabilities; travels inside the bundle.
+
+    Parameters
+    ----------
+    enter : float
+        Edge |p_up - p_down| that must be exceeded to open or reverse; probability, 0 to 1.
+    leave : float
+        Edge in the position's favour at or below which it is closed; 0 <= leave <= enter.
+    max_lots : int
+        Lots of an open position, at least 1.
+
+    Raises
+    ------
+    UsageError
+        A value out of its range.
+    """
+
+    enter: float
+    leave: float
+    max_lots: int = 1
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.enter) and math.isfinite(self.leave) and 0.0 <= self.leave <= self.enter <= 1.0):
+            raise UsageError(
+                f"policy thresholds enter={self.enter}, leave={self.leave} are not 0 <= leave <= enter <= 1",
+                "fit them with fit_policy, or correct the numbers",
+            )
+        if self.max_lots < 1:
+            raise UsageError(f"policy max_lots={self.max_lots} is below 1", "a policy holds at least one lot")
+
+    def decide(self, p_down: float, p_flat: float, p_up: float, position: int) -> int:
+        """Target position of these parameters; the compiled `decide`."""
+        return int(decide(p_down, p_flat, p_up, position, self.enter, self.leave, self.max_lots))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form; `from_dict` takes it back exactly."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PolicyParams:
+        """Back from `to_dict`.
+
+        Raises
+        ------
+        IntegrityError
+            A key is missing, unknown or not a number.
+        """
+        try:
+            return cls(enter=float(data["enter"]), leave=float(data["leave"]), max_lots=int(data["max_lots"]))
+        except (KeyError, TypeError, ValueError) as exc:
+            raise IntegrityError(f"policy parameters do not read: {exc!r}", "train the model again") from exc
+
+
+def fit_policy(
+    p_train: np.ndarray,
+    *,
+    quantile: float = ENTER_QUANTILE,
+    leave_fraction: float = LEAVE_FRACTION,
+    max_lots: int = 1,
+) -> PolicyParams:
+    """Thresholds from the probabilities a model gave its own training rows.
+
+    Parameters
+    ----------
+    p_train : float64[n, 3]
+        DOWN, FLAT, UP; rows with NaN are left out.
+    quantile : float
+        Share of training rows whose edge stays below the entry threshold.
+    leave_fraction : float
+        Exit threshold as a share of the entry threshold; near zero.
+    max_lots : int
+        Lots of an open position.
+
+    Raises
+    ------
+    UsageError
+        No row with probabilities.
+    """
+    edge = np.abs(p_train[:, 2] - p_train[:, 0])
+    edge = edge[np.isfinite(edge)]
+    if edge.size == 0:
+        raise UsageError("no training probabilities to fit a policy on", "check that the training days have labels")
+    enter = float(np.quantile(edge, quantile))
+    return PolicyParams(enter=enter, leave=leave_fraction * enter, max_lots=max_lots)
