@@ -1,0 +1,236 @@
+"""One TqSdk worker seen from its parent: starting it, asking it, and what to say when it is silent or gone.
+
+Probing the servers' ports belongs here too: TqSdk itself waits a minute for a server that is not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from ghtrader_base.errors import ConfigError, FailedError, UnreachableError, error_from_name
+from ghtrader_base.files import ensure_dir
+from ghtrader_base.settings import Settings
+from ghtrader_market.sources.frames import BrokenFrame, read_frame, write_frame
+from ghtrader_market.sources.tqsdk_worker import SCRATCH_ENV
+
+VENDOR_AUTH_URL = "https://auth.shinnytech.com"
+START_HINT = "start it (`ghtrader exchange serve` for the simulated one), or correct TQ_AUTH_URL and TQ_MD_URL"
+_PROBE_TIMEOUT_S = 3.0
+_PROBE_AFTER_S = 5.0
+_PROBES_TO_GIVE_UP = 3
+_SILENT_S = 150.0
+"""TqSdk gives up on its own after 30 or 60 s; this is for the case that it does not."""
+
+
+def reachable(url: str, timeout_s: float = _PROBE_TIMEOUT_S) -> bool:
+    """Whether somebody accepts connections at the host and port of `url`."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme in ("https", "wss") else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=timeout_s):
+            return True
+    except OSError:
+        return False
+
+
+def endpoints(settings: Settings) -> dict[str, str]:
+    """Setting name -> address of every server a download needs (the vendor names the market data server itself)."""
+    found = {"TQ_AUTH_URL": settings.tq_auth_url or VENDOR_AUTH_URL}
+    if settings.tq_md_url:
+        found["TQ_MD_URL"] = settings.tq_md_url
+    return found
+
+
+def require_servers(addresses: dict[str, str]) -> None:
+    """UnreachableError naming the first address where nobody answers; ConfigError for one that is no address."""
+    for name, url in addresses.items():
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and (parts.port or 1)
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ConfigError(f"{name}={url} is no address", "write it as http://HOST:PORT or ws://HOST:PORT/PATH")
+        if not reachable(url):
+            raise UnreachableError(f"no quote service at {url} ({name})", START_HINT)
+
+
+def require_credentials(settings: Settings) -> None:
+    """ConfigError where TQSDK_USER or TQSDK_PASSWORD is missing."""
+    given = {"TQSDK_USER": settings.tqsdk_user, "TQSDK_PASSWORD": settings.tqsdk_password.get_secret_value()}
+    if missing := [name for name, value in given.items() if not value.strip()]:
+        raise ConfigError(
+            f"no {' and no '.join(missing)}",
+            "put them into the environment or .env; `ghtrader exchange serve` prints those of the simulated exchange",
+        )
+
+
+def scratch_folder(home: Path) -> Path:
+    """A fresh HOME for one worker, under the ghtrader home; folders of workers long gone are removed."""
+    base = ensure_dir(home / "tmp")
+    for old in base.glob("tqsdk-*"):
+        if not _alive(old.name.split("-")[1]):
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"tqsdk-{os.getpid()}-", dir=base))
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def worker_environment(settings: Settings, scratch: Path) -> dict[str, str]:
+    """The child's environment: its own HOME, TqSdk's addresses as our settings have them, no secrets."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("TQ") and "PASSWORD" not in name
+    }
+    addresses = {
+        "TQ_AUTH_URL": settings.tq_auth_url,
+        "TQ_MD_URL": settings.tq_md_url,
+        "TQ_TD_URL": settings.tq_td_url,
+        "TQ_CHINESE_HOLIDAY_URL": settings.tq_chinese_holiday_url,
+        "TQ_CONT_TABLE_URL": settings.tq_cont_table_url,
+    }
+    environment |= {name: url for name, url in addresses.items() if url}
+    root = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(p for p in (root, environment.get("PYTHONPATH", "")) if p)
+    environment["HOME"] = environment[SCRATCH_ENV] = str(scratch)
+    return environment
+
+
+class Worker:
+    """A running worker with a logged-in TqApi.
+
+    Raises
+    ------
+    ConfigError
+        Credentials are missing or refused.
+    UnreachableError
+        A server is not there.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        require_credentials(settings)
+        self._addresses = endpoints(settings)
+        require_servers(self._addresses)
+        self._scratch = scratch_folder(settings.home)
+        self._log = self._scratch / "worker.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "ghtrader_market.sources.tqsdk_worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=self._scratch,
+                env=worker_environment(settings, self._scratch),
+                start_new_session=True,  # Ctrl-C is the parent's business: it closes its workers in order
+            )
+        self._frames: queue.Queue[tuple[dict[str, Any], pa.Table | None] | None] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+        try:
+            self.ask("open", user=settings.tqsdk_user, password=settings.tqsdk_password.get_secret_value())
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid
+
+    def ask(self, op: str, progress: Callable[[int], None] | None = None, **request: Any) -> Any:
+        """Send one request and wait for its answer: a value, or a table.
+
+        After an error the worker is still usable where the error is about the request; `UnreachableError` and
+        `FailedError` leave it in doubt, and the caller should `kill` it.
+        """
+        try:
+            write_frame(self._process.stdin, {"op": op, **request})  # type: ignore[arg-type]
+        except OSError as exc:
+            raise self._died() from exc
+        heard, lost = time.monotonic(), 0
+        while True:
+            try:
+                frame = self._frames.get(timeout=_PROBE_AFTER_S)
+            except queue.Empty:
+                lost = 0 if self._all_reachable() else lost + 1
+                if lost >= _PROBES_TO_GIVE_UP:
+                    gone = ", ".join(self._addresses.values())
+                    raise UnreachableError(f"the quote service at {gone} went away", START_HINT) from None
+                if time.monotonic() - heard > _SILENT_S:
+                    raise FailedError(f"TqSdk has said nothing for {_SILENT_S:.0f} s", "run it again") from None
+                continue
+            if frame is None:
+                raise self._died()
+            heard, lost = time.monotonic(), 0
+            header, table = frame
+            if header["kind"] == "progress":
+                if progress is not None:
+                    progress(int(header["rows"]))
+            elif header["kind"] == "error":
+                raise error_from_name(header["name"], header["message"], header["hint"])
+            else:
+                return header["value"] if table is None else table
+
+    def close(self, wait_s: float = 5.0) -> None:
+        """Log out and end the process; killed where it does not end."""
+        with contextlib.suppress(OSError, ValueError):
+            write_frame(self._process.stdin, {"op": "close"})  # type: ignore[arg-type]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(wait_s)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process now and remove its folder."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _listen(self) -> None:
+        with contextlib.suppress(BrokenFrame, OSError, ValueError):
+            while True:
+                self._frames.put(read_frame(self._process.stdout))  # type: ignore[arg-type]
+        self._frames.put(None)
+
+    def _all_reachable(self) -> bool:
+        return all(reachable(url) for url in self._addresses.values())
+
+    def _died(self) -> FailedError:
+        status = self._process.wait()
+        with contextlib.suppress(OSError):
+            lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+            if lines:
+                return FailedError(f"the TqSdk process ended ({status}): {lines[-1][:200]}", "run it again")
+        return FailedError(f"the TqSdk process ended ({status})", "run it again; what is finished stays")
+
+
+def close_all(workers: Iterable[Worker]) -> None:
+    """Close several workers at once, waiting for all together."""
+    threads = [threading.Thread(target=worker.close) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
