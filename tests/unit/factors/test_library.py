@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,12 @@ def test_one_level_ticks_feed_the_shallow_set_and_only_it(make_ticks):
 def test_unknown_sets_are_refused():
     with pytest.raises(UsageError, match="unknown factor set 'huge'"):
         get_factor_set("huge")
+
+
+def test_naming_factors_does_not_load_the_compiler():
+    code = "import sys, ghtrader_models.build, ghtrader_models.factors.library as l; l.get_factor_set('lean').spec_hash"
+    check = f"{code}; heavy = {{'numba', 'pandas', 'polars'}} & set(sys.modules); assert not heavy, heavy"
+    subprocess.run([sys.executable, "-c", check], check=True, timeout=60, cwd=PAGE.parents[1])
 
 
 def test_the_page_is_current():
