@@ -1,0 +1,323 @@
+"""The lake: one Parquet file a dataset, key and trading day, under a manifest that says what the day is.
+
+A day is written to a temporary file, validated, fsynced, renamed to a name made from its content, and then its
+`_manifest.json` is replaced in one step. The manifest is the commit: a day without one does not exist, and a kill at
+any moment leaves the old day or the new one. Files no manifest names are swept at the next write of that day.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ghtrader_base.errors import BadRecordingError, FailedError, IntegrityError, UsageError
+from ghtrader_base.files import (
+    atomic_write_json,
+    content_hash,
+    ensure_dir,
+    fsync_dir,
+    read_json,
+    sidecar_of,
+    verify_sidecar,
+    write_sidecar,
+)
+from ghtrader_base.version import code_version
+from ghtrader_market.stores.base import StoreHealth
+from ghtrader_market.ticks import MAIN_L5_SCHEMA, RAW_TICK_SCHEMA, schema_hash, table_hash, validate_ticks
+
+MANIFEST = "_manifest.json"
+PARTITION_NAME = {
+    "ticks": "symbol",
+    "main_l5": "symbol",
+    "features": "symbol",
+    "labels": "symbol",
+    "daily_bars": "variety",
+}
+_SCHEMAS = {"ticks": RAW_TICK_SCHEMA, "main_l5": MAIN_L5_SCHEMA}
+_DELTA = ("id", "datetime_ns", "volume")
+_SPLIT = ("amount", "average")
+
+
+@dataclass(frozen=True)
+class DayManifest:
+    """What one day of one dataset is.
+
+    Attributes
+    ----------
+    files : dict
+        File name -> sha256.
+    rows : int
+    schema_hash : str
+        `ghtrader_market.ticks.schema_hash` of the table.
+    content_hash : str
+        `ghtrader_market.ticks.table_hash` of the table: equal for equal content, whoever wrote it and when.
+    source, code_version, run_id : str
+        Where the rows come from, the code that wrote them, the run that did.
+    extra : dict
+        What the writer of the dataset wants to be known of the day (JSON).
+    """
+
+    dataset: str
+    key: str
+    day: str
+    files: dict[str, str]
+    rows: int
+    schema_hash: str
+    content_hash: str
+    source: str
+    code_version: str
+    run_id: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Lake:
+    """Days of ticks, main_l5, features, labels and daily bars under one folder.
+
+    Parameters
+    ----------
+    root : Path
+        `Settings.data`; made at the first write.
+    """
+
+    name = "lake"
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    # ---- paths ----
+    def key_path(self, dataset: str, key: str) -> Path:
+        """Folder of one key: `ticks/symbol=SHFE.cu2502`."""
+        if dataset not in PARTITION_NAME:
+            raise UsageError(f"the lake has no dataset {dataset!r}", f"it has {', '.join(PARTITION_NAME)}")
+        if not key or "/" in key or key.startswith("."):
+            raise UsageError(f"{key!r} cannot be a key in the lake", "use a symbol or a variety")
+        return self.root / dataset / f"{PARTITION_NAME[dataset]}={key}"
+
+    def day_path(self, dataset: str, key: str, day: date) -> Path:
+        """Folder of one day: `ticks/symbol=SHFE.cu2502/date=2025-01-02`."""
+        return self.key_path(dataset, key) / f"date={day.isoformat()}"
+
+    # ---- looking ----
+    def manifest(self, dataset: str, key: str, day: date) -> DayManifest | None:
+        """The day's manifest, or None where the day does not exist."""
+        path = self.day_path(dataset, key, day) / MANIFEST
+        if not path.exists():
+            return None
+        try:
+            return DayManifest(**read_json(path))
+        except TypeError as exc:
+            raise IntegrityError(f"{path} is no manifest: {exc}", "delete the day's folder and rebuild it") from exc
+
+    def has_day(self, dataset: str, key: str, day: date) -> bool:
+        """Whether the day exists."""
+        return (self.day_path(dataset, key, day) / MANIFEST).exists()
+
+    def days(self, dataset: str, key: str) -> list[date]:
+        """Days that exist, ascending."""
+        found = self.key_path(dataset, key).glob(f"date=*/{MANIFEST}")
+        return sorted(date.fromisoformat(path.parent.name.removeprefix("date=")) for path in found)
+
+    def keys(self, dataset: str) -> list[str]:
+        """Keys that have at least one day, sorted."""
+        prefix = PARTITION_NAME[dataset] + "="
+        folders = {path.parent.parent.name for path in (self.root / dataset).glob(f"{prefix}*/date=*/{MANIFEST}")}
+        return sorted(name.removeprefix(prefix) for name in folders)
+
+    def files(self, dataset: str, key: str | None = None) -> list[Path]:
+        """Every Parquet file that a manifest names, sorted by key and day."""
+        keys = self.keys(dataset) if key is None else [key]
+        return [self._file(dataset, each, day) for each in keys for day in self.days(dataset, each)]
+
+    def content_hash_of(self, dataset: str, key: str) -> str:
+        """One hash over the content of all days of a key; equal for equal days and content."""
+        manifests = (self.manifest(dataset, key, day) for day in self.days(dataset, key))
+        return content_hash({m.day: m.content_hash for m in manifests if m is not None})
+
+    # ---- reading ----
+    def _file(self, dataset: str, key: str, day: date) -> Path:
+        manifest = self.manifest(dataset, key, day)
+        if manifest is None:
+            raise FailedError(f"the lake has no {dataset} of {key} on {day}", "download or build that day first")
+        return self.day_path(dataset, key, day) / next(iter(manifest.files))
+
+    def read_day(self, dataset: str, key: str, day: date, columns: list[str] | None = None) -> pa.Table:
+        """One day's rows in the order they were written.
+
+        Raises
+        ------
+        FailedError
+            The day does not exist.
+        IntegrityError
+            Its file is missing or cannot be read.
+        """
+        path = self._file(dataset, key, day)
+        try:
+            return pq.read_table(path, columns=columns, partitioning=None)
+        except (OSError, pa.ArrowException) as exc:
+            raise IntegrityError(f"{path} cannot be read: {exc}", "rebuild the day; `_manifest.json` names it") from exc
+
+    def verify_day(self, dataset: str, key: str, day: date) -> DayManifest:
+        """Check a day's file against sidecar and manifest, bytes and content.
+
+        Raises
+        ------
+        FailedError
+            The day does not exist.
+        IntegrityError
+            Naming what differs.
+        """
+        path = self._file(dataset, key, day)
+        manifest = self.manifest(dataset, key, day)
+        assert manifest is not None
+        if not path.exists():
+            raise IntegrityError(f"{path} is gone", "rebuild the day it belongs to")
+        if verify_sidecar(path) != manifest.files[path.name]:
+            raise IntegrityError(f"{path} does not match its manifest", "rebuild the day it belongs to")
+        if table_hash(self.read_day(dataset, key, day)) != manifest.content_hash:
+            raise IntegrityError(f"the content of {path} is not what its manifest says", "rebuild the day")
+        return manifest
+
+    # ---- writing ----
+    def write_day(
+        self,
+        dataset: str,
+        key: str,
+        day: date,
+        table: pa.Table,
+        *,
+        schema: pa.Schema | None = None,
+        source: str,
+        run_id: str = "",
+        extra: Mapping[str, Any] | None = None,
+    ) -> DayManifest:
+        """Write one day, replacing what was there in one step.
+
+        Parameters
+        ----------
+        dataset, key, day
+            Where.
+        table : pa.Table
+            The rows; `ticks` and `main_l5` must have their schemas, `ticks` must be valid ticks.
+        schema : pa.Schema, optional
+            What `table` must have, for datasets without a schema of their own.
+        source, run_id, extra
+            Kept in the manifest.
+
+        Raises
+        ------
+        IntegrityError
+            The schema is not the one promised, or the file written does not read back.
+        BadRecordingError
+            Raw ticks that are not valid ticks.
+        ConfigError
+            The home cannot be written.
+        """
+        promised = schema or _SCHEMAS.get(dataset)
+        if promised is not None and not table.schema.remove_metadata().equals(promised.remove_metadata()):
+            raise IntegrityError(
+                f"{dataset} of {key} on {day} does not have its schema", "this is a fault in the writer"
+            )
+        if dataset == "ticks":
+            try:
+                validate_ticks(table)
+            except BadRecordingError as exc:
+                raise BadRecordingError(f"{key} on {day}: {exc.message}", exc.hint) from exc
+        table = table.replace_schema_metadata(None)
+        digest = table_hash(table)
+        folder = ensure_dir(self.day_path(dataset, key, day))
+        path = folder / f"part-{digest[:12]}.parquet"
+        temporary = folder / f".{path.name}.{os.getpid()}.tmp"
+        try:
+            _write_parquet(table, temporary)
+            if pq.ParquetFile(temporary).metadata.num_rows != table.num_rows:
+                raise IntegrityError(f"{path} did not read back whole", "check the disk")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        fsync_dir(folder)
+        manifest = DayManifest(
+            dataset=dataset,
+            key=key,
+            day=day.isoformat(),
+            files={path.name: write_sidecar(path)},
+            rows=table.num_rows,
+            schema_hash=schema_hash(table.schema),
+            content_hash=digest,
+            source=source,
+            code_version=code_version(),
+            run_id=run_id,
+            extra=dict(extra or {}),
+        )
+        atomic_write_json(folder / MANIFEST, asdict(manifest))
+        _sweep(folder, keep={MANIFEST, path.name, sidecar_of(path).name})
+        return manifest
+
+    def delete_day(self, dataset: str, key: str, day: date) -> None:
+        """Remove a day: the manifest first, so that no reader meets half of it."""
+        folder = self.day_path(dataset, key, day)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        if folder.exists():
+            shutil.rmtree(folder)
+
+    # ---- the store contract for raw ticks ----
+    def init(self) -> None:
+        """Make the root folder; harmless where it exists."""
+        ensure_dir(self.root)
+
+    def write_ticks(self, symbol: str, day: date, table: pa.Table, *, source: str = "", run_id: str = "") -> int:
+        """Store one contract-day of raw ticks; returns its rows."""
+        return self.write_day("ticks", symbol, day, table, source=source, run_id=run_id).rows
+
+    def read_ticks(self, symbol: str, day: date, columns: list[str] | None = None) -> pa.Table:
+        """One contract-day; an empty table where it does not exist."""
+        if not self.has_day("ticks", symbol, day):
+            empty = RAW_TICK_SCHEMA.empty_table()
+            return empty if columns is None else empty.select(columns)
+        return self.read_day("ticks", symbol, day, columns)
+
+    def tick_days(self, symbol: str) -> list[date]:
+        """Trading days of raw ticks of a contract, ascending."""
+        return self.days("ticks", symbol)
+
+    def health(self) -> StoreHealth:
+        """Whether the lake can be written."""
+        here = self.root if self.root.exists() else self.root.parent
+        ok = os.access(here, os.W_OK)
+        return StoreHealth(self.name, ok, str(self.root) if ok else f"{here} cannot be written")
+
+
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    """ZSTD-3, one row group a day, encodings by column as measured best for ticks (docs/data.md)."""
+    encodings = {}
+    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
+        if name in _DELTA and pa.types.is_integer(kind):
+            encodings[name] = "DELTA_BINARY_PACKED"
+        elif name in _SPLIT or pa.types.is_float32(kind):
+            encodings[name] = "BYTE_STREAM_SPLIT"
+    with path.open("wb") as file:
+        pq.write_table(
+            table,
+            file,
+            compression="zstd",
+            compression_level=3,
+            row_group_size=max(1, table.num_rows),
+            use_dictionary=[name for name in table.schema.names if name not in encodings],
+            column_encoding=encodings or None,
+        )
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sweep(folder: Path, keep: set[str]) -> None:
+    """Remove what an earlier content or a killed writer left behind."""
+    for path in folder.iterdir():
+        if path.name not in keep and (path.name.startswith("part-") or path.name.startswith(".part-")):
+            path.unlink(missing_ok=True)
