@@ -116,6 +116,11 @@ class ContractBook:
         self.orders: dict[str, BookOrder] = {}
         self._taken: dict[tuple[Side, int], tuple[int, int]] = {}
 
+    @property
+    def busy(self) -> bool:
+        """Whether the next snapshot matters: an order rests here, or clients have taken of what is displayed."""
+        return bool(self.orders or self._taken)
+
     def insert(self, order: BookOrder, lifetime: Lifetime, now_ns: int) -> list[Fill]:
         """A new order arrives; what is left of a GFD order stays in the book, of the others nothing.
 

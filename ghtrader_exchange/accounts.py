@@ -1,0 +1,296 @@
+"""A client's account at the exchange: money, margin, fees, positions by age, and what orders bind. Pure.
+
+Money is reckoned as the exchanges do, marked to settlement each day: balance = previous balance + profit of closes +
+profit of positions - fees; margin is bound on the cost of positions, and by working orders at their limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from ghtrader_exchange.diff import MISSING
+from ghtrader_exchange.orders import Order, OrderRequest, Trade
+from ghtrader_market.positions import fee
+from ghtrader_market.varieties import FeeRates
+
+Marks = Mapping[str, tuple[float, "ContractTerms"]]
+"""Symbol to last price in CNY and terms."""
+AGES = ("today", "his")
+SIDES = ("long", "short")
+
+
+@dataclass(frozen=True)
+class ContractTerms:
+    """What one contract is reckoned by on one trading day. Prices in CNY; `multiplier` units a lot."""
+
+    symbol: str
+    multiplier: int
+    price_tick: float
+    fees: FeeRates
+    margin_ratio: float
+    needs_close_today: bool
+    pre_settlement: float
+    upper_limit: float
+    lower_limit: float
+
+
+@dataclass
+class Lots:
+    """Lots of one side and age; costs in CNY, `position_cost` marked to the last settlement."""
+
+    age: str
+    volume: int = 0
+    frozen: int = 0
+    open_cost: float = 0.0
+    position_cost: float = 0.0
+
+    def add(self, volume: int, cost: float) -> None:
+        """Open `volume` lots for `cost`."""
+        self.volume += volume
+        self.open_cost += cost
+        self.position_cost += cost
+
+    def take(self, volume: int) -> float:
+        """Close `volume` lots; returns their position cost."""
+        share = volume / self.volume
+        cost = self.position_cost * share
+        self.open_cost -= self.open_cost * share
+        self.position_cost -= cost
+        self.volume -= volume
+        if not self.volume:
+            self.open_cost = self.position_cost = 0.0
+        return cost
+
+
+class Holding:
+    """The position in one contract: four piles of lots, long and short, today's and yesterday's."""
+
+    def __init__(self) -> None:
+        self.lots: dict[tuple[str, str], Lots] = {(side, age): Lots(age) for side in SIDES for age in AGES}
+
+    @property
+    def volume(self) -> int:
+        """All lots, both sides together."""
+        return sum(lots.volume for lots in self.lots.values())
+
+    def closable(self, request: OrderRequest, terms: ContractTerms) -> list[Lots]:
+        """The piles an order to close eats, in turn.
+
+        Where today's position needs CLOSETODAY (SHFE, INE), CLOSE reaches yesterday's alone; elsewhere both words
+        reach everything, yesterday's first.
+        """
+        side = "short" if request.side == "BUY" else "long"
+        if terms.needs_close_today:
+            return [self.lots[side, "today" if request.offset == "CLOSETODAY" else "his"]]
+        return [self.lots[side, "his"], self.lots[side, "today"]]
+
+
+class Account:
+    """One client's account.
+
+    Parameters
+    ----------
+    user : str
+    deposit : float
+        CNY at the beginning.
+    """
+
+    def __init__(self, user: str, deposit: float) -> None:
+        self.user = user
+        self.pre_balance = float(deposit)
+        self.close_profit = 0.0
+        self.fees_paid = 0.0
+        self.positions: dict[str, Holding] = {}
+        self.orders: dict[str, Order] = {}
+        self.trades: dict[str, Trade] = {}
+        self._past_orders: dict[str, Order] = {}
+
+    def knows(self, order_id: str) -> bool:
+        """Whether an order of this name came before, on any day."""
+        return order_id in self.orders or order_id in self._past_orders
+
+    def every_order(self) -> Iterable[Order]:
+        """Orders of all days."""
+        return [*self._past_orders.values(), *self.orders.values()]
+
+    def todays_trades(self, day: date) -> list[Trade]:
+        """Trades of one trading day."""
+        return [trade for trade in self.trades.values() if trade.trading_day == day]
+
+    def remember(self, order: Order) -> None:
+        """Keep an order that binds nothing: a refused one."""
+        self.orders[order.request.order_id] = order
+
+    def refusal(self, request: OrderRequest, terms: ContractTerms, marks: Marks) -> str | None:
+        """Why the account cannot carry an order, in the words clients know from CTP; None where it can.
+
+        `marks` covers every contract the account holds.
+        """
+        if request.offset == "OPEN":
+            enough = sum(_bound(request, terms, request.volume)) <= self.money(marks)["available"]
+            return None if enough else "CTP:资金不足"
+        piles = self.positions.get(request.symbol, Holding()).closable(request, terms)
+        if sum(lots.volume - lots.frozen for lots in piles) >= request.volume:
+            return None
+        return "CTP:平今仓位不足" if request.offset == "CLOSETODAY" else "CTP:平昨仓位不足"
+
+    def place(self, order: Order, terms: ContractTerms) -> None:
+        """An accepted order binds margin and fee (OPEN) or lots (CLOSE)."""
+        self.orders[order.request.order_id] = order
+        holding = self.positions.setdefault(order.request.symbol, Holding())
+        if order.request.offset == "OPEN":
+            order.frozen_margin, order.frozen_fee = _bound(order.request, terms, order.left)
+        else:
+            _freeze(holding.closable(order.request, terms), order.left)
+
+    def release(self, order: Order, terms: ContractTerms) -> None:
+        """What is left of an order binds nothing any more."""
+        if order.request.offset == "OPEN":
+            order.frozen_margin = order.frozen_fee = 0.0
+        else:
+            _thaw(self.positions[order.request.symbol].closable(order.request, terms), order.left)
+
+    def fill(
+        self,
+        order: Order,
+        terms: ContractTerms,
+        trade_id: str,
+        seqno: int,
+        price: float,
+        volume: int,
+        at_ns: int,
+        maker: bool,
+    ) -> Trade:
+        """`volume` lots of a placed order are filled at `price` CNY."""
+        request, holding = order.request, self.positions[order.request.symbol]
+        value, paid = price * terms.multiplier, 0.0
+        order.left -= volume
+        if request.offset == "OPEN":
+            holding.lots["long" if request.side == "BUY" else "short", "today"].add(volume, value * volume)
+            order.frozen_margin, order.frozen_fee = _bound(request, terms, order.left)
+            paid = fee(terms.fees, "OPEN", price, volume, terms.multiplier)
+        else:
+            piles = holding.closable(request, terms)
+            _thaw(piles, volume)
+            sign, left = (1 if request.side == "SELL" else -1), volume
+            for lots in piles:
+                part = min(left, lots.volume)
+                if part:
+                    offset = "CLOSETODAY" if lots.age == "today" else "CLOSE"
+                    paid += fee(terms.fees, offset, price, part, terms.multiplier)
+                    self.close_profit += sign * (value * part - lots.take(part))
+                    left -= part
+        self.fees_paid += paid
+        words = (request.symbol, request.side, request.offset)
+        trade = Trade(trade_id, request.order_id, seqno, *words, price, volume, paid, at_ns, order.trading_day, maker)
+        self.trades[trade_id] = trade
+        return trade
+
+    def settle(self, prices: Mapping[str, float], terms: Mapping[str, ContractTerms]) -> None:
+        """The trading day is over: every position is marked to its settlement price and becomes yesterday's.
+
+        No order may be working any more.
+        """
+        profit = 0.0
+        for symbol, holding in self.positions.items():
+            for side, sign in (("long", 1), ("short", -1)):
+                today, his = holding.lots[side, "today"], holding.lots[side, "his"]
+                his.volume += today.volume
+                his.open_cost += today.open_cost
+                marked = prices[symbol] * terms[symbol].multiplier * his.volume
+                profit += sign * (marked - his.position_cost - today.position_cost)
+                his.position_cost = marked
+                holding.lots[side, "today"] = Lots("today")
+        self.pre_balance += self.close_profit + profit - self.fees_paid
+        self.close_profit = self.fees_paid = 0.0
+        self.positions = {symbol: holding for symbol, holding in self.positions.items() if holding.volume}
+        self._past_orders |= self.orders
+        self.orders = {}
+
+    def money(self, marks: Marks) -> dict[str, float]:
+        """The account's money in CNY at the prices given, under DIFF's names."""
+        rows = [self.position_row(symbol, *marks[symbol]) for symbol in self.positions]
+        working = [order for order in self.orders.values() if order.status == "ALIVE"]
+        position_profit = sum(row["position_profit"] for row in rows)
+        margin = sum(row["margin"] for row in rows)
+        frozen_margin = sum(order.frozen_margin for order in working)
+        frozen_fee = sum(order.frozen_fee for order in working)
+        balance = self.pre_balance + self.close_profit + position_profit - self.fees_paid
+        available = balance - margin - frozen_margin - frozen_fee
+        return {
+            "pre_balance": self.pre_balance,
+            "static_balance": self.pre_balance,
+            "balance": balance,
+            "available": available,
+            "ctp_balance": balance,
+            "ctp_available": available,
+            "float_profit": sum(row["float_profit"] for row in rows),
+            "position_profit": position_profit,
+            "close_profit": self.close_profit,
+            "margin": margin,
+            "frozen_margin": frozen_margin,
+            "commission": self.fees_paid,
+            "frozen_commission": frozen_fee,
+            "premium": 0.0,
+            "frozen_premium": 0.0,
+            "deposit": 0.0,
+            "withdraw": 0.0,
+            "market_value": 0.0,
+            "risk_ratio": margin / balance if balance > 0 else 0.0,
+        }
+
+    def money_row(self, marks: Marks) -> dict[str, Any]:
+        """The account as DIFF carries it."""
+        return {"user_id": self.user, "currency": "CNY", **self.money(marks)}
+
+    def position_row(self, symbol: str, last_price: float, terms: ContractTerms) -> dict[str, Any]:
+        """The position in one contract as DIFF carries it."""
+        holding = self.positions[symbol]
+        exchange_id, instrument_id = symbol.split(".", 1)
+        row: dict[str, Any] = {
+            "user_id": self.user,
+            "exchange_id": exchange_id,
+            "instrument_id": instrument_id,
+            "last_price": last_price,
+        }
+        for side, sign in (("long", 1), ("short", -1)):
+            piles = [holding.lots[side, age] for age in AGES]
+            volume = sum(lots.volume for lots in piles)
+            for lots in piles:
+                row[f"pos_{side}_{lots.age}"] = row[f"volume_{side}_{lots.age}"] = lots.volume
+                row[f"volume_{side}_frozen_{lots.age}"] = lots.frozen
+            row[f"volume_{side}"] = volume
+            row[f"volume_{side}_frozen"] = sum(lots.frozen for lots in piles)
+            for name in ("open", "position"):
+                cost = sum(getattr(lots, f"{name}_cost") for lots in piles)
+                row[f"{name}_cost_{side}"] = cost
+                row[f"{name}_price_{side}"] = cost / volume / terms.multiplier if volume else MISSING
+                profit = "float_profit" if name == "open" else "position_profit"
+                row[f"{profit}_{side}"] = sign * (last_price * terms.multiplier * volume - cost)
+            row[f"margin_{side}"] = row[f"position_cost_{side}"] * terms.margin_ratio
+        for name in ("float_profit", "position_profit", "margin"):
+            row[name] = row[f"{name}_long"] + row[f"{name}_short"]
+        return row
+
+
+def _bound(request: OrderRequest, terms: ContractTerms, volume: int) -> tuple[float, float]:
+    """Margin and fee that `volume` lots of an order to open bind while it works, CNY."""
+    margin = request.price * terms.multiplier * volume * terms.margin_ratio
+    return margin, fee(terms.fees, "OPEN", request.price, volume, terms.multiplier)
+
+
+def _freeze(piles: list[Lots], volume: int) -> None:
+    for lots in piles:
+        part = min(volume, lots.volume - lots.frozen)
+        lots.frozen += part
+        volume -= part
+
+
+def _thaw(piles: list[Lots], volume: int) -> None:
+    for lots in piles:
+        part = min(volume, lots.frozen)
+        lots.frozen -= part
+        volume -= part
