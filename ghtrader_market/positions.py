@@ -1,164 +1,233 @@
-"""The position in one contract: today's and yesterday's lots, close-today splitting, fees, realised profit.
+"""A position in one contract: today's and yesterday's lots, close-today splitting, fees, profit, margin.
 
-One home for these rules, used by the simulated exchange, by simulation and by execution. Arithmetic only; who
-is asked and where the answer is kept is for the callers.
-
-On SHFE and INE the word CLOSE closes yesterday's lots alone and CLOSETODAY today's; elsewhere CLOSE reaches both,
-yesterday's first. Lots held before today are called `his`, as TqSdk calls them.
+The one home of these rules: the simulated exchange's accounts, the simulators and live execution all use it. Pure
+functions on frozen values; no clock, no symbol table, no storage. Prices are CNY per unit, volumes are lots, money
+is CNY.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
-from ghtrader_base.errors import FailedError
+from ghtrader_base.errors import RefusedError, UsageError
 from ghtrader_market.varieties import FeeRates
 
-OFFSETS = ("OPEN", "CLOSE", "CLOSETODAY")
-BUY, SELL = 1, -1
+Side = Literal["BUY", "SELL"]
+Offset = Literal["OPEN", "CLOSE", "CLOSETODAY"]
 
 
-@dataclass
+@dataclass(frozen=True)
+class Fill:
+    """One execution: `side` and `offset` as the exchange names them, `price` in CNY, `volume` in lots (positive)."""
+
+    side: Side
+    offset: Offset
+    price: float
+    volume: int
+
+
+@dataclass(frozen=True)
 class Position:
-    """Lots held in one contract.
+    """Lots held in one contract, by side and by age, with what they cost.
 
-    Attributes
-    ----------
-    long_today, long_his, short_today, short_his : int
-        Lots, never negative.
-    long_cost, short_cost : float
-        Open cost of the lots still held, CNY (price x volume x multiplier).
-    realised : float
-        Profit of what was closed, before fees, CNY, against the average open cost of its side.
+    A cost is the sum of price x lots over the lots of its bucket (no multiplier); it is exactly 0 where the bucket
+    is empty. `*_his` was held at the start of the trading day, `*_today` opened in it.
     """
 
     long_today: int = 0
     long_his: int = 0
     short_today: int = 0
     short_his: int = 0
-    long_cost: float = 0.0
-    short_cost: float = 0.0
-    realised: float = 0.0
+    long_today_cost: float = 0.0
+    long_his_cost: float = 0.0
+    short_today_cost: float = 0.0
+    short_his_cost: float = 0.0
 
     @property
     def long(self) -> int:
-        """Lots held long."""
+        """Long lots, today's and yesterday's."""
         return self.long_today + self.long_his
 
     @property
     def short(self) -> int:
-        """Lots held short."""
+        """Short lots, today's and yesterday's."""
         return self.short_today + self.short_his
 
     @property
     def net(self) -> int:
-        """Long minus short."""
+        """Long minus short lots."""
         return self.long - self.short
 
-    def closable(self, side: int, offset: str, needs_close_today: bool) -> int:
-        """Lots an order to `side` (BUY closes short lots) with this word could close."""
-        today, his = (self.short_today, self.short_his) if side == BUY else (self.long_today, self.long_his)
-        if not needs_close_today:
-            return today + his
-        return today if offset == "CLOSETODAY" else his
+    @property
+    def open_price_long(self) -> float:
+        """Average opening price of the long lots; NaN where there are none."""
+        return (self.long_today_cost + self.long_his_cost) / self.long if self.long else float("nan")
+
+    @property
+    def open_price_short(self) -> float:
+        """Average opening price of the short lots; NaN where there are none."""
+        return (self.short_today_cost + self.short_his_cost) / self.short if self.short else float("nan")
 
 
-def apply_fill(
-    position: Position,
-    side: int,
-    offset: str,
-    volume: int,
-    price: float,
-    multiplier: float = 1.0,
-    needs_close_today: bool = True,
-) -> float:
-    """Book one fill into `position`, in place.
+class FillOutcome(NamedTuple):
+    """What a fill did: the position after it, profit realised against open cost, and its fee (positive is paid)."""
 
-    Parameters
-    ----------
-    side : int
-        BUY (1) or SELL (-1).
-    offset : str
-        OPEN, CLOSE or CLOSETODAY.
-    volume : int
-        Lots, positive.
-    price, multiplier : float
-        CNY a unit, units a lot.
-    needs_close_today : bool
-        Whether CLOSE reaches yesterday's lots alone (SHFE, INE).
+    position: Position
+    realised: float
+    fee: float
 
-    Returns
-    -------
-    float
-        Realised profit of this fill before fees, CNY.
+    @property
+    def cash(self) -> float:
+        """Change of the account's cash: realised profit less the fee."""
+        return self.realised - self.fee
 
-    Raises
-    ------
-    FailedError
-        More is closed than is held, or the volume is not positive. The position is untouched.
+
+def fee(rates: FeeRates, offset: Offset, price: float, volume: int, multiplier: int) -> float:
+    """Fee of one fill in CNY: ratio of notional plus CNY a lot.
+
+    `offset` is the kind of lots that were traded: OPEN, CLOSE (yesterday's), CLOSETODAY (today's).
     """
-    if volume <= 0 or offset not in OFFSETS or side not in (BUY, SELL):
-        raise FailedError(f"no fill: side {side}, {offset}, {volume} lots")
-    value = price * volume * multiplier
-    if offset == "OPEN":
-        if side == BUY:
-            position.long_today += volume
-            position.long_cost += value
-        else:
-            position.short_today += volume
-            position.short_cost += value
-        return 0.0
-    held = position.closable(side, offset, needs_close_today)
-    if volume > held:
-        raise FailedError(f"{offset} of {volume} lots, {held} held", "reconcile the position with the broker")
-    name = "short" if side == BUY else "long"
-    lots, cost = getattr(position, name), getattr(position, f"{name}_cost")
-    closed_cost = cost if volume == lots else cost * volume / lots
-    setattr(position, f"{name}_cost", cost - closed_cost)
-    first, second = ("today", "his") if offset == "CLOSETODAY" else ("his", "today")
-    from_first = min(volume, getattr(position, f"{name}_{first}"))
-    setattr(position, f"{name}_{first}", getattr(position, f"{name}_{first}") - from_first)
-    setattr(position, f"{name}_{second}", getattr(position, f"{name}_{second}") - (volume - from_first))
-    profit = side * (closed_cost - value)
-    position.realised += profit
-    return profit
-
-
-def close_plan(position: Position, side: int, volume: int, needs_close_today: bool) -> list[tuple[str, int]]:
-    """How to trade `volume` lots to `side`: what closes the other side first, then what opens.
-
-    Yesterday's lots are closed before today's: closing today's may cost more.
-
-    Returns
-    -------
-    list of (offset, volume)
-        Volumes are positive and add up to `volume`; CLOSETODAY appears only where the exchange needs it.
-    """
-    today, his = (position.short_today, position.short_his) if side == BUY else (position.long_today, position.long_his)
-    plan, left = [], volume
-    piles = [("CLOSE", his), ("CLOSETODAY", today)] if needs_close_today else [("CLOSE", his + today)]
-    for offset, lots in piles:
-        part = min(left, lots)
-        if part > 0:
-            plan.append((offset, part))
-            left -= part
-    if left > 0:
-        plan.append(("OPEN", left))
-    return plan
-
-
-def roll_day(position: Position) -> None:
-    """A trading day is over: today's lots become yesterday's, in place."""
-    position.long_his += position.long_today
-    position.short_his += position.short_today
-    position.long_today = position.short_today = 0
-
-
-def fee(rates: FeeRates, offset: str, price: float, volume: int, multiplier: float) -> float:
-    """What a fill costs, CNY: a share of its notional plus an amount a lot."""
     ratio, lot = {
         "OPEN": (rates.open_ratio, rates.open_lot),
         "CLOSE": (rates.close_ratio, rates.close_lot),
         "CLOSETODAY": (rates.close_today_ratio, rates.close_today_lot),
     }[offset]
-    return ratio * price * volume * multiplier + lot * volume
+    return volume * (price * multiplier * ratio + lot)
+
+
+def apply_fill(
+    position: Position, fill: Fill, rates: FeeRates, multiplier: int, needs_close_today: bool
+) -> FillOutcome:
+    """Book one fill.
+
+    Where the exchange needs CLOSETODAY (SHFE), CLOSE takes yesterday's lots only and CLOSETODAY today's only.
+    Elsewhere CLOSE takes yesterday's lots first and then today's, each at its own fee.
+
+    Parameters
+    ----------
+    position : Position
+        Before the fill.
+    fill : Fill
+        BUY with a closing offset closes short lots, SELL closes long ones.
+    rates, multiplier, needs_close_today
+        Of the contract on the day (`Variety.fees`, `.multiplier`, `.needs_close_today`).
+
+    Raises
+    ------
+    RefusedError
+        It closes more lots than are there; the position is untouched.
+    UsageError
+        A volume that is not positive, an unknown side or offset.
+    """
+    if fill.volume <= 0 or fill.side not in ("BUY", "SELL") or fill.offset not in ("OPEN", "CLOSE", "CLOSETODAY"):
+        raise UsageError(f"no such fill: {fill}", "sides are BUY and SELL, offsets OPEN, CLOSE, CLOSETODAY")
+    if fill.offset == "OPEN":
+        name = "long_today" if fill.side == "BUY" else "short_today"
+        changes = {
+            name: getattr(position, name) + fill.volume,
+            f"{name}_cost": getattr(position, f"{name}_cost") + fill.price * fill.volume,
+        }
+        return FillOutcome(replace(position, **changes), 0.0, fee(rates, "OPEN", fill.price, fill.volume, multiplier))
+    held = "short" if fill.side == "BUY" else "long"
+    direction = 1 if held == "long" else -1
+    realised = paid = 0.0
+    for age, lots in _split(position, held, fill.offset, fill.volume, needs_close_today):
+        position, gain = _close_bucket(position, f"{held}_{age}", lots, fill.price, direction)
+        realised += gain * multiplier
+        paid += fee(rates, "CLOSETODAY" if age == "today" else "CLOSE", fill.price, lots, multiplier)
+    return FillOutcome(position, realised, paid)
+
+
+def _split(
+    position: Position, held: str, offset: Offset, volume: int, needs_close_today: bool
+) -> list[tuple[str, int]]:
+    """Which buckets a closing fill takes its lots from; RefusedError where they do not hold enough."""
+    his, today = getattr(position, f"{held}_his"), getattr(position, f"{held}_today")
+    if offset == "CLOSETODAY":
+        wanted = [("today", volume)]
+    elif needs_close_today:
+        wanted = [("his", volume)]
+    else:
+        wanted = [("his", min(his, volume)), ("today", volume - min(his, volume))]
+    available = {"his": his, "today": today}
+    for age, lots in wanted:
+        if lots > available[age]:
+            raise RefusedError(
+                f"{offset} of {volume} {held} lots, but only {his} of yesterday's and {today} of today's are held",
+                "close what is held: CLOSE for yesterday's lots, CLOSETODAY for today's",
+            )
+    return [(age, lots) for age, lots in wanted if lots]
+
+
+def _close_bucket(position: Position, name: str, lots: int, price: float, direction: int) -> tuple[Position, float]:
+    held, cost = getattr(position, name), getattr(position, f"{name}_cost")
+    # The last lots take the whole rest of the cost, so that an empty bucket costs exactly nothing.
+    taken = cost if lots == held else cost * lots / held
+    gain = direction * (price * lots - taken)
+    return replace(position, **{name: held - lots, f"{name}_cost": 0.0 if lots == held else cost - taken}), gain
+
+
+def close_plan(
+    position: Position, side: Side, volume: int, needs_close_today: bool, prefer_today: bool = False
+) -> list[tuple[Offset, int]]:
+    """Orders that trade `volume` lots on `side`: close what is held against it, open the rest.
+
+    Parameters
+    ----------
+    position : Position
+        What is held and free to close (take lots frozen by working orders off first).
+    side : {"BUY", "SELL"}
+        BUY closes short lots, SELL long ones.
+    volume : int
+        Lots, zero or more.
+    needs_close_today : bool
+        Split closing into CLOSE (yesterday's) and CLOSETODAY (today's); without it one CLOSE covers both.
+    prefer_today : bool
+        Close today's lots before yesterday's, for where that is cheaper.
+
+    Returns
+    -------
+    list of (offset, lots)
+        In the order to send them; lots are positive and add up to `volume`.
+    """
+    if volume < 0 or side not in ("BUY", "SELL"):
+        raise UsageError(f"cannot plan {side} of {volume} lots", "sides are BUY and SELL, volumes zero or more")
+    held = "short" if side == "BUY" else "long"
+    his, today = getattr(position, f"{held}_his"), getattr(position, f"{held}_today")
+    if needs_close_today:
+        buckets: list[tuple[Offset, int]] = [("CLOSE", his), ("CLOSETODAY", today)]
+        if prefer_today:
+            buckets.reverse()
+    else:
+        buckets = [("CLOSE", his + today)]
+    plan: list[tuple[Offset, int]] = []
+    for offset, lots in buckets:
+        if taken := min(lots, volume):
+            plan.append((offset, taken))
+            volume -= taken
+    if volume:
+        plan.append(("OPEN", volume))
+    return plan
+
+
+def roll_day(position: Position) -> Position:
+    """The position at the start of the next trading day: all of today's lots have become yesterday's."""
+    return Position(
+        long_his=position.long,
+        short_his=position.short,
+        long_his_cost=position.long_his_cost + position.long_today_cost,
+        short_his_cost=position.short_his_cost + position.short_today_cost,
+    )
+
+
+def unrealised(position: Position, price: float, multiplier: int) -> float:
+    """Profit in CNY if every lot were closed at `price`, before fees."""
+    long = price * position.long - (position.long_today_cost + position.long_his_cost)
+    short = (position.short_today_cost + position.short_his_cost) - price * position.short
+    return (long + short) * multiplier
+
+
+def margin(position: Position, price: float, ratio: float, multiplier: int) -> float:
+    """Margin in CNY at `price`: both sides are charged, without an allowance for opposite lots."""
+    return (position.long + position.short) * price * multiplier * ratio
