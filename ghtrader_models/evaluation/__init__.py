@@ -1,0 +1,1 @@
+"""How a model is judged: walk-forward splits, scores beside baselines, figures."""
