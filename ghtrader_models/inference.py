@@ -70,10 +70,7 @@ def _trees(rows, roots, classes, base, feature, threshold, left, right, default_
             node = roots[t]
             while left[node] >= 0:
                 x = rows[i, feature[node]]
-                if math.isfinite(x):
-                    go_left = x < threshold[node]
-                else:
-                    go_left = default_left[node]
+                go_left = x < threshold[node] if math.isfinite(x) else default_left[node]
                 node = left[node] if go_left else right[node]
             leaf = threshold[node]
             c = classes[t]

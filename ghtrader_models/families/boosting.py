@@ -1,0 +1,129 @@
+"""Boosted trees by XGBoost, saved as its UBJSON.
+
+Finds what a linear model cannot: thresholds and interactions. Shallow, slow and strongly regularised, because labels
+overlap: 50 neighbouring rows say nearly the same, so that a leaf of 300 rows rests on about six independent moves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ghtrader_models.families.base import check_training_rows, without_infinite
+from ghtrader_models.inference import N_CLASSES, TREES_FILE, TreePredictor
+
+
+@dataclass(frozen=True)
+class XGBoostConfig:
+    """How the boosted model is trained.
+
+    Parameters
+    ----------
+    rounds : int
+        Boosting rounds, three trees each; fixed, never chosen on test rows.
+    max_depth : int
+        Depth of a tree.
+    eta : float
+        Learning rate.
+    min_child_weight : float
+        Least summed hessian of a leaf, in rows before striding, on a training set of `reference_rows` or more.
+    reference_rows : int
+        Below so many training rows (before striding) `min_child_weight` and `reg_lambda` shrink in proportion.
+    min_child_floor : float
+        Least value that `min_child_weight` shrinks to.
+    reg_lambda : float
+        L2 penalty on leaf values, in rows before striding.
+    max_bin : int
+        Histogram bins a factor.
+    subsample, colsample_bytree : float
+        Shares of rows and factors drawn for each tree.
+    stride : int
+        Every how many-th training row is used; each kept row counts `stride` times, so that the weights above mean
+        the same at any stride.
+    nthread : int
+        Threads of training. One keeps the sums in one order.
+    """
+
+    rounds: int = 80
+    max_depth: int = 3
+    eta: float = 0.05
+    min_child_weight: float = 300.0
+    reference_rows: int = 60_000
+    min_child_floor: float = 30.0
+    reg_lambda: float = 20.0
+    max_bin: int = 64
+    subsample: float = 1.0
+    colsample_bytree: float = 1.0
+    stride: int = 3
+    nthread: int = 1
+
+
+class XGBoostModel:
+    """A trained boosted model."""
+
+    kind = "xgboost"
+
+    def __init__(self, data: bytes, gains: dict[int, float]) -> None:
+        self._data = data
+        self._gains = gains
+        self._predictor = TreePredictor(data)
+        self.n_features = self._predictor.n_features
+
+    def predict_proba(self, rows: np.ndarray) -> np.ndarray:
+        """float32[n, F] -> float64[n, 3]."""
+        return self._predictor.predict(rows)
+
+    def save(self, directory: Path) -> None:
+        """Write ``model.ubj``."""
+        (directory / TREES_FILE).write_bytes(self._data)
+
+    def importance(self, names: tuple[str, ...]) -> dict[str, float]:
+        """Share of each factor in the summed gain of all splits."""
+        total = sum(self._gains.values())
+        return {name: self._gains.get(i, 0.0) / total if total > 0 else 0.0 for i, name in enumerate(names)}
+
+
+class XGBoostFamily:
+    """The family of the registry's name ``xgboost``."""
+
+    name = "xgboost"
+
+    def default_config(self) -> XGBoostConfig:
+        """Settings that were measured on the simulated world."""
+        return XGBoostConfig()
+
+    def fit(
+        self, rows: np.ndarray, y: np.ndarray, *, horizon: int, seed: int, config: XGBoostConfig | None = None
+    ) -> XGBoostModel:
+        """Train; see `ModelFamily.fit`. A missing factor goes the way that each split learned for missing values."""
+        import xgboost
+
+        check_training_rows(rows, y)
+        config = config or self.default_config()
+        kept, labels = without_infinite(rows[:: config.stride]), y[:: config.stride]
+        shrink = min(1.0, rows.shape[0] / config.reference_rows)
+        params: dict[str, Any] = {
+            "objective": "multi:softprob",
+            "num_class": N_CLASSES,
+            "tree_method": "hist",
+            "max_depth": config.max_depth,
+            "eta": config.eta,
+            "min_child_weight": max(config.min_child_floor, config.min_child_weight * shrink),
+            "reg_lambda": config.reg_lambda * shrink,
+            "max_bin": config.max_bin,
+            "subsample": config.subsample,
+            "colsample_bytree": config.colsample_bytree,
+            "seed": seed,
+            "nthread": config.nthread,
+            "verbosity": 0,
+        }
+        weight = np.full(labels.shape, float(config.stride), np.float32)
+        matrix = xgboost.QuantileDMatrix(
+            kept, label=labels, weight=weight, max_bin=config.max_bin, nthread=config.nthread
+        )
+        booster = xgboost.train(params, matrix, num_boost_round=config.rounds)
+        gains = {int(key[1:]): float(value) for key, value in booster.get_score(importance_type="total_gain").items()}
+        return XGBoostModel(bytes(booster.save_raw("ubj")), gains)
