@@ -7,13 +7,13 @@ profit of positions - fees; margin is bound on the cost of positions, and by wor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
 from ghtrader_exchange.diff import MISSING
 from ghtrader_exchange.orders import Order, OrderRequest, Trade
-from ghtrader_market.positions import fee
+from ghtrader_market.positions import Fill, Position, apply_fill, fee, roll_day, unrealised
 from ghtrader_market.varieties import FeeRates
 
 Marks = Mapping[str, tuple[float, "ContractTerms"]]
@@ -38,54 +38,54 @@ class ContractTerms:
 
 
 @dataclass
-class Lots:
-    """Lots of one side and age; costs in CNY, `position_cost` marked to the last settlement."""
-
-    age: str
-    volume: int = 0
-    frozen: int = 0
-    open_cost: float = 0.0
-    position_cost: float = 0.0
-
-    def add(self, volume: int, cost: float) -> None:
-        """Open `volume` lots for `cost`."""
-        self.volume += volume
-        self.open_cost += cost
-        self.position_cost += cost
-
-    def take(self, volume: int) -> float:
-        """Close `volume` lots; returns their position cost."""
-        share = volume / self.volume
-        cost = self.position_cost * share
-        self.open_cost -= self.open_cost * share
-        self.position_cost -= cost
-        self.volume -= volume
-        if not self.volume:
-            self.open_cost = self.position_cost = 0.0
-        return cost
-
-
 class Holding:
-    """The position in one contract: four piles of lots, long and short, today's and yesterday's."""
+    """The position in one contract.
 
-    def __init__(self) -> None:
-        self.lots: dict[tuple[str, str], Lots] = {(side, age): Lots(age) for side in SIDES for age in AGES}
+    `opened` carries what the lots cost when they were opened, `marked` the same lots at the last settlement or, for
+    today's, at what they were opened for. `frozen` counts lots that working orders are to close, by side and age.
+    """
+
+    opened: Position = field(default_factory=Position)
+    marked: Position = field(default_factory=Position)
+    frozen: dict[tuple[str, str], int] = field(
+        default_factory=lambda: {(side, age): 0 for side in SIDES for age in AGES}
+    )
 
     @property
     def volume(self) -> int:
         """All lots, both sides together."""
-        return sum(lots.volume for lots in self.lots.values())
+        return self.marked.long + self.marked.short
 
-    def closable(self, request: OrderRequest, terms: ContractTerms) -> list[Lots]:
-        """The piles an order to close eats, in turn.
+    def closable(self, request: OrderRequest, needs_close_today: bool) -> int:
+        """Lots an order to close can still have.
 
-        Where today's position needs CLOSETODAY (SHFE, INE), CLOSE reaches yesterday's alone; elsewhere both words
-        reach everything, yesterday's first.
+        Where today's position needs CLOSETODAY (SHFE, INE), CLOSE reaches yesterday's lots alone; elsewhere all.
         """
-        side = "short" if request.side == "BUY" else "long"
-        if terms.needs_close_today:
-            return [self.lots[side, "today" if request.offset == "CLOSETODAY" else "his"]]
-        return [self.lots[side, "his"], self.lots[side, "today"]]
+        side = _closed_side(request)
+        today = getattr(self.marked, f"{side}_today") - self.frozen[side, "today"]
+        his = getattr(self.marked, f"{side}_his") - self.frozen[side, "his"]
+        if request.offset == "CLOSETODAY":
+            return today if needs_close_today else today + min(his, 0)
+        return his if needs_close_today else his + today
+
+    def freeze(self, request: OrderRequest, volume: int) -> None:
+        """Bind lots to an order to close, or let them go with a negative `volume`."""
+        self.frozen[_closed_side(request), "today" if request.offset == "CLOSETODAY" else "his"] += volume
+
+    def fill(self, done: Fill, terms: ContractTerms) -> tuple[float, float]:
+        """Book a fill; returns the profit it realised against the marked cost, and its fee, both CNY."""
+        book = (terms.fees, terms.multiplier, terms.needs_close_today)
+        self.opened = apply_fill(self.opened, done, *book).position
+        self.marked, realised, paid = apply_fill(self.marked, done, *book)
+        return realised, paid
+
+    def settle(self, price: float, multiplier: int) -> float:
+        """Mark to settlement and make today's lots yesterday's; returns the profit since the last marking, CNY."""
+        profit = unrealised(self.marked, price, multiplier)
+        self.opened = roll_day(self.opened)
+        lots = roll_day(self.marked)
+        self.marked = replace(lots, long_his_cost=price * lots.long_his, short_his_cost=price * lots.short_his)
+        return profit
 
 
 class Account:
@@ -132,8 +132,8 @@ class Account:
         if request.offset == "OPEN":
             enough = sum(_bound(request, terms, request.volume)) <= self.money(marks)["available"]
             return None if enough else "CTP:资金不足"
-        piles = self.positions.get(request.symbol, Holding()).closable(request, terms)
-        if sum(lots.volume - lots.frozen for lots in piles) >= request.volume:
+        holding = self.positions.get(request.symbol, Holding())
+        if holding.closable(request, terms.needs_close_today) >= request.volume:
             return None
         return "CTP:平今仓位不足" if request.offset == "CLOSETODAY" else "CTP:平昨仓位不足"
 
@@ -144,14 +144,14 @@ class Account:
         if order.request.offset == "OPEN":
             order.frozen_margin, order.frozen_fee = _bound(order.request, terms, order.left)
         else:
-            _freeze(holding.closable(order.request, terms), order.left)
+            holding.freeze(order.request, order.left)
 
     def release(self, order: Order, terms: ContractTerms) -> None:
         """What is left of an order binds nothing any more."""
         if order.request.offset == "OPEN":
             order.frozen_margin = order.frozen_fee = 0.0
         else:
-            _thaw(self.positions[order.request.symbol].closable(order.request, terms), order.left)
+            self.positions[order.request.symbol].freeze(order.request, -order.left)
 
     def fill(
         self,
@@ -166,23 +166,13 @@ class Account:
     ) -> Trade:
         """`volume` lots of a placed order are filled at `price` CNY."""
         request, holding = order.request, self.positions[order.request.symbol]
-        value, paid = price * terms.multiplier, 0.0
+        realised, paid = holding.fill(Fill(request.side, request.offset, price, volume), terms)
         order.left -= volume
         if request.offset == "OPEN":
-            holding.lots["long" if request.side == "BUY" else "short", "today"].add(volume, value * volume)
             order.frozen_margin, order.frozen_fee = _bound(request, terms, order.left)
-            paid = fee(terms.fees, "OPEN", price, volume, terms.multiplier)
         else:
-            piles = holding.closable(request, terms)
-            _thaw(piles, volume)
-            sign, left = (1 if request.side == "SELL" else -1), volume
-            for lots in piles:
-                part = min(left, lots.volume)
-                if part:
-                    offset = "CLOSETODAY" if lots.age == "today" else "CLOSE"
-                    paid += fee(terms.fees, offset, price, part, terms.multiplier)
-                    self.close_profit += sign * (value * part - lots.take(part))
-                    left -= part
+            holding.freeze(request, -volume)
+        self.close_profit += realised
         self.fees_paid += paid
         words = (request.symbol, request.side, request.offset)
         trade = Trade(trade_id, request.order_id, seqno, *words, price, volume, paid, at_ns, order.trading_day, maker)
@@ -194,16 +184,9 @@ class Account:
 
         No order may be working any more.
         """
-        profit = 0.0
-        for symbol, holding in self.positions.items():
-            for side, sign in (("long", 1), ("short", -1)):
-                today, his = holding.lots[side, "today"], holding.lots[side, "his"]
-                his.volume += today.volume
-                his.open_cost += today.open_cost
-                marked = prices[symbol] * terms[symbol].multiplier * his.volume
-                profit += sign * (marked - his.position_cost - today.position_cost)
-                his.position_cost = marked
-                holding.lots[side, "today"] = Lots("today")
+        profit = sum(
+            holding.settle(prices[symbol], terms[symbol].multiplier) for symbol, holding in self.positions.items()
+        )
         self.pre_balance += self.close_profit + profit - self.fees_paid
         self.close_profit = self.fees_paid = 0.0
         self.positions = {symbol: holding for symbol, holding in self.positions.items() if holding.volume}
@@ -257,19 +240,21 @@ class Account:
             "last_price": last_price,
         }
         for side, sign in (("long", 1), ("short", -1)):
-            piles = [holding.lots[side, age] for age in AGES]
-            volume = sum(lots.volume for lots in piles)
-            for lots in piles:
-                row[f"pos_{side}_{lots.age}"] = row[f"volume_{side}_{lots.age}"] = lots.volume
-                row[f"volume_{side}_frozen_{lots.age}"] = lots.frozen
+            volume = getattr(holding.marked, side)
+            for age in AGES:
+                lots = getattr(holding.marked, f"{side}_{age}")
+                row[f"pos_{side}_{age}"] = row[f"volume_{side}_{age}"] = lots
+                row[f"volume_{side}_frozen_{age}"] = holding.frozen[side, age]
             row[f"volume_{side}"] = volume
-            row[f"volume_{side}_frozen"] = sum(lots.frozen for lots in piles)
-            for name in ("open", "position"):
-                cost = sum(getattr(lots, f"{name}_cost") for lots in piles)
-                row[f"{name}_cost_{side}"] = cost
-                row[f"{name}_price_{side}"] = cost / volume / terms.multiplier if volume else MISSING
-                profit = "float_profit" if name == "open" else "position_profit"
-                row[f"{profit}_{side}"] = sign * (last_price * terms.multiplier * volume - cost)
+            row[f"volume_{side}_frozen"] = sum(holding.frozen[side, age] for age in AGES)
+            for name, profit, lots in (
+                ("open", "float_profit", holding.opened),
+                ("position", "position_profit", holding.marked),
+            ):
+                paid = sum(getattr(lots, f"{side}_{age}_cost") for age in AGES)
+                row[f"{name}_cost_{side}"] = paid * terms.multiplier
+                row[f"{name}_price_{side}"] = paid / volume if volume else MISSING
+                row[f"{profit}_{side}"] = sign * (last_price * volume - paid) * terms.multiplier
             row[f"margin_{side}"] = row[f"position_cost_{side}"] * terms.margin_ratio
         for name in ("float_profit", "position_profit", "margin"):
             row[name] = row[f"{name}_long"] + row[f"{name}_short"]
@@ -282,15 +267,5 @@ def _bound(request: OrderRequest, terms: ContractTerms, volume: int) -> tuple[fl
     return margin, fee(terms.fees, "OPEN", request.price, volume, terms.multiplier)
 
 
-def _freeze(piles: list[Lots], volume: int) -> None:
-    for lots in piles:
-        part = min(volume, lots.volume - lots.frozen)
-        lots.frozen += part
-        volume -= part
-
-
-def _thaw(piles: list[Lots], volume: int) -> None:
-    for lots in piles:
-        part = min(volume, lots.frozen)
-        lots.frozen -= part
-        volume -= part
+def _closed_side(request: OrderRequest) -> str:
+    return "short" if request.side == "BUY" else "long"

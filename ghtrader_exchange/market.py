@@ -177,7 +177,8 @@ class MarketView:
         """The bar of a whole day."""
         values = self.history.day(segment.contract, segment.day).values
         first = {"open": "last_price", "open_oi": "open_interest"}
-        last = {"high": "highest", "low": "lowest", "close": "last_price", "volume": "volume", "close_oi": "open_interest"}
+        last = {"high": "highest", "low": "lowest", "close": "last_price", "close_oi": "open_interest"}
+        last |= {"volume": "volume"}
         bar = {name: values[column][0].item() for name, column in first.items()}
         return bar | {name: values[column][-1].item() for name, column in last.items()}
 

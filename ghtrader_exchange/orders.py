@@ -57,12 +57,8 @@ def parse_order(pack: dict[str, Any]) -> OrderRequest:
     if type(volume) is not int or volume <= 0:
         raise ValueError("CTP:报单字段有误: volume")
     time_condition, volume_condition = pack.get("time_condition", "GFD"), pack.get("volume_condition", "ANY")
-    lifetimes: dict[tuple[Any, Any], Lifetime] = {
-        ("GFD", "ANY"): "GFD",
-        ("IOC", "ANY"): "FAK",
-        ("IOC", "ALL"): "FOK",
-    }
-    lifetime = lifetimes.get((time_condition, volume_condition))
+    lifetimes: dict[str, Lifetime] = {"GFD/ANY": "GFD", "IOC/ANY": "FAK", "IOC/ALL": "FOK"}
+    lifetime = lifetimes.get(f"{time_condition}/{volume_condition}")
     if lifetime is None:
         raise ValueError(f"CTP:不支持的报单有效期 {time_condition}/{volume_condition}")
     price_type, price = str(pack.get("price_type", "LIMIT")), pack.get("limit_price", 0.0)

@@ -12,12 +12,18 @@ from ghtrader_exchange.diff_ins import parse_filters, select
 
 
 def test_the_query_tqsdk_writes_for_quotes():
-    query = 'query {\nmulti_symbol_info(instrument_id: ["SHFE.cu2502", "KQ.m@SHFE.cu"]) {\n... on basic {\ninstrument_id\nclass\n}\n}\n}'
+    query = """query {
+        multi_symbol_info(instrument_id: ["SHFE.cu2502", "KQ.m@SHFE.cu"]) {
+        ... on basic {
+        instrument_id
+        class
+        } } }"""
     assert parse_filters(query) == {"instrument_id": ["SHFE.cu2502", "KQ.m@SHFE.cu"]}
 
 
 def test_filters_of_query_quotes():
-    query = 'query{multi_symbol_info(class: [FUTURE], exchange_id: ["SHFE"], product_id:["cu"], expired: false, timestamp: 1736168400000000000){...on basic{instrument_id}}}'
+    query = """query{multi_symbol_info(class: [FUTURE], exchange_id: ["SHFE"], product_id:["cu"], expired: false,
+        timestamp: 1736168400000000000){...on basic{instrument_id}}}"""
     assert parse_filters(query) == {
         "class": ["FUTURE"],
         "exchange_id": ["SHFE"],
@@ -28,7 +34,8 @@ def test_filters_of_query_quotes():
 
 
 def test_variables_are_put_in_and_missing_ones_left_out():
-    query = "query($instrument_id:[String], $class:[Class]){multi_symbol_info(instrument_id:$instrument_id class:$class){ ... on basic { instrument_id } } }"
+    query = """query($instrument_id:[String], $class:[Class]){
+        multi_symbol_info(instrument_id:$instrument_id class:$class){ ... on basic { instrument_id } } }"""
     assert parse_filters(query, {"instrument_id": ["SHFE.cu1901"]}) == {"instrument_id": ["SHFE.cu1901"]}
 
 
@@ -38,7 +45,14 @@ def test_no_arguments_asks_for_everything():
 
 @pytest.mark.parametrize(
     "query",
-    ["", "query{symbol_info{a}}", "{multi_symbol_info(colour: [RED]){a}}", "{multi_symbol_info(class: [FUTURE", "{multi_symbol_info(class ;)", "{multi_symbol_info(class}"],
+    [
+        "",
+        "query{symbol_info{a}}",
+        "{multi_symbol_info(colour: [RED]){a}}",
+        "{multi_symbol_info(class: [FUTURE",
+        "{multi_symbol_info(class ;)",
+        "{multi_symbol_info(class}",
+    ],
 )
 def test_what_cannot_be_answered_is_refused(query):
     with pytest.raises(ValueError):
@@ -52,8 +66,22 @@ def test_any_text_is_an_answer_or_a_value_error(text):
 
 
 INSTRUMENTS = [
-    {"instrument_id": "SHFE.cu2502", "class": "FUTURE", "exchange_id": "SHFE", "product_id": "cu", "expired": True, "trading_time": {"night": [1]}},
-    {"instrument_id": "SHFE.cu2503", "class": "FUTURE", "exchange_id": "SHFE", "product_id": "cu", "expired": False, "trading_time": {"night": [1]}},
+    {
+        "instrument_id": "SHFE.cu2502",
+        "class": "FUTURE",
+        "exchange_id": "SHFE",
+        "product_id": "cu",
+        "expired": True,
+        "trading_time": {"night": [1]},
+    },
+    {
+        "instrument_id": "SHFE.cu2503",
+        "class": "FUTURE",
+        "exchange_id": "SHFE",
+        "product_id": "cu",
+        "expired": False,
+        "trading_time": {"night": [1]},
+    },
     {"instrument_id": "KQ.m@SHFE.cu", "class": "CONT", "exchange_id": "KQ", "trading_time": {"night": []}},
 ]
 

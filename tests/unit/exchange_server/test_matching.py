@@ -200,8 +200,13 @@ def tapes(draw):
 @given(
     tapes(),
     st.lists(
-        st.tuples(st.integers(0, 7), st.sampled_from(["BUY", "SELL"]), st.integers(90, 112), st.integers(1, 20),
-                  st.sampled_from(["GFD", "GFD", "FAK", "FOK"])),
+        st.tuples(
+            st.integers(0, 7),
+            st.sampled_from(["BUY", "SELL"]),
+            st.integers(90, 112),
+            st.integers(1, 20),
+            st.sampled_from(["GFD", "GFD", "FAK", "FOK"]),
+        ),
         max_size=8,
     ),
 )
