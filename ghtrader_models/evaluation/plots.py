@@ -82,7 +82,9 @@ def factor_importance(importance: Mapping[str, float], title: str = "Factor impo
     total = sum(importance.values()) or 1.0
     ranked = sorted(importance.items(), key=lambda item: -item[1])[:top][::-1]
     figure, axes = _figure(6.0, 0.9 + 0.22 * max(len(ranked), 3))
-    axes.barh([name for name, _ in ranked], [100 * value / total for _, value in ranked], color=_COLOURS[0], height=0.65)
+    axes.barh(
+        [name for name, _ in ranked], [100 * value / total for _, value in ranked], color=_COLOURS[0], height=0.65
+    )
     _label(axes, title, "share of importance, %", "")
     axes.grid(False, axis="y")
     return _png(figure)
@@ -158,7 +160,9 @@ def price_with_trades(
         if chosen:
             x = np.searchsorted(times, [int(fill["datetime_ns"]) for fill in chosen])
             label = f"{name} ({len(chosen)})"
-            axes.scatter(x, [fill["price"] for fill in chosen], marker=marker, s=26, color=colour, label=label, zorder=3)
+            axes.scatter(
+                x, [fill["price"] for fill in chosen], marker=marker, s=26, color=colour, label=label, zorder=3
+            )
     if len(times):
         marks = np.linspace(0, len(times) - 1, 8).astype(np.int64)
         local = (times[marks] // 1_000_000_000 + 8 * 3600).astype("datetime64[s]")
