@@ -1,0 +1,217 @@
+"""Fetch QuestDB's jar with Maven and run the server on 127.0.0.1: `make questdb`.
+
+One pinned version; ports are the usual ones unless told otherwise, 0 asks the system for free ones. The jar is kept
+under `.cache/questdb`, the data under `--root`. Tests use `QuestDbServer` from here too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+VERSION = "9.3.4"
+REPOSITORY = Path(__file__).resolve().parents[2]
+CACHE = REPOSITORY / ".cache" / "questdb"
+_READY_S = 90.0
+
+
+class Unavailable(Exception):
+    """Java or Maven is not there, or the jar cannot be had; the text says what to do."""
+
+
+def fetch_jar(folder: Path = CACHE) -> Path:
+    """The server's jar, fetched with the machine's own Maven where it is not cached yet."""
+    jar = folder / f"questdb-{VERSION}.jar"
+    if jar.exists():
+        return jar
+    if shutil.which("mvn") is None:
+        raise Unavailable("Maven (mvn) is not installed: install it, or start infra/questdb/compose.yaml")
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"fetch-{os.getpid()}"
+    command = [
+        "mvn",
+        "-q",
+        "-B",
+        "dependency:copy",
+        f"-Dartifact=org.questdb:questdb:{VERSION}",
+        f"-DoutputDirectory={partial}",
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        fetched = partial / jar.name
+        if done.returncode or not fetched.exists():
+            lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+            raise Unavailable(f"Maven could not fetch QuestDB {VERSION}: {(lines or ['no message'])[0][:200]}")
+        os.replace(fetched, jar)
+    except subprocess.TimeoutExpired as exc:
+        raise Unavailable("Maven took more than five minutes to fetch QuestDB") from exc
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return jar
+
+
+def require_java() -> str:
+    """Path of a Java 17 or newer."""
+    java = shutil.which("java")
+    if java is None:
+        raise Unavailable("Java is not installed: install a Java 17 runtime, or start infra/questdb/compose.yaml")
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    match = re.search(r'version "(\d+)', said)
+    if match is None or int(match[1]) < 17:
+        raise Unavailable(f"QuestDB needs Java 17 or newer, found: {said.splitlines()[0] if said else 'nothing'}")
+    return java
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on 127.0.0.1 that were free a moment ago."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for item in sockets:
+            item.bind(("127.0.0.1", 0))
+        return [item.getsockname()[1] for item in sockets]
+
+
+class QuestDbServer:
+    """A QuestDB server process on 127.0.0.1.
+
+    Parameters
+    ----------
+    root : Path
+        Data folder; made where missing.
+    http_port, pg_port : int
+        0 asks for free ones.
+    user, password : str
+        Of PGwire; HTTP runs without a login, hence the loopback address.
+    memory : str
+        Java heap, as `-Xmx` takes it.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        http_port: int = 0,
+        pg_port: int = 0,
+        user: str = "admin",
+        password: str = "quest",
+        memory: str = "1g",
+    ) -> None:
+        free = free_ports(2)
+        self.root = root
+        self.http_port, self.pg_port = http_port or free[0], pg_port or free[1]
+        self._user, self._password, self._memory = user, password, memory
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def environment(self) -> dict[str, str]:
+        """Names and values that point ghtrader at this server."""
+        return {
+            "GHTRADER_QUESTDB_HOST": "127.0.0.1",
+            "GHTRADER_QUESTDB_HTTP_PORT": str(self.http_port),
+            "GHTRADER_QUESTDB_PG_PORT": str(self.pg_port),
+        }
+
+    def start(self) -> None:
+        """Start it and wait until it answers; `Unavailable` where it does not."""
+        jar, java = fetch_jar(), require_java()
+        for port in (self.http_port, self.pg_port):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    raise Unavailable(f"port {port} is in use: choose others with --http-port and --pg-port (0: any)")
+        self.root.mkdir(parents=True, exist_ok=True)
+        here = f"127.0.0.1:{self.http_port}"
+        environment = os.environ | {
+            "QDB_HTTP_BIND_TO": here,
+            "QDB_HTTP_MIN_NET_BIND_TO": here,
+            "QDB_HTTP_MIN_ENABLED": "false",
+            "QDB_PG_NET_BIND_TO": f"127.0.0.1:{self.pg_port}",
+            "QDB_PG_USER": self._user,
+            "QDB_PG_PASSWORD": self._password,
+            "QDB_LINE_TCP_ENABLED": "false",
+            "QDB_TELEMETRY_ENABLED": "false",
+            "QDB_CAIRO_COMMIT_MODE": "sync",
+        }
+        command = [
+            java,
+            f"-Xmx{self._memory}",
+            "-p",
+            str(jar),
+            "-m",
+            "io.questdb/io.questdb.ServerMain",
+            "-d",
+            str(self.root),
+        ]
+        with (self.root / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        deadline = time.monotonic() + _READY_S
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise Unavailable(f"QuestDB ended at once; see {self.root / 'server.log'}")
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/exec?query=select%201", timeout=2),
+            ):
+                return
+            time.sleep(0.2)
+        self.stop()
+        raise Unavailable(f"QuestDB did not answer within {_READY_S:.0f} s; see {self.root / 'server.log'}")
+
+    def stop(self) -> None:
+        """End it and wait."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
+
+
+def main() -> int:
+    """Run until interrupted; prints the settings as `export` lines when ready."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=REPOSITORY / "var" / "questdb", help="data folder")
+    parser.add_argument("--http-port", type=int, default=9000)
+    parser.add_argument("--pg-port", type=int, default=8812)
+    parser.add_argument("--fetch-only", action="store_true", help="fetch the jar and stop")
+    options = parser.parse_args()
+    user = os.environ.get("GHTRADER_QUESTDB_PG_USER", "admin")
+    password = os.environ.get("GHTRADER_QUESTDB_PG_PASSWORD", "quest")
+    server = QuestDbServer(options.root.absolute(), options.http_port, options.pg_port, user, password)
+    try:
+        if options.fetch_only:
+            print(fetch_jar())
+            return 0
+        server.start()
+    except Unavailable as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 4
+    for name, value in server.environment().items():
+        print(f"export {name}={value}")
+    print(
+        f"# QuestDB {VERSION} is ready, its own console: http://127.0.0.1:{server.http_port} (Ctrl-C stops it)",
+        flush=True,
+    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        server.process.wait()  # type: ignore[union-attr]
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
