@@ -131,6 +131,7 @@ class QuestDbStore:
             Rows stored for the contract-day afterwards, conflicting ones included.
         """
         validate_ticks(table)
+        self._wait_applied()
         there = self._export(symbol, day, ["datetime_ns", "row_hash", "ingest_seq"])
         hashes = key_hashes(table)
         known = set(zip(there["datetime_ns"].to_pylist(), there["row_hash"].to_pylist(), strict=True))
@@ -207,7 +208,10 @@ class QuestDbStore:
         query = f"SELECT writerTxn, sequencerTxn, suspended FROM wal_tables() WHERE name = '{TABLE}'"
         deadline, target, pause = time.monotonic() + _APPLY_S, None, 0.005
         while True:
-            applied, logged, suspended = self._sql(query)[0]
+            rows = self._sql(query)
+            if not rows:
+                raise FailedError(f"QuestDB has no table {TABLE} yet", _NO_TABLE_HINT)
+            applied, logged, suspended = rows[0]
             if suspended:
                 raise FailedError(
                     f"QuestDB suspended the table {TABLE}", f"see its log, then: ALTER TABLE {TABLE} RESUME WAL"
