@@ -14,7 +14,7 @@ from ghtrader_assets.partitions import HORIZONS, PARTITIONS, days_by_variety
 from ghtrader_assets.resources import HomeResource
 from ghtrader_base.errors import IntegrityError
 from ghtrader_market.roll import load_schedule
-from ghtrader_market.symbols import continuous_symbol
+from ghtrader_market.varieties import get_variety
 
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _PARTITION = "dagster/partition"
@@ -36,7 +36,7 @@ def days_of_run(context: dg.AssetCheckExecutionContext) -> dict[str, list[date]]
 def _latest(home: HomeResource, dataset: str) -> dict[str, list[date]]:
     found = {}
     for variety in PARTITIONS.varieties.get_partition_keys():
-        keys = symbols_with_ticks(home, variety) if dataset == "ticks" else [continuous_symbol(variety)]
+        keys = symbols_with_ticks(home, variety) if dataset == "ticks" else [get_variety(variety).continuous_symbol]
         days = [day for key in keys for day in home.lake.days(dataset, key)]
         if days:
             found[variety] = [max(days)]
@@ -87,7 +87,7 @@ def ticks_of_day(home: HomeResource, variety: str, day: date) -> tuple[list[str]
 
 def provenance_of_day(home: HomeResource, variety: str, day: date) -> tuple[list[str], dict[str, float]]:
     """Every row names its contract, segment and schedule, and they are the schedule's."""
-    symbol = continuous_symbol(variety)
+    symbol = get_variety(variety).continuous_symbol
     scheduled = load_schedule(home.settings.data, variety).contract_on(day)
     columns = ["underlying_contract", "segment_id", "schedule_hash"]
     table = home.lake.read_day("main_l5", symbol, day, columns=columns)
@@ -106,7 +106,7 @@ def provenance_of_day(home: HomeResource, variety: str, day: date) -> tuple[list
 
 def coverage_of_day(home: HomeResource, variety: str, day: date) -> tuple[list[str], dict[str, float]]:
     """One row a tick, and no factor that is absent the whole day."""
-    symbol = continuous_symbol(variety)
+    symbol = get_variety(variety).continuous_symbol
     table = home.lake.read_day("features", symbol, day)
     expected = home.lake.manifest("main_l5", symbol, day)
     wrong = [] if expected and table.num_rows == expected.rows else ["rows differ from main_l5's"]
@@ -123,7 +123,7 @@ def coverage_of_day(home: HomeResource, variety: str, day: date) -> tuple[list[s
 
 def labels_of_day(home: HomeResource, variety: str, day: date) -> tuple[list[str], dict[str, float]]:
     """Labels are one of three classes or none, none on the last N rows, and not all the same."""
-    symbol = continuous_symbol(variety)
+    symbol = get_variety(variety).continuous_symbol
     columns = [f"label_{horizon}" for horizon in HORIZONS]
     table = home.lake.read_day("labels", symbol, day, columns=columns)
     wrong, figures = [], {}
@@ -154,3 +154,5 @@ DAY_CHECKS = [
     _day_check("features", "coverage", "features", coverage_of_day),
     _day_check("labels", "distribution", "labels", labels_of_day),
 ]
+
+ALL_CHECKS = [*DAY_CHECKS]

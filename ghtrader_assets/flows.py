@@ -18,7 +18,6 @@ from ghtrader_base.settings import Settings
 from ghtrader_market.calendar import load_calendar
 from ghtrader_market.roll import load_schedule
 from ghtrader_market.stores.lake import Lake
-from ghtrader_market.symbols import continuous_symbol
 from ghtrader_market.varieties import get_variety
 
 
@@ -97,7 +96,11 @@ def download_range(
     options = {"source": source, "progress": progress}
     runs = [
         run_assets(
-            settings, ["trading_calendar", "contracts"], key, run_config={"ops": {"contracts": {"config": window}}}, **options
+            settings,
+            ["trading_calendar", "contracts"],
+            key,
+            run_config={"ops": {"contracts": {"config": window}}},
+            **options,
         )
     ]
     if not load_contracts(settings.data, key):
@@ -165,7 +168,7 @@ def build_main(
 def dataset_days(settings: Settings, variety: str, start: date | None, end: date | None) -> list[date]:
     """main_l5 days inside a range, or all of them; `UsageError` where there are none."""
     key = get_variety(variety).key
-    found = Lake(settings.data).days("main_l5", continuous_symbol(key))
+    found = Lake(settings.data).days("main_l5", get_variety(key).continuous_symbol)
     if start is not None and end is not None:
         require_finished_days(settings, start, end)
     days = [day for day in found if (start is None or day >= start) and (end is None or day <= end)]

@@ -11,10 +11,10 @@ import dagster as dg
 
 from ghtrader_assets.guard import guarded
 from ghtrader_assets.partitions import day_key, last_finished_day
-from ghtrader_assets.reporting import say
+from ghtrader_assets.reporting import say, throttled
 from ghtrader_assets.resources import HomeResource, SourceResource
 from ghtrader_base.errors import ConfigError, FailedError
-from ghtrader_market.ingest import download, import_recordings
+from ghtrader_market.ingest import download, further_stores, import_recordings
 from ghtrader_market.varieties import get_variety, variety_of
 
 
@@ -53,7 +53,7 @@ def fetch_contract(
     with home.lock(f"ticks-{variety}", f"download {config.symbol}"), source.opened(home.settings) as opened:
         download(
             opened, home.lake, home.calendar, [config.symbol], start, end,
-            run_id=context.run_id, workers=config.workers, progress=say,
+            run_id=context.run_id, workers=config.workers, progress=throttled(say), also=further_stores(home.settings),
         )  # fmt: skip
     found = 0
     for day in days:
@@ -94,8 +94,10 @@ def read_recordings(context: dg.OpExecutionContext, config: RecordingsConfig, ho
         config.variety or None,
         config.symbol or None,
         context.run_id,
+        also=further_stores(home.settings),
     )
-    for symbol, day in report.written:
+    declared = {(symbol, day) for days in report.declared.values() for day, symbol in days.items()}
+    for symbol, day in sorted(declared.union(report.written)):
         variety = variety_of(symbol).key
         metadata = {"recorded": symbol, **ticks_metadata(home, [symbol], day)}
         context.log_event(dg.AssetMaterialization("raw_ticks", partition=day_key(day, variety), metadata=metadata))
@@ -123,7 +125,9 @@ def daily_targets(text: str) -> list[str]:
         exchange, _, product = item.rpartition(":")
         variety = get_variety(product)
         if exchange and exchange != variety.exchange:
-            raise ConfigError(f"{item}: {product} trades on {variety.exchange}", "correct GHTRADER_DAILY_UPDATE_TARGETS")
+            raise ConfigError(
+                f"{item}: {product} trades on {variety.exchange}", "correct GHTRADER_DAILY_UPDATE_TARGETS"
+            )
         keys.append(variety.key)
     if not keys:
         raise ConfigError("the daily update has no targets", "set GHTRADER_DAILY_UPDATE_TARGETS=SHFE:cu,SHFE:au")

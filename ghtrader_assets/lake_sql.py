@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ghtrader_base.errors import UsageError
+from ghtrader_market.stores.lake import Lake
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,21 +30,27 @@ def connect(data: Path, metrics: pa.Table | None = None) -> duckdb.DuckDBPyConne
     import duckdb
 
     connection = duckdb.connect(":memory:", config={"threads": 2})
+    lake = Lake(data)
     for view, dataset in VIEWS.items():
-        folder = data / dataset
-        if next(folder.glob("*/*/*.parquet"), None) is not None:
-            pattern = str(folder / "*" / "*" / "*.parquet").replace("'", "''")
+        # Only files that a manifest names: one that lies beside is not part of the lake.
+        files = ", ".join(_quoted(str(path)) for path in lake.files(dataset))
+        if files:
             connection.execute(
-                f"CREATE VIEW {view} AS SELECT * FROM read_parquet('{pattern}', hive_partitioning=true, union_by_name=true)"
+                f"CREATE VIEW {view} AS SELECT * FROM"
+                f" read_parquet([{files}], hive_partitioning=true, union_by_name=true)"
             )
     if metrics is not None:
         connection.register("run_metrics_arrow", metrics)
         connection.execute("CREATE TABLE run_metrics AS SELECT * FROM run_metrics_arrow")
         connection.unregister("run_metrics_arrow")
-    connection.execute(f"SET allowed_directories=['{str(data).replace(chr(39), chr(39) * 2)}']")
+    connection.execute(f"SET allowed_directories=[{_quoted(str(data))}]")
     connection.execute("SET enable_external_access=false")
     connection.execute("SET lock_configuration=true")
     return connection
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def query(data: Path, sql: str, limit: int | None = None, metrics: pa.Table | None = None) -> pa.Table:

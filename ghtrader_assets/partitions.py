@@ -6,6 +6,7 @@ is fixed when the code loads, so a daemon that runs for weeks sees a new day aft
 the daily schedule does its work in a fresh process and always knows today.
 """
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -18,6 +19,9 @@ from ghtrader_assets.families import HORIZONS
 from ghtrader_base.settings import load_settings
 from ghtrader_market.calendar import TradingCalendar, load_calendar
 from ghtrader_market.varieties import all_varieties
+
+# Dagster calls range runs and some partition mappings beta; a terminal user can do nothing about that.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 FIRST_DAY = date(2020, 1, 2)
 TIMEZONE = "Asia/Shanghai"

@@ -107,9 +107,7 @@ def run_assets(
             raise UsageError(f"no asset {name!r}", f"there are: {', '.join(sorted(known))}")
     keys = frozenset(AssetKey(name) for name in names)
     partition_tags = _partition_tags(repository, keys, partition)
-    return _execute(
-        settings, _ASSET_JOB, keys, run_config or {}, {**(tags or {}), **partition_tags}, source, progress
-    )
+    return _execute(settings, _ASSET_JOB, keys, run_config or {}, {**(tags or {}), **partition_tags}, source, progress)
 
 
 def run_job(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from dagster import MarkdownMetadataValue
+
+    from ghtrader_market.stores.lake import DayManifest
 
 _sinks: list[Callable[[str], None]] = []
 _MAX_POINTS = 2000
@@ -34,6 +37,27 @@ def say(line: str) -> None:
     """One progress line, to whoever listens in this process."""
     for sink in _sinks:
         sink(line)
+
+
+def throttled(sink: Callable[[str], None], seconds: float = 2.0) -> Callable[[str], None]:
+    """`sink`, at most once in so many seconds; lines in between are dropped."""
+    last = [time.monotonic()]
+
+    def line(text: str) -> None:
+        now = time.monotonic()
+        if now - last[0] >= seconds:
+            last[0] = now
+            sink(text)
+
+    return line
+
+
+def of_manifest(manifest: DayManifest | None, **more: Any) -> dict[str, Any]:
+    """Metadata every stored day has: rows, content hash, code version, and what else is worth telling."""
+    if manifest is None:
+        return {"rows": 0, **more}
+    stored = {"rows": manifest.rows, "content_hash": manifest.content_hash, "code_version": manifest.code_version}
+    return {**stored, **more}
 
 
 def png_markdown(figure: Any, title: str) -> MarkdownMetadataValue:

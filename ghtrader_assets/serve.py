@@ -34,9 +34,8 @@ def _dagster_daemon(settings: Settings, port: int) -> None:
 
 
 def _mlflow(settings: Settings, port: int) -> None:
-    from mlflow.cli import cli
-
     from ghtrader_models.tracking import artifact_root, tracking_uri
+    from mlflow.cli import cli
 
     ensure_dir(settings.mlflow)
     stores = ["--backend-store-uri", tracking_uri(settings), "--default-artifact-root", artifact_root(settings)]

@@ -83,5 +83,7 @@ def emit_runs(runs: list[RunResult], as_json: bool, **extra: Any) -> None:
 
 
 def _summary(found: dict[str, Any]) -> str:
-    parts = [f"{key} {value}" for key, value in found.items() if isinstance(value, str | int | float) and "hash" not in key]
+    parts = [
+        f"{key} {value}" for key, value in found.items() if isinstance(value, str | int | float) and "hash" not in key
+    ]
     return ", ".join(parts[:6])

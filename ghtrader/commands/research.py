@@ -118,8 +118,9 @@ def _register_sql(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Read-only SQL over the lake. Example: ghtrader sql "SELECT symbol, count(*) FROM ticks_raw_v2 GROUP BY 1" """
-        from ghtrader_assets.lake_sql import query, write_table
         from ghtrader_assets.metrics_index import run_metrics
+
+        from ghtrader_assets.lake_sql import query, write_table
 
         settings = settings_of(home)
         rows_at_most = limit or (None if out else 1000)
@@ -130,3 +131,41 @@ def _register_sql(app: typer.Typer) -> None:
             return
         rows: list[dict[str, Any]] = found.to_pylist()
         emit({"rows": rows, "columns": found.column_names}, json, lambda: table(rows, found.column_names))
+
+
+def _register_models(app: typer.Typer) -> None:
+    models = typer.Typer(help="Bundles and champions.", no_args_is_help=True)
+    app.add_typer(models, name="models")
+
+    @models.command("list")
+    def list_(home: HomeOption = None, json: JsonOption = False) -> None:
+        """Bundles and champions of this home. Example: ghtrader models list --json"""
+        from ghtrader_assets.model_catalog import bundle_rows
+        from ghtrader_models.champions import list_champions
+
+        settings = settings_of(home)
+        rows = bundle_rows(settings.models)
+        champions = [item.to_dict() for item in list_champions(settings.models)]
+        columns = ["id", "family", "symbol", "horizon", "days", "factors", "trained", "champion", "detail"]
+        emit({"bundles": rows, "champions": champions}, json, lambda: table(rows, columns))
+
+    @models.command()
+    def show(
+        bundle_id: Annotated[str, typer.Argument(help="Bundle id, or its first characters.")],
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """One bundle whole: inputs, policy, provenance. Example: ghtrader models show 3f2a"""
+        from json import dumps
+
+        from ghtrader_assets.model_catalog import describe_bundle
+
+        found = describe_bundle(settings_of(home).models, bundle_id)
+        emit(found, json, lambda: dumps(found, indent=2, ensure_ascii=False))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the research commands."""
+    _register_pipeline(app)
+    _register_models(app)
+    _register_sql(app)

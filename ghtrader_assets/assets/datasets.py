@@ -1,21 +1,20 @@
 """Features and labels of main_l5 days. One pass over the ticks makes both, so one op does; days stand alone."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
-import numpy as np
 
+from ghtrader_assets.families import HORIZONS
 from ghtrader_assets.guard import guarded
-from ghtrader_assets.partitions import HORIZONS, PARTITIONS, day_key, days_by_variety
-from ghtrader_assets.reporting import plot_bars, say
+from ghtrader_assets.partitions import PARTITIONS, day_key, days_by_variety
+from ghtrader_assets.reporting import of_manifest, plot_bars, say
 from ghtrader_assets.resources import HomeResource
-from ghtrader_base.errors import UsageError
-from ghtrader_market.symbols import continuous_symbol
-from ghtrader_market.ticks import has_depth
+from ghtrader_market.stores.lake import DayManifest
+from ghtrader_market.varieties import get_variety
 
 GROUP = "datasets"
 CODE_VERSION = "1"
-_CLASSES = {0: "down", 1: "flat", 2: "up"}
 
 
 class BuildConfig(dg.Config):
@@ -58,53 +57,57 @@ def datasets(
     from ghtrader_models.factors.library import get_factor_set
     from ghtrader_models.labels import LabelSpec
 
-    label_spec = LabelSpec(horizons=HORIZONS)
+    factors, label_spec = get_factor_set(config.factor_set), LabelSpec(horizons=HORIZONS)
     for variety, days in days_by_variety(context.partition_keys).items():
-        symbol = continuous_symbol(variety)
+        symbol = get_variety(variety).continuous_symbol
         with home.lock(f"datasets-{variety}", "build features and labels"):
             for index, day in enumerate(days):
-                if not home.lake.has_day("main_l5", symbol, day):
-                    raise UsageError(
-                        f"main_l5 of {variety} on {day} is not built",
-                        f"first: ghtrader main-l5 --var {variety} --start {day} --end {day}",
-                    )
-                levels = 5 if has_depth(home.lake.read_day("main_l5", symbol, day)) else 1
-                factors = get_factor_set(config.factor_set, levels=levels)
                 built = build_day(
-                    home.lake, symbol, day, factors, label_spec, run_id=context.run_id, overwrite=config.overwrite
+                    home.lake,
+                    symbol,
+                    day,
+                    factors,
+                    label_spec,
+                    run_id=context.run_id,
+                    overwrite=config.overwrite,
+                    calendar=home.calendar,
                 )
                 done = "was there" if built.skipped else f"{built.features.rows} rows"
                 say(f"features and labels {variety} {day}: {done} ({index + 1}/{len(days)})")
-                key = day_key(day, variety)
-                names = {output.to_user_string() for output in context.selected_asset_keys}
-                if "features" in names:
-                    found = {
-                        "rows": built.features.rows,
-                        "content_hash": built.features.content_hash,
-                        "factors": len(factors.names),
-                        "factor_set": config.factor_set,
-                        "levels": levels,
-                        "spec_hash": factors.spec_hash,
-                    }
-                    context.add_asset_metadata(found, asset_key="features", partition_key=key)
-                if "labels" in names:
-                    context.add_asset_metadata(_labels_metadata(home, symbol, day, built), asset_key="labels", partition_key=key)
+                made = {
+                    "features": _features_metadata(config.factor_set, built.features),
+                    "labels": _labels_metadata(f"{symbol} {day}", built.labels),
+                }
+                for key in context.selected_asset_keys:
+                    found = made[key.to_user_string()]
+                    context.add_asset_metadata(found, asset_key=key, partition_key=day_key(day, variety))
     for key in context.selected_asset_keys:
         yield dg.MaterializeResult(asset_key=key)
 
 
-def _labels_metadata(home: HomeResource, symbol: str, day: object, built: object) -> dict[str, object]:
-    columns = [f"label_{horizon}" for horizon in HORIZONS]
-    table = home.lake.read_day("labels", symbol, day, columns=columns)
-    shares: dict[str, list[float]] = {name: [] for name in _CLASSES.values()}
-    for column in columns:
-        values = table[column].to_numpy()
-        known = values[values >= 0]
-        for code, name in _CLASSES.items():
-            shares[name].append(float(np.mean(known == code)) if len(known) else 0.0)
-    return {
-        "rows": built.labels.rows,
-        "content_hash": built.labels.content_hash,
-        "shares": {f"{horizon}": {name: round(shares[name][i], 4) for name in shares} for i, horizon in enumerate(HORIZONS)},
-        "plot": plot_bars([str(horizon) for horizon in HORIZONS], shares, f"{symbol} {day}", "share of ticks"),
+def _features_metadata(name: str, manifest: DayManifest) -> dict[str, Any]:
+    extra = manifest.extra
+    return of_manifest(
+        manifest,
+        factor_set=name,
+        factors=len(extra["factor_set"]["factors"]),
+        levels=extra["levels"],
+        left_out=list(extra["left_out"]),
+        warm_up_ticks=extra["warm_up_ticks"],
+        spec_hash=extra["spec_hash"],
+        main_l5_content_hash=extra["main_l5_content_hash"],
+    )
+
+
+def _labels_metadata(title: str, manifest: DayManifest) -> dict[str, Any]:
+    counts = manifest.extra["counts"]  # label column -> rows without a label, DOWN, FLAT, UP
+    shares = {
+        name: [column[code] / max(1, sum(column[1:])) for column in counts.values()]
+        for code, name in ((1, "down"), (2, "flat"), (3, "up"))
     }
+    return of_manifest(
+        manifest,
+        counts=counts,
+        spec_hash=manifest.extra["spec_hash"],
+        plot=plot_bars(list(counts), shares, title, "share of labelled ticks"),
+    )

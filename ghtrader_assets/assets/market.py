@@ -10,17 +10,16 @@ import dagster as dg
 import numpy as np
 
 from ghtrader_assets.bars import bars_from_ticks, read_bars, traded_symbols, write_bars
-from ghtrader_assets.catalog import contracts_living, merge_contracts
+from ghtrader_assets.catalog import contracts_living, load_contracts, merge_contracts
 from ghtrader_assets.guard import guarded
 from ghtrader_assets.partitions import FIRST_DAY, PARTITIONS, by_variety, day_key, days_by_variety
-from ghtrader_assets.reporting import plot_bars, plot_series, say
+from ghtrader_assets.reporting import of_manifest, plot_bars, plot_series, say, throttled
 from ghtrader_assets.resources import HomeResource, SourceResource
 from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.files import content_hash
-from ghtrader_market.ingest import download, load_declared
+from ghtrader_market.ingest import download, further_stores, load_declared
 from ghtrader_market.main_l5 import build_main_l5_day
 from ghtrader_market.roll import load_schedule, save_schedule, schedule_from_open_interest
-from ghtrader_market.symbols import continuous_symbol
 from ghtrader_market.varieties import get_variety
 
 GROUP = "market"
@@ -105,10 +104,21 @@ def daily_bars(context: dg.AssetExecutionContext, home: HomeResource, source: So
                 with source.opened(home.settings) as opened:
                     bars = opened.daily_bars(symbols, from_source[0], from_source[-1])
                     write_bars(lake, variety, bars, opened.name, context.run_id)
+        _require_bars(home, variety, days)
         for day in days:
-            manifest = lake.manifest("daily_bars", variety, day)
-            found = {"rows": 0} if manifest is None else {"rows": manifest.rows, "content_hash": manifest.content_hash}
+            found = of_manifest(lake.manifest("daily_bars", variety, day))
             context.add_asset_metadata(found, partition_key=day_key(day, variety))
+
+
+def _require_bars(home: HomeResource, variety: str, days: list[date]) -> None:
+    """A day without bars is an error, unless it lies before all the source knows."""
+    known = home.lake.days("daily_bars", variety)
+    missing = [day for day in days if day not in known and (not known or day > known[0])]
+    if missing:
+        raise FailedError(
+            f"the source has no daily bar of {variety} on {missing[0]}",
+            "choose days that are over; the others are stored",
+        )
 
 
 @dg.asset(
@@ -145,9 +155,15 @@ def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
             f"{variety} has no main contract yet: main on T+1 needs the bars of the day before",
             "download one trading day more",
         )
-    rolls = [f"{day.day} {day.contract}" for day, before in zip(days[1:], days, strict=False) if day.contract != before.contract]
+    rolls = [
+        f"{day.day} {day.contract}"
+        for day, before in zip(days[1:], days, strict=False)
+        if day.contract != before.contract
+    ]
     table = dg.TableMetadataValue(
-        records=[dg.TableRecord({"day": str(d.day), "contract": d.contract, "segment": d.segment_id}) for d in days[-60:]],
+        records=[
+            dg.TableRecord({"day": str(d.day), "contract": d.contract, "segment": d.segment_id}) for d in days[-60:]
+        ],
         schema=dg.TableSchema([dg.TableColumn("day"), dg.TableColumn("contract"), dg.TableColumn("segment", "int")]),
     )
     return dg.MaterializeResult(
@@ -187,18 +203,33 @@ def raw_ticks(
         declared = load_declared(home.settings.data, variety)
         wanted = [day for day in days if day not in declared]
         if wanted:
-            symbols = traded_symbols(read_bars(home.lake, variety, wanted))
-            if not symbols:
+            traded = set(traded_symbols(read_bars(home.lake, variety, wanted)))
+            infos = [info for info in load_contracts(home.settings.data, variety) if info.symbol in traded]
+            if not infos:
                 raise UsageError(
                     f"no daily bars of {variety} between {wanted[0]} and {wanted[-1]}: which contracts traded?",
                     "materialize daily_bars of these days first",
                 )
             workers = min(config.workers or 2, home.settings.max_parallel_tqsdk_jobs)
             with home.lock(f"ticks-{variety}", "download ticks"), source.opened(home.settings) as opened:
-                say(f"ticks of {len(symbols)} {variety} contracts, {wanted[0]} to {wanted[-1]}")
-                download(
-                    opened, home.lake, home.calendar, symbols, wanted[0], wanted[-1],
-                    run_id=context.run_id, workers=workers, progress=say,
+                say(f"ticks of {len(infos)} {variety} contracts, {wanted[0]} to {wanted[-1]}")
+                report = download(
+                    opened,
+                    home.lake,
+                    home.calendar,
+                    infos,
+                    wanted[0],
+                    wanted[-1],
+                    run_id=context.run_id,
+                    workers=workers,
+                    progress=throttled(say),
+                    also=further_stores(home.settings),
+                )
+                say(f"{report.rows} ticks in {len(report.written)} contract-days, {report.present} were there")
+            if pending := {day for _, day in report.pending}.intersection(wanted):
+                raise FailedError(
+                    f"{variety} on {min(pending)} is not over yet at the source",
+                    "what is finished stays; run it again later",
                 )
         tell_ticks(context, home, variety, days)
 
@@ -242,7 +273,7 @@ def main_l5(context: dg.AssetExecutionContext, config: MainConfig, home: HomeRes
     """The scheduled contract's ticks under the continuous name, provenance on each row."""
     for variety, days in days_by_variety(context.partition_keys).items():
         schedule = load_schedule(home.settings.data, variety)
-        symbol = continuous_symbol(variety)
+        symbol = get_variety(variety).continuous_symbol
         with home.lock(f"main_l5-{variety}", "build main_l5"):
             for index, day in enumerate(days):
                 manifest = build_main_l5_day(
@@ -253,12 +284,12 @@ def main_l5(context: dg.AssetExecutionContext, config: MainConfig, home: HomeRes
                 mid = (table["bid_price1"].to_numpy() + table["ask_price1"].to_numpy()) / 2
                 scheduled = schedule.contract_on(day)
                 context.add_asset_metadata(
-                    {
-                        "rows": manifest.rows,
-                        "content_hash": manifest.content_hash,
-                        "underlying_contract": str(getattr(scheduled, "contract", scheduled)),
-                        "mid_mean": float(np.nanmean(mid)) if len(mid) else float("nan"),
-                        "plot": plot_series(mid, f"{symbol} {day}", "mid"),
-                    },
+                    of_manifest(
+                        manifest,
+                        underlying_contract=scheduled.contract,
+                        segment_id=scheduled.segment_id,
+                        mid_mean=float(np.nanmean(mid)),
+                        plot=plot_series(mid, f"{symbol} {day}", "mid"),
+                    ),
                     partition_key=day_key(day, variety),
                 )
