@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
-from ghtrader_base.errors import UsageError
+from ghtrader_base.errors import FailedError
 from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.sources.base import ContractInfo
 
@@ -57,12 +57,12 @@ def contracts_living(data: Path, variety: str, start: date, end: date) -> list[s
 
     Raises
     ------
-    UsageError
+    FailedError
         The list has none.
     """
     symbols = [item.symbol for item in load_contracts(data, variety) if item.lives_in(start, end)]
     if not symbols:
-        raise UsageError(
+        raise FailedError(
             f"no contract of {variety} is known between {start} and {end}",
             f"materialize contracts first, or: ghtrader download-contract-range --var {variety} ...",
         )

@@ -13,7 +13,7 @@ from typing import Any
 from ghtrader_assets.catalog import load_contracts
 from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
 from ghtrader_assets.pipeline import Progress, RunResult, run_assets
-from ghtrader_base.errors import UsageError
+from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.calendar import load_calendar
 from ghtrader_market.roll import load_schedule
@@ -48,13 +48,21 @@ def run_days(
     progress: Progress | None = None,
 ) -> list[RunResult]:
     """Materialize day x variety assets for these days, one run a gapless range."""
-    return [
-        run_assets(
-            settings, selection, (day_key(first, variety), day_key(last, variety)) if first != last else day_key(first, variety),
-            run_config=run_config, tags=tags, source=source, progress=progress,
+    runs = []
+    for first, last in contiguous(days):
+        corners = (day_key(first, variety), day_key(last, variety))
+        runs.append(
+            run_assets(
+                settings,
+                selection,
+                corners if first != last else corners[0],
+                run_config=run_config,
+                tags=tags,
+                source=source,
+                progress=progress,
+            )
         )
-        for first, last in contiguous(days)
-    ]  # fmt: skip
+    return runs
 
 
 def require_finished_days(settings: Settings, start: date, end: date) -> list[date]:
@@ -104,7 +112,7 @@ def download_range(
         )
     ]
     if not load_contracts(settings.data, key):
-        raise UsageError(f"the source lists no contract of {key} between {start} and {end}", "choose other days")
+        raise FailedError(f"the source lists no contract of {key} between {start} and {end}", "choose other days")
     runs += run_days(settings, "daily_bars", key, bar_days, **options)
     runs += run_days(
         settings, "raw_ticks", key, days, run_config={"ops": {"raw_ticks": {"config": {"workers": workers}}}}, **options
@@ -124,8 +132,10 @@ def main_days(settings: Settings, variety: str, start: date | None, end: date | 
 
     Raises
     ------
+    FailedError
+        Ticks that are needed are not here; says what to fetch.
     UsageError
-        Nothing to build, or the range is wrong.
+        The range is wrong.
     """
     key = get_variety(variety).key
     schedule = load_schedule(settings.data, key)
@@ -133,17 +143,17 @@ def main_days(settings: Settings, variety: str, start: date | None, end: date | 
     found = [day.day for day in schedule.days if lake.has_day("ticks", day.contract, day.day)]
     if start is not None or end is not None:
         if not found and (start is None or end is None):
-            raise UsageError(f"no ticks of {key}'s main contracts are here", "download or import them first")
+            raise FailedError(f"no ticks of {key}'s main contracts are here", "download or import them first")
         wanted = require_finished_days(settings, start or found[0], end or found[-1])
         missing = [day for day in wanted if day not in set(found)]
         if missing:
-            raise UsageError(
+            raise FailedError(
                 f"{len(missing)} of {len(wanted)} days have no ticks of {key}'s main contract, first {missing[0]}",
                 f"ghtrader download-contract-range --var {key} --start {missing[0]} --end {missing[-1]}",
             )
         return wanted
     if not found:
-        raise UsageError(f"no ticks of {key}'s main contracts are here", "download or import them first")
+        raise FailedError(f"no ticks of {key}'s main contracts are here", "download or import them first")
     return found
 
 
@@ -166,14 +176,14 @@ def build_main(
 
 
 def dataset_days(settings: Settings, variety: str, start: date | None, end: date | None) -> list[date]:
-    """main_l5 days inside a range, or all of them; `UsageError` where there are none."""
+    """main_l5 days inside a range, or all of them; `FailedError` where there are none."""
     key = get_variety(variety).key
     found = Lake(settings.data).days("main_l5", get_variety(key).continuous_symbol)
     if start is not None and end is not None:
         require_finished_days(settings, start, end)
     days = [day for day in found if (start is None or day >= start) and (end is None or day <= end)]
     if not days:
-        raise UsageError(f"no main_l5 day of {key} in this range", f"first: ghtrader main-l5 --var {key}")
+        raise FailedError(f"no main_l5 day of {key} in this range", f"first: ghtrader main-l5 --var {key}")
     return days
 
 

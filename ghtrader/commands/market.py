@@ -32,7 +32,10 @@ def _register_downloads(app: typer.Typer) -> None:
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Ticks of one contract; resumes. Example: ghtrader download --symbol SHFE.cu2502 --start 2025-01-02 --end 2025-01-10"""
+        """Ticks of one contract; resumes.
+
+        Example: ghtrader download --symbol SHFE.cu2502 --start 2025-01-02 --end 2025-01-10
+        """
         from ghtrader_market.calendar import load_calendar
         from ghtrader_market.symbols import parse_symbol
         from ghtrader_market.varieties import variety_of
@@ -66,7 +69,10 @@ def _register_downloads(app: typer.Typer) -> None:
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Ticks of every contract that traded. Example: ghtrader download-contract-range --exchange SHFE --var cu --start 2025-01-02 --end 2025-01-10"""
+        """Ticks of every contract of a variety that traded in the range.
+
+        Example: ghtrader download-contract-range --exchange SHFE --var cu --start 2025-01-02 --end 2025-01-10
+        """
         from ghtrader_market.calendar import load_calendar
         from ghtrader_market.varieties import get_variety
 
@@ -146,7 +152,10 @@ def _register_main(app: typer.Typer) -> None:
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Days of the main series with its provenance. Example: ghtrader main-l5 --var cu --start 2025-01-03 --end 2025-01-10"""
+        """Days of the main series, provenance on each row.
+
+        Example: ghtrader main-l5 --var cu --start 2025-01-03 --end 2025-01-10
+        """
         settings, key = settings_of(home), variety_key(var, symbol)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")
 

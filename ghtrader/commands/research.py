@@ -96,7 +96,10 @@ def _register_pipeline(app: typer.Typer) -> None:
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Walk-forward report of one family beside the baselines. Example: ghtrader benchmark --model logistic --var cu"""
+        """Walk-forward report of one family beside the baselines.
+
+        Example: ghtrader benchmark --model logistic --var cu
+        """
         settings, key = settings_of(home), variety_key(var, symbol)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")
         family, ticks = _family(model), _horizon(horizon)

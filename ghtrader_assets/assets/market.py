@@ -15,7 +15,7 @@ from ghtrader_assets.guard import guarded
 from ghtrader_assets.partitions import FIRST_DAY, PARTITIONS, by_variety, day_key, days_by_variety
 from ghtrader_assets.reporting import of_manifest, plot_bars, plot_series, say, throttled
 from ghtrader_assets.resources import HomeResource, SourceResource
-from ghtrader_base.errors import FailedError, UsageError
+from ghtrader_base.errors import FailedError
 from ghtrader_base.files import content_hash
 from ghtrader_market.ingest import download, further_stores, load_declared
 from ghtrader_market.main_l5 import build_main_l5_day
@@ -141,7 +141,7 @@ def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
 
         bars = pa.concat_tables([bars, bars_from_ticks(lake, variety, tick_days - have)])
     if bars.num_rows == 0:
-        raise UsageError(
+        raise FailedError(
             f"no daily bars and no ticks of {variety} are here yet",
             f"first: ghtrader download-contract-range --var {variety} --start D --end D, or ghtrader data import FILE",
         )
@@ -206,7 +206,7 @@ def raw_ticks(
             traded = set(traded_symbols(read_bars(home.lake, variety, wanted)))
             infos = [info for info in load_contracts(home.settings.data, variety) if info.symbol in traded]
             if not infos:
-                raise UsageError(
+                raise FailedError(
                     f"no daily bars of {variety} between {wanted[0]} and {wanted[-1]}: which contracts traded?",
                     "materialize daily_bars of these days first",
                 )

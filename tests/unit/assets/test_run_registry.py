@@ -101,7 +101,8 @@ def test_an_unknown_run_is_a_usage_error(settings):
 
 
 def test_two_first_users_of_a_home_do_not_race(settings):
-    code = "import sys; from ghtrader_assets.instance import open_instance; from ghtrader_base.settings import load_settings\n"
+    code = "import sys\nfrom ghtrader_assets.instance import open_instance\n"
+    code += "from ghtrader_base.settings import load_settings\n"
     code += "with open_instance(load_settings(sys.argv[1])) as instance: print(instance.get_runs_count())"
     children = [
         subprocess.Popen(
