@@ -27,7 +27,6 @@ from ghtrader_exchange.series import (
     Segment,
     TickSeries,
 )
-from ghtrader_market.calendar import bundled_calendar
 from ghtrader_market.ticks import VALUE_COLUMNS
 from ghtrader_market.varieties import Variety, get_variety, variety_of
 
@@ -48,7 +47,7 @@ class MarketView:
 
     def __init__(self, history: History, speed: float = 1.0, frozen: bool = True, skip_closed: bool = True) -> None:
         self.history = history
-        self.calendar = bundled_calendar()
+        self.calendar = history.calendar
         self.varieties: tuple[Variety, ...] = tuple(get_variety(key) for key in history.scenario.varieties)
         self.days: tuple[date, ...] = (*history.days, history.live_day)
         hours = sorted({b for v in self.varieties for day in self.days for b in self.calendar.sessions(v, day)})
@@ -100,8 +99,7 @@ class MarketView:
     def main_contracts(self, variety: str) -> list[tuple[date, str]]:
         """Main contract of each trading day up to today."""
         today = self.today()
-        found = [(day, self.history.main_contract(variety, day)) for day in self.days if day <= today]
-        return [(day, contract) for day, contract in found if contract is not None]
+        return [(day, contract) for day, contract in self.history.continuous(variety) if day <= today]
 
     def terms(self, symbol: str, day: date) -> ContractTerms:
         """What a contract's orders and positions are reckoned by on `day`."""
@@ -124,25 +122,20 @@ class MarketView:
         return self._terms[key]
 
     def settlement(self, symbol: str, day: date) -> float:
-        """Settlement of a day that is over: the day's mean price on the price grid."""
-        ticks = self.day_ticks(symbol, day)
-        terms = self.terms(symbol, day)
-        if ticks is None or not len(ticks.datetime_ns) or not ticks.values["volume"][-1]:
-            return terms.pre_settlement
-        mean = ticks.values["amount"][-1] / ticks.values["volume"][-1] / terms.multiplier
-        return round(round(mean / terms.price_tick) * terms.price_tick, 6)
+        """Settlement of a day that is over; where the contract did not trade, the one before."""
+        if not self.trades_on(symbol, day):
+            return self.terms(symbol, day).pre_settlement
+        return self.history.daily_bar(symbol, day).settlement
 
     def _reference(self, symbol: str, day: date) -> float:
-        """The previous day's settlement; on a contract's first day its first price, on the grid of that day."""
+        """The settlement before `day`; on a contract's first day here the price its series starts from."""
         series = self.series(symbol, 0)
         assert isinstance(series, TickSeries)
         earlier = [segment for segment in series.segments if segment.day < day]
         if earlier:
             return self.settlement(symbol, earlier[-1].day)
-        ticks = self.day_ticks(symbol, series.segments[0].day)
-        assert ticks is not None
-        prices = ticks.values["last_price"]
-        return float(prices[np.isfinite(prices)][0])
+        instrument = self.history.instruments[symbol]
+        return round(instrument.base_ticks * instrument.price_tick, instrument.decimals)
 
     # ---- tape
     def day_ticks(self, symbol: str, day: date) -> DayTicks | None:
@@ -165,28 +158,24 @@ class MarketView:
                 return None
             return DailySeries(ticks, self._whole_day) if duration_ns == DAY_NS else BarSeries(ticks, duration_ns)
         if symbol in self.history.instruments:
-            days = [(day, symbol) for day in self.days]
+            days = [(day, symbol) for day in self.history.contract_days(symbol)]
             return self._tick_series(symbol, days, VALUE_COLUMNS)
         for variety in self.varieties:
             if symbol == variety.continuous_symbol:
-                days = [(day, self.history.main_contract(variety.key, day)) for day in self.days]
-                return self._tick_series(symbol, days, L1_COLUMNS)
+                return self._tick_series(symbol, self.history.continuous(variety.key), L1_COLUMNS)
         return None
 
     def _whole_day(self, segment: Segment) -> dict[str, float]:
         """The bar of a whole day."""
-        values = self.history.day(segment.contract, segment.day).values
-        first = {"open": "last_price", "open_oi": "open_interest"}
-        last = {"high": "highest", "low": "lowest", "close": "last_price", "close_oi": "open_interest"}
-        last |= {"volume": "volume"}
-        bar = {name: values[column][0].item() for name, column in first.items()}
-        return bar | {name: values[column][-1].item() for name, column in last.items()}
+        bar = self.history.daily_bar(segment.contract, segment.day)
+        opening = self.history.day(segment.contract, segment.day).values["open_interest"][0].item()
+        interest = {"open_oi": opening, "close_oi": bar.open_interest}
+        return {name: getattr(bar, name) for name in ("open", "high", "low", "close", "volume")} | interest
 
-    def _tick_series(self, symbol: str, days: list[tuple[date, str | None]], columns: tuple[str, ...]) -> TickSeries:
+    def _tick_series(self, symbol: str, days: list[tuple[date, str]], columns: tuple[str, ...]) -> TickSeries:
         segments, first_id = [], 0
         for day, contract in days:
-            count = self.history.count(contract, day) if contract else 0
-            if contract and count:
+            if count := self.history.count(contract, day):
                 segments.append(Segment(day, contract, first_id, count))
                 first_id += count
         return TickSeries(symbol, segments, self.history.day, tuple(columns), self._cache)
