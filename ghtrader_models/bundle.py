@@ -25,13 +25,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.files import content_hash, ensure_dir, fsync_dir
+from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.policy import PolicyParams
 
 FORMAT = "ghtrader-bundle/1"
@@ -129,7 +130,6 @@ def write_bundle(
     policy: PolicyParams,
     provenance: Mapping[str, Any],
     *,
-    factor_names: Sequence[str],
     run: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a bundle: into a temporary folder, fsynced, then renamed to its id.
@@ -141,13 +141,11 @@ def write_bundle(
     model : SavableModel
         The trained model.
     factor_set_spec, label_spec : mapping
-        JSON-able specs of what the model was trained on.
+        JSON-able specs of what the model was trained on; the factors in the order of the model's inputs.
     policy : PolicyParams
         Thresholds fitted on the same rows.
     provenance : mapping
         JSON-able; at least `REQUIRED_CONTENT`. Everything in it counts for the bundle id.
-    factor_names : sequence of str
-        The model's inputs in order.
     run : mapping, optional
         What differs from run to run and not in the model: run ids, time, code version.
 
@@ -159,25 +157,22 @@ def write_bundle(
     Raises
     ------
     UsageError
-        Provenance incomplete, or factor names and model do not fit.
+        Provenance incomplete, no factor set, or one that does not fit the model.
     IntegrityError
         A folder of this id is there and is damaged.
     """
     missing = [key for key in REQUIRED_CONTENT if key not in provenance]
     if missing:
         raise UsageError(f"provenance lacks {', '.join(missing)}", "a bundle must say what it was made of")
-    if len(factor_names) != model.n_features:
-        raise UsageError(f"{len(factor_names)} factor names for a model of {model.n_features} inputs")
+    factors = FactorSet.from_spec(factor_set_spec)
+    if len(factors) != model.n_features:
+        raise UsageError(f"{len(factors)} factors for a model of {model.n_features} inputs", "train it on this set")
     root = ensure_dir(bundles_dir(models_dir))
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=root))
     try:
         model.save(temporary)
         parts = {
-            FACTORS: {
-                "spec": dict(factor_set_spec),
-                "spec_hash": content_hash(dict(factor_set_spec)),
-                "names": list(factor_names),
-            },
+            FACTORS: {"spec": factors.spec(), "spec_hash": factors.spec_hash, "names": list(factors.names)},
             LABELS: dict(label_spec),
             POLICY: policy.to_dict(),
             PROVENANCE: {"content": dict(provenance), "run": dict(run or {})},

@@ -1,7 +1,8 @@
 """From probabilities and a position to a target position: one compiled function for simulation and live.
 
-What belongs here: the decision rule, its parameters, and how they are fitted from training probabilities.
-What does not: orders, fills, fees, risk limits, the time of day. Nothing here imports a training library.
+What belongs here: the decision rule, its parameters, how they are fitted from training probabilities, and the loop
+that runs the rule over recorded rows (compiled functions that call each other share a file, because of numba's
+cache). What does not: orders, fees, risk limits, the time of day. Nothing here imports a training library.
 
 The rule is hysteresis on the edge ``p_up - p_down``: enter when the edge is stronger than `enter`, hold until
 it has faded to `leave` or less, reverse when it is as strong the other way. Entering and leaving at one
@@ -58,6 +59,63 @@ def decide(
     if position < 0 and edge < -leave:
         return -lots
     return 0
+
+
+@njit(cache=True, error_model="numpy")
+def _replay(p, bid, ask, enter, leave, lots, row, volume, closed, price):
+    """Run `decide` over one stretch of rows; fills into the last four arrays, returns how many."""
+    n = p.shape[0]
+    position = 0
+    wanted = 0
+    count = 0
+    for t in range(n):
+        change = wanted - position
+        quote = ask[t] if change > 0 else bid[t]
+        if change != 0 and quote == quote:
+            row[count] = t
+            volume[count] = change
+            closed[count] = min(abs(change), abs(position)) if position * change < 0 else 0
+            price[count] = quote
+            count += 1
+            position = wanted
+        wanted = 0 if t >= n - 2 else decide(p[t, 0], p[t, 1], p[t, 2], wanted, enter, leave, lots)
+    return count
+
+
+def replay(
+    p: np.ndarray, bid: np.ndarray, ask: np.ndarray, params: PolicyParams
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The policy over one stretch of rows, filled at the opposite quote of the row after the decision.
+
+    Starts flat and is flat again at the last row. Every order fills whole, whatever the depth, and moves nothing; a
+    row without the quote needed fills nothing, and the decision is taken anew.
+
+    Parameters
+    ----------
+    p : float64[n, 3]
+        DOWN, FLAT, UP; NaN where there is no opinion.
+    bid, ask : float64[n]
+        Best quotes, CNY, NaN where absent.
+    params : PolicyParams
+        Thresholds and lots.
+
+    Returns
+    -------
+    row : int64[k]
+        Row of each fill.
+    volume : int64[k]
+        Lots, bought positive, sold negative.
+    closed : int64[k]
+        Lots of it that closed a position; the rest opened one.
+    price : float64[k]
+        CNY.
+    """
+    n = p.shape[0]
+    row, volume, closed = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    price = np.empty(n)
+    arrays = [np.ascontiguousarray(a, np.float64) for a in (p, bid, ask)]
+    count = _replay(*arrays, params.enter, params.leave, params.max_lots, row, volume, closed, price)
+    return row[:count], volume[:count], closed[:count], price[:count]
 
 
 @dataclass(frozen=True)

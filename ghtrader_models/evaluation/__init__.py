@@ -1,1 +1,1 @@
-"""How a model is judged: walk-forward splits, scores beside baselines, figures."""
+"""How a model is judged: walk-forward splits, metrics, the benchmark against baselines, plots."""

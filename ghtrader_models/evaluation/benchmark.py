@@ -1,0 +1,372 @@
+"""One family over walk-forward splits, beside baselines that know nothing and a score from outside.
+
+What belongs here: fitting and scoring split by split, and the report. How splits are cut is `splits.py`, what a score
+is `metrics.py`, whether a model is good enough `ghtrader_models.promotion`.
+
+Baselines: `prior` (class frequencies of the training rows), `majority` (its most frequent class; no probabilities,
+hence no log-loss) and `persistence` (the training table of class given the last label whose outcome is known).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ghtrader_base.errors import UsageError
+from ghtrader_base.files import content_hash
+from ghtrader_models.datasets import Dataset
+from ghtrader_models.evaluation.metrics import (
+    accuracy,
+    class_prior,
+    expected_calibration_error,
+    f1_scores,
+    log_loss,
+    t_interval,
+    transition_table,
+)
+from ghtrader_models.evaluation.splits import Split, make_splits
+from ghtrader_models.families.base import get_family, make_config
+from ghtrader_models.policy import fit_policy
+from ghtrader_models.simulation.report import TradingReport, add_reports, simulate_policy, trading_costs
+
+PROBABILITIES = ("p_down", "p_flat", "p_up")
+PRIORS = ("prior_down", "prior_flat", "prior_up")
+PREDICTION_SCHEMA = pa.schema(
+    [
+        ("split", pa.int32()),
+        ("day", pa.date32()),
+        ("datetime_ns", pa.int64()),
+        ("row", pa.int64()),
+        ("y", pa.int8()),
+        *((name, pa.float64()) for name in (*PROBABILITIES, *PRIORS)),
+    ]
+)
+SCORES = ("logloss", "macro_f1", "weighted_f1", "accuracy", "ece")
+
+
+@dataclass
+class BenchmarkReport:
+    """What a family achieved on a data set.
+
+    Attributes
+    ----------
+    family, symbol, horizon, seed, config
+        What was run.
+    splits : list of dict
+        One a test: split, name, train_rows, test_rows, prior, fit_seconds.
+    model : dict
+        Score of the family (see `score`).
+    baselines : dict of str to dict
+        Scores of prior, majority and persistence.
+    simulation : dict or None
+        Totals and per split of the policy's PnL; None without quotes or fees.
+    importance : dict of str to float
+        Share of each factor, mean over splits.
+    predictions : pa.Table
+        `PREDICTION_SCHEMA`: every scored test row.
+    pnl : tuple of int64[n], float64[n]
+        Times and net PnL (CNY, added up over the tests) of the simulation; empty where there is none.
+    seconds : float
+        Wall time; outside the hash.
+    """
+
+    family: str
+    symbol: str
+    horizon: int
+    seed: int
+    config: dict[str, Any]
+    splits: list[dict[str, Any]]
+    model: dict[str, Any]
+    baselines: dict[str, dict[str, Any]]
+    simulation: dict[str, Any] | None
+    importance: dict[str, float]
+    predictions: pa.Table
+    pnl: tuple[np.ndarray, np.ndarray]
+    seconds: float = 0.0
+
+    @property
+    def metrics_hash(self) -> str:
+        """Hash of every number that does not depend on the clock."""
+        document = self.to_dict(with_hash=False)
+        document.pop("seconds")
+        for row in document["splits"]:
+            row.pop("fit_seconds")
+        return content_hash(document)
+
+    def to_dict(self, *, with_hash: bool = True) -> dict[str, Any]:
+        """JSON-able form, without predictions and PnL curve."""
+        document = {
+            "family": self.family,
+            "symbol": self.symbol,
+            "horizon": self.horizon,
+            "seed": self.seed,
+            "config": self.config,
+            "splits": [dict(row) for row in self.splits],
+            "model": self.model,
+            "baselines": self.baselines,
+            "simulation": self.simulation,
+            "importance": self.importance,
+            "seconds": self.seconds,
+        }
+        return {**document, "metrics_hash": self.metrics_hash} if with_hash else document
+
+
+@dataclass
+class _Collected:
+    """What the loop over splits gathers."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    y: list[np.ndarray] = field(default_factory=list)
+    prior: list[np.ndarray] = field(default_factory=list)
+    model: list[np.ndarray] = field(default_factory=list)
+    persistence: list[np.ndarray] = field(default_factory=list)
+    importance: list[dict[str, float]] = field(default_factory=list)
+    reports: list[TradingReport] = field(default_factory=list)
+    times: list[np.ndarray] = field(default_factory=list)
+    equity: list[np.ndarray] = field(default_factory=list)
+
+
+def run_benchmark(
+    dataset: Dataset,
+    family_name: str,
+    *,
+    splits: Sequence[Split] | None = None,
+    config: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    horizon: int | None = None,
+    simulate: bool = True,
+) -> BenchmarkReport:
+    """Fit and score one family split by split.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Rows of one series at one horizon.
+    family_name : str
+        "logistic" or "xgboost".
+    splits : sequence of Split, optional
+        `make_splits(dataset)` where absent.
+    config : mapping, optional
+        Fields of the family's configuration that differ from its defaults.
+    seed : int
+        Of whatever the family draws.
+    horizon : int, optional
+        Must be the data set's where given.
+    simulate : bool
+        Also run the policy over each test.
+
+    Raises
+    ------
+    UsageError
+        Unknown family or setting, wrong horizon, too little data.
+    """
+    if horizon is not None and horizon != dataset.horizon:
+        raise UsageError(f"horizon {horizon} for a data set of horizon {dataset.horizon}", "load it at that horizon")
+    started = time.perf_counter()
+    family = get_family(family_name)
+    settings = make_config(family, config)
+    splits = list(splits) if splits is not None else make_splits(dataset)
+    last = dataset.last_realised()
+    found = _Collected()
+    for split in splits:
+        y_train = dataset.y[split.train]
+        prior = class_prior(y_train)
+        fit_started = time.perf_counter()
+        model = family.fit(dataset.X[split.train], y_train, horizon=dataset.horizon, seed=seed, config=settings)
+        fit_seconds = time.perf_counter() - fit_started
+        stretch = np.full((split.stop - split.start, 3), np.nan)
+        asked = dataset.warm[split.start : split.stop]
+        stretch[asked] = model.predict_proba(dataset.X[split.start : split.stop][asked])
+        transitions = transition_table(last[split.train], y_train)
+        found.y.append(dataset.y[split.test])
+        found.prior.append(np.tile(prior, (split.test.size, 1)))
+        found.model.append(stretch[split.test - split.start])
+        found.persistence.append(transitions[np.where(last[split.test] < 0, 3, last[split.test])])
+        found.importance.append(model.importance(dataset.names))
+        if simulate:
+            policy = fit_policy(model.predict_proba(dataset.X[split.train[:: settings.stride]]))
+            _simulate(dataset, split, stretch, policy, found)
+        found.rows.append(
+            {
+                "split": split.index,
+                "name": split.name,
+                "train_rows": int(split.train.size),
+                "test_rows": int(split.test.size),
+                "prior": prior.tolist(),
+                "fit_seconds": fit_seconds,
+            }
+        )
+    return _report(dataset, family_name, dataclasses.asdict(settings), seed, splits, found, started)
+
+
+def score(
+    probabilities: Sequence[np.ndarray], y: Sequence[np.ndarray], prior: Sequence[np.ndarray] | None
+) -> dict[str, Any]:
+    """Scores per split, their mean and deviation, and the log-loss gain over the prior with its 95 % interval.
+
+    Parameters
+    ----------
+    probabilities : sequence of float64[k, 3]
+        One array a split.
+    y : sequence of int8[k]
+        True classes.
+    prior : sequence of float64[k, 3] or None
+        The training prior, repeated for each row; None where the probabilities are no probabilities: then there is
+        neither log-loss nor gain nor ECE.
+
+    Returns
+    -------
+    dict
+        ``logloss``, ``macro_f1``, ``weighted_f1``, ``accuracy``, ``ece``: {mean, std, per_split}, and
+        ``logloss_gain``: {mean, low, high, n, per_split}; None where it does not apply.
+    """
+    per: dict[str, list[float]] = {name: [] for name in (*SCORES, "logloss_gain")}
+    for index, (p, true) in enumerate(zip(probabilities, y, strict=True)):
+        named = p.argmax(axis=1)
+        macro, weighted = f1_scores(named, true)
+        per["macro_f1"].append(macro)
+        per["weighted_f1"].append(weighted)
+        per["accuracy"].append(accuracy(named, true))
+        if prior is not None:
+            per["logloss"].append(log_loss(p, true))
+            per["ece"].append(expected_calibration_error(p, true))
+            per["logloss_gain"].append(log_loss(prior[index], true) - per["logloss"][-1])
+    result: dict[str, Any] = {name: _spread(per[name]) for name in SCORES}
+    result["logloss_gain"] = None
+    if prior is not None:
+        interval = t_interval(per["logloss_gain"])
+        low, high = (float(x) if np.isfinite(x) else None for x in (interval.low, interval.high))
+        result["logloss_gain"] = {
+            "mean": interval.mean,
+            "low": low,
+            "high": high,
+            "n": interval.n,
+            "per_split": per["logloss_gain"],
+        }
+    return result
+
+
+def score_external(predictions: pa.Table, probabilities: np.ndarray) -> dict[str, Any]:
+    """Score somebody else's probabilities (the exchange's oracle) on the rows of a benchmark.
+
+    Parameters
+    ----------
+    predictions : pa.Table
+        Of a `BenchmarkReport`.
+    probabilities : float64[n, 3]
+        Aligned to its rows: DOWN, FLAT, UP.
+
+    Returns
+    -------
+    dict
+        As `score`.
+    """
+    if probabilities.shape != (predictions.num_rows, 3):
+        raise UsageError(f"{probabilities.shape} probabilities for {predictions.num_rows} rows", "align them by row")
+    if not np.isfinite(probabilities).all():
+        raise UsageError("external probabilities hold NaN", "give one for every row of the predictions")
+    split = predictions.column("split").to_numpy()
+    y = predictions.column("y").to_numpy()
+    prior = np.column_stack([predictions.column(name).to_numpy() for name in PRIORS])
+    parts = [np.flatnonzero(split == index) for index in np.unique(split)]
+    return score([probabilities[rows] for rows in parts], [y[rows] for rows in parts], [prior[rows] for rows in parts])
+
+
+def predicted_probabilities(predictions: pa.Table) -> np.ndarray:
+    """float64[n, 3] of a benchmark's predictions."""
+    return np.column_stack([predictions.column(name).to_numpy() for name in PROBABILITIES])
+
+
+def shuffled_labels(dataset: Dataset, seed: int) -> Dataset:
+    """The same rows with the usable labels of each day in random order: nothing is left to learn but the prior."""
+    rng = np.random.default_rng(seed)
+    y = dataset.y.copy()
+    usable = dataset.usable
+    for day in range(len(dataset.days)):
+        rows = np.flatnonzero(usable & (dataset.day_index == day))
+        y[rows] = y[rng.permutation(rows)]
+    return dataset.with_labels(y)
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any] | None:
+    if not values:
+        return None
+    return {"mean": float(np.mean(values)), "std": float(np.std(values)), "per_split": list(values)}
+
+
+def _simulate(dataset: Dataset, split: Split, stretch: np.ndarray, policy: Any, found: _Collected) -> None:
+    """Run the policy over each day of a test."""
+    days = dataset.day_index[split.start : split.stop]
+    for day in np.unique(days):
+        rows = np.flatnonzero(days == day)
+        part = slice(split.start + int(rows[0]), split.start + int(rows[-1]) + 1)
+        fact = dataset.facts[day]
+        _, report, equity = simulate_policy(
+            stretch[rows],
+            dataset.datetime_ns[part],
+            dataset.bid[part],
+            dataset.ask[part],
+            policy,
+            trading_costs(fact.contract, fact.day),
+        )
+        found.reports.append(report)
+        found.times.append(dataset.datetime_ns[part])
+        found.equity.append(equity)
+
+
+def _report(
+    dataset: Dataset,
+    family: str,
+    config: dict[str, Any],
+    seed: int,
+    splits: Sequence[Split],
+    found: _Collected,
+    started: float,
+) -> BenchmarkReport:
+    majority = [np.eye(3)[prior.argmax(axis=1)] for prior in found.prior]
+    rows = np.concatenate([split.test for split in splits])
+    days = np.array(dataset.days, "datetime64[D]")
+    columns = [
+        np.repeat(np.arange(len(splits), dtype=np.int32), [split.test.size for split in splits]),
+        pa.array(days[dataset.day_index[rows]], pa.date32()),
+        dataset.datetime_ns[rows],
+        rows,
+        dataset.y[rows],
+        *np.concatenate(found.model).T.copy(),
+        *np.concatenate(found.prior).T.copy(),
+    ]
+    names = dataset.names
+    offsets = np.cumsum([0.0] + [report.net_pnl for report in found.reports])[:-1]
+    pnl = (
+        np.concatenate([*found.times, np.empty(0, np.int64)]),
+        np.concatenate([*(e + o for e, o in zip(found.equity, offsets, strict=True)), np.empty(0)]),
+    )
+    simulation = None
+    if found.reports:
+        total = add_reports(found.reports).to_dict()
+        simulation = {**total, "per_stretch": [report.to_dict() for report in found.reports]}
+    return BenchmarkReport(
+        family=family,
+        symbol=dataset.symbol,
+        horizon=dataset.horizon,
+        seed=seed,
+        config=config,
+        splits=found.rows,
+        model=score(found.model, found.y, found.prior),
+        baselines={
+            "prior": score(found.prior, found.y, found.prior),
+            "majority": score(majority, found.y, None),
+            "persistence": score(found.persistence, found.y, found.prior),
+        },
+        simulation=simulation,
+        importance={name: float(np.mean([row[name] for row in found.importance])) for name in names},
+        predictions=pa.table(columns, schema=PREDICTION_SCHEMA),
+        pnl=pnl,
+        seconds=time.perf_counter() - started,
+    )
