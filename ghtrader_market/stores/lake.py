@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ghtrader_base.errors import BadRecordingError, FailedError, IntegrityError, UsageError
+from ghtrader_base.errors import BadRecordingError, ConfigError, FailedError, IntegrityError, UsageError
 from ghtrader_base.files import (
     atomic_write_json,
     content_hash,
@@ -142,10 +142,14 @@ class Lake:
         return content_hash({m.day: m.content_hash for m in manifests if m is not None})
 
     # ---- reading ----
-    def _file(self, dataset: str, key: str, day: date) -> Path:
+    def _require(self, dataset: str, key: str, day: date) -> DayManifest:
         manifest = self.manifest(dataset, key, day)
         if manifest is None:
             raise FailedError(f"the lake has no {dataset} of {key} on {day}", "download or build that day first")
+        return manifest
+
+    def _file(self, dataset: str, key: str, day: date, manifest: DayManifest | None = None) -> Path:
+        manifest = manifest or self._require(dataset, key, day)
         return self.day_path(dataset, key, day) / next(iter(manifest.files))
 
     def read_day(self, dataset: str, key: str, day: date, columns: list[str] | None = None) -> pa.Table:
@@ -155,14 +159,27 @@ class Lake:
         ------
         FailedError
             The day does not exist.
+        UsageError
+            It has no such column.
         IntegrityError
-            Its file is missing or cannot be read.
+            Its file is missing, cannot be read, or has not as many rows as its manifest says. Bytes are checked by
+            `verify_day`.
         """
-        path = self._file(dataset, key, day)
+        manifest = self._require(dataset, key, day)
+        path = self._file(dataset, key, day, manifest)
         try:
-            return pq.read_table(path, columns=columns, partitioning=None)
+            with pq.ParquetFile(path) as file:
+                unknown = set(columns or ()) - set(file.schema_arrow.names)
+                table = file.read(columns=columns)
         except (OSError, pa.ArrowException) as exc:
             raise IntegrityError(f"{path} cannot be read: {exc}", "rebuild the day; `_manifest.json` names it") from exc
+        if unknown:
+            raise UsageError(f"{dataset} of {key} on {day} has no column {', '.join(sorted(unknown))}")
+        if table.num_rows != manifest.rows:
+            raise IntegrityError(
+                f"{path} has {table.num_rows} rows, its manifest says {manifest.rows}", "rebuild the day"
+            )
+        return table if columns is None else table.select(columns)
 
     def verify_day(self, dataset: str, key: str, day: date) -> DayManifest:
         """Check a day's file against sidecar and manifest, bytes and content.
@@ -174,9 +191,8 @@ class Lake:
         IntegrityError
             Naming what differs.
         """
-        path = self._file(dataset, key, day)
-        manifest = self.manifest(dataset, key, day)
-        assert manifest is not None
+        manifest = self._require(dataset, key, day)
+        path = self._file(dataset, key, day, manifest)
         if not path.exists():
             raise IntegrityError(f"{path} is gone", "rebuild the day it belongs to")
         if verify_sidecar(path) != manifest.files[path.name]:
@@ -211,6 +227,11 @@ class Lake:
         source, run_id, extra
             Kept in the manifest.
 
+        Returns
+        -------
+        DayManifest
+            Of the day as it now is. Equal content keeps its file, byte for byte; only the manifest is written anew.
+
         Raises
         ------
         IntegrityError
@@ -234,20 +255,11 @@ class Lake:
         digest = table_hash(table)
         folder = ensure_dir(self.day_path(dataset, key, day))
         path = folder / f"part-{digest[:12]}.parquet"
-        temporary = folder / f".{path.name}.{os.getpid()}.tmp"
-        try:
-            _write_parquet(table, temporary)
-            if pq.ParquetFile(temporary).metadata.num_rows != table.num_rows:
-                raise IntegrityError(f"{path} did not read back whole", "check the disk")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        fsync_dir(folder)
         manifest = DayManifest(
             dataset=dataset,
             key=key,
             day=day.isoformat(),
-            files={path.name: write_sidecar(path)},
+            files={path.name: _whole_file(path) or _write_file(table, path)},
             rows=table.num_rows,
             schema_hash=schema_hash(table.schema),
             content_hash=digest,
@@ -292,6 +304,37 @@ class Lake:
         here = self.root if self.root.exists() else self.root.parent
         ok = os.access(here, os.W_OK)
         return StoreHealth(self.name, ok, str(self.root) if ok else f"{here} cannot be written")
+
+
+def _whole_file(path: Path) -> str | None:
+    """The sha256 of a file that is here already and matches its sidecar; None where it has to be written.
+
+    Its name is made from its content: writing equal content again must not touch bytes a manifest vouches for.
+    """
+    if not path.exists():
+        return None
+    try:
+        return verify_sidecar(path)
+    except IntegrityError:
+        return None
+
+
+def _write_file(table: pa.Table, path: Path) -> str:
+    """Put a table under its final name in one step; returns the sha256 its sidecar now has."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _write_parquet(table, temporary)
+        if pq.ParquetFile(temporary).metadata.num_rows != table.num_rows:
+            raise IntegrityError(f"{path} did not read back whole", "check the disk")
+        os.replace(temporary, path)
+    except OSError as exc:
+        raise ConfigError(
+            f"cannot write {path}: {exc.strerror or exc}", "choose a folder you may write to with --home DIR"
+        ) from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_dir(path.parent)
+    return write_sidecar(path)
 
 
 def _write_parquet(table: pa.Table, path: Path) -> None:
