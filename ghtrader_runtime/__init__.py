@@ -1,0 +1,1 @@
+"""The trading processes: gateway and strategy over ZeroMQ. Knows nothing of Dagster, MLflow or training code."""

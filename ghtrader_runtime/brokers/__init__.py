@@ -1,0 +1,1 @@
+"""Where ticks come from and orders go to: TqSdk, a paper account, a recorded day."""

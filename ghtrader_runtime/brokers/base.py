@@ -1,0 +1,108 @@
+"""What the gateway asks of a broker: ticks, reports, and a place to wait that a request can interrupt.
+
+One thread runs gateway and broker. `pump` is where that thread waits; a descriptor attached with `attach` wakes it, so
+that a target is dealt with the moment it arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Protocol
+
+import numpy as np
+
+from ghtrader_runtime.events import LinkChange, Order, OrderReport, Snapshot, TradeReport
+
+
+@dataclass(slots=True)
+class TickRow:
+    """One snapshot: the source's id, market time (UTC epoch ns), and float64[27] in `VALUE_COLUMNS` order."""
+
+    id: int
+    datetime_ns: int
+    values: np.ndarray
+
+
+@dataclass(slots=True)
+class Ticks:
+    """Ticks that came in one update, oldest first, and when it was in hand (monotonic ns)."""
+
+    symbol: str
+    rows: list[TickRow]
+    now_ns: int
+
+
+@dataclass(slots=True)
+class Pumped:
+    """What one wait brought. `ended` is why no more ticks will ever come, or empty."""
+
+    ticks: Ticks | None = None
+    reports: list[OrderReport | TradeReport | LinkChange] = field(default_factory=list)
+    ended: str = ""
+
+
+@dataclass(frozen=True)
+class Market:
+    """The contract a broker brings ticks of, and the market time when it was opened."""
+
+    symbol: str
+    trading_day: date
+    price_tick: float
+    multiplier: int
+
+
+class Broker(Protocol):
+    """A connection to a market and an account. Opened, pumped and closed by one thread."""
+
+    name: str
+    lockstep: bool
+
+    def open(self, symbol: str) -> Market:
+        """Connect, log in, subscribe. Raises UnreachableError, ConfigError."""
+        ...
+
+    def history(self) -> list[TickRow]:
+        """Ticks of the trading day so far, oldest first; what comes later is pumped."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """All the broker knows of the account."""
+        ...
+
+    def balance(self) -> float:
+        """Equity in CNY; NaN where unknown."""
+        ...
+
+    def attach(self, fd: int, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever `fd` becomes readable while `pump` waits."""
+        ...
+
+    def pump(self, timeout_s: float, may_advance: bool) -> Pumped:
+        """Wait for ticks and reports; a lock-step broker moves on only if `may_advance`."""
+        ...
+
+    def submit(self, order: Order) -> None:
+        """Send an order."""
+        ...
+
+    def cancel(self, order_id: str) -> None:
+        """Ask for a cancel; an unknown or finished order is no error."""
+        ...
+
+    def drain(self) -> list[OrderReport | TradeReport | LinkChange]:
+        """Reports that are there without waiting."""
+        ...
+
+    def departures(self) -> list[tuple[str, int]]:
+        """Orders handed to the network since the last call: (order id, monotonic ns)."""
+        ...
+
+    def reopen(self) -> Snapshot:
+        """Log in anew and say what there is: the way out when an order's fate is unknown."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect."""
+        ...

@@ -1,0 +1,234 @@
+"""Our own fills against a live or recorded book; no order leaves.
+
+The fill model, in full: an order meets the book of the last tick the moment it is sent. It takes displayed lots at
+the opposite quotes, level by level, up to its limit price, and no lot twice within one tick. A FAK's rest is cancelled
+at once; a GFD order rests and takes what crosses it on later ticks, at its own limit price at best. No queue position,
+no latency, no market impact: a marketable order between two half-second snapshots. Fees are the variety table's.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from ghtrader_market.positions import Position
+from ghtrader_market.ticks import COLUMN_INDEX
+from ghtrader_runtime.brokers.base import Market, Pumped, TickRow
+from ghtrader_runtime.events import Holding, LinkChange, Order, OrderReport, Snapshot, TradeReport
+from ghtrader_runtime.positions_of import after_trade
+
+LEVELS = 5
+STARTING_BALANCE = 10_000_000.0
+
+
+class Feed(Protocol):
+    """Where a paper account's ticks come from: `ReplayFeed`, or a TqSdk connection used for its data alone."""
+
+    lockstep: bool
+    market: Market
+
+    def history(self) -> list[TickRow]:
+        """Ticks of the day so far."""
+        ...
+
+    def attach(self, fd: int, wake: Callable[[], None]) -> None:
+        """See `Broker.attach`."""
+        ...
+
+    def pump(self, timeout_s: float, may_advance: bool) -> Pumped:
+        """See `Broker.pump`."""
+        ...
+
+
+def take(values: np.ndarray, taken: np.ndarray, side: int, volume: int, limit: float) -> list[tuple[float, int]]:
+    """Lots an order takes from a displayed book.
+
+    Parameters
+    ----------
+    values : float64[27]
+        The book.
+    taken : int64[2, 5]
+        Lots of it already taken ([0] bids, [1] asks); updated.
+    side, volume, limit
+        +1 buys from the asks, -1 sells to the bids; lots; limit price.
+
+    Returns
+    -------
+    list of (price, lots)
+        Best price first.
+    """
+    name, row = ("ask", 1) if side > 0 else ("bid", 0)
+    fills = []
+    for level in range(1, LEVELS + 1):
+        price = float(values[COLUMN_INDEX[f"{name}_price{level}"]])
+        if math.isnan(price) or (price - limit) * side > 1e-9 or volume <= 0:
+            break
+        shown = int(values[COLUMN_INDEX[f"{name}_volume{level}"]]) - int(taken[row, level - 1])
+        lots = min(volume, max(shown, 0))
+        if lots:
+            taken[row, level - 1] += lots
+            volume -= lots
+            fills.append((price, lots))
+    return fills
+
+
+class PaperBroker:
+    """A `Broker` around a feed.
+
+    Parameters
+    ----------
+    feed : Feed
+        Ticks; lock-step or not is the feed's.
+    commission : callable
+        (offset, price, lots) -> CNY.
+    needs_close_today : bool
+        Whether today's lots want CLOSETODAY.
+    """
+
+    name = "paper"
+
+    def __init__(
+        self,
+        feed: Feed,
+        commission: Callable[[str, float, int], float],
+        needs_close_today: bool,
+        balance: float = STARTING_BALANCE,
+    ) -> None:
+        self._feed = feed
+        self._needs_close_today = needs_close_today
+        self._commission = commission
+        self._cash = balance
+        self._position = Position()
+        self._book: TickRow | None = None
+        self._taken = np.zeros((2, LEVELS), np.int64)
+        self._resting: dict[str, Order] = {}
+        self._reports: list[OrderReport | TradeReport | LinkChange] = []
+        self._departed: list[tuple[str, int]] = []
+        self._trades = 0
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether ticks wait for answers."""
+        return self._feed.lockstep
+
+    def open(self, symbol: str) -> Market:
+        """See `Broker.open`."""
+        opener = getattr(self._feed, "open", None)
+        return opener(symbol) if opener else self._feed.market
+
+    def history(self) -> list[TickRow]:
+        """See `Broker.history`."""
+        rows = self._feed.history()
+        if rows:
+            self._book = rows[-1]
+        return rows
+
+    def snapshot(self) -> Snapshot:
+        """A paper account dies with its process: it starts flat and knows no earlier order."""
+        p = self._position
+        holding = Holding(self._feed.market.symbol, p.long_today, p.long_his, p.short_today, p.short_his)
+        return Snapshot(str(self._feed.market.trading_day), (holding,), (), (), time.monotonic_ns())
+
+    reopen = snapshot
+
+    def balance(self) -> float:
+        """Cash flow so far plus the position at the last price."""
+        if self._book is None:
+            return self._cash
+        last = float(self._book.values[0])
+        return self._cash + self._position.net * self._feed.market.multiplier * (0.0 if math.isnan(last) else last)
+
+    def attach(self, fd: int, wake: Callable[[], None]) -> None:
+        """See `Broker.attach`."""
+        self._feed.attach(fd, wake)
+
+    def pump(self, timeout_s: float, may_advance: bool) -> Pumped:
+        """Ticks of the feed; resting orders meet each of them before anybody hears of it."""
+        pumped = self._feed.pump(timeout_s, may_advance)
+        if pumped.ticks is not None:
+            for row in pumped.ticks.rows:
+                self._book = row
+                self._taken[:] = 0
+                for order in list(self._resting.values()):
+                    self._match(order, resting=True)
+        pumped.reports = [*pumped.reports, *self.drain()]
+        return pumped
+
+    def submit(self, order: Order) -> None:
+        """See `Broker.submit`."""
+        mine = Order(order.order_id, order.symbol, order.side, order.offset, order.volume, order.price, order.tif,
+                     left=order.volume)  # fmt: skip
+        self._departed.append((order.order_id, time.monotonic_ns()))
+        problem = self._problem(mine)
+        if problem:
+            self._report(mine, finished=True, error=True, message=problem)
+            return
+        self._match(mine, resting=False)
+        if mine.left and mine.tif == "GFD":
+            self._resting[mine.order_id] = mine
+            self._report(mine, finished=False, message="resting")
+        elif mine.left:
+            self._report(mine, finished=True, message="the rest was cancelled")
+
+    def _problem(self, order: Order) -> str:
+        if self._book is None:
+            return "no book yet"
+        if order.offset == "OPEN":
+            return ""
+        p = self._position
+        today, his = (p.short_today, p.short_his) if order.side > 0 else (p.long_today, p.long_his)
+        have = today if order.offset == "CLOSETODAY" else his if self._needs_close_today else today + his
+        out = sum(o.left for o in self._resting.values() if (o.side, o.offset) == (order.side, order.offset))
+        return "" if order.volume + out <= have else f"{order.offset} of {order.volume}, {have - out} there"
+
+    def _match(self, order: Order, resting: bool) -> None:
+        assert self._book is not None
+        for price, lots in take(self._book.values, self._taken, order.side, order.left, order.price):
+            price = order.price if resting else price
+            order.left -= lots
+            self._trades += 1
+            fee = self._commission(order.offset, price, lots)
+            trade = TradeReport(
+                f"{order.order_id}|{self._trades}", order.order_id, order.symbol, order.side, order.offset, lots, price,
+                self._book.datetime_ns, time.monotonic_ns(), fee,
+            )  # fmt: skip
+            self._cash -= order.side * lots * price * self._feed.market.multiplier + fee
+            self._position = after_trade(self._position, trade, self._needs_close_today)
+            self._reports.append(trade)
+        if order.left == 0:
+            self._resting.pop(order.order_id, None)
+            self._report(order, finished=True, message="filled")
+
+    def _report(self, order: Order, finished: bool, error: bool = False, message: str = "") -> None:
+        self._reports.append(
+            OrderReport(
+                order.order_id, order.symbol, order.side, order.offset, order.volume, order.left, finished, error,
+                "" if error else f"P{order.order_id}", message, time.monotonic_ns(), order.price,
+            )
+        )  # fmt: skip
+
+    def cancel(self, order_id: str) -> None:
+        """See `Broker.cancel`."""
+        order = self._resting.pop(order_id, None)
+        if order is not None:
+            self._report(order, finished=True, message="cancelled")
+
+    def drain(self) -> list[OrderReport | TradeReport | LinkChange]:
+        """See `Broker.drain`."""
+        reports, self._reports = self._reports, []
+        return reports
+
+    def departures(self) -> list[tuple[str, int]]:
+        """See `Broker.departures`."""
+        departed, self._departed = self._departed, []
+        return departed
+
+    def close(self) -> None:
+        """Close the feed where it can be closed."""
+        closer = getattr(self._feed, "close", None)
+        if closer:
+            closer()

@@ -1,0 +1,490 @@
+"""The gateway: the one process that owns a broker connection; the edge around `core`.
+
+It waits, sends, writes and measures; what to do is decided in `core`. One thread does all of it, so that a target is
+acted on the moment it arrives and nothing needs a lock. Order of things for every order: intent durable, kill switch
+looked at, sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ghtrader_base.errors import FailedError
+from ghtrader_base.files import atomic_write_json
+from ghtrader_base.settings import Settings
+from ghtrader_market.calendar import load_calendar
+from ghtrader_market.positions import fee
+from ghtrader_market.ticks import COLUMN_INDEX
+from ghtrader_market.varieties import variety_of
+from ghtrader_runtime import events as ev
+from ghtrader_runtime import messages as msg
+from ghtrader_runtime.accounts import AccountRef
+from ghtrader_runtime.brokers.base import Broker, Ticks
+from ghtrader_runtime.bus import HEARTBEAT_S, GatewayBus, Link, LinkState, endpoints, new_session
+from ghtrader_runtime.core import Core, CoreConfig
+from ghtrader_runtime.daybook import DayBook
+from ghtrader_runtime.executors import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.journal import Journal
+from ghtrader_runtime.killswitch import KillSwitch
+from ghtrader_runtime.latency import TickToTarget
+from ghtrader_runtime.ledger import Intent, Ledger
+from ghtrader_runtime.options import GatewayOptions
+from ghtrader_runtime.risk import RiskLimits
+from ghtrader_runtime.summary import profit, round_trips
+
+_PUMP_S = 0.1
+_HISTORY_ROWS = 2000
+_LOST_S = 30.0
+_END_TOLERANCE_NS = 10_000_000_000
+_END_QUIET_S = 3.0
+_BID, _ASK, _LAST = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"], COLUMN_INDEX["last_price"]
+
+
+class Gateway:
+    """One run of a gateway. Hold the account's locks before building it.
+
+    Parameters
+    ----------
+    settings, options, ref
+        Where, what, and for which account.
+    broker : Broker
+        Not opened yet.
+    """
+
+    def __init__(self, settings: Settings, options: GatewayOptions, ref: AccountRef, broker: Broker) -> None:
+        self.settings, self.options, self.ref, self.broker = settings, options, ref, broker
+        self.run_dir = settings.runs / "trading" / options.run_id
+        self.session = new_session("gateway")
+        self.calendar = load_calendar(settings)
+        self.variety = variety_of(options.symbol)
+        self.kill = KillSwitch(ref.state_dir)
+        self.latency = TickToTarget()
+        self.daybook = DayBook()
+        self.fills: list[dict[str, Any]] = []
+        self.counts = {"ticks": 0, "targets": 0, "orders": 0, "duplicates": 0, "refused": 0}
+        self._identities: dict[str, bytes] = {}
+        self._links: dict[str, Link] = {}
+        self._ready: dict[str, str] = {}
+        self._tick_revision = 0
+        self._state_revision = 0
+        self._day_bounds = (0, 0)
+        self._day = ""
+        self._day_end_ns = 0
+        self._last_tick_wall = 0.0
+        self._last_market_ns = 0
+        self._mark = math.nan
+        self._stop = ""
+        self._resync = ""
+        self._killed = False
+        self._next_state_ns = 0
+
+    # Life ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> dict[str, Any]:
+        """Open, trade until told to stop or the data ends, close; returns the summary it wrote."""
+        with contextlib.ExitStack() as stack:
+            self.ledger = Ledger(self.ref.state_dir, self.options.run_id)
+            stack.callback(self.ledger.close)
+            self.market = self.broker.open(self.options.symbol)
+            stack.callback(self.broker.close)
+            self.journal = Journal(self.run_dir)
+            stack.callback(self.journal.close)
+            self._load_history()
+            self.bus = GatewayBus(endpoints(self.ref.state_dir))
+            stack.callback(self.bus.close)
+            self._build_core()
+            self._write_state_file()
+            self.broker.attach(self.bus.wake_fd, self._on_requests)
+            self._catch_signals()
+            ended = self._loop()
+            self._wind_down(ended)
+            summary = self._summary(ended)
+            atomic_write_json(self.run_dir / "summary.json", summary)
+            np.savez(self.run_dir / "latency.npz", **self.latency.arrays())
+        return summary
+
+    def _load_history(self) -> None:
+        for row in self.broker.history():
+            self._enter_day(row.datetime_ns)
+            self.daybook.add(self._day, row.id, row.datetime_ns, row.values)
+            self._last_market_ns = row.datetime_ns
+            self._mark = _mid(row.values)
+
+    def _build_core(self) -> None:
+        o = self.options
+        spec = SymbolSpec(o.symbol, self.market.price_tick, self.market.multiplier, self.variety.needs_close_today)
+        config = CoreConfig(
+            symbols={o.symbol: spec},
+            limits=RiskLimits(o.max_position, o.max_order, o.rate_orders, o.rate_window_s),
+            style=ExecutionStyle(o.slip_ticks, o.tif, o.reprice_s, o.max_order),
+            monitor_only=o.monitor_only,
+        )
+        known = self.ledger.state
+        self.core = Core(config, known.order_id, known.next_number, known.open, known.watermark)
+        self.journal.write("events", "start", {
+            "account": self.ref.name, "broker": self.ref.broker, "mode": o.mode, "symbol": o.symbol,
+            "epoch": known.epoch, "open_intents": list(known.open), "session": self.session,
+        })  # fmt: skip
+        self._look_at_kill()
+        self._act(self.core.handle(self.broker.snapshot()))
+        self.opening = {symbol: position.net for symbol, position in self.core.state.positions.items()}
+
+    def _catch_signals(self) -> None:
+        def stop(number: int, _frame: Any) -> None:
+            self._stop = self._stop or f"stopped by {signal.Signals(number).name}"
+
+        with contextlib.suppress(ValueError):  # not the main thread: a test that calls stop itself
+            signal.signal(signal.SIGTERM, stop)
+            signal.signal(signal.SIGINT, stop)
+
+    def stop(self, reason: str) -> None:
+        """End the run at the next turn."""
+        self._stop = self._stop or reason
+
+    def _loop(self) -> str:
+        while True:
+            pumped = self.broker.pump(_PUMP_S, self._may_advance())
+            if pumped.ticks is not None:
+                self._on_ticks(pumped.ticks)
+            self._on_reports(pumped.reports)
+            self._on_requests()
+            self._note_departures()
+            self._on_time()
+            if self._resync:
+                self._ask_again()
+            if self._stop:
+                return self._stop
+            if pumped.ended and (self.latency.unanswered == 0 or not self._ready):
+                return pumped.ended
+
+    def _may_advance(self) -> bool:
+        return bool(self._ready) and (not self.broker.lockstep or self.latency.unanswered == 0)
+
+    def _wind_down(self, ended: str) -> None:
+        state = self.core.state
+        for order in [order for order in state.orders.values() if order.live and not order.closed]:
+            self.broker.cancel(order.order_id)
+        deadline = time.monotonic() + 3.0
+        self._publish_state(ended)
+        while time.monotonic() < deadline:
+            working = any(order.live and not order.closed for order in state.orders.values())
+            if not working and not self._ready:
+                break
+            pumped = self.broker.pump(0.05, False)
+            state.targets.clear()
+            self._on_reports(pumped.reports)
+            self._on_requests()
+        self._note_departures()
+        self._publish_state(ended)
+
+    # What comes in ---------------------------------------------------------------------------------------------
+
+    def _enter_day(self, ns: int) -> None:
+        if self._day_bounds[0] <= ns < self._day_bounds[1]:
+            return
+        day: date = self.calendar.trading_day_of(ns)
+        self._day_bounds, self._day = self.calendar.bounds(day), str(day)
+        self._day_end_ns = self.calendar.sessions(self.variety, day)[-1][1]
+
+    def _on_ticks(self, ticks: Ticks) -> None:
+        symbol, ready = ticks.symbol, bool(self._ready)
+        for row in ticks.rows:
+            self._enter_day(row.datetime_ns)
+            self._tick_revision += 1
+            self.bus.publish(
+                msg.Tick(
+                    session=self.session, revision=self._tick_revision, sent_ns=ticks.now_ns, symbol=symbol,
+                    trading_day=self._day, datetime_ns=row.datetime_ns, id=row.id, values=row.values.tobytes(),
+                )
+            )  # fmt: skip
+            if ready:
+                self.counts["ticks"] += 1
+                self.latency.tick(row.id, ticks.now_ns)
+            self.daybook.add(self._day, row.id, row.datetime_ns, row.values)
+        for row in ticks.rows:
+            bid, ask = float(row.values[_BID]), float(row.values[_ASK])
+            self._step(ev.Book(symbol, self._day, row.datetime_ns, row.id, bid, ask, ticks.now_ns))
+        last = ticks.rows[-1]
+        self._last_tick_wall, self._last_market_ns = time.monotonic(), last.datetime_ns
+        self._mark = _mid(last.values)
+
+    def _on_reports(self, reports: list[Any]) -> None:
+        while reports:  # an order placed because of a report may be reported at once
+            for report in reports:
+                self._step(report)
+            reports = self.broker.drain()
+
+    def _on_requests(self) -> None:
+        while (received := self.bus.receive()) is not None:
+            identity, message = received
+            now_ns = time.monotonic_ns()
+            link = self._links.setdefault(message.session, Link())
+            link.heard(now_ns)
+            self._identities[message.session] = identity
+            match message:
+                case msg.Target():
+                    self._on_target(message, now_ns)
+                case msg.Hello():
+                    self._on_hello(identity, message)
+                case msg.Ready():
+                    self._on_ready(message)
+                case msg.Goodbye():
+                    self._on_lost(message.session, f"left: {message.reason}")
+                case msg.Command():
+                    self._on_command(identity, message)
+                case _:
+                    self.bus.malformed += 1
+
+    def _on_target(self, target: msg.Target, now_ns: int) -> None:
+        self.counts["targets"] += 1
+        self._look_at_kill()
+        event = ev.TargetWanted(
+            target.session, target.revision, target.symbol, target.volume, now_ns, target.tick_id, target.reason
+        )
+        sent = self._act(self.core.handle(event))
+        self.latency.answered(target.tick_id, sent, time.monotonic_ns())
+        self._note_departures()
+        if self.broker.lockstep or sent:
+            self._on_reports(self.broker.drain())
+
+    def _on_hello(self, identity: bytes, hello: msg.Hello) -> None:
+        ids, times, values = self.daybook.after(hello.after_id)
+        o, head = self.options, {"session": self.session, "sent_ns": time.monotonic_ns()}
+        self.bus.send(identity, msg.Welcome(
+            **head, revision=0, symbol=o.symbol, account=self.ref.name, mode=o.mode, run_id=o.run_id,
+            run_dir=str(self.run_dir), lockstep=self.broker.lockstep, price_tick=self.market.price_tick,
+            multiplier=self.market.multiplier, max_position=o.max_position,
+            position=self.core.state.position(o.symbol).net, rows=len(ids), tick_revision=self._tick_revision,
+        ))  # fmt: skip
+        for first in range(0, len(ids), _HISTORY_ROWS):
+            part = slice(first, first + _HISTORY_ROWS)
+            last = first + _HISTORY_ROWS >= len(ids)
+            self.bus.send(identity, msg.pack_history(
+                self.session, first, head["sent_ns"], o.symbol, self.daybook.day, ids[part], times[part],
+                values[part], last,
+            ))  # fmt: skip
+
+    def _on_ready(self, ready: msg.Ready) -> None:
+        self._ready[ready.session] = ready.model
+        self.journal.write("events", "ready", {"session": ready.session, "rows": ready.rows, "model": ready.model})
+        self._write_state_file()
+        self._publish_state("")
+
+    def _on_command(self, identity: bytes, command: msg.Command) -> None:
+        status, reason = "accepted", ""
+        if command.name == "kill":
+            self._look_at_kill()
+        elif command.name == "state":
+            try:
+                wanted = ev.TradingState(command.value)
+                self._step(ev.StateWanted(wanted, command.reason))
+            except ValueError:
+                status, reason = "refused", f"no trading state {command.value!r}"
+        elif command.name == "stop":
+            self.stop(command.reason or "stopped by command")
+        elif command.name == "heartbeat":
+            return
+        else:
+            status, reason = "refused", f"no command {command.name!r}"
+        head = {"session": self.session, "revision": 0, "sent_ns": time.monotonic_ns()}
+        self.bus.send(identity, msg.Ack(**head, answers=command.revision, status=status, reason=reason))
+
+    def _on_lost(self, session: str, reason: str) -> None:
+        known = self._ready.pop(session, None)
+        self._links.pop(session, None)
+        if known is not None:
+            self.journal.write("events", "strategy-gone", {"session": session, "reason": reason})
+            self._step(ev.LinkChange(session, False, time.monotonic_ns()))
+            if self.broker.lockstep:
+                self.stop(f"the strategy {reason}")
+
+    def _on_time(self) -> None:
+        now_ns = time.monotonic_ns()
+        self._look_at_kill()
+        self._step(ev.Timer(now_ns))
+        for session, link in list(self._links.items()):
+            if link.check(now_ns):
+                self._step(ev.LinkChange(session, False, now_ns))
+            if link.state is LinkState.STALE and link.silent_s(now_ns) > _LOST_S:
+                self._on_lost(session, "was not heard of any more")
+        if now_ns >= self._next_state_ns:
+            self._publish_state("")
+        self._look_for_end()
+
+    def _look_for_end(self) -> None:
+        if self.options.replay is not None or not self._last_tick_wall or not self._ready:
+            return
+        quiet = time.monotonic() - self._last_tick_wall
+        if quiet > _END_QUIET_S and self._last_market_ns >= self._day_end_ns - _END_TOLERANCE_NS:
+            self.stop("the trading day is over")
+        limit = self.options.idle_end_s
+        if limit and quiet > limit and not self._at_a_break():
+            self.stop(f"no tick for {limit:g} s")
+
+    def _at_a_break(self) -> bool:
+        day = date.fromisoformat(self._day)
+        ends = [end for _, end in self.calendar.sessions(self.variety, day)]
+        return any(0 <= end - self._last_market_ns <= _END_TOLERANCE_NS for end in ends)
+
+    def _look_at_kill(self) -> None:
+        state = self.kill.read()
+        if state.tripped != self._killed:
+            self._killed = state.tripped
+            self._act(self.core.handle(ev.KillChange(state.tripped, state.reason, time.monotonic_ns())))
+            if hasattr(self, "bus"):
+                self._publish_state("")
+
+    def _ask_again(self) -> None:
+        reason, self._resync = self._resync, ""
+        self.journal.write("events", "resync", {"reason": reason})
+        self._act(self.core.handle(self.broker.reopen()))
+
+    # What goes out ---------------------------------------------------------------------------------------------
+
+    def _step(self, event: ev.Event) -> list[str]:
+        return self._act(self.core.handle(event))
+
+    def _act(self, actions: list[ev.Action]) -> list[str]:
+        """Carry actions out in order; returns the ids of the orders sent."""
+        sent: list[str] = []
+        for action in actions:
+            match action:
+                case ev.Submit():
+                    sent += self._send_order(action)
+                case ev.Answer():
+                    self._answer(action)
+                case ev.Record():
+                    self._record(action)
+                case ev.CloseIntent():
+                    self.ledger.close_intent(action.order_id, action.outcome, action.left)
+                case ev.Cancel():
+                    self.journal.write("orders", "cancel", {"id": action.order_id})
+                    self.broker.cancel(action.order_id)
+                case ev.Resync():
+                    self._resync = action.reason
+        return sent
+
+    def _send_order(self, submit: ev.Submit) -> list[str]:
+        order = submit.order
+        if self.options.monitor_only:
+            raise FailedError("an order was about to leave in monitor-only mode", "this is a fault in the gateway")
+        number = int(order.order_id.rsplit("-", 1)[1])
+        self.ledger.intend(
+            Intent(
+                order.order_id, number, order.symbol, order.side, order.offset, order.volume, order.price, order.tif,
+                submit.target_session, submit.target_revision, submit.market_ns,
+            )
+        )  # fmt: skip
+        if self.kill.read().tripped:  # somebody tripped it while the intent was written
+            report = ev.OrderReport(
+                order.order_id, order.symbol, order.side, order.offset, order.volume, order.volume, True, False, "",
+                "not sent: the kill switch was tripped", time.monotonic_ns(), order.price,
+            )  # fmt: skip
+            self._look_at_kill()
+            self._act(self.core.handle(report))
+            return []
+        self.broker.submit(order)
+        self.counts["orders"] += 1
+        self.journal.write("orders", "sent", {
+            "id": order.order_id, "symbol": order.symbol, "side": order.side, "offset": order.offset,
+            "volume": order.volume, "price": order.price, "tif": order.tif, "market_ns": submit.market_ns,
+            "target": [submit.target_session, submit.target_revision],
+        })  # fmt: skip
+        return [order.order_id]
+
+    def _answer(self, answer: ev.Answer) -> None:
+        self.counts["duplicates"] += answer.status == "duplicate"
+        self.counts["refused"] += answer.status == "refused"
+        identity = self._identities.get(answer.session)
+        if identity is not None:
+            self.bus.send(identity, msg.Ack(
+                session=self.session, revision=self._tick_revision, sent_ns=time.monotonic_ns(),
+                answers=answer.revision, status=answer.status, reason=answer.reason,
+            ))  # fmt: skip
+
+    def _record(self, record: ev.Record) -> None:
+        if record.kind == "fill":
+            fields = record.fields
+            if not math.isfinite(fields["commission"]):
+                fields["commission"] = self._commission(fields)
+            self.fills.append(fields)
+        stream = {"fill": "fills", "order-closed": "orders"}.get(record.kind, "events")
+        self.journal.write(stream, record.kind, record.fields)
+
+    def _commission(self, fill: dict[str, Any]) -> float:
+        day = date.fromisoformat(self._day or str(self.market.trading_day))
+        rates = self.variety.fees(fill["symbol"], day)
+        return fee(rates, fill["offset"], fill["price"], fill["volume"], self.variety.multiplier)
+
+    def _note_departures(self) -> None:
+        for order_id, at_ns in self.broker.departures():
+            self.latency.order_left(order_id, at_ns)
+
+    def _state(self, ended: str) -> msg.AccountState:
+        state = self.core.state
+        self._state_revision += 1
+        return msg.AccountState(
+            session=self.session, revision=self._state_revision, sent_ns=time.monotonic_ns(), account=self.ref.name,
+            mode=self.options.mode, run_id=self.options.run_id, trading_state=str(state.trading_state),
+            reasons=[reason for _, reason in state.blocks.values()], killed=self._killed,
+            link="down" if "broker" in state.blocks else "up", trading_day=self._day,
+            positions={symbol: position.net for symbol, position in state.positions.items()},
+            working=sum(order.live for order in state.orders.values()),
+            targets={symbol: wanted.volume for symbol, wanted in state.targets.items()},
+            balance=self.broker.balance(), tick_revision=self._tick_revision, ready=list(self._ready), ended=ended,
+        )  # fmt: skip
+
+    def _publish_state(self, ended: str) -> None:
+        self._next_state_ns = time.monotonic_ns() + int(HEARTBEAT_S * 1e9)
+        state = self._state(ended)
+        self.bus.publish(state)
+        if state.revision % 10 == 1 or ended:
+            self.journal.write("account", "state", {
+                "trading_state": state.trading_state, "positions": state.positions, "balance": state.balance,
+                "working": state.working, "tick_revision": state.tick_revision,
+            })  # fmt: skip
+
+    def _write_state_file(self) -> None:
+        """What the supervisor and a person look at: which gateway this is and who is ready."""
+        atomic_write_json(self.run_dir / "gateway.json", {
+            "session": self.session, "account": self.ref.name, "broker": self.ref.broker, "mode": self.options.mode,
+            "symbol": self.options.symbol, "ready": list(self._ready.values()),
+            "trading_state": str(self.core.state.trading_state),
+            "reasons": [reason for _, reason in self.core.state.blocks.values()],
+        })  # fmt: skip
+
+    def _summary(self, ended: str) -> dict[str, Any]:
+        symbol = self.options.symbol
+        money = profit(self.fills, {symbol: self.market.multiplier}, {symbol: self._mark}, self.opening)
+        state = self.core.state
+        positions = {name: position.net for name, position in state.positions.items()}
+        return {
+            "run_id": self.options.run_id, "account": self.ref.name, "broker": self.ref.broker,
+            "mode": self.options.mode, "symbol": symbol, "trading_day": self._day, "ended": ended,
+            **self.counts, "fills": len(self.fills), "round_trips": round_trips(self.fills),
+            **{name: round(value, 6) for name, value in money.items()},
+            "opening": self.opening, "positions": positions, "trading_state": str(state.trading_state),
+            "killed": self._killed, "tick_to_target_ms": self.latency.summary(),
+            "missed_ticks": getattr(self.broker, "missed", 0), "malformed": self.bus.malformed,
+            "journal_failure": self.journal.failure, "fill_list": self.fills,
+        }  # fmt: skip
+
+
+def _mid(values: np.ndarray) -> float:
+    bid, ask = float(values[_BID]), float(values[_ASK])
+    if math.isnan(bid) or math.isnan(ask):
+        return float(values[_LAST])
+    return (bid + ask) / 2
+
+
+def run_folder(settings: Settings, run_id: str) -> Path:
+    """Where a run leaves its journal and summary."""
+    return settings.runs / "trading" / run_id

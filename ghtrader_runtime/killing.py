@@ -1,0 +1,66 @@
+"""Tripping and resetting an account's kill switch from outside, with or without a running gateway."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+from ghtrader_base.errors import ConfigError
+from ghtrader_base.locks import is_held, lock_path
+from ghtrader_base.settings import Settings
+from ghtrader_runtime.accounts import AccountRef, all_refs
+from ghtrader_runtime.bus import ask, endpoints
+from ghtrader_runtime.killswitch import KillSwitch
+from ghtrader_runtime.messages import Ack, Command
+
+
+def _row(ref: AccountRef) -> dict[str, Any]:
+    state = KillSwitch(ref.state_dir).read()
+    return {
+        "account": ref.name, "broker": ref.broker, "tripped": state.tripped, "reason": state.reason,
+        "since": state.since, "by": state.by, "gateway_running": is_held(lock_path(ref.state_dir, "gateway")),
+    }  # fmt: skip
+
+
+def status(settings: Settings, account: str, mode: str | None = None) -> list[dict[str, Any]]:
+    """The switch of an account, one row for each broker of this configuration."""
+    return [_row(ref) for ref in all_refs(settings, account, mode)]
+
+
+def trip(settings: Settings, account: str, reason: str, mode: str | None = None) -> list[dict[str, Any]]:
+    """Trip it everywhere (or in one mode): durable first, then a running gateway is told.
+
+    Returns
+    -------
+    list of dict
+        As `status`, with `told`: whether a running gateway has acknowledged it. It looks at the file before each
+        order anyway.
+    """
+    rows = []
+    for ref in all_refs(settings, account, mode):
+        KillSwitch(ref.state_dir).trip(reason)
+        rows.append({**_row(ref), "told": _tell(ref, reason)})
+    return rows
+
+
+def reset(settings: Settings, account: str, reason: str, mode: str | None = None) -> list[dict[str, Any]]:
+    """Reset it everywhere (or in one mode)."""
+    rows = []
+    for ref in all_refs(settings, account, mode):
+        if KillSwitch(ref.state_dir).read().tripped:
+            KillSwitch(ref.state_dir).reset(reason)
+        rows.append({**_row(ref), "told": _tell(ref, reason)})
+    return rows
+
+
+def _tell(ref: AccountRef, reason: str) -> bool:
+    if not is_held(lock_path(ref.state_dir, "gateway")):
+        return False
+
+    def build(session: str) -> Command:
+        return Command(session=session, revision=1, sent_ns=time.monotonic_ns(), name="kill", reason=reason)
+
+    with contextlib.suppress(ConfigError):
+        return isinstance(ask(endpoints(ref.state_dir), build), Ack)
+    return False

@@ -1,0 +1,97 @@
+"""Starting a gateway: gates, locks, the broker that goes with the mode, then the run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from ghtrader_base.errors import UsageError
+from ghtrader_base.locks import resource_lock
+from ghtrader_base.processes import register
+from ghtrader_base.settings import Settings
+from ghtrader_market.positions import fee
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.symbols import parse_symbol
+from ghtrader_market.ticks import values_matrix
+from ghtrader_market.varieties import variety_of
+from ghtrader_runtime.accounts import account_ref, bind_login, check_gates, login_of, require_credentials
+from ghtrader_runtime.brokers.base import Broker, Market
+from ghtrader_runtime.brokers.paper import PaperBroker
+from ghtrader_runtime.brokers.replay import ReplayFeed
+from ghtrader_runtime.gateway import Gateway
+from ghtrader_runtime.options import GatewayOptions, ReplayOptions
+
+
+def replay_feed(settings: Settings, options: ReplayOptions) -> ReplayFeed:
+    """A recorded day of the lake as a feed.
+
+    Raises
+    ------
+    UsageError
+        The lake does not have the day.
+    """
+    day = date.fromisoformat(options.day)
+    lake = Lake(settings.data)
+    if not lake.has_day(options.dataset, options.key, day):
+        raise UsageError(f"no {options.dataset} of {options.key} on {day}", "build it, or choose another day")
+    table = lake.read_day(options.dataset, options.key, day)
+    contract = options.key
+    if parse_symbol(contract).continuous:
+        contract = str(table.column("underlying_contract")[0].as_py())
+    variety = variety_of(contract)
+    market = Market(contract, day, variety.price_tick(contract, day), variety.multiplier)
+    ids = table.column("id").to_numpy()
+    times = table.column("datetime_ns").to_numpy()
+    values = np.ascontiguousarray(values_matrix(table).T)
+    return ReplayFeed(market, ids, times, values, options.from_ns, options.pace)
+
+
+def make_broker(settings: Settings, options: GatewayOptions) -> Broker:
+    """The broker of a mode; nothing is connected yet."""
+    variety = variety_of(options.symbol)
+    if options.mode != "paper":
+        return _tqsdk(settings, options)
+    feed = replay_feed(settings, options.replay) if options.replay else _tqsdk(settings, options)
+    if options.replay and feed.market.symbol != options.symbol:
+        raise UsageError(f"{options.replay.day} trades {feed.market.symbol}, not {options.symbol}")
+
+    def commission(offset: str, price: float, lots: int) -> float:
+        rates = variety.fees(options.symbol, feed.market.trading_day)
+        return fee(rates, offset, price, lots, variety.multiplier)
+
+    return PaperBroker(feed, commission, variety.needs_close_today)
+
+
+def _tqsdk(settings: Settings, options: GatewayOptions) -> Any:
+    from ghtrader_runtime.brokers.tqsdk import TqSdkBroker, isolate_home
+
+    require_credentials(settings, options.mode, options.sim)
+    isolate_home(settings, f"gateway-{options.mode}-{options.account}")
+    return TqSdkBroker(settings, options.mode, options.sim)
+
+
+def run_gateway(settings: Settings, options: GatewayOptions) -> dict[str, Any]:
+    """One gateway process, from its gates to its summary.
+
+    Raises
+    ------
+    RefusedError, LockHeldError
+        A live gate is closed; another gateway holds the account, or its login under another name.
+    ConfigError, UsageError, UnreachableError, IntegrityError
+        Credentials, symbol, exchange or ledger are not usable.
+    """
+    check_gates(settings, options.mode, options.monitor_only, options.confirm_live)
+    if parse_symbol(options.symbol).continuous:
+        raise UsageError(f"{options.symbol} cannot be traded", "name the contract of the day, for example SHFE.cu2502")
+    ref = account_ref(settings, options.account, options.mode, options.sim)
+    purpose = f"gateway of {options.account} ({options.mode}) on {options.symbol}"
+    with contextlib.ExitStack() as stack:
+        for folder in bind_login(settings, ref, login_of(settings, options.mode, options.sim)):
+            stack.enter_context(resource_lock(folder, "gateway", purpose))
+        stack.enter_context(register(settings, "gateway", purpose))
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
+        return Gateway(settings, options, ref, make_broker(settings, options)).run()

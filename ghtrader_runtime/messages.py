@@ -1,0 +1,185 @@
+"""What gateway, strategy and commands say to each other: msgspec structs, msgpack on the wire.
+
+Every message carries the session that sent it, a revision (monotonic within that session) and the sender's
+monotonic clock in ns (one machine, one clock). Only shapes belong here; sockets are `bus`'s business.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from ghtrader_market.ticks import VALUE_COLUMNS
+
+VALUES_BYTES = 8 * len(VALUE_COLUMNS)
+
+
+class Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """Head of every message.
+
+    Attributes
+    ----------
+    session : str
+        Who sent it; a new process is a new session.
+    revision : int
+        Counts up by one within a session and kind of stream.
+    sent_ns : int
+        CLOCK_MONOTONIC of the sender.
+    """
+
+    session: str
+    revision: int
+    sent_ns: int
+
+
+class Tick(Message, tag="tick"):
+    """One snapshot of the book; `values` is float64[27] in `VALUE_COLUMNS` order, little endian."""
+
+    symbol: str
+    trading_day: str
+    datetime_ns: int
+    id: int
+    values: bytes
+
+    def array(self) -> np.ndarray:
+        """The 27 numbers, float64[27], read-only."""
+        return np.frombuffer(self.values, dtype="<f8")
+
+
+class AccountState(Message, tag="state"):
+    """What the gateway knows of the account now; also its heartbeat. `tick_revision` is the last tick published."""
+
+    account: str
+    mode: str
+    run_id: str
+    trading_state: str
+    reasons: list[str]
+    killed: bool
+    link: str
+    trading_day: str
+    positions: dict[str, int]
+    working: int
+    targets: dict[str, int]
+    balance: float
+    tick_revision: int
+    ready: list[str]
+    ended: str
+
+
+class Hello(Message, tag="hello"):
+    """A strategy asks to join: it wants the day so far of `symbol`, from tick id `after_id` + 1 on."""
+
+    symbol: str
+    after_id: int = -1
+    purpose: str = ""
+
+
+class Welcome(Message, tag="welcome"):
+    """The gateway's answer: what is traded and how many rows of history follow in `History` messages."""
+
+    symbol: str
+    account: str
+    mode: str
+    run_id: str
+    run_dir: str
+    lockstep: bool
+    price_tick: float
+    multiplier: int
+    max_position: int
+    position: int
+    rows: int
+    tick_revision: int
+
+
+class History(Message, tag="history"):
+    """A chunk of the day so far: ids and times int64[n], values float64[n, 27], all little endian bytes."""
+
+    symbol: str
+    trading_day: str
+    ids: bytes
+    datetime_ns: bytes
+    values: bytes
+    last: bool
+
+
+class Ready(Message, tag="ready"):
+    """The strategy is warm and answers every tick from now on."""
+
+    symbol: str
+    rows: int
+    model: str
+
+
+class Target(Message, tag="target"):
+    """The position a strategy wants after a tick: `volume` lots, negative short. Sent for every tick."""
+
+    symbol: str
+    volume: int
+    tick_id: int
+    tick_ns: int
+    reason: str
+
+
+class Ack(Message, tag="ack"):
+    """The gateway's answer to the `Target` or `Command` whose revision is `answers`."""
+
+    answers: int
+    status: str
+    reason: str = ""
+
+
+class Command(Message, tag="command"):
+    """An order of a person or the supervisor: `kill`, `kill-reset`, `state`, `stop`."""
+
+    name: str
+    value: str = ""
+    reason: str = ""
+
+
+class Goodbye(Message, tag="goodbye"):
+    """The strategy leaves."""
+
+    reason: str = ""
+
+
+AnyMessage = Tick | AccountState | Hello | Welcome | History | Ready | Target | Ack | Command | Goodbye
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(AnyMessage)
+
+
+def encode(message: Message) -> bytes:
+    """Bytes of a message."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes) -> AnyMessage:
+    """The message in `data`; `ValueError` for anything that is none."""
+    try:
+        message = _decoder.decode(data)
+    except msgspec.MsgspecError as exc:
+        raise ValueError(f"no message: {exc}") from exc
+    if isinstance(message, Tick) and len(message.values) != VALUES_BYTES:
+        raise ValueError(f"a tick holds {VALUES_BYTES} bytes of values, not {len(message.values)}")
+    return message
+
+
+def pack_history(
+    session: str, revision: int, sent_ns: int, symbol: str, day: str, ids: np.ndarray, times: np.ndarray,
+    values: np.ndarray, last: bool,
+) -> History:  # fmt: skip
+    """Build a `History` from ids int64[n], times int64[n], values float64[n, 27]."""
+    return History(
+        session=session, revision=revision, sent_ns=sent_ns, symbol=symbol, trading_day=day,
+        ids=np.ascontiguousarray(ids, "<i8").tobytes(), datetime_ns=np.ascontiguousarray(times, "<i8").tobytes(),
+        values=np.ascontiguousarray(values, "<f8").tobytes(), last=last,
+    )  # fmt: skip
+
+
+def unpack_history(message: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """ids int64[n], times int64[n], values float64[n, 27] of a `History`; `ValueError` where they do not fit."""
+    ids = np.frombuffer(message.ids, "<i8")
+    times = np.frombuffer(message.datetime_ns, "<i8")
+    values = np.frombuffer(message.values, "<f8").reshape(-1, len(VALUE_COLUMNS))
+    if not len(ids) == len(times) == len(values):
+        raise ValueError("history of unequal lengths")
+    return ids, times, values

@@ -1,0 +1,138 @@
+"""From ticks to decisions for one contract: factors, model, policy, and when to be flat. No socket, no clock.
+
+The same for replay, paper, sim and live. A trading day stands alone: factors start cold at its first tick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from ghtrader_base.errors import RefusedError
+from ghtrader_market.calendar import TradingCalendar
+from ghtrader_market.varieties import variety_of
+from ghtrader_models.bundle import Bundle
+from ghtrader_models.factors.engine import FactorEngine
+from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.inference import Predictor, WarmTracker
+
+_NO_OPINION = np.full(3, np.nan)
+
+
+@dataclass
+class Decision:
+    """What the strategy makes of one tick."""
+
+    target: int
+    reason: str
+    factors: np.ndarray
+    probabilities: np.ndarray
+
+
+class Signal:
+    """Ticks in, decisions out, one contract; no socket and no clock in it.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Model, factor list, policy.
+    calendar, symbol, price_tick, multiplier
+        The contract's.
+    flat_before_end_ns : int
+        Market time before the end of the day's last session from which the target is flat.
+    flat_from_ns : int
+        Moment from which the target is flat; 0 for none.
+    position : int
+        Lots held at the start.
+
+    Raises
+    ------
+    RefusedError
+        The bundle's factor list is not what this installation would compute under its hash.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        calendar: TradingCalendar,
+        symbol: str,
+        price_tick: float,
+        multiplier: int,
+        flat_before_end_ns: int = 0,
+        flat_from_ns: int = 0,
+        position: int = 0,
+    ) -> None:
+        self._calendar, self._variety = calendar, variety_of(symbol)
+        self._price_tick, self._multiplier = price_tick, multiplier
+        self._factor_set = matching_factor_set(bundle)
+        self._predictor = Predictor.from_bundle(bundle)
+        self._policy = bundle.policy
+        self._flat_before_ns, self._flat_from_ns = flat_before_end_ns, flat_from_ns
+        self._engine: FactorEngine | None = None
+        self._warm = WarmTracker(len(self._factor_set))
+        self._bounds: list[tuple[int, int]] = []
+        self.day = ""
+        self.target = position
+        self.width = len(self._factor_set)
+
+    def _start_day(self, day: str) -> None:
+        self.day = day
+        self._bounds = self._calendar.sessions(self._variety, date.fromisoformat(day))
+        if self._engine is None:
+            self._engine = FactorEngine(self._factor_set, self._price_tick, self._multiplier, self._bounds)
+        else:
+            self._engine.reset(self._bounds)
+        self._warm.reset()
+
+    def in_session(self, datetime_ns: int) -> bool:
+        """Whether a moment lies in a session of the day at hand."""
+        return any(start <= datetime_ns < end for start, end in self._bounds)
+
+    def on_tick(self, day: str, datetime_ns: int, values: np.ndarray) -> Decision | None:
+        """The decision after one tick; None for a tick outside the sessions (it is no part of main_l5 either).
+
+        The arrays of a decision belong to the engine: copy what is kept.
+        """
+        if day != self.day:
+            self._start_day(day)
+        if not self.in_session(datetime_ns):
+            return None
+        assert self._engine is not None
+        factors = self._engine.update(datetime_ns, values)
+        if not self._warm.update(factors):
+            return self._decide(0 if self._ends_soon(datetime_ns) else self.target, "cold", factors, _NO_OPINION)
+        probabilities = self._predictor.predict_row(factors)
+        if self._ends_soon(datetime_ns):
+            return self._decide(0, "flat before the end", factors, probabilities)
+        down, flat, up = probabilities
+        wanted = self._policy.decide(float(down), float(flat), float(up), self.target)
+        return self._decide(wanted, "hold" if wanted == self.target else "signal", factors, probabilities)
+
+    def _ends_soon(self, datetime_ns: int) -> bool:
+        if self._flat_from_ns and datetime_ns >= self._flat_from_ns:
+            return True
+        return bool(self._flat_before_ns) and datetime_ns >= self._bounds[-1][1] - self._flat_before_ns
+
+    def _decide(self, target: int, reason: str, factors: np.ndarray, probabilities: np.ndarray) -> Decision:
+        self.target = target
+        return Decision(target, reason, factors, probabilities)
+
+
+def matching_factor_set(bundle: Bundle) -> FactorSet:
+    """The bundle's factor set, if this installation computes the same under that name and hash.
+
+    Raises
+    ------
+    RefusedError
+        It does not: a model must never see other numbers than it was trained on.
+    """
+    hint = "train the model again with this version"
+    try:
+        factor_set = FactorSet.from_spec(bundle.factor_set_spec)
+    except Exception as exc:
+        raise RefusedError(f"bundle {bundle.bundle_id}: its factor list cannot be computed here: {exc}", hint) from exc
+    if factor_set.spec_hash != bundle.factor_spec_hash or tuple(factor_set.names) != tuple(bundle.factor_names):
+        raise RefusedError(f"bundle {bundle.bundle_id}: its factor list does not match its hash", hint)
+    return factor_set

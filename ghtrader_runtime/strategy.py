@@ -1,0 +1,298 @@
+"""The signal process: tick -> factors -> model -> policy -> target, for every tick.
+
+The same runner for replay, paper, sim and live; only what feeds the gateway differs. It starts cold with each trading
+day, is warmed with the day so far when it joins late, and answers every tick, also with "as before".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ghtrader_base.errors import FailedError, RefusedError, UnreachableError
+from ghtrader_base.locks import resource_lock
+from ghtrader_base.processes import register
+from ghtrader_base.settings import Settings
+from ghtrader_market.calendar import load_calendar
+from ghtrader_market.varieties import variety_of
+from ghtrader_models.bundle import Bundle, bundles_dir, load_bundle
+from ghtrader_models.champions import load_champion_bundle
+from ghtrader_runtime import messages as msg
+from ghtrader_runtime.accounts import AccountRef, account_ref
+from ghtrader_runtime.bus import HEARTBEAT_S, ClientBus, Link, LinkState, endpoints, new_session
+from ghtrader_runtime.journal import FactorJournal, Journal
+from ghtrader_runtime.options import StrategyOptions
+from ghtrader_runtime.signals import Decision, Signal, matching_factor_set
+
+_STOP_WAIT_S = 15.0
+_HELLO_AGAIN_S = 5.0
+_HISTORY_WAIT_S = 60.0
+_GATEWAY_LOST_S = 30.0
+
+
+class Strategy:
+    """One run of a strategy. Hold the strategy's lock before building it."""
+
+    def __init__(self, settings: Settings, options: StrategyOptions, ref: AccountRef, bundle: Bundle) -> None:
+        self.settings, self.options, self.bundle = settings, options, bundle
+        self.session = new_session("strategy")
+        self.calendar = load_calendar(settings)
+        self.bus = ClientBus(endpoints(ref.state_dir))
+        self.link = Link()
+        self.answered = 0
+        self.refused: dict[str, int] = {}
+        self.ended = ""
+        self._revision = 0
+        self._seen = 0
+        self._last_id = -1
+        self.gaps = 0
+        self._pending: deque[msg.Tick] = deque()
+        self._state: msg.AccountState | None = None
+        self._welcome: msg.Welcome | None = None
+        self._stop = ""
+        self._next_beat = 0.0
+
+    # Talking ---------------------------------------------------------------------------------------------------
+
+    def _head(self) -> dict[str, Any]:
+        self._revision += 1
+        return {"session": self.session, "revision": self._revision, "sent_ns": time.monotonic_ns()}
+
+    def _catch_signals(self) -> None:
+        def stop(number: int, _frame: Any) -> None:
+            self._stop = self._stop or signal.Signals(number).name
+
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGTERM, stop)
+            signal.signal(signal.SIGINT, stop)
+
+    def _receive(self, timeout_s: float) -> msg.AnyMessage | None:
+        message = self.bus.receive(timeout_s)
+        now = time.monotonic()
+        if message is not None:
+            self.link.heard(time.monotonic_ns())
+        if now >= self._next_beat:
+            self._next_beat = now + HEARTBEAT_S
+            self.bus.send(msg.Command(**self._head(), name="heartbeat"))
+        return message
+
+    def _hello(self) -> None:
+        self.bus.send(msg.Hello(**self._head(), symbol=self.options.symbol, after_id=self._last_id, purpose="trade"))
+
+    # Life ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> dict[str, Any]:
+        """Join, answer every tick until the gateway ends or we are told to stop."""
+        self._catch_signals()
+        journal: Journal | None = None
+        try:
+            welcome = self._join()
+            if welcome is None:
+                return self._result()
+            journal = Journal(Path(welcome.run_dir) / "strategy")
+            self._prepare(welcome, journal)
+            self._take_history(welcome.rows, answer=False)
+            head = self._head()
+            self.bus.send(
+                msg.Ready(**head, symbol=self.options.symbol, rows=welcome.rows, model=self.bundle.bundle_id)
+            )
+            self._trade()
+            journal.write("events", "end", {"reason": self.ended, "answered": self.answered, "refused": self.refused})
+            self.bus.send(msg.Goodbye(**self._head(), reason=self.ended))
+            return self._result()
+        finally:
+            if journal is not None:
+                self._factor_journal.flush()
+                journal.close()
+            self.bus.close()
+
+    def _result(self) -> dict[str, Any]:
+        return {"ended": self.ended, "answered": self.answered, "refused": self.refused, "model": self.bundle.bundle_id}
+
+    def _join(self) -> msg.Welcome | None:
+        deadline = time.monotonic() + self.options.join_timeout_s
+        next_hello = 0.0
+        while time.monotonic() < deadline and not self._stop:
+            if time.monotonic() >= next_hello and self._welcome is None:
+                next_hello = time.monotonic() + _HELLO_AGAIN_S
+                self._hello()
+            message = self._receive(0.2)
+            if isinstance(message, msg.Welcome):
+                return self._check_welcome(message)
+        if self._stop:
+            self.ended = f"stopped by {self._stop}"
+            return None
+        raise UnreachableError(
+            f"no gateway answers for account {self.options.account}",
+            "start `ghtrader gateway run` with the same account and mode",
+        )
+
+    def _check_welcome(self, welcome: msg.Welcome) -> msg.Welcome:
+        if welcome.symbol != self.options.symbol:
+            raise RefusedError(
+                f"the gateway trades {welcome.symbol}, not {self.options.symbol}", "start both with the same --symbol"
+            )
+        if self.bundle.policy.max_lots > welcome.max_position:
+            raise RefusedError(
+                f"the model wants up to {self.bundle.policy.max_lots} lots, the gateway allows {welcome.max_position}",
+                "raise the gateway's --max-position",
+            )
+        self._welcome = welcome
+        self._seen = welcome.tick_revision
+        return welcome
+
+    def _prepare(self, welcome: msg.Welcome, journal: Journal) -> None:
+        o = self.options
+        self.signal = Signal(
+            self.bundle, self.calendar, o.symbol, welcome.price_tick, welcome.multiplier,
+            int(o.flat_before_end_s * 1e9), o.flat_from_ns, welcome.position,
+        )  # fmt: skip
+        self._factor_journal = FactorJournal(journal, self.signal.width)
+        journal.write("events", "start", {
+            "session": self.session, "model": self.bundle.bundle_id, "symbol": o.symbol, "position": welcome.position,
+            "factor_spec": self.bundle.factor_spec_hash, "history": welcome.rows,
+        })  # fmt: skip
+
+    def _take_history(self, rows: int, answer: bool) -> None:
+        """Rows the gateway kept for us: the day so far (warms the engine), or ticks we missed (answered late)."""
+        deadline = time.monotonic() + _HISTORY_WAIT_S
+        while rows > 0:
+            message = self._receive(0.5)
+            if isinstance(message, msg.Tick):
+                self._pending.append(message)
+            if time.monotonic() > deadline:
+                raise FailedError("the gateway stopped in the middle of the day's history", "start both again")
+            if not isinstance(message, msg.History):
+                continue
+            ids, times, values = msg.unpack_history(message)
+            held = self.signal.target
+            for tick_id, moment, row in zip(ids.tolist(), times.tolist(), values, strict=True):
+                decision = self._take(tick_id, message.trading_day, moment, row, live=answer)
+                if answer:
+                    self._send_target(tick_id, moment, decision)
+            if not answer:
+                self.signal.target = held  # what history would have done was not done
+            rows -= len(ids)
+
+    def _take(self, tick_id: int, day: str, moment: int, values: np.ndarray, live: bool) -> Decision | None:
+        self._last_id = tick_id
+        decision = self.signal.on_tick(day, moment, values)
+        if decision is not None and self.options.journal_factors:
+            self._factor_journal.add(
+                tick_id, moment, day, decision.factors, decision.probabilities, decision.target, live
+            )
+        return decision
+
+    def _send_target(self, tick_id: int, moment: int, decision: Decision | None) -> None:
+        reason = decision.reason if decision is not None else "outside the sessions"
+        self.bus.send(
+            msg.Target(
+                **self._head(), symbol=self.options.symbol, volume=self.signal.target, tick_id=tick_id,
+                tick_ns=moment, reason=reason,
+            )
+        )  # fmt: skip
+        self.answered += 1
+
+    def _trade(self) -> None:
+        while not self.ended:
+            message = self._pending.popleft() if self._pending else self._receive(0.2)
+            if isinstance(message, msg.Tick):
+                self._on_tick(message)
+            elif isinstance(message, msg.AccountState):
+                self._on_state(message)
+            elif isinstance(message, msg.Ack) and message.status == "refused":
+                self.refused[message.reason] = self.refused.get(message.reason, 0) + 1
+            self.link.check(time.monotonic_ns())
+            if self.link.state is LinkState.STALE and self.link.silent_s(time.monotonic_ns()) > _GATEWAY_LOST_S:
+                self.ended = "the gateway is silent"
+            if self._stop:
+                self._leave()
+
+    def _on_tick(self, tick: msg.Tick) -> None:
+        if tick.id <= self._last_id and tick.trading_day == self.signal.day:
+            self._seen = max(self._seen, tick.revision)
+            return
+        if tick.revision > self._seen + 1:
+            self.gaps += 1
+            self._seen = tick.revision
+            self._catch_up()
+            return
+        self._seen = tick.revision
+        decision = self._take(tick.id, tick.trading_day, tick.datetime_ns, tick.array(), live=True)
+        self._send_target(tick.id, tick.datetime_ns, decision)
+
+    def _catch_up(self) -> None:
+        """Ticks were lost on the way: ask for them and answer them all, the one that told included."""
+        self._hello()
+        deadline = time.monotonic() + _HISTORY_WAIT_S
+        while time.monotonic() < deadline:
+            message = self._receive(0.5)
+            if isinstance(message, msg.Tick):
+                self._pending.append(message)
+            elif isinstance(message, msg.Welcome):
+                self._seen = max(self._seen, message.tick_revision)
+                self._take_history(message.rows, answer=True)
+                return
+        self.ended = "the gateway does not answer"
+
+    def _on_state(self, state: msg.AccountState) -> None:
+        self._state = state
+        if state.ended:
+            self.ended = state.ended
+
+    def _leave(self) -> None:
+        """Told to stop: ask for a flat position and wait for it, as long as that can help."""
+        self.ended = f"stopped by {self._stop}"
+        if not self.options.flatten_on_stop:
+            return
+        symbol, deadline, asked = self.options.symbol, time.monotonic() + _STOP_WAIT_S, 0.0
+        self.signal.target = 0
+        while time.monotonic() < deadline:
+            if time.monotonic() - asked > 1.0:
+                asked = time.monotonic()
+                self.bus.send(msg.Target(
+                    **self._head(), symbol=symbol, volume=0, tick_id=-1, tick_ns=0, reason="leaving"
+                ))  # fmt: skip
+                fresh_after = time.monotonic_ns()
+            message = self._receive(0.1)
+            if not isinstance(message, msg.AccountState) or message.sent_ns < fresh_after:
+                continue
+            if message.ended or message.trading_state != "ACTIVE":
+                return
+            if message.positions.get(symbol, 0) == 0 and message.working == 0:
+                return
+
+
+def load_model(settings: Settings, options: StrategyOptions) -> Bundle:
+    """The bundle a strategy is to trade: the champion of the symbol's variety, a bundle id, or a folder."""
+    if options.model == "champion":
+        series = variety_of(options.symbol).continuous_symbol
+        return load_champion_bundle(settings.models, series, options.horizon)
+    folder = bundles_dir(settings.models) / options.model
+    return load_bundle(folder if folder.is_dir() else Path(options.model))
+
+
+def run_strategy(settings: Settings, options: StrategyOptions) -> dict[str, Any]:
+    """One strategy process: lock, model, join, trade.
+
+    Raises
+    ------
+    LockHeldError
+        Another strategy trades this account and symbol.
+    RefusedError, UnreachableError, UsageError, IntegrityError
+        See `Strategy` and `load_model`.
+    """
+    ref = account_ref(settings, options.account, options.mode, options.sim)
+    purpose = f"strategy of {options.account} on {options.symbol}"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(resource_lock(ref.state_dir, f"strategy={options.symbol}", purpose))
+        stack.enter_context(register(settings, "strategy", purpose))
+        bundle = load_model(settings, options)
+        matching_factor_set(bundle)
+        return Strategy(settings, options, ref, bundle).run()
