@@ -37,7 +37,8 @@ LEVEL = np.dtype([("head", _i4), ("tail", _i4), ("quantity", _i4), ("count", _i4
 STATE = np.dtype(
     [("s0", _u8), ("s1", _u8), ("s2", _u8), ("s3", _u8)]
     + [(name, _i8) for name in ("live", "best_bid", "best_ask", "volume", "turnover", "last", "high", "low")]
-    + [("open_interest", _i8), ("trades", _i8), ("row", _i8), ("sign", _i8), ("sign_left", _i8), ("steer", _f8), ("drift", _f8)],
+    + [(name, _i8) for name in ("open_interest", "trades", "row", "sign", "sign_left")]
+    + [("steer", _f8), ("drift", _f8)],
     align=True,
 )
 TRADE = np.dtype([("row", _i4), ("price", _i4), ("volume", _i4), ("side", _i4)], align=True)
@@ -450,7 +451,7 @@ def half_second(book, flow, arrival, tilt, bid, widened, activity, time, end, ju
             # Rates are memoryless: what would have come after the jump is drawn anew.
             time = jump_time[jumps]
             if widened:
-                restore_quotes(book, bid, flow.fresh_depth)
+                restore_quotes(book, bid, activity * flow.fresh_depth)
                 widened = False
             bid = jump(book, flow, jump_ticks[jumps], tilt, bid, activity)
             jumps += 1
@@ -466,7 +467,7 @@ def half_second(book, flow, arrival, tilt, bid, widened, activity, time, end, ju
         elif pick < limit_rate + cancel_rate + market_rate:
             noise_market_order(book, flow, tilt)
         elif widened:
-            restore_quotes(book, bid, flow.fresh_depth)
+            restore_quotes(book, bid, activity * flow.fresh_depth)
             widened = False
         else:
             clear_level(book, BID, bid)

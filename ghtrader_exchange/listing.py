@@ -139,7 +139,10 @@ class Listing:
 
 
 def start_before_roll(variety: Variety, calendar: TradingCalendar, not_before: date, lead: int = 4) -> date:
-    """The first day, from `not_before` on, whose `lead`-th following trading day has a new main contract."""
+    """The first day, from `not_before` on, whose `lead`-th following trading day has a new main contract.
+
+    `lead` is 2 or more: the second day's main contract is the scenario's first.
+    """
     day = not_before if calendar.is_trading_day(not_before) else calendar.next_day(not_before)
     for _ in range(80):
         end = day

@@ -16,8 +16,8 @@ from ghtrader_exchange.scenario import Scenario
 from ghtrader_exchange.worlds import PathParameters
 
 STEP_SECONDS = 0.5
-GRID_LIMIT = 4.5
-GRID_POINTS = 91
+GRID_LIMIT = 5.0
+GRID_POINTS = 101
 LARGEST_HORIZON = 5000
 
 
@@ -54,7 +54,8 @@ def move_distribution(path: PathParameters, horizon: int) -> tuple[np.ndarray, n
     step = np.exp(path.jump_rate * STEP_SECONDS * (jump - 1.0))
     transformed = np.ones_like(step)
     for _ in range(horizon):
-        transformed = transition @ (step * transformed)
+        # The transition is real: it acts on real and imaginary parts side by side.
+        transformed = (transition @ (step * transformed).view(np.float64)).view(np.complex128)
     chance = np.fft.irfft(np.conj(transformed), n=size, axis=1)
     return driver, np.fft.fftshift(np.fft.fftfreq(size, 1.0 / size)).astype(np.int64), np.fft.fftshift(chance, axes=1)
 

@@ -137,11 +137,12 @@ def _check(s: Scenario) -> None:
     _require(not unknown, f"cannot play {', '.join(unknown)}", f"playable: {', '.join(PLAYABLE)}")
     _require(len(set(s.varieties)) == len(s.varieties), "a variety is named twice", "name each once")
     _check_days(s)
-    for name, low, high in (("strength", 0.0, MAX_STRENGTH), ("snapshot_seconds", MIN_SNAPSHOT_SECONDS, MAX_SNAPSHOT_SECONDS)):
+    ranges = {"strength": (0.0, MAX_STRENGTH), "snapshot_seconds": (MIN_SNAPSHOT_SECONDS, MAX_SNAPSHOT_SECONDS)}
+    for name, (low, high) in ranges.items():
         value = getattr(s, name)
         good = type(value) is float and low <= value <= high
         _require(good, f"{name} = {value!r} is no number from {low} to {high}", f"choose {name} in that range")
-    for name, low, high in (("seed", 0, 2**63 - 1), ("contracts", 2, MAX_CONTRACTS)):
+    for name, (low, high) in {"seed": (0, 2**63 - 1), "contracts": (2, MAX_CONTRACTS)}.items():
         value = getattr(s, name)
         good = type(value) is int and low <= value <= high
         _require(good, f"{name} = {value!r} is no whole number from {low} to {high}", f"choose {name} in that range")
