@@ -1,6 +1,9 @@
 """Which model families and label horizons the pipeline has assets for; light, so that a command can ask it."""
 
-FAMILIES = ("logistic", "xgboost")
+from ghtrader_models.families.base import family_names
+
+FAMILIES = family_names()
+
 HORIZONS = (10, 50, 200)
 MAIN_HORIZON = 50
 """The horizon that is judged, gated and traded; the others are reported."""

@@ -124,23 +124,26 @@ def run_job(
 
 
 def _partition_tags(repository: RepositoryDefinition, keys: frozenset[Any], partition: Partition) -> dict[str, str]:
-    from dagster._core.definitions.partitions.context import partition_loading_context
-    from dagster._core.errors import DagsterInvariantViolationError, DagsterUnknownPartitionError
+    from dagster import PartitionKeyRange
     from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+    named = ", ".join(sorted(key.to_user_string() for key in keys))
+    found = [repository.asset_graph.get(key).partitions_def for key in keys]
+    definitions = [definition for definition in found if definition is not None]
     if partition is None:
+        if definitions:
+            raise UsageError(f"{named} needs a partition", "for example 2025-01-02|cu")
         return {}
-    job = repository.get_implicit_job_def_for_assets(keys)
-    assert job is not None
+    if not definitions or any(definition != definitions[0] for definition in definitions):
+        raise UsageError(f"no partition {partition!r} is one of all of {named}", "run them one after the other")
     corners = (partition,) if isinstance(partition, str) else partition
-    with partition_loading_context() as context:
-        for key in corners:
-            try:
-                job.validate_partition_key(key, selected_asset_keys=keys, context=context)
-            except (DagsterUnknownPartitionError, DagsterInvariantViolationError):
-                raise UsageError(f"no partition {key!r} of {', '.join(k.to_user_string() for k in keys)}") from None
+    for key in corners:
+        if not definitions[0].has_partition_key(key):
+            raise UsageError(f"no partition {key!r} of {named}", "a trading day and a variety: 2025-01-02|cu")
     if isinstance(partition, str):
-        return dict(job.get_tags_for_partition_key(partition, selected_asset_keys=keys))
+        return dict(definitions[0].get_tags_for_partition_key(partition))
+    if not definitions[0].get_partition_keys_in_range(PartitionKeyRange(*partition)):
+        raise UsageError(f"the range {partition[0]}...{partition[1]} starts after it ends", "swap its ends")
     return {ASSET_PARTITION_RANGE_START_TAG: partition[0], ASSET_PARTITION_RANGE_END_TAG: partition[1]}
 
 
