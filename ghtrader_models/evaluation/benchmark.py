@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from ghtrader_base.errors import UsageError
-from ghtrader_base.files import content_hash
+from ghtrader_base.files import arrays_hash, content_hash
 from ghtrader_models.datasets import Dataset
 from ghtrader_models.evaluation.metrics import (
     accuracy,
@@ -99,6 +99,12 @@ class BenchmarkReport:
             row.pop("fit_seconds")
         return content_hash(document)
 
+    @property
+    def tests_hash(self) -> str:
+        """Hash of the test rows and their labels: two reports with the same one were asked the same questions."""
+        columns = (self.predictions.column(name).to_numpy() for name in ("split", "datetime_ns", "y"))
+        return arrays_hash(*columns)
+
     def to_dict(self, *, with_hash: bool = True) -> dict[str, Any]:
         """JSON-able form, without predictions and PnL curve."""
         document = {
@@ -112,6 +118,7 @@ class BenchmarkReport:
             "baselines": self.baselines,
             "simulation": self.simulation,
             "importance": self.importance,
+            "tests_hash": self.tests_hash,
             "seconds": self.seconds,
         }
         return {**document, "metrics_hash": self.metrics_hash} if with_hash else document

@@ -1,0 +1,125 @@
+"""Train one family on days of the lake and write the bundle.
+
+What belongs here: the edge between data set, family, policy and bundle. Whether the result may trade is
+`promotion.py`'s question, and it is asked of a benchmark, never of the training rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ghtrader_base.errors import UsageError
+from ghtrader_base.version import code_version
+from ghtrader_models.bundle import Bundle, load_bundle, write_bundle
+from ghtrader_models.datasets import Dataset, load_dataset
+from ghtrader_models.evaluation.metrics import class_prior
+from ghtrader_models.evaluation.splits import training_rows
+from ghtrader_models.families.base import get_family, make_config
+from ghtrader_models.policy import fit_policy
+
+if TYPE_CHECKING:
+    from ghtrader_market.stores.lake import Lake
+
+
+def train(
+    lake: Lake,
+    models_dir: Path,
+    symbol: str,
+    family: str,
+    horizon: int,
+    days: Sequence[date],
+    *,
+    until_ns: int | None = None,
+    seed: int = 0,
+    config: Mapping[str, Any] | None = None,
+    run_id: str = "",
+) -> Bundle:
+    """Load the days, train, write the bundle; see `train_on`."""
+    dataset = load_dataset(lake, symbol, days, horizon)
+    return train_on(dataset, models_dir, family, until_ns=until_ns, seed=seed, config=config, run_id=run_id)
+
+
+def train_on(
+    dataset: Dataset,
+    models_dir: Path,
+    family: str,
+    *,
+    until_ns: int | None = None,
+    seed: int = 0,
+    config: Mapping[str, Any] | None = None,
+    run_id: str = "",
+) -> Bundle:
+    """Train on a data set at hand and write the bundle.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Rows of one series at one horizon.
+    models_dir : Path
+        `Settings.models`.
+    family : str
+        "logistic" or "xgboost".
+    until_ns : int, optional
+        Only rows whose label ends before this moment are learned from: what follows stays unseen.
+    seed : int
+        Of whatever the family draws.
+    config : mapping, optional
+        Fields of the family's configuration that differ from its defaults.
+    run_id : str
+        Kept in the provenance, outside the bundle id.
+
+    Returns
+    -------
+    Bundle
+        As read back and checked.
+
+    Raises
+    ------
+    UsageError
+        Unknown family or setting, or no row left to learn from.
+    """
+    rows = rows_until(dataset, until_ns)
+    if rows.size == 0:
+        raise UsageError(f"no row of {dataset.symbol} to learn from", "train on more days, or until a later moment")
+    learner = get_family(family)
+    settings = make_config(learner, config)
+    y = dataset.y[rows]
+    model = learner.fit(dataset.X[rows], y, horizon=dataset.horizon, seed=seed, config=settings)
+    policy = fit_policy(model.predict_proba(dataset.X[rows[:: settings.stride]]))
+    content = {
+        "symbol": dataset.symbol,
+        "family": family,
+        "horizon": dataset.horizon,
+        "price_tick": dataset.price_tick,
+        "multiplier": dataset.multiplier,
+        "levels": dataset.levels,
+        "days": [{**dataclasses.asdict(fact), "day": fact.day.isoformat()} for fact in dataset.facts],
+        "until_ns": until_ns,
+        "train_rows": int(rows.size),
+        "class_prior": class_prior(y).tolist(),
+        "seed": seed,
+        "config": dataclasses.asdict(settings),
+        "importance": model.importance(dataset.names),
+    }
+    run = {
+        "run_id": run_id,
+        "created_at": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "code_version": code_version(),
+    }
+    path = write_bundle(models_dir, model, dataset.factor_set_spec, dataset.label_spec, policy, content, run=run)
+    return load_bundle(path)
+
+
+def rows_until(dataset: Dataset, until_ns: int | None) -> np.ndarray:
+    """int64[k]: usable rows whose label is known before `until_ns`; all usable rows where it is None."""
+    if until_ns is None:
+        return np.flatnonzero(dataset.usable)
+    stop = int(np.searchsorted(dataset.datetime_ns, until_ns, side="left"))
+    n = len(dataset)
+    return training_rows(dataset.usable, stop, n, dataset.horizon, purge=dataset.horizon, embargo=0)
