@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ghtrader_base.errors import UsageError
 from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.calendar import TradingCalendar
 from ghtrader_market.imports import import_recordings, load_declared
@@ -158,9 +159,16 @@ def download(
     """
     calendar.require_days(start, end)
     started = time.monotonic()
+    contracts = list({info.symbol: info for info in map(_info, symbols)}.values())
+    if contracts and not any(info.lives_in(start, end) for info in contracts):
+        first = contracts[0]
+        raise UsageError(
+            f"{', '.join(info.symbol for info in contracts)} cannot have traded between {start} and {end}",
+            f"{first.symbol} can have traded from {first.first_possible} to {first.expires}",
+        )
     plan: list[tuple[str, Days]] = []
     present = known_empty = 0
-    for contract in {info.symbol: info for info in map(_info, symbols)}.values():
+    for contract in contracts:
         days = wanted_days(contract, calendar, start, end)
         have, empty = set(lake.days(TICKS, contract.symbol)), no_data_days(lake, contract.symbol)
         present += len(have.intersection(days))

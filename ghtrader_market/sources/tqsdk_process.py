@@ -32,6 +32,7 @@ VENDOR_AUTH_URL = "https://auth.shinnytech.com"
 START_HINT = "start it (`ghtrader exchange serve` for the simulated one), or correct TQ_AUTH_URL and TQ_MD_URL"
 _PROBE_TIMEOUT_S = 3.0
 _PROBE_AFTER_S = 5.0
+_PROBE_EVERY_S = 1.0
 _PROBES_TO_GIVE_UP = 3
 _SILENT_S = 150.0
 """TqSdk gives up on its own after 30 or 60 s; this is for the case that it does not."""
@@ -171,7 +172,7 @@ class Worker:
         heard, lost = time.monotonic(), 0
         while True:
             try:
-                frame = self._frames.get(timeout=_PROBE_AFTER_S)
+                frame = self._frames.get(timeout=_PROBE_EVERY_S if lost else _PROBE_AFTER_S)
             except queue.Empty:
                 lost = 0 if self._all_reachable() else lost + 1
                 if lost >= _PROBES_TO_GIVE_UP:
