@@ -79,7 +79,7 @@ def query(data: Path, sql: str, limit: int | None = None, metrics: pa.Table | No
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type.name not in _READ_ONLY:
                 raise UsageError("one SELECT, please: this is read-only", f"tables: {names}")
-            answer = connection.execute(statements[0])
+            answer = connection.sql(statements[0])
             return answer.to_arrow_table() if limit is None else _head(answer, limit)
         except duckdb.Error as exc:
             first = str(exc).strip().splitlines()[0]

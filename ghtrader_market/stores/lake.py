@@ -168,7 +168,7 @@ class Lake:
         manifest = self._require(dataset, key, day)
         path = self._file(dataset, key, day, manifest)
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=True) as file:
                 unknown = set(columns or ()) - set(file.schema_arrow.names)
                 table = file.read(columns=columns)
         except (OSError, pa.ArrowException) as exc:
