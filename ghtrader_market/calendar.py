@@ -9,8 +9,6 @@ the list a home has fetched. What a variety's sessions are stands in `varieties`
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -287,6 +285,9 @@ def refresh_holidays(settings: Settings, timeout_s: float = 5.0) -> TradingCalen
     FailedError
         The answer is no list of days.
     """
+    import urllib.error
+    import urllib.request
+
     url = settings.tq_chinese_holiday_url
     if not url.startswith(("http://", "https://")):
         raise ConfigError(
