@@ -10,6 +10,8 @@ import dagster as dg
 
 from ghtrader_assets.assets.datasets import datasets
 from ghtrader_assets.assets.market import contracts, daily_bars, main_l5, main_schedule, raw_ticks, trading_calendar
+from ghtrader_assets.assets.models import MODEL_ASSETS
+from ghtrader_assets.assets.reports import benchmark_report, champion
 from ghtrader_assets.checks import ALL_CHECKS
 from ghtrader_assets.jobs import daily_update, download_contract, import_recordings_job
 from ghtrader_assets.resources import HomeResource, SourceResource
@@ -28,7 +30,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     """
     resources: dict[str, Any] = {"home": HomeResource(), "source": SourceResource(), **(resource_overrides or {})}
     return dg.Definitions(
-        assets=[*MARKET_ASSETS, datasets],
+        assets=[*MARKET_ASSETS, datasets, *MODEL_ASSETS, benchmark_report, champion],
         asset_checks=ALL_CHECKS,
         jobs=[download_contract, import_recordings_job, daily_update],
         schedules=[daily_update_schedule],

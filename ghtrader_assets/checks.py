@@ -10,8 +10,10 @@ import dagster as dg
 import numpy as np
 
 from ghtrader_assets.assets.market import symbols_with_ticks
-from ghtrader_assets.partitions import HORIZONS, PARTITIONS, days_by_variety
+from ghtrader_assets.families import HORIZONS
+from ghtrader_assets.partitions import PARTITIONS, days_by_variety, split_horizon_key
 from ghtrader_assets.resources import HomeResource
+from ghtrader_assets.results import load_reports
 from ghtrader_base.errors import IntegrityError
 from ghtrader_market.roll import load_schedule
 from ghtrader_market.varieties import get_variety
@@ -31,6 +33,17 @@ def days_of_run(context: dg.AssetCheckExecutionContext) -> dict[str, list[date]]
         span = dg.PartitionKeyRange(tags[_RANGE[0]], tags[_RANGE[1]])
         return days_by_variety(PARTITIONS.day_variety.get_partition_keys_in_range(span))
     return {}
+
+
+def horizon_keys_of_run(context: dg.AssetCheckExecutionContext) -> list[str]:
+    """Horizon x variety keys that the run is about; empty where a check is run by itself."""
+    tags = context.run.tags
+    if _PARTITION in tags:
+        return [tags[_PARTITION]]
+    if _RANGE[0] in tags:
+        span = dg.PartitionKeyRange(tags[_RANGE[0]], tags[_RANGE[1]])
+        return [str(key) for key in PARTITIONS.horizon_variety.get_partition_keys_in_range(span)]
+    return []
 
 
 def _latest(home: HomeResource, dataset: str) -> dict[str, list[date]]:
@@ -155,4 +168,29 @@ DAY_CHECKS = [
     _day_check("labels", "distribution", "labels", labels_of_day),
 ]
 
-ALL_CHECKS = [*DAY_CHECKS]
+
+@dg.asset_check(asset="benchmark_report", name="has_baselines", description="Every report stands beside its baselines.")
+def benchmark_has_baselines(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
+    """Prior, majority and persistence, scored on at least two tests; the gain's interval is there."""
+    keys = horizon_keys_of_run(context) or list(PARTITIONS.horizon_variety.get_partition_keys())
+    problems, count = [], 0
+    for key in keys:
+        horizon, variety = split_horizon_key(key)
+        for report in load_reports(home.settings, get_variety(variety).continuous_symbol, horizon):
+            count += 1
+            missing = {"prior", "majority", "persistence"} - report.document["baselines"].keys()
+            gain = report.model["logloss_gain"]
+            if missing:
+                problems.append(f"{report.family} {key}: no {', '.join(sorted(missing))}")
+            if gain["n"] < 2 or gain["low"] is None:
+                problems.append(f"{report.family} {key}: no interval")
+    if count == 0:
+        problems.append("no report")
+    return dg.AssetCheckResult(
+        passed=not problems,
+        metadata={"reports": count, "problems": problems},
+        description="; ".join(problems) or f"{count} reports",
+    )
+
+
+ALL_CHECKS = [*DAY_CHECKS, benchmark_has_baselines]

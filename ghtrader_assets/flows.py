@@ -6,11 +6,12 @@ can be said to be wrong before a run starts is said here, as the error a termina
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 from ghtrader_assets.catalog import load_contracts
+from ghtrader_assets.families import HORIZONS
 from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
 from ghtrader_assets.pipeline import Progress, RunResult, run_assets
 from ghtrader_base.errors import FailedError, UsageError
@@ -206,18 +207,93 @@ def build_datasets(
     )  # fmt: skip
 
 
-def run_horizon(
+def _horizon_run(
     settings: Settings,
     selection: str | Iterable[str],
     variety: str,
-    horizon: int,
+    horizons: int | Sequence[int],
+    run_config: Mapping[str, Any] | None,
+    source: str,
+    progress: Progress | None,
+) -> RunResult:
+    key = get_variety(variety).key
+    wanted = [horizons] if isinstance(horizons, int) else sorted(horizons)
+    for horizon in wanted:
+        if horizon not in HORIZONS:
+            raise UsageError(f"no labels for horizon {horizon}", f"there are: {', '.join(map(str, HORIZONS))}")
+    corners = (horizon_key(wanted[0], key), horizon_key(wanted[-1], key))
+    partition = corners if len(wanted) > 1 else corners[0]
+    return run_assets(settings, selection, partition, run_config=run_config, source=source, progress=progress)
+
+
+def _window(settings: Settings, start: date | None, end: date | None) -> dict[str, str]:
+    if start is not None and end is not None:
+        load_calendar(settings).require_days(start, end)
+    return {"start": start.isoformat() if start else "", "end": end.isoformat() if end else ""}
+
+
+def train_family(
+    settings: Settings,
+    family: str,
+    variety: str,
+    horizons: int | Sequence[int],
+    start: date | None = None,
+    end: date | None = None,
     *,
-    run_config: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    until_ns: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
-    """Materialize horizon x variety assets: models, reports, champions."""
-    key = get_variety(variety).key
-    return run_assets(
-        settings, selection, horizon_key(horizon, key), run_config=run_config, source=source, progress=progress
-    )
+    """Train one family at one horizon, or at neighbouring ones (10, 50, 200) in one run.
+
+    Parameters
+    ----------
+    until_ns : int, optional
+        Learn only from rows whose label is known before this moment.
+    overrides : mapping, optional
+        Fields of the family's configuration that differ from its defaults.
+    """
+    config = {**_window(settings, start, end), "seed": seed, "settings": dict(overrides or {})}
+    if until_ns is not None:
+        config["until_ns"] = until_ns
+    name = f"model_{family}"
+    return _horizon_run(settings, name, variety, horizons, {"ops": {name: {"config": config}}}, source, progress)
+
+
+def benchmark_families(
+    settings: Settings,
+    families: Sequence[str],
+    variety: str,
+    horizons: int | Sequence[int],
+    start: date | None = None,
+    end: date | None = None,
+    *,
+    seed: int = 0,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> RunResult:
+    """Walk-forward reports of some families, on the same splits; see `results.load_reports`.
+
+    Parameters
+    ----------
+    overrides : mapping, optional
+        Family name -> fields of its configuration that differ from its defaults.
+    """
+    config = {
+        **_window(settings, start, end),
+        "families": list(families),
+        "seed": seed,
+        "settings": {name: dict(fields) for name, fields in (overrides or {}).items()},
+    }
+    run_config = {"ops": {"benchmark_report": {"config": config}}}
+    return _horizon_run(settings, "benchmark_report", variety, horizons, run_config, source, progress)
+
+
+def decide_champion(
+    settings: Settings, variety: str, horizon: int, *, source: str = "cli", progress: Progress | None = None
+) -> RunResult:
+    """Ask the gate; its words are in the run's metadata and at `results.decision_path`."""
+    return _horizon_run(settings, "champion", variety, horizon, None, source, progress)

@@ -133,6 +133,12 @@ def horizon_key(horizon: int, variety: str) -> str:
     return f"{horizon}|{variety}"
 
 
+def split_horizon_key(key: str) -> tuple[int, str]:
+    """Horizon and variety of a key."""
+    horizon, _, variety = key.partition("|")
+    return int(horizon), variety
+
+
 def days_by_variety(keys: Iterable[str]) -> dict[str, list[date]]:
     """Trading days wanted of each variety, ascending, from day x variety keys.
 

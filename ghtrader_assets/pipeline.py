@@ -23,6 +23,7 @@ from ghtrader_base.settings import Settings
 if TYPE_CHECKING:
     from dagster import DagsterEvent, DagsterInstance, DagsterRun, RepositoryDefinition
     from dagster._core.definitions.reconstruct import ReconstructableJob
+    from dagster._utils.error import SerializableErrorInfo
 
 Progress = Callable[[str], None]
 Partition = str | tuple[str, str] | None
@@ -173,10 +174,13 @@ def _execute(
             run = _create_run(instance, job, run_id, asset_keys, config, {**tags, **process_tags})
             lines = progress or (lambda _line: None)
             metadata: dict[str, dict[str, Any]] = {}
+            failure = None
             lines(f"run {run_id} started")
             with reporting.progress_to(lines):
                 for event in execute_run_iterator(job, run, instance):
                     _follow(event, metadata, lines)
+                    if event.is_step_failure and failure is None:
+                        failure = event.step_failure_data.error
             finished = instance.get_run_by_id(run_id)
         assert finished is not None
         seconds = round(time.monotonic() - started, 2)
@@ -184,7 +188,7 @@ def _execute(
         if finished.is_success:
             lines(f"run {run_id} done in {seconds:.1f} s")
             return RunResult(run_id, True, None, seconds, metadata)
-        raise _error_of(finished, error)
+        raise _error_of(finished, error, failure)
 
 
 def _create_run(
@@ -224,7 +228,8 @@ def _follow(event: DagsterEvent, metadata: dict[str, dict[str, Any]], lines: Pro
         metadata[name] = {key: value.value for key, value in seen.metadata.items()}
 
 
-def _error_of(run: DagsterRun, error: Exception | None) -> GhtraderError:
+def _error_of(run: DagsterRun, error: Exception | None, failure: SerializableErrorInfo | None) -> GhtraderError:
+    """The error itself where it was ours or known in this process, else what Dagster kept of it."""
     if isinstance(error, GhtraderError):
         return error
     hint = f"`ghtrader jobs logs {run.run_id[:8]}` shows what happened"
@@ -232,6 +237,11 @@ def _error_of(run: DagsterRun, error: Exception | None) -> GhtraderError:
         failed = FailedError(f"{type(error).__name__}: {error}", hint)
         failed.__cause__ = error
         return failed
+    if failure is not None and not run.status.value.startswith("CANCEL"):
+        root = failure
+        while root.cause is not None:
+            root = root.cause
+        return FailedError(root.message.strip(), hint)
     return FailedError(f"run {run.run_id} ended as {run.status.value.lower()}", hint)
 
 

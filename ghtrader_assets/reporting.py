@@ -62,12 +62,16 @@ def of_manifest(manifest: DayManifest | None, **more: Any) -> dict[str, Any]:
 
 def png_markdown(figure: Any, title: str) -> MarkdownMetadataValue:
     """A matplotlib figure as Markdown metadata."""
-    from dagster import MetadataValue
-
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80, bbox_inches="tight", metadata={"Software": None})
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return MetadataValue.md(f"![{title}](data:image/png;base64,{data})")
+    return png_bytes_markdown(buffer.getvalue(), title)
+
+
+def png_bytes_markdown(png: bytes, title: str) -> MarkdownMetadataValue:
+    """A PNG as Markdown metadata."""
+    from dagster import MetadataValue
+
+    return MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 def _figure() -> tuple[Any, Any]:

@@ -116,14 +116,15 @@ def _register_sql(app: typer.Typer) -> None:
     def sql(
         statement: Annotated[str, typer.Argument(help="One SELECT.")],
         out: Annotated[Path | None, typer.Option("--out", help="Write .csv or .parquet instead of printing.")] = None,
-        limit: Annotated[int, typer.Option("--limit", min=1, help="Rows at most; with --out only where given.")] = 0,
+        limit: Annotated[
+            int | None, typer.Option("--limit", min=1, help="Rows at most; 1000 on the screen where not given.")
+        ] = None,
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
         """Read-only SQL over the lake. Example: ghtrader sql "SELECT symbol, count(*) FROM ticks_raw_v2 GROUP BY 1" """
-        from ghtrader_assets.metrics_index import run_metrics
-
         from ghtrader_assets.lake_sql import query, write_table
+        from ghtrader_assets.metrics_index import run_metrics
 
         settings = settings_of(home)
         rows_at_most = limit or (None if out else 1000)

@@ -1,0 +1,125 @@
+"""One asset a model family, by horizon and variety: train on the built days, write the bundle, register it.
+
+A bundle is a candidate and no more; whether it may trade is asked of `benchmark_report` by `champion`.
+"""
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from ghtrader_assets.families import FAMILIES
+from ghtrader_assets.guard import guarded
+from ghtrader_assets.partitions import PARTITIONS, all_days_of_variety, split_horizon_key
+from ghtrader_assets.reporting import png_bytes_markdown, say
+from ghtrader_assets.resources import HomeResource
+from ghtrader_assets.results import save_candidate
+from ghtrader_base.errors import FailedError
+from ghtrader_market.varieties import get_variety
+
+GROUP = "models"
+CODE_VERSION = "1"
+
+
+class TrainConfig(dg.Config):
+    """What a model learns from and how.
+
+    `start`, `end`: trading days, empty for all that are built. `until_ns`: rows whose label is known before this
+    moment only. `settings`: fields of the family's configuration that differ from its defaults.
+    """
+
+    start: str = ""
+    end: str = ""
+    until_ns: int | None = None
+    seed: int = 0
+    settings: dict[str, Any] = {}
+
+
+def built_days(home: HomeResource, variety: str, start: str, end: str) -> list[date]:
+    """Days of a variety that have features and labels, inside a range.
+
+    Raises
+    ------
+    FailedError
+        There are none.
+    """
+    symbol = get_variety(variety).continuous_symbol
+    both = set(home.lake.days("features", symbol)) & set(home.lake.days("labels", symbol))
+    days = [day for day in sorted(both) if (not start or str(day) >= start) and (not end or str(day) <= end)]
+    if not days:
+        raise FailedError(
+            f"no features and labels of {variety} in this range", f"first: ghtrader build --var {variety}"
+        )
+    return days
+
+
+def days_of_variety_deps(*names: str) -> list[dg.AssetDep]:
+    """Upstream day x variety assets, all days of the same variety."""
+    return [dg.AssetDep(name, partition_mapping=all_days_of_variety()) for name in names]
+
+
+def model_asset(family: str) -> dg.AssetsDefinition:
+    """The asset of one family."""
+
+    @dg.asset(
+        name=f"model_{family}",
+        group_name=GROUP,
+        code_version=CODE_VERSION,
+        kinds={family, "mlflow"},
+        partitions_def=PARTITIONS.horizon_variety,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=days_of_variety_deps("features", "labels"),
+        description=f"A {family} model of one horizon, as a bundle under models/bundles and a version in MLflow.",
+    )
+    @guarded
+    def body(context: dg.AssetExecutionContext, config: TrainConfig, home: HomeResource) -> None:
+        for key in context.partition_keys:
+            context.add_asset_metadata(_train(context, config, home, family, str(key)), partition_key=str(key))
+
+    return body
+
+
+def _train(
+    context: dg.AssetExecutionContext, config: TrainConfig, home: HomeResource, family: str, key: str
+) -> dict[str, Any]:
+    from ghtrader_models.evaluation.plots import factor_importance
+    from ghtrader_models.tracking import Tracker
+    from ghtrader_models.training import train
+
+    horizon, variety = split_horizon_key(key)
+    symbol = get_variety(variety).continuous_symbol
+    days = built_days(home, variety, config.start, config.end)
+    say(f"{family} at horizon {horizon}: training on {len(days)} days of {variety}")
+    with home.lock(f"model-{family}-{horizon}-{variety}", f"train {family}"):
+        bundle = train(
+            home.lake,
+            home.settings.models,
+            symbol,
+            family,
+            horizon,
+            days,
+            until_ns=config.until_ns,
+            seed=config.seed,
+            config=config.settings,
+            run_id=context.run_id,
+        )
+        tags = {"dagster.run_id": context.run_id, "dagster.partition": key}
+        version = Tracker(home.settings).register_bundle(bundle, tags=tags, alias=None)
+        save_candidate(home.settings, bundle, context.run_id)
+    content = bundle.content
+    return {
+        "bundle_id": bundle.bundle_id,
+        "path": str(bundle.path.relative_to(home.settings.home)),
+        "rows": content["train_rows"],
+        "days": len(days),
+        "first": days[0].isoformat(),
+        "last": days[-1].isoformat(),
+        "factors": len(bundle.factor_names),
+        "mlflow_version": version,
+        "policy_enter": bundle.policy.enter,
+        "code_version": bundle.provenance["run"]["code_version"],
+        "plot": png_bytes_markdown(factor_importance(content["importance"]), f"{family} {key}"),
+    }
+
+
+MODEL_ASSETS = [model_asset(family) for family in FAMILIES]

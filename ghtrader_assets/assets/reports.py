@@ -1,0 +1,168 @@
+"""What models are worth and which one trades: walk-forward reports and the gate, by horizon and variety."""
+
+from typing import Any
+
+import dagster as dg
+
+from ghtrader_assets.assets.models import built_days, days_of_variety_deps
+from ghtrader_assets.families import FAMILIES
+from ghtrader_assets.guard import guarded
+from ghtrader_assets.partitions import PARTITIONS, split_horizon_key
+from ghtrader_assets.reporting import png_bytes_markdown, say
+from ghtrader_assets.resources import HomeResource
+from ghtrader_assets.results import (
+    StoredReport,
+    data_hash,
+    decision_path,
+    facts_hash,
+    load_candidate,
+    load_reports,
+    save_report,
+)
+from ghtrader_base.errors import FailedError
+from ghtrader_base.files import atomic_write_json
+from ghtrader_base.version import code_version
+from ghtrader_market.varieties import get_variety
+
+GROUP = "reports"
+CODE_VERSION = "1"
+
+
+class BenchmarkConfig(dg.Config):
+    """What is compared.
+
+    `families`: empty for all. `start`, `end`: trading days, empty for all that are built. `settings`: family name ->
+    fields of its configuration that differ from its defaults.
+    """
+
+    families: list[str] = []
+    start: str = ""
+    end: str = ""
+    seed: int = 0
+    settings: dict[str, dict[str, Any]] = {}
+
+
+@dg.asset(
+    group_name=GROUP,
+    code_version=CODE_VERSION,
+    kinds={"json", "mlflow"},
+    partitions_def=PARTITIONS.horizon_variety,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=[*(f"model_{family}" for family in FAMILIES), *days_of_variety_deps("features", "labels")],
+)
+@guarded
+def benchmark_report(context: dg.AssetExecutionContext, config: BenchmarkConfig, home: HomeResource) -> None:
+    """Each family fitted and scored split by split, beside prior, majority and persistence, on the same test rows."""
+    for key in context.partition_keys:
+        context.add_asset_metadata(_benchmark(context, config, home, str(key)), partition_key=str(key))
+
+
+def _benchmark(
+    context: dg.AssetExecutionContext, config: BenchmarkConfig, home: HomeResource, key: str
+) -> dict[str, Any]:
+    from ghtrader_models.datasets import load_dataset
+    from ghtrader_models.evaluation.benchmark import run_benchmark
+    from ghtrader_models.evaluation.plots import factor_importance, gain_per_split
+    from ghtrader_models.evaluation.splits import make_splits
+    from ghtrader_models.tracking import Tracker
+
+    horizon, variety = split_horizon_key(key)
+    days = built_days(home, variety, config.start, config.end)
+    dataset = load_dataset(home.lake, get_variety(variety).continuous_symbol, days, horizon)
+    splits = make_splits(dataset)
+    tracker = Tracker(home.settings)
+    made = {
+        "days": [day.isoformat() for day in days],
+        "rows": len(dataset),
+        "data_hash": facts_hash(dataset.facts),
+        "run_id": context.run_id,
+        "code_version": code_version(),
+    }
+    metadata: dict[str, Any] = {"rows": len(dataset), "days": len(days), "tests": len(splits)}
+    gains: dict[str, list[float]] = {}
+    with home.lock(f"benchmark-{horizon}-{variety}", "walk-forward report"):
+        for family in config.families or FAMILIES:
+            say(f"{family} at horizon {horizon}: {len(splits)} tests over {len(days)} days of {variety}")
+            overrides = config.settings.get(family)
+            report = run_benchmark(dataset, family, splits=splits, config=overrides, seed=config.seed)
+            save_report(home.settings, report, made)
+            tracker.log_benchmark(
+                report,
+                tags={"dagster.run_id": context.run_id, "dagster.partition": key},
+                artifacts={"importance.png": factor_importance(report.importance)},
+            )
+            gain = report.model["logloss_gain"]
+            gains[family] = gain["per_split"]
+            metadata |= {
+                f"{family} log-loss gain": gain["mean"],
+                f"{family} gain interval": f"{_signed(gain['low'])} to {_signed(gain['high'])}",
+                f"{family} metrics_hash": report.metrics_hash,
+            }
+            say(f"{family} at horizon {horizon}: gain {gain['mean']:+.5f} nats, {metadata[f'{family} gain interval']}")
+    plot = gain_per_split(gains, [split.name for split in splits], title=f"Gain over the prior, {key}")
+    return {**metadata, "code_version": made["code_version"], "plot": png_bytes_markdown(plot, key)}
+
+
+def _signed(value: float | None) -> str:
+    return "none" if value is None else f"{value:+.5f}"
+
+
+@dg.asset(
+    group_name=GROUP,
+    code_version=CODE_VERSION,
+    kinds={"json", "mlflow"},
+    partitions_def=PARTITIONS.horizon_variety,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=[benchmark_report],
+)
+@guarded
+def champion(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+    """The gate: the best candidate is promoted, or the reason why not is kept. A refusal is a result, no failure."""
+    for key in context.partition_keys:
+        context.add_asset_metadata(_gate(context, home, str(key)), partition_key=str(key))
+
+
+def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str) -> dict[str, Any]:
+    from ghtrader_models.champions import load_champion
+    from ghtrader_models.promotion import choose, judge, promote
+    from ghtrader_models.tracking import Tracker
+
+    settings = home.settings
+    horizon, variety = split_horizon_key(key)
+    symbol = get_variety(variety).continuous_symbol
+    with home.lock(f"champion-{horizon}-{variety}", "promotion"):
+        best = _comparable(choose, load_reports(settings, symbol, horizon), variety, horizon)
+        bundle = load_candidate(settings, symbol, horizon, best.family)
+        if data_hash(bundle.content["days"]) != best.context["data_hash"]:
+            raise FailedError(
+                f"the candidate of {best.family} learned from other days than its report speaks of",
+                f"train and benchmark it on the same days: ghtrader train / benchmark --model {best.family}",
+            )
+        decision = judge(best.document, load_champion(settings.models, symbol, horizon))
+        tracker = Tracker(settings)
+        if decision.promoted:
+            promote(settings.models, bundle, decision, tracker=tracker, run_id=context.run_id)
+        else:
+            tracker.register_bundle(bundle, alias="challenger")
+        found = {**decision.to_dict(), "bundle_id": bundle.bundle_id, "family": best.family, "run_id": context.run_id}
+        atomic_write_json(decision_path(settings, symbol, horizon), found)
+    say(f"{best.family} {'promoted' if decision.promoted else 'refused: ' + str(decision.refused_because)}")
+    return {
+        "promoted": decision.promoted,
+        "family": best.family,
+        "bundle_id": bundle.bundle_id,
+        "refused_because": decision.refused_because or "",
+        "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision.reasons)),
+        "code_version": code_version(),
+    }
+
+
+def _comparable(choose: Any, reports: list[StoredReport], variety: str, horizon: int) -> StoredReport:
+    """The best of the reports that were made last, on the same test rows; an older one on other rows is left aside."""
+    if not reports:
+        raise FailedError(
+            f"no walk-forward report of {variety} at horizon {horizon}",
+            f"first: ghtrader benchmark --model {FAMILIES[0]} --var {variety} --horizon {horizon}",
+        )
+    newest = max(reports, key=lambda report: (len(report.context["days"]), report.context["days"][-1]))
+    return choose([report for report in reports if report.tests_hash == newest.tests_hash])

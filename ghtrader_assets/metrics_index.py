@@ -1,0 +1,51 @@
+"""The JSON reports of a home as one long table: what `run_metrics` is in SQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from ghtrader_base.files import read_json
+from ghtrader_base.settings import Settings
+
+SCHEMA = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("horizon", pa.int32()),
+        ("family", pa.string()),
+        ("who", pa.string()),
+        ("metric", pa.string()),
+        ("split", pa.string()),
+        ("value", pa.float64()),
+        ("seed", pa.int64()),
+        ("run_id", pa.string()),
+    ]
+)
+"""`who`: model, prior, majority, persistence. `split`: mean, std, low, high, or the test's name."""
+
+
+def run_metrics(settings: Settings) -> pa.Table:
+    """Every score of every walk-forward report, one row a number."""
+    rows: list[dict[str, Any]] = []
+    for path in sorted((settings.runs / "benchmark").glob("*/h*/*.json")):
+        report = read_json(path)
+        about = {
+            "symbol": report["symbol"],
+            "horizon": report["horizon"],
+            "family": report["family"],
+            "seed": report["seed"],
+            "run_id": report["context"]["run_id"],
+        }
+        names = [split["name"] for split in report["splits"]]
+        for who, scores in {"model": report["model"], **report["baselines"]}.items():
+            for metric, found in scores.items():
+                if found is None:
+                    continue
+                numbers = {key: found[key] for key in ("mean", "std", "low", "high") if found.get(key) is not None}
+                numbers |= dict(zip(names, found["per_split"], strict=True))
+                rows += [
+                    {**about, "who": who, "metric": metric, "split": split, "value": value}
+                    for split, value in numbers.items()
+                ]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
