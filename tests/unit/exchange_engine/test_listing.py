@@ -88,6 +88,14 @@ def test_open_interest_shrinks_with_the_thinning() -> None:
     assert full.closing_interest(symbol, day) == pytest.approx(6 * thin.closing_interest(symbol, day), rel=1e-3)
 
 
+def test_both_mains_are_about_as_busy_around_the_roll() -> None:
+    found = listing(Scenario())
+    for day in found.days:
+        assert found.activity(found.main_contract(day), day) == 1.0
+    old, new, following = found.contracts
+    assert found.activity(old, found.days[-1]) < 0.8 and found.activity(following, found.days[0]) < 0.05
+
+
 def test_an_expired_contract_trades_no_more() -> None:
     found = listing(Scenario(start=date(2025, 3, 31), end=date(2025, 6, 30)))
     assert found.trades_on("SHFE.cu2505", date(2025, 5, 15))
