@@ -135,10 +135,11 @@ def test_open_interest_closes_at_its_target_without_a_leap() -> None:
         opening = history._listing("cu").opening_interest(ticks.symbol, ticks.day)
         target = history.closing_interest(ticks.symbol, ticks.day)
         assert interest[-1] == target and (interest >= 0).all()
-        steps = np.abs(np.diff(interest, prepend=opening))
-        traded = np.diff(ticks.values["volume"], prepend=0)
-        # Beyond what trades carry, a snapshot adds no more than a sliver of the day's change.
-        assert (steps <= traded + 2 + 0.01 * abs(target - opening)).all(), (ticks.symbol, ticks.day)
+        moved = np.abs(interest[20:] - interest[:-20])
+        traded = ticks.values["volume"][20:] - ticks.values["volume"][:-20]
+        # Beyond what the trades of 20 snapshots can carry, they add no more than a sliver of the day's change.
+        assert (moved <= traded + 10 + 0.02 * abs(target - opening)).all(), (ticks.symbol, ticks.day)
+        assert abs(interest[0] - opening) < 200
 
 
 def test_snapshots_are_the_sessions_and_holidays_take_the_night() -> None:
