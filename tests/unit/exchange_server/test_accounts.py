@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ghtrader_exchange.accounts import Account, ContractTerms
@@ -145,7 +145,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(actions, st.integers(7390, 7410))
 def test_the_balance_is_the_cash_flow(done, last):
     """Whatever is done, the balance is the deposit plus every lot's own profit less every fee."""

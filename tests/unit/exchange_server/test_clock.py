@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ghtrader_exchange.clock import VirtualClock, advance
@@ -35,6 +35,7 @@ def test_without_hours_time_passes():
     assert advance(250, 7, ()) == 257
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 1500), st.integers(0, 800), st.integers(0, 800))
 def test_advance_never_runs_back_and_adds_up(at, first, second):
     middle = advance(at, first, HOURS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ghtrader_exchange.diff_ins import parse_filters, select
@@ -59,6 +59,7 @@ def test_what_cannot_be_answered_is_refused(query):
         parse_filters(query)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(alphabet='multi_symbol_info(){}[]:,$"\\ 0a-', max_size=60))
 def test_any_text_is_an_answer_or_a_value_error(text):
     with contextlib.suppress(ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ghtrader_exchange.matching import BookOrder, ContractBook, Snapshot, printed_volume
@@ -170,6 +170,7 @@ def test_printed_volume_uses_the_quotes_where_the_mean_lies_between_them():
     assert printed_volume(before, snap(1, [], [], 0, 0), MULTIPLIER, TICK) == {}
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(95, 110), st.integers(1, 30)), min_size=1, max_size=6))
 def test_printed_volume_adds_up(trades):
     lots, turnover = sum(n for _, n in trades), sum(p * n for p, n in trades)
@@ -196,7 +197,7 @@ def tapes(draw):
     return rows
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     tapes(),
     st.lists(

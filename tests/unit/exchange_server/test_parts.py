@@ -7,7 +7,7 @@ import shlex
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ghtrader_base.errors import PortInUseError
@@ -22,6 +22,7 @@ from ghtrader_exchange.server import bind
 intervals = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(lambda ab: (min(ab), max(ab)))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(intervals, st.lists(intervals, max_size=4))
 def test_subtract_is_set_difference(interval, others):
     parts = subtract(interval, others)
@@ -30,6 +31,7 @@ def test_subtract_is_set_difference(interval, others):
     assert rows == sorted(set(range(*interval)) - covered)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(st.integers(0, 2**62), st.floats(allow_infinity=False), st.integers(0, 10**9)),
@@ -102,6 +104,7 @@ def test_who_may_enter_and_trade():
     )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.from_regex(r"[A-Z_]{1,8}", fullmatch=True),

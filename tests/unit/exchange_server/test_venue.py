@@ -279,3 +279,40 @@ def test_daily_and_minute_bars_grow_with_the_clock(history):
     assert full["volume"] == ticks.values["volume"][4] and growing["close"] == ticks.values["last_price"][7]
     assert growing["volume"] == ticks.values["volume"][7] - ticks.values["volume"][4]
     assert np.diff([full["datetime"], growing["datetime"]]) == 300 * SECOND
+
+
+def test_a_live_bar_is_told_again_while_it_grows(history):
+    import asyncio
+
+    market, socket = MarketView(history), Socket()
+    symbol = history.main_contract("cu", history.live_day)
+    volume = history.day(symbol, history.live_day).values["volume"]
+    session = MdSession(socket, market)
+    duration = 300 * SECOND
+    chart = {"aid": "set_chart", "chart_id": "c", "ins_list": symbol, "duration": duration, "view_width": 3}
+
+    def ask(**pack):
+        socket.items.clear()
+        asyncio.run(session.receive(pack))
+        return socket.items[-1]["klines"][symbol][str(duration)]
+
+    first = ask(**chart)
+    last = str(first["last_id"])
+    assert len(first["data"]) == 3 and first["data"][last]["volume"] == volume[0]
+    market.clock.set(at_ns=market.now() + 120 * SECOND)
+    assert ask(aid="peek_message")["data"] == {
+        last: first["data"][last]
+        | {
+            "volume": volume[2].item(),
+            "high": pytest.approx(max(history.day(symbol, history.live_day).values["last_price"][:3])),
+            "low": pytest.approx(min(history.day(symbol, history.live_day).values["last_price"][:3])),
+            "close": history.day(symbol, history.live_day).values["last_price"][2],
+            "close_oi": history.day(symbol, history.live_day).values["open_interest"][2].item(),
+        }
+    }
+    market.clock.set(at_ns=market.now() + 240 * SECOND)
+    told = ask(aid="peek_message")["data"]
+    following = str(int(last) + 1)
+    gone = str(int(last) - 2)
+    assert set(told) == {last, following, gone} and told[gone] is None
+    assert told[last]["volume"] + told[following]["volume"] == volume[6]
