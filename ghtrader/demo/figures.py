@@ -1,0 +1,100 @@
+"""The report's figures: reads what the runs left behind, hands arrays to the plots."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ghtrader.demo import scores
+from ghtrader.demo.page import Plot
+from ghtrader.demo.trading import latencies_ms
+from ghtrader_base.settings import Settings, load_settings
+from ghtrader_market.varieties import get_variety
+
+if TYPE_CHECKING:
+    from ghtrader.demo.recorded import RecordedHalf
+    from ghtrader.demo.simulated import SimulatedHalf
+
+
+def _judgement_plots(settings: Settings, variety: str) -> list[Plot]:
+    """Gain per split, reliability, importance and walk-forward PnL at the judged horizon."""
+    from ghtrader_assets.results import load_pnl, load_predictions, load_reports
+    from ghtrader_models.evaluation import plots
+    from ghtrader_models.evaluation.benchmark import predicted_probabilities
+    from ghtrader_models.evaluation.metrics import reliability
+
+    symbol = get_variety(variety).continuous_symbol
+    reports = load_reports(settings, symbol, scores.JUDGED)
+    gains = {report.family: report.model["logloss_gain"]["per_split"] for report in reports}
+    names = [row["name"] for row in reports[0].document["splits"]]
+    bins, curves = {}, {}
+    for report in reports:
+        predictions = load_predictions(settings, symbol, scores.JUDGED, report.family)
+        found = reliability(predicted_probabilities(predictions), predictions.column("y").to_numpy())
+        bins[report.family] = [
+            {"confidence": c, "accuracy": a, "count": n}
+            for c, a, n in zip(found.confidence, found.accuracy, found.count, strict=True)
+        ]
+        pnl = load_pnl(settings, symbol, scores.JUDGED, report.family)
+        curves[report.family] = (np.arange(pnl.num_rows), pnl.column("net_pnl").to_numpy())
+    best = max(reports, key=lambda report: report.model["logloss_gain"]["mean"])
+    return [
+        Plot(f"Log-loss gain over the prior, horizon {scores.JUDGED}", plots.gain_per_split(gains, names)),
+        Plot("Reliability on the test rows", plots.reliability_diagram(bins)),
+        Plot(
+            f"Factor importance of {best.family}",
+            plots.factor_importance(best.document["importance"], f"Factor importance, {best.family}"),
+        ),
+        Plot(
+            "Walk-forward PnL of the policy after fees, one lot",
+            plots.pnl_curve(curves, "Walk-forward PnL after fees, one lot", "test tick"),
+        ),
+    ]
+
+
+def _trading_plots(
+    settings: Settings, variety: str, day: date, trading: dict[str, Any], latency_folder: Path
+) -> list[Plot]:
+    """Price with fills, PnL of the run and its latency."""
+    from ghtrader_market.stores.lake import Lake
+    from ghtrader_models.evaluation import plots
+    from ghtrader_models.simulation.report import Fill, trading_report
+
+    product = get_variety(variety)
+    columns = ["datetime_ns", "bid_price1", "ask_price1"]
+    table = Lake(settings.data).read_day("main_l5", product.continuous_symbol, day, columns)
+    times, bid, ask = (table.column(name).to_numpy() for name in columns)
+    mid = (bid + ask) / 2
+    fills = trading["fill_list"]
+    own = [
+        Fill(fill["datetime_ns"], 1 if fill["side"] == "BUY" else -1, fill["volume"], fill["price"], fill["fee"])
+        for fill in sorted(fills, key=lambda fill: fill["datetime_ns"])
+    ]
+    _, equity = trading_report(own, times, mid, product.multiplier)
+    return [
+        Plot(f"Mid and fills on {day}", plots.price_with_trades(times, mid, fills, f"Mid and fills, {day}"), wide=True),
+        Plot("PnL of the run after fees", plots.pnl_curve({"net": (np.arange(len(equity)), equity)}, "PnL after fees")),
+        Plot("Tick to target", plots.latency_histogram(latencies_ms(latency_folder))),
+    ]
+
+
+def simulated_plots(home: Path, half: SimulatedHalf) -> list[Plot]:
+    """Figures of the first half."""
+    settings = load_settings(home)
+    found = _judgement_plots(settings, "cu")
+    if half.folder is None:
+        return found
+    day = date.fromisoformat(half.live_day)
+    return [*_trading_plots(settings, "cu", day, half.facts["trading"], half.folder), *found]
+
+
+def recorded_plots(home: Path, half: RecordedHalf) -> list[Plot]:
+    """Figures of the second half."""
+    from ghtrader.demo.recorded import DAY, VARIETY
+
+    settings = load_settings(home)
+    trading = _trading_plots(settings, VARIETY, DAY, half.facts["trading"], half.paced)
+    return [*trading, *_judgement_plots(settings, VARIETY)]

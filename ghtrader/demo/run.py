@@ -1,0 +1,200 @@
+"""The whole demo: both halves in a home of their own, report.json and report.html, a table at the end.
+
+The home is started over each time, so a folder is only ever emptied if an earlier demo made it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ghtrader.demo import figures, page, recorded, scores, simulated
+from ghtrader.demo.stage import Stages
+from ghtrader_base.errors import RefusedError
+from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
+from ghtrader_base.locks import resource_lock
+from ghtrader_base.settings import load_settings
+
+_MARKER = ".ghtrader-demo"
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What `ghtrader demo` was asked for.
+
+    Attributes
+    ----------
+    home : Path
+        Emptied first.
+    seed : int
+        Of the simulated world and of every fit.
+    signal : bool
+        Whether the world has a signal planted.
+    quick : bool
+        Fewer ticks a day; for a look, not for a verdict.
+    verbose : bool
+        Also the pipeline's own progress.
+    """
+
+    home: Path
+    seed: int = 1
+    signal: bool = True
+    quick: bool = False
+    verbose: bool = False
+
+
+def start_over(home: Path) -> None:
+    """Empty a demo's home.
+
+    Raises
+    ------
+    RefusedError
+        The folder holds something no demo made.
+    """
+    if home.exists() and any(home.iterdir()):
+        if not (home / _MARKER).exists():
+            raise RefusedError(
+                f"{home} holds something the demo did not make", "choose another --home; nothing was touched"
+            )
+        for path in home.iterdir():
+            if path.name in (_MARKER, "locks"):
+                continue
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    ensure_dir(home)
+    atomic_write_text(home / _MARKER, "This folder is emptied by each `ghtrader demo`.\n")
+
+
+def verdict(half: dict[str, Any]) -> str:
+    """The honest sentence about one half."""
+    judged = str(scores.JUDGED)
+    families = [name for name in half["models"] if name not in page.BASELINES]
+    gains = {name: half["models"][name][judged]["logloss_gain"] for name in families}
+    best = max(gains, key=lambda name: gains[name]["mean"])
+    gain = gains[best]
+    numbers = (
+        f"{best} gains {gain['mean']:+.4f} nats over the prior at horizon {judged}, "
+        f"95 % interval [{gain['low']:+.4f}, {gain['high']:+.4f}] over {gain['n']} tests"
+    )
+    if half["simulated"]:
+        kind = (
+            f"simulated, signal planted (strength {half['strength']:g})" if half["strength"] else "simulated, no signal"
+        )
+        oracle = half["models"]["oracle"][judged]["logloss_gain"]["mean"]
+        share = f"; the oracle gains {oracle:+.4f}" + (
+            f", so {gain['mean'] / oracle:.0%} of it" if oracle > 0.005 else ""
+        )
+    else:
+        kind, share = f"real, {half['ticks']:,} ticks of one day", ""
+    edge = "an edge over the prior" if gain["low"] > 0 else "no edge that chance would not explain"
+    gate = "promoted" if half["champion"] else f"refused: {half['refused_because']}"
+    return f"{kind}: {edge}. {numbers}{share}. Gate: {gate}"
+
+
+def run_demo(options: DemoOptions) -> dict[str, Any]:
+    """Play both halves and write the report; returns report.json's content and where the files are.
+
+    Raises
+    ------
+    GhtraderError
+        Whatever a stage ended with.
+    """
+    home = options.home.expanduser().absolute()
+    start_over(home)
+    stages = Stages(options.verbose)
+    settings = load_settings(home)
+    before = {name: os.environ.get(name) for name in ("GHTRADER_HOME", "XDG_STATE_HOME", "MLFLOW_TRACKING_URI")}
+    os.environ |= {"GHTRADER_HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    try:
+        with resource_lock(settings.locks, "demo", "ghtrader demo"):
+            scenario = simulated.scenario_of(options.seed, options.signal, options.quick)
+            first = simulated.run(home, scenario, stages)
+            second = recorded.run(home, options.seed, stages)
+            return _report(options, home, stages, first, second)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _report(
+    options: DemoOptions,
+    home: Path,
+    stages: Stages,
+    first: simulated.SimulatedHalf,
+    second: recorded.RecordedHalf,
+) -> dict[str, Any]:
+    report = {
+        "version": metadata.version("ghtrader"),
+        "seed": options.seed,
+        "world": first.facts["world"],
+        "strength": first.facts["strength"],
+        "seconds": 0.0,
+        "stages": stages.seconds,
+        "judged_horizon": scores.JUDGED,
+        "simulated": {"verdict": verdict(first.facts), **first.facts},
+        "real": {"verdict": verdict(second.facts), **second.facts},
+    }
+    folder = ensure_dir(home / "runs" / "demo")
+    with stages.stage("report"):
+        halves = [
+            page.half_context(
+                "simulated", "Copper on a simulated exchange", "simulated", report["simulated"],
+                figures.simulated_plots(home, first), "day", scores.JUDGED,
+            ),
+            page.half_context(
+                "real", "CFFEX IF2101 on 2021-01-04", "real recording", report["real"],
+                figures.recorded_plots(home, second), "block", scores.JUDGED,
+            ),
+        ]  # fmt: skip
+        report["seconds"] = round(stages.elapsed, 1)
+        atomic_write_text(folder / "report.html", page.render(report, halves))
+    atomic_write_json(folder / "report.json", report)
+    return {**report, "files": {"json": str(folder / "report.json"), "html": str(folder / "report.html")}}
+
+
+def closing_text(report: dict[str, Any], home: Path) -> str:
+    """The table a person reads at the end, and what to do next."""
+    from ghtrader.console_io import table
+
+    lines = []
+    for name in ("simulated", "real"):
+        half = report[name]
+        judged = str(report["judged_horizon"])
+        rows = [row for row in page.score_rows(half["models"]) if str(row["horizon"]) == judged]
+        columns = ["model", "logloss", "gain", "interval", "accuracy", "macro_f1", "ece"]
+        lines += ["", f"{name.upper()}: {half['ticks']:,} ticks, {half['days']} days, {half['segments']} segments, "
+                  f"{half['factors']} factors; horizon {judged}", table(rows, columns)]  # fmt: skip
+        if half.get("left_out"):
+            lines.append(f"one level only: {len(half['left_out'])} factors that need depth are left out")
+        trading = half["trading"]
+        if trading:
+            latency = trading["tick_to_target_ms"]
+            batch = trading["live_equals_batch"]
+            exchange = "" if trading["exchange_fills"] is None else (
+                f" (the exchange's own record: {trading['exchange_fills']}, "
+                f"{'equal one by one' if trading['fills_equal_exchange'] else 'DIFFERENT'})"
+            )  # fmt: skip
+            lines += [
+                f"traded {trading['ticks']:,} ticks ({trading['mode']}): {trading['orders']} orders, "
+                f"{trading['fills']} fills{exchange}, {trading['round_trips']} round trips, "
+                f"net {trading['net_pnl']:+,.0f} CNY after {trading['fees']:,.0f} fees",
+                f"tick to target p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms "
+                f"over {latency['count']:,} ticks",
+                f"live factors against batch: {batch['ticks']:,} ticks, {batch['different']} different",
+            ]
+        lines.append(half["verdict"])
+    lines += [
+        "",
+        f"{report['seconds']:.0f} s. Report: {report['files']['html']}",
+        f"export GHTRADER_HOME={home}",
+        f"export DAGSTER_HOME={home / 'dagster'}",
+        f"web UIs: ghtrader up --home {home}   (make ui)",
+    ]
+    return "\n".join(lines)
