@@ -6,6 +6,7 @@ the Dagster web UI, the Dagster daemon, or the MLflow UI. Everything binds 127.0
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ghtrader_assets.instance import MODULE, open_instance
@@ -35,6 +36,8 @@ def _dagster_daemon(settings: Settings, port: int) -> None:
 
 def _mlflow(settings: Settings, port: int) -> None:
     from ghtrader_models.tracking import artifact_root, tracking_uri
+    # No telemetry, and none of its background jobs: this UI only shows.
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
     from mlflow.cli import cli
 
     ensure_dir(settings.mlflow)

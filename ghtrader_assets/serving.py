@@ -102,8 +102,7 @@ def up(settings: Settings, groups: Iterable[str], dagster_port: int, mlflow_port
         for kind, child in children.items():
             _wait_ready(settings, kind, child, ports[kind])
     except BaseException:
-        for child in children.values():
-            _stop_group(child.pid)
+        _stop_groups([child.pid for child in children.values()])
         raise
     found = {info.kind: info for info in servers(settings)}
     return [Server(kind, found[kind].pid, found[kind].detail, kind in children) for kind in wanted]
@@ -113,8 +112,7 @@ def down(settings: Settings, groups: Iterable[str]) -> list[ProcessInfo]:
     """Stop the servers of this home; returns those stopped."""
     wanted = {kind for group in groups for kind in GROUPS[group]}
     stopped = [info for info in servers(settings) if info.kind in wanted]
-    for info in stopped:
-        _stop_group(info.pid)
+    _stop_groups([info.pid for info in stopped])
     return stopped
 
 
@@ -171,13 +169,14 @@ def _group_alive(pid: int) -> bool:
     return True
 
 
-def _stop_group(pid: int) -> None:
+def _stop_groups(pids: list[int]) -> None:
     # Each server leads its own session, so its process group is exactly itself and what it started.
+    left = list(pids)
     for signum, wait_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, 5.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signum)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signum)
         deadline = time.monotonic() + wait_s
-        while time.monotonic() < deadline:
-            if not _group_alive(pid):
-                return
+        while left and time.monotonic() < deadline:
             time.sleep(0.1)
+            left = [pid for pid in left if _group_alive(pid)]
