@@ -62,9 +62,19 @@ def account_ref(settings: Settings, name: str, mode: str, sim: str = "tqkq") -> 
 
 
 def all_refs(settings: Settings, name: str, mode: str | None = None) -> list[AccountRef]:
-    """The account in every mode of this configuration (or in `mode` alone): what the kill switch acts on."""
+    """The account in every mode (or in `mode` alone): what the kill switch acts on.
+
+    Without a mode these are the brokers of this configuration and every other one that was ever traded under that
+    name, so that a shell without credentials can trip a switch too.
+    """
     wanted = [mode] if mode else list(MODES)
     refs = [account_ref(settings, name, one, sim) for one in wanted for sim in (SIMS if one == "sim" else SIMS[:1])]
+    if mode is None:
+        folders = refs[1].state_dir.parent.parent.glob(f"*/{name}")
+        known = {ref.state_dir for ref in refs}
+        refs += [AccountRef(f.parent.name, name, f) for f in sorted(folders) if f.is_dir() and f not in known]
+        if not settings.tq_broker_id:
+            refs = [ref for ref in refs if ref.broker != "live-none"]
     return refs
 
 

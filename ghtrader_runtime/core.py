@@ -202,6 +202,9 @@ class Core:
                 return []
             order = self._adopt(report)
             actions += [ev.Record("order-adopted", {"id": report.order_id}), ev.Cancel(report.order_id)]
+        if order.unsent and not report.finished:  # it did arrive, after all: take it back
+            order.unsent, order.closed, order.status, order.cancel_ns = False, False, OrderStatus.WORKING, report.now_ns
+            actions += [ev.Record("order-arrived-late", {"id": order.order_id}), ev.Cancel(order.order_id)]
         if order.status is OrderStatus.FINISHED and not report.finished:
             return actions  # a late report of a time before the end
         order.left = min(order.left, report.left)
@@ -295,7 +298,8 @@ class Core:
             if report is not None:
                 actions += self._settle(order, report)
             elif not order.closed and snapshot.fresh:
-                order.status, order.left, order.closed = OrderStatus.FINISHED, order.volume - order.traded, True
+                order.status, order.left = OrderStatus.FINISHED, order.volume - order.traded
+                order.closed = order.unsent = True
                 actions.append(ev.CloseIntent(order.order_id, "unsent", order.left))
                 actions.append(ev.Record("order-unsent", {"id": order.order_id}))
         for report in reported.values():

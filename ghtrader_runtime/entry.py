@@ -39,10 +39,11 @@ def main(arguments: list[str]) -> int:
         atomic_write_json(path, {"exit_code": 0, "ended": _work(kind, home, options).get("ended", "")})
         return 0
     except GhtraderError as exc:
+        traceback.print_exc()
         error = {"error": type(exc).__name__, "message": exc.message, "hint": exc.hint, "exit_code": exc.exit_code}
     except Exception as exc:
+        traceback.print_exc()
         error = {"error": "FailedError", "message": f"{type(exc).__name__}: {exc}", "hint": "", "exit_code": 1}
-    traceback.print_exc()
     atomic_write_json(path, error)
     return int(error["exit_code"])
 

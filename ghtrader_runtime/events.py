@@ -48,6 +48,7 @@ class Order:
     finished_ns: int = 0
     error: bool = False
     closed: bool = False
+    unsent: bool = False
 
     @property
     def filled(self) -> int:

@@ -377,12 +377,14 @@ class Gateway:
         if self.options.monitor_only:
             raise FailedError("an order was about to leave in monitor-only mode", "this is a fault in the gateway")
         number = int(order.order_id.rsplit("-", 1)[1])
+        before = time.monotonic_ns()
         self.ledger.intend(
             Intent(
                 order.order_id, number, order.symbol, order.side, order.offset, order.volume, order.price, order.tif,
                 submit.target_session, submit.target_revision, submit.market_ns,
             )
         )  # fmt: skip
+        self.latency.intent_written(time.monotonic_ns() - before)
         if self.kill.read().tripped:  # somebody tripped it while the intent was written
             report = ev.OrderReport(
                 order.order_id, order.symbol, order.side, order.offset, order.volume, order.volume, True, False, "",

@@ -21,6 +21,7 @@ class TickToTarget:
         self._ids: list[int] = []
         self._ns: list[int] = []
         self._ordered: list[bool] = []
+        self._intents: list[int] = []
 
     @property
     def unanswered(self) -> int:
@@ -41,6 +42,10 @@ class TickToTarget:
         self._orders[tick_id] = len(order_ids)
         for order_id in order_ids:
             self._waiting[order_id] = tick_id
+
+    def intent_written(self, ns: int) -> None:
+        """An intent became durable in so many ns: the disk's part of the samples with orders."""
+        self._intents.append(ns)
 
     def order_left(self, order_id: str, now_ns: int) -> None:
         """An order was handed to the network (or to the paper book)."""
@@ -66,11 +71,14 @@ class TickToTarget:
         }
 
     def summary(self) -> dict[str, Any]:
-        """Milliseconds: p50, p99, p999, max, count, unanswered; and the same for the ticks that sent orders."""
+        """Milliseconds: p50, p99, p999, max, count, unanswered; the same for ticks that sent orders and not,
+        and what of it was making an order's intent durable."""
         arrays = self.arrays()
         found = _quantiles(arrays["ns"])
         found["unanswered"] = self.unanswered
         found["with_orders"] = _quantiles(arrays["ns"][arrays["ordered"]])
+        found["without_orders"] = _quantiles(arrays["ns"][~arrays["ordered"]])
+        found["durable_intent"] = _quantiles(np.array(self._intents, np.int64))
         return found
 
 

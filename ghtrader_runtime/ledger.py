@@ -119,17 +119,16 @@ def replay(data: bytes) -> tuple[LedgerState, int]:
         A line other than a torn last one does not read; says which.
     """
     state, good = LedgerState(), 0
-    for number, line in enumerate(data.splitlines(keepends=True), 1):
-        if not line.endswith(b"\n"):
-            break
+    *lines, _torn = data.split(b"\n")
+    for number, line in enumerate(lines, 1):
         try:
-            checksum, _, body = line[:-1].partition(b" ")
+            checksum, _, body = line.partition(b" ")
             if len(checksum) != 8 or int(checksum, 16) != zlib.crc32(body):
                 raise ValueError("checksum does not match")
             state.apply(json.loads(body))
         except (ValueError, KeyError, TypeError) as exc:
             raise ValueError(f"line {number}: {exc}") from exc
-        good += len(line)
+        good += len(line) + 1
     return state, good
 
 

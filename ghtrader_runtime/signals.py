@@ -12,6 +12,7 @@ import numpy as np
 
 from ghtrader_base.errors import RefusedError
 from ghtrader_market.calendar import TradingCalendar
+from ghtrader_market.ticks import VALUE_COLUMNS
 from ghtrader_market.varieties import variety_of
 from ghtrader_models.bundle import Bundle
 from ghtrader_models.factors.engine import FactorEngine
@@ -75,7 +76,16 @@ class Signal:
         self._bounds: list[tuple[int, int]] = []
         self.day = ""
         self.target = position
+        self.stop_trading = False
+        """Set when the strategy is about to leave: from then on the target is flat."""
         self.width = len(self._factor_set)
+        self._compile()
+
+    def _compile(self) -> None:
+        """Load every compiled kernel now and not at the first tick; leaves no trace in the day's state."""
+        engine = FactorEngine(self._factor_set, self._price_tick, self._multiplier, [(0, 1)])
+        engine.update(0, np.full(len(VALUE_COLUMNS), np.nan))
+        self._policy.decide(0.0, 1.0, 0.0, 0)
 
     def _start_day(self, day: str) -> None:
         self.day = day
@@ -111,7 +121,7 @@ class Signal:
         return self._decide(wanted, "hold" if wanted == self.target else "signal", factors, probabilities)
 
     def _ends_soon(self, datetime_ns: int) -> bool:
-        if self._flat_from_ns and datetime_ns >= self._flat_from_ns:
+        if self.stop_trading or (self._flat_from_ns and datetime_ns >= self._flat_from_ns):
             return True
         return bool(self._flat_before_ns) and datetime_ns >= self._bounds[-1][1] - self._flat_before_ns
 

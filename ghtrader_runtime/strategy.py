@@ -53,7 +53,8 @@ class Strategy:
         self._last_id = -1
         self.gaps = 0
         self._pending: deque[msg.Tick] = deque()
-        self._state: msg.AccountState | None = None
+        self._leaving_since = 0
+        self._leave_by = self._next_ask = 0.0
         self._welcome: msg.Welcome | None = None
         self._stop = ""
         self._next_beat = 0.0
@@ -242,31 +243,31 @@ class Strategy:
         self.ended = "the gateway does not answer"
 
     def _on_state(self, state: msg.AccountState) -> None:
-        self._state = state
         if state.ended:
             self.ended = state.ended
+        elif self._leaving_since and state.sent_ns > self._leaving_since:
+            flat = state.positions.get(self.options.symbol, 0) == 0 and state.working == 0
+            if flat or state.trading_state == "HALTED":
+                self.ended = f"stopped by {self._stop}"
 
     def _leave(self) -> None:
-        """Told to stop: ask for a flat position and wait for it, as long as that can help."""
-        self.ended = f"stopped by {self._stop}"
-        if not self.options.flatten_on_stop:
-            return
-        symbol, deadline, asked = self.options.symbol, time.monotonic() + _STOP_WAIT_S, 0.0
-        self.signal.target = 0
-        while time.monotonic() < deadline:
-            if time.monotonic() - asked > 1.0:
-                asked = time.monotonic()
-                self.bus.send(msg.Target(
-                    **self._head(), symbol=symbol, volume=0, tick_id=-1, tick_ns=0, reason="leaving"
-                ))  # fmt: skip
-                fresh_after = time.monotonic_ns()
-            message = self._receive(0.1)
-            if not isinstance(message, msg.AccountState) or message.sent_ns < fresh_after:
-                continue
-            if message.ended or message.trading_state != "ACTIVE":
+        """Told to stop: want a flat position, go on answering ticks, and go once the gateway says it is flat."""
+        now = time.monotonic()
+        if not self._leaving_since:
+            self._leaving_since, self._leave_by = time.monotonic_ns(), now + _STOP_WAIT_S
+            self.signal.stop_trading = True
+            if not self.options.flatten_on_stop:
+                self.ended = f"stopped by {self._stop}"
                 return
-            if message.positions.get(symbol, 0) == 0 and message.working == 0:
-                return
+        if now >= self._leave_by:
+            self.ended = f"stopped by {self._stop}, the position was not flat in time"
+        elif now >= self._next_ask:
+            self._next_ask = now + 1.0
+            self.bus.send(
+                msg.Target(
+                    **self._head(), symbol=self.options.symbol, volume=0, tick_id=-1, tick_ns=0, reason="leaving"
+                )
+            )
 
 
 def load_model(settings: Settings, options: StrategyOptions) -> Bundle:

@@ -177,12 +177,11 @@ def trade(
         pair = Pair(settings, gateway, strategy)
         try:
             why = pair.wait(seconds, on_ready)
-            if why == "ended" and not pair.gateway.running:  # the gateway said so on the bus: let the other finish
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    pair.strategy.process.wait(_STOP_S)
-            elif why == "ended" and pair.strategy.process.returncode == 0:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    pair.gateway.process.wait(_STOP_S)
+            if why == "ended":  # one that ended well told the other on the bus: let it finish
+                for child, other in ((pair.gateway, pair.strategy), (pair.strategy, pair.gateway)):
+                    if child.process.returncode == 0:
+                        with contextlib.suppress(subprocess.TimeoutExpired):
+                            other.process.wait(_STOP_S)
         finally:
             pair.stop()
         return pair.result()

@@ -25,6 +25,7 @@ from ghtrader_base.errors import ConfigError, FailedError, UnreachableError, Usa
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.settings import Settings
 from ghtrader_market.calendar import load_calendar
+from ghtrader_market.symbols import parse_symbol
 from ghtrader_market.ticks import VALUE_COLUMNS
 from ghtrader_runtime.brokers.base import Market, Pumped, TickRow, Ticks
 from ghtrader_runtime.brokers.canonical import canonical_time, canonical_values
@@ -143,6 +144,7 @@ class TqSdkBroker:
         except Exception as exc:
             raise _connect_error(exc) from exc
         self._quiet_logs()
+        self._require_listed()
         try:
             self._quote = self._api.get_quote(self._symbol)
             self._frame = self._api.get_tick_serial(self._symbol, LIVE_ROWS)
@@ -152,6 +154,17 @@ class TqSdkBroker:
         self._columns = self._column_places(self._frame)
         if self._attached is not None:
             self._api._loop.add_reader(self._attached[0], self._woken)
+
+    def _require_listed(self) -> None:
+        """A symbol nobody knows costs `get_quote` a minute: ask for the list first."""
+        symbol = parse_symbol(self._symbol)
+        listed = self._api.query_quotes(
+            ins_class="FUTURE", exchange_id=symbol.exchange, product_id=symbol.product, expired=False
+        )
+        if self._symbol not in listed:
+            some = ", ".join(sorted(listed)[:6]) or "none of that product"
+            self._api.close()
+            raise UsageError(f"{self._symbol} is not listed", f"listed now: {some}")
 
     def _make_account(self, tqsdk: Any) -> Any:
         if self._mode == "paper" or (self._mode == "sim" and self._sim == "tqsim"):
@@ -219,6 +232,7 @@ class TqSdkBroker:
 
     def _drop_series(self, frame: Any) -> None:
         """End a series again (there is no public way): it would be moved with every tick."""
+        frame.__dict__["_task"].cancel()
         serial = self._api._serials.pop(id(frame))
         self._api._requests["ticks"].pop((self._symbol, HISTORY_ROWS, None), None)
         chart = {"chart_id": serial["chart"]["chart_id"], "ins_list": "", "duration": 0, "view_width": HISTORY_ROWS}

@@ -1,0 +1,228 @@
+"""The core, case by case: what it answers, what it sends, what stops it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ghtrader_runtime import events as ev
+from ghtrader_runtime.core import Core, CoreConfig
+from ghtrader_runtime.events import TradingState
+from ghtrader_runtime.executors import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.ledger import Intent
+from ghtrader_runtime.risk import RiskLimits
+
+SYMBOL = "SHFE.cu2502"
+
+
+def new_core(**changes) -> Core:
+    config = CoreConfig(
+        {SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)}, RiskLimits(2, 5, 3, 60.0), ExecutionStyle(1), **changes
+    )
+    return Core(config, lambda number: f"o{number}")
+
+
+def ready(**changes) -> Core:
+    core = new_core(**changes)
+    core.handle(snapshot())
+    core.handle(book(1))
+    return core
+
+
+def snapshot(*holdings: ev.Holding, orders: tuple = (), trades: tuple = (), now: int = 1) -> ev.Snapshot:
+    return ev.Snapshot("2025-01-08", holdings, orders, trades, now)
+
+
+def book(now: int, bid: float = 70_000.0, ask: float = 70_010.0, day: str = "2025-01-08") -> ev.Book:
+    return ev.Book(SYMBOL, day, now, now, bid, ask, now)
+
+
+def target(volume: int, revision: int, session: str = "s", now: int = 2) -> ev.TargetWanted:
+    return ev.TargetWanted(session, revision, SYMBOL, volume, now)
+
+
+def only(actions: list, kind: type) -> list:
+    return [action for action in actions if isinstance(action, kind)]
+
+
+def report(order_id: str, left: int, finished: bool, error: bool = False, now: int = 3) -> ev.OrderReport:
+    return ev.OrderReport(order_id, SYMBOL, 1, "OPEN", 1, left, finished, error, "" if error else "x", "why", now)
+
+
+def trade(trade_id: str, order_id: str, side: int = 1, offset: str = "OPEN", volume: int = 1) -> ev.TradeReport:
+    return ev.TradeReport(trade_id, order_id, SYMBOL, side, offset, volume, 70_010.0, 3, 3)
+
+
+def test_nothing_is_sent_before_the_broker_was_asked() -> None:
+    core = new_core()
+    core.handle(book(1))
+    actions = core.handle(target(1, 1))
+    assert not only(actions, ev.Submit) and "not been asked" in only(actions, ev.Answer)[0].reason
+    assert only(core.handle(snapshot()), ev.Submit)
+
+
+def test_a_target_becomes_one_order_and_a_repeat_becomes_none() -> None:
+    core = ready()
+    (submit,) = only(core.handle(target(1, 1)), ev.Submit)
+    assert (submit.order.side, submit.order.volume, submit.order.price) == (1, 1, 70_020.0)
+    again = core.handle(target(1, 1))
+    assert [a.status for a in only(again, ev.Answer)] == ["duplicate"] and not only(again, ev.Submit)
+    assert not only(core.handle(target(1, 2)), ev.Submit), "one is on its way"
+
+
+def test_a_fill_counts_once_and_the_second_leg_follows_the_first() -> None:
+    core = new_core()
+    core.handle(snapshot(ev.Holding(SYMBOL, long_today=1)))
+    core.handle(book(1))
+    (close,) = only(core.handle(target(-1, 1)), ev.Submit)
+    assert close.order.offset == "CLOSETODAY"
+    done = ev.OrderReport(close.order.order_id, SYMBOL, -1, "CLOSETODAY", 1, 0, True, False, "x", "", 3)
+    assert not only(core.handle(done), ev.Submit), "its trade is not here yet"
+    fill = trade("t1", close.order.order_id, -1, "CLOSETODAY")
+    (second,) = only(core.handle(fill), ev.Submit)
+    assert second.order.offset == "OPEN" and not core.handle(fill)
+    assert core.state.position(SYMBOL).net == 0
+
+
+def test_refusals_name_the_reason() -> None:
+    core = ready()
+    assert "at most 2" in only(core.handle(target(3, 1)), ev.Answer)[0].reason
+    core.handle(target(0, 2))
+    assert "written by session s" in only(core.handle(target(0, 1, "other")), ev.Answer)[0].reason
+    core.handle(ev.LinkChange("s", False, 5))
+    assert only(core.handle(target(0, 2, "other")), ev.Answer)[0].status == "accepted"
+    wrong = ev.TargetWanted("other", 3, "SHFE.au2506", 1, 5)
+    assert "not traded" in only(core.handle(wrong), ev.Answer)[0].reason
+
+
+def test_rejections_in_a_row_halt() -> None:
+    core = ready(max_rejects=2)
+    for revision in (1, 2):
+        (submit,) = only(core.handle(target(1, revision)), ev.Submit)
+        core.handle(report(submit.order.order_id, 1, True, error=True))
+    assert core.state.trading_state is TradingState.HALTED
+    assert not only(core.handle(target(1, 9)), ev.Submit)
+    core.handle(ev.StateWanted(TradingState.ACTIVE, "looked"))
+    assert only(core.handle(target(1, 10)), ev.Submit)
+
+
+def test_kill_cancels_and_stops_until_reset() -> None:
+    core = ready()
+    (submit,) = only(core.handle(target(1, 1)), ev.Submit)
+    assert only(core.handle(ev.KillChange(True, "test", 4)), ev.Cancel) == [ev.Cancel(submit.order.order_id)]
+    core.handle(report(submit.order.order_id, 1, True))
+    assert not only(core.handle(target(1, 2)), ev.Submit)
+    core.handle(ev.KillChange(False, "", 5))
+    assert only(core.handle(target(1, 3)), ev.Submit)
+
+
+def test_reducing_lets_positions_shrink_only() -> None:
+    core = new_core()
+    core.handle(snapshot(ev.Holding(SYMBOL, long_his=1)))
+    core.handle(book(1))
+    core.handle(ev.StateWanted(TradingState.REDUCING, "end of day"))
+    (submit,) = only(core.handle(target(-1, 1)), ev.Submit)
+    assert submit.order.offset == "CLOSE"
+    core.handle(report(submit.order.order_id, 0, True))
+    after = core.handle(trade("t", submit.order.order_id, -1, "CLOSE"))
+    assert not only(after, ev.Submit) and "REDUCING" in only(after, ev.Record)[-1].fields["reason"]
+
+
+def test_monitor_only_never_sends() -> None:
+    core = ready(monitor_only=True)
+    assert not only(core.handle(target(1, 1)), ev.Submit)
+    core.handle(ev.StateWanted(TradingState.ACTIVE, "please"))
+    assert not only(core.handle(target(1, 2)), ev.Submit)
+
+
+def test_silence_about_an_order_asks_anew_and_unseen_means_unsent() -> None:
+    core = ready(unknown_s=1.0)
+    (submit,) = only(core.handle(target(1, 1, now=10)), ev.Submit)
+    assert not only(core.handle(ev.Timer(10**9)), ev.Resync)
+    assert only(core.handle(ev.Timer(2 * 10**9)), ev.Resync)
+    assert not only(core.handle(ev.Timer(3 * 10**9)), ev.Resync), "asked once"
+    assert not only(core.handle(book(4)), ev.Submit), "its symbol is blocked"
+    actions = core.handle(snapshot(now=3 * 10**9))
+    assert only(actions, ev.CloseIntent) == [ev.CloseIntent(submit.order.order_id, "unsent", 1)]
+    late = core.handle(report(submit.order.order_id, 1, False))
+    assert ev.Cancel(submit.order.order_id) in late, "it arrived after all"
+
+
+def test_an_earlier_lifes_intents_are_settled_by_what_the_broker_says() -> None:
+    def intent(number: int) -> Intent:
+        return Intent(f"o{number}", number, SYMBOL, 1, "OPEN", 1, 70_000.0, "FAK")
+
+    config = CoreConfig({SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)})
+    core = Core(config, lambda number: f"p{number}", 9, {f"o{n}": intent(n) for n in (1, 2, 3)})
+    core.handle(book(1))
+    answer = snapshot(
+        ev.Holding(SYMBOL, long_today=1), orders=(report("o1", 0, True), report("o2", 1, False)),
+        trades=(trade("t1", "o1"),),
+    )  # fmt: skip
+    actions = core.handle(answer)
+    assert [(c.order_id, c.outcome) for c in only(actions, ev.CloseIntent)] == [("o1", "filled"), ("o3", "unsent")]
+    assert only(actions, ev.Cancel) == [ev.Cancel("o2")]
+    assert core.state.position(SYMBOL).net == 1
+    assert not core.handle(trade("t1", "o1")), "a fill of before the crash counts once"
+    assert not only(core.handle(target(0, 1)), ev.Submit), "o2 may still fill"
+    core.handle(report("o2", 1, True))
+    (submit,) = only(core.handle(target(0, 2)), ev.Submit)
+    assert submit.order.order_id == "p9" and submit.order.offset == "CLOSETODAY"
+
+
+def test_a_stranger_at_work_is_taken_back() -> None:
+    core = ready()
+    assert only(core.handle(report("stranger", 1, False)), ev.Cancel) == [ev.Cancel("stranger")]
+    assert not only(core.handle(target(1, 1)), ev.Submit)
+
+
+def test_closing_what_we_do_not_know_of_means_our_picture_is_wrong() -> None:
+    core = ready()
+    actions = core.handle(trade("t", "elsewhere", -1, "CLOSE"))
+    assert only(actions, ev.Resync) and core.state.trading_state is TradingState.HALTED
+
+
+def test_a_broken_link_halts_until_the_broker_was_asked() -> None:
+    core = ready()
+    core.handle(ev.LinkChange("broker", False, 2))
+    assert not only(core.handle(target(1, 1)), ev.Submit)
+    assert only(core.handle(ev.LinkChange("broker", True, 3)), ev.Resync)
+    assert not only(core.handle(book(4)), ev.Submit)
+    assert only(core.handle(snapshot(now=5)), ev.Submit)
+
+
+def test_a_new_trading_day_ages_the_position() -> None:
+    core = new_core()
+    core.handle(snapshot(ev.Holding(SYMBOL, long_today=1)))
+    core.handle(book(1))
+    core.handle(book(2, day="2025-01-09"))
+    (submit,) = only(core.handle(target(0, 1)), ev.Submit)
+    assert submit.order.offset == "CLOSE"
+
+
+def test_the_rate_limit_says_so_once() -> None:
+    core = ready()
+    records = []
+    for revision in range(1, 8):
+        actions = core.handle(target(1, revision))
+        records += only(actions, ev.Record)
+        for submit in only(actions, ev.Submit):
+            core.handle(report(submit.order.order_id, 1, True))
+    assert len(core.state.sent_ns) == 3
+    assert [r.fields["reason"] for r in records if r.kind == "order-refused"] == [
+        "3 orders in the last 60 s of market time, 3 allowed"
+    ]
+
+
+def test_an_empty_side_waits() -> None:
+    core = new_core()
+    core.handle(snapshot())
+    core.handle(book(1, ask=math.nan))
+    assert not only(core.handle(target(1, 1)), ev.Submit)
+    assert only(core.handle(book(2)), ev.Submit)
+
+
+def test_what_is_no_event_is_an_error() -> None:
+    with pytest.raises(TypeError):
+        ready().handle("tick")
