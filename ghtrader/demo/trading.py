@@ -68,7 +68,7 @@ def latencies_ms(folder: Path) -> np.ndarray:
 def journalled_factors(folder: Path) -> dict[str, np.ndarray]:
     """id, datetime_ns and factors float32[n, F] exactly as the strategy computed them, in order."""
     parts: dict[str, list[np.ndarray]] = {}
-    for path in sorted((folder / "factors").glob("part-*.npz")):
+    for path in sorted((folder / "strategy" / "factors").glob("part-*.npz")):
         with np.load(path, allow_pickle=False) as arrays:
             for name in ("id", "datetime_ns", "factors", "live"):
                 parts.setdefault(name, []).append(arrays[name])
@@ -86,11 +86,12 @@ def compare_with_batch(settings: Settings, variety: str, day: date, folder: Path
     """
     from ghtrader_market.stores.lake import Lake
     from ghtrader_market.varieties import get_variety
+    from ghtrader_models.factors.factor_set import FactorSet
 
     lake, symbol = Lake(settings.data), get_variety(variety).continuous_symbol
     manifest = lake.manifest("features", symbol, day)
     assert manifest is not None
-    names = list(manifest.extra["factor_set"]["factors"])
+    names = FactorSet.from_spec(manifest.extra["factor_set"]).names
     table = lake.read_day("features", symbol, day)
     batch = np.column_stack([table.column(name).to_numpy() for name in names]).astype(np.float32, copy=False)
     times = table.column("datetime_ns").to_numpy()
