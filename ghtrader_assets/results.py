@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from ghtrader_base.errors import FailedError
 from ghtrader_base.files import atomic_write_bytes, atomic_write_json, content_hash, read_json
 from ghtrader_base.settings import Settings
-from ghtrader_models.bundle import Bundle, load_bundle
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ghtrader_models.bundle import Bundle
     from ghtrader_models.datasets import DayFacts
     from ghtrader_models.evaluation.benchmark import BenchmarkReport
 
@@ -102,6 +102,8 @@ def load_candidate(settings: Settings, symbol: str, horizon: int, family: str) -
     FailedError
         Nothing was trained yet.
     """
+    from ghtrader_models.bundle import load_bundle
+
     path = candidate_path(settings, symbol, horizon, family)
     if not path.exists():
         raise FailedError(

@@ -36,6 +36,7 @@ def _dagster_daemon(settings: Settings, port: int) -> None:
 
 def _mlflow(settings: Settings, port: int) -> None:
     from ghtrader_models.tracking import artifact_root, tracking_uri
+
     # No telemetry, and none of its background jobs: this UI only shows.
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
     from mlflow.cli import cli
