@@ -36,9 +36,10 @@ class RecordingsConfig(dg.Config):
 
 
 class DailyConfig(dg.Config):
-    """How many trading days back the update looks for days that are missing; 1 is today alone."""
+    """How many trading days back the update looks for days that are missing, and up to which day (empty: now)."""
 
     days: int = 5
+    end: str = ""
 
 
 @dg.op
@@ -143,15 +144,15 @@ def update_targets(context: dg.OpExecutionContext, config: DailyConfig, home: Ho
     """
     from ghtrader_assets import flows
 
-    end = last_finished_day(home.calendar)
+    end = date.fromisoformat(config.end) if config.end else last_finished_day(home.calendar)
     start = end
     for _ in range(config.days - 1):
         start = home.calendar.previous_day(start)
     for variety in daily_targets(home.settings.daily_update_targets):
-        flows.download_range(home.settings, variety, start, end, source="schedule", progress=say)
-        flows.update_schedule(home.settings, variety, source="schedule", progress=say)
-        flows.build_main(home.settings, variety, None, None, source="schedule", progress=say)
-        flows.build_datasets(home.settings, variety, None, None, source="schedule", progress=say)
+        flows.download_range(home.settings, variety, start, end, source="schedule", progress=context.log.info)
+        flows.update_schedule(home.settings, variety, source="schedule", progress=context.log.info)
+        flows.build_main(home.settings, variety, None, None, source="schedule", progress=context.log.info)
+        flows.build_datasets(home.settings, variety, None, None, source="schedule", progress=context.log.info)
 
 
 @dg.job(description="What the daily schedule runs: ticks to features of the configured varieties.")

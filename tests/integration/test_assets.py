@@ -14,8 +14,9 @@ import pytest
 
 from ghtrader_assets import flows, run_registry
 from ghtrader_assets.instance import open_instance
+from ghtrader_assets.pipeline import run_job
 from ghtrader_assets.results import decision_path, load_predictions, load_reports
-from ghtrader_assets.runs import describe_run
+from ghtrader_assets.runs import describe_run, list_runs
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_exchange.launch import ExchangeProcess
 from ghtrader_exchange.scenario import Scenario
@@ -158,6 +159,22 @@ def test_the_loop_to_the_gate(environment, pipeline_settings, scheduled):
     assert rows == [{"n": sum(found["rows"] for found in main.metadata.values())}]
     listed = answer(ghtrader(environment, "models", "list", "--json"))
     assert {bundle["horizon"] for bundle in listed["bundles"]} == {10, 50}
+
+
+def test_the_daily_update_runs_its_steps_as_runs_of_their_own(environment, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    for name, value in {**environment, "GHTRADER_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GHTRADER_DAILY_UPDATE_TARGETS", "SHFE:cu")
+    settings = load_settings(home)
+    config = {"ops": {"update_targets": {"config": {"days": 2, "end": "2025-04-02"}}}}
+    outer = run_job(settings, "daily_update", run_config=config, source="schedule")
+    with open_instance(settings) as instance:
+        rows = list_runs(settings, instance, 20)
+        assert instance.get_materialized_partitions(dg.AssetKey("features")) == {"2025-04-01|cu", "2025-04-02|cu"}
+    assert {row["status"] for row in rows} == {"success"} and {row["source"] for row in rows} == {"schedule"}
+    assert [row["id"] for row in rows].count(outer.run_id) == 1 and len(rows) == 7
+    assert run_registry.executors(settings) == []
 
 
 def test_a_killed_download_is_closed_and_resumes(environment, exchange, tmp_path):
