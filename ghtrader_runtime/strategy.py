@@ -271,12 +271,24 @@ class Strategy:
 
 
 def load_model(settings: Settings, options: StrategyOptions) -> Bundle:
-    """The bundle a strategy is to trade: the champion of the symbol's variety, a bundle id, or a folder."""
+    """The bundle a strategy is to trade: the champion of the symbol's variety, a bundle id, or a folder.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    RefusedError
+        It was trained on another variety.
+    """
+    series = variety_of(options.symbol).continuous_symbol
     if options.model == "champion":
-        series = variety_of(options.symbol).continuous_symbol
         return load_champion_bundle(settings.models, series, options.horizon)
     folder = bundles_dir(settings.models) / options.model
-    return load_bundle(folder if folder.is_dir() else Path(options.model))
+    bundle = load_bundle(folder if folder.is_dir() else Path(options.model))
+    if variety_of(bundle.symbol).continuous_symbol != series:
+        message = f"bundle {bundle.bundle_id} was trained on {bundle.symbol}, not {series}"
+        raise RefusedError(message, "name another model")
+    return bundle
 
 
 def run_strategy(settings: Settings, options: StrategyOptions) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Child:
         self.kind, self._folder = kind, ensure_dir(folder)
         self._exit_file = folder / f"{kind}.exit.json"
         self._exit_file.unlink(missing_ok=True)
+        self._told_to_stop = False
         self._log = (folder / f"{kind}.log").open("ab")
         text = msgspec.json.encode(options).decode()
         command = [sys.executable, "-m", "ghtrader_runtime.entry", kind, str(settings.home), str(folder), text]
@@ -63,6 +64,7 @@ class Child:
     def stop(self, wait_s: float = _STOP_S) -> None:
         """SIGTERM, and SIGKILL where that does not help in time."""
         if self.running:
+            self._told_to_stop = True
             self.process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(wait_s)
@@ -75,6 +77,8 @@ class Child:
         """Why it failed, or None where it ended well."""
         if self.process.returncode == 0:
             return None
+        if self._told_to_stop and self.process.returncode == -signal.SIGTERM:
+            return None  # it had not come as far as to listen
         found: dict[str, Any] = {}
         with contextlib.suppress(OSError, GhtraderError):
             found = read_json(self._exit_file)
@@ -142,16 +146,22 @@ class Pair:
         self.gateway.stop()
 
     def result(self) -> dict[str, Any]:
-        """The gateway's summary; raises what either died of."""
-        for child in (self.gateway, self.strategy):
-            error = child.error()
-            if error is not None and not (child is self.strategy and (self.folder / "summary.json").exists()):
-                raise error
-        summary = read_json(self.folder / "summary.json")
-        error = self.strategy.error()
+        """The gateway's summary; raises what the gateway died of, or a strategy that never got ready.
+
+        A strategy that fails later leaves a run that happened: its summary says so in `strategy_error`.
+        """
+        error = self.gateway.error()
+        strategy_error = self.strategy.error()
+        if error is None and strategy_error is not None and not self.ready():
+            error = strategy_error
         if error is not None:
-            summary["strategy_error"] = error.message
-        return {**summary, "folder": str(self.folder)}
+            raise error
+        if not (self.folder / "summary.json").exists():
+            raise FailedError("the run was stopped before it began", f"see {self.folder}")
+        summary = {**read_json(self.folder / "summary.json"), "folder": str(self.folder)}
+        if strategy_error is not None:
+            summary["strategy_error"] = strategy_error.message
+        return summary
 
 
 def trade(
