@@ -30,28 +30,19 @@ def _judgement_plots(settings: Settings, variety: str) -> list[Plot]:
     reports = load_reports(settings, symbol, scores.JUDGED)
     gains = {report.family: report.model["logloss_gain"]["per_split"] for report in reports}
     names = [row["name"] for row in reports[0].document["splits"]]
-    bins, curves = {}, {}
+    bins = {}
     for report in reports:
         predictions = load_predictions(settings, symbol, scores.JUDGED, report.family)
-        found = reliability(predicted_probabilities(predictions), predictions.column("y").to_numpy())
-        bins[report.family] = [
-            {"confidence": c, "accuracy": a, "count": n}
-            for c, a, n in zip(found.confidence, found.accuracy, found.count, strict=True)
-        ]
-        pnl = load_pnl(settings, symbol, scores.JUDGED, report.family)
-        curves[report.family] = (np.arange(pnl.num_rows), pnl.column("net_pnl").to_numpy())
+        bins[report.family] = reliability(predicted_probabilities(predictions), predictions.column("y").to_numpy())
     best = max(reports, key=lambda report: report.model["logloss_gain"]["mean"])
+    pnl = load_pnl(settings, symbol, scores.JUDGED, best.family)
+    times, equity = (pnl.column(name).to_numpy() for name in ("datetime_ns", "net_pnl"))
+    title = f"Walk-forward PnL of {best.family}'s policy after fees, one lot"
     return [
         Plot(f"Log-loss gain over the prior, horizon {scores.JUDGED}", plots.gain_per_split(gains, names)),
+        Plot(title, plots.pnl_curve(times, equity, title=title)),
+        Plot(f"Factor importance of {best.family}", plots.factor_importance(best.document["importance"])),
         Plot("Reliability on the test rows", plots.reliability_diagram(bins)),
-        Plot(
-            f"Factor importance of {best.family}",
-            plots.factor_importance(best.document["importance"], f"Factor importance, {best.family}"),
-        ),
-        Plot(
-            "Walk-forward PnL of the policy after fees, one lot",
-            plots.pnl_curve(curves, "Walk-forward PnL after fees, one lot", "test tick"),
-        ),
     ]
 
 
@@ -74,9 +65,13 @@ def _trading_plots(
         for fill in sorted(fills, key=lambda fill: fill["datetime_ns"])
     ]
     _, equity = trading_report(own, times, mid, product.multiplier)
+    trade_ns, price, side = (
+        np.array([getattr(fill, name) for fill in own]) for name in ("datetime_ns", "price", "side")
+    )
+    title = f"Mid and fills, {day}"
     return [
-        Plot(f"Mid and fills on {day}", plots.price_with_trades(times, mid, fills, f"Mid and fills, {day}"), wide=True),
-        Plot("PnL of the run after fees", plots.pnl_curve({"net": (np.arange(len(equity)), equity)}, "PnL after fees")),
+        Plot(title, plots.price_with_trades(times, mid, trade_ns, price, side, title=title), wide=True),
+        Plot("PnL of the run after fees", plots.pnl_curve(times, equity, title="PnL of the run after fees")),
         Plot("Tick to target", plots.latency_histogram(latencies_ms(latency_folder))),
     ]
 

@@ -1,0 +1,119 @@
+"""The demo's promises: what report.json says, that it can be repeated, and that both verdicts can turn."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(2400)]
+FAMILIES = ("logistic", "xgboost")
+HORIZONS = ("10", "50", "200")
+SCORES = {"logloss", "logloss_gain", "macro_f1", "weighted_f1", "accuracy", "ece"}
+
+
+def test_report_says_what_it_promises(default_demo) -> None:
+    report = default_demo.report
+    assert report["seconds"] > 0
+    for half, extra in (("simulated", {"oracle"}), ("real", set())):
+        found = report[half]
+        assert found["ticks"] > 20_000 and found["factors"] >= 20
+        assert set(found["models"]) == {*FAMILIES, "prior", "majority", "persistence", *extra}
+        for name, by_horizon in found["models"].items():
+            assert set(by_horizon) == set(HORIZONS), name
+            for score in by_horizon.values():
+                assert set(score) == SCORES
+                assert len(score["accuracy"]["per_split"]) >= 5
+                assert 0 < score["accuracy"]["mean"] < 1
+                if name != "majority":
+                    assert (
+                        score["logloss_gain"]["low"] <= score["logloss_gain"]["mean"] <= score["logloss_gain"]["high"]
+                    )
+        assert all(len(found["hashes"][name]) == 64 for name in ("ticks", "factors", "labels", "models"))
+    assert report["simulated"]["days"] >= 8 and report["simulated"]["segments"] >= 2
+    assert len(report["simulated"]["contracts"]) >= 2
+    assert report["real"]["days"] == 1 and len(report["real"]["left_out"]) > 0
+    page = (default_demo.home / "runs/demo/report.html").read_text()
+    assert page.count("data:image/png;base64") >= 10 and "simulated" in page and "http" not in page.split("<main>")[1]
+    assert "simulated, signal planted" in default_demo.text and "real, " in default_demo.text
+    assert "ghtrader up" in default_demo.text
+
+
+def test_the_champion_trades_and_the_exchange_agrees(default_demo) -> None:
+    half = default_demo.report["simulated"]
+    assert half["champion"] and half["refused_because"] is None
+    trading = half["trading"]
+    assert trading["round_trips"] >= 1 and trading["fills"] == trading["exchange_fills"] > 0
+    assert trading["fills_equal_exchange"] is True
+    assert trading["tick_to_target_ms"]["count"] == trading["ticks"] == trading["targets"]
+    assert set(trading["positions"].values()) <= {0}
+    real = default_demo.report["real"]["trading"]
+    assert real["ticks"] > 1000 and real["tick_to_target_ms"]["count"] > 1000
+
+
+def test_the_planted_signal_is_found(default_demo) -> None:
+    models = default_demo.report["simulated"]["models"]
+    oracle = models["oracle"]["50"]["logloss_gain"]["mean"]
+    for family in FAMILIES:
+        gain = models[family]["50"]["logloss_gain"]
+        assert gain["low"] > 0, (family, gain)
+        assert gain["mean"] >= oracle / 2, (family, gain["mean"], oracle)
+
+
+def test_without_a_signal_nothing_is_promoted(demos) -> None:
+    half = demos("--no-signal").report["simulated"]
+    assert half["world"] == "none" and half["champion"] is None and half["trading"] is None
+    assert half["refused_because"]
+    for family in FAMILIES:
+        for horizon in HORIZONS:
+            assert half["models"][family][horizon]["logloss_gain"]["low"] <= 0, (family, horizon)
+
+
+def test_shuffled_labels_end_as_no_signal(default_demo) -> None:
+    from ghtrader_market.stores.lake import Lake
+    from ghtrader_models.datasets import load_dataset
+    from ghtrader_models.evaluation.benchmark import run_benchmark, shuffled_labels
+    from ghtrader_models.promotion import judge
+
+    lake, symbol = Lake(default_demo.home / "data"), "KQ.m@SHFE.cu"
+    last = date.fromisoformat(default_demo.report["simulated"]["last_day"])
+    days = [day for day in lake.days("features", symbol) if day <= last]
+    dataset = load_dataset(lake, symbol, days, 50)
+    for family in FAMILIES:
+        report = run_benchmark(shuffled_labels(dataset, seed=7), family)
+        decision = judge(report)
+        assert not decision.promoted and report.model["logloss_gain"]["low"] <= 0, report.model["logloss_gain"]
+        assert judge(run_benchmark(dataset, family)).promoted
+
+
+def test_live_factors_equal_the_stored_batch(default_demo, home: Path) -> None:
+    """The simulated live day through TqSdk and ZeroMQ, and every tick of the real day through the replay."""
+    from ghtrader.demo.recorded import DAY
+    from ghtrader.demo.trading import compare_with_batch
+    from ghtrader_base.settings import load_settings
+    from ghtrader_runtime.paper import paper_day
+
+    found = default_demo.report["simulated"]["trading"]["live_equals_batch"]
+    assert found["different"] == 0 and found["ticks"] == found["day_ticks"] and found["live"] > 0.99 * found["ticks"]
+    settings = load_settings(default_demo.home)
+    candidate = default_demo.report["real"]["candidate"]
+    summary = paper_day(
+        settings, "IF", DAY, account="whole-day", model=str(settings.models / "bundles" / candidate), horizon=50
+    )
+    whole = compare_with_batch(settings, "IF", DAY, Path(summary["folder"]))
+    assert whole["different"] == 0 and whole["ticks"] == whole["day_ticks"] > 27_000
+    assert whole["live"] > 0.99 * whole["ticks"]
+
+
+def test_the_same_seed_gives_the_same_contents(default_demo, demos) -> None:
+    again = demos(again=True).report
+    for half in ("simulated", "real"):
+        assert again[half]["hashes"] == default_demo.report[half]["hashes"]
+        assert again[half]["models"] == default_demo.report[half]["models"]
+
+
+def test_another_seed_gives_other_contents(default_demo, demos) -> None:
+    other = demos("--seed", "2").report
+    for name, value in default_demo.report["simulated"]["hashes"].items():
+        assert other["simulated"]["hashes"][name] != value, name
