@@ -219,7 +219,8 @@ class LogisticPredictor(Predictor):
         try:
             spec = json.loads(data)
             self._mean = np.array(spec["mean"], np.float64)
-            self._inverse_scale = 1.0 / np.array(spec["scale"], np.float64)
+            scale = np.array(spec["scale"], np.float64)
+            self._inverse_scale = 1.0 / np.where(scale > 0, scale, np.nan)
             self._clip = float(spec["clip"])
             self._coef = np.array(spec["coef"], np.float64)
             self._intercept = np.array(spec["intercept"], np.float64)
@@ -325,13 +326,13 @@ def _flatten(tree: dict[str, Any], offset: int, n_features: int) -> dict[str, np
     order = [0]
     for node in order:
         a, b = int(left[node]), int(right[node])
-        if a < 0:
+        if a == -1 and b == -1:
             continue
-        if not (a < n and 0 <= b < n) or len(order) + 2 > n or not 0 <= feature[node] < n_features:
+        if not (0 <= a < n and 0 <= b < n) or len(order) + 2 > n or not 0 <= feature[node] < n_features:
             raise IntegrityError(f"{TREES_FILE}: a tree points outside itself", _HINT)
         order += [a, b]
-    if len(set(order)) != len(order):
-        raise IntegrityError(f"{TREES_FILE}: a tree reaches a node twice", _HINT)
+    if len(set(order)) != len(order) or not np.isfinite(threshold[order]).all():
+        raise IntegrityError(f"{TREES_FILE}: a tree reaches a node twice or holds no numbers", _HINT)
     kept = np.array(order)
     place = np.full(n, -1, np.int64)
     place[kept] = np.arange(kept.size) + offset

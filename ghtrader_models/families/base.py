@@ -117,6 +117,16 @@ def make_config(family: ModelFamily, overrides: Mapping[str, Any] | None = None)
     return dataclasses.replace(config, **dict(overrides or {}))
 
 
+def row_weight(horizon: int, memory: int, stride: int) -> float:
+    """What one kept training row counts, in independent observations.
+
+    Labels of neighbouring rows share most of the `horizon` ticks they look at, and factors most of their `memory`: so
+    many rows say about as much as one independent observation would. Penalties and least leaf sizes are given in
+    independent observations and mean the same at any horizon, stride and pace of ticks.
+    """
+    return stride / (horizon + memory)
+
+
 def check_training_rows(rows: np.ndarray, y: np.ndarray) -> None:
     """Shapes, class codes and that there is something to learn from; `UsageError` otherwise."""
     if rows.ndim != 2 or y.shape != (rows.shape[0],) or rows.shape[0] == 0 or rows.shape[1] == 0:

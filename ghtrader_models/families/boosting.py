@@ -1,7 +1,7 @@
 """Boosted trees by XGBoost, saved as its UBJSON.
 
 Finds what a linear model cannot: thresholds and interactions. Shallow, slow and strongly regularised, because labels
-overlap: 50 neighbouring rows say nearly the same, so that a leaf of 300 rows rests on about six independent moves.
+overlap: at a horizon of 50 ticks a leaf of 300 rows rests on three independent moves (see `row_weight`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_models.families.base import check_training_rows, without_infinite
+from ghtrader_models.families.base import check_training_rows, row_weight, without_infinite
 from ghtrader_models.inference import N_CLASSES, TREES_FILE, TreePredictor
 
 
@@ -29,20 +29,17 @@ class XGBoostConfig:
     eta : float
         Learning rate.
     min_child_weight : float
-        Least summed hessian of a leaf, in rows before striding, on a training set of `reference_rows` or more.
-    reference_rows : int
-        Below so many training rows (before striding) `min_child_weight` and `reg_lambda` shrink in proportion.
-    min_child_floor : float
-        Least value that `min_child_weight` shrinks to.
+        Least summed hessian of a leaf, in independent observations (see `row_weight`).
     reg_lambda : float
-        L2 penalty on leaf values, in rows before striding.
+        L2 penalty on leaf values, in independent observations.
+    memory : int
+        Ticks over which the factors themselves say the same, for `row_weight`.
     max_bin : int
         Histogram bins a factor.
     subsample, colsample_bytree : float
         Shares of rows and factors drawn for each tree.
     stride : int
-        Every how many-th training row is used; each kept row counts `stride` times, so that the weights above mean
-        the same at any stride.
+        Every how many-th training row is used; what is left out says nearly the same.
     nthread : int
         Threads of training. One keeps the sums in one order.
     """
@@ -50,14 +47,13 @@ class XGBoostConfig:
     rounds: int = 80
     max_depth: int = 3
     eta: float = 0.05
-    min_child_weight: float = 300.0
-    reference_rows: int = 60_000
-    min_child_floor: float = 30.0
-    reg_lambda: float = 20.0
+    min_child_weight: float = 20.0
+    reg_lambda: float = 5.0
+    memory: int = 40
     max_bin: int = 64
-    subsample: float = 1.0
-    colsample_bytree: float = 1.0
-    stride: int = 3
+    subsample: float = 0.35
+    colsample_bytree: float = 0.25
+    stride: int = 5
     nthread: int = 1
 
 
@@ -104,15 +100,14 @@ class XGBoostFamily:
         check_training_rows(rows, y)
         config = config or self.default_config()
         kept, labels = without_infinite(rows[:: config.stride]), y[:: config.stride]
-        shrink = min(1.0, rows.shape[0] / config.reference_rows)
         params: dict[str, Any] = {
             "objective": "multi:softprob",
             "num_class": N_CLASSES,
             "tree_method": "hist",
             "max_depth": config.max_depth,
             "eta": config.eta,
-            "min_child_weight": max(config.min_child_floor, config.min_child_weight * shrink),
-            "reg_lambda": config.reg_lambda * shrink,
+            "min_child_weight": config.min_child_weight,
+            "reg_lambda": config.reg_lambda,
             "max_bin": config.max_bin,
             "subsample": config.subsample,
             "colsample_bytree": config.colsample_bytree,
@@ -120,7 +115,7 @@ class XGBoostFamily:
             "nthread": config.nthread,
             "verbosity": 0,
         }
-        weight = np.full(labels.shape, float(config.stride), np.float32)
+        weight = np.full(labels.shape, row_weight(horizon, config.memory, config.stride), np.float32)
         matrix = xgboost.QuantileDMatrix(
             kept, label=labels, weight=weight, max_bin=config.max_bin, nthread=config.nthread
         )

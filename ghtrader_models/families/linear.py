@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_models.families.base import check_training_rows, without_infinite
+from ghtrader_models.families.base import check_training_rows, row_weight, without_infinite
 from ghtrader_models.inference import LOGISTIC_FILE, N_CLASSES, LogisticPredictor
 
 
@@ -24,17 +24,20 @@ class LogisticConfig:
     Parameters
     ----------
     c : float
-        Inverse strength of the L2 penalty against the summed loss of all rows before striding; smaller is stronger.
+        Inverse strength of the L2 penalty on standardised coefficients against the loss summed over independent
+        observations (see `row_weight`); smaller is stronger.
+    memory : int
+        Ticks over which the factors themselves say the same, for `row_weight`.
     stride : int
-        Every how many-th training row is used. Neighbours share most of their label window and say nearly the same;
-        each row kept counts `stride` times, so that `c` means the same at any stride.
+        Every how many-th training row is used; what is left out says nearly the same.
     clip : float
         Standardised factors are cut at plus and minus this many deviations, in training and live.
     max_iterations : int
         Of L-BFGS.
     """
 
-    c: float = 0.001
+    c: float = 0.0035
+    memory: int = 40
     stride: int = 5
     clip: float = 8.0
     max_iterations: int = 300
@@ -102,7 +105,8 @@ class LogisticFamily:
         else:
             # one thread: the order of sums, hence the last bit, must not depend on the machine's load
             with threadpool_limits(limits=1):
-                fitted = LogisticRegression(C=config.c * config.stride, max_iter=config.max_iterations).fit(z, labels)
+                strength = config.c * row_weight(horizon, config.memory, config.stride)
+                fitted = LogisticRegression(C=strength, max_iter=config.max_iterations).fit(z, labels)
             if seen.size == 2:  # scikit-learn folds two classes into one difference
                 coef[seen[1]] = fitted.coef_[0]
                 intercept[seen] = (0.0, fitted.intercept_[0])
