@@ -91,7 +91,9 @@ def verdict(half: dict[str, Any]) -> str:
         kind, share = f"real, {half['ticks']:,} ticks of one day", ""
     edge = "an edge over the prior" if gain["low"] > 0 else "no edge that chance would not explain"
     gate = "promoted" if half["champion"] else f"refused: {half['refused_because']}"
-    return f"{kind}: {edge}. {numbers}{share}. Gate: {gate}"
+    trading = half["trading"]
+    money = f" Traded: net {trading['net_pnl']:+,.0f} CNY after fees." if trading else ""
+    return f"{kind}: {edge}. {numbers}{share}.{money} Gate: {gate.rstrip('.')}."
 
 
 def run_demo(options: DemoOptions) -> dict[str, Any]:
