@@ -47,7 +47,7 @@ class XGBoostConfig:
     rounds: int = 80
     max_depth: int = 3
     eta: float = 0.05
-    min_child_weight: float = 20.0
+    min_child_weight: float = 10.0
     reg_lambda: float = 5.0
     memory: int = 40
     max_bin: int = 64

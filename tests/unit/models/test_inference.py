@@ -33,7 +33,8 @@ def data(n: int = 4000, width: int = 12, missing: float = 0.05, seed: int = 0) -
 def trained() -> tuple[bytes, np.ndarray]:
     x, y = data()
     params = {"objective": "multi:softprob", "num_class": 3, "max_depth": 6, "tree_method": "hist", "nthread": 1}
-    booster = xgboost.train({**params, "gamma": 1.0, "subsample": 0.5, "seed": 3}, xgboost.DMatrix(x, y, nthread=1), 60)
+    params |= {"gamma": 1.0, "subsample": 0.5, "seed": 3}
+    booster = xgboost.train(params, xgboost.DMatrix(x, y, nthread=1), 60)
     return bytes(booster.save_raw("ubj")), x
 
 
@@ -51,7 +52,8 @@ def test_tree_walker_equals_xgboost(boosted: tuple[bytes, np.ndarray]) -> None:
     thresholds = decode_forest(raw)["threshold"][:500]
     on_edges = np.tile(thresholds[:, None], (1, x.shape[1])).astype(np.float32)  # exactly at a split: goes right
     rows = np.vstack([rows, on_edges])
-    np.testing.assert_allclose(walker.predict(rows), booster.predict(xgboost.DMatrix(rows, nthread=1)), atol=1e-6, rtol=0)
+    expected = booster.predict(xgboost.DMatrix(rows, nthread=1))
+    np.testing.assert_allclose(walker.predict(rows), expected, atol=1e-6, rtol=0)
 
 
 def test_one_row_is_the_batch_to_the_last_bit(boosted: tuple[bytes, np.ndarray]) -> None:
@@ -86,7 +88,7 @@ def test_logistic_equals_scikit_learn() -> None:
 
 def test_a_row_is_fast() -> None:
     x, y = data(2000, 43)
-    params = {"objective": "multi:softprob", "num_class": 3, "max_depth": 4, "tree_method": "hist", "nthread": 1}
+    params = {"objective": "multi:softprob", "num_class": 3, "max_depth": 4, "max_bin": 32, "nthread": 1}
     raw = bytes(xgboost.train(params, xgboost.QuantileDMatrix(x, y, max_bin=32, nthread=1), 100).save_raw("ubj"))
     booster = xgboost.Booster({"nthread": 1})
     booster.load_model(bytearray(raw))

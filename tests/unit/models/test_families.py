@@ -1,0 +1,110 @@
+"""Each family: learns what is there, the same way every time, and takes missing values and missing classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ghtrader_base.errors import UsageError
+from ghtrader_models.evaluation.metrics import class_prior, log_loss
+from ghtrader_models.families.base import family_names, get_family, make_config, row_weight
+from ghtrader_models.inference import Predictor
+
+FAMILIES = family_names()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_recovers_most_of_what_can_be_known(
+    name: str, make_world: Callable[..., Any], small_configs: dict[str, dict[str, Any]]
+) -> None:
+    dataset, truth = make_world(days=4, rows=2500)
+    rows = np.flatnonzero(dataset.usable)
+    train, test = rows[: rows.size // 2], rows[rows.size // 2 :]
+    family = get_family(name)
+    config = make_config(family, small_configs[name])
+    model = family.fit(dataset.X[train], dataset.y[train], horizon=10, seed=1, config=config)
+    y = dataset.y[test]
+    prior = log_loss(np.tile(class_prior(dataset.y[train]), (test.size, 1)), y)
+    gain = prior - log_loss(model.predict_proba(dataset.X[test]), y)
+    best = prior - log_loss(truth[test], y)
+    assert 0.7 * best < gain < 1.1 * best
+    importance = model.importance(dataset.names)
+    assert tuple(importance) == dataset.names
+    assert sum(importance.values()) == pytest.approx(1.0)
+    assert max(importance, key=importance.get) == dataset.names[0]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_same_seed_same_bytes_and_the_saved_model_is_the_model(
+    name: str, make_world: Callable[..., Any], tmp_path: Path
+) -> None:
+    dataset, _ = make_world(days=2, rows=800)
+    rows = np.flatnonzero(dataset.usable)
+    saved = []
+    for attempt in ("a", "b"):
+        model = get_family(name).fit(dataset.X[rows], dataset.y[rows], horizon=10, seed=5)
+        folder = tmp_path / attempt
+        folder.mkdir()
+        model.save(folder)
+        saved.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert saved[0] == saved[1]
+    loaded = Predictor.from_files(name, saved[0])
+    assert np.array_equal(loaded.predict(dataset.X), model.predict_proba(dataset.X))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("classes", [(1,), (0, 2), (0, 1)])
+def test_missing_values_and_missing_classes(name: str, classes: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 5)).astype(np.float32)
+    x[:, 4] = np.nan
+    x[rng.random(x.shape) < 0.1] = np.nan
+    x[3, 0] = np.inf
+    x[:, 2] = 7.0
+    y = rng.choice(classes, 600).astype(np.int8)
+    model = get_family(name).fit(x, y, horizon=10, seed=0)
+    p = model.predict_proba(x)
+    assert np.isfinite(p).all()
+    np.testing.assert_allclose(p.sum(axis=1), 1.0)
+    if name == "logistic":
+        absent = [c for c in range(3) if c not in classes]
+        assert p[:, absent].max(initial=0) < 1e-6
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_nothing_to_learn_from_is_refused(name: str) -> None:
+    family = get_family(name)
+    for x, y in (
+        (np.empty((0, 3), np.float32), np.empty(0, np.int8)),
+        (np.zeros((4, 3), np.float32), np.array([0, 1, 2, -1], np.int8)),
+        (np.zeros((4, 3), np.float32), np.zeros(3, np.int8)),
+    ):
+        with pytest.raises(UsageError):
+            family.fit(x, y, horizon=10, seed=0)
+
+
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="no model family") as caught:
+        get_family("prophet")
+    assert "logistic" in caught.value.hint
+    with pytest.raises(UsageError, match="depth"):
+        make_config(get_family("xgboost"), {"depth": 3})
+    assert make_config(get_family("xgboost"), {"max_depth": 2}).max_depth == 2
+
+
+def test_stride_changes_little_and_weights_stay_in_independent_observations() -> None:
+    assert row_weight(horizon=50, memory=40, stride=9) == pytest.approx(0.1)
+    rng = np.random.default_rng(3)
+    x = np.repeat(rng.normal(size=(3000, 4)), 10, axis=0).astype(np.float32)
+    y = np.repeat(np.clip(np.round(1 + rng.normal(size=3000) + x[::10, 0]), 0, 2), 10).astype(np.int8)
+    probes = rng.normal(size=(200, 4)).astype(np.float32)
+    family = get_family("logistic")
+    answers = []
+    for stride in (1, 10):
+        config = make_config(family, {"stride": stride, "c": 0.1, "memory": 0})
+        answers.append(family.fit(x, y, horizon=10, seed=0, config=config).predict_proba(probes))
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-3)
