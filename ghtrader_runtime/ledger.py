@@ -123,7 +123,7 @@ def replay(data: bytes) -> tuple[LedgerState, int]:
     for number, line in enumerate(lines, 1):
         try:
             checksum, _, body = line.partition(b" ")
-            if len(checksum) != 8 or int(checksum, 16) != zlib.crc32(body):
+            if checksum != b"%08x" % zlib.crc32(body):
                 raise ValueError("checksum does not match")
             state.apply(json.loads(body))
         except (ValueError, KeyError, TypeError) as exc:
