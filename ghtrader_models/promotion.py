@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ghtrader_base.errors import RefusedError, UsageError
 from ghtrader_models.bundle import Bundle
@@ -42,6 +42,9 @@ __all__ = [
     "promote",
     "read_history",
 ]
+
+
+ReportT = TypeVar("ReportT", bound="Scored")
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,14 @@ def judge(
     return Decision(not failed, tuple(s for _, s in rules), failed[0] if failed else None, evidence)
 
 
-def choose(reports: Sequence[BenchmarkReport]) -> BenchmarkReport:
+class Scored(Protocol):
+    """What `choose` needs of a report: a `BenchmarkReport`, or one read back from its file."""
+
+    tests_hash: str
+    model: Mapping[str, Any]
+
+
+def choose(reports: Sequence[ReportT]) -> ReportT:
     """The report with the largest mean log-loss gain: the candidate; the first of equals."""
     if not reports:
         raise UsageError("no report to choose from", "run a benchmark first")
