@@ -137,6 +137,10 @@ class GatewayBus:
         """Send to every subscriber."""
         self.publisher.send(encode(message), zmq.NOBLOCK)
 
+    def wait(self, timeout_s: float) -> bool:
+        """Whether a request came within `timeout_s`."""
+        return bool(self.router.poll(max(timeout_s * 1000, 0)))
+
     def receive(self) -> tuple[bytes, AnyMessage] | None:
         """The next request and who sent it, or None where there is none now."""
         while True:

@@ -1,12 +1,18 @@
-"""The trading day's ticks so far, kept by the gateway for whoever joins late."""
+"""The trading day as the gateway sees it: its ticks so far, kept for whoever joins late, and whether it is over."""
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 
+from ghtrader_market.calendar import TradingCalendar
 from ghtrader_market.ticks import VALUE_COLUMNS
+from ghtrader_market.varieties import Variety
 
 _WIDTH = len(VALUE_COLUMNS)
+_TOLERANCE_NS = 10_000_000_000
+_QUIET_S = 3.0
 
 
 class DayBook:
@@ -35,3 +41,43 @@ class DayBook:
         first = int(np.searchsorted(self._ids[: self.size], tick_id, side="right"))
         part = slice(first, self.size)
         return self._ids[part], self._times[part], self._values[part]
+
+
+class DayWatch:
+    """Which trading day a tick belongs to, and whether the day's ticks have ended. Clocks come in as arguments."""
+
+    def __init__(self, calendar: TradingCalendar, variety: Variety) -> None:
+        self._calendar, self._variety = calendar, variety
+        self.name = ""
+        self._bounds = (0, 0)
+        self._ends: list[int] = []
+        self._market_ns = 0
+        self._seen_s: float | None = None
+
+    def enter(self, market_ns: int) -> None:
+        """Note the trading day of a moment (UTC epoch ns)."""
+        if self._bounds[0] <= market_ns < self._bounds[1]:
+            return
+        day: date = self._calendar.trading_day_of(market_ns)
+        self._bounds, self.name = self._calendar.bounds(day), str(day)
+        self._ends = [end for _, end in self._calendar.sessions(self._variety, day)]
+
+    def saw(self, market_ns: int, now_s: float) -> None:
+        """A tick came at `now_s` (seconds, our monotonic clock)."""
+        self._market_ns, self._seen_s = market_ns, now_s
+
+    def over(self, now_s: float, idle_end_s: float) -> str:
+        """Why no more ticks are to be expected, or an empty string.
+
+        The day is over a moment after a tick at its very end; and without any tick for `idle_end_s` seconds (0: never),
+        unless the last one came right before a break.
+        """
+        if self._seen_s is None:
+            return ""
+        quiet = now_s - self._seen_s
+        if quiet > _QUIET_S and self._market_ns >= self._ends[-1] - _TOLERANCE_NS:
+            return "the trading day is over"
+        at_a_break = any(0 <= end - self._market_ns <= _TOLERANCE_NS for end in self._ends)
+        if idle_end_s and quiet > idle_end_s and not at_a_break:
+            return f"no tick for {idle_end_s:g} s"
+        return ""

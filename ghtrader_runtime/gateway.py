@@ -8,11 +8,10 @@ looked at, sent.
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import signal
 import time
-from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from ghtrader_base.errors import FailedError
 from ghtrader_base.files import atomic_write_json
 from ghtrader_base.settings import Settings
 from ghtrader_market.calendar import load_calendar
-from ghtrader_market.positions import fee
 from ghtrader_market.ticks import COLUMN_INDEX
 from ghtrader_market.varieties import variety_of
 from ghtrader_runtime import events as ev
@@ -30,22 +28,20 @@ from ghtrader_runtime.accounts import AccountRef
 from ghtrader_runtime.brokers.base import Broker, Ticks
 from ghtrader_runtime.bus import HEARTBEAT_S, GatewayBus, Link, LinkState, endpoints, new_session
 from ghtrader_runtime.core import Core, CoreConfig
-from ghtrader_runtime.daybook import DayBook
+from ghtrader_runtime.daybook import DayBook, DayWatch
 from ghtrader_runtime.executors import ExecutionStyle, SymbolSpec
 from ghtrader_runtime.journal import Journal
 from ghtrader_runtime.killswitch import KillSwitch
 from ghtrader_runtime.latency import TickToTarget
 from ghtrader_runtime.ledger import Intent, Ledger
-from ghtrader_runtime.options import GatewayOptions
+from ghtrader_runtime.options import GatewayOptions, run_folder
+from ghtrader_runtime.reporting import account_state, commission_of, mid_of, summarise, welcome, write_state_file
 from ghtrader_runtime.risk import RiskLimits
-from ghtrader_runtime.summary import profit, round_trips
 
 _PUMP_S = 0.1
-_HISTORY_ROWS = 2000
+_ANSWER_S = 0.002
 _LOST_S = 30.0
-_END_TOLERANCE_NS = 10_000_000_000
-_END_QUIET_S = 3.0
-_BID, _ASK, _LAST = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"], COLUMN_INDEX["last_price"]
+_BID, _ASK = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"]
 
 
 class Gateway:
@@ -61,7 +57,7 @@ class Gateway:
 
     def __init__(self, settings: Settings, options: GatewayOptions, ref: AccountRef, broker: Broker) -> None:
         self.settings, self.options, self.ref, self.broker = settings, options, ref, broker
-        self.run_dir = settings.runs / "trading" / options.run_id
+        self.run_dir = run_folder(settings, options.run_id)
         self.session = new_session("gateway")
         self.calendar = load_calendar(settings)
         self.variety = variety_of(options.symbol)
@@ -72,18 +68,14 @@ class Gateway:
         self.counts = {"ticks": 0, "targets": 0, "orders": 0, "duplicates": 0, "refused": 0}
         self._identities: dict[str, bytes] = {}
         self._links: dict[str, Link] = {}
-        self._ready: dict[str, str] = {}
-        self._tick_revision = 0
+        self.ready: dict[str, str] = {}
+        self.tick_revision = 0
         self._state_revision = 0
-        self._day_bounds = (0, 0)
-        self._day = ""
-        self._day_end_ns = 0
-        self._last_tick_wall = 0.0
-        self._last_market_ns = 0
+        self.day = DayWatch(self.calendar, self.variety)
         self._mark = math.nan
         self._stop = ""
         self._resync = ""
-        self._killed = False
+        self.killed = False
         self._next_state_ns = 0
 
     # Life ------------------------------------------------------------------------------------------------------
@@ -101,22 +93,23 @@ class Gateway:
             self.bus = GatewayBus(endpoints(self.ref.state_dir))
             stack.callback(self.bus.close)
             self._build_core()
-            self._write_state_file()
+            write_state_file(self)
             self.broker.attach(self.bus.wake_fd, self._on_requests)
             self._catch_signals()
+            gc.collect()
+            gc.freeze()  # a full collection would walk all of TqSdk and pandas in the middle of a tick
             ended = self._loop()
             self._wind_down(ended)
-            summary = self._summary(ended)
+            summary = summarise(self, ended, self._mark)
             atomic_write_json(self.run_dir / "summary.json", summary)
             np.savez(self.run_dir / "latency.npz", **self.latency.arrays())
         return summary
 
     def _load_history(self) -> None:
         for row in self.broker.history():
-            self._enter_day(row.datetime_ns)
-            self.daybook.add(self._day, row.id, row.datetime_ns, row.values)
-            self._last_market_ns = row.datetime_ns
-            self._mark = _mid(row.values)
+            self.day.enter(row.datetime_ns)
+            self.daybook.add(self.day.name, row.id, row.datetime_ns, row.values)
+            self._mark = mid_of(row.values)
 
     def _build_core(self) -> None:
         o = self.options
@@ -162,11 +155,11 @@ class Gateway:
                 self._ask_again()
             if self._stop:
                 return self._stop
-            if pumped.ended and (self.latency.unanswered == 0 or not self._ready):
+            if pumped.ended and (self.latency.unanswered == 0 or not self.ready):
                 return pumped.ended
 
     def _may_advance(self) -> bool:
-        return bool(self._ready) and (not self.broker.lockstep or self.latency.unanswered == 0)
+        return bool(self.ready) and (not self.broker.lockstep or self.latency.unanswered == 0)
 
     def _wind_down(self, ended: str) -> None:
         state = self.core.state
@@ -176,7 +169,7 @@ class Gateway:
         self._publish_state(ended)
         while time.monotonic() < deadline:
             working = any(order.live and not order.closed for order in state.orders.values())
-            if not working and not self._ready:
+            if not working and not self.ready:
                 break
             pumped = self.broker.pump(0.05, False)
             state.targets.clear()
@@ -187,34 +180,35 @@ class Gateway:
 
     # What comes in ---------------------------------------------------------------------------------------------
 
-    def _enter_day(self, ns: int) -> None:
-        if self._day_bounds[0] <= ns < self._day_bounds[1]:
-            return
-        day: date = self.calendar.trading_day_of(ns)
-        self._day_bounds, self._day = self.calendar.bounds(day), str(day)
-        self._day_end_ns = self.calendar.sessions(self.variety, day)[-1][1]
-
     def _on_ticks(self, ticks: Ticks) -> None:
-        symbol, ready = ticks.symbol, bool(self._ready)
+        symbol, ready = ticks.symbol, bool(self.ready)
         for row in ticks.rows:
-            self._enter_day(row.datetime_ns)
-            self._tick_revision += 1
+            self.day.enter(row.datetime_ns)
+            self.tick_revision += 1
             self.bus.publish(
                 msg.Tick(
-                    session=self.session, revision=self._tick_revision, sent_ns=ticks.now_ns, symbol=symbol,
-                    trading_day=self._day, datetime_ns=row.datetime_ns, id=row.id, values=row.values.tobytes(),
+                    session=self.session, revision=self.tick_revision, sent_ns=ticks.now_ns, symbol=symbol,
+                    trading_day=self.day.name, datetime_ns=row.datetime_ns, id=row.id, values=row.values.tobytes(),
                 )
             )  # fmt: skip
             if ready:
                 self.counts["ticks"] += 1
                 self.latency.tick(row.id, ticks.now_ns)
-            self.daybook.add(self._day, row.id, row.datetime_ns, row.values)
+            self.daybook.add(self.day.name, row.id, row.datetime_ns, row.values)
         for row in ticks.rows:
             bid, ask = float(row.values[_BID]), float(row.values[_ASK])
-            self._step(ev.Book(symbol, self._day, row.datetime_ns, row.id, bid, ask, ticks.now_ns))
+            self._step(ev.Book(symbol, self.day.name, row.datetime_ns, row.id, bid, ask, ticks.now_ns))
+        self._await_answers(ready)
         last = ticks.rows[-1]
-        self._last_tick_wall, self._last_market_ns = time.monotonic(), last.datetime_ns
-        self._mark = _mid(last.values)
+        self.day.saw(last.datetime_ns, time.monotonic())
+        self._mark = mid_of(last.values)
+
+    def _await_answers(self, ready: bool) -> None:
+        """Give the strategy a moment: its answer usually comes before the broker's own loop would be back to listen."""
+        deadline = time.monotonic() + _ANSWER_S
+        while ready and self.latency.undecided and (left := deadline - time.monotonic()) > 0:
+            self.bus.wait(left)
+            self._on_requests()
 
     def _on_reports(self, reports: list[Any]) -> None:
         while reports:  # an order placed because of a report may be reported at once
@@ -256,26 +250,13 @@ class Gateway:
             self._on_reports(self.broker.drain())
 
     def _on_hello(self, identity: bytes, hello: msg.Hello) -> None:
-        ids, times, values = self.daybook.after(hello.after_id)
-        o, head = self.options, {"session": self.session, "sent_ns": time.monotonic_ns()}
-        self.bus.send(identity, msg.Welcome(
-            **head, revision=0, symbol=o.symbol, account=self.ref.name, mode=o.mode, run_id=o.run_id,
-            run_dir=str(self.run_dir), lockstep=self.broker.lockstep, price_tick=self.market.price_tick,
-            multiplier=self.market.multiplier, max_position=o.max_position,
-            position=self.core.state.position(o.symbol).net, rows=len(ids), tick_revision=self._tick_revision,
-        ))  # fmt: skip
-        for first in range(0, len(ids), _HISTORY_ROWS):
-            part = slice(first, first + _HISTORY_ROWS)
-            last = first + _HISTORY_ROWS >= len(ids)
-            self.bus.send(identity, msg.pack_history(
-                self.session, first, head["sent_ns"], o.symbol, self.daybook.day, ids[part], times[part],
-                values[part], last,
-            ))  # fmt: skip
+        for message in welcome(self, hello.after_id):
+            self.bus.send(identity, message)
 
     def _on_ready(self, ready: msg.Ready) -> None:
-        self._ready[ready.session] = ready.model
+        self.ready[ready.session] = ready.model
         self.journal.write("events", "ready", {"session": ready.session, "rows": ready.rows, "model": ready.model})
-        self._write_state_file()
+        write_state_file(self)
         self._publish_state("")
 
     def _on_command(self, identity: bytes, command: msg.Command) -> None:
@@ -298,7 +279,7 @@ class Gateway:
         self.bus.send(identity, msg.Ack(**head, answers=command.revision, status=status, reason=reason))
 
     def _on_lost(self, session: str, reason: str) -> None:
-        known = self._ready.pop(session, None)
+        known = self.ready.pop(session, None)
         self._links.pop(session, None)
         if known is not None:
             self.journal.write("events", "strategy-gone", {"session": session, "reason": reason})
@@ -317,27 +298,13 @@ class Gateway:
                 self._on_lost(session, "was not heard of any more")
         if now_ns >= self._next_state_ns:
             self._publish_state("")
-        self._look_for_end()
-
-    def _look_for_end(self) -> None:
-        if self.options.replay is not None or not self._last_tick_wall or not self._ready:
-            return
-        quiet = time.monotonic() - self._last_tick_wall
-        if quiet > _END_QUIET_S and self._last_market_ns >= self._day_end_ns - _END_TOLERANCE_NS:
-            self.stop("the trading day is over")
-        limit = self.options.idle_end_s
-        if limit and quiet > limit and not self._at_a_break():
-            self.stop(f"no tick for {limit:g} s")
-
-    def _at_a_break(self) -> bool:
-        day = date.fromisoformat(self._day)
-        ends = [end for _, end in self.calendar.sessions(self.variety, day)]
-        return any(0 <= end - self._last_market_ns <= _END_TOLERANCE_NS for end in ends)
+        if self.options.replay is None and self.ready:
+            self._stop = self._stop or self.day.over(time.monotonic(), self.options.idle_end_s)
 
     def _look_at_kill(self) -> None:
         state = self.kill.read()
-        if state.tripped != self._killed:
-            self._killed = state.tripped
+        if state.tripped != self.killed:
+            self.killed = state.tripped
             self._act(self.core.handle(ev.KillChange(state.tripped, state.reason, time.monotonic_ns())))
             if hasattr(self, "bus"):
                 self._publish_state("")
@@ -408,7 +375,7 @@ class Gateway:
         identity = self._identities.get(answer.session)
         if identity is not None:
             self.bus.send(identity, msg.Ack(
-                session=self.session, revision=self._tick_revision, sent_ns=time.monotonic_ns(),
+                session=self.session, revision=self.tick_revision, sent_ns=time.monotonic_ns(),
                 answers=answer.revision, status=answer.status, reason=answer.reason,
             ))  # fmt: skip
 
@@ -416,77 +383,22 @@ class Gateway:
         if record.kind == "fill":
             fields = record.fields
             if not math.isfinite(fields["commission"]):
-                fields["commission"] = self._commission(fields)
+                fields["commission"] = commission_of(self, fields)
             self.fills.append(fields)
         stream = {"fill": "fills", "order-closed": "orders"}.get(record.kind, "events")
         self.journal.write(stream, record.kind, record.fields)
-
-    def _commission(self, fill: dict[str, Any]) -> float:
-        day = date.fromisoformat(self._day or str(self.market.trading_day))
-        rates = self.variety.fees(fill["symbol"], day)
-        return fee(rates, fill["offset"], fill["price"], fill["volume"], self.variety.multiplier)
 
     def _note_departures(self) -> None:
         for order_id, at_ns in self.broker.departures():
             self.latency.order_left(order_id, at_ns)
 
-    def _state(self, ended: str) -> msg.AccountState:
-        state = self.core.state
-        self._state_revision += 1
-        return msg.AccountState(
-            session=self.session, revision=self._state_revision, sent_ns=time.monotonic_ns(), account=self.ref.name,
-            mode=self.options.mode, run_id=self.options.run_id, trading_state=str(state.trading_state),
-            reasons=[reason for _, reason in state.blocks.values()], killed=self._killed,
-            link="down" if "broker" in state.blocks else "up", trading_day=self._day,
-            positions={symbol: position.net for symbol, position in state.positions.items()},
-            working=sum(order.live for order in state.orders.values()),
-            targets={symbol: wanted.volume for symbol, wanted in state.targets.items()},
-            balance=self.broker.balance(), tick_revision=self._tick_revision, ready=list(self._ready), ended=ended,
-        )  # fmt: skip
-
     def _publish_state(self, ended: str) -> None:
         self._next_state_ns = time.monotonic_ns() + int(HEARTBEAT_S * 1e9)
-        state = self._state(ended)
+        self._state_revision += 1
+        state = account_state(self, self._state_revision, ended)
         self.bus.publish(state)
         if state.revision % 10 == 1 or ended:
             self.journal.write("account", "state", {
                 "trading_state": state.trading_state, "positions": state.positions, "balance": state.balance,
                 "working": state.working, "tick_revision": state.tick_revision,
             })  # fmt: skip
-
-    def _write_state_file(self) -> None:
-        """What the supervisor and a person look at: which gateway this is and who is ready."""
-        atomic_write_json(self.run_dir / "gateway.json", {
-            "session": self.session, "account": self.ref.name, "broker": self.ref.broker, "mode": self.options.mode,
-            "symbol": self.options.symbol, "ready": list(self._ready.values()),
-            "trading_state": str(self.core.state.trading_state),
-            "reasons": [reason for _, reason in self.core.state.blocks.values()],
-        })  # fmt: skip
-
-    def _summary(self, ended: str) -> dict[str, Any]:
-        symbol = self.options.symbol
-        money = profit(self.fills, {symbol: self.market.multiplier}, {symbol: self._mark}, self.opening)
-        state = self.core.state
-        positions = {name: position.net for name, position in state.positions.items()}
-        return {
-            "run_id": self.options.run_id, "account": self.ref.name, "broker": self.ref.broker,
-            "mode": self.options.mode, "symbol": symbol, "trading_day": self._day, "ended": ended,
-            **self.counts, "fills": len(self.fills), "round_trips": round_trips(self.fills),
-            **{name: round(value, 6) for name, value in money.items()},
-            "opening": self.opening, "positions": positions, "trading_state": str(state.trading_state),
-            "killed": self._killed, "tick_to_target_ms": self.latency.summary(),
-            "missed_ticks": getattr(self.broker, "missed", 0), "malformed": self.bus.malformed,
-            "journal_failure": self.journal.failure, "fill_list": self.fills,
-        }  # fmt: skip
-
-
-def _mid(values: np.ndarray) -> float:
-    bid, ask = float(values[_BID]), float(values[_ASK])
-    if math.isnan(bid) or math.isnan(ask):
-        return float(values[_LAST])
-    return (bid + ask) / 2
-
-
-def run_folder(settings: Settings, run_id: str) -> Path:
-    """Where a run leaves its journal and summary."""
-    return settings.runs / "trading" / run_id

@@ -28,6 +28,11 @@ class TickToTarget:
         """Ticks whose answer has not left yet."""
         return len(self._open)
 
+    @property
+    def undecided(self) -> int:
+        """Ticks no target came for yet."""
+        return len(self._open) - len(self._orders)
+
     def tick(self, tick_id: int, now_ns: int) -> None:
         """A tick is in hand."""
         self._open[tick_id] = now_ns

@@ -22,6 +22,7 @@ from ghtrader_runtime.accounts import account_ref, bind_login, check_gates, logi
 from ghtrader_runtime.brokers.base import Broker, Market
 from ghtrader_runtime.brokers.paper import PaperBroker
 from ghtrader_runtime.brokers.replay import ReplayFeed
+from ghtrader_runtime.brokers.tqsdk_env import isolate_home
 from ghtrader_runtime.gateway import Gateway
 from ghtrader_runtime.options import GatewayOptions, ReplayOptions
 
@@ -67,7 +68,7 @@ def make_broker(settings: Settings, options: GatewayOptions) -> Broker:
 
 
 def _tqsdk(settings: Settings, options: GatewayOptions) -> Any:
-    from ghtrader_runtime.brokers.tqsdk import TqSdkBroker, isolate_home
+    from ghtrader_runtime.brokers.tqsdk import TqSdkBroker
 
     require_credentials(settings, options.mode, options.sim)
     isolate_home(settings, f"gateway-{options.mode}-{options.account}")

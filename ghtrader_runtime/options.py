@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
+
+from ghtrader_base.settings import Settings
+
+
+def run_folder(settings: Settings, run_id: str) -> Path:
+    """Where a run leaves its journal and summary."""
+    return settings.runs / "trading" / run_id
 
 
 class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ day, is warmed with the day so far when it joins late, and answers every tick, a
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import time
 from collections import deque
@@ -99,6 +100,8 @@ class Strategy:
             journal = Journal(Path(welcome.run_dir) / "strategy")
             self._prepare(welcome, journal)
             self._take_history(welcome.rows, answer=False)
+            gc.collect()
+            gc.freeze()  # no full collection in the middle of a tick
             head = self._head()
             self.bus.send(
                 msg.Ready(**head, symbol=self.options.symbol, rows=welcome.rows, model=self.bundle.bundle_id)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def round_trips(fills: Sequence[dict[str, Any]]) -> int:
-    """How often the net position came back to flat or crossed it, symbol by symbol."""
-    net: dict[str, int] = {}
+def round_trips(fills: Sequence[dict[str, Any]], opening: dict[str, int] | None = None) -> int:
+    """How often the net position came back to flat or crossed it, symbol by symbol; `opening` is what it was first."""
+    net = dict(opening or {})
     count = 0
     for fill in fills:
         before = net.get(fill["symbol"], 0)

@@ -24,9 +24,8 @@ from ghtrader_base.files import ensure_dir, read_json
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.accounts import account_ref
-from ghtrader_runtime.gateway import run_folder
 from ghtrader_runtime.killswitch import KillSwitch
-from ghtrader_runtime.options import GatewayOptions, StrategyOptions
+from ghtrader_runtime.options import GatewayOptions, StrategyOptions, run_folder
 
 _STOP_S = 25.0
 _POLL_S = 0.1

@@ -7,28 +7,23 @@ pinned version are used where the public ones cost time on each tick or do not e
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from ghtrader_base.errors import ConfigError, FailedError, UnreachableError, UsageError
-from ghtrader_base.files import ensure_dir
+from ghtrader_base.errors import FailedError, UnreachableError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.calendar import load_calendar
 from ghtrader_market.symbols import parse_symbol
 from ghtrader_market.ticks import VALUE_COLUMNS
 from ghtrader_runtime.brokers.base import Market, Pumped, TickRow, Ticks
 from ghtrader_runtime.brokers.canonical import canonical_time, canonical_values
+from ghtrader_runtime.brokers.tqsdk_env import SendWatch, connect_error, probe
 from ghtrader_runtime.events import Holding, LinkChange, Order, OrderReport, Snapshot, TradeReport
 
 LIVE_ROWS = 500
@@ -38,47 +33,6 @@ HISTORY_ROWS = 10_000
 _LINK_DOWN, _LINK_BACK = 2019112911, 2019112902
 _SHANGHAI = ZoneInfo("Asia/Shanghai")
 _TIMEOUT_S = 60.0
-
-
-def isolate_home(settings: Settings, name: str) -> Path:
-    """Give TqSdk a HOME of its own (its caches and logs are fixed at import); call before importing it.
-
-    The account state's XDG folder is pinned first, since it follows HOME.
-    """
-    os.environ.setdefault("XDG_STATE_HOME", str(Path.home() / ".local" / "state"))
-    folder = ensure_dir(settings.home / "tqsdk" / name)
-    os.environ["HOME"] = str(folder)
-    return folder
-
-
-def probe(url: str, what: str) -> None:
-    """`UnreachableError` where nobody listens at `url`: TqApi itself takes a minute to notice."""
-    parsed = urlparse(url)
-    if not parsed.hostname:
-        return
-    port = parsed.port or (443 if parsed.scheme in ("https", "wss") else 80)
-    try:
-        socket.create_connection((parsed.hostname, port), timeout=5).close()
-    except OSError as exc:
-        raise UnreachableError(
-            f"no {what} at {url}: {exc.strerror or exc}", "start it (`ghtrader exchange serve`), or correct the address"
-        ) from exc
-
-
-class _SendWatch(logging.Handler):
-    """Hears TqSdk say that a packet went to its socket, and notes which order that was."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.departed: list[tuple[str, int]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.msg != "websocket send data":
-            return
-        now = time.monotonic_ns()
-        pack = getattr(record, "extra", {}).get("pack", "")
-        if '"insert_order"' in pack:
-            self.departed.append((str(json.loads(pack)["order_id"]), now))
 
 
 class TqSdkBroker:
@@ -102,7 +56,7 @@ class TqSdkBroker:
         self._mode, self._sim = mode, sim
         self._calendar = load_calendar(settings)
         self._api: Any = None
-        self._watch = _SendWatch()
+        self._watch = SendWatch()
         self._attached: tuple[int, Callable[[], None]] | None = None
         self._wake_failure: BaseException | None = None
         self._reports: list[OrderReport | TradeReport | LinkChange] = []
@@ -142,7 +96,7 @@ class TqSdkBroker:
                 "the exchange took the connection but sent nothing for a minute", "check user, password and account"
             ) from exc
         except Exception as exc:
-            raise _connect_error(exc) from exc
+            raise connect_error(exc) from exc
         self._quiet_logs()
         self._require_listed()
         try:
@@ -393,14 +347,3 @@ async def _raise(exc: BaseException) -> None:
 
 def _entries(entity: Any) -> dict[str, Any]:
     return {key: value for key, value in entity.items() if not key.startswith("_")}
-
-
-def _connect_error(exc: Exception) -> Exception:
-    text = str(exc)
-    if "认证" in text or "不支持" in text or "grant" in text:
-        message = "TqSdk refused the login: user, password or rights are wrong"
-        return ConfigError(message, "check TQSDK_USER and TQSDK_PASSWORD")
-    if isinstance(exc, OSError) or "Connection" in type(exc).__name__:
-        message = f"TqSdk cannot connect: {type(exc).__name__}"
-        return UnreachableError(message, "check the network and the TQ_*_URL settings")
-    return FailedError(f"TqSdk did not start: {type(exc).__name__}: {text}", "run it again with --debug")

@@ -142,6 +142,8 @@ def held_at_exchange(exchange: ExchangeProcess) -> int:
 
 def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settings) -> None:
     model = write_tiny_bundle(settings.models, enter=0.7, leave=0.2)
+    opened = exchange.control.clock()["now_ns"]
+    exchange.control.set_clock(at_ns=opened + 1800 * 10**9)  # half an hour of the day is over when it joins
     run = trade(
         settings, options(new_run_id("test")), strategy(model), seconds=25.0,
         on_ready=lambda: exchange.control.set_clock(frozen=False, speed=150.0),
@@ -165,7 +167,8 @@ def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settin
     kept = read_factors(Path(run["folder"]) / "strategy")
     ours_at = kept["trading_day"] == str(LIVE_DAY).encode()
     n = int(ours_at.sum())
-    assert n > 100 and kept["datetime_ns"][ours_at].tolist() == day.datetime_ns[:n].tolist(), "every tick, in order"
+    assert n > 400 and 280 < (~kept["live"][ours_at]).sum() < 320, "the history counts too"
+    assert kept["datetime_ns"][ours_at].tolist() == day.datetime_ns[:n].tolist(), "every tick, in order"
     assert kept["factors"][ours_at].tobytes() == batch[:n].tobytes(), "bit for bit"
 
 

@@ -1,0 +1,68 @@
+"""Around TqSdk: a HOME of its own, ports probed first, its errors in our words, its socket overheard."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import time
+from pathlib import Path
+from urllib.parse import urlparse
+
+from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, UnreachableError
+from ghtrader_base.files import ensure_dir
+from ghtrader_base.settings import Settings
+
+
+def isolate_home(settings: Settings, name: str) -> Path:
+    """Give TqSdk a HOME of its own (its caches and logs are fixed at import); call before importing it.
+
+    The account state's XDG folder is pinned first, since it follows HOME.
+    """
+    os.environ.setdefault("XDG_STATE_HOME", str(Path.home() / ".local" / "state"))
+    folder = ensure_dir(settings.home / "tqsdk" / name)
+    os.environ["HOME"] = str(folder)
+    return folder
+
+
+def probe(url: str, what: str) -> None:
+    """`UnreachableError` where nobody listens at `url`: TqApi itself takes a minute to notice."""
+    parsed = urlparse(url)
+    if not parsed.hostname:
+        return
+    port = parsed.port or (443 if parsed.scheme in ("https", "wss") else 80)
+    try:
+        socket.create_connection((parsed.hostname, port), timeout=5).close()
+    except OSError as exc:
+        raise UnreachableError(
+            f"no {what} at {url}: {exc.strerror or exc}", "start it (`ghtrader exchange serve`), or correct the address"
+        ) from exc
+
+
+class SendWatch(logging.Handler):
+    """Hears TqSdk say that a packet went to its socket, and notes which order that was."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.departed: list[tuple[str, int]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg != "websocket send data":
+            return
+        now = time.monotonic_ns()
+        pack = getattr(record, "extra", {}).get("pack", "")
+        if '"insert_order"' in pack:
+            self.departed.append((str(json.loads(pack)["order_id"]), now))
+
+
+def connect_error(exc: Exception) -> GhtraderError:
+    """What a failed start of TqSdk means for the operator."""
+    text = str(exc)
+    if "认证" in text or "不支持" in text or "grant" in text:
+        message = "TqSdk refused the login: user, password or rights are wrong"
+        return ConfigError(message, "check TQSDK_USER and TQSDK_PASSWORD")
+    if isinstance(exc, OSError) or "Connection" in type(exc).__name__:
+        message = f"TqSdk cannot connect: {type(exc).__name__}"
+        return UnreachableError(message, "check the network and the TQ_*_URL settings")
+    return FailedError(f"TqSdk did not start: {type(exc).__name__}: {text}", "run it again with --debug")

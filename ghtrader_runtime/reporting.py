@@ -1,0 +1,104 @@
+"""What a gateway tells: its state and the day so far on the bus, a file for observers, the summary of a run."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ghtrader_base.files import atomic_write_json
+from ghtrader_market.positions import fee
+from ghtrader_market.ticks import COLUMN_INDEX
+from ghtrader_runtime.messages import AccountState, Message, Welcome, pack_history
+from ghtrader_runtime.summary import profit, round_trips
+
+if TYPE_CHECKING:
+    from ghtrader_runtime.gateway import Gateway
+
+_HISTORY_ROWS = 2000
+_BID, _ASK, _LAST = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"], COLUMN_INDEX["last_price"]
+
+
+def mid_of(values: np.ndarray) -> float:
+    """Mid of a tick, float64[27]; the last price where a side is empty."""
+    bid, ask = float(values[_BID]), float(values[_ASK])
+    return float(values[_LAST]) if math.isnan(bid) or math.isnan(ask) else (bid + ask) / 2
+
+
+def commission_of(gateway: Gateway, fill: dict[str, Any]) -> float:
+    """Fee of a fill by the variety table, for a broker that does not say."""
+    day = date.fromisoformat(gateway.day.name or str(gateway.market.trading_day))
+    rates = gateway.variety.fees(fill["symbol"], day)
+    return fee(rates, fill["offset"], fill["price"], fill["volume"], gateway.variety.multiplier)
+
+
+def welcome(gateway: Gateway, after_id: int) -> list[Message]:
+    """The answer to a strategy that joins: what is traded, and the day's ticks with a greater id than `after_id`."""
+    ids, times, values = gateway.daybook.after(after_id)
+    options, now_ns = gateway.options, time.monotonic_ns()
+    messages: list[Message] = [
+        Welcome(
+            session=gateway.session, revision=0, sent_ns=now_ns, symbol=options.symbol, account=gateway.ref.name,
+            mode=options.mode, run_id=options.run_id, run_dir=str(gateway.run_dir), lockstep=gateway.broker.lockstep,
+            price_tick=gateway.market.price_tick, multiplier=gateway.market.multiplier,
+            max_position=options.max_position, position=gateway.core.state.position(options.symbol).net,
+            rows=len(ids), tick_revision=gateway.tick_revision,
+        )
+    ]  # fmt: skip
+    for first in range(0, len(ids), _HISTORY_ROWS):
+        part = slice(first, first + _HISTORY_ROWS)
+        last = first + _HISTORY_ROWS >= len(ids)
+        messages.append(
+            pack_history(
+                gateway.session, first, now_ns, options.symbol, gateway.daybook.day, ids[part], times[part],
+                values[part], last,
+            )
+        )  # fmt: skip
+    return messages
+
+
+def account_state(gateway: Gateway, revision: int, ended: str) -> AccountState:
+    """The account as the gateway knows it now."""
+    state = gateway.core.state
+    return AccountState(
+        session=gateway.session, revision=revision, sent_ns=time.monotonic_ns(), account=gateway.ref.name,
+        mode=gateway.options.mode, run_id=gateway.options.run_id, trading_state=str(state.trading_state),
+        reasons=[reason for _, reason in state.blocks.values()], killed=gateway.killed,
+        link="down" if "broker" in state.blocks else "up", trading_day=gateway.day.name,
+        positions={symbol: position.net for symbol, position in state.positions.items()},
+        working=sum(order.live for order in state.orders.values()),
+        targets={symbol: wanted.volume for symbol, wanted in state.targets.items()},
+        balance=gateway.broker.balance(), tick_revision=gateway.tick_revision, ready=list(gateway.ready), ended=ended,
+    )  # fmt: skip
+
+
+def write_state_file(gateway: Gateway) -> None:
+    """What the supervisor and a person look at: which gateway this is and who is ready."""
+    state = gateway.core.state
+    document = {
+        "session": gateway.session, "account": gateway.ref.name, "broker": gateway.ref.broker,
+        "mode": gateway.options.mode, "symbol": gateway.options.symbol, "ready": list(gateway.ready.values()),
+        "trading_state": str(state.trading_state), "reasons": [reason for _, reason in state.blocks.values()],
+    }  # fmt: skip
+    atomic_write_json(gateway.run_dir / "gateway.json", document)
+
+
+def summarise(gateway: Gateway, ended: str, mark: float) -> dict[str, Any]:
+    """The run in numbers; `mark` is the last mid, which values what is still held."""
+    symbol, state = gateway.options.symbol, gateway.core.state
+    money = profit(gateway.fills, {symbol: gateway.market.multiplier}, {symbol: mark}, gateway.opening)
+    return {
+        "run_id": gateway.options.run_id, "account": gateway.ref.name, "broker": gateway.ref.broker,
+        "mode": gateway.options.mode, "symbol": symbol, "trading_day": gateway.day.name, "ended": ended,
+        **gateway.counts, "fills": len(gateway.fills), "round_trips": round_trips(gateway.fills, gateway.opening),
+        **{name: round(value, 6) for name, value in money.items()},
+        "opening": gateway.opening,
+        "positions": {name: position.net for name, position in state.positions.items()},
+        "trading_state": str(state.trading_state), "killed": gateway.killed,
+        "tick_to_target_ms": gateway.latency.summary(),
+        "missed_ticks": getattr(gateway.broker, "missed", 0), "malformed": gateway.bus.malformed,
+        "journal_failure": gateway.journal.failure, "fill_list": gateway.fills,
+    }  # fmt: skip
