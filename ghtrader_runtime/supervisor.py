@@ -193,4 +193,5 @@ def trade(
                             other.process.wait(_STOP_S)
         finally:
             pair.stop()
-        return pair.result()
+        result = pair.result()
+        return result if why == "ended" else {**result, "ended": why}
