@@ -119,13 +119,14 @@ class GatewayBus:
 
     def __init__(self, addresses: Endpoints) -> None:
         self._context = zmq.Context()
+        self._paths = [Path(address.removeprefix("ipc://")) for address in (addresses.publish, addresses.requests)]
         self.publisher = _socket(self._context, zmq.PUB)
         self.router = _socket(self._context, zmq.ROUTER)
         self.router.setsockopt(zmq.MAXMSGSIZE, 1 << 20)
         self.publisher.bind(addresses.publish)
         self.router.bind(addresses.requests)
-        for address in (addresses.publish, addresses.requests):
-            Path(address.removeprefix("ipc://")).chmod(0o600)
+        for path in self._paths:
+            path.chmod(0o600)
         self.malformed = 0
 
     @property
@@ -167,6 +168,8 @@ class GatewayBus:
         self.publisher.close(linger=200)
         self.router.close(linger=200)
         self._context.term()
+        for path in self._paths:  # the account's lock is still ours
+            path.unlink(missing_ok=True)
 
 
 class ClientBus:

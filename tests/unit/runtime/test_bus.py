@@ -126,6 +126,7 @@ def test_sockets_are_private_and_short(tmp_path: Path, monkeypatch: pytest.Monke
     gateway = GatewayBus(addresses)
     assert stat.S_IMODE(os.stat(addresses.requests.removeprefix("ipc://")).st_mode) == 0o600
     gateway.close()
+    assert not os.path.exists(addresses.requests.removeprefix("ipc://")), "nothing is left behind"
     base = Path("/tmp") / new_session("t")
     base.mkdir()
     (base / "ghtrader").mkdir(mode=0o755)
