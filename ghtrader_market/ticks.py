@@ -131,11 +131,13 @@ def has_depth(table: pa.Table) -> bool:
 def validate_ticks(table: pa.Table) -> None:
     """Check a table that claims to be raw ticks of one contract and day.
 
+    A locked or crossed book (bid at or above ask) is no fault: snapshots of the opening auction may show one, and
+    raw ticks are kept raw.
+
     Raises
     ------
     BadRecordingError
-        Naming the first fault: schema, time going backwards, negative count, volume or amount going
-        backwards, bid at or above ask.
+        Naming the first fault: schema, time going backwards, negative count, volume or amount going backwards.
     """
     if not table.schema.remove_metadata().equals(RAW_TICK_SCHEMA):
         wrong = [field.name for field in RAW_TICK_SCHEMA if field not in list(table.schema)]
@@ -150,6 +152,3 @@ def validate_ticks(table: pa.Table) -> None:
         if (falling := np.flatnonzero(np.diff(_column(table, name)) < 0)).size:
             row = int(falling[0]) + 1
             raise BadRecordingError(f"cumulative {name} falls at row {row}", "one trading day at a time, please")
-    crossed = np.flatnonzero(_column(table, "bid_price1") >= _column(table, "ask_price1"))
-    if crossed.size:
-        raise BadRecordingError(f"bid at or above ask at row {int(crossed[0])}")

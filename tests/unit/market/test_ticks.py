@@ -65,7 +65,6 @@ def test_depth() -> None:
         ("datetime_ns", -5, "backwards"),
         ("volume", 0, "falls"),
         ("bid_volume2", -1, "negative"),
-        ("ask_price1", 1.0, "bid"),
     ],
 )
 def test_validation_names_the_fault(name: str, value: float, says: str) -> None:
@@ -76,6 +75,15 @@ def test_validation_names_the_fault(name: str, value: float, says: str) -> None:
     with pytest.raises(BadRecordingError, match=says):
         ticks.validate_ticks(broken)
     ticks.validate_ticks(table)
+
+
+@pytest.mark.parametrize("ask", [73990.0, 73000.0])
+def test_a_locked_or_crossed_book_is_kept(ask: float) -> None:
+    table = _table()
+    column = table["ask_price1"].to_numpy().copy()
+    column[:3] = ask  # the bid stands at 73990
+    field = table.schema.field("ask_price1")
+    ticks.validate_ticks(table.set_column(table.schema.get_field_index("ask_price1"), field, pa.array(column)))
 
 
 def test_wrong_schema_is_named() -> None:
