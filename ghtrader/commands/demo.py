@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ghtrader.console_io import JsonOption, emit
+from ghtrader.console_io import JsonOption, emit, parse_day
+from ghtrader_base.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +22,11 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--signal/--no-signal", help="Whether the simulated world has a signal planted.")
         ] = True,
         quick: Annotated[bool, typer.Option("--quick", help="Fewer ticks a day; for a look, not a verdict.")] = False,
+        service: Annotated[
+            bool, typer.Option("--service", help="Use the service TQSDK_USER names, not a simulated exchange.")
+        ] = False,
+        end: Annotated[str, typer.Option("--end", help="With --service: last day of history, YYYY-MM-DD.")] = "",
+        seconds: Annotated[float, typer.Option("--for", min=1, help="With --service: seconds to trade.")] = 120.0,
         verbose: Annotated[bool, typer.Option("--verbose", help="Also the pipeline's own progress.")] = False,
         json: JsonOption = False,
     ) -> None:
@@ -29,7 +35,11 @@ def register(app: typer.Typer) -> None:
         Example: ghtrader demo --no-signal
         """
         from ghtrader.demo.run import DemoOptions, closing_text, run_demo
+        from ghtrader.demo.service import ServiceOptions
 
-        options = DemoOptions(home=home, seed=seed, signal=signal, quick=quick, verbose=verbose)
+        if not service and end:
+            raise UsageError("--end goes with --service", "the simulated exchange chooses its own days")
+        asked = ServiceOptions(parse_day(end, "--end") if end else None, seconds) if service else None
+        options = DemoOptions(home=home, seed=seed, signal=signal, quick=quick, verbose=verbose, service=asked)
         report = run_demo(options)
         emit(report, json, lambda: closing_text(report, options.home.absolute()))

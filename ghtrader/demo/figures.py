@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ghtrader.demo import scores
+from ghtrader.demo.half import VARIETY
 from ghtrader.demo.page import Plot
 from ghtrader.demo.trading import latencies_ms
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.varieties import get_variety
 
 if TYPE_CHECKING:
+    from ghtrader.demo.half import LiveHalf
     from ghtrader.demo.recorded import RecordedHalf
-    from ghtrader.demo.simulated import SimulatedHalf
 
 
 def _judgement_plots(settings: Settings, variety: str) -> list[Plot]:
@@ -76,20 +77,19 @@ def _trading_plots(
     ]
 
 
-def simulated_plots(home: Path, half: SimulatedHalf) -> list[Plot]:
+def live_plots(home: Path, half: LiveHalf) -> list[Plot]:
     """Figures of the first half."""
     settings = load_settings(home)
-    found = _judgement_plots(settings, "cu")
-    if half.folder is None:
+    found = _judgement_plots(settings, VARIETY)
+    if half.folder is None or half.live_day is None:
         return found
-    day = date.fromisoformat(half.live_day)
-    return [*_trading_plots(settings, "cu", day, half.facts["trading"], half.folder), *found]
+    return [*_trading_plots(settings, VARIETY, half.live_day, half.facts["trading"], half.folder), *found]
 
 
 def recorded_plots(home: Path, half: RecordedHalf) -> list[Plot]:
     """Figures of the second half."""
-    from ghtrader.demo.recorded import DAY, VARIETY
+    from ghtrader.demo import recorded
 
     settings = load_settings(home)
-    trading = _trading_plots(settings, VARIETY, DAY, half.facts["trading"], half.paced)
-    return [*trading, *_judgement_plots(settings, VARIETY)]
+    trading = _trading_plots(settings, recorded.VARIETY, recorded.DAY, half.facts["trading"], half.paced)
+    return [*trading, *_judgement_plots(settings, recorded.VARIETY)]

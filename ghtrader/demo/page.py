@@ -69,8 +69,10 @@ def _cards(half: dict[str, Any]) -> list[dict[str, str]]:
             {"name": "round trips", "value": str(trading["round_trips"])},
             {"name": "net PnL, CNY", "value": f"{trading['net_pnl']:+,.0f}"},
             {"name": "fees, CNY", "value": f"{trading['fees']:,.0f}"},
-            {"name": "tick to target p50 / p99, ms", "value": f"{latency['p50']:.2f} / {latency['p99']:.2f}"},
         ]
+        if latency["count"]:
+            timing = f"{latency['p50']:.2f} / {latency['p99']:.2f}"
+            cards.append({"name": "tick to target p50 / p99, ms", "value": timing})
     return cards
 
 

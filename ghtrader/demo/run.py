@@ -12,7 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ghtrader.demo import figures, page, recorded, scores, simulated
+from ghtrader.demo import figures, page, recorded, scores, service, simulated
+from ghtrader.demo.half import LiveHalf
 from ghtrader.demo.stage import Stages
 from ghtrader_base.errors import RefusedError
 from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
@@ -38,6 +39,8 @@ class DemoOptions:
         Fewer ticks a day; for a look, not for a verdict.
     verbose : bool
         Also the pipeline's own progress.
+    service : ServiceOptions or None
+        Use the service that the environment names instead of a simulated exchange.
     """
 
     home: Path
@@ -45,6 +48,7 @@ class DemoOptions:
     signal: bool = True
     quick: bool = False
     verbose: bool = False
+    service: service.ServiceOptions | None = None
 
 
 def start_over(home: Path) -> None:
@@ -79,21 +83,17 @@ def verdict(half: dict[str, Any]) -> str:
         f"{best} gains {gain['mean']:+.4f} nats over the prior at horizon {judged}, "
         f"95 % interval [{gain['low']:+.4f}, {gain['high']:+.4f}] over {gain['n']} tests"
     )
-    if half["simulated"]:
-        kind = (
-            f"simulated, signal planted (strength {half['strength']:g})" if half["strength"] else "simulated, no signal"
-        )
+    share = ""
+    if "oracle" in half["models"]:
         oracle = half["models"]["oracle"][judged]["logloss_gain"]["mean"]
         share = f"; the oracle gains {oracle:+.4f}" + (
             f", so {gain['mean'] / oracle:.0%} of it" if oracle > 0.005 else ""
         )
-    else:
-        kind, share = f"real, {half['ticks']:,} ticks of one day", ""
     edge = "an edge over the prior" if gain["low"] > 0 else "no edge that chance would not explain"
     gate = "promoted" if half["champion"] else f"refused: {half['refused_because']}"
     trading = half["trading"]
     money = f" Traded: net {trading['net_pnl']:+,.0f} CNY after fees." if trading else ""
-    return f"{kind}: {edge}. {numbers}{share}.{money} Gate: {gate.rstrip('.')}."
+    return f"{half['kind']}: {edge}. {numbers}{share}.{money} Gate: {gate.rstrip('.')}."
 
 
 def run_demo(options: DemoOptions) -> dict[str, Any]:
@@ -113,8 +113,11 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     try:
         with resource_lock(settings.locks, "demo", "ghtrader demo"):
-            scenario = simulated.scenario_of(options.seed, options.signal, options.quick)
-            first = simulated.run(home, scenario, stages)
+            if options.service is not None:
+                first = service.run(home, options.service, options.seed, stages)
+            else:
+                scenario = simulated.scenario_of(options.seed, options.signal, options.quick)
+                first = simulated.run(home, scenario, stages)
             second = recorded.run(home, options.seed, stages)
             return _report(options, home, stages, first, second)
     finally:
@@ -129,7 +132,7 @@ def _report(
     options: DemoOptions,
     home: Path,
     stages: Stages,
-    first: simulated.SimulatedHalf,
+    first: LiveHalf,
     second: recorded.RecordedHalf,
 ) -> dict[str, Any]:
     report = {
@@ -140,15 +143,15 @@ def _report(
         "seconds": 0.0,
         "stages": stages.seconds,
         "judged_horizon": scores.JUDGED,
-        "simulated": {"verdict": verdict(first.facts), **first.facts},
+        first.name: {"verdict": verdict(first.facts), **first.facts},
         "real": {"verdict": verdict(second.facts), **second.facts},
     }
     folder = ensure_dir(home / "runs" / "demo")
     with stages.stage("report"):
         halves = [
             page.half_context(
-                "simulated", "Copper on a simulated exchange", "simulated", report["simulated"],
-                figures.simulated_plots(home, first), "day", scores.JUDGED,
+                first.name, first.title, first.name, report[first.name],
+                figures.live_plots(home, first), "day", scores.JUDGED,
             ),
             page.half_context(
                 "real", "CFFEX IF2101 on 2021-01-04", "real recording", report["real"],
@@ -166,7 +169,7 @@ def closing_text(report: dict[str, Any], home: Path) -> str:
     from ghtrader.console_io import table
 
     lines = []
-    for name in ("simulated", "real"):
+    for name in (key for key in ("simulated", "service", "real") if key in report):
         half = report[name]
         judged = str(report["judged_horizon"])
         rows = [row for row in page.score_rows(half["models"]) if str(row["horizon"]) == judged]
@@ -177,20 +180,7 @@ def closing_text(report: dict[str, Any], home: Path) -> str:
             lines.append(f"one level only: {len(half['left_out'])} factors that need depth are left out")
         trading = half["trading"]
         if trading:
-            latency = trading["tick_to_target_ms"]
-            batch = trading["live_equals_batch"]
-            exchange = "" if trading["exchange_fills"] is None else (
-                f" (the exchange's own record: {trading['exchange_fills']}, "
-                f"{'equal one by one' if trading['fills_equal_exchange'] else 'DIFFERENT'})"
-            )  # fmt: skip
-            lines += [
-                f"traded {trading['ticks']:,} ticks ({trading['mode']}): {trading['orders']} orders, "
-                f"{trading['fills']} fills{exchange}, {trading['round_trips']} round trips, "
-                f"net {trading['net_pnl']:+,.0f} CNY after {trading['fees']:,.0f} fees",
-                f"tick to target p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms "
-                f"over {latency['count']:,} ticks",
-                f"live factors against batch: {batch['ticks']:,} ticks, {batch['different']} different",
-            ]
+            lines += _trading_lines(trading)
         lines.append(half["verdict"])
     lines += [
         "",
@@ -200,3 +190,23 @@ def closing_text(report: dict[str, Any], home: Path) -> str:
         f"web UIs: ghtrader up --home {home}   (make ui)",
     ]
     return "\n".join(lines)
+
+
+def _trading_lines(trading: dict[str, Any]) -> list[str]:
+    exchange = ""
+    if trading["exchange_fills"] is not None:
+        equal = "equal one by one" if trading["fills_equal_exchange"] else "DIFFERENT"
+        exchange = f" (the exchange's own record: {trading['exchange_fills']}, {equal})"
+    lines = [
+        f"traded {trading['ticks']:,} ticks ({trading['mode']}): {trading['orders']} orders, "
+        f"{trading['fills']} fills{exchange}, {trading['round_trips']} round trips, "
+        f"net {trading['net_pnl']:+,.0f} CNY after {trading['fees']:,.0f} fees"
+    ]
+    latency, batch = trading["tick_to_target_ms"], trading["live_equals_batch"]
+    if latency["count"]:
+        lines.append(
+            f"tick to target p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms over {latency['count']:,} ticks"
+        )
+    if batch:
+        lines.append(f"live factors against batch: {batch['ticks']:,} ticks, {batch['different']} different")
+    return lines

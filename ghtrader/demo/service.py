@@ -1,0 +1,64 @@
+"""The demo's first half on whatever service the environment names, instead of an exchange of its own.
+
+With TQSDK_USER and TQSDK_PASSWORD of a real account (docs/tqsdk.md) this is the same demo on real copper: real ticks,
+the vendor's own simulated account (TqKq), no real money. Nobody knows an oracle there, and the day traded is not
+over, so neither is in the report.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ghtrader.demo.half import LiveHalf, to_a_champion, trade_champion
+from ghtrader.demo.stage import Stages
+from ghtrader.demo.trading import trading_facts
+from ghtrader_base.errors import ConfigError
+from ghtrader_base.settings import Settings, load_settings
+
+DAYS = 10
+
+
+@dataclass(frozen=True)
+class ServiceOptions:
+    """`end`: last trading day of the history, None for the last one that is over. `seconds`: how long to trade."""
+
+    end: date | None = None
+    seconds: float = 120.0
+
+
+def history_days(settings: Settings, end: date | None) -> list[date]:
+    """The `DAYS` trading days up to `end`."""
+    from ghtrader_assets.partitions import last_finished_day
+    from ghtrader_market.calendar import load_calendar
+
+    calendar = load_calendar(settings)
+    days = [calendar.require_trading_day(end) if end else last_finished_day(calendar)]
+    while len(days) < DAYS:
+        days.insert(0, calendar.previous_day(days[0]))
+    return days
+
+
+def run(home: Path, options: ServiceOptions, seed: int, stages: Stages) -> LiveHalf:
+    """Play the first half against the service.
+
+    Raises
+    ------
+    ConfigError
+        No user is set.
+    """
+    settings = load_settings(home)
+    if not settings.tqsdk_user:
+        raise ConfigError("the demo was asked to use a service, and TQSDK_USER is not set", "see docs/tqsdk.md")
+    days = history_days(settings, options.end)
+    where = urlsplit(os.environ.get("TQ_AUTH_URL", "")).netloc or "the vendor's service"
+    facts = {"kind": f"ticks of {where}, {len(days)} days to {days[-1]}", "simulated": False, "world": None}
+    facts |= {"strength": None, **to_a_champion(settings, days, seed, stages)}
+    if facts["champion"] is None:
+        return LiveHalf(facts, None, None)
+    summary = trade_champion(settings, stages, "now (TqKq)", seconds=options.seconds, idle_end_s=60.0)
+    facts["trading"] = {**trading_facts(summary, None), "live_equals_batch": None}
+    return LiveHalf(facts, Path(summary["folder"]), None)
