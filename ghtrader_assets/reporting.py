@@ -105,8 +105,11 @@ def plot_bars(labels: list[str], series: dict[str, list[float]], title: str, y_l
     width = 0.8 / max(1, len(series))
     for index, (name, values) in enumerate(series.items()):
         axes.bar(np.arange(len(labels)) + index * width, values, width, label=name)
-    axes.set_xticks(np.arange(len(labels)) + 0.4 - width / 2, labels, rotation=45, ha="right", fontsize=7)
+    few = len(labels) <= 4
+    turned = {} if few else {"rotation": 45, "ha": "right", "fontsize": 7}
+    axes.set_xticks(np.arange(len(labels)) + 0.4 - width / 2, labels, **turned)
     axes.axhline(0.0, color="black", linewidth=0.8)
     axes.set(title=title, ylabel=y_label)
-    axes.legend(fontsize=7)
+    if len(series) > 1:
+        axes.legend(fontsize=7)
     return png_markdown(figure, title)

@@ -100,14 +100,26 @@ def _features_metadata(name: str, manifest: DayManifest) -> dict[str, Any]:
 
 
 def _labels_metadata(title: str, manifest: DayManifest) -> dict[str, Any]:
-    counts = manifest.extra["counts"]  # label column -> rows without a label, DOWN, FLAT, UP
+    # label column -> rows without a label, DOWN, FLAT, UP; nearest horizon first
+    counts = dict(sorted(manifest.extra["counts"].items(), key=lambda item: int(item[0].rpartition("_")[2])))
     shares = {
         name: [column[code] / max(1, sum(column[1:])) for column in counts.values()]
         for code, name in ((1, "down"), (2, "flat"), (3, "up"))
     }
     return of_manifest(
         manifest,
-        counts=counts,
+        counts=_counts_table(counts),
         spec_hash=manifest.extra["spec_hash"],
         plot=plot_bars(list(counts), shares, title, "share of labelled ticks"),
+    )
+
+
+def _counts_table(counts: dict[str, list[int]]) -> dg.TableMetadataValue:
+    """One row a label column: rows of each class, and rows whose horizon ends after the day."""
+    columns = ("none", "down", "flat", "up")
+    return dg.TableMetadataValue(
+        records=[
+            dg.TableRecord({"label": name, **dict(zip(columns, found, strict=True))}) for name, found in counts.items()
+        ],
+        schema=dg.TableSchema([dg.TableColumn("label"), *(dg.TableColumn(name, "int") for name in columns)]),
     )

@@ -256,7 +256,8 @@ def ticks_metadata(home: HomeResource, symbols: list[str], day: date) -> dict[st
         "content_hash": content_hash({symbol: manifest.content_hash for symbol, manifest in present.items()}),
     }
     if rows:
-        metadata["plot"] = plot_bars(list(rows), {"ticks": [float(n) for n in rows.values()]}, str(day), "ticks")
+        title = f"Ticks by contract, {day}"
+        metadata["plot"] = plot_bars(list(rows), {"ticks": [float(n) for n in rows.values()]}, title, "ticks")
     return metadata
 
 
@@ -288,8 +289,8 @@ def main_l5(context: dg.AssetExecutionContext, config: MainConfig, home: HomeRes
                         manifest,
                         underlying_contract=scheduled.contract,
                         segment_id=scheduled.segment_id,
-                        mid_mean=float(np.nanmean(mid)),
-                        plot=plot_series(mid, f"{symbol} {day}", "mid"),
+                        mid_mean=round(float(np.nanmean(mid)), 4),
+                        plot=plot_series(mid, f"{symbol} {day}", "mid, CNY"),
                     ),
                     partition_key=day_key(day, variety),
                 )

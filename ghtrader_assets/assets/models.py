@@ -116,7 +116,7 @@ def _train(
         "last": days[-1].isoformat(),
         "factors": len(bundle.factor_names),
         "mlflow_version": version,
-        "policy_enter": bundle.policy.enter,
+        "policy_enter": round(bundle.policy.enter, 6),
         "code_version": bundle.provenance["run"]["code_version"],
         "plot": png_bytes_markdown(factor_importance(content["importance"]), f"{family} {key}"),
     }

@@ -94,7 +94,7 @@ def _benchmark(
             gain = report.model["logloss_gain"]
             gains[family] = gain["per_split"]
             metadata |= {
-                f"{family} log-loss gain": gain["mean"],
+                f"{family} log-loss gain": round(gain["mean"], 6),
                 f"{family} gain interval": f"{_signed(gain['low'])} to {_signed(gain['high'])}",
                 f"{family} metrics_hash": report.metrics_hash,
             }
@@ -151,7 +151,7 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str) -> di
         "promoted": decision.promoted,
         "family": best.family,
         "bundle_id": bundle.bundle_id,
-        "refused_because": decision.refused_because or "",
+        **({} if decision.promoted else {"refused_because": decision.refused_because or ""}),
         "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision.reasons)),
         "code_version": code_version(),
     }

@@ -30,7 +30,9 @@ def test_the_real_day_reaches_features_and_labels(real_day):
     assert features["rows"] == main["rows"] and features["levels"] == 1 and "imbalance_5" in features["left_out"]
     assert features["content_hash"] == lake.manifest("features", "KQ.m@CFFEX.IF", DAY).content_hash
     counts = runs["datasets"].metadata[f"labels[{KEY}]"]["counts"]
-    assert all(sum(column) == main["rows"] for column in counts.values())
+    shown = [row.data for row in counts.records]
+    assert [row["label"] for row in shown] == ["label_10", "label_50", "label_200"]
+    assert all(row["none"] + row["down"] + row["flat"] + row["up"] == main["rows"] for row in shown)
 
 
 def test_dagster_knows_what_was_made(real_day):
