@@ -40,10 +40,22 @@ def _judgement_plots(settings: Settings, variety: str) -> list[Plot]:
     times, equity = (pnl.column(name).to_numpy() for name in ("datetime_ns", "net_pnl"))
     title = f"Walk-forward PnL of {best.family}'s policy after fees, one lot"
     return [
-        Plot(f"Log-loss gain over the prior, horizon {scores.JUDGED}", plots.gain_per_split(gains, names)),
-        Plot(title, plots.pnl_curve(times, equity, title=title)),
-        Plot(f"Factor importance of {best.family}", plots.factor_importance(best.document["importance"])),
-        Plot("Reliability on the test rows", plots.reliability_diagram(bins)),
+        Plot(
+            f"Log-loss gain over the prior, horizon {scores.JUDGED}",
+            plots.gain_per_split(gains, names),
+            f"Horizon {scores.JUDGED}. Above zero: the test was foretold better than by the training prior.",
+        ),
+        Plot(title, plots.pnl_curve(times, equity, title=title), "All tests one after the other; reported only."),
+        Plot(
+            f"Factor importance of {best.family}",
+            plots.factor_importance(best.document["importance"]),
+            f"{best.family}, the better family at horizon {scores.JUDGED}; the 20 factors that count most.",
+        ),
+        Plot(
+            "Reliability on the test rows",
+            plots.reliability_diagram(bins),
+            "On the test rows. Above the line: right more often than it said. Larger dots: more rows.",
+        ),
     ]
 
 
@@ -71,9 +83,22 @@ def _trading_plots(
     )
     title = f"Mid and fills, {day}"
     return [
-        Plot(title, plots.price_with_trades(times, mid, trade_ns, price, side, title=title), wide=True),
-        Plot("PnL of the run after fees", plots.pnl_curve(times, equity, title="PnL of the run after fees")),
-        Plot("Tick to target", plots.latency_histogram(latencies_ms(latency_folder))),
+        Plot(
+            title,
+            plots.price_with_trades(times, mid, trade_ns, price, side, title=title),
+            "The champion's own fills on the mid. Shanghai time; breaks between sessions take no room.",
+            wide=True,
+        ),
+        Plot(
+            "PnL of the run after fees",
+            plots.pnl_curve(times, equity, title="PnL of the run after fees"),
+            "Open positions marked at the mid.",
+        ),
+        Plot(
+            "Tick to target",
+            plots.latency_histogram(latencies_ms(latency_folder)),
+            "From a tick in hand to the order in TqSdk's socket, or to the decision that none is needed; logarithmic.",
+        ),
     ]
 
 

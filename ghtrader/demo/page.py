@@ -17,10 +17,11 @@ _SCORES = ("accuracy", "macro_f1", "weighted_f1", "ece")
 
 @dataclass(frozen=True)
 class Plot:
-    """One figure: PNG bytes and the caption under it."""
+    """One figure: what it shows (read out where it cannot be seen), PNG bytes, and the caption under it."""
 
     title: str
     png: bytes
+    caption: str
     wide: bool = False
 
 
@@ -39,14 +40,16 @@ def score_rows(models: dict[str, Any]) -> list[dict[str, Any]]:
             if score is None:
                 continue
             gain = score.get("logloss_gain")
+            bounded = gain is not None and name != "prior"  # the prior's gain over itself is 0 by definition
             rows.append(
                 {
                     "model": name,
                     "horizon": horizon,
                     "baseline": name in BASELINES,
+                    "first": name == names[0],
                     "logloss": _number(score["logloss"]["mean"]) if score.get("logloss") else "–",
                     "gain": "–" if gain is None else f"{gain['mean']:+.4f}",
-                    "interval": "–" if gain is None else f"[{gain['low']:+.4f}, {gain['high']:+.4f}]",
+                    "interval": f"[{gain['low']:+.4f}, {gain['high']:+.4f}]" if bounded else "–",
                     **{key: _number(score[key]["mean"]) if score.get(key) else "–" for key in _SCORES},
                 }
             )
@@ -57,7 +60,7 @@ def _cards(half: dict[str, Any]) -> list[dict[str, str]]:
     cards = [
         {"name": "ticks", "value": f"{half['ticks']:,}"},
         {"name": "trading days", "value": str(half["days"])},
-        {"name": "segments", "value": str(half["segments"])},
+        {"name": "roll segments", "value": str(half["segments"])},
         {"name": "factors", "value": str(half["factors"])},
     ]
     trading = half.get("trading")
@@ -72,8 +75,26 @@ def _cards(half: dict[str, Any]) -> list[dict[str, str]]:
         ]
         if latency["count"]:
             timing = f"{latency['p50']:.2f} / {latency['p99']:.2f}"
-            cards.append({"name": "tick to target p50 / p99, ms", "value": timing})
+            cards.append({"name": "ms to target, p50 / p99", "value": timing})
     return cards
+
+
+def _notes(half: dict[str, Any]) -> list[str]:
+    """What was held against what, in words."""
+    notes = []
+    if half["left_out"]:
+        notes.append(f"One level of depth only: {len(half['left_out'])} factors that need more are left out.")
+    trading = half.get("trading")
+    if trading and trading["exchange_fills"] is not None:
+        equal = "equal to ours one by one" if trading["fills_equal_exchange"] else "DIFFERENT from ours"
+        notes.append(f"The exchange's own record: {trading['exchange_fills']} fills, {equal}.")
+    if trading and trading["live_equals_batch"]:
+        batch = trading["live_equals_batch"]
+        notes.append(
+            f"Factors made tick by tick while trading, against those built afterwards: {batch['ticks']:,} ticks, "
+            f"{batch['different']} different."
+        )
+    return notes
 
 
 def half_context(
@@ -90,11 +111,13 @@ def half_context(
         "good": half["champion"] is not None,
         "cards": _cards(half),
         "rows": score_rows(half["models"]),
-        "notes": half.get("notes", []),
+        "notes": _notes(half),
+        "oracle": "oracle" in half["models"],
         "hashes": half["hashes"],
         "plots": [
             {
                 "title": plot.title,
+                "caption": plot.caption,
                 "wide": plot.wide,
                 "mime": "image/png",
                 "data": base64.b64encode(plot.png).decode(),

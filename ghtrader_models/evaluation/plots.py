@@ -18,9 +18,10 @@ _BLUE, _RED, _GREEN, _GREY = "#2b6cb0", "#c53030", "#2f855a", "#718096"
 _NS_PER_S = 1_000_000_000
 _SHANGHAI_S = 8 * 3600
 _MOST_POINTS = 4000
+_HALF, _WIDE = (7.0, 3.6), (11.0, 3.6)  # inches: a figure beside another, one that has the page's width
 
 
-def _draw(paint: Callable[[Axes], None], title: str, kind: str, size: tuple[float, float] = (7.0, 3.6)) -> bytes:
+def _draw(paint: Callable[[Axes], None], title: str, kind: str, size: tuple[float, float] = _HALF) -> bytes:
     """One set of axes on the Agg canvas; the same input gives the same bytes."""
     if kind not in ("png", "svg"):
         raise UsageError(f"no figure format {kind!r}", "known: png, svg")
@@ -28,7 +29,8 @@ def _draw(paint: Callable[[Axes], None], title: str, kind: str, size: tuple[floa
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": "ghtrader", "font.size": 9.0, "axes.grid": True, "grid.alpha": 0.3}):
+    style = {"svg.hashsalt": "ghtrader", "font.size": 9.0, "axes.grid": True, "axes.axisbelow": True, "grid.alpha": 0.3}
+    with matplotlib.rc_context(style):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -46,11 +48,11 @@ def _thin(n: int) -> slice:
     return slice(None, None, max(1, n // _MOST_POINTS))
 
 
-def _clock(axes: Axes, datetime_ns: np.ndarray) -> np.ndarray:
+def _clock(axes: Axes, datetime_ns: np.ndarray, marks: int = 7) -> np.ndarray:
     """x for each time: rows, so that nights and breaks take no room; labelled with Shanghai times."""
     x = np.arange(datetime_ns.size)
     if datetime_ns.size:
-        at = np.unique(np.linspace(0, datetime_ns.size - 1, 7).astype(int))
+        at = np.unique(np.linspace(0, datetime_ns.size - 1, marks).astype(int))
         stamps = (datetime_ns[at] // _NS_PER_S + _SHANGHAI_S).astype("datetime64[s]")
         axes.set_xticks(at, [str(stamp)[5:16].replace("T", "\n") for stamp in stamps])
     return x
@@ -68,7 +70,7 @@ def reliability_diagram(found: Mapping[str, Reliability], *, kind: str = "png") 
         axes.set(xlabel="probability of the class named", ylabel="how often it came true", xlim=(0.2, 1), ylim=(0, 1))
         axes.legend(frameon=False)
 
-    return _draw(paint, "Reliability", kind, (4.6, 4.2))
+    return _draw(paint, "Reliability", kind, (7.0, 5.4))
 
 
 def factor_importance(importance: Mapping[str, float], *, top: int = 20, kind: str = "png") -> bytes:
@@ -116,6 +118,8 @@ def pnl_curve(datetime_ns: np.ndarray, equity: np.ndarray, *, title: str = "", k
 
 def latency_histogram(milliseconds: np.ndarray, *, kind: str = "png") -> bytes:
     """Tick to target, logarithmic bins, median and p99 marked; float64[n]."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     known = milliseconds[np.isfinite(milliseconds) & (milliseconds > 0)]
 
     def paint(axes: Axes) -> None:
@@ -123,13 +127,16 @@ def latency_histogram(milliseconds: np.ndarray, *, kind: str = "png") -> bytes:
             low, high = float(known.min()) * 0.9, float(known.max()) * 1.1
             axes.hist(known, bins=np.geomspace(low, high, 50), color=_BLUE)
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
             for share, colour in ((50, _GREEN), (99, _RED)):
                 value = float(np.percentile(known, share))
                 axes.axvline(value, color=colour, linewidth=1.2, label=f"p{share} {value:.2f} ms")
             axes.legend(frameon=False)
         axes.set(xlabel="ms", ylabel="ticks")
 
-    return _draw(paint, f"Tick to target, {known.size} ticks", kind)
+    return _draw(paint, f"Tick to target, {known.size:,} ticks", kind)
 
 
 def price_with_trades(
@@ -155,7 +162,7 @@ def price_with_trades(
     place = np.searchsorted(datetime_ns[part], trade_ns).clip(0, max(0, datetime_ns[part].size - 1))
 
     def paint(axes: Axes) -> None:
-        axes.plot(_clock(axes, datetime_ns[part]), mid[part], color=_GREY, linewidth=0.9, label="mid")
+        axes.plot(_clock(axes, datetime_ns[part], 11), mid[part], color=_GREY, linewidth=0.9, label="mid")
         for side, marker, colour, label in ((1, "^", _GREEN, "bought"), (-1, "v", _RED, "sold")):
             ours = trade_side == side
             if ours.any():
@@ -163,4 +170,4 @@ def price_with_trades(
         axes.set_ylabel("CNY")
         axes.legend(frameon=False)
 
-    return _draw(paint, title or "Price and trades", kind)
+    return _draw(paint, title or "Price and trades", kind, _WIDE)
