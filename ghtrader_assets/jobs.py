@@ -87,6 +87,7 @@ def download_contract() -> None:
 def read_recordings(context: dg.OpExecutionContext, config: RecordingsConfig, home: HomeResource) -> None:
     """Write recordings into the lake; a recording is all there is of its day, so the day counts as materialized."""
     from ghtrader_assets.assets.market import ticks_metadata
+    from ghtrader_assets.checks import report_ticks_check
 
     report = import_recordings(
         [Path(path) for path in config.paths],
@@ -98,11 +99,15 @@ def read_recordings(context: dg.OpExecutionContext, config: RecordingsConfig, ho
         also=further_stores(home.settings),
     )
     declared = {(symbol, day) for days in report.declared.values() for day, symbol in days.items()}
+    made: dict[str, list[date]] = {}
     for symbol, day in sorted(declared.union(report.written)):
         variety = variety_of(symbol).key
+        made.setdefault(variety, []).append(day)
         metadata = {"recorded": symbol, **ticks_metadata(home, [symbol], day)}
         context.log_event(dg.AssetMaterialization("raw_ticks", partition=day_key(day, variety), metadata=metadata))
         say(f"{symbol} {day}: {metadata['rows']} rows")
+    if made:
+        report_ticks_check(context.instance, home, made)
 
 
 @dg.job(name="import_recordings", description="CSV or Parquet recordings people already have.")

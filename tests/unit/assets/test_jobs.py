@@ -2,11 +2,16 @@
 
 from datetime import date
 
+import dagster as dg
 import pytest
 
+from ghtrader_assets.checks import TICKS_CHECK
 from ghtrader_assets.flows import contiguous, dataset_days, require_finished_days
+from ghtrader_assets.instance import open_instance
 from ghtrader_assets.jobs import daily_targets
+from ghtrader_assets.pipeline import run_job
 from ghtrader_base.errors import ConfigError, FailedError, UsageError
+from ghtrader_market.samples import IF2101
 
 
 def test_targets():
@@ -30,3 +35,16 @@ def test_days_outside_the_pipeline_are_refused(settings):
         require_finished_days(settings, date(2019, 1, 2), date(2019, 1, 4))
     with pytest.raises(FailedError, match="main-l5|main_l5"):
         dataset_days(settings, "cu", None, None)
+
+
+def test_an_imported_day_is_checked_like_a_downloaded_one(settings):
+    config = {"ops": {"read_recordings": {"config": {"paths": [str(IF2101)], "variety": "IF"}}}}
+    run_job(settings, "import_recordings", run_config=config)
+    key = dg.AssetKey("raw_ticks")
+    with open_instance(settings) as instance:
+        check_key = dg.AssetCheckKey(key, TICKS_CHECK)
+        record = instance.event_log_storage.get_latest_asset_check_execution_by_key([check_key])[check_key]
+        latest = instance.fetch_materializations(key, limit=1).records[0]
+    evaluation = record.event.dagster_event.asset_check_evaluation_data
+    assert evaluation.passed and evaluation.metadata["days"].value == 1
+    assert evaluation.target_materialization_data.storage_id == latest.storage_id
