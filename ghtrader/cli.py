@@ -6,6 +6,7 @@ A command parses, calls a floor below, prints; nothing else lives here.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import traceback
 
@@ -15,6 +16,7 @@ from ghtrader_base.errors import GhtraderError
 
 _COMMAND_MODULES = ("market", "research", "trading", "exchange", "ops", "demo", "config")
 _DEBUG = "--debug"
+_INTERRUPTED = 130
 
 
 def build_app() -> typer.Typer:
@@ -22,6 +24,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="ghtrader",
         help="From SHFE order-book ticks to a champion model that trades. Research only by default.",
+        epilog="--debug with any command shows the traceback of an error.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -37,6 +40,8 @@ def run(arguments: list[str]) -> int:
     arguments = [argument for argument in arguments if argument != _DEBUG]
     try:
         result = build_app()(args=arguments, prog_name="ghtrader", standalone_mode=False)
+        if result == _INTERRUPTED:  # click has swallowed the KeyboardInterrupt
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except GhtraderError as exc:
         if debug:
@@ -45,7 +50,7 @@ def run(arguments: list[str]) -> int:
         return exc.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
         return 1
     except Exception as exc:  # the last line of defence: a person gets a sentence, a developer gets --debug
@@ -67,4 +72,6 @@ def _unexpected(exc: Exception, debug: bool) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    # Asked to end, a command unwinds as on Ctrl-C: what it started is stopped, what it was writing is left out.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     sys.exit(run(sys.argv[1:]))

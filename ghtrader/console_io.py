@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -33,18 +34,32 @@ def settings_of(home: Path | None) -> Settings:
 def parse_day(text: str, option: str) -> date:
     """A trading day typed as YYYY-MM-DD; `UsageError` names the option otherwise."""
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
+        if day.isoformat() != text:  # 20250303 and 2025-W10-1 are ISO dates too
+            raise ValueError(text)
+        return day
     except ValueError:
         raise UsageError(f"{option} {text!r} is no date", "write it as YYYY-MM-DD, for example 2025-03-03") from None
 
 
 def emit(obj: Any, as_json: bool, text: Callable[[], str]) -> None:
-    """Print the answer: `obj` as one JSON document, or the text a person reads."""
+    """Print the answer: `obj` as one JSON document (NaN and infinities as null), or the text a person reads."""
     if as_json:
-        sys.stdout.write(json.dumps(obj, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.write(json.dumps(_finite(obj), ensure_ascii=False, default=str, allow_nan=False) + "\n")
     else:
         sys.stdout.write(text().rstrip("\n") + "\n")
     sys.stdout.flush()
+
+
+def _finite(obj: Any) -> Any:
+    """The same with None where a number is none: JSON has no word for NaN, and an absent level is one."""
+    if isinstance(obj, float):
+        return obj if math.isfinite(obj) else None
+    if isinstance(obj, dict):
+        return {key: _finite(value) for key, value in obj.items()}
+    if isinstance(obj, list | tuple):
+        return [_finite(value) for value in obj]
+    return obj
 
 
 def note(text: str) -> None:

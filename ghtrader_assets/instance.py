@@ -37,7 +37,8 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
     """The instance under `settings.dagster`, created where it is not there yet.
 
     Sets GHTRADER_HOME and DAGSTER_HOME in this process: the instance's own files and the assets' resources read
-    them, in this process and in its children.
+    them, in this process and in its children. What a step prints while this process runs it goes to its log file
+    alone (`step_logs`).
     """
     # Dagster's beta and deprecation notes are about its own internals; a terminal user can do nothing about them.
     import warnings
@@ -45,11 +46,19 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
     os.environ.update(instance_environment(settings))
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     from dagster import DagsterInstance
+    from dagster._core.instance.ref import InstanceRef, compute_logs_directory
 
+    home = str(settings.dagster)
+    step_logs = {
+        "module": "ghtrader_assets.step_logs",
+        "class": "StepLogs",
+        "config": {"base_dir": compute_logs_directory(home)},
+    }
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"dagster\b")
         _initialise(settings)
-        with DagsterInstance.from_config(str(settings.dagster)) as instance:
+        ref = InstanceRef.from_dir(home, overrides={"compute_logs": step_logs})
+        with DagsterInstance.from_ref(ref) as instance:
             yield instance
 
 

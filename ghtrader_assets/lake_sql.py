@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ghtrader_base.errors import UsageError
+from ghtrader_base.errors import ConfigError, UsageError
 from ghtrader_market.stores.lake import Lake
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def query(data: Path, sql: str, limit: int | None = None, metrics: pa.Table | No
         The statement does not parse, is not a query, or names what is not there.
     """
     import duckdb
+    import pyarrow as pa
 
     names = ", ".join([*VIEWS, "run_metrics"])
     with connect(data, metrics) as connection:
@@ -81,7 +82,7 @@ def query(data: Path, sql: str, limit: int | None = None, metrics: pa.Table | No
                 raise UsageError("one SELECT, please: this is read-only", f"tables: {names}")
             answer = connection.sql(statements[0])
             return answer.to_arrow_table() if limit is None else _head(answer, limit)
-        except duckdb.Error as exc:
+        except (duckdb.Error, pa.ArrowException, OSError) as exc:  # a stream that breaks midway raises Arrow's
             first = str(exc).strip().splitlines()[0]
             raise UsageError(f"SQL: {first}", f"tables with rows become views: {names}") from exc
 
@@ -100,7 +101,7 @@ def _head(answer: Any, limit: int) -> pa.Table:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write an answer as .csv or .parquet, whole or not at all; `UsageError` for another ending."""
+    """Write an answer as .csv or .parquet, whole or not at all; `UsageError` for another ending or no place for it."""
     import io
 
     from ghtrader_base.files import atomic_write_bytes
@@ -116,4 +117,7 @@ def write_table(table: pa.Table, path: Path) -> None:
         pyarrow.parquet.write_table(table, buffer, compression="zstd")
     else:
         raise UsageError(f"--out {path} is neither .csv nor .parquet", "for example --out answer.csv")
-    atomic_write_bytes(path, buffer.getvalue())
+    try:
+        atomic_write_bytes(path, buffer.getvalue())
+    except (OSError, ConfigError) as exc:
+        raise UsageError(f"cannot write --out {path}: {exc}", "name a file in a folder you may write to") from exc

@@ -95,6 +95,8 @@ def run_assets(
     ------
     GhtraderError
         As an asset raised it; `FailedError` for any other failure, naming the run.
+    KeyboardInterrupt
+        A Ctrl-C ended it.
     UsageError
         No such asset or partition.
     """
@@ -179,8 +181,7 @@ def _execute(
             with reporting.progress_to(lines):
                 for event in execute_run_iterator(job, run, instance):
                     _follow(event, metadata, lines)
-                    if event.is_step_failure and failure is None:
-                        failure = event.step_failure_data.error
+                    failure = failure or _failure_of(event)
             finished = instance.get_run_by_id(run_id)
         assert finished is not None
         seconds = round(time.monotonic() - started, 2)
@@ -188,6 +189,8 @@ def _execute(
         if finished.is_success:
             lines(f"run {run_id} done in {seconds:.1f} s")
             return RunResult(run_id, True, None, seconds, metadata)
+        if _interrupted(finished, failure):
+            raise KeyboardInterrupt(f"run {run_id} was interrupted")
         raise _error_of(finished, error, failure)
 
 
@@ -228,6 +231,25 @@ def _follow(event: DagsterEvent, metadata: dict[str, dict[str, Any]], lines: Pro
         metadata[name] = {key: value.value for key, value in seen.metadata.items()}
 
 
+def _failure_of(event: DagsterEvent) -> SerializableErrorInfo | None:
+    if event.is_step_failure:
+        return event.step_failure_data.error
+    return event.job_failure_data.error if event.is_run_failure else None
+
+
+def _root(failure: SerializableErrorInfo) -> SerializableErrorInfo:
+    while failure.cause is not None:
+        failure = failure.cause
+    return failure
+
+
+def _interrupted(run: DagsterRun, failure: SerializableErrorInfo | None) -> bool:
+    """Whether a Ctrl-C (or SIGTERM) ended it, which Dagster turns into a failure like any other."""
+    if failure is None or run.status.value.startswith("CANCEL"):
+        return False
+    return _root(failure).cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+
+
 def _error_of(run: DagsterRun, error: Exception | None, failure: SerializableErrorInfo | None) -> GhtraderError:
     """The error itself where it was ours or known in this process, else what Dagster kept of it."""
     if isinstance(error, GhtraderError):
@@ -238,10 +260,7 @@ def _error_of(run: DagsterRun, error: Exception | None, failure: SerializableErr
         failed.__cause__ = error
         return failed
     if failure is not None and not run.status.value.startswith("CANCEL"):
-        root = failure
-        while root.cause is not None:
-            root = root.cause
-        return FailedError(root.message.strip(), hint)
+        return FailedError(_root(failure).message.strip(), hint)
     return FailedError(f"run {run.run_id} ended as {run.status.value.lower()}", hint)
 
 

@@ -5,6 +5,7 @@ Secrets and the live gate come from the environment or `.env` alone; the setting
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -37,9 +38,8 @@ class Settings(BaseSettings):
     Paths are absolute once loaded. `home` is where everything is written.
     """
 
-    model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
-    )
+    # Names are the aliases alone: by field name too, `home` would be the shell's HOME.
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
 
     home: Path = Field(Path("var"), alias="GHTRADER_HOME", description="folder everything is written under")
     tqsdk_user: str = Field("", alias="TQSDK_USER", description="user of the quote service")
@@ -130,7 +130,7 @@ def load_settings(home: Path | str | None = None) -> Settings:
     Raises
     ------
     ConfigError
-        A value does not parse; names the setting.
+        A value does not parse (names the setting), or a settings file cannot be read.
     """
     _refuse_secrets_in_toml()
     overrides: dict[str, Any] = {} if home is None else {"GHTRADER_HOME": Path(home)}
@@ -141,8 +141,8 @@ def load_settings(home: Path | str | None = None) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         hint = f"correct {name} in the environment or {TOML_NAME}"
         raise ConfigError(f"setting {name}: {first['msg']}", hint) from exc
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{TOML_NAME} does not parse: {exc}", f"correct {TOML_NAME}") from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f".env cannot be read: {exc}", "correct or remove .env") from exc
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 
@@ -151,8 +151,8 @@ def _read_toml() -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as exc:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as exc:  # TOML and UTF-8 errors are ValueErrors
         raise ConfigError(f"{TOML_NAME} does not parse: {exc}", f"correct {TOML_NAME}") from exc
 
 
@@ -165,7 +165,7 @@ def describe_settings(settings: Settings) -> list[dict[str, Any]]:
     """Each setting with its value (secrets hidden) and where it came from."""
     in_toml = _read_toml()
     in_dotenv: set[str] = set()
-    if Path(".env").exists():
+    if Path(".env").is_file():
         names = (line.split("=", 1)[0].removeprefix("export ") for line in Path(".env").read_text().splitlines())
         in_dotenv = {name.strip() for name in names if name.strip() and not name.startswith("#")}
     rows = []
@@ -214,5 +214,4 @@ def _toml_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return str(value)
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")  # a TOML string, but for DEL

@@ -248,6 +248,11 @@ def run(options: ServerOptions, on_ready: Callable[[dict[str, str]], None]) -> N
         asyncio.run(serve(options, sock, on_ready))
 
 
+def export_lines(environment: dict[str, str]) -> str:
+    """`export NAME=value` lines: a shell can `eval` them."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())
+
+
 def print_exports(environment: dict[str, str]) -> None:
-    """`export NAME=value` lines on stdout, flushed: a shell can `eval` them."""
-    print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items()), flush=True)
+    """`export_lines` on stdout, flushed."""
+    print(export_lines(environment), flush=True)

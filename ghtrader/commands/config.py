@@ -42,14 +42,16 @@ def register(app: typer.Typer) -> None:
     def set_(
         key: Annotated[str, typer.Argument(help="Name as in env.example.")],
         value: Annotated[str, typer.Argument(help="New value.")],
+        home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
         """Store a setting in ghtrader.toml. Example: ghtrader config set GHTRADER_MAX_PARALLEL_TQSDK_JOBS 2"""
+        settings_of(home)  # a file that does not parse is said, not overwritten
         path = set_setting(key, value)
         emit({"set": key, "file": str(path)}, json, lambda: f"{key} stored in {path}")
 
     @app.command()
-    def version(json: JsonOption = False) -> None:
+    def version(home: HomeOption = None, json: JsonOption = False) -> None:  # --home: as all take it
         """Versions of ghtrader and the parts that matter. Example: ghtrader version --json"""
         versions = version_table()
         emit(versions, json, lambda: "\n".join(f"{name:10} {number}" for name, number in versions.items()))

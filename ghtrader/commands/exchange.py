@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ghtrader.console_io import HomeOption, note, settings_of
+from ghtrader.console_io import HomeOption, JsonOption, emit, note, settings_of
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +29,9 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option(help="Live through lunch and night instead of jumping over them.")
         ] = False,
         home: HomeOption = None,
+        json: JsonOption = False,
     ) -> None:
-        """Serve until SIGTERM or Ctrl-C; prints `export NAME=value` lines when ready.
+        """Serve until SIGTERM or Ctrl-C; when ready prints `export NAME=value` lines, or the same as JSON.
 
         Example: ghtrader exchange serve --port 7788 --scenario my.toml
         """
@@ -45,7 +46,7 @@ def register(app: typer.Typer) -> None:
         options = server.ServerOptions(played, state_dir, port, speed, not run, not live_through_closed_hours)
 
         def ready(environment: dict[str, str]) -> None:
-            server.print_exports(environment)
+            emit(environment, json, lambda: server.export_lines(environment))
             url = environment[server.LAST_EXPORT]
             note(f"the simulated exchange is ready; its truth, for evaluation alone, is in {state_dir / 'truth'}")
             if not run:

@@ -36,8 +36,8 @@ def _register_servers(app: typer.Typer) -> None:
     @app.command()
     def up(
         only: OnlyOption = "",
-        dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-        mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+        dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
+        mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -73,7 +73,7 @@ def _register_servers(app: typer.Typer) -> None:
 def _register_jobs(jobs: typer.Typer) -> None:
     @jobs.command("list")
     def list_(
-        limit: Annotated[int, typer.Option(help="How many runs, newest first.")] = 20,
+        limit: Annotated[int, typer.Option(min=1, help="How many runs, newest first.")] = 20,
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:

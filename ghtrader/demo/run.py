@@ -15,7 +15,7 @@ from typing import Any
 from ghtrader.demo import figures, page, recorded, scores, service, simulated
 from ghtrader.demo.half import LiveHalf
 from ghtrader.demo.stage import Stages
-from ghtrader_base.errors import RefusedError
+from ghtrader_base.errors import ConfigError, RefusedError
 from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
 from ghtrader_base.locks import resource_lock
 from ghtrader_base.settings import load_settings
@@ -58,7 +58,11 @@ def start_over(home: Path) -> None:
     ------
     RefusedError
         The folder holds something no demo made.
+    ConfigError
+        It is no folder, or none can be made there.
     """
+    if home.exists() and not home.is_dir():
+        raise ConfigError(f"{home} is no folder", "choose another --home; nothing was touched")
     if home.exists() and any(home.iterdir()):
         if not (home / _MARKER).exists():
             raise RefusedError(

@@ -27,6 +27,15 @@ def test_order_default_toml_dotenv_environment(tmp_path: Path, monkeypatch: pyte
     assert rows["GHTRADER_MAX_PARALLEL_TQSDK_JOBS"]["source"] == "environment"
 
 
+def test_only_the_written_names_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("HOME", "/elsewhere"), ("LIVE_ENABLED", "true"), ("QUESTDB_HOST", "elsewhere")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("GHTRADER_HOME", raising=False)
+    settings = load_settings()
+    assert settings.home == tmp_path / "var"
+    assert not settings.live_enabled and not settings.questdb_host
+
+
 @pytest.mark.parametrize("key", ["TQSDK_PASSWORD", "GHTRADER_LIVE_ENABLED", "TQ_ACCOUNT_PASSWORD"])
 def test_the_store_refuses_secrets_and_the_live_gate(key: str) -> None:
     with pytest.raises(RefusedError) as caught:

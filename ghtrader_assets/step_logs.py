@@ -1,0 +1,38 @@
+"""Where a step's own output goes when a terminal runs it: into its log file, which the web UI shows, and nowhere else.
+
+Dagster's usual manager also mirrors it to the terminal through `tail` and watcher processes. A command's stdout
+belongs to its answer, and those helpers answer a Ctrl-C with tracebacks of their own.
+"""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dagster._core.execution.compute_logs import redirect_to_file
+from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
+from dagster._serdes import ConfigurableClassData
+from dagster._utils import ensure_file, touch_file
+
+
+class StepLogs(LocalComputeLogManager):
+    """The same files in the same places as `LocalComputeLogManager`, without the mirror."""
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> "StepLogs":
+        """As Dagster makes it from an instance's settings."""
+        return cls(inst_data=inst_data, **config_value)
+
+    @contextlib.contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
+        """Send stdout and stderr of this process to the step's files while the step works."""
+        out, err = (
+            self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind])
+            for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
+        )
+        ensure_file(out)
+        ensure_file(err)
+        with redirect_to_file(sys.stdout, out), redirect_to_file(sys.stderr, err):
+            yield CapturedLogContext(log_key)
+        touch_file(self.complete_artifact_path(log_key))
