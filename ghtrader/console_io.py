@@ -5,11 +5,10 @@ stdout carries the answer alone (one JSON document with --json); everything that
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,36 +65,6 @@ def note(text: str) -> None:
     """One line about how the work goes, on stderr."""
     sys.stderr.write(text.rstrip("\n") + "\n")
     sys.stderr.flush()
-
-
-@contextlib.contextmanager
-def progress(description: str, total: float | None = None) -> Iterator[Callable[[float, str], None]]:
-    """A progress bar on a terminal, plain lines elsewhere.
-
-    Yields
-    ------
-    callable
-        `update(done, detail)`: how much of `total` is done so far, and a few words.
-    """
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"))
-        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-            task = bar.add_task(description, total=total, detail="")
-            yield lambda done, detail="": bar.update(task, completed=done, detail=detail)
-        return
-    last = [-1]
-
-    def line(done: float, detail: str = "") -> None:
-        tenth = int(10 * done / total) if total else int(done)
-        if tenth != last[0]:
-            last[0] = tenth
-            share = f"{100 * done / total:.0f} %" if total else f"{done:g}"
-            note(f"{description}: {share} {detail}".rstrip())
-
-    yield line
 
 
 def table(rows: list[dict[str, Any]], columns: list[str] | None = None) -> str:

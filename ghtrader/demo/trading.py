@@ -65,16 +65,6 @@ def latencies_ms(folder: Path) -> np.ndarray:
         return arrays["ns"] / 1e6
 
 
-def journalled_factors(folder: Path) -> dict[str, np.ndarray]:
-    """id, datetime_ns and factors float32[n, F] exactly as the strategy computed them, in order."""
-    parts: dict[str, list[np.ndarray]] = {}
-    for path in sorted((folder / "strategy" / "factors").glob("part-*.npz")):
-        with np.load(path, allow_pickle=False) as arrays:
-            for name in ("id", "datetime_ns", "factors", "live"):
-                parts.setdefault(name, []).append(arrays[name])
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
-
-
 def compare_with_batch(settings: Settings, variety: str, day: date, folder: Path) -> dict[str, Any]:
     """Hold the factors a strategy process computed live against the stored batch of the same ticks, bit for bit.
 
@@ -87,6 +77,7 @@ def compare_with_batch(settings: Settings, variety: str, day: date, folder: Path
     from ghtrader_market.stores.lake import Lake
     from ghtrader_market.varieties import get_variety
     from ghtrader_models.factors.factor_set import FactorSet
+    from ghtrader_runtime.journal import read_factors
 
     lake, symbol = Lake(settings.data), get_variety(variety).continuous_symbol
     manifest = lake.manifest("features", symbol, day)
@@ -95,7 +86,7 @@ def compare_with_batch(settings: Settings, variety: str, day: date, folder: Path
     table = lake.read_day("features", symbol, day)
     batch = np.column_stack([table.column(name).to_numpy() for name in names]).astype(np.float32, copy=False)
     times = table.column("datetime_ns").to_numpy()
-    found = journalled_factors(folder)
+    found = read_factors(folder / "strategy")
     row_of = {int(ns): row for row, ns in enumerate(times)}
     assert len(row_of) == len(times), "two ticks of the day share a time"
     rows = np.array([row_of.get(int(ns), -1) for ns in found["datetime_ns"]], np.int64)
