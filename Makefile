@@ -46,7 +46,7 @@ questdb: setup
 
 # Writes requirements.lock anew from pyproject.toml, without any address of a registry.
 lock:
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml --no-header -o requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --extra deep pyproject.toml --no-header -o requirements.lock
 
 clean:
 	rm -rf .venv .cache var
