@@ -12,7 +12,8 @@ import pytest
 from ghtrader_base.errors import UsageError
 from ghtrader_market.ticks import COLUMN_INDEX
 from ghtrader_models.factors.engine import FactorEngine
-from ghtrader_models.factors.library import factors_of, get_factor_set, set_names, to_markdown
+from ghtrader_models.factors.library import factors_of, get_factor_set, set_names
+from ghtrader_models.factors.library_page import to_markdown
 
 PAGE = Path(__file__).parents[3] / "docs" / "factors.md"
 
@@ -75,4 +76,4 @@ def test_naming_factors_does_not_load_the_compiler():
 
 
 def test_the_page_is_current():
-    assert PAGE.read_text() == to_markdown(), "python -m ghtrader_models.factors.library > docs/factors.md"
+    assert PAGE.read_text() == to_markdown(), "python -m ghtrader_models.factors.library_page > docs/factors.md"
