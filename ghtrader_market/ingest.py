@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghtrader_base.errors import UsageError
+from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.calendar import TradingCalendar
 from ghtrader_market.imports import import_recordings, load_declared
@@ -257,10 +258,12 @@ def _fetch_contract(
             for day, table in arriving:
                 if stop.is_set():
                     return
+                failpoint("ingest.fetch->write")
                 if table.num_rows:
                     for store in also:
                         store.write_ticks(symbol, day, table, source=source.name, run_id=run_id)
                     lake.write_day(TICKS, symbol, day, table, schema=RAW_TICK_SCHEMA, source=source.name, run_id=run_id)
+                    failpoint("ingest.manifest->ledger")
                 else:
                     empty.append(day)
                 tally.finished(symbol, day, table.num_rows)

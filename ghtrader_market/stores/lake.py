@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ghtrader_base.errors import BadRecordingError, ConfigError, FailedError, IntegrityError, UsageError
+from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import (
     atomic_write_json,
     content_hash,
@@ -268,6 +269,7 @@ class Lake:
             run_id=run_id,
             extra=dict(extra or {}),
         )
+        failpoint("lake.sidecar->manifest")
         atomic_write_json(folder / MANIFEST, asdict(manifest))
         _sweep(folder, keep={MANIFEST, path.name, sidecar_of(path).name})
         return manifest
@@ -326,7 +328,9 @@ def _write_file(table: pa.Table, path: Path) -> str:
         _write_parquet(table, temporary)
         if pq.ParquetFile(temporary).metadata.num_rows != table.num_rows:
             raise IntegrityError(f"{path} did not read back whole", "check the disk")
+        failpoint("lake.write->rename")
         os.replace(temporary, path)
+        failpoint("lake.rename->sidecar")
     except OSError as exc:
         raise ConfigError(
             f"cannot write {path}: {exc.strerror or exc}", "choose a folder you may write to with --home DIR"
@@ -362,5 +366,5 @@ def _write_parquet(table: pa.Table, path: Path) -> None:
 def _sweep(folder: Path, keep: set[str]) -> None:
     """Remove what an earlier content or a killed writer left behind."""
     for path in folder.iterdir():
-        if path.name not in keep and (path.name.startswith("part-") or path.name.startswith(".part-")):
+        if path.name not in keep and (path.name.startswith("part-") or path.name.endswith(".tmp")):
             path.unlink(missing_ok=True)
