@@ -64,6 +64,42 @@ class Settings(BaseSettings):
     )
     max_parallel_tqsdk_jobs: int = Field(4, alias="GHTRADER_MAX_PARALLEL_TQSDK_JOBS", ge=1, le=16)
     lock_wait_timeout_s: float = Field(0.0, alias="GHTRADER_LOCK_WAIT_TIMEOUT_S", ge=0)
+    main_l5_total_workers: int = Field(
+        0, alias="GHTRADER_MAIN_L5_TOTAL_WORKERS", ge=0, le=64, description="main_l5 days built at once; 0: one a core"
+    )
+    main_l5_segment_workers: int = Field(
+        0, alias="GHTRADER_MAIN_L5_SEGMENT_WORKERS", ge=0, le=64, description="of these, in one segment; 0: no limit"
+    )
+    quality_gap_s: float = Field(
+        60.0, alias="GHTRADER_QUALITY_GAP_S", gt=0, description="seconds without a tick inside a session: a gap"
+    )
+    quality_gap_intervals: float = Field(
+        30.0, alias="GHTRADER_QUALITY_GAP_INTERVALS", ge=1,
+        description="and at least so many of the day's median update intervals",
+    )  # fmt: skip
+    quality_stale_s: float = Field(
+        30.0, alias="GHTRADER_QUALITY_STALE_S", gt=0, description="seconds of an unchanged book while lots are traded"
+    )
+    quality_stale_trades: int = Field(
+        3, alias="GHTRADER_QUALITY_STALE_TRADES", ge=1, description="ticks whose volume rose over a stale book"
+    )
+    quality_limit_move: float = Field(
+        0.15, alias="GHTRADER_QUALITY_LIMIT_MOVE", gt=0, description="part of the first price: a move as of a limit"
+    )
+    quality_jump: float = Field(
+        0.03, alias="GHTRADER_QUALITY_JUMP", gt=0, description="part of the price, from one tick to the next: a jump"
+    )
+    quality_min_coverage: float = Field(
+        0.95, alias="GHTRADER_QUALITY_MIN_COVERAGE", ge=0, le=1,
+        description="least part of the session time that is neither gap nor stale; below it a day feeds no features",
+    )  # fmt: skip
+    quality_max_bad_share: float = Field(
+        0.001, alias="GHTRADER_QUALITY_MAX_BAD_SHARE", ge=0, le=1,
+        description="most rows of one kind of damage, as a part; above it a day feeds no features",
+    )  # fmt: skip
+    quality_partial_recordings: bool = Field(
+        True, alias="GHTRADER_QUALITY_PARTIAL_RECORDINGS", description="an imported part of a day feeds features too"
+    )
     mlflow_tracking_uri: str = Field("", alias="MLFLOW_TRACKING_URI", description="empty: sqlite under the home")
 
     @classmethod
