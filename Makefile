@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Tests of one file stay together: they share a server or an exchange.
+TEST_JOBS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONUNBUFFERED := 1
 
@@ -25,7 +27,7 @@ demo: setup
 
 test: setup
 	rm -rf .cache/coverage && mkdir -p .cache/coverage
-	$(BIN)/coverage run -m pytest tests/unit tests/integration
+	$(BIN)/coverage run -m pytest -n $(TEST_JOBS) --dist loadfile tests/unit tests/integration
 	$(BIN)/coverage combine -q && $(BIN)/coverage report
 
 acceptance: setup
