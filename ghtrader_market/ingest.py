@@ -12,15 +12,14 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghtrader_base.errors import UsageError
 from ghtrader_base.failpoints import failpoint
-from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.calendar import TradingCalendar
 from ghtrader_market.imports import import_recordings, load_declared
 from ghtrader_market.ingest_report import IngestReport, Progress, ProgressLine
+from ghtrader_market.no_data import add_no_data, no_data_days
 from ghtrader_market.sources.base import ContractInfo, TickSource, life_of
 from ghtrader_market.ticks import RAW_TICK_SCHEMA
 from ghtrader_market.varieties import variety_of
@@ -39,7 +38,6 @@ __all__ = [
     "further_stores",
     "import_recordings",
     "load_declared",
-    "no_data_days",
     "wanted_days",
 ]
 
@@ -64,21 +62,6 @@ def contiguous(days: Iterable[date], calendar: TradingCalendar) -> list[tuple[da
 def wanted_days(contract: ContractInfo, calendar: TradingCalendar, start: date, end: date) -> Days:
     """Trading days of [start, end] within a contract's life."""
     return calendar.days(max(start, contract.first_possible), min(end, contract.expires))
-
-
-def _no_data_path(lake: Lake, symbol: str) -> Path:
-    return lake.root / TICKS / f"symbol={symbol}" / "_no_data_dates.json"
-
-
-def no_data_days(lake: Lake, symbol: str) -> set[date]:
-    """Days the source is known to have no tick of a contract for."""
-    path = _no_data_path(lake, symbol)
-    return {date.fromisoformat(text) for text in read_json(path)} if path.exists() else set()
-
-
-def _add_no_data(lake: Lake, symbol: str, days: Iterable[date]) -> None:
-    known = no_data_days(lake, symbol) | set(days)
-    atomic_write_json(_no_data_path(lake, symbol), [str(day) for day in sorted(known)])
 
 
 # ---- download -------------------------------------------------------------------------------------------------------
@@ -271,7 +254,7 @@ def _fetch_contract(
             with contextlib.suppress(AttributeError):
                 arriving.close()  # type: ignore[attr-defined]
             if empty:
-                _add_no_data(lake, symbol, empty)
+                add_no_data(lake, symbol, empty)
 
 
 # ---- stores ---------------------------------------------------------------------------------------------------------

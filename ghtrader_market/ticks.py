@@ -36,6 +36,9 @@ RAW_TICK_SCHEMA = pa.schema(
     [pa.field("id", pa.int64()), pa.field("datetime_ns", pa.int64())]
     + [pa.field(name, pa.int64() if name in _COUNTS else pa.float64()) for name in VALUE_COLUMNS]
 )
+L1_COLUMNS: tuple[str, ...] = VALUE_COLUMNS[:11]
+"""What a continuous symbol (`KQ.m@SHFE.cu`) is quoted with: no second level, so that nobody takes it for depth."""
+L1_TICK_SCHEMA = pa.schema([RAW_TICK_SCHEMA.field(name) for name in ("id", "datetime_ns", *L1_COLUMNS)])
 PROVENANCE_FIELDS = (
     pa.field("underlying_contract", pa.string()),
     pa.field("segment_id", pa.int32()),
@@ -128,8 +131,8 @@ def has_depth(table: pa.Table) -> bool:
     return bool(first.any()) and bool((deep & first).sum() * 2 >= first.sum())
 
 
-def validate_ticks(table: pa.Table) -> None:
-    """Check a table that claims to be raw ticks of one contract and day.
+def validate_ticks(table: pa.Table, schema: pa.Schema = RAW_TICK_SCHEMA) -> None:
+    """Check a table that claims to be raw ticks of one contract and day, or with `L1_TICK_SCHEMA` of a main series.
 
     A locked or crossed book (bid at or above ask) is no fault: snapshots of the opening auction may show one, and
     raw ticks are kept raw.
@@ -139,13 +142,13 @@ def validate_ticks(table: pa.Table) -> None:
     BadRecordingError
         Naming the first fault: schema, time going backwards, negative count, volume or amount going backwards.
     """
-    if not table.schema.remove_metadata().equals(RAW_TICK_SCHEMA):
-        wrong = [field.name for field in RAW_TICK_SCHEMA if field not in list(table.schema)]
+    if not table.schema.remove_metadata().equals(schema):
+        wrong = [field.name for field in schema if field not in list(table.schema)]
         raise BadRecordingError(f"not a table of raw ticks: columns missing or mistyped: {', '.join(wrong) or 'order'}")
     times = _column(table, "datetime_ns")
     if (backwards := np.flatnonzero(np.diff(times) < 0)).size:
         raise BadRecordingError(f"time goes backwards at row {int(backwards[0]) + 1}", "sort the recording by time")
-    for name in sorted(_COUNTS):
+    for name in sorted(_COUNTS.intersection(schema.names)):
         if (negative := np.flatnonzero(_column(table, name) < 0)).size:
             raise BadRecordingError(f"{name} is negative at row {int(negative[0])}")
     for name in ("volume", "amount"):

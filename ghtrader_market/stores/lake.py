@@ -32,17 +32,25 @@ from ghtrader_base.files import (
 )
 from ghtrader_base.version import code_version
 from ghtrader_market.stores.base import StoreHealth
-from ghtrader_market.ticks import MAIN_L5_SCHEMA, RAW_TICK_SCHEMA, schema_hash, table_hash, validate_ticks
+from ghtrader_market.ticks import (
+    L1_TICK_SCHEMA,
+    MAIN_L5_SCHEMA,
+    RAW_TICK_SCHEMA,
+    schema_hash,
+    table_hash,
+    validate_ticks,
+)
 
 MANIFEST = "_manifest.json"
 PARTITION_NAME = {
     "ticks": "symbol",
+    "ticks_l1": "symbol",
     "main_l5": "symbol",
     "features": "symbol",
     "labels": "symbol",
     "daily_bars": "variety",
 }
-_SCHEMAS = {"ticks": RAW_TICK_SCHEMA, "main_l5": MAIN_L5_SCHEMA}
+_SCHEMAS = {"ticks": RAW_TICK_SCHEMA, "ticks_l1": L1_TICK_SCHEMA, "main_l5": MAIN_L5_SCHEMA}
 _DELTA = ("id", "datetime_ns", "volume")
 _SPLIT = ("amount", "average")
 
@@ -247,9 +255,9 @@ class Lake:
             raise IntegrityError(
                 f"{dataset} of {key} on {day} does not have its schema", "this is a fault in the writer"
             )
-        if dataset == "ticks":
+        if promised is not None and dataset in ("ticks", "ticks_l1"):
             try:
-                validate_ticks(table)
+                validate_ticks(table, promised)
             except BadRecordingError as exc:
                 raise BadRecordingError(f"{key} on {day}: {exc.message}", exc.hint) from exc
         table = table.replace_schema_metadata(None)

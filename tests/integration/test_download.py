@@ -22,7 +22,8 @@ from ghtrader_exchange.history import History
 from ghtrader_exchange.launch import ExchangeProcess
 from ghtrader_exchange.scenario import Scenario
 from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.ingest import download, no_data_days
+from ghtrader_market.ingest import download
+from ghtrader_market.no_data import no_data_days
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, TickSource
 from ghtrader_market.sources.tqsdk import TqSdkSource
 from ghtrader_market.stores.lake import Lake

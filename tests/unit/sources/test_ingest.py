@@ -21,9 +21,9 @@ from ghtrader_market.ingest import (
     download,
     import_recordings,
     load_declared,
-    no_data_days,
     wanted_days,
 )
+from ghtrader_market.no_data import no_data_days
 from ghtrader_market.samples import CU1909, IF2101
 from ghtrader_market.sources.base import ContractInfo, empty_ticks
 from ghtrader_market.sources.recordings import read_recording
