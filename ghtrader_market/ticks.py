@@ -29,6 +29,8 @@ VALUE_COLUMNS: tuple[str, ...] = (
     *_LEVEL_COLUMNS,
 )
 """The 27 numbers of a tick, in the order every array and message uses."""
+BOOK_COLUMNS: tuple[str, ...] = ("bid_price1", "ask_price1", "bid_price2", "ask_price2")
+"""What depth is judged by."""
 COLUMN_INDEX: dict[str, int] = {name: index for index, name in enumerate(VALUE_COLUMNS)}
 _COUNTS = {name for name in VALUE_COLUMNS if "volume" in name} | {"open_interest"}
 
@@ -129,6 +131,16 @@ def has_depth(table: pa.Table) -> bool:
     first = ~np.isnan(_column(table, "bid_price1")) | ~np.isnan(_column(table, "ask_price1"))
     deep = ~np.isnan(_column(table, "bid_price2")) | ~np.isnan(_column(table, "ask_price2"))
     return bool(first.any()) and bool((deep & first).sum() * 2 >= first.sum())
+
+
+def levels_of(table: pa.Table) -> int | None:
+    """Levels a table of ticks really has: 5, 1, or 0 without any quote; None for a table without a book."""
+    names = set(table.schema.names)
+    if not set(BOOK_COLUMNS[:2]) <= names:
+        return None
+    if set(BOOK_COLUMNS) <= names and has_depth(table):
+        return LEVELS
+    return int(any(not np.isnan(_column(table, name)).all() for name in BOOK_COLUMNS[:2] if table.num_rows))
 
 
 def validate_ticks(table: pa.Table, schema: pa.Schema = RAW_TICK_SCHEMA) -> None:

@@ -7,10 +7,11 @@ any moment leaves the old day or the new one. Files no manifest names are swept 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ghtrader_base.errors import BadRecordingError, ConfigError, FailedError, IntegrityError, UsageError
+from ghtrader_base.errors import (
+    BadRecordingError,
+    ConfigError,
+    FailedError,
+    GhtraderError,
+    IntegrityError,
+    UsageError,
+)
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import (
     atomic_write_json,
@@ -31,11 +39,14 @@ from ghtrader_base.files import (
     write_sidecar,
 )
 from ghtrader_base.version import code_version
+from ghtrader_market.coverage_index import CoverageIndex, DayRow, DiskDays, row_of
 from ghtrader_market.stores.base import StoreHealth
 from ghtrader_market.ticks import (
+    BOOK_COLUMNS,
     L1_TICK_SCHEMA,
     MAIN_L5_SCHEMA,
     RAW_TICK_SCHEMA,
+    levels_of,
     schema_hash,
     table_hash,
     validate_ticks,
@@ -70,6 +81,10 @@ class DayManifest:
         `ghtrader_market.ticks.table_hash` of the table: equal for equal content, whoever wrote it and when.
     source, code_version, run_id : str
         Where the rows come from, the code that wrote them, the run that did.
+    levels : int, optional
+        Of a data set with a book: 5 with real depth, 1 without, 0 without any quote.
+    first_ns, last_ns : int, optional
+        Time of the first and last row, UTC epoch ns, where rows have one.
     extra : dict
         What the writer of the dataset wants to be known of the day (JSON).
     """
@@ -84,6 +99,9 @@ class DayManifest:
     source: str
     code_version: str
     run_id: str
+    levels: int | None = None
+    first_ns: int | None = None
+    last_ns: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,6 +118,9 @@ class Lake:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        disk = DiskDays(self._key_folders, self._manifest_times, self._index_row, self.key_path)
+        self.index = CoverageIndex(self.root, disk)
+        """What the lake holds, without walking it; see `coverage_index`."""
 
     # ---- paths ----
     def key_path(self, dataset: str, key: str) -> Path:
@@ -262,8 +283,19 @@ class Lake:
                 raise BadRecordingError(f"{key} on {day}: {exc.message}", exc.hint) from exc
         table = table.replace_schema_metadata(None)
         digest = table_hash(table)
+        self.key_path(dataset, key)
+        ensure_dir(self.root)
+        with self.index.writing(dataset, key, day):
+            return self._commit(dataset, key, day, table, digest, source, run_id, dict(extra or {}))
+
+    def _commit(
+        self, dataset: str, key: str, day: date, table: pa.Table, digest: str, source: str, run_id: str,
+        extra: dict[str, Any],
+    ) -> DayManifest:  # fmt: skip
+        """File, then manifest, then what neither names any more is removed."""
         folder = ensure_dir(self.day_path(dataset, key, day))
         path = folder / f"part-{digest[:12]}.parquet"
+        first_ns, last_ns = _time_range(table)
         manifest = DayManifest(
             dataset=dataset,
             key=key,
@@ -275,7 +307,10 @@ class Lake:
             source=source,
             code_version=code_version(),
             run_id=run_id,
-            extra=dict(extra or {}),
+            levels=levels_of(table),
+            first_ns=first_ns,
+            last_ns=last_ns,
+            extra=extra,
         )
         failpoint("lake.sidecar->manifest")
         atomic_write_json(folder / MANIFEST, asdict(manifest))
@@ -285,9 +320,45 @@ class Lake:
     def delete_day(self, dataset: str, key: str, day: date) -> None:
         """Remove a day: the manifest first, so that no reader meets half of it."""
         folder = self.day_path(dataset, key, day)
-        (folder / MANIFEST).unlink(missing_ok=True)
-        if folder.exists():
+        if not folder.exists():
+            return
+        with self.index.writing(dataset, key, day):
+            (folder / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(folder)
+
+    # ---- what the index asks ----
+    def _key_folders(self) -> Iterator[tuple[str, str, Path]]:
+        for dataset, partition in PARTITION_NAME.items():
+            folder, prefix = self.root / dataset, partition + "="
+            with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith(prefix):
+                        yield dataset, entry.name.removeprefix(prefix), folder / entry.name
+
+    def _manifest_times(self, dataset: str, key: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.key_path(dataset, key)) as entries:
+            for entry in entries:
+                if entry.name.startswith("date="):
+                    with contextlib.suppress(OSError):
+                        found[entry.name.removeprefix("date=")] = os.stat(f"{entry.path}/{MANIFEST}").st_mtime_ns
+        return found
+
+    def _index_row(self, dataset: str, key: str, text: str) -> DayRow | None:
+        try:
+            day = date.fromisoformat(text)
+            manifest = self.manifest(dataset, key, day)
+            if manifest is None:
+                return None
+            path = self.day_path(dataset, key, day) / next(iter(manifest.files), MANIFEST)
+            size = path.stat().st_size if path.exists() else 0
+            if manifest.levels is None and dataset in _SCHEMAS and size:  # written before manifests said so
+                columns = [name for name in BOOK_COLUMNS if name in pq.read_schema(path).names]
+                manifest = replace(manifest, levels=levels_of(pq.read_table(path, columns=columns, partitioning=None)))
+            written_ns = (self.day_path(dataset, key, day) / MANIFEST).stat().st_mtime_ns
+            return row_of((dataset, key, text), manifest, size, written_ns)
+        except (GhtraderError, ValueError, KeyError, OSError, pa.ArrowException):
+            return None  # a day that cannot be read is the audit's to name, not the index's to count
 
     # ---- the store contract for raw ticks ----
     def init(self) -> None:
@@ -314,6 +385,13 @@ class Lake:
         here = self.root if self.root.exists() else self.root.parent
         ok = os.access(here, os.W_OK)
         return StoreHealth(self.name, ok, str(self.root) if ok else f"{here} cannot be written")
+
+
+def _time_range(table: pa.Table) -> tuple[int | None, int | None]:
+    if "datetime_ns" not in table.schema.names or table.num_rows == 0:
+        return None, None
+    times = table["datetime_ns"]
+    return times[0].as_py(), times[-1].as_py()
 
 
 def _whole_file(path: Path) -> str | None:

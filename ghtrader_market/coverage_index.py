@@ -1,0 +1,394 @@
+"""An index of the days a lake holds, so that looking at coverage never walks the lake: one SQLite file in `data/`.
+
+The manifests stay the truth; this is a copy that mends itself. A write puts a mark here before it touches a manifest
+and takes it away with the row that says what the day became, so that a writer killed between the two leaves a mark
+behind, and the next look reads those days again. Days that appear or vanish by other hands change the time of their
+key's folder, which every look compares: one `stat` a key, never one a day. What the days mean is `coverage`'s business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from ghtrader_base.errors import FailedError
+
+INDEX_NAME = "coverage.sqlite"
+_VERSION = 1
+_BUSY_MS = 30_000
+_KEPT_OPEN = 6
+"""Connections a thread keeps: a process that opens many lakes must not run out of descriptors."""
+_TABLES = """
+CREATE TABLE days (
+    dataset TEXT, key TEXT, day TEXT, rows INTEGER, levels INTEGER, first_ns INTEGER, last_ns INTEGER,
+    source TEXT, run_id TEXT, file TEXT, schema_hash TEXT, content_hash TEXT, bytes INTEGER, written_ns INTEGER,
+    PRIMARY KEY (dataset, key, day)
+) WITHOUT ROWID;
+CREATE TABLE folders (dataset TEXT, key TEXT, mtime_ns INTEGER, PRIMARY KEY (dataset, key)) WITHOUT ROWID;
+CREATE TABLE marks (
+    dataset TEXT, key TEXT, day TEXT, owner TEXT, PRIMARY KEY (dataset, key, day, owner)
+) WITHOUT ROWID;
+"""
+_open_here = threading.local()
+Answer = TypeVar("Answer")
+
+
+class DayRow(NamedTuple):
+    """What the index knows of one day: the manifest's words, plus `bytes` and `written_ns` of the file system.
+
+    `levels` is 5 with real depth, 1 without, 0 without any quote, None for data sets that have no book.
+    """
+
+    dataset: str
+    key: str
+    day: str
+    rows: int
+    levels: int | None
+    first_ns: int | None
+    last_ns: int | None
+    source: str
+    run_id: str
+    file: str
+    schema_hash: str
+    content_hash: str
+    bytes: int
+    written_ns: int
+
+
+class KeySummary(NamedTuple):
+    """One key's days in a line; days are ISO text, None where there are none."""
+
+    dataset: str
+    key: str
+    days: int
+    rows: int
+    bytes: int
+    first_day: str
+    last_day: str
+    deep_days: int
+    first_deep_day: str | None
+    last_deep_day: str | None
+    written_ns: int
+
+
+@dataclass(frozen=True)
+class DiskDays:
+    """How the index asks the lake what is really there.
+
+    Attributes
+    ----------
+    key_folders : callable
+        `() -> iterable of (dataset, key, folder)`: every key folder there is.
+    days : callable
+        `(dataset, key) -> {day text: time of its manifest, ns}`.
+    row : callable
+        `(dataset, key, day text) -> DayRow`, or None where the day does not exist or its manifest cannot be read.
+    folder : callable
+        `(dataset, key) -> Path`.
+    """
+
+    key_folders: Callable[[], Iterable[tuple[str, str, Path]]]
+    days: Callable[[str, str], dict[str, int]]
+    row: Callable[[str, str, str], DayRow | None]
+    folder: Callable[[str, str], Path]
+
+
+class CoverageIndex:
+    """The index of one lake; cheap to make, safe to use from several threads and processes.
+
+    Parameters
+    ----------
+    root : Path
+        The lake's folder.
+    disk : DiskDays
+        The truth.
+    """
+
+    def __init__(self, root: Path, disk: DiskDays) -> None:
+        self.path = Path(root) / INDEX_NAME
+        self._disk = disk
+
+    # ---- writing ----
+    @contextlib.contextmanager
+    def writing(self, dataset: str, key: str, day: date) -> Iterator[None]:
+        """Around whatever changes a day: marks it before, indexes what it became after, also where the block fails.
+
+        Raises
+        ------
+        FailedError
+            The mark cannot be written; nothing was changed yet.
+        """
+        name = (dataset, key, day.isoformat())
+
+        def mark(connection: sqlite3.Connection) -> bool:
+            # Durable before the manifest can be: after a power cut a mark too many is harmless, one too few is not.
+            connection.execute("PRAGMA synchronous=FULL")
+            with _transaction(connection):
+                connection.execute("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", (*name, _me()))
+                sql = "SELECT mtime_ns FROM folders WHERE dataset=? AND key=?"
+                seen = connection.execute(sql, name[:2]).fetchone()
+            return (seen[0] if seen else None) == _mtime(self._disk.folder(dataset, key))
+
+        try:
+            in_step = self._with(mark)
+        except sqlite3.Error as exc:
+            raise FailedError(f"cannot mark a write in {self.path}: {exc}", "see that the disk has room") from exc
+        try:
+            yield
+        finally:
+            with contextlib.suppress(sqlite3.Error):  # the mark stays, and the next look reads the day again
+                self._with(lambda connection: self._finish(connection, name, in_step))
+
+    def _finish(self, connection: sqlite3.Connection, name: tuple[str, str, str], in_step: bool) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
+        with _transaction(connection):
+            self._refresh(connection, *name)
+            if in_step:  # else somebody else changed the folder before: its time must go on to look new
+                self._saw_folder(connection, *name[:2])
+            connection.execute("DELETE FROM marks WHERE dataset=? AND key=? AND day=? AND owner=?", (*name, _me()))
+
+    def _refresh(self, connection: sqlite3.Connection, dataset: str, key: str, day: str) -> None:
+        """Make one row what the disk says. Inside a transaction: the disk is read while nobody else can index."""
+        row = self._disk.row(dataset, key, day)
+        if row is None:
+            connection.execute("DELETE FROM days WHERE dataset=? AND key=? AND day=?", (dataset, key, day))
+        else:
+            connection.execute(f"INSERT OR REPLACE INTO days VALUES ({', '.join('?' * len(row))})", row)
+
+    def _saw_folder(self, connection: sqlite3.Connection, dataset: str, key: str) -> None:
+        time_ns = _mtime(self._disk.folder(dataset, key))
+        if time_ns is None:
+            connection.execute("DELETE FROM folders WHERE dataset=? AND key=?", (dataset, key))
+        else:
+            connection.execute("INSERT OR REPLACE INTO folders VALUES (?, ?, ?)", (dataset, key, time_ns))
+
+    # ---- mending ----
+    def rebuild(self) -> int:
+        """Forget everything and read every manifest again; returns the days found."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            with _transaction(connection):
+                connection.execute("DELETE FROM days")
+                connection.execute("DELETE FROM folders")
+            self._sync(connection)
+            return int(connection.execute("SELECT count(*) FROM days").fetchone()[0])
+
+        return self._with(work)
+
+    def _sync(self, connection: sqlite3.Connection) -> None:
+        """Read again what may have changed behind the index's back."""
+        for name in connection.execute("SELECT dataset, key, day, owner FROM marks").fetchall():
+            with _transaction(connection):
+                self._refresh(connection, *name[:3])
+                if not _alive(name[3]):
+                    connection.execute("DELETE FROM marks WHERE dataset=? AND key=? AND day=? AND owner=?", name)
+        seen = {(d, k): t for d, k, t in connection.execute("SELECT dataset, key, mtime_ns FROM folders")}
+        there = {(dataset, key): _mtime(folder) for dataset, key, folder in self._disk.key_folders()}
+        for dataset, key in (seen.keys() | there.keys()) - {name for name in there if seen.get(name) == there[name]}:
+            with _transaction(connection):
+                self._rescan(connection, dataset, key)
+
+    def _rescan(self, connection: sqlite3.Connection, dataset: str, key: str) -> None:
+        self._saw_folder(connection, dataset, key)  # before the days: one that comes meanwhile is seen the next time
+        days = self._disk.days(dataset, key)
+        sql = "SELECT day, written_ns FROM days WHERE dataset=? AND key=?"
+        known = dict(connection.execute(sql, (dataset, key)).fetchall())
+        for day in (known.keys() | days.keys()) - {day for day in days if known.get(day) == days[day]}:
+            row = self._disk.row(dataset, key, day) if day in days else None
+            if row is None:
+                connection.execute("DELETE FROM days WHERE dataset=? AND key=? AND day=?", (dataset, key, day))
+            else:
+                connection.execute(f"INSERT OR REPLACE INTO days VALUES ({', '.join('?' * len(row))})", row)
+
+    # ---- looking ----
+    def rows(self, dataset: str, key: str | None = None) -> list[DayRow]:
+        """Days of a data set, or of one of its keys, by key and day."""
+        sql = "SELECT * FROM days WHERE dataset=?" + ("" if key is None else " AND key=?") + " ORDER BY key, day"
+        values = (dataset,) if key is None else (dataset, key)
+        return self._look(lambda connection: [DayRow(*row) for row in connection.execute(sql, values)])
+
+    def day_lists(self, dataset: str) -> dict[str, list[tuple[str, int | None, str]]]:
+        """Key -> its days as (day text, levels, source), ascending; the lean form of `rows` for whole lakes."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, list[tuple[str, int | None, str]]]:
+            found: dict[str, list[tuple[str, int | None, str]]] = {}
+            sql = "SELECT key, day, levels, source FROM days WHERE dataset=? ORDER BY key, day"
+            for key, *rest in connection.execute(sql, (dataset,)):
+                found.setdefault(key, []).append(tuple(rest))  # type: ignore[arg-type]
+            return found
+
+        return self._look(work)
+
+    def summaries(self, dataset: str) -> dict[str, KeySummary]:
+        """Key -> its days in a line."""
+        sql = """
+            SELECT dataset, key, count(*), sum(rows), sum(bytes), min(day), max(day),
+                   coalesce(sum(levels >= 5), 0), min(CASE WHEN levels >= 5 THEN day END),
+                   max(CASE WHEN levels >= 5 THEN day END), max(written_ns)
+            FROM days WHERE dataset=? GROUP BY key ORDER BY key"""
+        return self._look(lambda c: {row[1]: KeySummary(*row) for row in c.execute(sql, (dataset,))})
+
+    def paths(self, dataset: str) -> tuple[list[tuple[str, str, str]], int]:
+        """Every day's (key, day text, file name), by key and day, and how many different schemas they have."""
+
+        def work(connection: sqlite3.Connection) -> tuple[list[tuple[str, str, str]], int]:
+            sql = "SELECT key, day, file FROM days WHERE dataset=? AND file != '' ORDER BY key, day"
+            schemas = "SELECT count(DISTINCT schema_hash) FROM days WHERE dataset=?"
+            count = connection.execute(schemas, (dataset,)).fetchone()[0]
+            return connection.execute(sql, (dataset,)).fetchall(), int(count)
+
+        return self._look(work)
+
+    def days_from(self, dataset: str, key: str, source: str) -> set[date]:
+        """Days of a key whose manifest names this source."""
+        sql = "SELECT day FROM days WHERE dataset=? AND key=? AND source=?"
+        found = self._look(lambda c: c.execute(sql, (dataset, key, source)).fetchall())
+        return {date.fromisoformat(text) for (text,) in found}
+
+    def _look(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        def mended(connection: sqlite3.Connection) -> Answer:
+            self._sync(connection)
+            return work(connection)
+
+        if not self.path.exists() and not self.path.parent.exists():
+            return _in_memory(mended)  # nothing was ever written here, and looking must not write
+        try:
+            return self._with(mended)
+        except sqlite3.OperationalError as exc:
+            if "readonly" in str(exc) or "unable to open" in str(exc):
+                return _in_memory(mended)  # a lake on a read-only disk: as right, only slower
+            raise FailedError(f"{self.path} cannot be read: {exc}", "delete it; the next look makes it anew") from exc
+
+    # ---- the connection ----
+    def _with(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        try:
+            return work(self._connection())
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:  # not a database, malformed: nothing in it that the manifests do not say
+            self._forget()
+            for name in (INDEX_NAME, f"{INDEX_NAME}-wal", f"{INDEX_NAME}-shm"):
+                self.path.with_name(name).unlink(missing_ok=True)
+            return work(self._connection())
+
+    def _connection(self) -> sqlite3.Connection:
+        kept: dict[Path, tuple[int, int, sqlite3.Connection]] = _open_here.__dict__.setdefault("kept", {})
+        found = kept.get(self.path)
+        if found is not None and found[:2] == (os.getpid(), _inode(self.path)):
+            return found[2]
+        self._forget()
+        while len(kept) >= _KEPT_OPEN:
+            _close(kept.pop(next(iter(kept))))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=_BUSY_MS / 1000, isolation_level=None)
+        try:
+            _prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        kept[self.path] = (os.getpid(), _inode(self.path), connection)
+        return connection
+
+    def _forget(self) -> None:
+        kept = _open_here.__dict__.get("kept", {})
+        if self.path in kept:
+            _close(kept.pop(self.path))
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Tables and settings; one process at a time makes them."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    if connection.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
+        return
+    with _transaction(connection):
+        if connection.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
+            return
+        for table in ("days", "folders", "marks"):
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+        for statement in filter(None, (part.strip() for part in _TABLES.split(";"))):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={_VERSION}")
+
+
+def _in_memory(work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        _prepare(connection)
+        return work(connection)
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _close(kept: tuple[int, int, sqlite3.Connection]) -> None:
+    if kept[0] == os.getpid():  # a connection that came over a fork belongs to the parent
+        kept[2].close()
+
+
+def _mtime(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
+
+
+def _inode(path: Path) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
+def _started(pid: int) -> str:
+    """When a process started, in whatever unit the system has; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        pass
+    if os.path.isdir("/proc/self"):
+        return ""
+    import psutil
+
+    try:
+        return str(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return ""
+
+
+_me_of: dict[int, str] = {}
+
+
+def _me() -> str:
+    """This thread, so that a mark names who will take it away: `pid:started:thread`."""
+    pid = os.getpid()
+    if pid not in _me_of:
+        _me_of.clear()
+        _me_of[pid] = f"{pid}:{_started(pid)}"
+    return f"{_me_of[pid]}:{threading.get_ident()}"
+
+
+def _alive(owner: str) -> bool:
+    pid, started, _thread = owner.split(":")
+    return bool(started) and _started(int(pid)) == started
+
+
+def row_of(place: tuple[str, str, str], manifest: Any, size: int, written_ns: int) -> DayRow:
+    """The index's row of a manifest (`stores.lake.DayManifest`) that lies at (dataset, key, day text)."""
+    return DayRow(
+        *place, manifest.rows, manifest.levels, manifest.first_ns, manifest.last_ns, manifest.source, manifest.run_id,
+        next(iter(manifest.files), ""), manifest.schema_hash, manifest.content_hash, size, written_ns,
+    )  # fmt: skip
