@@ -59,11 +59,36 @@ class Settings(BaseSettings):
     questdb_pg_user: str = Field("admin", alias="GHTRADER_QUESTDB_PG_USER")
     questdb_pg_password: SecretStr = Field(SecretStr("quest"), alias="GHTRADER_QUESTDB_PG_PASSWORD")
     questdb_pg_dbname: str = Field("qdb", alias="GHTRADER_QUESTDB_PG_DBNAME")
+    questdb_features: bool = Field(
+        False, alias="GHTRADER_QUESTDB_FEATURES", description="features and labels go to QuestDB too"
+    )
+    pipeline_enforce_health: bool = Field(
+        False, alias="GHTRADER_PIPELINE_ENFORCE_HEALTH",
+        description="a configured QuestDB that is down stops the pipeline; otherwise the lake goes on and it is owed",
+    )  # fmt: skip
     daily_update_targets: str = Field(
         "", alias="GHTRADER_DAILY_UPDATE_TARGETS", description="what the daily schedule refreshes: SHFE:cu,SHFE:au"
     )
     max_parallel_tqsdk_jobs: int = Field(4, alias="GHTRADER_MAX_PARALLEL_TQSDK_JOBS", ge=1, le=16)
-    lock_wait_timeout_s: float = Field(0.0, alias="GHTRADER_LOCK_WAIT_TIMEOUT_S", ge=0)
+    tqsdk_slot_wait_s: float = Field(
+        3600.0, alias="GHTRADER_TQSDK_SLOT_WAIT_S", ge=0, description="seconds to wait for a free client; 0: none"
+    )
+    tqsdk_timeout_s: float = Field(
+        60.0, alias="GHTRADER_TQSDK_TIMEOUT_S", ge=1, description="seconds without a new tick: a request has failed"
+    )
+    ingest_attempts: int = Field(
+        3, alias="GHTRADER_INGEST_ATTEMPTS", ge=1, description="times a day is asked for before it is skipped"
+    )
+    ingest_outage_s: float = Field(
+        180.0, alias="GHTRADER_INGEST_OUTAGE_S", ge=0, description="seconds a download waits for a service that is away"
+    )
+    lock_wait_timeout_s: float = Field(
+        0.0, alias="GHTRADER_LOCK_WAIT_TIMEOUT_S", ge=0, description="seconds to wait for a lock; 0: refuse at once"
+    )
+    lock_force_cancel_on_timeout: bool = Field(
+        False, alias="GHTRADER_LOCK_FORCE_CANCEL_ON_TIMEOUT",
+        description="end a process of ours that holds a lock for longer than that",
+    )  # fmt: skip
     main_l5_total_workers: int = Field(
         0, alias="GHTRADER_MAIN_L5_TOTAL_WORKERS", ge=0, le=64, description="main_l5 days built at once; 0: one a core"
     )
@@ -149,10 +174,15 @@ class Settings(BaseSettings):
         """Logs of servers started in the background."""
         return self.home / "logs"
 
-    def account_state(self, broker: str, account: str) -> Path:
-        """Folder of an account that lives outside: by broker and account, not by home (XDG state folder)."""
+    @property
+    def user_state(self) -> Path:
+        """What belongs to the user and not to one home (XDG state folder)."""
         base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-        return Path(base) / "ghtrader" / "accounts" / broker / account
+        return Path(base) / "ghtrader"
+
+    def account_state(self, broker: str, account: str) -> Path:
+        """Folder of an account that lives outside: by broker and account, not by home."""
+        return self.user_state / "accounts" / broker / account
 
 
 def load_settings(home: Path | str | None = None) -> Settings:
