@@ -28,7 +28,7 @@ def warm() -> None:
     from ghtrader_models.policy import PolicyParams, decide, replay
 
     cu = get_variety("cu")
-    for world in ("driver", "none"):
+    for world in ("driver", "sequence", "none"):
         history = History(Scenario(world=world, snapshot_seconds=30.0))
         day = history.days[1]
         found = history.day(history.main_contract("cu", day), day)

@@ -37,7 +37,7 @@ LEVEL = np.dtype([("head", _i4), ("tail", _i4), ("quantity", _i4), ("count", _i4
 STATE = np.dtype(
     [("s0", _u8), ("s1", _u8), ("s2", _u8), ("s3", _u8)]
     + [(name, _i8) for name in ("live", "best_bid", "best_ask", "volume", "turnover", "last", "high", "low")]
-    + [(name, _i8) for name in ("open_interest", "trades", "row", "sign", "sign_left")]
+    + [(name, _i8) for name in ("open_interest", "trades", "row", "sign", "sign_left", "pattern_sign")]
     + [("steer", _f8), ("drift", _f8)],
     align=True,
 )
@@ -114,6 +114,12 @@ def draw_gaussian(states, key):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
+def random_sign(state):
+    """1 or -1, each as likely."""
+    return 1 if uniform(state) < 0.5 else -1
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
 def limit_size(state):
     """Lots of a limit order: 1, 2, 3, 5, 10 or 20."""
     u = uniform(state)
@@ -139,7 +145,7 @@ def market_size(state):
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def draw_path(states, key, path, steps):
-    """The driver after each step and the jumps of E, over `steps` half-seconds.
+    """The hidden truth after each step and the jumps of E, over `steps` half-seconds.
 
     Parameters
     ----------
@@ -147,7 +153,9 @@ def draw_path(states, key, path, steps):
 
     Returns
     -------
-    driver : float64[steps], standard normal at every step, AR(1) between them
+    driver : float64[steps], standard normal at every step, AR(1) between them; with blocks the sign of the block before
+    code : int8[steps], the sign that the present block's orders spell; 0 without blocks
+    age : int32[steps], steps since the block began; 0 without blocks
     jump_time : float64[m], engine seconds from the day's start, increasing
     jump_ticks : int32[m], signed, never 0
 
@@ -157,6 +165,7 @@ def draw_path(states, key, path, steps):
     state = states[0]
     seed(state, key)
     driver = np.empty(steps)
+    code, age = np.zeros(steps, np.int8), np.zeros(steps, np.int32)
     expected = path.jump_rate * STEP_SECONDS * steps
     room = int(expected + 12.0 * math.sqrt(expected) + 64)
     jump_time = np.empty(room)
@@ -164,12 +173,25 @@ def draw_path(states, key, path, steps):
     jumps = 0
     persistence = 1.0 - 1.0 / path.driver_memory
     innovation = math.sqrt(1.0 - persistence * persistence)
-    x = gaussian(state)
+    x, spelt, since = 0.0, 0, 0
+    if path.block > 0:
+        since = int(uniform(state) * path.block)
+        x, spelt = float(random_sign(state)), random_sign(state)
+    else:
+        x = gaussian(state)
     following = exponential(state) / path.jump_rate
     for step in range(steps):
-        x = persistence * x + innovation * gaussian(state)
+        if path.block > 0:
+            if since == path.block:
+                x, spelt, since = float(spelt), random_sign(state), 0
+            code[step], age[step] = spelt, since
+            since += 1
+            tilt = x
+        else:
+            x = persistence * x + innovation * gaussian(state)
+            tilt = math.tanh(x)
         driver[step] = x
-        up = 0.5 * (1.0 + path.skew * math.tanh(x))
+        up = 0.5 * (1.0 + path.skew * tilt)
         while following < (step + 1) * STEP_SECONDS and jumps < room:
             sign = 1 if uniform(state) < up else -1
             u = uniform(state)
@@ -178,7 +200,7 @@ def draw_path(states, key, path, steps):
             jump_ticks[jumps] = sign * width
             jumps += 1
             following += exponential(state) / path.jump_rate
-    return driver, jump_time[:jumps].copy(), jump_ticks[:jumps].copy()
+    return driver, code, age, jump_time[:jumps].copy(), jump_ticks[:jumps].copy()
 
 
 # ---- the book: a FIFO list of orders a side and price ----
@@ -370,6 +392,27 @@ def noise_market_order(book, flow, tilt):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
+def pattern_order(book, flow, code):
+    """A market order of 3 to 6 lots whose sign repeats (`code` 1) or turns (-1) that of the one before, nearly always.
+
+    The queue is filled up first where it would not survive.
+    """
+    state = book.state[0]
+    if state.pattern_sign == 0:
+        state.pattern_sign = random_sign(state)
+    if uniform(state) < flow.pattern_echo:
+        state.pattern_sign *= code
+    else:
+        state.pattern_sign *= -code
+    buys = state.pattern_sign > 0
+    side, price = (ASK, state.best_ask) if buys else (BID, state.best_bid)
+    size = 3 + int(4.0 * uniform(state))
+    if book.levels[side, price].quantity <= size:
+        add_order(book, side, price, size + 1)
+    market_order(book, BUY if buys else SELL, size, flow.open_fraction)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
 def restore_quotes(book, bid, mean_orders):
     """Quote again at the efficient bests after a widening."""
     if book.levels[BID, bid].count == 0:
@@ -405,6 +448,13 @@ def jump(book, flow, ticks, tilt, bid, activity):
             fresh_queue(book, ASK, bid + 1, ask_depth)
             if book.levels[BID, bid].count == 0:
                 fresh_queue(book, BID, bid, bid_depth)
+    if flow.redraw:
+        for k in range(KEPT_LEVELS):
+            clear_level(book, BID, bid - k)
+            clear_level(book, ASK, bid + 1 + k)
+        for k in range(KEPT_LEVELS):
+            fresh_queue(book, BID, bid - k, depth)
+            fresh_queue(book, ASK, bid + 1 + k, depth)
     fill_gaps(book, bid)
     return bid
 
@@ -434,7 +484,7 @@ def print_side(book, side, prices, volumes, row):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def half_second(book, flow, arrival, tilt, bid, widened, activity, time, end, jump_time, jump_ticks, jumps):
+def half_second(book, flow, arrival, tilt, code, bid, widened, activity, time, end, jump_time, jump_ticks, jumps):
     """Everything that happens until engine second `end`.
 
     Returns the efficient bid, whether quotes are widened, and the number of jumps used up.
@@ -442,14 +492,23 @@ def half_second(book, flow, arrival, tilt, bid, widened, activity, time, end, ju
     state = book.state[0]
     limit_rate = 2.0 * arrival[LEVELS - 1]
     market_rate = activity * flow.market_rate
+    pattern_time = math.inf
+    if flow.pattern_chance > 0.0 and uniform(state) < activity * flow.pattern_chance:
+        pattern_time = end - STEP_SECONDS * uniform(state)
     while True:
         cancel_rate = flow.cancel_rate * state.live
         turn_rate = flow.restore_rate if widened else flow.widen_rate
         total = limit_rate + cancel_rate + market_rate + turn_rate
         following = time + exponential(state) / total
-        if jumps < jump_time.size and jump_time[jumps] < end and jump_time[jumps] <= following:
-            # Rates are memoryless: what would have come after the jump is drawn anew.
-            time = jump_time[jumps]
+        jump_at = jump_time[jumps] if jumps < jump_time.size and jump_time[jumps] < end else math.inf
+        # Rates are memoryless: what would have come after a jump or a pattern order is drawn anew.
+        if pattern_time <= min(jump_at, following):
+            time = pattern_time
+            pattern_time = math.inf
+            pattern_order(book, flow, code)
+            continue
+        if jump_at <= following:
+            time = jump_at
             if widened:
                 restore_quotes(book, bid, activity * flow.fresh_depth)
                 widened = False
@@ -499,14 +558,16 @@ def steer_open_interest(state, flow, target, row, rows, prior_volume):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def play_day(book, key, flow, activity, tilt, jump_time, jump_ticks, session_rows, opening_interest, closing_interest):
+def play_day(
+    book, key, flow, activity, tilt, code, jump_time, jump_ticks, session_rows, opening_interest, closing_interest
+):
     """One contract-day.
 
     Parameters
     ----------
     book : Book, as `engine.empty_book` makes it. key : uint64. flow : FlowParameters. activity : float, 0.02 to 1.
     tilt : float64[n], tanh of the driver at each snapshot.
-    jump_time, jump_ticks : float64[m], int32[m], as `draw_path` returns them.
+    code, jump_time, jump_ticks : int8[n], float64[m], int32[m], as `draw_path` returns them.
     session_rows : int64[s], first snapshot of each session; session_rows[0] == 0.
     opening_interest, closing_interest : int, lots at the day's start and after its last snapshot.
 
@@ -543,7 +604,7 @@ def play_day(book, key, flow, activity, tilt, jump_time, jump_ticks, session_row
                 # The opening auction trades, so that no snapshot is without a last price.
                 noise_market_order(book, flow, tilt[0])
         bid, widened, jumps = half_second(
-            book, flow, arrival, tilt[row], bid, widened, activity, start, end, jump_time, jump_ticks, jumps
+            book, flow, arrival, tilt[row], code[row], bid, widened, activity, start, end, jump_time, jump_ticks, jumps
         )
         steer_open_interest(state, flow, closing_interest, row, rows, 4.5 * activity)
         print_side(book, BID, bid_price, bid_volume, row)

@@ -26,10 +26,14 @@ MAX_TRADES_PER_SECOND = 4.0
 class DayPath:
     """The efficient price of one variety-day, from its opening price, and the hidden driver behind it.
 
-    driver: float64[n], after each snapshot's step. jump_time: float64[m], engine seconds. jump_ticks: int32[m].
+    driver: float64[n], after each snapshot's step. code: int8[n] and age: int32[n], the sign that the block's orders
+    spell and the snapshots since it began (0 in worlds without blocks). jump_time: float64[m], engine seconds.
+    jump_ticks: int32[m].
     """
 
     driver: np.ndarray
+    code: np.ndarray
+    age: np.ndarray
     jump_time: np.ndarray
     jump_ticks: np.ndarray
 
@@ -101,6 +105,7 @@ def render(
         world.flow,
         activity,
         np.tanh(path.driver),
+        path.code,
         path.jump_time,
         path.jump_ticks,
         session_rows,

@@ -214,10 +214,17 @@ class History:
             return self._paths[key]
 
     def write_truth(self, directory: Path) -> None:
-        """Write `scenario.toml` and `<variety>/<day>.npz` (datetime_ns, x) of every day, for `oracle.Oracle`."""
+        """Write `scenario.toml` and `<variety>/<day>.npz` of every day, for `oracle.Oracle`.
+
+        A day holds datetime_ns, x (the driver) and, in worlds with blocks, code and age (see `DayPath`).
+        """
+        blocks = self.scenario.parameters.path.block > 0
         for variety, listing in self._listings.items():
             for day in listing.days:
-                arrays = {"datetime_ns": self.layout(variety, day).datetime_ns, "x": self.path(variety, day).driver}
+                path = self.path(variety, day)
+                arrays = {"datetime_ns": self.layout(variety, day).datetime_ns, "x": path.driver}
+                if blocks:
+                    arrays |= {"code": path.code, "age": path.age}
                 _write_npz(Path(directory) / variety / f"{day}.npz", arrays)
         self.scenario.write(Path(directory) / "scenario.toml")
 

@@ -36,9 +36,10 @@ class Scenario:
     start, end : date
         First and last trading day of the history. The live day is the trading day after `end`.
     world : str
-        ``none`` (nobody can predict) or ``driver`` (a hidden driver skews the sign of price moves).
+        ``none`` (nobody can predict), ``driver`` (a hidden driver skews the sign of price moves) or ``sequence`` (the
+        order of trades tells where the price drifts).
     strength : float
-        How much of the driver reaches the price, 0 to 2.2. It has no meaning in ``none``.
+        How much of the hidden truth reaches the price, 0 to 2.2. It has no meaning in ``none``.
     seed : int
         Every random number is keyed by it; 0 to 2**63 - 1.
     snapshot_seconds : float

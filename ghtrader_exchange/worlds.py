@@ -3,6 +3,8 @@
 `none` is a world in which nobody can predict: the half-tick mid is an exogenous symmetric walk plus half a tick, and
 everything else depends on that walk's past and on independent noise. `driver` adds one hidden AR(1) driver that skews
 the sign of the price's jumps (by `strength`) and leaves marks in the order flow (which do not depend on `strength`).
+`sequence` hides its truth in the order of trades: blocks of snapshots in which successive buys and sells repeat or
+alternate, and which of the two says where the price drifts in the block after. No single snapshot tells.
 How the numbers are used is `book`'s business. Rates are per engine second; a snapshot is half an engine second.
 """
 
@@ -15,6 +17,8 @@ from ghtrader_base.errors import ConfigError
 
 DRIVER_SKEW = 0.45
 """Skew of the jump sign a unit of strength at the driver's full deflection."""
+SEQUENCE_SKEW = 0.35
+"""Skew of the jump sign a unit of strength in `sequence`; the sign is that of the block before."""
 MAX_STRENGTH = 2.2
 """Above it the chance of an upward jump would leave [0, 1]."""
 
@@ -25,6 +29,8 @@ class PathParameters(NamedTuple):
     jump_rate : jumps a second. two_ticks, three_ticks : chance of a jump that wide (else one tick).
     driver_memory : snapshots after which the driver has lost most of its deflection; phi = 1 - 1 / driver_memory.
     skew : P(up) = (1 + skew * tanh(driver)) / 2.
+    block : snapshots a block, 0 for none. With blocks the driver is no AR(1) but a sign drawn for each block, which
+        the orders of the block spell and which steers the next one: P(up) = (1 + skew * sign of the block before) / 2.
     """
 
     jump_rate: float
@@ -32,6 +38,7 @@ class PathParameters(NamedTuple):
     three_ticks: float
     driver_memory: float
     skew: float
+    block: int = 0
 
 
 class FlowParameters(NamedTuple):
@@ -46,6 +53,9 @@ class FlowParameters(NamedTuple):
     limit_mark, market_mark, depth_mark : how strongly the driver's tanh shows in the side of limit orders, in the
         sign of market orders, in the depth of fresh queues.
     open_fraction : chance that a fill opens interest on both sides; the same chance that it closes.
+    pattern_chance : chance a snapshot of a pattern order, whose sign is the previous pattern order's times the block's.
+    pattern_echo : chance that it really is (else it is the opposite).
+    redraw : whether all the kept levels are quoted anew after a jump, so that the book remembers no direction.
     """
 
     sweep: float
@@ -62,6 +72,9 @@ class FlowParameters(NamedTuple):
     market_mark: float
     depth_mark: float
     open_fraction: float
+    pattern_chance: float = 0.0
+    pattern_echo: float = 0.95
+    redraw: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,10 +122,18 @@ def driver(strength: float) -> World:
     return World("driver", NONE.path._replace(skew=DRIVER_SKEW * strength), flow)
 
 
+def sequence(strength: float) -> World:
+    """The world whose truth lies in the order of trades; `strength` 0 to 2.2 (at 0 the pattern tells nothing)."""
+    flow = NONE.flow._replace(market_rate=0.3, pattern_chance=0.6, redraw=True)
+    return World("sequence", NONE.path._replace(skew=SEQUENCE_SKEW * strength, block=50), flow)
+
+
 def get_world(name: str, strength: float) -> World:
     """The world called `name`; ConfigError for an unknown one."""
     if name == "none":
         return replace(NONE)
     if name == "driver":
         return driver(strength)
-    raise ConfigError(f"scenario: unknown world {name!r}", "worlds: none, driver")
+    if name == "sequence":
+        return sequence(strength)
+    raise ConfigError(f"scenario: unknown world {name!r}", "worlds: none, driver, sequence")

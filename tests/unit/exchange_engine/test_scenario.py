@@ -28,7 +28,7 @@ scenarios = st.builds(
     ),
     st.lists(st.sampled_from(["cu", "au", "ag"]), min_size=1, max_size=3, unique=True),
     st.tuples(st.integers(0, len(DAYS) - 1), st.integers(0, len(DAYS) - 1)),
-    st.sampled_from(["none", "driver"]),
+    st.sampled_from(["none", "driver", "sequence"]),
     st.floats(0.0, 2.2),
     st.integers(0, 2**63 - 1),
     st.floats(0.5, 300.0),
