@@ -1,0 +1,43 @@
+"""A whole, faultless copper day of ticks, and a way to bend some of its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ghtrader_market.calendar import bundled_calendar
+from ghtrader_market.ticks import COLUMN_INDEX, table_from_values
+
+DAY = date(2025, 2, 11)
+CONTRACT = "SHFE.cu2503"
+
+
+def whole_day(day: date = DAY, seconds: float = 3.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """times int64[n], values float64[27, n] of a five-level book without a fault."""
+    step = round(seconds * 1e9)
+    times = np.concatenate([np.arange(a, b, step) for a, b in bundled_calendar().sessions("cu", day)])
+    rng, n = np.random.default_rng(seed), len(times)
+    values = np.zeros((27, n))
+    bid = 7400 + np.cumsum(rng.integers(-1, 2, n))
+    lots = rng.integers(1, 30, n)
+    values[COLUMN_INDEX["last_price"]] = values[COLUMN_INDEX["average"]] = bid * 10.0
+    values[COLUMN_INDEX["highest"]], values[COLUMN_INDEX["lowest"]] = bid.max() * 10.0, bid.min() * 10.0
+    values[COLUMN_INDEX["volume"]] = np.cumsum(lots)
+    values[COLUMN_INDEX["amount"]] = np.cumsum(lots * 50.0 * bid)
+    values[COLUMN_INDEX["open_interest"]] = 200_000
+    for level in range(1, 6):
+        values[COLUMN_INDEX[f"bid_price{level}"]] = (bid - level + 1) * 10.0
+        values[COLUMN_INDEX[f"ask_price{level}"]] = (bid + level) * 10.0
+        for side in ("bid", "ask"):
+            values[COLUMN_INDEX[f"{side}_volume{level}"]] = rng.integers(1, 60, n)
+    return times, values
+
+
+@pytest.fixture(scope="session")
+def ticks_of() -> Callable[..., pa.Table]:
+    """`ticks_of(times, values)` -> a raw tick table."""
+    return lambda times, values: table_from_values(np.arange(len(times)), times, values)
