@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from ghtrader_assets.catalog import load_contracts
 from ghtrader_assets.families import HORIZONS
 from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
 from ghtrader_assets.pipeline import Progress, RunResult, run_assets
 from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.calendar import load_calendar
+from ghtrader_market.catalog import load_contracts
 from ghtrader_market.roll import load_schedule
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.varieties import get_variety

@@ -10,13 +10,14 @@ import dagster as dg
 import numpy as np
 
 from ghtrader_assets.bars import bars_from_ticks, read_bars, traded_symbols, write_bars
-from ghtrader_assets.catalog import contracts_living, load_contracts, merge_contracts
 from ghtrader_assets.guard import guarded
 from ghtrader_assets.partitions import FIRST_DAY, PARTITIONS, by_variety, day_key, days_by_variety
 from ghtrader_assets.reporting import of_manifest, plot_bars, plot_series, say, throttled
 from ghtrader_assets.resources import HomeResource, SourceResource
 from ghtrader_base.errors import FailedError
 from ghtrader_base.files import content_hash
+from ghtrader_base.lock_keys import daily_bars_key, main_l5_key, main_schedule_key, ticks_key, ticks_range_key
+from ghtrader_market.catalog import contracts_living, load_contracts, merge_contracts
 from ghtrader_market.ingest import download, further_stores, load_declared
 from ghtrader_market.main_l5 import build_main_l5_day
 from ghtrader_market.roll import load_schedule, save_schedule, schedule_from_open_interest
@@ -95,7 +96,7 @@ def daily_bars(context: dg.AssetExecutionContext, home: HomeResource, source: So
         declared = load_declared(home.settings.data, variety)
         from_ticks = [day for day in days if day in declared]
         from_source = [day for day in days if day not in declared]
-        with home.lock(f"daily_bars-{variety}", "daily bars"):
+        with home.lock(daily_bars_key(variety), "daily bars", context.run_id):
             if from_ticks:
                 write_bars(lake, variety, bars_from_ticks(lake, variety, from_ticks), "ticks", context.run_id)
             if from_source:
@@ -146,7 +147,7 @@ def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
             f"first: ghtrader download-contract-range --var {variety} --start D --end D, or ghtrader data import FILE",
         )
     declared = load_declared(home.settings.data, variety)
-    with home.lock(f"schedule-{variety}", "roll schedule"):
+    with home.lock(main_schedule_key(variety), "roll schedule", context.run_id):
         schedule = schedule_from_open_interest(variety, bars, declared)
         save_schedule(home.settings.data, schedule)
     days = schedule.days
@@ -211,7 +212,8 @@ def raw_ticks(
                     "materialize daily_bars of these days first",
                 )
             workers = min(config.workers or 2, home.settings.max_parallel_tqsdk_jobs)
-            with home.lock(f"ticks-{variety}", "download ticks"), source.opened(home.settings) as opened:
+            keys = [ticks_range_key(get_variety(variety).exchange, variety), *(ticks_key(info.symbol) for info in infos)]
+            with home.lock(keys, "download ticks", context.run_id), source.opened(home.settings) as opened:
                 say(f"ticks of {len(infos)} {variety} contracts, {wanted[0]} to {wanted[-1]}")
                 report = download(
                     opened,
@@ -275,7 +277,7 @@ def main_l5(context: dg.AssetExecutionContext, config: MainConfig, home: HomeRes
     for variety, days in days_by_variety(context.partition_keys).items():
         schedule = load_schedule(home.settings.data, variety)
         symbol = get_variety(variety).continuous_symbol
-        with home.lock(f"main_l5-{variety}", "build main_l5"):
+        with home.lock(main_l5_key(symbol), "build main_l5", context.run_id):
             for index, day in enumerate(days):
                 manifest = build_main_l5_day(
                     home.lake, home.calendar, schedule, day, context.run_id, overwrite=config.overwrite

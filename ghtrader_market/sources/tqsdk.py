@@ -177,6 +177,11 @@ class TqSdkSource:
             pairs = worker.ask("continuous", symbol=get_variety(variety).continuous_symbol, days=days)
         return [(date.fromisoformat(day), contract) for day, contract in pairs]
 
+    def finished_day(self, variety: str) -> date:
+        """Last trading day of a variety that is over by the service's own clock."""
+        with self._worker() as worker:
+            return self._last_finished(worker, get_variety(variety))
+
     def holidays(self) -> list[date]:
         """The vendor's list of weekdays without trading; no login, no worker."""
         url = self._settings.tq_chinese_holiday_url or VENDOR_HOLIDAY_URL
