@@ -14,6 +14,7 @@ from ghtrader_assets.partitions import day_key, last_finished_day
 from ghtrader_assets.reporting import say, throttled
 from ghtrader_assets.resources import HomeResource, SourceResource
 from ghtrader_base.errors import ConfigError, FailedError
+from ghtrader_base.lock_keys import ticks_key
 from ghtrader_market.ingest import download, further_stores, import_recordings
 from ghtrader_market.varieties import get_variety, variety_of
 
@@ -51,7 +52,8 @@ def fetch_contract(
     start, end = date.fromisoformat(config.start), date.fromisoformat(config.end)
     variety = variety_of(config.symbol).key
     days = home.calendar.require_days(start, end)
-    with home.lock(f"ticks-{variety}", f"download {config.symbol}"), source.opened(home.settings) as opened:
+    lock = home.lock(ticks_key(config.symbol), f"download {config.symbol}", context.run_id)
+    with lock, source.opened(home.settings) as opened:
         download(
             opened, home.lake, home.calendar, [config.symbol], start, end,
             run_id=context.run_id, workers=config.workers, progress=throttled(say), also=further_stores(home.settings),

@@ -33,10 +33,11 @@ def progress_to(sink: Callable[[str], None]) -> Iterator[None]:
         _sinks.remove(sink)
 
 
-def say(line: str) -> None:
-    """One progress line, to whoever listens in this process."""
+def say(line: str) -> bool:
+    """One progress line, to whoever listens in this process; whether anybody did."""
     for sink in _sinks:
         sink(line)
+    return bool(_sinks)
 
 
 def throttled(sink: Callable[[str], None], seconds: float = 2.0) -> Callable[[str], None]:

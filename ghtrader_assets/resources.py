@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from ghtrader_base.locks import resource_lock
+from ghtrader_assets.home_locks import home_lock
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.calendar import TradingCalendar, load_calendar
 from ghtrader_market.sources.base import TickSource
@@ -41,9 +41,11 @@ class HomeResource(dg.ConfigurableResource):
         """Trading days: this home's refreshed list, else the bundled one."""
         return load_calendar(self.settings)
 
-    def lock(self, names: str | Iterable[str], purpose: str) -> contextlib.AbstractContextManager[Any]:
-        """Hold resources of this home, waiting as long as the settings say."""
-        return resource_lock(self.settings.locks, names, purpose, wait_s=self.settings.lock_wait_timeout_s)
+    def lock(
+        self, names: str | Iterable[str], purpose: str, run_id: str = ""
+    ) -> contextlib.AbstractContextManager[Any]:
+        """Hold resources of this home (`ghtrader_base.lock_keys`), waiting as long as the settings say."""
+        return home_lock(self.settings, names, purpose, run_id)
 
 
 class SourceResource(dg.ConfigurableResource):

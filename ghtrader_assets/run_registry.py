@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.files import ensure_dir
+from ghtrader_base.processes import start_ticks
 from ghtrader_base.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Executor:
     pid: int
     since: str
     source: str
+    start: int = 0
+    """`ghtrader_base.processes.start_ticks` of the pid."""
 
 
 def _directory(settings: Settings) -> Path:
@@ -53,7 +56,7 @@ def executing(settings: Settings, run_id: str, source: str) -> Iterator[Executor
     """Hold the lock of a run while this process executes it."""
     path = ensure_dir(_directory(settings)) / run_id
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    executor = Executor(run_id, os.getpid(), since, source)
+    executor = Executor(run_id, os.getpid(), since, source, start_ticks(os.getpid()) or 0)
     fd = _open_locked(path)
     try:
         os.pwrite(fd, json.dumps(asdict(executor)).encode(), 0)

@@ -27,7 +27,8 @@ _PR_SET_PDEATHSIG = 1
 class ProcessInfo:
     """One running process of this home.
 
-    `source` is who started it (cli, dagster, trade, demo); `detail` is what a reader needs to find it (a URL).
+    `source` is who started it (cli, dagster, trade, demo); `detail` is what a reader needs to find it (a URL); `start`
+    is `start_ticks` of the pid.
     """
 
     pid: int
@@ -36,6 +37,20 @@ class ProcessInfo:
     source: str
     since: str
     detail: str = ""
+    start: int = 0
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None where it is gone (or where there is no /proc).
+
+    Pids are used again; a pid together with this number is one process only.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
 def _directory(settings: Settings) -> Path:
@@ -59,7 +74,7 @@ def register(
     """
     directory = ensure_dir(_directory(settings))
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    info = ProcessInfo(os.getpid(), kind, purpose, source, since, detail)
+    info = ProcessInfo(os.getpid(), kind, purpose, source, since, detail, start_ticks(os.getpid()) or 0)
     path = directory / f"{kind}-{info.pid}.json"
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

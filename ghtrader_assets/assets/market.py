@@ -212,7 +212,8 @@ def raw_ticks(
                     "materialize daily_bars of these days first",
                 )
             workers = min(config.workers or 2, home.settings.max_parallel_tqsdk_jobs)
-            keys = [ticks_range_key(get_variety(variety).exchange, variety), *(ticks_key(info.symbol) for info in infos)]
+            keys = [ticks_range_key(get_variety(variety).exchange, variety)]
+            keys += [ticks_key(info.symbol) for info in infos]
             with home.lock(keys, "download ticks", context.run_id), source.opened(home.settings) as opened:
                 say(f"ticks of {len(infos)} {variety} contracts, {wanted[0]} to {wanted[-1]}")
                 report = download(

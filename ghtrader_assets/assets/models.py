@@ -15,6 +15,7 @@ from ghtrader_assets.reporting import png_bytes_markdown, say
 from ghtrader_assets.resources import HomeResource
 from ghtrader_assets.results import save_candidate
 from ghtrader_base.errors import FailedError
+from ghtrader_base.lock_keys import train_key
 from ghtrader_market.varieties import get_variety
 
 GROUP = "models"
@@ -90,7 +91,7 @@ def _train(
     symbol = get_variety(variety).continuous_symbol
     days = built_days(home, variety, config.start, config.end)
     say(f"{family} at horizon {horizon}: training on {len(days)} days of {variety}")
-    with home.lock(f"model-{family}-{horizon}-{variety}", f"train {family}"):
+    with home.lock(train_key(family, symbol, horizon), f"train {family}", context.run_id):
         bundle = train(
             home.lake,
             home.settings.models,
