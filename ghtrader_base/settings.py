@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     tq_td_url: str = Field("", alias="TQ_TD_URL", description="trading socket; empty: the vendor's")
     tq_chinese_holiday_url: str = Field("", alias="TQ_CHINESE_HOLIDAY_URL", description="holiday list")
     tq_cont_table_url: str = Field("", alias="TQ_CONT_TABLE_URL", description="table of continuous contracts")
+    bus: str = Field("ipc", alias="GHTRADER_BUS", description="ipc, or tcp://127.0.0.1:PORT (keys: config bus-keys)")
     live_enabled: bool = Field(False, alias="GHTRADER_LIVE_ENABLED", description="first of two steps to real orders")
     questdb_host: str = Field("", alias="GHTRADER_QUESTDB_HOST", description="empty: no QuestDB, the lake alone")
     questdb_http_port: int = Field(9000, alias="GHTRADER_QUESTDB_HTTP_PORT", ge=1, le=65535)
@@ -69,6 +70,11 @@ class Settings(BaseSettings):
     daily_update_targets: str = Field(
         "", alias="GHTRADER_DAILY_UPDATE_TARGETS", description="what the daily schedule refreshes: SHFE:cu,SHFE:au"
     )
+    l5_start_date_cu: str = Field(
+        "", alias="GHTRADER_L5_START_DATE_CU", description="first day of cu with depth; empty: as probed or on disk"
+    )
+    l5_start_date_au: str = Field("", alias="GHTRADER_L5_START_DATE_AU", description="the same of au")
+    l5_start_date_ag: str = Field("", alias="GHTRADER_L5_START_DATE_AG", description="the same of ag")
     max_parallel_tqsdk_jobs: int = Field(4, alias="GHTRADER_MAX_PARALLEL_TQSDK_JOBS", ge=1, le=16)
     tqsdk_slot_wait_s: float = Field(
         3600.0, alias="GHTRADER_TQSDK_SLOT_WAIT_S", ge=0, description="seconds to wait for a free client; 0: none"
