@@ -21,7 +21,7 @@ from ghtrader_base.files import content_hash
 from ghtrader_base.settings import Settings
 from ghtrader_market.anomalies import Anomaly, Limits, find_anomalies
 from ghtrader_market.calendar import TradingCalendar, load_calendar
-from ghtrader_market.ingest import no_data_days
+from ghtrader_market.no_data import no_data_days
 from ghtrader_market.profiles import Profile, profile_day
 from ghtrader_market.roll import load_schedule
 from ghtrader_market.stores.lake import DayManifest, Lake

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -110,3 +112,11 @@ def test_nonsense_is_no_symbol(text: str) -> None:
         assert str(parse_symbol(text)) == text
     except UsageError as exc:
         assert exc.exit_code == 2
+
+
+@given(st.lists(st.none() | st.sampled_from(["SHFE.cu2503", "SHFE.cu2504", "", "\u94dc"]) | st.text(max_size=3)))
+def test_table_hash_of_texts_is_that_of_each_text_in_turn(texts: list[str | None]) -> None:
+    digest = hashlib.sha256(b"name:string;" + bytes(text is None for text in texts))
+    for text in texts:
+        digest.update(b"\0" if text is None else text.encode() + b"\1")
+    assert ticks.table_hash(pa.table({"name": pa.array(texts, pa.string())})) == digest.hexdigest()
