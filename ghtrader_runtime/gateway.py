@@ -25,8 +25,9 @@ from ghtrader_market.varieties import variety_of
 from ghtrader_runtime import events as ev
 from ghtrader_runtime import messages as msg
 from ghtrader_runtime.accounts import AccountRef
+from ghtrader_runtime.addresses import endpoints
 from ghtrader_runtime.brokers.base import Broker, Ticks
-from ghtrader_runtime.bus import HEARTBEAT_S, GatewayBus, Link, LinkState, endpoints, new_session
+from ghtrader_runtime.bus import GatewayBus, new_session
 from ghtrader_runtime.core import Core, CoreConfig
 from ghtrader_runtime.daybook import DayBook, DayWatch
 from ghtrader_runtime.executors import ExecutionStyle, SymbolSpec
@@ -34,7 +35,9 @@ from ghtrader_runtime.journal import Journal
 from ghtrader_runtime.killswitch import KillSwitch
 from ghtrader_runtime.latency import TickToTarget
 from ghtrader_runtime.ledger import Intent, Ledger
+from ghtrader_runtime.links import HEARTBEAT_S, LinkChange
 from ghtrader_runtime.options import GatewayOptions, run_folder
+from ghtrader_runtime.peers import Peers, join_token
 from ghtrader_runtime.reporting import account_state, commission_of, mid_of, summarise, welcome, write_state_file
 from ghtrader_runtime.risk import RiskLimits
 
@@ -66,8 +69,7 @@ class Gateway:
         self.daybook = DayBook()
         self.fills: list[dict[str, Any]] = []
         self.counts = {"ticks": 0, "targets": 0, "orders": 0, "duplicates": 0, "refused": 0}
-        self._identities: dict[str, bytes] = {}
-        self._links: dict[str, Link] = {}
+        self.peers = Peers("")
         self.ready: dict[str, str] = {}
         self.tick_revision = 0
         self._state_revision = 0
@@ -90,7 +92,8 @@ class Gateway:
             self.journal = Journal(self.run_dir)
             stack.callback(self.journal.close)
             self._load_history()
-            self.bus = GatewayBus(endpoints(self.ref.state_dir))
+            self.peers = Peers(join_token(self.ref.state_dir))
+            self.bus = GatewayBus(endpoints(self.settings, self.ref.state_dir))
             stack.callback(self.bus.close)
             self._build_core()
             write_state_file(self)
@@ -220,22 +223,36 @@ class Gateway:
         while (received := self.bus.receive()) is not None:
             identity, message = received
             now_ns = time.monotonic_ns()
-            link = self._links.setdefault(message.session, Link())
-            link.heard(now_ns)
-            self._identities[message.session] = identity
+            if isinstance(message, msg.Hello):
+                self._on_hello(identity, message, now_ns)
+                continue
+            if isinstance(message, msg.Command) and message.name != "heartbeat":
+                self._on_command(identity, message)
+                continue
+            peer, change = self.peers.heard(message.session, identity, now_ns)
+            self._note_links([change] if change else [])
             match message:
-                case msg.Target():
+                case _ if peer is None:
+                    self._tell_stranger(identity, message)
+                case msg.Target() if peer.trusted:
                     self._on_target(message, now_ns)
-                case msg.Hello():
-                    self._on_hello(identity, message)
-                case msg.Ready():
+                case msg.Ready() if peer.trusted:
                     self._on_ready(message)
                 case msg.Goodbye():
                     self._on_lost(message.session, f"left: {message.reason}")
-                case msg.Command():
-                    self._on_command(identity, message)
+                case msg.Command():  # a heartbeat
+                    pass
                 case _:
                     self.bus.malformed += 1
+
+    def _tell_stranger(self, identity: bytes, message: msg.AnyMessage) -> None:
+        """Who has not joined, or was forgotten, is told so: a strategy says hello again."""
+        if isinstance(message, msg.Target):
+            reason = "say hello first"
+            self.bus.send(identity, msg.Ack(**self._head(), answers=message.revision, status="unknown", reason=reason))
+
+    def _head(self) -> dict[str, Any]:
+        return {"session": self.session, "revision": 0, "sent_ns": time.monotonic_ns()}
 
     def _on_target(self, target: msg.Target, now_ns: int) -> None:
         self.counts["targets"] += 1
@@ -249,8 +266,16 @@ class Gateway:
         if self.broker.lockstep or sent:
             self._on_reports(self.broker.drain())
 
-    def _on_hello(self, identity: bytes, hello: msg.Hello) -> None:
-        for message in welcome(self, hello.after_id):
+    def _on_hello(self, identity: bytes, hello: msg.Hello, now_ns: int) -> None:
+        peer, change = self.peers.join(hello.session, identity, hello.token, now_ns)
+        self._note_links([change] if change else [])
+        if peer is None or not self.peers.may_have_history(now_ns):
+            return  # it will ask again
+        if hello.purpose == "trade" and not peer.trusted:
+            reason = "only who shows the account's token may trade"
+            self.bus.send(identity, msg.Ack(**self._head(), answers=hello.revision, status="refused", reason=reason))
+            return
+        for message in welcome(self, hello):
             self.bus.send(identity, message)
 
     def _on_ready(self, ready: msg.Ready) -> None:
@@ -260,27 +285,33 @@ class Gateway:
         self._publish_state("")
 
     def _on_command(self, identity: bytes, command: msg.Command) -> None:
-        status, reason = "accepted", ""
+        answer = self.peers.remembered(command.session, command.revision)
+        if answer is None:
+            status, reason = "refused", "only who shows the account's token may command"
+            if self.peers.shows(command.token):
+                status, reason = self._obey(command)
+            answer = msg.Ack(**self._head(), answers=command.revision, status=status, reason=reason)
+            self.peers.remember(command.session, command.revision, answer)
+        self.bus.send(identity, answer)
+
+    def _obey(self, command: msg.Command) -> tuple[str, str]:
         if command.name == "kill":
             self._look_at_kill()
         elif command.name == "state":
             try:
                 wanted = ev.TradingState(command.value)
-                self._step(ev.StateWanted(wanted, command.reason))
             except ValueError:
-                status, reason = "refused", f"no trading state {command.value!r}"
+                return "refused", f"no trading state {command.value!r}"
+            self._step(ev.StateWanted(wanted, command.reason))
         elif command.name == "stop":
             self.stop(command.reason or "stopped by command")
-        elif command.name == "heartbeat":
-            return
         else:
-            status, reason = "refused", f"no command {command.name!r}"
-        head = {"session": self.session, "revision": 0, "sent_ns": time.monotonic_ns()}
-        self.bus.send(identity, msg.Ack(**head, answers=command.revision, status=status, reason=reason))
+            return "refused", f"no command {command.name!r}"
+        return "accepted", ""
 
     def _on_lost(self, session: str, reason: str) -> None:
         known = self.ready.pop(session, None)
-        self._links.pop(session, None)
+        self.peers.leave(session)
         if known is not None:
             self.journal.write("events", "strategy-gone", {"session": session, "reason": reason})
             self._step(ev.LinkChange(session, False, time.monotonic_ns()))
@@ -291,15 +322,25 @@ class Gateway:
         now_ns = time.monotonic_ns()
         self._look_at_kill()
         self._step(ev.Timer(now_ns))
-        for session, link in list(self._links.items()):
-            if link.check(now_ns):
-                self._step(ev.LinkChange(session, False, now_ns))
-            if link.state is LinkState.STALE and link.silent_s(now_ns) > _LOST_S:
-                self._on_lost(session, "was not heard of any more")
+        self._note_links(self.peers.check(now_ns))
+        for session in [s for s in self.ready if (peer := self.peers.get(s)) and peer.link.silent_s(now_ns) > _LOST_S]:
+            self._on_lost(session, "was not heard of any more")
         if now_ns >= self._next_state_ns:
             self._publish_state("")
         if self.options.replay is None and self.ready:
             self._stop = self._stop or self.day.over(time.monotonic(), self.options.idle_end_s)
+
+    def _note_links(self, changes: list[LinkChange]) -> None:
+        """Every change is told; one of a strategy's link is the core's business too."""
+        for change in changes:
+            self.journal.write("events", "link", {
+                "link": change.name, "before": str(change.before), "after": str(change.after), "reason": change.reason,
+            })  # fmt: skip
+            if change.name in self.ready and not change.usable:
+                self._step(ev.LinkChange(change.name, False, change.now_ns))
+        if changes:
+            write_state_file(self)
+            self._publish_state("")
 
     def _look_at_kill(self) -> None:
         state = self.kill.read()
@@ -372,9 +413,9 @@ class Gateway:
     def _answer(self, answer: ev.Answer) -> None:
         self.counts["duplicates"] += answer.status == "duplicate"
         self.counts["refused"] += answer.status == "refused"
-        identity = self._identities.get(answer.session)
-        if identity is not None:
-            self.bus.send(identity, msg.Ack(
+        peer = self.peers.get(answer.session)
+        if peer is not None:
+            self.bus.send(peer.identity, msg.Ack(
                 session=self.session, revision=self.tick_revision, sent_ns=time.monotonic_ns(),
                 answers=answer.revision, status=answer.status, reason=answer.reason,
             ))  # fmt: skip

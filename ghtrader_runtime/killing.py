@@ -10,9 +10,11 @@ from ghtrader_base.errors import ConfigError
 from ghtrader_base.locks import is_held, lock_path
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.accounts import AccountRef, all_refs
-from ghtrader_runtime.bus import ask, endpoints
+from ghtrader_runtime.addresses import endpoints
+from ghtrader_runtime.bus import ask
 from ghtrader_runtime.killswitch import KillSwitch
 from ghtrader_runtime.messages import Ack, Command
+from ghtrader_runtime.peers import read_token
 
 
 def _row(ref: AccountRef) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def trip(settings: Settings, account: str, reason: str, mode: str | None = None)
     rows = []
     for ref in all_refs(settings, account, mode):
         KillSwitch(ref.state_dir).trip(reason)
-        rows.append({**_row(ref), "told": _tell(ref, reason)})
+        rows.append({**_row(ref), "told": _tell(settings, ref, reason)})
     return rows
 
 
@@ -50,17 +52,18 @@ def reset(settings: Settings, account: str, reason: str, mode: str | None = None
     for ref in all_refs(settings, account, mode):
         if KillSwitch(ref.state_dir).read().tripped:
             KillSwitch(ref.state_dir).reset(reason)
-        rows.append({**_row(ref), "told": _tell(ref, reason)})
+        rows.append({**_row(ref), "told": _tell(settings, ref, reason)})
     return rows
 
 
-def _tell(ref: AccountRef, reason: str) -> bool:
+def _tell(settings: Settings, ref: AccountRef, reason: str) -> bool:
     if not is_held(lock_path(ref.state_dir, "gateway")):
         return False
 
     def build(session: str) -> Command:
-        return Command(session=session, revision=1, sent_ns=time.monotonic_ns(), name="kill", reason=reason)
+        head = {"session": session, "revision": 1, "sent_ns": time.monotonic_ns()}
+        return Command(**head, name="kill", reason=reason, token=read_token(ref.state_dir))
 
     with contextlib.suppress(ConfigError):
-        return isinstance(ask(endpoints(ref.state_dir), build), Ack)
+        return isinstance(ask(endpoints(settings, ref.state_dir), build), Ack)
     return False

@@ -6,12 +6,17 @@ monotonic clock in ns (one machine, one clock). Only shapes belong here; sockets
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 import numpy as np
 
 from ghtrader_market.ticks import VALUE_COLUMNS
 
 VALUES_BYTES = 8 * len(VALUE_COLUMNS)
+Name = Annotated[str, msgspec.Meta(max_length=200)]
+Text = Annotated[str, msgspec.Meta(max_length=2000)]
+Lots = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -27,8 +32,8 @@ class Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         CLOCK_MONOTONIC of the sender.
     """
 
-    session: str
-    revision: int
+    session: Name
+    revision: Annotated[int, msgspec.Meta(ge=0)]
     sent_ns: int
 
 
@@ -47,7 +52,8 @@ class Tick(Message, tag="tick"):
 
 
 class AccountState(Message, tag="state"):
-    """What the gateway knows of the account now; also its heartbeat. `tick_revision` is the last tick published."""
+    """What the gateway knows of the account now; also its heartbeat. `tick_revision` is the last tick published before
+    it, so that a tick that was lost is seen without waiting for the next one; `links` are the states of all links."""
 
     account: str
     mode: str
@@ -64,18 +70,22 @@ class AccountState(Message, tag="state"):
     tick_revision: int
     ready: list[str]
     ended: str
+    links: dict[str, str] = {}
 
 
 class Hello(Message, tag="hello"):
-    """A strategy asks to join: it wants the day so far of `symbol`, from tick id `after_id` + 1 on."""
+    """A session asks to join: it wants the day so far of `symbol`, from tick id `after_id` + 1 on. Who wants to trade
+    shows the account's `token`; others may watch."""
 
-    symbol: str
+    symbol: Name
     after_id: int = -1
-    purpose: str = ""
+    purpose: Name = ""
+    token: Name = ""
 
 
 class Welcome(Message, tag="welcome"):
-    """The gateway's answer: what is traded and how many rows of history follow in `History` messages."""
+    """The gateway's answer: what is traded and how many rows of history follow in `History` messages; `more` says that
+    the day has further ones, for another `Hello`."""
 
     symbol: str
     account: str
@@ -89,6 +99,8 @@ class Welcome(Message, tag="welcome"):
     position: int
     rows: int
     tick_revision: int
+    more: bool = False
+    answers: int = 0
 
 
 class History(Message, tag="history"):
@@ -100,24 +112,25 @@ class History(Message, tag="history"):
     datetime_ns: bytes
     values: bytes
     last: bool
+    answers: int = 0
 
 
 class Ready(Message, tag="ready"):
     """The strategy is warm and answers every tick from now on."""
 
-    symbol: str
+    symbol: Name
     rows: int
-    model: str
+    model: Name
 
 
 class Target(Message, tag="target"):
     """The position a strategy wants after a tick: `volume` lots, negative short. Sent for every tick."""
 
-    symbol: str
-    volume: int
+    symbol: Name
+    volume: Lots
     tick_id: int
     tick_ns: int
-    reason: str
+    reason: Text
 
 
 class Ack(Message, tag="ack"):
@@ -129,17 +142,18 @@ class Ack(Message, tag="ack"):
 
 
 class Command(Message, tag="command"):
-    """An order of a person or the supervisor: `kill`, `kill-reset`, `state`, `stop`."""
+    """An order of a person or the supervisor: `kill`, `state`, `stop`; a session's `heartbeat` needs no token."""
 
-    name: str
-    value: str = ""
-    reason: str = ""
+    name: Name
+    value: Name = ""
+    reason: Text = ""
+    token: Name = ""
 
 
 class Goodbye(Message, tag="goodbye"):
     """The strategy leaves."""
 
-    reason: str = ""
+    reason: Text = ""
 
 
 AnyMessage = Tick | AccountState | Hello | Welcome | History | Ready | Target | Ack | Command | Goodbye
@@ -165,13 +179,13 @@ def decode(data: bytes) -> AnyMessage:
 
 def pack_history(
     session: str, revision: int, sent_ns: int, symbol: str, day: str, ids: np.ndarray, times: np.ndarray,
-    values: np.ndarray, last: bool,
+    values: np.ndarray, last: bool, answers: int = 0,
 ) -> History:  # fmt: skip
-    """Build a `History` from ids int64[n], times int64[n], values float64[n, 27]."""
+    """Build a `History` from ids int64[n], times int64[n], values float64[n, 27], for the hello of revision `answers`."""
     return History(
         session=session, revision=revision, sent_ns=sent_ns, symbol=symbol, trading_day=day,
         ids=np.ascontiguousarray(ids, "<i8").tobytes(), datetime_ns=np.ascontiguousarray(times, "<i8").tobytes(),
-        values=np.ascontiguousarray(values, "<f8").tobytes(), last=last,
+        values=np.ascontiguousarray(values, "<f8").tobytes(), last=last, answers=answers,
     )  # fmt: skip
 
 

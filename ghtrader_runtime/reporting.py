@@ -12,13 +12,15 @@ import numpy as np
 from ghtrader_base.files import atomic_write_json
 from ghtrader_market.positions import fee
 from ghtrader_market.ticks import COLUMN_INDEX
-from ghtrader_runtime.messages import AccountState, Message, Welcome, pack_history
+from ghtrader_runtime.messages import AccountState, Hello, Message, Welcome, pack_history
 from ghtrader_runtime.summary import profit, round_trips
 
 if TYPE_CHECKING:
     from ghtrader_runtime.gateway import Gateway
 
 _HISTORY_ROWS = 2000
+_HISTORY_CHUNKS = 5
+"""Chunks a hello is answered with at most: what waits in a socket stays small; who needs more says hello again."""
 _BID, _ASK, _LAST = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"], COLUMN_INDEX["last_price"]
 
 
@@ -35,9 +37,12 @@ def commission_of(gateway: Gateway, fill: dict[str, Any]) -> float:
     return fee(rates, fill["offset"], fill["price"], fill["volume"], gateway.variety.multiplier)
 
 
-def welcome(gateway: Gateway, after_id: int) -> list[Message]:
-    """The answer to a strategy that joins: what is traded, and the day's ticks with a greater id than `after_id`."""
-    ids, times, values = gateway.daybook.after(after_id)
+def welcome(gateway: Gateway, hello: Hello) -> list[Message]:
+    """The answer to a strategy that joins: what is traded, and the day's ticks with a greater id than `hello.after_id`."""
+    ids, times, values = gateway.daybook.after(hello.after_id)
+    most = _HISTORY_ROWS * _HISTORY_CHUNKS
+    more = len(ids) > most
+    ids, times, values = ids[:most], times[:most], values[:most]
     options, now_ns = gateway.options, time.monotonic_ns()
     messages: list[Message] = [
         Welcome(
@@ -45,7 +50,8 @@ def welcome(gateway: Gateway, after_id: int) -> list[Message]:
             mode=options.mode, run_id=options.run_id, run_dir=str(gateway.run_dir), lockstep=gateway.broker.lockstep,
             price_tick=gateway.market.price_tick, multiplier=gateway.market.multiplier,
             max_position=options.max_position, position=gateway.core.state.position(options.symbol).net,
-            rows=len(ids), tick_revision=gateway.tick_revision,
+            rows=len(ids), tick_revision=gateway.tick_revision, more=more,
+            answers=hello.revision,
         )
     ]  # fmt: skip
     for first in range(0, len(ids), _HISTORY_ROWS):
@@ -54,7 +60,7 @@ def welcome(gateway: Gateway, after_id: int) -> list[Message]:
         messages.append(
             pack_history(
                 gateway.session, first, now_ns, options.symbol, gateway.daybook.day, ids[part], times[part],
-                values[part], last,
+                values[part], last, hello.revision,
             )
         )  # fmt: skip
     return messages
@@ -72,6 +78,7 @@ def account_state(gateway: Gateway, revision: int, ended: str) -> AccountState:
         working=sum(order.live for order in state.orders.values()),
         targets={symbol: wanted.volume for symbol, wanted in state.targets.items()},
         balance=gateway.broker.balance(), tick_revision=gateway.tick_revision, ready=list(gateway.ready), ended=ended,
+        links=gateway.peers.states(),
     )  # fmt: skip
 
 
@@ -82,6 +89,7 @@ def write_state_file(gateway: Gateway) -> None:
         "session": gateway.session, "account": gateway.ref.name, "broker": gateway.ref.broker,
         "mode": gateway.options.mode, "symbol": gateway.options.symbol, "ready": list(gateway.ready.values()),
         "trading_state": str(state.trading_state), "reasons": [reason for _, reason in state.blocks.values()],
+        "links": gateway.peers.states(),
     }  # fmt: skip
     atomic_write_json(gateway.run_dir / "gateway.json", document)
 
@@ -100,5 +108,6 @@ def summarise(gateway: Gateway, ended: str, mark: float) -> dict[str, Any]:
         "trading_state": str(state.trading_state), "killed": gateway.killed,
         "tick_to_target_ms": gateway.latency.summary(),
         "missed_ticks": getattr(gateway.broker, "missed", 0), "malformed": gateway.bus.malformed,
+        "strangers": gateway.peers.strangers,
         "journal_failure": gateway.journal.failure, "fill_list": gateway.fills,
     }  # fmt: skip

@@ -26,13 +26,16 @@ from ghtrader_models.bundle import Bundle, bundles_dir, load_bundle
 from ghtrader_models.champions import load_champion_bundle
 from ghtrader_runtime import messages as msg
 from ghtrader_runtime.accounts import AccountRef, account_ref
-from ghtrader_runtime.bus import HEARTBEAT_S, ClientBus, Link, LinkState, endpoints, new_session
+from ghtrader_runtime.addresses import endpoints
+from ghtrader_runtime.bus import ClientBus, new_session
 from ghtrader_runtime.journal import FactorJournal, Journal
+from ghtrader_runtime.links import HEARTBEAT_S, Backoff, Link, LinkChange
 from ghtrader_runtime.options import StrategyOptions
+from ghtrader_runtime.outbox import Outbox
+from ghtrader_runtime.peers import read_token
 from ghtrader_runtime.signals import Decision, Signal, matching_factor_set
 
 _STOP_WAIT_S = 15.0
-_HELLO_AGAIN_S = 5.0
 _HISTORY_WAIT_S = 60.0
 _GATEWAY_LOST_S = 30.0
 
@@ -44,12 +47,16 @@ class Strategy:
         self.settings, self.options, self.bundle = settings, options, bundle
         self.session = new_session("strategy")
         self.calendar = load_calendar(settings)
-        self.bus = ClientBus(endpoints(ref.state_dir))
-        self.link = Link()
+        self._state_dir = ref.state_dir
+        self.bus = ClientBus(endpoints(settings, ref.state_dir))
+        self.link = Link("gateway")
+        self.outbox = Outbox()
+        self._journal: Journal | None = None
         self.answered = 0
         self.refused: dict[str, int] = {}
         self.ended = ""
         self._revision = 0
+        self._asked = 0
         self._seen = 0
         self._last_id = -1
         self.gaps = 0
@@ -76,58 +83,72 @@ class Strategy:
 
     def _receive(self, timeout_s: float) -> msg.AnyMessage | None:
         message = self.bus.receive(timeout_s)
-        now = time.monotonic()
-        if message is not None:
-            self.link.heard(time.monotonic_ns())
+        now, now_ns = time.monotonic(), time.monotonic_ns()
+        self._note(self.link.heard(now_ns) if message is not None else self.link.check(now_ns))
+        for again in self.outbox.due(now_ns):  # under the revision it had: it counts once
+            self.bus.send(again)
         if now >= self._next_beat:
             self._next_beat = now + HEARTBEAT_S
             self.bus.send(msg.Command(**self._head(), name="heartbeat"))
         return message
 
+    def _note(self, change: LinkChange | None) -> None:
+        if change is not None and self._journal is not None:
+            self._journal.write("events", "link", {
+                "link": change.name, "before": str(change.before), "after": str(change.after), "reason": change.reason,
+            })  # fmt: skip
+
     def _hello(self) -> None:
-        self.bus.send(msg.Hello(**self._head(), symbol=self.options.symbol, after_id=self._last_id, purpose="trade"))
+        token = read_token(self._state_dir)  # a gateway that starts after us makes it
+        head = self._head()
+        self._asked = head["revision"]  # what answers an earlier hello is old
+        self.bus.send(
+            msg.Hello(**head, symbol=self.options.symbol, after_id=self._last_id, purpose="trade", token=token)
+        )
 
     # Life ------------------------------------------------------------------------------------------------------
 
     def run(self) -> dict[str, Any]:
         """Join, answer every tick until the gateway ends or we are told to stop."""
         self._catch_signals()
-        journal: Journal | None = None
         try:
             welcome = self._join()
             if welcome is None:
                 return self._result()
-            journal = Journal(Path(welcome.run_dir) / "strategy")
+            journal = self._journal = Journal(Path(welcome.run_dir) / "strategy")
             self._prepare(welcome, journal)
             self._take_history(welcome.rows, answer=False)
+            if welcome.more:
+                self._catch_up(answer=False)
             gc.collect()
             gc.freeze()  # no full collection in the middle of a tick
-            head = self._head()
-            self.bus.send(
-                msg.Ready(**head, symbol=self.options.symbol, rows=welcome.rows, model=self.bundle.bundle_id)
-            )
+            self._say_ready(welcome.rows)
             self._trade()
             journal.write("events", "end", {"reason": self.ended, "answered": self.answered, "refused": self.refused})
             self.bus.send(msg.Goodbye(**self._head(), reason=self.ended))
             return self._result()
         finally:
-            if journal is not None:
+            if self._journal is not None:
                 self._factor_journal.flush()
-                journal.close()
+                self._journal.close()
             self.bus.close()
+
+    def _say_ready(self, rows: int) -> None:
+        head = self._head()
+        self.bus.send(msg.Ready(**head, symbol=self.options.symbol, rows=rows, model=self.bundle.bundle_id))
 
     def _result(self) -> dict[str, Any]:
         return {"ended": self.ended, "answered": self.answered, "refused": self.refused, "model": self.bundle.bundle_id}
 
     def _join(self) -> msg.Welcome | None:
         deadline = time.monotonic() + self.options.join_timeout_s
-        next_hello = 0.0
+        backoff, next_hello = Backoff(1.0, 5.0), 0.0
         while time.monotonic() < deadline and not self._stop:
             if time.monotonic() >= next_hello and self._welcome is None:
-                next_hello = time.monotonic() + _HELLO_AGAIN_S
+                next_hello = time.monotonic() + backoff.next_s()
                 self._hello()
             message = self._receive(0.2)
-            if isinstance(message, msg.Welcome):
+            if isinstance(message, msg.Welcome) and message.answers == self._asked:
                 return self._check_welcome(message)
         if self._stop:
             self.ended = f"stopped by {self._stop}"
@@ -172,7 +193,7 @@ class Strategy:
                 self._pending.append(message)
             if time.monotonic() > deadline:
                 raise FailedError("the gateway stopped in the middle of the day's history", "start both again")
-            if not isinstance(message, msg.History):
+            if not isinstance(message, msg.History) or message.answers != self._asked:
                 continue
             ids, times, values = msg.unpack_history(message)
             held = self.signal.target
@@ -195,13 +216,24 @@ class Strategy:
 
     def _send_target(self, tick_id: int, moment: int, decision: Decision | None) -> None:
         reason = decision.reason if decision is not None else "outside the sessions"
-        self.bus.send(
-            msg.Target(
-                **self._head(), symbol=self.options.symbol, volume=self.signal.target, tick_id=tick_id,
-                tick_ns=moment, reason=reason,
-            )
-        )  # fmt: skip
+        self._want(self.signal.target, tick_id, moment, reason)
         self.answered += 1
+
+    def _want(self, volume: int, tick_id: int, moment: int, reason: str) -> None:
+        """Send a target, and keep it until the gateway has acknowledged it or a newer one takes its place."""
+        target = msg.Target(
+            **self._head(), symbol=self.options.symbol, volume=volume, tick_id=tick_id, tick_ns=moment, reason=reason
+        )
+        self.bus.send(target)
+        self.outbox.sent(target, "target", time.monotonic_ns(), replaces=True)
+
+    def _on_ack(self, ack: msg.Ack) -> None:
+        self.outbox.answered(ack.answers)
+        if ack.status == "refused":
+            self.refused[ack.reason] = self.refused.get(ack.reason, 0) + 1
+        elif ack.status == "unknown":  # it forgot us: join again
+            self._catch_up(answer=True)
+            self._say_ready(0)
 
     def _trade(self) -> None:
         while not self.ended:
@@ -210,10 +242,9 @@ class Strategy:
                 self._on_tick(message)
             elif isinstance(message, msg.AccountState):
                 self._on_state(message)
-            elif isinstance(message, msg.Ack) and message.status == "refused":
-                self.refused[message.reason] = self.refused.get(message.reason, 0) + 1
-            self.link.check(time.monotonic_ns())
-            if self.link.state is LinkState.STALE and self.link.silent_s(time.monotonic_ns()) > _GATEWAY_LOST_S:
+            elif isinstance(message, msg.Ack):
+                self._on_ack(message)
+            if self.link.silent_s(time.monotonic_ns()) > _GATEWAY_LOST_S:
                 self.ended = "the gateway is silent"
             if self._stop:
                 self._leave()
@@ -223,31 +254,45 @@ class Strategy:
             self._seen = max(self._seen, tick.revision)
             return
         if tick.revision > self._seen + 1:
-            self.gaps += 1
             self._seen = tick.revision
-            self._catch_up()
+            self._repair()
             return
         self._seen = tick.revision
         decision = self._take(tick.id, tick.trading_day, tick.datetime_ns, tick.array(), live=True)
         self._send_target(tick.id, tick.datetime_ns, decision)
 
-    def _catch_up(self) -> None:
-        """Ticks were lost on the way: ask for them and answer them all, the one that told included."""
-        self._hello()
+    def _repair(self) -> None:
+        """Ticks were lost on the way: degraded until they are here and answered."""
+        self.gaps += 1
+        self._note(self.link.trouble("gap", "ticks were lost on the way", time.monotonic_ns()))
+        self._catch_up(answer=True)
+        self._note(self.link.mended("gap", time.monotonic_ns()))
+
+    def _catch_up(self, answer: bool) -> None:
+        """Say hello again and take what is missing, the tick that told included; answered late where `answer` says."""
+        backoff, next_hello = Backoff(1.0, 5.0), 0.0
         deadline = time.monotonic() + _HISTORY_WAIT_S
-        while time.monotonic() < deadline:
-            message = self._receive(0.5)
+        while time.monotonic() < deadline and not self._stop:
+            if time.monotonic() >= next_hello:
+                next_hello = time.monotonic() + backoff.next_s()
+                self._hello()
+            message = self._receive(0.2)
             if isinstance(message, msg.Tick):
                 self._pending.append(message)
-            elif isinstance(message, msg.Welcome):
+            elif isinstance(message, msg.Welcome) and message.answers == self._asked:
                 self._seen = max(self._seen, message.tick_revision)
-                self._take_history(message.rows, answer=True)
-                return
-        self.ended = "the gateway does not answer"
+                self._take_history(message.rows, answer=answer)
+                if not message.more:
+                    return
+                next_hello = 0.0
+        self.ended = self.ended or "the gateway does not answer"
 
     def _on_state(self, state: msg.AccountState) -> None:
         if state.ended:
             self.ended = state.ended
+        elif state.tick_revision > self._seen and not self._pending:  # the last ticks were lost, no later one tells
+            self._seen = state.tick_revision
+            self._repair()
         elif self._leaving_since and state.sent_ns > self._leaving_since:
             flat = state.positions.get(self.options.symbol, 0) == 0 and state.working == 0
             if flat or state.trading_state == "HALTED":
@@ -266,11 +311,7 @@ class Strategy:
             self.ended = f"stopped by {self._stop}, the position was not flat in time"
         elif now >= self._next_ask:
             self._next_ask = now + 1.0
-            self.bus.send(
-                msg.Target(
-                    **self._head(), symbol=self.options.symbol, volume=0, tick_id=-1, tick_ns=0, reason="leaving"
-                )
-            )
+            self._want(0, -1, 0, "leaving")
 
 
 def load_model(settings: Settings, options: StrategyOptions) -> Bundle:

@@ -50,6 +50,18 @@ def register(app: typer.Typer) -> None:
         path = set_setting(key, value)
         emit({"set": key, "file": str(path)}, json, lambda: f"{key} stored in {path}")
 
+    @config.command("bus-keys")
+    def bus_keys(
+        replace: Annotated[bool, typer.Option("--replace", help="Make new ones where there are some.")] = False,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Make the keys that gateway and strategy need where GHTRADER_BUS is tcp. Example: ghtrader config bus-keys"""
+        from ghtrader_runtime.curve import make_keys
+
+        folder = make_keys(settings_of(home), replace)
+        emit({"keys": str(folder)}, json, lambda: f"keys of the bus made in {folder}, readable by you alone")
+
     @app.command()
     def version(home: HomeOption = None, json: JsonOption = False) -> None:  # --home: as all take it
         """Versions of ghtrader and the parts that matter. Example: ghtrader version --json"""

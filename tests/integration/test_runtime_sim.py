@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -23,10 +24,12 @@ from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_runtime import killing
 from ghtrader_runtime import messages as msg
 from ghtrader_runtime.accounts import account_ref
-from ghtrader_runtime.bus import ClientBus, endpoints, new_session
+from ghtrader_runtime.addresses import endpoints
+from ghtrader_runtime.bus import ClientBus, new_session
 from ghtrader_runtime.journal import read_factors, read_lines
 from ghtrader_runtime.ledger import Intent, Ledger
 from ghtrader_runtime.options import GatewayOptions, StrategyOptions
+from ghtrader_runtime.peers import read_token
 from ghtrader_runtime.supervisor import Child, new_run_id, trade
 from ghtrader_runtime.testkit import tiny_factor_set, write_tiny_bundle
 
@@ -67,7 +70,8 @@ class Hand:
     """A strategy moved by hand: answers what the test tells it, over the real bus."""
 
     def __init__(self, settings: Settings) -> None:
-        self.bus = ClientBus(endpoints(account_ref(settings, ACCOUNT, "sim").state_dir))
+        self.state_dir = account_ref(settings, ACCOUNT, "sim").state_dir
+        self.bus = ClientBus(endpoints(settings, self.state_dir))
         self.session = new_session("hand")
         self.revision = 0
         self.state: msg.AccountState | None = None
@@ -92,9 +96,19 @@ class Hand:
             self.bus.send(msg.Command(**self.head(), name="heartbeat"))
 
     def join(self) -> None:
-        self.bus.send(msg.Hello(**self.head(), symbol=SYMBOL))
+        deadline = time.monotonic() + 60
+        while self.state is None:  # until a gateway is there, and has made its token
+            assert time.monotonic() < deadline, "no gateway"
+            self.hello()
+            with contextlib.suppress(AssertionError):
+                self.listen(lambda: self.state is not None, 1.0)
+        self.hello()
         self.listen(lambda: self.state is not None, 60.0)
         self.bus.send(msg.Ready(**self.head(), symbol=SYMBOL, rows=0, model="by hand"))
+
+    def hello(self) -> None:
+        token = read_token(self.state_dir)
+        self.bus.send(msg.Hello(**self.head(), symbol=SYMBOL, purpose="trade", token=token))
 
     def want(self, volume: int) -> int:
         head = self.head()

@@ -1,23 +1,29 @@
-"""Messages and sockets over real ipc: order, answers, hostile bytes, private folders, the link's states."""
+"""Messages and sockets over real ipc: order, answers, hostile bytes, private folders; tcp with CURVE."""
 
 from __future__ import annotations
 
 import os
 import random
+import socket
 import stat
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zmq
+import zmq.auth
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from ghtrader_base.errors import ConfigError
+from ghtrader_base.errors import ConfigError, PortInUseError, RefusedError
+from ghtrader_base.settings import Settings, load_settings
 from ghtrader_runtime import messages as msg
-from ghtrader_runtime.bus import ClientBus, GatewayBus, Link, LinkState, endpoints, new_session, runtime_dir
+from ghtrader_runtime.addresses import Endpoints, endpoints, runtime_dir
+from ghtrader_runtime.bus import ClientBus, GatewayBus, ask, new_session
+from ghtrader_runtime.curve import connect_with, load_keys, make_keys
 
 HEAD = {"session": "s", "revision": 1, "sent_ns": 5}
 
@@ -68,8 +74,8 @@ def test_truncated_and_flipped_messages_never_raise_anything_else() -> None:
 
 
 @pytest.fixture
-def pair(tmp_path: Path):
-    addresses = endpoints(tmp_path / "account")
+def pair(tmp_path: Path, settings: Settings):
+    addresses = endpoints(settings, tmp_path / "account")
     gateway = GatewayBus(addresses)
     client = ClientBus(addresses)
     yield gateway, client
@@ -118,8 +124,8 @@ def test_malformed_requests_are_counted_and_harmless(pair) -> None:
     assert isinstance(message, msg.Command) and gateway.malformed == 501
 
 
-def test_sockets_are_private_and_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    addresses = endpoints(tmp_path / ("long" * 50))
+def test_sockets_are_private_and_short(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = endpoints(settings, tmp_path / ("long" * 50))
     assert max(len(addresses.publish), len(addresses.requests)) < 107
     folder = runtime_dir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and folder.stat().st_uid == os.getuid()
@@ -152,12 +158,111 @@ def test_the_wake_descriptor_tells_of_requests(pair) -> None:
     assert found is not None
 
 
-def test_link_states() -> None:
-    link = Link(stale_s=1.0)
-    second = 1_000_000_000
-    assert link.state is LinkState.CONNECTING and not link.check(50 * second)
-    assert link.heard(60 * second) and link.state is LinkState.UP
-    assert not link.check(61 * second) and link.check(61 * second + 1)
-    assert link.state is LinkState.STALE and not link.check(90 * second)
-    assert link.silent_s(90 * second) == 30
-    assert link.heard(91 * second) and link.state is LinkState.UP and link.changes == 3
+
+
+def test_a_question_is_repeated_under_its_revision(settings: Settings, tmp_path: Path) -> None:
+    addresses = endpoints(settings, tmp_path / "account")
+    gateway = GatewayBus(addresses)
+    seen: list[int] = []
+
+    def serve() -> None:
+        deadline = time.monotonic() + 5
+        while len(seen) < 3 and time.monotonic() < deadline:
+            if gateway.wait(0.05):
+                identity, message = gateway.receive() or (b"", None)
+                if message is not None:
+                    seen.append(message.revision)
+        gateway.send(identity, msg.Ack(**HEAD, answers=seen[-1], status="accepted"))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    answer = ask(addresses, lambda session: msg.Command(session=session, revision=7, sent_ns=1, name="kill"), 5.0)
+    thread.join()
+    gateway.close()
+    assert isinstance(answer, msg.Ack) and seen == [7, 7, 7]
+
+
+def test_nobody_there_is_told_in_time(settings: Settings, tmp_path: Path) -> None:
+    started = time.monotonic()
+    build = lambda session: msg.Command(session=session, revision=1, sent_ns=1, name="kill")  # noqa: E731
+    assert ask(endpoints(settings, tmp_path / "nobody"), build, 0.5) is None
+    assert time.monotonic() - started < 3
+
+
+# ---- tcp ----
+
+
+def free_pair_of_ports() -> int:
+    for _ in range(50):
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no two free ports")
+
+
+@pytest.fixture
+def tcp(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("GHTRADER_BUS", f"tcp://127.0.0.1:{free_pair_of_ports()}")
+    return load_settings(home)
+
+
+def test_tcp_needs_keys_and_loopback(
+    tcp: Settings, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="needs keys"):
+        endpoints(tcp, tmp_path)
+    folder = make_keys(tcp)
+    assert endpoints(tcp, tmp_path).publish.startswith("tcp://127.0.0.1:")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.glob("*.key_secret")} == {0o600}
+    with pytest.raises(RefusedError, match="has keys already"):
+        make_keys(tcp)
+    (folder / "client.key_secret").chmod(0o644)
+    with pytest.raises(ConfigError, match="read by others"):
+        endpoints(tcp, tmp_path)
+    for text in ("tcp://0.0.0.0:7000", "tcp://127.0.0.1:0", "tcp://127.0.0.1:65535", "tcp://example.org:7000", "udp"):
+        monkeypatch.setenv("GHTRADER_BUS", text)
+        with pytest.raises(ConfigError):
+            endpoints(load_settings(home), tmp_path)
+
+
+def test_tcp_lets_in_who_has_the_keys_alone(tcp: Settings, tmp_path: Path) -> None:
+    make_keys(tcp)
+    addresses = endpoints(tcp, tmp_path)
+    gateway = GatewayBus(addresses)
+    with pytest.raises(PortInUseError):
+        GatewayBus(addresses)
+    friend = ClientBus(addresses)
+    bare = ClientBus(Endpoints(addresses.publish, addresses.requests))
+    other_home = load_settings(tmp_path / "other")
+    make_keys(other_home)
+    context = zmq.Context()
+    stranger = context.socket(zmq.DEALER)
+    stranger.setsockopt(zmq.LINGER, 0)
+    connect_with(stranger, load_keys(other_home))
+    stranger.curve_serverkey, _ = zmq.auth.load_certificate(load_keys(tcp).folder / "gateway.key")
+    stranger.connect(addresses.requests)
+    try:
+        for _ in range(3):
+            bare.send(msg.Command(**HEAD, name="heartbeat"))
+            stranger.send(msg.encode(msg.Command(**HEAD, name="heartbeat")))
+        friend.send(msg.Hello(**HEAD, symbol="SHFE.cu2502"))
+        _, first = wait_for(gateway.receive)
+        assert isinstance(first, msg.Hello)
+        time.sleep(0.5)
+        assert gateway.receive() is None, "neither without keys nor with others'"
+        deadline = time.monotonic() + 5
+        got = None
+        while got is None and time.monotonic() < deadline:
+            gateway.publish(tick(0))
+            got = friend.receive(0.05)
+        assert isinstance(got, msg.Tick) and bare.receive(0.2) is None
+    finally:
+        stranger.close()
+        context.term()
+        for one in (friend, bare, gateway):
+            one.close()

@@ -1,0 +1,152 @@
+"""Whether the other side is heard, and when to try again: states, counters and delays. Pure: times come in.
+
+A link is CONNECTING until something is heard, LIVE while it is heard and nothing is amiss, DEGRADED while it is heard
+but something is (messages lost, a repair under way), STALE after a short silence, DOWN after a long one or when we
+know that it broke. Times are monotonic ns.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+HEARTBEAT_S = 0.5
+"""How often each side lets the other hear something."""
+STALE_S = 1.5
+"""Silence after which a link is stale: three heartbeats."""
+DOWN_S = 10.0
+"""Silence after which it is down."""
+
+
+class LinkState(StrEnum):
+    """See the module."""
+
+    CONNECTING = "CONNECTING"
+    LIVE = "LIVE"
+    DEGRADED = "DEGRADED"
+    STALE = "STALE"
+    DOWN = "DOWN"
+
+
+@dataclass(frozen=True)
+class LinkChange:
+    """One change of a link: an event that journal, state file, metrics and views show."""
+
+    name: str
+    before: LinkState
+    after: LinkState
+    reason: str
+    now_ns: int
+
+    @property
+    def usable(self) -> bool:
+        """Whether the other side can be relied on after the change."""
+        return self.after in (LinkState.LIVE, LinkState.DEGRADED)
+
+
+@dataclass
+class Link:
+    """One link to one peer.
+
+    Attributes
+    ----------
+    name : str
+        Who is at the other end.
+    stale_s, down_s : float
+        Seconds of silence.
+    changes, outages : int
+        How often the state changed, and how often it became STALE or DOWN from something better.
+    """
+
+    name: str = "peer"
+    stale_s: float = STALE_S
+    down_s: float = DOWN_S
+    state: LinkState = LinkState.CONNECTING
+    reason: str = "nothing heard yet"
+    changes: int = 0
+    outages: int = 0
+    _last_ns: int = -1
+    _troubles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the other side can be relied on."""
+        return self.state in (LinkState.LIVE, LinkState.DEGRADED)
+
+    def heard(self, now_ns: int) -> LinkChange | None:
+        """Something arrived; the change this makes, if any."""
+        self._last_ns = max(self._last_ns, now_ns)
+        return self._settle(now_ns)
+
+    def trouble(self, kind: str, reason: str, now_ns: int) -> LinkChange | None:
+        """Something is amiss until `mended` is called with the same kind: the link is no better than DEGRADED."""
+        self._troubles[kind] = reason
+        return self._settle(now_ns) if self.usable else None
+
+    def mended(self, kind: str, now_ns: int) -> LinkChange | None:
+        """What was amiss is over."""
+        self._troubles.pop(kind, None)
+        return self._settle(now_ns) if self.usable else None
+
+    def broke(self, reason: str, now_ns: int) -> LinkChange | None:
+        """We know that the other side is gone, however short the silence."""
+        return self._become(LinkState.DOWN, reason, now_ns)
+
+    def check(self, now_ns: int) -> LinkChange | None:
+        """Time passed."""
+        if self.state in (LinkState.CONNECTING, LinkState.DOWN):
+            return None
+        silent_s = self.silent_s(now_ns)
+        if silent_s > self.down_s:
+            return self._become(LinkState.DOWN, f"silent for more than {self.down_s:g} s", now_ns)
+        if silent_s > self.stale_s:
+            return self._become(LinkState.STALE, f"silent for more than {self.stale_s:g} s", now_ns)
+        return None
+
+    def silent_s(self, now_ns: int) -> float:
+        """Seconds since the other side was last heard; infinite where it never was."""
+        return (now_ns - self._last_ns) / 1e9 if self._last_ns >= 0 else float("inf")
+
+    def _settle(self, now_ns: int) -> LinkChange | None:
+        if self._troubles:
+            return self._become(LinkState.DEGRADED, "; ".join(self._troubles.values()), now_ns)
+        return self._become(LinkState.LIVE, "heard", now_ns)
+
+    def _become(self, state: LinkState, reason: str, now_ns: int) -> LinkChange | None:
+        before, self.reason = self.state, reason
+        if state is before:
+            return None
+        better = (LinkState.CONNECTING, LinkState.LIVE, LinkState.DEGRADED)
+        self.outages += before in better and state not in better
+        self.state = state
+        self.changes += 1
+        return LinkChange(self.name, before, state, reason, now_ns)
+
+
+class Backoff:
+    """Delays that double from `first_s` to `longest_s`, each made shorter by up to a half at random (full jitter would
+    sometimes not wait at all).
+
+    Parameters
+    ----------
+    first_s, longest_s : float
+        Seconds.
+    rng : random.Random, optional
+        Seeded in tests.
+    """
+
+    def __init__(self, first_s: float, longest_s: float, rng: random.Random | None = None) -> None:
+        self.first_s, self.longest_s = first_s, longest_s
+        self.attempts = 0
+        self._rng = rng or random.Random()
+
+    def next_s(self) -> float:
+        """How long to wait before the next attempt, seconds."""
+        base = min(self.longest_s, self.first_s * 2.0 ** min(self.attempts, 30))
+        self.attempts += 1
+        return base * self._rng.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """It worked: the next failure starts small again."""
+        self.attempts = 0
