@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ghtrader.commands.groups import group
 from ghtrader.commands.pipeline_io import (
     EndOption,
     OverwriteOption,
@@ -91,8 +92,7 @@ def _register_downloads(app: typer.Typer) -> None:
 
 
 def _register_import(app: typer.Typer) -> None:
-    data = typer.Typer(help="Recordings and what is in the lake.", no_args_is_help=True)
-    app.add_typer(data, name="data")
+    data = group(app, "data", "Recordings and what is in the lake.")
 
     @data.command("import")
     def import_(

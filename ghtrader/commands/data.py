@@ -1,0 +1,218 @@
+"""What is in the lake: `data contracts`, `data coverage`, `data l5-start`; thin over `ghtrader_market`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ghtrader.commands.groups import group
+from ghtrader.console_io import HomeOption, JsonOption, VarOption, emit, note, settings_of, table
+from ghtrader_base.errors import GhtraderError, UsageError
+
+if TYPE_CHECKING:
+    from ghtrader_base.settings import Settings
+    from ghtrader_market.stores.lake import Lake
+
+OptionalVar = Annotated[str, typer.Option("--var", help="Variety: cu, au, ag, IF; all that have data where left out.")]
+
+
+def _ask_service(settings: Settings, lake: Lake, variety: str, must: bool) -> None:
+    """Bring the kept contract list up to date; where it need not, say why it was not."""
+    from ghtrader_market.catalog import refresh
+    from ghtrader_market.sources.tqsdk import TqSdkSource
+
+    try:
+        note(f"asking the service for the contracts of {variety}")
+        with TqSdkSource(settings) as source:
+            refresh(source, lake, variety)
+    except GhtraderError as exc:
+        if must:
+            raise
+        note(f"the service was not asked: {exc.message}; this is what is known without it")
+
+
+def _register_contracts(data: typer.Typer) -> None:
+    @data.command()
+    def contracts(
+        var: VarOption,
+        refresh: Annotated[bool, typer.Option("--refresh", help="Ask the service even if it was asked today.")] = False,
+        offline: Annotated[bool, typer.Option("--offline", help="Do not ask the service.")] = False,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Every contract of a variety: its life, and how far its download is.
+
+        not-downloaded, incomplete, complete, or stale (whole up to a day since which others have finished).
+        Example: ghtrader data contracts --var cu --json
+        """
+        from datetime import UTC, datetime
+
+        from ghtrader_market.calendar import load_calendar
+        from ghtrader_market.catalog import load_snapshot
+        from ghtrader_market.coverage import Coverage
+        from ghtrader_market.stores.lake import Lake
+        from ghtrader_market.varieties import get_variety
+
+        if refresh and offline:
+            raise UsageError("--refresh asks the service and --offline does not", "choose one")
+        settings, key = settings_of(home), get_variety(var).key
+        lake = Lake(settings.data)
+        if refresh or (not offline and not load_snapshot(settings.data, key).is_fresh(datetime.now(UTC))):
+            _ask_service(settings, lake, key, must=refresh)
+        found = Coverage(lake, load_calendar(settings), key)
+        rows = [item.brief() for item in found.contracts()]
+        asked = found.snapshot.asked_at
+        document = {
+            "contracts": rows,
+            "variety": key,
+            "as_of": str(found.as_of),
+            "asked_at": asked.isoformat() if asked else None,
+        }
+        # Old contracts nobody has anything of would bury the others on a screen; --json has them all.
+        shown = [row for row in rows if row["days"] or row["expires"] >= str(found.as_of)]
+        columns = ["symbol", "listed", "expires", "state", "days", "first_day", "last_day", "l5_days", "stale"]
+
+        def text() -> str:
+            left = len(rows) - len(shown)
+            when = f"the service was asked at {asked:%Y-%m-%d %H:%M} UTC" if asked else "the service was never asked"
+            lines = [table(_blank(shown), columns), "", f"as of {found.as_of}; {when}"]
+            return "\n".join([*lines, f"and {left} expired contracts of which nothing is here"] if left else lines)
+
+        emit(document, json, text)
+
+
+def _blank(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with None as nothing, for the screen."""
+    return [{name: "" if value is None else value for name, value in row.items()} for row in rows]
+
+
+def _register_coverage(data: typer.Typer) -> None:
+    @data.command()
+    def coverage(
+        var: OptionalVar = "",
+        symbol: Annotated[str, typer.Option("--symbol", help="One contract: SHFE.cu2502.")] = "",
+        weeks: Annotated[int, typer.Option("--weeks", min=4, max=520, help="Weeks of the picture.")] = 52,
+        rebuild: Annotated[bool, typer.Option("--rebuild", help="Read every manifest of the lake anew first.")] = False,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Days here, days with depth, days without ticks, gaps, skipped days; main_l5, features, labels.
+
+        Example: ghtrader data coverage --var cu
+        """
+        from ghtrader_market.calendar import load_calendar
+        from ghtrader_market.coverage import Coverage
+        from ghtrader_market.stores.lake import Lake
+        from ghtrader_market.varieties import get_variety, variety_of
+
+        settings = settings_of(home)
+        lake, calendar = Lake(settings.data), load_calendar(settings)
+        if rebuild:
+            note(f"{lake.index.rebuild()} days indexed")
+        wanted = variety_of(symbol).key if symbol else get_variety(var).key if var else ""
+        if symbol and var and wanted != var:
+            raise UsageError(f"{symbol} is of {wanted}, not of {var}", "leave one of them out")
+        keys = [wanted] if wanted else _varieties_here(lake)
+        found = [Coverage(lake, calendar, key) for key in keys]
+        documents = [each.to_json(symbol) for each in found] if json else []
+        emit(
+            documents[0] if wanted and json else {"varieties": documents},
+            json,
+            lambda: "\n\n".join(_coverage_text(each, symbol, weeks) for each in found) or "(nothing)",
+        )
+
+
+def _varieties_here(lake: Lake) -> list[str]:
+    from ghtrader_market.catalog import symbols_here
+    from ghtrader_market.varieties import all_varieties
+
+    return [variety.key for variety in all_varieties() if symbols_here(lake, variety.key)]
+
+
+def _coverage_text(found: Any, symbol: str, weeks: int) -> str:
+    from ghtrader_market.coverage import MARKS, picture
+
+    contracts = found.contracts(symbol)
+    here = [item for item in contracts if item.days or item.no_data or item.skipped]
+    rows = []
+    for item in here:
+        brief = item.brief()
+        rows.append(
+            {name: brief[name] for name in ("symbol", "state", "days", "l5_days", "first_day", "last_day")}
+            | {
+                "no_data": len(item.no_data),
+                "missing": sum(n for _, _, n in item.gaps),
+                "skipped": len(item.skipped),
+                "recorded": len(item.recorded),
+            }
+        )
+    series = [
+        {"series": f"{item.dataset} {item.key}", "days": len(item.days), "rows": item.rows,
+         "first_day": item.days[0] if item.days else "", "last_day": item.days[-1] if item.days else "",
+         "missing": len(item.missing)}
+        for item in found.series()
+    ]  # fmt: skip
+    blocks = [f"{found.variety.key} as of {found.as_of}", table(_blank(rows))]
+    if here:
+        lines = picture(here, found.calendar, min(found.as_of, max(item.expires for item in here)), weeks)
+        used = "".join(lines[1:])
+        blocks += ["\n".join(lines), "  ".join(f"{mark} {what}" for mark, what in MARKS.items() if mark in used)]
+    if series:
+        blocks.append(table(series))
+    gaps = [f"  {c.symbol} {a} to {b} ({n} days)" for c in here for a, b, n in c.gaps]
+    skips = [f"  {c.symbol} {day}: {e.reason} ({e.detail})" for c in here for day, e in c.skipped.items()]
+    for title, lines in (("missing", gaps), ("skipped", skips)):
+        if lines:
+            more = [f"  and {len(lines) - 12} more; --json has all"] if len(lines) > 12 else []
+            blocks.append("\n".join([f"{title}:", *lines[:12], *more]))
+    return "\n\n".join(blocks)
+
+
+def _register_l5_start(data: typer.Typer) -> None:
+    @data.command("l5-start")
+    def l5_start(
+        var: VarOption,
+        exchange: Annotated[str, typer.Option("--exchange", help="SHFE; the variety's own if left out.")] = "",
+        refresh: Annotated[bool, typer.Option("--refresh", help="Ask the service again.")] = False,
+        offline: Annotated[bool, typer.Option("--offline", help="Only what is known here.")] = False,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """First day with true depth, asked of the service once, and the setting that pins it.
+
+        Example: ghtrader data l5-start --exchange SHFE --var cu
+        """
+        from ghtrader_market.l5_start import find_l5_start, probe_l5_start
+        from ghtrader_market.stores.lake import Lake
+        from ghtrader_market.varieties import get_variety
+
+        settings, variety = settings_of(home), get_variety(var)
+        if exchange and exchange != variety.exchange:
+            raise UsageError(f"{var} trades on {variety.exchange}, not on {exchange}", "correct --exchange")
+        found = find_l5_start(settings, variety.key)
+        if not offline and (refresh or found.how == "disk"):
+            from ghtrader_market.sources.tqsdk import TqSdkSource
+
+            try:
+                with TqSdkSource(settings) as source:
+                    found = probe_l5_start(settings, source, Lake(settings.data), variety.key, note)
+            except GhtraderError as exc:
+                if refresh or found.day is None:
+                    raise
+                note(f"the service was not asked: {exc.message}; this is the first day with depth on disk")
+
+        def text() -> str:
+            if found.day is None:
+                return f"nothing here says when depth of {variety.key} begins; ask the service, or set {found.setting}"
+            return f"{variety.key} has depth from {found.day} ({found.how})\npin it: {found.setting}={found.day}"
+
+        emit({**found.to_json(), "exchange": variety.exchange}, json, text)
+
+
+def register(app: typer.Typer) -> None:
+    """Add `data contracts`, `data coverage` and `data l5-start`."""
+    data = group(app, "data", "Recordings and what is in the lake.")
+    _register_contracts(data)
+    _register_coverage(data)
+    _register_l5_start(data)
