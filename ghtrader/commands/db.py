@@ -16,7 +16,8 @@ def _register_questdb(db: typer.Typer) -> None:
         store = QuestDbStore(settings_of(home))
         version = store.require()
         health = store.health()
-        emit({"version": version, "ok": health.ok, "detail": health.detail, **health.extra}, json, lambda: health.detail)
+        found = {"version": version, "ok": health.ok, "detail": health.detail, **health.extra}
+        emit(found, json, lambda: health.detail)
         if not health.ok:
             raise typer.Exit(1)
 

@@ -1,0 +1,156 @@
+"""What the lake has and QuestDB may not: one small file a day, there before the lake is written.
+
+A debt is recorded before the first of two writes and cleared after the second, so that a kill between them, or a
+server that is down, leaves a note of what is owed. The writer holds a flock on its note while it works: a note that
+can be locked belongs to nobody any more. How a debt is paid is `mirror`'s business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from ghtrader_base.errors import ConfigError
+from ghtrader_base.files import append_durable, ensure_dir, fsync_dir
+
+WHOLE = "all"
+"""Stands for the day where a dataset is not kept by day (the roll schedule)."""
+OWED, DIFFERS, REFILL = "owed", "differs", "refill"
+
+
+@dataclass(frozen=True)
+class Debt:
+    """One day of one dataset on which the stores may differ.
+
+    Attributes
+    ----------
+    dataset, key : str
+        As the lake names them: ticks, SHFE.cu2502.
+    day : date or None
+        None for a dataset that is kept whole.
+    state : str
+        `owed`: QuestDB has yet to be written. `refill`: its rows lost values and are to be written again. `differs`:
+        it holds other rows, and a person must choose.
+    reason, since : str
+        Why, in words, and when it was noted (ISO 8601).
+    """
+
+    dataset: str
+    key: str
+    day: date | None
+    state: str = OWED
+    reason: str = ""
+    since: str = ""
+
+
+class DebtLedger:
+    """The notes under one folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made at the first debt.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def path(self, dataset: str, key: str, day: date | None) -> Path:
+        """Where the note of a day lies."""
+        return self.folder / dataset / key / f"{day.isoformat() if day else WHOLE}.json"
+
+    @contextlib.contextmanager
+    def owing(self, dataset: str, key: str, day: date | None, reason: str, state: str = OWED) -> Iterator[Note]:
+        """Note a debt durably, hold it while the block runs; it stays unless the block calls `paid`."""
+        path = self.path(dataset, key, day)
+        new = not path.parent.exists()
+        ensure_dir(path.parent)
+        if new:
+            fsync_dir(path.parent.parent)
+        note = Note(path, _open_locked(path, wait=True))
+        try:
+            note.write(state, reason)
+            fsync_dir(path.parent)
+            yield note
+        finally:
+            note.close()
+
+    def debts(self, dataset: str | None = None) -> list[Debt]:
+        """Everything noted, by dataset, key and day; also what a process works on at this moment."""
+        pattern = f"{dataset or '*'}/*/*.json"
+        found = [_read(path) for path in self.folder.glob(pattern)] if self.folder.exists() else []
+        return sorted(found, key=lambda debt: (debt.dataset, debt.key, debt.day or date.min))
+
+    @contextlib.contextmanager
+    def taken(self, debt: Debt) -> Iterator[Note | None]:
+        """Hold a debt in order to settle it; None where it is gone, or its writer is still at work."""
+        path = self.path(debt.dataset, debt.key, debt.day)
+        fd = _open_locked(path, wait=False) if path.exists() else None
+        if fd is None:
+            yield None
+            return
+        note = Note(path, fd)
+        try:
+            yield note
+        finally:
+            note.close()
+
+
+class Note:
+    """A debt that this process holds."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self._path, self._fd = path, fd
+
+    def write(self, state: str, reason: str) -> None:
+        """Say how it stands; durable when this returns."""
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        append_durable(self._fd, json.dumps({"state": state, "reason": reason, "since": since}).encode())
+
+    def paid(self) -> None:
+        """Clear it."""
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._fd)
+
+
+def _open_locked(path: Path, wait: bool) -> int | None:
+    while True:
+        try:
+            flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if wait else 0)
+            fd = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise ConfigError(f"cannot write {path}: {exc.strerror or exc}", "check the folder's permissions") from exc
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        # Its last holder may have cleared it between the two calls above.
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(fd).st_ino == path.stat().st_ino:
+                return fd
+        os.close(fd)
+        if not wait:
+            return None
+
+
+def _read(path: Path) -> Debt:
+    day = None if path.stem == WHOLE else date.fromisoformat(path.stem)
+    try:
+        said = json.loads(path.read_text())
+    except (OSError, ValueError):  # cut off by a kill, or cleared meanwhile: owed is the safe reading
+        said = {}
+    return Debt(path.parent.parent.name, path.parent.name, day, **said)
