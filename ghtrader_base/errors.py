@@ -77,6 +77,14 @@ class UnreachableError(GhtraderError):
     exit_code = 4
 
 
+class TimedOutError(UnreachableError):
+    """A server was reached and did not answer in time: try again, or later."""
+
+
+class LoginRefusedError(UnreachableError):
+    """A login service turns everybody away for now (maintenance, overload): try later."""
+
+
 def error_from_name(name: str, message: str, hint: str = "") -> GhtraderError:
     """Rebuild an error that crossed a process boundary as text.
 

@@ -85,7 +85,8 @@ def life_of(symbol: str) -> ContractInfo:
 class TickSource(Protocol):
     """A place ticks, daily bars and contract lists can be asked of.
 
-    Ask by contract and *range*: a call costs more than a second whatever its length.
+    Ask by contract and *range*: a call costs more than a second whatever its length. A source whose `id`s count up by
+    one inside a day says so with `contiguous_ids = True`: then a gap between them is a row that is missing.
     """
 
     name: str
@@ -101,7 +102,7 @@ class TickSource(Protocol):
     def ticks(
         self, symbol: str, start: date, end: date, progress: RowProgress | None = None
     ) -> Iterator[tuple[date, pa.Table]]:
-        """Trading days of [start, end] in order, each as `RAW_TICK_SCHEMA`.
+        """Trading days of [start, end] in order, each as `RAW_TICK_SCHEMA` (a main series as `L1_TICK_SCHEMA`).
 
         Only days that are over are given. An empty table says: the source has no tick of that day and never will.
         """
@@ -183,19 +184,20 @@ def empty_ticks() -> pa.Table:
     return RAW_TICK_SCHEMA.empty_table()
 
 
-def split_days(table: pa.Table, days: np.ndarray) -> list[tuple[date, pa.Table]]:
-    """Cut a table at each change of trading day.
+def split_days(table: pa.Table, days: np.ndarray) -> dict[date, pa.Table]:
+    """A table by trading day, the rows of each in the order they have.
 
     Parameters
     ----------
     table : pyarrow.Table
-        Ordered by time.
     days : datetime64[D][n]
-        Trading day of each row, not falling.
+        Trading day of each row; where they fall (a source's rows out of order), rows are gathered all the same.
     """
     if table.num_rows == 0:
-        return []
-    edges = np.flatnonzero(np.diff(days.astype(np.int64))) + 1
-    starts = [0, *edges.tolist()]
-    ends = [*edges.tolist(), table.num_rows]
-    return [(days[a].astype(date), table.slice(a, b - a)) for a, b in zip(starts, ends, strict=True)]
+        return {}
+    steps = np.diff(days.astype(np.int64))
+    if (steps < 0).any():
+        return {day.astype(date): table.filter(pa.array(days == day)) for day in np.unique(days)}
+    edges = [0, *(np.flatnonzero(steps) + 1).tolist(), table.num_rows]
+    pairs = zip(edges, edges[1:], strict=False)
+    return {days[a].astype(date): table.slice(a, b - a) for a, b in pairs}

@@ -131,11 +131,9 @@ class _Part:
 
 
 def _parts(contract: str, table: pa.Table, days: np.ndarray, rows: np.ndarray) -> list[_Part]:
-    out, taken = [], 0
-    for day, part in split_days(table, days):
-        out.append(_Part(contract, day, part, rows[taken : taken + part.num_rows]))
-        taken += part.num_rows
-    return out
+    return [
+        _Part(contract, day, part, rows[days == np.datetime64(day)]) for day, part in split_days(table, days).items()
+    ]
 
 
 def _check(columns: Columns, part: _Part, variety: str | None, calendar: TradingCalendar) -> None:

@@ -22,9 +22,10 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from ghtrader_base.errors import ConfigError, FailedError, UnreachableError, error_from_name
+from ghtrader_base.errors import ConfigError, FailedError, TimedOutError, UnreachableError, error_from_name
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.settings import Settings
+from ghtrader_market.sources.client_slots import ClientSlot
 from ghtrader_market.sources.frames import BrokenFrame, read_frame, write_frame
 from ghtrader_market.sources.tqsdk_worker import SCRATCH_ENV
 
@@ -34,8 +35,6 @@ _PROBE_TIMEOUT_S = 3.0
 _PROBE_AFTER_S = 5.0
 _PROBE_EVERY_S = 1.0
 _PROBES_TO_GIVE_UP = 3
-_SILENT_S = 150.0
-"""TqSdk gives up on its own after 30 or 60 s; this is for the case that it does not."""
 
 
 def reachable(url: str, timeout_s: float = _PROBE_TIMEOUT_S) -> bool:
@@ -122,6 +121,13 @@ def worker_environment(settings: Settings, scratch: Path) -> dict[str, str]:
 class Worker:
     """A running worker with a logged-in TqApi.
 
+    Parameters
+    ----------
+    settings : Settings
+        Credentials, addresses, home, and how long a request may bring nothing new.
+    slot : ClientSlot, optional
+        The machine's permission to run one client more: the worker's own from here on, freed when it ends.
+
     Raises
     ------
     ConfigError
@@ -130,8 +136,9 @@ class Worker:
         A server is not there.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, slot: ClientSlot | None = None) -> None:
         require_credentials(settings)
+        self._timeout_s = settings.tqsdk_timeout_s
         self._addresses = endpoints(settings)
         require_servers(self._addresses)
         self._scratch = scratch_folder(settings.home)
@@ -145,7 +152,10 @@ class Worker:
                 cwd=self._scratch,
                 env=worker_environment(settings, self._scratch),
                 start_new_session=True,  # Ctrl-C is the parent's business: it closes its workers in order
+                pass_fds=() if slot is None else (slot.fd,),
             )
+        if slot is not None:
+            slot.give_to(self._process.pid)
         self._frames: queue.Queue[tuple[dict[str, Any], pa.Table | None] | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
         try:
@@ -162,6 +172,13 @@ class Worker:
     def ask(self, op: str, progress: Callable[[int], None] | None = None, **request: Any) -> Any:
         """Send one request and wait for its answer: a value, or a table.
 
+        Raises
+        ------
+        TimedOutError
+            Nothing new came for GHTRADER_TQSDK_TIMEOUT_S.
+        UnreachableError
+            Nobody listens at the servers' addresses any more.
+
         After an error the worker is still usable where the error is about the request; `UnreachableError` and
         `FailedError` leave it in doubt, and the caller should `kill` it.
         """
@@ -172,14 +189,18 @@ class Worker:
         heard, lost = time.monotonic(), 0
         while True:
             try:
-                frame = self._frames.get(timeout=_PROBE_EVERY_S if lost else _PROBE_AFTER_S)
+                left = max(0.05, self._timeout_s - (time.monotonic() - heard))
+                frame = self._frames.get(timeout=min(left, _PROBE_EVERY_S if lost else _PROBE_AFTER_S))
             except queue.Empty:
                 lost = 0 if self._all_reachable() else lost + 1
                 if lost >= _PROBES_TO_GIVE_UP:
                     gone = ", ".join(self._addresses.values())
                     raise UnreachableError(f"the quote service at {gone} went away", START_HINT) from None
-                if time.monotonic() - heard > _SILENT_S:
-                    raise FailedError(f"TqSdk has said nothing for {_SILENT_S:.0f} s", "run it again") from None
+                if time.monotonic() - heard >= self._timeout_s:
+                    raise TimedOutError(
+                        f"the quote service sent nothing for {self._timeout_s:g} s",
+                        "run it again; GHTRADER_TQSDK_TIMEOUT_S says how long to wait",
+                    ) from None
                 continue
             if frame is None:
                 raise self._died()

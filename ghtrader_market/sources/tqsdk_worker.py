@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import shutil
 import sys
 import threading
@@ -21,7 +22,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, UnreachableError, UsageError
+from ghtrader_base.errors import (
+    ConfigError,
+    FailedError,
+    GhtraderError,
+    LoginRefusedError,
+    TimedOutError,
+    UnreachableError,
+    UsageError,
+)
 from ghtrader_market.sources.base import canonical_table, empty_ticks
 from ghtrader_market.sources.frames import BrokenFrame, read_frame, write_frame
 from ghtrader_market.ticks import VALUE_COLUMNS
@@ -31,7 +40,8 @@ SCRATCH_ENV = "GHTRADER_TQSDK_SCRATCH"
 SHANGHAI = timezone(timedelta(hours=8))
 _POLL_S = 0.5
 _NO_LICENCE = "仅限专业版"
-_LOGIN_REFUSED = "用户权限认证失败"
+_LOGIN_REFUSED = re.compile(r"用户权限认证失败 \((\d+)")
+_MAINTENANCE = "日常运维时间"
 
 
 class _Out:
@@ -207,14 +217,18 @@ def as_error(exc: Exception) -> GhtraderError:
     if isinstance(exc, GhtraderError):
         return exc
     text = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
-    if _LOGIN_REFUSED in text:
+    if (refused := _LOGIN_REFUSED.search(text)) and refused[1].startswith("4") and refused[1] != "429":
         return ConfigError("the quote service refused user and password", "correct TQSDK_USER and TQSDK_PASSWORD")
+    if refused:
+        return LoginRefusedError(f"the login service turns clients away for now ({refused[1]})", "try later")
+    if _MAINTENANCE in text:
+        return LoginRefusedError("the quote service is in its daily maintenance, 19:00 to 19:30", "try later")
     if _NO_LICENCE in text:
         return ConfigError("this TqSdk account may not download history (tq_dl)", "use an account with that right")
     if isinstance(exc, requests.RequestException | ConnectionError):
         return UnreachableError(f"the quote service does not answer: {type(exc).__name__}", "start it or try later")
     if isinstance(exc, TqTimeoutError):
-        return UnreachableError("the quote service stopped answering TqSdk", "see that it runs, then run this again")
+        return TimedOutError("the quote service stopped answering TqSdk", "see that it runs, then run this again")
     return FailedError(f"TqSdk: {type(exc).__name__}: {text}", "run it again; what is finished stays")
 
 

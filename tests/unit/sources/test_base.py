@@ -62,10 +62,21 @@ def test_days_are_cut_where_they_change(numbers: list[int]) -> None:
     table = canonical_table(np.arange(count), np.arange(count) + 10**18, columns(count))
     days = np.datetime64("2025-01-02") + np.array(numbers, dtype="timedelta64[D]")
     parts = split_days(table, days)
-    assert [part.num_rows for _, part in parts] == [numbers.count(n) for n in sorted(set(numbers))]
-    assert [day for day, _ in parts] == sorted({day.astype(date) for day in days})
-    assert [i for _, part in parts for i in part["id"].to_pylist()] == list(range(count))
-    assert split_days(empty_ticks(), days[:0]) == []
+    assert [part.num_rows for part in parts.values()] == [numbers.count(n) for n in sorted(set(numbers))]
+    assert list(parts) == sorted({day.astype(date) for day in days})
+    assert [i for part in parts.values() for i in part["id"].to_pylist()] == list(range(count))
+    assert split_days(empty_ticks(), days[:0]) == {}
+
+
+@given(st.lists(st.integers(0, 5), max_size=40))
+def test_rows_out_of_order_stay_with_their_day(numbers: list[int]) -> None:
+    count = len(numbers)
+    table = canonical_table(np.arange(count), np.arange(count) + 10**18, columns(count))
+    days = np.datetime64("2025-01-02") + np.array(numbers, dtype="timedelta64[D]")
+    parts = split_days(table, days)
+    assert list(parts) == sorted({day.astype(date) for day in days})
+    for day, part in parts.items():
+        assert part["id"].to_pylist() == np.flatnonzero(days == np.datetime64(day)).tolist()
 
 
 def test_the_life_of_a_contract() -> None:
