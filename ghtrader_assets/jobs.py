@@ -15,7 +15,7 @@ from ghtrader_assets.reporting import say, throttled
 from ghtrader_assets.resources import HomeResource, SourceResource
 from ghtrader_base.errors import ConfigError, FailedError
 from ghtrader_base.lock_keys import ticks_key
-from ghtrader_market.ingest import download, further_stores, import_recordings
+from ghtrader_market.ingest import download, import_recordings
 from ghtrader_market.varieties import get_variety, variety_of
 
 
@@ -56,7 +56,7 @@ def fetch_contract(
     with lock, source.opened(home.settings) as opened:
         download(
             opened, home.lake, home.calendar, [config.symbol], start, end,
-            run_id=context.run_id, workers=config.workers, progress=throttled(say), also=further_stores(home.settings),
+            run_id=context.run_id, workers=config.workers, progress=throttled(say),
         )  # fmt: skip
     found = 0
     for day in days:
@@ -98,7 +98,6 @@ def read_recordings(context: dg.OpExecutionContext, config: RecordingsConfig, ho
         config.variety or None,
         config.symbol or None,
         context.run_id,
-        also=further_stores(home.settings),
     )
     declared = {(symbol, day) for days in report.declared.values() for day, symbol in days.items()}
     made: dict[str, list[date]] = {}

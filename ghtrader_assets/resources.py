@@ -16,6 +16,7 @@ from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.calendar import TradingCalendar, load_calendar
 from ghtrader_market.sources.base import TickSource
 from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.mirror import open_lake
 
 
 class HomeResource(dg.ConfigurableResource):
@@ -33,8 +34,8 @@ class HomeResource(dg.ConfigurableResource):
 
     @cached_property
     def lake(self) -> Lake:
-        """The lake of this home."""
-        return Lake(self.settings.data)
+        """The lake of this home; its days also go to QuestDB where one is configured."""
+        return open_lake(self.settings)
 
     @cached_property
     def calendar(self) -> TradingCalendar:

@@ -7,7 +7,7 @@ other whose open interest could be compared. How files are parsed is `sources.re
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,6 @@ from ghtrader_market.ticks import RAW_TICK_SCHEMA, table_hash
 from ghtrader_market.varieties import variety_of
 
 if TYPE_CHECKING:
-    from ghtrader_market.stores.base import TickStore
     from ghtrader_market.stores.lake import Lake
 
 TICKS = "ticks"
@@ -48,8 +47,6 @@ def import_recordings(
     variety: str | None = None,
     symbol: str | None = None,
     run_id: str = "",
-    *,
-    also: Sequence[TickStore] = (),
 ) -> IngestReport:
     """Store recordings; every file is read and checked before the first day is written.
 
@@ -73,13 +70,9 @@ def import_recordings(
             _collect(found, str(path), item)
     declared, shared = _declarations(lake, found)
     new = {key: named for key, named in found.items() if not _is_here(lake, key, named)}
-    for store in also:
-        store.init()
     rows = 0
     for (contract, day), (name, table) in sorted(new.items()):
         source = f"recording:{Path(name).name}"
-        for store in also:
-            store.write_ticks(contract, day, table, source=source, run_id=run_id)
         lake.write_day(TICKS, contract, day, table, schema=RAW_TICK_SCHEMA, source=source, run_id=run_id)
         rows += table.num_rows
     for key in sorted({*declared, *shared}):

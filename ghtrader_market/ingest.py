@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from datetime import date
 from typing import TYPE_CHECKING
@@ -25,8 +25,6 @@ from ghtrader_market.ticks import RAW_TICK_SCHEMA
 from ghtrader_market.varieties import variety_of
 
 if TYPE_CHECKING:
-    from ghtrader_base.settings import Settings
-    from ghtrader_market.stores.base import TickStore
     from ghtrader_market.stores.lake import Lake
 
 __all__ = [
@@ -35,7 +33,6 @@ __all__ = [
     "ProgressLine",
     "contiguous",
     "download",
-    "further_stores",
     "import_recordings",
     "load_declared",
     "wanted_days",
@@ -113,7 +110,6 @@ def download(
     run_id: str = "",
     workers: int = 2,
     progress: Progress | None = None,
-    also: Sequence[TickStore] = (),
 ) -> IngestReport:
     """Fetch the missing days of some contracts.
 
@@ -131,8 +127,6 @@ def download(
         Contracts fetched at once (the source may allow fewer).
     progress : callable, optional
         Called from the working threads with a `ProgressLine`, one call at a time.
-    also : sequence of TickStore
-        Further stores, written before the lake, so that a day in the lake is in all of them.
 
     Raises
     ------
@@ -161,9 +155,7 @@ def download(
             plan.append((contract.symbol, missing))
     tally = _Tally(sum(len(days) for _, days in plan), progress)
     if plan:
-        for store in also:
-            store.init()
-        _fetch(source, lake, calendar, plan, tally, run_id, max(1, min(workers, len(plan))), also)
+        _fetch(source, lake, calendar, plan, tally, run_id, max(1, min(workers, len(plan))))
     done = set(tally.written)
     pending = [
         (symbol, day)
@@ -196,14 +188,13 @@ def _fetch(
     tally: _Tally,
     run_id: str,
     workers: int,
-    also: Sequence[TickStore],
 ) -> None:
     """Work through the plan, longest contracts first; the first error stops all and is raised."""
     stop = threading.Event()
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="ingest")
     plan = sorted(plan, key=lambda item: (-len(item[1]), item[0]))
     futures: list[Future[None]] = [
-        pool.submit(_fetch_contract, source, lake, calendar, symbol, days, tally, run_id, also, stop)
+        pool.submit(_fetch_contract, source, lake, calendar, symbol, days, tally, run_id, stop)
         for symbol, days in plan
     ]
     try:
@@ -228,7 +219,6 @@ def _fetch_contract(
     days: Days,
     tally: _Tally,
     run_id: str,
-    also: Sequence[TickStore],
     stop: threading.Event,
 ) -> None:
     for first, last in contiguous(days, calendar):
@@ -243,8 +233,6 @@ def _fetch_contract(
                     return
                 failpoint("ingest.fetch->write")
                 if table.num_rows:
-                    for store in also:
-                        store.write_ticks(symbol, day, table, source=source.name, run_id=run_id)
                     lake.write_day(TICKS, symbol, day, table, schema=RAW_TICK_SCHEMA, source=source.name, run_id=run_id)
                     failpoint("ingest.manifest->ledger")
                 else:
@@ -255,23 +243,3 @@ def _fetch_contract(
                 arriving.close()  # type: ignore[attr-defined]
             if empty:
                 add_no_data(lake, symbol, empty)
-
-
-# ---- stores ---------------------------------------------------------------------------------------------------------
-
-
-def further_stores(settings: Settings) -> list[TickStore]:
-    """Stores the settings name beside the lake: QuestDB where GHTRADER_QUESTDB_HOST is set.
-
-    Raises
-    ------
-    UnreachableError
-        A store is configured and does not answer; better now than after an hour of download.
-    """
-    if not settings.questdb_host:
-        return []
-    from ghtrader_market.stores.questdb import QuestDbStore
-
-    store = QuestDbStore(settings)
-    store.require()
-    return [store]

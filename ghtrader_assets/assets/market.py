@@ -18,9 +18,10 @@ from ghtrader_base.errors import FailedError
 from ghtrader_base.files import content_hash
 from ghtrader_base.lock_keys import daily_bars_key, main_l5_key, main_schedule_key, ticks_key, ticks_range_key
 from ghtrader_market.catalog import contracts_living, load_contracts, merge_contracts
-from ghtrader_market.ingest import download, further_stores, load_declared
+from ghtrader_market.ingest import download, load_declared
 from ghtrader_market.main_l5 import build_main_l5_day
 from ghtrader_market.roll import load_schedule, save_schedule, schedule_from_open_interest
+from ghtrader_market.stores.mirror import writing_schedule
 from ghtrader_market.varieties import get_variety
 
 GROUP = "market"
@@ -149,7 +150,8 @@ def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
     declared = load_declared(home.settings.data, variety)
     with home.lock(main_schedule_key(variety), "roll schedule", context.run_id):
         schedule = schedule_from_open_interest(variety, bars, declared)
-        save_schedule(home.settings.data, schedule)
+        with writing_schedule(lake, variety, context.run_id):
+            save_schedule(home.settings.data, schedule)
     days = schedule.days
     if not days:
         raise FailedError(
@@ -226,7 +228,6 @@ def raw_ticks(
                     run_id=context.run_id,
                     workers=workers,
                     progress=throttled(say),
-                    also=further_stores(home.settings),
                 )
                 say(f"{report.rows} ticks in {len(report.written)} contract-days, {report.present} were there")
             if pending := {day for _, day in report.pending}.intersection(wanted):

@@ -157,19 +157,6 @@ def test_wrong_wishes_are_refused_before_the_source_is_asked(tmp_path: Path) -> 
     assert source.asked == [] and not (tmp_path / "ticks").exists()
 
 
-def test_further_stores_are_written_before_the_lake(tmp_path: Path) -> None:
-    class Broken(Lake):
-        def write_ticks(self, symbol: str, day: date, table: pa.Table, **_: str) -> int:
-            if day == date(2019, 9, 11):
-                raise FailedError("the other store broke")
-            return super().write_ticks(symbol, day, table)
-
-    lake, other = Lake(tmp_path / "lake"), Broken(tmp_path / "other")
-    with pytest.raises(FailedError, match="other store"):
-        fetch(TableSource(), lake, *WEEK, also=[other])
-    assert lake.days("ticks", "SHFE.cu1911") == other.tick_days("SHFE.cu1911") == [WEEK[0], date(2019, 9, 10)]
-
-
 @given(st.sets(st.dates(date(2019, 8, 1), date(2019, 11, 30))))
 def test_contiguous_ranges_hold_the_days_and_no_others(some: set[date]) -> None:
     days = [day for day in some if CALENDAR.is_trading_day(day)]
