@@ -14,7 +14,20 @@ import typer
 
 from ghtrader_base.errors import GhtraderError
 
-_COMMAND_MODULES = ("market", "data", "research", "factors", "trading", "exchange", "ops", "demo", "config", "db")
+_COMMAND_MODULES = (
+    "market",
+    "data",
+    "quality",
+    "audit",
+    "research",
+    "factors",
+    "trading",
+    "exchange",
+    "ops",
+    "demo",
+    "config",
+    "db",
+)
 _DEBUG = "--debug"
 _INTERRUPTED = 130
 

@@ -35,7 +35,7 @@ KINDS = ROW_KINDS + STRETCH_KINDS
 MEANING = {
     "disordered_time": "the time is before that of the row before",
     "duplicate_time": "the time is that of the row before",
-    "negative_value": "a count is below 0 or a price not above it",
+    "negative_value": "a count or a price is below 0, or a level's price is 0",
     "volume_backwards": "cumulative volume or amount falls",
     "crossed_book": "inside a session the best bid is above the best ask",
     "locked_book": "inside a session the best bid is the best ask",
@@ -254,7 +254,8 @@ def _scan(
         off_grid = False
         for column in _PRICES:
             price = values[column, i]
-            negative |= price <= 0
+            # Some vendors print 0 for "no trade yet"; a level of price 0 is none.
+            negative |= price < 0 or (price == 0 and column >= _BID)
             steps = price * per_tick
             off_grid |= abs(steps - np.rint(steps)) > _GRID_TOLERANCE
         if negative:

@@ -1,0 +1,136 @@
+"""What an audit finds and how it is told: the kinds of findings, one finding, the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ghtrader_base.files import atomic_write_json
+
+MEANING = {
+    "manifest_missing": "a day's file is here without the manifest that says what it is",
+    "manifest_broken": "the manifest does not parse, or is that of another day",
+    "file_missing": "the file that the manifest names is not here",
+    "sidecar_missing": "the file has no sha256 beside it",
+    "sidecar_wrong": "the sidecar is not the file's sha256, while the manifest's is",
+    "checksum": "the file's bytes are not those its manifest names",
+    "unreadable_file": "the file is no whole Parquet file",
+    "row_count": "the file has another number of rows than its manifest says",
+    "schema": "columns or types are not those of the dataset and the manifest",
+    "content_hash": "the rows are not those whose hash the manifest names",
+    "extra_file": "a file that no manifest names",
+    "wrong_day": "rows belong to another trading day",
+    "disordered_rows": "times fall, or ids do not rise",
+    "negative_value": "a count or a price is below 0",
+    "volume_backwards": "cumulative volume or amount falls",
+    "crossed_book": "inside a session the best bid is above the best ask",
+    "provenance_missing": "rows do not name contract, segment or schedule",
+    "wrong_contract": "rows name another contract than the schedule",
+    "wrong_segment_id": "rows name another segment than the schedule",
+    "stale_schedule_hash": "the day was made under another schedule than there is now",
+    "schedule_broken": "there is no schedule to hold main_l5 against, or its hashes are not those of its days",
+    "schedule_copy": "the copy of the schedule beside the data does not name the days as they were built",
+    "not_scheduled": "the schedule does not have the day",
+    "source_missing": "the day that this one was made from is not here",
+    "outdated": "the day that this one was made from has other content now",
+    "differs_from_raw": "rows are not those of the scheduled contract's raw ticks inside the sessions",
+    "differs_from_source": "times, mid or provenance are not those of the day it was made from",
+    "label_value": "a label is no class, or looks beyond the day",
+    "label_counts": "labels are not those that the manifest counted",
+    "not_recomputed": "computing the day again from its source gives other values",
+    "questdb_missing": "QuestDB does not have rows that the lake has",
+    "questdb_extra": "QuestDB has rows that the lake does not have",
+    "questdb_differs": "QuestDB has other values than the lake",
+    "questdb_conflict": "QuestDB holds several different rows for one moment",
+}
+MAX_PRINTED = 1000
+"""Findings in a report; the counts by kind are of all."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes
+    ----------
+    kind : str
+        One of `MEANING`.
+    dataset, key : str
+        ``main_l5``, ``KQ.m@SHFE.cu``.
+    day : str
+        Trading day, YYYY-MM-DD; empty where it is about no single day.
+    file : str
+        Under the lake's folder; a table where it is QuestDB.
+    detail : str
+        What was found and what was expected.
+    row : int, optional
+        First row concerned.
+    """
+
+    kind: str
+    dataset: str
+    key: str
+    day: str
+    file: str
+    detail: str
+    row: int | None = None
+
+    def line(self) -> str:
+        """For a terminal."""
+        return f"{self.kind}: {self.dataset} {self.key} {self.day or '-'}: {self.detail} ({self.file})"
+
+
+@dataclass
+class AuditReport:
+    """What was looked at and what was found.
+
+    Attributes
+    ----------
+    days, rows, bytes : int
+        Day folders, rows and bytes read.
+    questdb : str
+        Whether QuestDB was compared, and if not, why.
+    """
+
+    datasets: tuple[str, ...]
+    started: datetime
+    days: int = 0
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    recomputed: bool = False
+    questdb: str = "not configured"
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def to_json(self) -> dict[str, Any]:
+        """The report, its findings in order of dataset, key and day."""
+        return {
+            "ok": self.ok,
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": round(self.seconds, 3),
+            "datasets": list(self.datasets),
+            "days": self.days,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "rows_per_s": round(self.rows / self.seconds) if self.seconds else 0,
+            "recomputed": self.recomputed,
+            "questdb": self.questdb,
+            "by_kind": dict(sorted(Counter(finding.kind for finding in self.findings).items())),
+            "meaning": {kind: MEANING[kind] for kind in sorted({finding.kind for finding in self.findings})},
+            "findings": [asdict(finding) for finding in self.findings[:MAX_PRINTED]],
+        }
+
+    def write(self, runs: Path) -> Path:
+        """Keep it under `runs/audit/`; returns the path."""
+        stamp = f"{self.started:%Y%m%d-%H%M%S-%f}"
+        path = runs / "audit" / f"{stamp}.json"
+        atomic_write_json(path, self.to_json())
+        return path
