@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ghtrader_assets.instance import MODULE, code_origin, open_instance
 from ghtrader_assets.run_registry import PID_TAG, SINCE_TAG, SOURCE_TAG, close_dead_runs, executing
+from ghtrader_assets.stores import prepare_questdb, writes_questdb
 from ghtrader_base.errors import FailedError, GhtraderError, UsageError
 from ghtrader_base.settings import Settings
 
@@ -166,6 +167,8 @@ def _execute(
     from ghtrader_assets.guard import take_error
 
     started = time.monotonic()
+    if asset_keys is None or writes_questdb(settings, (key.to_user_string() for key in asset_keys)):
+        prepare_questdb(settings, progress or (lambda _line: None))
     with open_instance(settings) as instance:
         close_dead_runs(settings, instance)
         run_id = make_new_run_id()
