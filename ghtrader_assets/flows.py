@@ -12,7 +12,7 @@ from typing import Any
 
 from ghtrader_assets.families import HORIZONS
 from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
-from ghtrader_assets.pipeline import Progress, RunResult, run_assets
+from ghtrader_assets.pipeline import Progress, RunResult, run_assets, run_job
 from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.calendar import load_calendar
@@ -20,6 +20,13 @@ from ghtrader_market.catalog import load_contracts
 from ghtrader_market.roll import load_schedule
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.varieties import get_variety
+
+CONTRACT_JOBS = {
+    "build_contract": ("build_one_contract", "ticks"),
+    "train_contract": ("train_one_contract", "features"),
+    "benchmark_contract": ("benchmark_one_contract", "features"),
+}
+"""Job for single contracts -> its op, and the dataset it starts from."""
 
 
 def contiguous(days: Iterable[date]) -> list[tuple[date, date]]:
@@ -195,16 +202,67 @@ def build_datasets(
     end: date | None,
     *,
     overwrite: bool = False,
+    build: Mapping[str, Any] | None = None,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> list[RunResult]:
-    """Features and labels of main_l5 days."""
+    """Features and labels of main_l5 days.
+
+    Parameters
+    ----------
+    build : mapping, optional
+        Fields of `assets.datasets.BuildConfig` that differ from its defaults.
+    """
     days = dataset_days(settings, variety, start, end)
-    config = {"ops": {"datasets": {"config": {"overwrite": overwrite}}}}
+    config = {"ops": {"datasets": {"config": {"overwrite": overwrite, **(build or {})}}}}
     return run_days(
         settings, ["features", "labels"], get_variety(variety).key, days,
         run_config=config, source=source, progress=progress,
     )  # fmt: skip
+
+
+def contract_days(settings: Settings, dataset: str, symbol: str, start: date | None, end: date | None) -> list[date]:
+    """Days of one contract that a dataset holds, inside a range or all of them.
+
+    Raises
+    ------
+    FailedError
+        There are none; says what to run first.
+    """
+    if start is not None and end is not None:
+        load_calendar(settings).require_days(start, end)
+    found = Lake(settings.data).days(dataset, symbol)
+    days = [day for day in found if (start is None or day >= start) and (end is None or day <= end)]
+    if not days:
+        first = "download" if dataset == "ticks" else "build"
+        kind = "" if dataset == "ticks" else " --ticks-kind raw"
+        raise FailedError(f"no {dataset} of {symbol} in this range", f"first: ghtrader {first} --symbol {symbol}{kind}")
+    return days
+
+
+def run_contract(
+    settings: Settings,
+    job: str,
+    symbol: str,
+    start: date | None,
+    end: date | None,
+    config: Mapping[str, Any],
+    *,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> RunResult:
+    """One contract through `build_contract`, `train_contract` or `benchmark_contract`: observed, never materialized.
+
+    Parameters
+    ----------
+    config : mapping
+        Fields of the job's configuration besides symbol and days.
+    """
+    op, dataset = CONTRACT_JOBS[job]
+    days = contract_days(settings, dataset, symbol, start, end)
+    window = {"symbol": symbol, "start": days[0].isoformat(), "end": days[-1].isoformat()}
+    run_config = {"ops": {op: {"config": {**window, **config}}}}
+    return run_job(settings, job, run_config=run_config, source=source, progress=progress)
 
 
 def _horizon_run(

@@ -1,30 +1,62 @@
-"""From a main_l5 day of the lake to its features day and its labels day.
+"""From one day of ticks in the lake to its features day and its labels day.
 
-What belongs here: reading one day, refusing what is not whole, and writing both results with all that went into them.
-A trading day stands alone, so days build in any order and in parallel. The factors are computed in `factors.engine`,
-the labels in `labels`; which days are built, and when, is the caller's business.
+What belongs here: one day, and all that its two manifests say went into it. A trading day stands alone, so days build
+in any order and in parallel; which days, and what becomes of a day that fails, is `build_days`' business, where the
+ticks come from `build_source`'s. The factors are computed in `factors.engine`, the labels in `labels`.
+
+Points where a test may kill a run: ``build.features->labels``, beside the lake's own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from ghtrader_base.errors import FailedError, IntegrityError, RefusedError
+from ghtrader_base.errors import GhtraderError, IntegrityError, RefusedError
+from ghtrader_base.failpoints import failpoint
 from ghtrader_market.calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.ticks import COLUMN_INDEX, PROVENANCE_COLUMNS, PROVENANCE_FIELDS, has_depth, values_matrix
-from ghtrader_market.varieties import variety_of
+from ghtrader_market.varieties import FeeRates, variety_of
+from ghtrader_models.build_source import (
+    MAIN_L5,
+    SourceDay,
+    read_source,
+    require_source,
+    source_bytes_are_whole,
+    times_of,
+)
 from ghtrader_models.factors.factor_set import FactorSet
-from ghtrader_models.labels import LabelSpec, event_labels, label_column, mid_prices
+from ghtrader_models.labels import LabelSpec, compute_labels, mid_prices
+from ghtrader_models.schema import SCHEMA_VERSION, require_schema, schema_version_of
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake import DayManifest, Lake
 
-SOURCE, FEATURES, LABELS = "main_l5", "features", "labels"
+FEATURES, LABELS = "features", "labels"
+
+
+@dataclass(frozen=True)
+class QualityVerdict:
+    """Whether a day's ticks may feed features.
+
+    Attributes
+    ----------
+    record : dict
+        What the manifests shall say of it.
+    refusal : GhtraderError or None
+        Why it may not.
+    """
+
+    record: Mapping[str, Any]
+    refusal: GhtraderError | None = None
+
+
+QualityGate = Callable[[date], QualityVerdict]
 
 
 @dataclass(frozen=True)
@@ -57,15 +89,17 @@ def build_day(
     run_id: str,
     overwrite: bool = False,
     calendar: TradingCalendar | None = None,
+    kind: str = MAIN_L5,
+    gate: QualityGate | None = None,
 ) -> BuildResult:
     """Build features and labels of one trading day.
 
     Parameters
     ----------
     lake : Lake
-        Holds the main_l5 day; features and labels are written there.
+        Holds the day's ticks; features and labels are written there.
     symbol : str
-        Key of the series: ``KQ.m@SHFE.cu``.
+        Key of the series: ``KQ.m@SHFE.cu``, or one contract.
     day : datetime.date
         Trading day.
     factor_set : FactorSet
@@ -78,6 +112,10 @@ def build_day(
         Build anew, also over another configuration.
     calendar : TradingCalendar, optional
         For the session bounds, where a factor uses them; the bundled one by default.
+    kind : str
+        The dataset the ticks are in: ``main_l5``, or ``ticks`` for one contract.
+    gate : callable, optional
+        Asked about the day's quality; its record is kept in both manifests, its refusal raised.
 
     Returns
     -------
@@ -87,48 +125,51 @@ def build_day(
     Raises
     ------
     FailedError
-        The main_l5 day is not there.
+        The day's ticks are not there, or `gate` says they are not ready.
     IntegrityError
-        It has no rows, a provenance column is missing or not filled, it mixes contracts or segments, or its prices are
-        not on the contract's grid. Nothing is written.
+        They have no rows, a provenance column is missing or not filled, they mix contracts or segments, their prices
+        are not on the contract's grid, or their bytes are not what their manifest says. Nothing is written.
     RefusedError
         The stored day, or its nearest neighbour, was built with another configuration.
     """
-    source = lake.manifest(SOURCE, symbol, day)
-    if source is None:
-        raise FailedError(f"no {SOURCE} of {symbol} on {day} in the lake", "build it first: ghtrader main-l5")
-    configuration = {FEATURES: factor_set.spec_hash, LABELS: label_spec.spec_hash}
-    stored = {dataset: lake.manifest(dataset, symbol, day) for dataset in configuration}
+    origin = require_source(lake, kind, symbol, day)
+    calendar = calendar or bundled_calendar()
+    stored = {dataset: lake.manifest(dataset, symbol, day) for dataset in (FEATURES, LABELS)}
+    verdict = gate(day) if gate is not None else QualityVerdict({})
     if not overwrite:
-        for dataset, spec_hash in configuration.items():
-            _refuse_other_configuration(lake, dataset, symbol, day, spec_hash)
-        if all(
-            _is_current(manifest, source.content_hash, symbol, day, factor_set, calendar)
+        others = (other for other in lake.days(FEATURES, symbol) if other != day)
+        nearest = min(others, key=lambda other: abs((other - day).days), default=day)
+        for stored_day in (day, nearest):
+            refuse_other_configuration(lake, symbol, stored_day, factor_set, label_spec)
+        sound = verdict.refusal is None and source_bytes_are_whole(lake, kind, symbol, day)
+        if sound and all(
+            _is_current(manifest, kind, origin.content_hash, day, factor_set, label_spec, verdict.record, calendar)
             for manifest in stored.values()
         ):
             left_out = tuple(stored[FEATURES].extra["left_out"])
             return BuildResult(stored[FEATURES], stored[LABELS], True, left_out)
 
-    table = lake.read_day(SOURCE, symbol, day)
-    contract = _contract_of(table, symbol, day)
-    context = _context(contract, day, factor_set, calendar)
-    values = values_matrix(table)
-    _check_grid(values, context["price_tick"], contract, day)
-    times = table.column("datetime_ns").combine_chunks().to_numpy(zero_copy_only=False)
-    levels = 5 if has_depth(table) else 1
+    source = read_source(lake, kind, symbol, day, calendar)
+    if verdict.refusal is not None:
+        raise verdict.refusal
+    context = _context(source.contract, day, factor_set, calendar)
+    values = values_matrix(source.table)
+    _check_grid(values, context["price_tick"], source.contract, day)
+    provenance = [source.table.column(name).combine_chunks() for name in PROVENANCE_COLUMNS]
+    inputs = _inputs(kind, origin, source, context, verdict.record)
+    levels = 5 if has_depth(source.table) else 1
     used, left_out = factor_set.restrict_levels(levels)
-    provenance = [table.column(name).combine_chunks() for name in PROVENANCE_COLUMNS]
-    inputs = {"main_l5_content_hash": source.content_hash, "context": context}
+    times = times_of(source.table)
 
     features = lake.write_day(
         FEATURES,
         symbol,
         day,
         _feature_table(times, values, used, context, provenance),
-        source=SOURCE,
+        source=kind,
         run_id=run_id,
         extra={
-            "spec_hash": configuration[FEATURES],
+            "spec_hash": factor_set.spec_hash,
             "factor_set": used.spec(),
             "factor_set_hash": used.spec_hash,
             "levels": levels,
@@ -137,57 +178,94 @@ def build_day(
             **inputs,
         },
     )
-    label_table = _label_table(times, values, label_spec, context, provenance)
+    failpoint("build.features->labels")
+    fees = _fees(source.contract, day, label_spec)
+    label_table = _label_table(times, values, label_spec, context, fees, provenance)
     labels = lake.write_day(
         LABELS,
         symbol,
         day,
         label_table,
-        source=SOURCE,
+        source=kind,
         run_id=run_id,
         extra={
-            "spec_hash": configuration[LABELS],
+            "spec_hash": label_spec.spec_hash,
             "label_spec": label_spec.spec(),
             "counts": _counts(label_table, label_spec),
+            **({"fees": fees} if fees else {}),
             **inputs,
         },
     )
     return BuildResult(features, labels, False, left_out)
 
 
-def _refuse_other_configuration(lake: Lake, dataset: str, symbol: str, day: date, spec_hash: str) -> None:
-    """The day itself and the stored day nearest to it must have been built with the same spec."""
-    days = sorted(lake.days(dataset, symbol), key=lambda other: abs((other - day).days))
-    for other in days[:2] if day in days else days[:1]:
-        found = lake.manifest(dataset, symbol, other)
-        if found is not None and found.extra.get("spec_hash") != spec_hash:
+def refuse_other_configuration(
+    lake: Lake, symbol: str, day: date, factor_set: FactorSet, label_spec: LabelSpec
+) -> None:
+    """Refuse to build beside a stored day that was made with other factors, labels or schema.
+
+    Raises
+    ------
+    RefusedError
+        Naming the day and what differs.
+    """
+    for dataset, spec_hash in ((FEATURES, factor_set.spec_hash), (LABELS, label_spec.spec_hash)):
+        found = lake.manifest(dataset, symbol, day)
+        if found is None:
+            continue
+        if found.extra.get("spec_hash") != spec_hash:
             raise RefusedError(
-                f"{dataset} of {symbol} on {other} were built with another configuration",
+                f"{dataset} of {symbol} on {day} were built with another configuration",
                 "pass --overwrite to replace them, and rebuild the other days too",
             )
+        try:
+            require_schema("build", found.extra, f"{dataset} of {symbol} on {day}")
+        except IntegrityError as exc:
+            raise RefusedError(exc.message, exc.hint) from exc
 
 
 def _is_current(
     manifest: DayManifest | None,
+    kind: str,
     content_hash: str,
-    symbol: str,
     day: date,
     factor_set: FactorSet,
-    calendar: TradingCalendar | None,
+    label_spec: LabelSpec,
+    quality: Mapping[str, Any],
+    calendar: TradingCalendar,
 ) -> bool:
     """Whether a stored day was made from what there is now (its configuration is known to be the same)."""
-    if manifest is None or manifest.extra.get("main_l5_content_hash") != content_hash:
+    if manifest is None or manifest.extra.get(f"{kind}_content_hash") != content_hash:
         return False
-    context = manifest.extra["context"]
-    return context == _context(context["contract"], day, factor_set, calendar)
+    extra = manifest.extra
+    if schema_version_of(extra) != SCHEMA_VERSION or extra.get("quality", {}) != dict(quality):
+        return False
+    contract = extra["context"]["contract"]
+    if manifest.dataset == LABELS and extra.get("fees", {}) != _fees(contract, day, label_spec):
+        return False
+    return extra["context"] == _context(contract, day, factor_set, calendar)
 
 
-def _context(contract: str, day: date, factor_set: FactorSet, calendar: TradingCalendar | None) -> dict[str, Any]:
+def _inputs(
+    kind: str, origin: DayManifest, source: SourceDay, context: dict[str, Any], quality: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What both manifests say of where the day comes from."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        f"{kind}_content_hash": origin.content_hash,
+        "segment_id": source.segment_id,
+        "schedule_hash": source.schedule_hash,
+        "context": context,
+        **({"quality": dict(quality)} if quality else {}),
+    }
+
+
+def _context(contract: str, day: date, factor_set: FactorSet, calendar: TradingCalendar) -> dict[str, Any]:
     """What is computed with, the ticks apart."""
     variety = variety_of(contract)
     sessions: list[list[int]] = []
     if factor_set.needs_session:
-        sessions = [list(bounds) for bounds in (calendar or bundled_calendar()).sessions(variety, day)]
+        sessions = [list(bounds) for bounds in calendar.sessions(variety, day)]
     return {
         "contract": contract,
         "price_tick": variety.price_tick(contract, day),
@@ -196,21 +274,9 @@ def _context(contract: str, day: date, factor_set: FactorSet, calendar: TradingC
     }
 
 
-def _contract_of(table: pa.Table, symbol: str, day: date) -> str:
-    """The one contract a day belongs to, its provenance being whole."""
-    where = f"{SOURCE} of {symbol} on {day}"
-    hint = "rebuild the day: ghtrader main-l5 with --overwrite"
-    if table.num_rows == 0:
-        raise IntegrityError(f"{where} has no rows", hint)
-    for name in PROVENANCE_COLUMNS:
-        if name not in table.column_names:
-            raise IntegrityError(f"{where} has no column {name}", hint)
-        column = table.column(name)
-        if column.null_count or "" in (found := column.unique().to_pylist()):
-            raise IntegrityError(f"{where} has rows without {name}", hint)
-        if len(found) != 1:
-            raise IntegrityError(f"{where} mixes {len(found)} values of {name}", hint)
-    return table.column("underlying_contract")[0].as_py()
+def _fees(contract: str, day: date, spec: LabelSpec) -> dict[str, float]:
+    """The fees that the labels depend on; empty where they depend on none."""
+    return asdict(variety_of(contract).fees(contract, day)) if spec.needs_fees else {}
 
 
 def _check_grid(values: np.ndarray, price_tick: float, contract: str, day: date) -> None:
@@ -238,20 +304,30 @@ def _feature_table(
 
 
 def _label_table(
-    times: np.ndarray, values: np.ndarray, spec: LabelSpec, context: dict[str, Any], provenance: list[pa.Array]
+    times: np.ndarray,
+    values: np.ndarray,
+    spec: LabelSpec,
+    context: dict[str, Any],
+    fees: dict[str, float],
+    provenance: list[pa.Array],
 ) -> pa.Table:
-    mid = mid_prices(values)
-    columns = [event_labels(mid, n, spec.threshold_ticks, price_tick=context["price_tick"]) for n in spec.horizons]
+    columns = compute_labels(
+        spec,
+        values[COLUMN_INDEX["bid_price1"]],
+        values[COLUMN_INDEX["ask_price1"]],
+        price_tick=context["price_tick"],
+        fees=FeeRates(**fees) if fees else None,
+        multiplier=context["multiplier"],
+    )
     fields = [
         ("datetime_ns", pa.int64()),
         ("mid", pa.float64()),
         *((name, pa.int8()) for name in spec.columns),
         *PROVENANCE_FIELDS,
     ]
-    return pa.table([times, mid, *columns, *provenance], schema=pa.schema(fields))
+    return pa.table([times, mid_prices(values), *columns, *provenance], schema=pa.schema(fields))
 
 
 def _counts(table: pa.Table, spec: LabelSpec) -> dict[str, list[int]]:
     """Per label column: rows without a label, DOWN, FLAT, UP."""
-    columns = {label_column(n): table.column(label_column(n)).to_numpy() for n in spec.horizons}
-    return {name: np.bincount(column + 1, minlength=4).tolist() for name, column in columns.items()}
+    return {name: np.bincount(table.column(name).to_numpy() + 1, minlength=4).tolist() for name in spec.columns}

@@ -34,6 +34,7 @@ from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.files import content_hash, ensure_dir, fsync_dir
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.policy import PolicyParams
+from ghtrader_models.schema import require_schema
 
 FORMAT = "ghtrader-bundle/1"
 MANIFEST = "manifest.json"
@@ -207,7 +208,8 @@ def load_bundle(path: Path) -> Bundle:
     UsageError
         There is no bundle at `path`.
     IntegrityError
-        A file is missing, differs from the manifest, or the bundle id is not the content's.
+        A file is missing, differs from the manifest, the bundle id is not the content's, or its schema version is none
+        that a strategy can work on.
     """
     path = Path(path)
     if not (path / MANIFEST).is_file():
@@ -248,6 +250,7 @@ def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes]) -> B
         bundle_id = _bundle_id(kind, contents, provenance)
         if bundle_id != claimed:
             raise IntegrityError(f"bundle {path.name} calls itself {claimed}, its content is {bundle_id}", _HINT)
+        require_schema("strategy", provenance["content"], f"bundle {path.name}")
         return Bundle(
             path=path,
             bundle_id=bundle_id,

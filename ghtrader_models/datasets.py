@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.errors import FailedError, IntegrityError, UsageError
 from ghtrader_models.inference import WarmTracker
 from ghtrader_models.labels import NO_LABEL, label_column
+from ghtrader_models.schema import require_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ghtrader_market.stores.lake import DayManifest, Lake
 
-FEATURES, LABELS, QUOTES = "features", "labels", "main_l5"
+FEATURES, LABELS = "features", "labels"
 _HINT = "build the day again: ghtrader build with --overwrite"
 
 
@@ -160,19 +161,21 @@ class Dataset:
         return slice(int(found[0]), int(found[-1]) + 1)
 
 
-def load_dataset(lake: Lake, symbol: str, days: Sequence[date], horizon: int) -> Dataset:
+def load_dataset(lake: Lake, symbol: str, days: Sequence[date], horizon: int, *, entry: str = "train") -> Dataset:
     """Read the days and put them side by side.
 
     Parameters
     ----------
     lake : Lake
-        Where features, labels and main_l5 (for the quotes) lie.
+        Where features, labels and the ticks they were built from (for the quotes) lie.
     symbol : str
-        Series, for example KQ.m@SHFE.cu.
+        Series: KQ.m@SHFE.cu, or one contract.
     days : sequence of date
         Trading days, in any order; each counts once.
     horizon : int
         One of the horizons the labels were built for.
+    entry : str
+        Who asks: "train" or "benchmark", for the check of schema versions.
 
     Raises
     ------
@@ -181,13 +184,13 @@ def load_dataset(lake: Lake, symbol: str, days: Sequence[date], horizon: int) ->
     FailedError
         A day is not built.
     IntegrityError
-        Features, labels and main_l5 of a day do not belong together, a day mixes segments, or days were built with
-        different factors or labels.
+        Features, labels and ticks of a day do not belong together, a day mixes segments, days were built with different
+        factors or labels, or a stored day has a schema version that `entry` does not read.
     """
     wanted = sorted(set(days))
     if not wanted:
         raise UsageError(f"no days of {symbol} to load", "build features and labels first: ghtrader build")
-    parts = [_load_day(lake, symbol, day, horizon) for day in wanted]
+    parts = [_load_day(lake, symbol, day, horizon, entry) for day in wanted]
     first = parts[0]
     for part in parts[1:]:
         for key in ("factor_set_spec", "label_spec"):
@@ -216,27 +219,66 @@ def load_dataset(lake: Lake, symbol: str, days: Sequence[date], horizon: int) ->
     )
 
 
-def _load_day(lake: Lake, symbol: str, day: date, horizon: int) -> dict[str, Any]:
+def day_manifests(lake: Lake, symbol: str, day: date, entry: str) -> tuple[DayManifest, DayManifest]:
+    """Manifests of a day's features and labels, known to be made from the ticks there are now.
+
+    Raises
+    ------
+    FailedError
+        The day, or its ticks, are not in the lake.
+    IntegrityError
+        The two were not made from the same ticks, or not from those that are here; or a schema version does not fit.
+    """
+    found = [lake.manifest(name, symbol, day) for name in (FEATURES, LABELS)]
+    for name, manifest in zip((FEATURES, LABELS), found, strict=True):
+        if manifest is None:
+            raise FailedError(
+                f"the lake has no {name} of {symbol} on {day}", f"first: ghtrader build --symbol {symbol}"
+            )
+        require_schema(entry, manifest.extra, f"{name} of {symbol} on {day}")
+    features, labels = found
+    ticks = lake.manifest(features.source, symbol, day)
+    if ticks is None:
+        raise FailedError(f"the lake has no {features.source} of {symbol} on {day}", "download or build that day first")
+    made_from = {manifest.extra.get(f"{features.source}_content_hash") for manifest in (features, labels)}
+    if made_from != {ticks.content_hash}:
+        raise IntegrityError(
+            f"{symbol} on {day}: {features.source} has changed since features and labels were built", _HINT
+        )
+    return features, labels
+
+
+def _quotes(lake: Lake, source: str, symbol: str, times: np.ndarray, day: date) -> tuple[np.ndarray, np.ndarray]:
+    """Best bid and ask, float64[n] each, of the ticks that features were built from; raw ticks hold others too."""
+    table = lake.read_day(source, symbol, day, columns=["datetime_ns", "bid_price1", "ask_price1"])
+    found = _numpy(table, "datetime_ns")
+    bid, ask = _numpy(table, "bid_price1"), _numpy(table, "ask_price1")
+    if found.size != times.size:
+        inside = np.isin(found, times)  # ticks outside the sessions are no examples
+        found, bid, ask = found[inside], bid[inside], ask[inside]
+    if not np.array_equal(times, found):
+        raise IntegrityError(f"{symbol} on {day}: features and {source} are not the same ticks", _HINT)
+    return bid, ask
+
+
+def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> dict[str, Any]:
+    made, labelled = day_manifests(lake, symbol, day, entry)
     features = lake.read_day(FEATURES, symbol, day)
     labels = lake.read_day(LABELS, symbol, day)
-    quotes = lake.read_day(QUOTES, symbol, day, columns=["datetime_ns", "bid_price1", "ask_price1"])
-    manifests = {name: lake.manifest(name, symbol, day) for name in (FEATURES, LABELS, QUOTES)}
-    _check_inputs(symbol, day, manifests)
     column = label_column(horizon)
     if column not in labels.column_names:
-        built = manifests[LABELS].extra["label_spec"]["horizons"]
+        built = labelled.extra["label_spec"]["horizons"]
         raise UsageError(f"no labels at horizon {horizon} for {symbol} on {day}", f"built are {built}")
     times = _numpy(features, "datetime_ns")
-    if not (
-        np.array_equal(times, _numpy(labels, "datetime_ns")) and np.array_equal(times, _numpy(quotes, "datetime_ns"))
-    ):
-        raise IntegrityError(f"{symbol} on {day}: features, labels and main_l5 are not the same ticks", _HINT)
+    if not np.array_equal(times, _numpy(labels, "datetime_ns")):
+        raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", _HINT)
+    bid, ask = _quotes(lake, made.source, symbol, times, day)
     if times.size == 0 or "segment_id" not in features.column_names:
         raise IntegrityError(f"features of {symbol} on {day} are empty or lack segment_id", _HINT)
     segment = _numpy(features, "segment_id").astype(np.int32)
     if segment.min() != segment.max() or not np.array_equal(segment, _numpy(labels, "segment_id")):
         raise IntegrityError(f"{symbol} on {day} mixes segments", _HINT)
-    extra = manifests[FEATURES].extra
+    extra = made.extra
     names = tuple(str(name) for name, _ in extra["factor_set"]["factors"])
     rows = np.empty((times.size, len(names)), np.float32)
     for index, name in enumerate(names):
@@ -250,8 +292,8 @@ def _load_day(lake: Lake, symbol: str, day: date, horizon: int) -> dict[str, Any
             price_tick=float(context["price_tick"]),
             multiplier=int(context["multiplier"]),
             rows=times.size,
-            features_hash=manifests[FEATURES].content_hash,
-            labels_hash=manifests[LABELS].content_hash,
+            features_hash=made.content_hash,
+            labels_hash=labelled.content_hash,
         ),
         "names": names,
         "X": rows,
@@ -260,20 +302,13 @@ def _load_day(lake: Lake, symbol: str, day: date, horizon: int) -> dict[str, Any
         "row_in_day": np.arange(times.size, dtype=np.int32),
         "segment_id": segment,
         "mid": _numpy(labels, "mid"),
-        "bid": _numpy(quotes, "bid_price1"),
-        "ask": _numpy(quotes, "ask_price1"),
+        "bid": bid,
+        "ask": ask,
         "warm": WarmTracker(len(names)).batch(rows),
         "factor_set_spec": extra["factor_set"],
-        "label_spec": manifests[LABELS].extra["label_spec"],
+        "label_spec": labelled.extra["label_spec"],
         "levels": int(extra["levels"]),
     }
-
-
-def _check_inputs(symbol: str, day: date, manifests: dict[str, DayManifest | None]) -> None:
-    features, labels, quotes = (manifests[name] for name in (FEATURES, LABELS, QUOTES))
-    made_from = {manifest.extra.get("main_l5_content_hash") for manifest in (features, labels)}
-    if made_from != {quotes.content_hash}:
-        raise IntegrityError(f"{symbol} on {day}: main_l5 has changed since features and labels were built", _HINT)
 
 
 def _numpy(table: pa.Table, column: str) -> np.ndarray:

@@ -275,11 +275,14 @@ def _check_horizon(horizon: Any) -> None:
 
 def _threshold(definition: str, threshold: Any) -> float:
     """The threshold as JSON keeps it: a whole number as int, so that 1 and 1.0 have one hash."""
-    whole = definition == MID_MOVE
-    low = 1 if whole else 0
-    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    bad = isinstance(threshold, bool) or not isinstance(threshold, kinds) or not low <= threshold <= _MAX_THRESHOLD
-    if bad or (threshold == 0 and definition != COST_AWARE):
+    whole, low = definition == MID_MOVE, 1 if definition == MID_MOVE else 0
+    number = isinstance(threshold, (int, float, np.integer, np.floating)) and not isinstance(threshold, bool)
+    if (
+        not number
+        or not low <= threshold <= _MAX_THRESHOLD
+        or (whole and threshold != int(threshold))
+        or (threshold == 0 and definition != COST_AWARE)
+    ):
         kind = "a whole number from 1" if whole else "0 or more" if definition == COST_AWARE else "above 0"
         raise UsageError(f"label threshold of {definition} must be {kind} to {_MAX_THRESHOLD}, not {threshold!r}")
-    return int(threshold) if float(threshold).is_integer() else float(threshold)
+    return int(threshold) if threshold == int(threshold) else float(threshold)

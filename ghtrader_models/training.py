@@ -22,6 +22,7 @@ from ghtrader_models.evaluation.metrics import class_prior
 from ghtrader_models.evaluation.splits import training_rows
 from ghtrader_models.families.base import get_family, make_config
 from ghtrader_models.policy import fit_policy
+from ghtrader_models.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake import Lake
@@ -93,6 +94,7 @@ def train_on(
     model = learner.fit(dataset.X[rows], y, horizon=dataset.horizon, seed=seed, config=settings)
     policy = fit_policy(model.predict_proba(dataset.X[rows[:: settings.stride]]))
     content = {
+        "schema_version": SCHEMA_VERSION,
         "symbol": dataset.symbol,
         "family": family,
         "horizon": dataset.horizon,

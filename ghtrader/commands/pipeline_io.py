@@ -18,6 +18,13 @@ VarietyOption = Annotated[str, typer.Option("--var", help="Variety: cu, au, ag, 
 SeriesOption = Annotated[str, typer.Option("--symbol", help="KQ.m@SHFE.cu, the same as --var cu.")]
 StartOption = Annotated[str, typer.Option("--start", help="First trading day, YYYY-MM-DD.")]
 EndOption = Annotated[str, typer.Option("--end", help="Last trading day, YYYY-MM-DD.")]
+AnySeriesOption = Annotated[
+    str, typer.Option("--symbol", help="KQ.m@SHFE.cu, the same as --var cu; or one contract: SHFE.cu2502.")
+]
+TicksKindOption = Annotated[
+    str,
+    typer.Option("--ticks-kind", help="main (a main series) or raw (one contract); what the symbol is, by default."),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Build again what is there.")]
 
 
@@ -41,6 +48,26 @@ def variety_key(variety: str, symbol: str = "") -> str:
             f"{symbol} is one contract; this command works on the main series", "for example --symbol KQ.m@SHFE.cu"
         )
     return variety_of(symbol).key
+
+
+def series_of(variety: str, symbol: str, ticks_kind: str = "") -> tuple[str, str]:
+    """The series named by --var or --symbol: its variety, and the contract where it is one contract's, else empty.
+
+    Raises
+    ------
+    UsageError
+        As `variety_key`, or a --ticks-kind that does not go with the symbol.
+    """
+    from ghtrader_market.symbols import parse_symbol
+    from ghtrader_market.varieties import get_variety, variety_of
+    from ghtrader_models.build_source import source_kind
+
+    if symbol and not variety and not parse_symbol(symbol).continuous:
+        source_kind(symbol, ticks_kind)
+        return variety_of(symbol).key, symbol
+    key = variety_key(variety, symbol)
+    source_kind(get_variety(key).continuous_symbol, ticks_kind)
+    return key, ""
 
 
 def optional_day(text: str, option: str) -> date | None:

@@ -8,14 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from ghtrader.commands.pipeline_io import (
+    AnySeriesOption,
     EndOption,
     OverwriteOption,
-    SeriesOption,
     StartOption,
+    TicksKindOption,
     VarietyOption,
     emit_runs,
     optional_day,
-    variety_key,
+    series_of,
 )
 from ghtrader.console_io import HomeOption, JsonOption, emit, settings_of, table
 from ghtrader_base.errors import UsageError
@@ -32,40 +33,99 @@ def _family(name: str) -> str:
     return name
 
 
-def _horizon(horizon: int) -> int:
+def _horizon(horizon: int, contract: str = "") -> int:
+    """A horizon that has a partition; one contract's models have none, so any that was built will do."""
     from ghtrader_assets.families import HORIZONS
 
-    if horizon not in HORIZONS:
+    if not contract and horizon not in HORIZONS:
         raise UsageError(f"no labels for horizon {horizon}", f"there are: {', '.join(map(str, HORIZONS))}")
     return horizon
+
+
+def _factor_set(name: str) -> dict[str, Any]:
+    from ghtrader_models.factors.library import get_factor_set
+
+    get_factor_set(name)  # a name that is none is said before a run begins
+    return {"factor_set": name}
+
+
+def _label_options(definition: str, threshold: float | None, horizons: str) -> dict[str, Any]:
+    """Fields of `BuildConfig`; a definition that makes no sense is said before a run begins."""
+    from ghtrader_models.labels import LabelSpec
+
+    try:
+        ticks = sorted({int(text) for text in horizons.split(",") if text.strip()})
+    except ValueError as exc:
+        raise UsageError(f"--horizons {horizons}: whole numbers, please", "for example 10,50,200") from exc
+    if threshold is not None and threshold.is_integer():
+        threshold = int(threshold)
+    LabelSpec.named(definition, tuple(ticks), threshold)
+    return {"labels": definition, "threshold": threshold, "horizons": ticks}
 
 
 def _register_pipeline(app: typer.Typer) -> None:
     @app.command()
     def build(
         var: VarietyOption = "",
-        symbol: SeriesOption = "",
+        symbol: AnySeriesOption = "",
+        ticks_kind: TicksKindOption = "",
         start: StartOption = "",
         end: EndOption = "",
+        factors: Annotated[
+            str, typer.Option("--factors", help="Factor set: a name of `factors list`, or a file.")
+        ] = "lean",
+        labels: Annotated[
+            str, typer.Option("--labels", help="Label definition: mid_move, smoothed, smoothed_mid, cost_aware.")
+        ] = "mid_move",
+        threshold: Annotated[
+            float | None, typer.Option("--threshold", help="Price ticks of a move; the definition's own by default.")
+        ] = None,
+        horizons: Annotated[str, typer.Option("--horizons", help="Label horizons in ticks.")] = "10,50,200",
+        workers: Annotated[int, typer.Option("--workers", min=0, help="Days at once; 0: one a core, at most 4.")] = 0,
+        accept_quality: Annotated[
+            bool, typer.Option("--accept-quality", help="Build days too whose ticks are not ready; manifests say so.")
+        ] = False,
+        strict: Annotated[
+            bool, typer.Option("--strict/--no-strict", help="Fail on days without provenance, or leave them out.")
+        ] = True,
         overwrite: OverwriteOption = False,
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Features and labels, incremental. Example: ghtrader build --var cu"""
-        settings, key = settings_of(home), variety_key(var, symbol)
-        first, last = optional_day(start, "--start"), optional_day(end, "--end")
+        """Features and labels, incremental; a day that fails is named and the others are built.
 
-        from ghtrader_assets.flows import build_datasets
+        Example: ghtrader build --var cu. One contract: ghtrader build --symbol SHFE.cu2502 --ticks-kind raw
+        """
+        settings = settings_of(home)
+        key, contract = series_of(var, symbol, ticks_kind)
+        first, last = optional_day(start, "--start"), optional_day(end, "--end")
+        options = {
+            **_factor_set(factors),
+            **_label_options(labels, threshold, horizons),
+            "workers": workers,
+            "accept_quality": accept_quality,
+            "strict": strict,
+        }
+
+        from ghtrader_assets.flows import build_datasets, run_contract
         from ghtrader_assets.pipeline import stderr_progress
 
-        runs = build_datasets(settings, key, first, last, overwrite=overwrite, progress=stderr_progress())
+        if contract:
+            config = {**options, "overwrite": overwrite}
+            run = run_contract(settings, "build_contract", contract, first, last, config, progress=stderr_progress())
+            emit_runs([run], json, variety=key, symbol=contract)
+            return
+        runs = build_datasets(
+            settings, key, first, last, overwrite=overwrite, build=options, progress=stderr_progress()
+        )
         emit_runs(runs, json, variety=key)
 
     @app.command()
     def train(
         model: ModelOption,
         var: VarietyOption = "",
-        symbol: SeriesOption = "",
+        symbol: AnySeriesOption = "",
+        ticks_kind: TicksKindOption = "",
         horizon: HorizonOption = 50,
         start: StartOption = "",
         end: EndOption = "",
@@ -74,21 +134,27 @@ def _register_pipeline(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Fit one family on built days and write its bundle. Example: ghtrader train --model xgboost --var cu"""
-        settings, key = settings_of(home), variety_key(var, symbol)
+        settings = settings_of(home)
+        key, contract = series_of(var, symbol, ticks_kind)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")
-        family, ticks = _family(model), _horizon(horizon)
+        family, ticks = _family(model), _horizon(horizon, contract)
 
-        from ghtrader_assets.flows import train_family
+        from ghtrader_assets.flows import run_contract, train_family
         from ghtrader_assets.pipeline import stderr_progress
 
-        run = train_family(settings, family, key, ticks, first, last, seed=seed, progress=stderr_progress())
-        emit_runs([run], json, variety=key)
+        if contract:
+            config = {"family": family, "horizon": ticks, "seed": seed}
+            run = run_contract(settings, "train_contract", contract, first, last, config, progress=stderr_progress())
+        else:
+            run = train_family(settings, family, key, ticks, first, last, seed=seed, progress=stderr_progress())
+        emit_runs([run], json, variety=key, **({"symbol": contract} if contract else {}))
 
     @app.command()
     def benchmark(
         model: ModelOption,
         var: VarietyOption = "",
-        symbol: SeriesOption = "",
+        symbol: AnySeriesOption = "",
+        ticks_kind: TicksKindOption = "",
         horizon: HorizonOption = 50,
         start: StartOption = "",
         end: EndOption = "",
@@ -100,15 +166,22 @@ def _register_pipeline(app: typer.Typer) -> None:
 
         Example: ghtrader benchmark --model logistic --var cu
         """
-        settings, key = settings_of(home), variety_key(var, symbol)
+        settings = settings_of(home)
+        key, contract = series_of(var, symbol, ticks_kind)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")
-        family, ticks = _family(model), _horizon(horizon)
+        family, ticks = _family(model), _horizon(horizon, contract)
 
-        from ghtrader_assets.flows import benchmark_families
+        from ghtrader_assets.flows import benchmark_families, run_contract
         from ghtrader_assets.pipeline import stderr_progress
 
-        run = benchmark_families(settings, [family], key, ticks, first, last, seed=seed, progress=stderr_progress())
-        emit_runs([run], json, variety=key)
+        if contract:
+            config = {"families": [family], "horizon": ticks, "seed": seed}
+            run = run_contract(
+                settings, "benchmark_contract", contract, first, last, config, progress=stderr_progress()
+            )
+        else:
+            run = benchmark_families(settings, [family], key, ticks, first, last, seed=seed, progress=stderr_progress())
+        emit_runs([run], json, variety=key, **({"symbol": contract} if contract else {}))
 
 
 def _register_sql(app: typer.Typer) -> None:

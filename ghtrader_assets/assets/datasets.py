@@ -1,7 +1,12 @@
-"""Features and labels of main_l5 days. One pass over the ticks makes both, so one op does; days stand alone."""
+"""Features and labels of main_l5 days. One pass over the ticks makes both, so one op does; days stand alone.
 
-from collections.abc import Iterator
-from typing import Any
+`build_series` builds days of any series; the job `build_contract` uses it for single contracts.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -10,22 +15,37 @@ from ghtrader_assets.guard import guarded
 from ghtrader_assets.partitions import PARTITIONS, day_key, days_by_variety
 from ghtrader_assets.reporting import of_manifest, plot_bars, say
 from ghtrader_assets.resources import HomeResource
+from ghtrader_base.errors import FailedError, GhtraderError
+from ghtrader_base.lock_keys import build_key
 from ghtrader_market.stores.lake import DayManifest
 from ghtrader_market.varieties import get_variety
 
+if TYPE_CHECKING:
+    from ghtrader_models.build import BuildResult, QualityGate
+    from ghtrader_models.build_days import BuildReport
+
 GROUP = "datasets"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class BuildConfig(dg.Config):
     """What is built.
 
-    `factor_set` names a set of the library. With `overwrite` days built with another configuration are replaced;
-    without it they are refused.
+    `factor_set`: a set of the library, or a file of one. `labels`, `threshold`, `horizons`: the label definition by
+    name, its price ticks (None: the definition's own), the ticks ahead. With `overwrite` days built with another
+    configuration are replaced; without it they are refused. `workers`: days at once, 0 for one a core.
+    `accept_quality`: also days whose ticks are not ready. `strict`: a day without provenance fails; where off, it is
+    left out.
     """
 
     factor_set: str = "lean"
+    labels: str = "mid_move"
+    threshold: float | None = None
+    horizons: list[int] = list(HORIZONS)
     overwrite: bool = False
+    workers: int = 0
+    accept_quality: bool = False
+    strict: bool = True
 
 
 def _spec(name: str) -> dg.AssetSpec:
@@ -35,6 +55,7 @@ def _spec(name: str) -> dg.AssetSpec:
         code_version=CODE_VERSION,
         kinds={"parquet"},
         deps=["main_l5"],
+        skippable=True,  # where days are left out, each of the others is reported for itself
         description={
             "features": "One row of factors a tick of main_l5, NaN until each factor is warm.",
             "labels": "Where the mid went after each horizon's number of ticks: down, flat, up, or none.",
@@ -52,37 +73,91 @@ def _spec(name: str) -> dg.AssetSpec:
 def datasets(
     context: dg.AssetExecutionContext, config: BuildConfig, home: HomeResource
 ) -> Iterator[dg.MaterializeResult]:
-    """Build the days of the run that are not there yet with this configuration."""
-    from ghtrader_models.build import build_day
+    """Build the days of the run that are not there yet with this configuration; one that fails is named at the end."""
+    reports = {
+        variety: build_series(home, get_variety(variety).continuous_symbol, "main_l5", days, config, context.run_id)
+        for variety, days in days_by_variety(context.partition_keys).items()
+    }
+    whole = not any(report.failed or report.left_out for report in reports.values())
+    for variety, report in reports.items():
+        for day, built in sorted(report.built.items()):
+            made = metadata_of(config.factor_set, report.symbol, day, built)
+            for key in context.selected_asset_keys:
+                found, partition = made[key.to_user_string()], day_key(day, variety)
+                if whole:
+                    context.add_asset_metadata(found, asset_key=key, partition_key=partition)
+                else:  # the result of the op would speak for every day of the run
+                    context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=found))
+    for report in reports.values():
+        report.raise_if_failed()
+    if whole:
+        for key in context.selected_asset_keys:
+            yield dg.MaterializeResult(asset_key=key)
+
+
+def build_series(
+    home: HomeResource, symbol: str, kind: str, days: Sequence[date], config: BuildConfig, run_id: str
+) -> "BuildReport":
+    """Features and labels of some days of one series, under its lock, with a line of progress a day."""
+    from ghtrader_models.build import BuildResult
+    from ghtrader_models.build_days import build_days
     from ghtrader_models.factors.library import get_factor_set
     from ghtrader_models.labels import LabelSpec
 
-    factors, label_spec = get_factor_set(config.factor_set), LabelSpec(horizons=HORIZONS)
-    for variety, days in days_by_variety(context.partition_keys).items():
-        symbol = get_variety(variety).continuous_symbol
-        with home.lock(f"datasets-{variety}", "build features and labels"):
-            for index, day in enumerate(days):
-                built = build_day(
-                    home.lake,
-                    symbol,
-                    day,
-                    factors,
-                    label_spec,
-                    run_id=context.run_id,
-                    overwrite=config.overwrite,
-                    calendar=home.calendar,
-                )
-                done = "was there" if built.skipped else f"{built.features.rows} rows"
-                say(f"features and labels {variety} {day}: {done} ({index + 1}/{len(days)})")
-                made = {
-                    "features": _features_metadata(config.factor_set, built.features),
-                    "labels": _labels_metadata(f"{symbol} {day}", built.labels),
-                }
-                for key in context.selected_asset_keys:
-                    found = made[key.to_user_string()]
-                    context.add_asset_metadata(found, asset_key=key, partition_key=day_key(day, variety))
-    for key in context.selected_asset_keys:
-        yield dg.MaterializeResult(asset_key=key)
+    factors = get_factor_set(config.factor_set)
+    labels = LabelSpec.named(config.labels, tuple(sorted(set(config.horizons))), config.threshold)
+    started = time.monotonic()
+
+    def told(day: date, outcome: BuildResult | GhtraderError, done: int, of: int) -> None:
+        if isinstance(outcome, BuildResult):
+            text = "was there" if outcome.skipped else f"{outcome.features.rows} rows"
+        else:
+            text = f"{'failed' if config.strict else 'left out or failed'}: {outcome.message}"
+        left = (time.monotonic() - started) / done * (of - done)
+        say(f"features and labels {symbol} {day}: {text} ({done}/{of}, {left:.0f} s left)")
+
+    with home.lock(build_key(symbol), "build features and labels", run_id):
+        return build_days(
+            home.lake,
+            symbol,
+            days,
+            factors,
+            labels,
+            run_id=run_id,
+            overwrite=config.overwrite,
+            calendar=home.calendar,
+            kind=kind,
+            gate=quality_gate(home, kind, symbol, config.accept_quality),
+            strict=config.strict,
+            workers=config.workers,
+            on_day=told,
+        )
+
+
+def quality_gate(home: HomeResource, kind: str, symbol: str, accept: bool) -> "QualityGate":
+    """The gate of `build_day`: a day that is not ready is refused, unless `accept`; either way the manifest tells."""
+    from ghtrader_market.quality import readiness
+    from ghtrader_models.build import QualityVerdict
+
+    def verdict(day: date) -> QualityVerdict:
+        found = readiness(home.settings, kind, symbol, day, calendar=home.calendar)
+        record: dict[str, Any] = {"overall_state": found.overall_state, "reason_code": found.reason_code}
+        if found.ready:
+            return QualityVerdict(record)
+        if accept:
+            return QualityVerdict({**record, "accepted": True})
+        message = f"{kind} of {symbol} on {day} is not ready: {found.reason_code}"
+        return QualityVerdict(record, FailedError(message, found.action_hint or "look at it, or pass --accept-quality"))
+
+    return verdict
+
+
+def metadata_of(factor_set: str, symbol: str, day: date, built: "BuildResult") -> dict[str, dict[str, Any]]:
+    """What "features" and "labels" say of one day in Dagster."""
+    return {
+        "features": _features_metadata(factor_set, built.features),
+        "labels": _labels_metadata(f"{symbol} {day}", built.labels),
+    }
 
 
 def _features_metadata(name: str, manifest: DayManifest) -> dict[str, Any]:
@@ -95,8 +170,16 @@ def _features_metadata(name: str, manifest: DayManifest) -> dict[str, Any]:
         left_out=list(extra["left_out"]),
         warm_up_ticks=extra["warm_up_ticks"],
         spec_hash=extra["spec_hash"],
-        main_l5_content_hash=extra["main_l5_content_hash"],
+        ticks_hash=extra[f"{manifest.source}_content_hash"],
+        schedule_hash=extra["schedule_hash"],
+        schema_version=extra["schema_version"],
+        **_quality(extra),
     )
+
+
+def _quality(extra: dict[str, Any]) -> dict[str, Any]:
+    """What the day's quality gate said, where it was asked."""
+    return {f"quality_{name}": value for name, value in extra.get("quality", {}).items()}
 
 
 def _labels_metadata(title: str, manifest: DayManifest) -> dict[str, Any]:
@@ -110,6 +193,8 @@ def _labels_metadata(title: str, manifest: DayManifest) -> dict[str, Any]:
         manifest,
         counts=_counts_table(counts),
         spec_hash=manifest.extra["spec_hash"],
+        definition=manifest.extra["label_spec"]["definition"],
+        threshold_ticks=manifest.extra["label_spec"]["threshold_ticks"],
         plot=plot_bars(list(counts), shares, title, "share of labelled ticks"),
     )
 

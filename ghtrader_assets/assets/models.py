@@ -10,13 +10,13 @@ import dagster as dg
 
 from ghtrader_assets.families import FAMILIES
 from ghtrader_assets.guard import guarded
-from ghtrader_assets.partitions import PARTITIONS, all_days_of_variety, split_horizon_key
+from ghtrader_assets.partitions import PARTITIONS, all_days_of_variety, horizon_key, split_horizon_key
 from ghtrader_assets.reporting import png_bytes_markdown, say
 from ghtrader_assets.resources import HomeResource
 from ghtrader_assets.results import save_candidate
 from ghtrader_base.errors import FailedError
 from ghtrader_base.lock_keys import train_key
-from ghtrader_market.varieties import get_variety
+from ghtrader_market.varieties import get_variety, variety_of
 
 GROUP = "models"
 CODE_VERSION = "1"
@@ -36,20 +36,19 @@ class TrainConfig(dg.Config):
     settings: dict[str, Any] = {}
 
 
-def built_days(home: HomeResource, variety: str, start: str, end: str) -> list[date]:
-    """Days of a variety that have features and labels, inside a range.
+def built_days(home: HomeResource, symbol: str, start: str, end: str) -> list[date]:
+    """Days of a series that have features and labels, inside a range.
 
     Raises
     ------
     FailedError
         There are none.
     """
-    symbol = get_variety(variety).continuous_symbol
     both = set(home.lake.days("features", symbol)) & set(home.lake.days("labels", symbol))
     days = [day for day in sorted(both) if (not start or str(day) >= start) and (not end or str(day) <= end)]
     if not days:
         raise FailedError(
-            f"no features and labels of {variety} in this range", f"first: ghtrader build --var {variety}"
+            f"no features and labels of {symbol} in this range", f"first: ghtrader build --symbol {symbol}"
         )
     return days
 
@@ -75,23 +74,25 @@ def model_asset(family: str) -> dg.AssetsDefinition:
     @guarded
     def body(context: dg.AssetExecutionContext, config: TrainConfig, home: HomeResource) -> None:
         for key in context.partition_keys:
-            context.add_asset_metadata(_train(context, config, home, family, str(key)), partition_key=str(key))
+            horizon, variety = split_horizon_key(str(key))
+            symbol = get_variety(variety).continuous_symbol
+            found = train_series(home, symbol, family, horizon, config, context.run_id)
+            context.add_asset_metadata(found, partition_key=str(key))
 
     return body
 
 
-def _train(
-    context: dg.AssetExecutionContext, config: TrainConfig, home: HomeResource, family: str, key: str
+def train_series(
+    home: HomeResource, symbol: str, family: str, horizon: int, config: TrainConfig, run_id: str
 ) -> dict[str, Any]:
+    """Train one family on the built days of one series, register the bundle, say what it is."""
     from ghtrader_models.evaluation.plots import factor_importance
     from ghtrader_models.tracking import Tracker
     from ghtrader_models.training import train
 
-    horizon, variety = split_horizon_key(key)
-    symbol = get_variety(variety).continuous_symbol
-    days = built_days(home, variety, config.start, config.end)
-    say(f"{family} at horizon {horizon}: training on {len(days)} days of {variety}")
-    with home.lock(train_key(family, symbol, horizon), f"train {family}", context.run_id):
+    days = built_days(home, symbol, config.start, config.end)
+    say(f"{family} at horizon {horizon}: training on {len(days)} days of {symbol}")
+    with home.lock(train_key(family, symbol, horizon), f"train {family}", run_id):
         bundle = train(
             home.lake,
             home.settings.models,
@@ -102,11 +103,11 @@ def _train(
             until_ns=config.until_ns,
             seed=config.seed,
             config=config.settings,
-            run_id=context.run_id,
+            run_id=run_id,
         )
-        tags = {"dagster.run_id": context.run_id, "dagster.partition": key}
+        tags = {"dagster.run_id": run_id, "dagster.partition": horizon_key(horizon, variety_of(symbol).key)}
         version = Tracker(home.settings).register_bundle(bundle, tags=tags, alias=None)
-        save_candidate(home.settings, bundle, context.run_id)
+        save_candidate(home.settings, bundle, run_id)
     content = bundle.content
     return {
         "bundle_id": bundle.bundle_id,
@@ -119,7 +120,7 @@ def _train(
         "mlflow_version": version,
         "policy_enter": round(bundle.policy.enter, 6),
         "code_version": bundle.provenance["run"]["code_version"],
-        "plot": png_bytes_markdown(factor_importance(content["importance"]), f"{family} {key}"),
+        "plot": png_bytes_markdown(factor_importance(content["importance"]), f"{family} {symbol} {horizon}"),
     }
 
 

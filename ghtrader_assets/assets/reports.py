@@ -7,7 +7,7 @@ import dagster as dg
 from ghtrader_assets.assets.models import built_days, days_of_variety_deps
 from ghtrader_assets.families import FAMILIES
 from ghtrader_assets.guard import guarded
-from ghtrader_assets.partitions import PARTITIONS, split_horizon_key
+from ghtrader_assets.partitions import PARTITIONS, horizon_key, split_horizon_key
 from ghtrader_assets.reporting import png_bytes_markdown, say
 from ghtrader_assets.resources import HomeResource
 from ghtrader_assets.results import (
@@ -22,7 +22,7 @@ from ghtrader_assets.results import (
 from ghtrader_base.errors import FailedError
 from ghtrader_base.files import atomic_write_json
 from ghtrader_base.version import code_version
-from ghtrader_market.varieties import get_variety
+from ghtrader_market.varieties import get_variety, variety_of
 
 GROUP = "reports"
 CODE_VERSION = "1"
@@ -54,41 +54,43 @@ class BenchmarkConfig(dg.Config):
 def benchmark_report(context: dg.AssetExecutionContext, config: BenchmarkConfig, home: HomeResource) -> None:
     """Each family fitted and scored split by split, beside prior, majority and persistence, on the same test rows."""
     for key in context.partition_keys:
-        context.add_asset_metadata(_benchmark(context, config, home, str(key)), partition_key=str(key))
+        horizon, variety = split_horizon_key(str(key))
+        found = benchmark_series(home, get_variety(variety).continuous_symbol, horizon, config, context.run_id)
+        context.add_asset_metadata(found, partition_key=str(key))
 
 
-def _benchmark(
-    context: dg.AssetExecutionContext, config: BenchmarkConfig, home: HomeResource, key: str
+def benchmark_series(
+    home: HomeResource, symbol: str, horizon: int, config: BenchmarkConfig, run_id: str
 ) -> dict[str, Any]:
+    """Reports of the families on the built days of one series, kept and logged; the scores in a few words."""
     from ghtrader_models.datasets import load_dataset
     from ghtrader_models.evaluation.benchmark import run_benchmark
     from ghtrader_models.evaluation.plots import factor_importance, gain_per_split
     from ghtrader_models.evaluation.splits import make_splits
     from ghtrader_models.tracking import Tracker
 
-    horizon, variety = split_horizon_key(key)
-    days = built_days(home, variety, config.start, config.end)
-    dataset = load_dataset(home.lake, get_variety(variety).continuous_symbol, days, horizon)
+    days = built_days(home, symbol, config.start, config.end)
+    dataset = load_dataset(home.lake, symbol, days, horizon, entry="benchmark")
     splits = make_splits(dataset)
     tracker = Tracker(home.settings)
     made = {
         "days": [day.isoformat() for day in days],
         "rows": len(dataset),
         "data_hash": facts_hash(dataset.facts),
-        "run_id": context.run_id,
+        "run_id": run_id,
         "code_version": code_version(),
     }
     metadata: dict[str, Any] = {"rows": len(dataset), "days": len(days), "tests": len(splits)}
     gains: dict[str, list[float]] = {}
-    with home.lock(f"benchmark-{horizon}-{variety}", "walk-forward report"):
+    with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report"):
         for family in config.families or FAMILIES:
-            say(f"{family} at horizon {horizon}: {len(splits)} tests over {len(days)} days of {variety}")
+            say(f"{family} at horizon {horizon}: {len(splits)} tests over {len(days)} days of {symbol}")
             overrides = config.settings.get(family)
             report = run_benchmark(dataset, family, splits=splits, config=overrides, seed=config.seed)
             save_report(home.settings, report, made)
             tracker.log_benchmark(
                 report,
-                tags={"dagster.run_id": context.run_id, "dagster.partition": key},
+                tags={"dagster.run_id": run_id, "dagster.partition": horizon_key(horizon, variety_of(symbol).key)},
                 artifacts={"importance.png": factor_importance(report.importance)},
             )
             gain = report.model["logloss_gain"]
@@ -99,8 +101,8 @@ def _benchmark(
                 f"{family} metrics_hash": report.metrics_hash,
             }
             say(f"{family} at horizon {horizon}: gain {gain['mean']:+.5f} nats, {metadata[f'{family} gain interval']}")
-    plot = gain_per_split(gains, [split.name for split in splits], title=f"Gain over the prior, {key}")
-    return {**metadata, "code_version": made["code_version"], "plot": png_bytes_markdown(plot, key)}
+    plot = gain_per_split(gains, [split.name for split in splits], title=f"Gain over the prior, {symbol} {horizon}")
+    return {**metadata, "code_version": made["code_version"], "plot": png_bytes_markdown(plot, f"{symbol} {horizon}")}
 
 
 def _signed(value: float | None) -> str:

@@ -58,7 +58,10 @@ def test_checks_jobs_and_schedule():
     }
     repository = defs.get_repository_def()
     jobs = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
-    assert jobs == {"download_contract", "import_recordings", "daily_update"}
+    assert jobs == {
+        *("download_contract", "import_recordings", "daily_update"),
+        *("build_contract", "train_contract", "benchmark_contract"),
+    }
     (schedule,) = repository.schedule_defs
     assert schedule.cron_schedule == "30 17 * * 1-5"
     assert schedule.execution_timezone == "Asia/Shanghai"
