@@ -6,9 +6,45 @@ Only the bookkeeping belongs here; the gateway says when things happened (monoto
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from typing import Any
 
 import numpy as np
+
+STAGES = ("receive", "factors", "inference", "decision", "send", "acknowledge", "total")
+"""Of one tick: in hand -> at the strategy -> factors done -> model done -> decided -> its answer has left; the
+broker's first word on an order; all of it from in hand to left."""
+BUCKETS_NS = tuple(10**decade * step for decade in range(3, 9) for step in (1, 2, 5))
+"""Upper bounds of the histograms, 1 us to 0.5 s; what is above counts in one more bucket."""
+
+
+class Histogram:
+    """Counts of durations; adding one costs a bisection."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS_NS) + 1)
+        self.sum_ns = 0
+
+    def add(self, ns: int) -> None:
+        """One duration."""
+        self.counts[bisect_left(BUCKETS_NS, ns)] += 1
+        self.sum_ns += ns
+
+    def plain(self) -> list[int]:
+        """The counts, and the sum as last."""
+        return [*self.counts, self.sum_ns]
+
+
+def quantile_ms(plain: list[int], q: float) -> float | None:
+    """Upper bound of the bucket that holds the `q` quantile of a `Histogram.plain`, ms; None where it is empty."""
+    counts = plain[:-1]
+    wanted, seen = q * sum(counts), 0
+    for bound, count in zip((*BUCKETS_NS, BUCKETS_NS[-1]), counts, strict=True):
+        seen += count
+        if count and seen >= wanted:
+            return bound / 1e6
+    return None
 
 
 class TickToTarget:
@@ -18,10 +54,10 @@ class TickToTarget:
         self._open: dict[int, int] = {}
         self._waiting: dict[str, int] = {}
         self._orders: dict[int, int] = {}
-        self._ids: list[int] = []
-        self._ns: list[int] = []
-        self._ordered: list[bool] = []
-        self._intents: list[int] = []
+        self._decided: dict[int, int] = {}
+        self._left: dict[str, int] = {}
+        self._ids, self._ns, self._ordered, self._intents = array("q"), array("q"), array("b"), array("q")
+        self.stages = {name: Histogram() for name in STAGES}
 
     @property
     def unanswered(self) -> int:
@@ -36,6 +72,16 @@ class TickToTarget:
     def tick(self, tick_id: int, now_ns: int) -> None:
         """A tick is in hand."""
         self._open[tick_id] = now_ns
+
+    def marked(self, tick_id: int, marks_ns: tuple[int, ...]) -> None:
+        """What its target told: received, factors done, model done, decided."""
+        before = self._open.get(tick_id)
+        if before is None or len(marks_ns) != 4:
+            return
+        for stage, now in zip(STAGES[:4], marks_ns, strict=True):
+            self.stages[stage].add(max(0, now - before))
+            before = now
+        self._decided[tick_id] = before
 
     def answered(self, tick_id: int, order_ids: list[str], now_ns: int) -> None:
         """Its target was dealt with; `order_ids` are on their way out, none means there is nothing to send."""
@@ -57,15 +103,34 @@ class TickToTarget:
         tick_id = self._waiting.pop(order_id, None)
         if tick_id is None:
             return
+        self._left[order_id] = now_ns
         self._orders[tick_id] -= 1
         if self._orders[tick_id] == 0:
             del self._orders[tick_id]
             self._finish(tick_id, now_ns, ordered=True)
 
+    def reported(self, order_id: str, now_ns: int) -> None:
+        """The broker said something of an order; the first word counts."""
+        left = self._left.pop(order_id, None)
+        if left is not None:
+            self.stages["acknowledge"].add(max(0, now_ns - left))
+
     def _finish(self, tick_id: int, now_ns: int, ordered: bool) -> None:
+        total = now_ns - self._open.pop(tick_id)
+        decided = self._decided.pop(tick_id, None)
+        if decided is not None:
+            self.stages["send"].add(max(0, now_ns - decided))
+        self.stages["total"].add(total)
         self._ids.append(tick_id)
-        self._ns.append(now_ns - self._open.pop(tick_id))
+        self._ns.append(total)
         self._ordered.append(ordered)
+
+    def abandon(self) -> None:
+        """Nobody is left to answer the ticks that are open."""
+        self._open.clear()
+        self._orders.clear()
+        self._decided.clear()
+        self._waiting.clear()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Tick ids int64[n], samples in ns int64[n], and whether an order went out bool[n]."""
@@ -77,13 +142,15 @@ class TickToTarget:
 
     def summary(self) -> dict[str, Any]:
         """Milliseconds: p50, p99, p999, max, count, unanswered; the same for ticks that sent orders and not,
-        and what of it was making an order's intent durable."""
+        what of it was making an order's intent durable, and the median and p99 of each stage (bucket bounds)."""
         arrays = self.arrays()
         found = _quantiles(arrays["ns"])
         found["unanswered"] = self.unanswered
         found["with_orders"] = _quantiles(arrays["ns"][arrays["ordered"]])
         found["without_orders"] = _quantiles(arrays["ns"][~arrays["ordered"]])
         found["durable_intent"] = _quantiles(np.array(self._intents, np.int64))
+        plain = {name: histogram.plain() for name, histogram in self.stages.items()}
+        found["stages"] = {n: {"p50": quantile_ms(p, 0.5), "p99": quantile_ms(p, 0.99)} for n, p in plain.items()}
         return found
 
 

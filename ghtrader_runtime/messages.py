@@ -16,6 +16,8 @@ from ghtrader_market.ticks import VALUE_COLUMNS
 VALUES_BYTES = 8 * len(VALUE_COLUMNS)
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Text = Annotated[str, msgspec.Meta(max_length=2000)]
+Few = Annotated[tuple[float, ...], msgspec.Meta(max_length=3)]
+Marks = Annotated[tuple[int, ...], msgspec.Meta(max_length=4)]
 Lots = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
 
 
@@ -51,9 +53,44 @@ class Tick(Message, tag="tick"):
         return np.frombuffer(self.values, dtype="<f8")
 
 
+class OrderLine(msgspec.Struct, array_like=True, frozen=True):
+    """One order that is not over, for whoever looks on."""
+
+    order_id: str
+    symbol: str
+    side: int
+    offset: str
+    volume: int
+    left: int
+    price: float
+    status: str
+
+
 class AccountState(Message, tag="state"):
     """What the gateway knows of the account now; also its heartbeat. `tick_revision` is the last tick published before
-    it, so that a tick that was lost is seen without waiting for the next one; `links` are the states of all links."""
+    it, so that a tick that was lost is seen without waiting for the next one.
+
+    Attributes
+    ----------
+    links : dict
+        State of every link by name.
+    orders : list of OrderLine
+        At most 20 that are not over.
+    net_pnl, fees : float
+        CNY since the run began, what is held valued at the last mid.
+    opening, peak, balance : float
+        Equity of the trading day, CNY: at its start, at its highest, now.
+    data_age_s : float
+        Seconds of our clock since the last tick; NaN before the first.
+    counts : dict
+        What happened so far, by name.
+    stages : dict
+        Histogram counts of each stage of tick to target (`latency.STAGES`, `latency.BUCKETS_NS`), the sum in ns last.
+    probabilities : list of float
+        DOWN, FLAT, UP of the last target; empty where it came with none.
+    reason : str
+        Of the last target.
+    """
 
     account: str
     mode: str
@@ -71,6 +108,16 @@ class AccountState(Message, tag="state"):
     ready: list[str]
     ended: str
     links: dict[str, str] = {}
+    orders: list[OrderLine] = []
+    net_pnl: float = 0.0
+    fees: float = 0.0
+    opening: float = float("nan")
+    peak: float = float("nan")
+    data_age_s: float = float("nan")
+    counts: dict[str, int] = {}
+    stages: dict[str, list[int]] = {}
+    probabilities: list[float] = []
+    reason: str = ""
 
 
 class Hello(Message, tag="hello"):
@@ -124,13 +171,37 @@ class Ready(Message, tag="ready"):
 
 
 class Target(Message, tag="target"):
-    """The position a strategy wants after a tick: `volume` lots, negative short. Sent for every tick."""
+    """The position a strategy wants after a tick: `volume` lots, negative short. Sent for every tick.
+
+    `probabilities` are the model's (DOWN, FLAT, UP), for the views; `marks_ns` when the tick was received, its factors,
+    the model and the decision were done (monotonic), for the latency of each stage. Either may be empty.
+    """
 
     symbol: Name
     volume: Lots
     tick_id: int
     tick_ns: int
     reason: Text
+    probabilities: Few = ()
+    marks_ns: Marks = ()
+
+
+class DirectOrder(Message, tag="order"):
+    """This very order, see `events.OrderWanted`. A session that sends one cannot send targets of the symbol."""
+
+    symbol: Name
+    side: int
+    offset: Name
+    volume: Lots
+    price: float
+    price_type: Name = "LIMIT"
+    tif: Name = "FAK"
+
+
+class CancelOrder(Message, tag="cancel"):
+    """A session takes back its direct order, or all of them where `order_id` is empty."""
+
+    order_id: Name = ""
 
 
 class Ack(Message, tag="ack"):
@@ -139,6 +210,7 @@ class Ack(Message, tag="ack"):
     answers: int
     status: str
     reason: str = ""
+    order_id: str = ""
 
 
 class Command(Message, tag="command"):
@@ -156,7 +228,10 @@ class Goodbye(Message, tag="goodbye"):
     reason: Text = ""
 
 
-AnyMessage = Tick | AccountState | Hello | Welcome | History | Ready | Target | Ack | Command | Goodbye
+AnyMessage = (
+    Tick | AccountState | Hello | Welcome | History | Ready | Target | DirectOrder | CancelOrder | Ack | Command
+    | Goodbye
+)  # fmt: skip
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AnyMessage)
 
@@ -181,7 +256,7 @@ def pack_history(
     session: str, revision: int, sent_ns: int, symbol: str, day: str, ids: np.ndarray, times: np.ndarray,
     values: np.ndarray, last: bool, answers: int = 0,
 ) -> History:  # fmt: skip
-    """Build a `History` from ids int64[n], times int64[n], values float64[n, 27], for the hello of revision `answers`."""
+    """Build a `History` from ids int64[n], times int64[n], values float64[n, 27]; `answers`: the hello's revision."""
     return History(
         session=session, revision=revision, sent_ns=sent_ns, symbol=symbol, trading_day=day,
         ids=np.ascontiguousarray(ids, "<i8").tobytes(), datetime_ns=np.ascontiguousarray(times, "<i8").tobytes(),

@@ -5,6 +5,7 @@ The same for replay, paper, sim and live. A trading day stands alone: factors st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -24,12 +25,13 @@ _NO_OPINION = np.full(3, np.nan)
 
 @dataclass
 class Decision:
-    """What the strategy makes of one tick."""
+    """What the strategy makes of one tick; `marks_ns` is when factors, model and decision were done."""
 
     target: int
     reason: str
     factors: np.ndarray
     probabilities: np.ndarray
+    marks_ns: tuple[int, int, int] = (0, 0, 0)
 
 
 class Signal:
@@ -47,6 +49,8 @@ class Signal:
         Moment from which the target is flat; 0 for none.
     position : int
         Lots held at the start.
+    clock : callable
+        Where stages are to be timed, in ns; never looked at for a decision.
 
     Raises
     ------
@@ -64,6 +68,7 @@ class Signal:
         flat_before_end_ns: int = 0,
         flat_from_ns: int = 0,
         position: int = 0,
+        clock: Callable[[], int] = lambda: 0,
     ) -> None:
         self._calendar, self._variety = calendar, variety_of(symbol)
         self._price_tick, self._multiplier = price_tick, multiplier
@@ -71,6 +76,7 @@ class Signal:
         self._predictor = Predictor.from_bundle(bundle)
         self._policy = bundle.policy
         self._flat_before_ns, self._flat_from_ns = flat_before_end_ns, flat_from_ns
+        self._clock = clock
         self._engine: FactorEngine | None = None
         self._warm = WarmTracker(len(self._factor_set))
         self._bounds: list[tuple[int, int]] = []
@@ -111,23 +117,30 @@ class Signal:
             return None
         assert self._engine is not None
         factors = self._engine.update(datetime_ns, values)
+        computed_ns = self._clock()
         if not self._warm.update(factors):
-            return self._decide(0 if self._ends_soon(datetime_ns) else self.target, "cold", factors, _NO_OPINION)
+            wanted = 0 if self._ends_soon(datetime_ns) else self.target
+            return self._decide(wanted, "cold", factors, _NO_OPINION, computed_ns, computed_ns)
         probabilities = self._predictor.predict_row(factors)
+        inferred_ns = self._clock()
         if self._ends_soon(datetime_ns):
-            return self._decide(0, "flat before the end", factors, probabilities)
+            return self._decide(0, "flat before the end", factors, probabilities, computed_ns, inferred_ns)
         down, flat, up = probabilities
         wanted = self._policy.decide(float(down), float(flat), float(up), self.target)
-        return self._decide(wanted, "hold" if wanted == self.target else "signal", factors, probabilities)
+        reason = "hold" if wanted == self.target else "signal"
+        return self._decide(wanted, reason, factors, probabilities, computed_ns, inferred_ns)
 
     def _ends_soon(self, datetime_ns: int) -> bool:
         if self.stop_trading or (self._flat_from_ns and datetime_ns >= self._flat_from_ns):
             return True
         return bool(self._flat_before_ns) and datetime_ns >= self._bounds[-1][1] - self._flat_before_ns
 
-    def _decide(self, target: int, reason: str, factors: np.ndarray, probabilities: np.ndarray) -> Decision:
+    def _decide(
+        self, target: int, reason: str, factors: np.ndarray, probabilities: np.ndarray, computed_ns: int,
+        inferred_ns: int,
+    ) -> Decision:  # fmt: skip
         self.target = target
-        return Decision(target, reason, factors, probabilities)
+        return Decision(target, reason, factors, probabilities, (computed_ns, inferred_ns, self._clock()))
 
 
 def matching_factor_set(bundle: Bundle) -> FactorSet:

@@ -176,7 +176,7 @@ class Strategy:
         o = self.options
         self.signal = Signal(
             self.bundle, self.calendar, o.symbol, welcome.price_tick, welcome.multiplier,
-            int(o.flat_before_end_s * 1e9), o.flat_from_ns, welcome.position,
+            int(o.flat_before_end_s * 1e9), o.flat_from_ns, welcome.position, time.monotonic_ns,
         )  # fmt: skip
         self._factor_journal = FactorJournal(journal, self.signal.width)
         journal.write("events", "start", {
@@ -214,16 +214,24 @@ class Strategy:
             )
         return decision
 
-    def _send_target(self, tick_id: int, moment: int, decision: Decision | None) -> None:
-        reason = decision.reason if decision is not None else "outside the sessions"
-        self._want(self.signal.target, tick_id, moment, reason)
+    def _send_target(self, tick_id: int, moment: int, decision: Decision | None, got_ns: int = 0) -> None:
+        if decision is None:
+            self._want(self.signal.target, tick_id, moment, "outside the sessions")
+        else:
+            marks = (got_ns, *decision.marks_ns) if got_ns else ()
+            opinion = tuple(decision.probabilities.tolist())
+            self._want(self.signal.target, tick_id, moment, decision.reason, opinion, marks)
         self.answered += 1
 
-    def _want(self, volume: int, tick_id: int, moment: int, reason: str) -> None:
+    def _want(
+        self, volume: int, tick_id: int, moment: int, reason: str, opinion: tuple[float, ...] = (),
+        marks_ns: tuple[int, ...] = (),
+    ) -> None:  # fmt: skip
         """Send a target, and keep it until the gateway has acknowledged it or a newer one takes its place."""
         target = msg.Target(
-            **self._head(), symbol=self.options.symbol, volume=volume, tick_id=tick_id, tick_ns=moment, reason=reason
-        )
+            **self._head(), symbol=self.options.symbol, volume=volume, tick_id=tick_id, tick_ns=moment, reason=reason,
+            probabilities=opinion, marks_ns=marks_ns,
+        )  # fmt: skip
         self.bus.send(target)
         self.outbox.sent(target, "target", time.monotonic_ns(), replaces=True)
 
@@ -258,8 +266,9 @@ class Strategy:
             self._repair()
             return
         self._seen = tick.revision
+        got_ns = time.monotonic_ns()
         decision = self._take(tick.id, tick.trading_day, tick.datetime_ns, tick.array(), live=True)
-        self._send_target(tick.id, tick.datetime_ns, decision)
+        self._send_target(tick.id, tick.datetime_ns, decision, got_ns)
 
     def _repair(self) -> None:
         """Ticks were lost on the way: degraded until they are here and answered."""

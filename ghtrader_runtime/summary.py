@@ -19,6 +19,34 @@ def round_trips(fills: Sequence[dict[str, Any]], opening: dict[str, int] | None 
     return count
 
 
+class Tally:
+    """Cash and position of a run, fill by fill; what `profit` computes over all of them, at no cost for each look.
+
+    Parameters
+    ----------
+    multiplier : float
+        Units a lot.
+    opening : int
+        Net lots before the first fill; they count no PnL of their own.
+    """
+
+    def __init__(self, multiplier: float, opening: int = 0) -> None:
+        self._multiplier, self._moved = multiplier, 0
+        self._cash = self.fees = 0.0
+        self.opening = opening
+
+    def add(self, fill: dict[str, Any]) -> None:
+        """One fill: side, volume, price, commission (NaN counts as none)."""
+        self._moved += fill["side"] * fill["volume"]
+        self._cash -= fill["side"] * fill["volume"] * fill["price"] * self._multiplier
+        self.fees += fill["commission"] if math.isfinite(fill["commission"]) else 0.0
+
+    def net(self, mark: float) -> float:
+        """CNY after fees, with what was bought or sold since valued at `mark`."""
+        held = self._moved * self._multiplier * mark if self._moved else 0.0
+        return self._cash + held - self.fees
+
+
 def profit(
     fills: Sequence[dict[str, Any]], multipliers: dict[str, int], marks: dict[str, float], opening: dict[str, int]
 ) -> dict[str, float]:
