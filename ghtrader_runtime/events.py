@@ -1,14 +1,18 @@
 """The vocabulary of the gateway's mind: what can happen (events), what it wants done (actions), and its records.
 
 Plain data without behaviour that reaches outside. Times: `market_ns` is the market's time (UTC epoch ns, may run
-faster than ours), `now_ns` the monotonic clock; both are always given, never read.
+faster than ours), `now_ns` the monotonic clock; both are always given, never read. All of it can be encoded by
+msgspec, so that a run can be kept and played again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+import msgspec
+
+NAN = float("nan")
 
 
 class TradingState(StrEnum):
@@ -20,17 +24,44 @@ class TradingState(StrEnum):
 
 
 class OrderStatus(StrEnum):
-    """SENT until the broker reports it, WORKING, UNKNOWN where no report came in time, FINISHED."""
+    """Where an order stands, as far as anybody told us.
+
+    SENT
+        Intent durable, handed to the broker, no word yet.
+    WORKING
+        The exchange has it.
+    CANCELLING
+        We asked for a cancel; it may still fill.
+    UNKNOWN
+        No word in time: it may be there or not, may have filled or not, until the broker's own list tells.
+    SETTLING
+        The broker says it is over with more lots filled than trades reported: the trades are awaited.
+    FILLED, CANCELLED, REJECTED
+        Over, all its trades counted.
+    UNSENT
+        Proven never to have reached the broker.
+    """
 
     SENT = "SENT"
     WORKING = "WORKING"
+    CANCELLING = "CANCELLING"
     UNKNOWN = "UNKNOWN"
-    FINISHED = "FINISHED"
+    SETTLING = "SETTLING"
+    FILLED = "FILLED"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+    UNSENT = "UNSENT"
 
 
-@dataclass(slots=True)
-class Order:
-    """One of our orders. `left` is what the broker says is not filled; `traded` sums the trade reports seen."""
+FINAL = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.UNSENT})
+
+
+class Order(msgspec.Struct):
+    """One order of the account. `left` is what the broker says is not filled; `traded` sums the trades seen.
+
+    `kind` says who wanted it: `target` (the executor), `direct` (a session by hand), `earlier` (an earlier life of this
+    gateway), `stranger` (somebody else at the same account). `over` is True once it can fill no more.
+    """
 
     order_id: str
     symbol: str
@@ -41,14 +72,17 @@ class Order:
     tif: str
     left: int
     status: OrderStatus = OrderStatus.SENT
+    price_type: str = "LIMIT"
+    kind: str = "target"
+    session: str = ""
     traded: int = 0
     sent_ns: int = 0
     sent_market_ns: int = 0
     cancel_ns: int = 0
-    finished_ns: int = 0
+    over: bool = False
+    over_ns: int = 0
     error: bool = False
     closed: bool = False
-    unsent: bool = False
 
     @property
     def filled(self) -> int:
@@ -58,14 +92,51 @@ class Order:
     @property
     def live(self) -> bool:
         """Whether it may still fill, or has fills whose trade reports are missing."""
-        return self.status is not OrderStatus.FINISHED or self.traded < self.volume - self.left
+        return self.status not in FINAL
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """An order somebody decided to send, as the ledger keeps it. `side` is +1 buy, -1 sell.
+
+    `target_session` and `target_revision` name the request it serves; `market_ns` is the market's time, `wall_ns` the
+    wall clock's (UTC), `sent_ns` the reader's monotonic clock's (0: long ago).
+    """
+
+    order_id: str
+    number: int
+    symbol: str
+    side: int
+    offset: str
+    volume: int
+    price: float
+    tif: str
+    target_session: str = ""
+    target_revision: int = -1
+    market_ns: int = 0
+    price_type: str = "LIMIT"
+    wall_ns: int = 0
+    sent_ns: int = 0
 
 
 # Events ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, frozen=True)
-class Book:
+class _Event(msgspec.Struct, frozen=True, tag=True):
+    pass
+
+
+class Terms(_Event, frozen=True):
+    """What a contract's trading day allows: sessions [(first ns, end ns)], price limits (NaN where unknown)."""
+
+    symbol: str
+    trading_day: str
+    sessions: tuple[tuple[int, int], ...]
+    now_ns: int
+    lower: float = NAN
+    upper: float = NAN
+
+
+class Book(_Event, frozen=True, gc=False):
     """The best quotes of a tick (NaN where a side is empty)."""
 
     symbol: str
@@ -77,8 +148,7 @@ class Book:
     now_ns: int
 
 
-@dataclass(slots=True, frozen=True)
-class TargetWanted:
+class TargetWanted(_Event, frozen=True, gc=False):
     """A strategy wants to hold `volume` lots of `symbol`."""
 
     session: str
@@ -90,8 +160,31 @@ class TargetWanted:
     reason: str = ""
 
 
-@dataclass(slots=True, frozen=True)
-class OrderReport:
+class OrderWanted(_Event, frozen=True, gc=False):
+    """A session wants this very order: `price_type` LIMIT (at `price`), ANY, BEST or FIVELEVEL; `tif` FAK, FOK, GFD."""
+
+    session: str
+    revision: int
+    symbol: str
+    side: int
+    offset: str
+    volume: int
+    now_ns: int
+    price: float = NAN
+    price_type: str = "LIMIT"
+    tif: str = "FAK"
+
+
+class CancelWanted(_Event, frozen=True, gc=False):
+    """A session takes back its direct order (all of them where `order_id` is empty)."""
+
+    session: str
+    revision: int
+    now_ns: int
+    order_id: str = ""
+
+
+class OrderReport(_Event, frozen=True, gc=False):
     """The broker's word on an order. `finished` orders never fill again; `error` tells a rejection."""
 
     order_id: str
@@ -105,11 +198,10 @@ class OrderReport:
     exchange_order_id: str
     message: str
     now_ns: int
-    price: float = float("nan")
+    price: float = NAN
 
 
-@dataclass(slots=True, frozen=True)
-class TradeReport:
+class TradeReport(_Event, frozen=True, gc=False):
     """One fill. `commission` is NaN where the broker does not say."""
 
     trade_id: str
@@ -121,27 +213,31 @@ class TradeReport:
     price: float
     market_ns: int
     now_ns: int
-    commission: float = float("nan")
+    commission: float = NAN
 
 
-@dataclass(slots=True, frozen=True)
-class Timer:
+class Timer(_Event, frozen=True, gc=False):
     """Time passed."""
 
     now_ns: int
 
 
-@dataclass(slots=True, frozen=True)
-class LinkChange:
-    """`broker` is up or down, or strategy session `who` was lost (`up` False) or left."""
+class Equity(_Event, frozen=True, gc=False):
+    """What the account is worth, CNY."""
+
+    balance: float
+    now_ns: int
+
+
+class LinkChange(_Event, frozen=True, gc=False):
+    """`broker` (trading) or `data` (market data) is up or down, or strategy session `who` left (`up` False)."""
 
     who: str
     up: bool
     now_ns: int
 
 
-@dataclass(slots=True, frozen=True)
-class KillChange:
+class KillChange(_Event, frozen=True, gc=False):
     """The durable kill switch was seen to be tripped or reset."""
 
     tripped: bool
@@ -149,16 +245,15 @@ class KillChange:
     now_ns: int
 
 
-@dataclass(slots=True, frozen=True)
-class StateWanted:
+class StateWanted(_Event, frozen=True, gc=False):
     """A person sets the trading state by hand."""
 
     state: TradingState
     reason: str
+    now_ns: int = 0
 
 
-@dataclass(slots=True, frozen=True)
-class Holding:
+class Holding(msgspec.Struct, frozen=True, gc=False):
     """Lots held, today's and older, as the broker reports them."""
 
     symbol: str
@@ -168,11 +263,11 @@ class Holding:
     short_his: int = 0
 
 
-@dataclass(slots=True, frozen=True)
-class Snapshot:
-    """All the broker knows of the account, freshly asked: authoritative for positions and finished orders.
+class Snapshot(_Event, frozen=True):
+    """All the broker knows of the account, freshly asked, later than every report handed over before.
 
-    `fresh` is True after a new login: an intent that is not in it was never received.
+    `complete` False means that something may be missing: then what it says counts, and what it does not say means
+    nothing.
     """
 
     trading_day: str
@@ -180,19 +275,26 @@ class Snapshot:
     orders: tuple[OrderReport, ...]
     trades: tuple[TradeReport, ...]
     now_ns: int
-    fresh: bool = True
+    complete: bool = True
+
+
+class AskFailed(_Event, frozen=True, gc=False):
+    """The broker could not be asked."""
+
+    reason: str
+    now_ns: int
 
 
 Event = (
-    Book | TargetWanted | OrderReport | TradeReport | Timer | LinkChange | KillChange | StateWanted | Snapshot
-)
+    Terms | Book | TargetWanted | OrderWanted | CancelWanted | OrderReport | TradeReport | Timer | Equity | LinkChange
+    | KillChange | StateWanted | Snapshot | AskFailed
+)  # fmt: skip
 
-# Actions -----------------------------------------------------------------------------------------------------------
+# Actions, to be carried out in the order given ---------------------------------------------------------------------
 
 
-@dataclass(slots=True, frozen=True)
-class Submit:
-    """Make the intent durable, then send the order. In this order, always."""
+class WriteIntent(msgspec.Struct, frozen=True):
+    """Make the intent of an order durable; what follows may only be done once it is."""
 
     order: Order
     target_session: str
@@ -200,45 +302,69 @@ class Submit:
     market_ns: int
 
 
-@dataclass(slots=True, frozen=True)
-class Cancel:
+class SendOrder(msgspec.Struct, frozen=True):
+    """Send an order whose intent is durable."""
+
+    order: Order
+
+
+class Cancel(msgspec.Struct, frozen=True, gc=False):
     """Ask the broker to cancel."""
 
     order_id: str
 
 
-@dataclass(slots=True, frozen=True)
-class CloseIntent:
-    """Record in the ledger how an order ended."""
+class CloseIntent(msgspec.Struct, frozen=True, gc=False):
+    """Record in the ledger how an order ended. Need not be durable at once: after a crash the broker is asked."""
 
     order_id: str
     outcome: str
     left: int
 
 
-@dataclass(slots=True, frozen=True)
-class Answer:
-    """Acknowledge a target."""
+class WriteMarks(msgspec.Struct, frozen=True, gc=False):
+    """Make the day's equity marks durable: what it opened at and its peak, CNY."""
+
+    trading_day: str
+    opening: float
+    peak: float
+
+
+class TripKill(msgspec.Struct, frozen=True, gc=False):
+    """Trip the durable kill switch, before anything that follows."""
+
+    reason: str
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """Acknowledge a target, an order or a cancel: `accepted`, `refused` or `duplicate`."""
 
     session: str
     revision: int
     status: str
     reason: str = ""
+    order_id: str = ""
 
 
-@dataclass(slots=True, frozen=True)
-class Resync:
-    """An order's fate is unknown: log in anew and ask."""
+class Resync(msgspec.Struct, frozen=True, gc=False):
+    """Log in anew and ask what there is; answer with a `Snapshot` or `AskFailed`."""
 
     reason: str
 
 
-@dataclass(slots=True, frozen=True)
-class Record:
+class Resubscribe(msgspec.Struct, frozen=True, gc=False):
+    """Market data has gone silent: subscribe anew."""
+
+    reason: str
+
+
+class Record(msgspec.Struct, frozen=True):
     """A line for the journal."""
 
     kind: str
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = {}
 
 
-Action = Submit | Cancel | CloseIntent | Answer | Resync | Record
+Action = (
+    WriteIntent | SendOrder | Cancel | CloseIntent | WriteMarks | TripKill | Answer | Resync | Resubscribe | Record
+)  # fmt: skip

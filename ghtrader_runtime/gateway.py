@@ -11,12 +11,15 @@ import contextlib
 import gc
 import math
 import signal
+import tempfile
 import time
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ghtrader_base.errors import FailedError
+from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.files import atomic_write_json
 from ghtrader_base.settings import Settings
 from ghtrader_market.calendar import load_calendar
@@ -26,20 +29,20 @@ from ghtrader_runtime import events as ev
 from ghtrader_runtime import messages as msg
 from ghtrader_runtime.accounts import AccountRef
 from ghtrader_runtime.addresses import endpoints
-from ghtrader_runtime.brokers.base import Broker, Ticks
+from ghtrader_runtime.brokers.base import Broker, Pumped, Ticks
 from ghtrader_runtime.bus import GatewayBus, new_session
 from ghtrader_runtime.core import Core, CoreConfig
 from ghtrader_runtime.daybook import DayBook, DayWatch
-from ghtrader_runtime.executors import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.executors import SymbolSpec
 from ghtrader_runtime.journal import Journal
 from ghtrader_runtime.killswitch import KillSwitch
 from ghtrader_runtime.latency import TickToTarget
-from ghtrader_runtime.ledger import Intent, Ledger
+from ghtrader_runtime.ledger import Intent, Ledger, earlier_intents
 from ghtrader_runtime.links import HEARTBEAT_S, LinkChange
-from ghtrader_runtime.options import GatewayOptions, run_folder
+from ghtrader_runtime.options import GatewayOptions, execution_style, risk_limits, run_folder
 from ghtrader_runtime.peers import Peers, join_token
 from ghtrader_runtime.reporting import account_state, commission_of, mid_of, summarise, welcome, write_state_file
-from ghtrader_runtime.risk import RiskLimits
+from ghtrader_runtime.summary import Tally
 
 _PUMP_S = 0.1
 _ANSWER_S = 0.002
@@ -70,6 +73,9 @@ class Gateway:
         self.fills: list[dict[str, Any]] = []
         self.counts = {"ticks": 0, "targets": 0, "orders": 0, "duplicates": 0, "refused": 0}
         self.peers = Peers("")
+        self.last_target: msg.Target | None = None
+        self.last_state: msg.AccountState | None = None
+        self.tick_s = math.nan
         self.ready: dict[str, str] = {}
         self.tick_revision = 0
         self._state_revision = 0
@@ -77,6 +83,8 @@ class Gateway:
         self._mark = math.nan
         self._stop = ""
         self._resync = ""
+        self._connected = True
+        self._terms_day = ""
         self.killed = False
         self._next_state_ns = 0
 
@@ -85,7 +93,7 @@ class Gateway:
     def run(self) -> dict[str, Any]:
         """Open, trade until told to stop or the data ends, close; returns the summary it wrote."""
         with contextlib.ExitStack() as stack:
-            self.ledger = Ledger(self.ref.state_dir, self.options.run_id)
+            self.ledger = Ledger(self._ledger_folder(stack), self.options.run_id)
             stack.callback(self.ledger.close)
             self.market = self.broker.open(self.options.symbol)
             stack.callback(self.broker.close)
@@ -108,6 +116,12 @@ class Gateway:
             np.savez(self.run_dir / "latency.npz", **self.latency.arrays())
         return summary
 
+    def _ledger_folder(self, stack: contextlib.ExitStack) -> Path:
+        """The account's; a gateway that only monitors starts without it, so that a damaged one does not blind it."""
+        if self.options.monitor_only:
+            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ghtrader-")))
+        return self.ref.state_dir
+
     def _load_history(self) -> None:
         for row in self.broker.history():
             self.day.enter(row.datetime_ns)
@@ -118,20 +132,29 @@ class Gateway:
         o = self.options
         spec = SymbolSpec(o.symbol, self.market.price_tick, self.market.multiplier, self.variety.needs_close_today)
         config = CoreConfig(
-            symbols={o.symbol: spec},
-            limits=RiskLimits(o.max_position, o.max_order, o.rate_orders, o.rate_window_s),
-            style=ExecutionStyle(o.slip_ticks, o.tif, o.reprice_s, o.max_order),
-            monitor_only=o.monitor_only,
-        )
+            symbols={o.symbol: spec}, limits=risk_limits(o), style=execution_style(o), monitor_only=o.monitor_only,
+            on_kill=o.on_kill, unknown_orders=o.unknown_orders,
+        )  # fmt: skip
         known = self.ledger.state
-        self.core = Core(config, known.order_id, known.next_number, known.open, known.watermark)
+        self.core = Core(
+            config, known.order_id, known.next_number, earlier_intents(known.open), known.watermark.items(),
+            known.marks, known.sent_ns, time.monotonic_ns(),
+        )  # fmt: skip
         self.journal.write("events", "start", {
             "account": self.ref.name, "broker": self.ref.broker, "mode": o.mode, "symbol": o.symbol,
             "epoch": known.epoch, "open_intents": list(known.open), "session": self.session,
         })  # fmt: skip
         self._look_at_kill()
+        self._tell_terms(self.day.name or str(self.market.trading_day))
         self._act(self.core.handle(self.broker.snapshot()))
+        self.tally = Tally(self.market.multiplier)
         self.opening = {symbol: position.net for symbol, position in self.core.state.positions.items()}
+
+    def _tell_terms(self, trading_day: str) -> None:
+        self._terms_day = trading_day
+        sessions = tuple(self.calendar.sessions(self.variety, date.fromisoformat(trading_day)))
+        lower, upper = self.broker.price_limits()
+        self._step(ev.Terms(self.options.symbol, trading_day, sessions, time.monotonic_ns(), lower, upper))
 
     def _catch_signals(self) -> None:
         def stop(number: int, _frame: Any) -> None:
@@ -147,7 +170,7 @@ class Gateway:
 
     def _loop(self) -> str:
         while True:
-            pumped = self.broker.pump(_PUMP_S, self._may_advance())
+            pumped = self._pump(_PUMP_S, self._may_advance())
             if pumped.ticks is not None:
                 self._on_ticks(pumped.ticks)
             self._on_reports(pumped.reports)
@@ -161,20 +184,27 @@ class Gateway:
             if pumped.ended and (self.latency.unanswered == 0 or not self.ready):
                 return pumped.ended
 
+    def _pump(self, timeout_s: float, may_advance: bool) -> Pumped:
+        if self._connected:
+            return self.broker.pump(timeout_s, may_advance)
+        self.bus.wait(timeout_s)
+        return Pumped()
+
     def _may_advance(self) -> bool:
         return bool(self.ready) and (not self.broker.lockstep or self.latency.unanswered == 0)
 
     def _wind_down(self, ended: str) -> None:
         state = self.core.state
-        for order in [order for order in state.orders.values() if order.live and not order.closed]:
-            self.broker.cancel(order.order_id)
+        for order in state.every_live_order():
+            if not order.over and self._connected and not self.options.monitor_only:
+                self.broker.cancel(order.order_id)
         deadline = time.monotonic() + 3.0
         self._publish_state(ended)
         while time.monotonic() < deadline:
-            working = any(order.live and not order.closed for order in state.orders.values())
+            working = any(not order.over for order in state.every_live_order())
             if not working and not self.ready:
                 break
-            pumped = self.broker.pump(0.05, False)
+            pumped = self._pump(0.05, False)
             state.targets.clear()
             self._on_reports(pumped.reports)
             self._on_requests()
@@ -198,13 +228,18 @@ class Gateway:
                 self.counts["ticks"] += 1
                 self.latency.tick(row.id, ticks.now_ns)
             self.daybook.add(self.day.name, row.id, row.datetime_ns, row.values)
+        if self.day.name != self._terms_day:
+            self._tell_terms(self.day.name)
         for row in ticks.rows:
             bid, ask = float(row.values[_BID]), float(row.values[_ASK])
             self._step(ev.Book(symbol, self.day.name, row.datetime_ns, row.id, bid, ask, ticks.now_ns))
+        if self.broker.lockstep:  # with every tick, so that a replay is the same twice
+            self._step(ev.Equity(self.broker.balance(), ticks.now_ns))
         self._await_answers(ready)
         last = ticks.rows[-1]
         self.day.saw(last.datetime_ns, time.monotonic())
         self._mark = mid_of(last.values)
+        self.tick_s = time.monotonic()
 
     def _await_answers(self, ready: bool) -> None:
         """Give the strategy a moment: its answer usually comes before the broker's own loop would be back to listen."""
@@ -216,6 +251,8 @@ class Gateway:
     def _on_reports(self, reports: list[Any]) -> None:
         while reports:  # an order placed because of a report may be reported at once
             for report in reports:
+                if isinstance(report, ev.OrderReport):
+                    self.latency.reported(report.order_id, report.now_ns)
                 self._step(report)
             reports = self.broker.drain()
 
@@ -236,6 +273,8 @@ class Gateway:
                     self._tell_stranger(identity, message)
                 case msg.Target() if peer.trusted:
                     self._on_target(message, now_ns)
+                case msg.DirectOrder() | msg.CancelOrder() if peer.trusted:
+                    self._on_direct(message, now_ns)
                 case msg.Ready() if peer.trusted:
                     self._on_ready(message)
                 case msg.Goodbye():
@@ -247,7 +286,7 @@ class Gateway:
 
     def _tell_stranger(self, identity: bytes, message: msg.AnyMessage) -> None:
         """Who has not joined, or was forgotten, is told so: a strategy says hello again."""
-        if isinstance(message, msg.Target):
+        if isinstance(message, msg.Target | msg.DirectOrder | msg.CancelOrder):
             reason = "say hello first"
             self.bus.send(identity, msg.Ack(**self._head(), answers=message.revision, status="unknown", reason=reason))
 
@@ -256,6 +295,8 @@ class Gateway:
 
     def _on_target(self, target: msg.Target, now_ns: int) -> None:
         self.counts["targets"] += 1
+        self.last_target = target
+        self.latency.marked(target.tick_id, target.marks_ns)
         self._look_at_kill()
         event = ev.TargetWanted(
             target.session, target.revision, target.symbol, target.volume, now_ns, target.tick_id, target.reason
@@ -265,6 +306,19 @@ class Gateway:
         self._note_departures()
         if self.broker.lockstep or sent:
             self._on_reports(self.broker.drain())
+
+    def _on_direct(self, wanted: msg.DirectOrder | msg.CancelOrder, now_ns: int) -> None:
+        self._look_at_kill()
+        if isinstance(wanted, msg.CancelOrder):
+            event: ev.Event = ev.CancelWanted(wanted.session, wanted.revision, now_ns, wanted.order_id)
+        else:
+            event = ev.OrderWanted(
+                wanted.session, wanted.revision, wanted.symbol, wanted.side, wanted.offset, wanted.volume, now_ns,
+                wanted.price, wanted.price_type, wanted.tif,
+            )  # fmt: skip
+        self._step(event)
+        self._note_departures()
+        self._on_reports(self.broker.drain())
 
     def _on_hello(self, identity: bytes, hello: msg.Hello, now_ns: int) -> None:
         peer, change = self.peers.join(hello.session, identity, hello.token, now_ns)
@@ -315,6 +369,8 @@ class Gateway:
         if known is not None:
             self.journal.write("events", "strategy-gone", {"session": session, "reason": reason})
             self._step(ev.LinkChange(session, False, time.monotonic_ns()))
+            if not self.ready:
+                self.latency.abandon()
             if self.broker.lockstep:
                 self.stop(f"the strategy {reason}")
 
@@ -353,7 +409,13 @@ class Gateway:
     def _ask_again(self) -> None:
         reason, self._resync = self._resync, ""
         self.journal.write("events", "resync", {"reason": reason})
-        self._act(self.core.handle(self.broker.reopen()))
+        try:
+            answer: ev.Event = self.broker.reopen()
+            self._connected = True
+        except GhtraderError as exc:  # the core asks again, with back-off
+            self._connected = False
+            answer = ev.AskFailed(exc.message, time.monotonic_ns())
+        self._step(answer)
 
     # What goes out ---------------------------------------------------------------------------------------------
 
@@ -365,8 +427,10 @@ class Gateway:
         sent: list[str] = []
         for action in actions:
             match action:
-                case ev.Submit():
-                    sent += self._send_order(action)
+                case ev.WriteIntent():
+                    self._write_intent(action)
+                case ev.SendOrder():
+                    sent += self._send_order(action.order)
                 case ev.Answer():
                     self._answer(action)
                 case ev.Record():
@@ -375,38 +439,50 @@ class Gateway:
                     self.ledger.close_intent(action.order_id, action.outcome, action.left)
                 case ev.Cancel():
                     self.journal.write("orders", "cancel", {"id": action.order_id})
-                    self.broker.cancel(action.order_id)
-                case ev.Resync():
+                    if self._connected:
+                        self.broker.cancel(action.order_id)
+                case ev.WriteMarks():
+                    self.ledger.write_marks(action.trading_day, action.opening, action.peak)
+                case ev.TripKill():
+                    self.kill.trip(action.reason, by="risk")
+                    self.killed = True
+                case ev.Resync() | ev.Resubscribe():
                     self._resync = action.reason
         return sent
 
-    def _send_order(self, submit: ev.Submit) -> list[str]:
-        order = submit.order
+    def _write_intent(self, wanted: ev.WriteIntent) -> None:
         if self.options.monitor_only:
             raise FailedError("an order was about to leave in monitor-only mode", "this is a fault in the gateway")
+        order = wanted.order
         number = int(order.order_id.rsplit("-", 1)[1])
         before = time.monotonic_ns()
         self.ledger.intend(
             Intent(
                 order.order_id, number, order.symbol, order.side, order.offset, order.volume, order.price, order.tif,
-                submit.target_session, submit.target_revision, submit.market_ns,
+                wanted.target_session, wanted.target_revision, wanted.market_ns, order.price_type,
             )
         )  # fmt: skip
         self.latency.intent_written(time.monotonic_ns() - before)
-        if self.kill.read().tripped:  # somebody tripped it while the intent was written
+
+    def _send_order(self, order: ev.Order) -> list[str]:
+        intent = self.ledger.state.open.get(order.order_id)
+        if self.options.monitor_only or intent is None:
+            raise FailedError("an order was about to leave without its intent", "this is a fault in the gateway")
+        if self.kill.read().tripped and not self.core.state.killed:  # somebody tripped it while the intent was written
+            self._look_at_kill()
+        if order.cancel_ns or order.over:  # taken back before it was sent
             report = ev.OrderReport(
                 order.order_id, order.symbol, order.side, order.offset, order.volume, order.volume, True, False, "",
                 "not sent: the kill switch was tripped", time.monotonic_ns(), order.price,
             )  # fmt: skip
-            self._look_at_kill()
             self._act(self.core.handle(report))
             return []
         self.broker.submit(order)
         self.counts["orders"] += 1
         self.journal.write("orders", "sent", {
             "id": order.order_id, "symbol": order.symbol, "side": order.side, "offset": order.offset,
-            "volume": order.volume, "price": order.price, "tif": order.tif, "market_ns": submit.market_ns,
-            "target": [submit.target_session, submit.target_revision],
+            "volume": order.volume, "price": order.price, "price_type": order.price_type, "tif": order.tif,
+            "market_ns": intent.market_ns, "target": [intent.target_session, intent.target_revision],
         })  # fmt: skip
         return [order.order_id]
 
@@ -417,7 +493,7 @@ class Gateway:
         if peer is not None:
             self.bus.send(peer.identity, msg.Ack(
                 session=self.session, revision=self.tick_revision, sent_ns=time.monotonic_ns(),
-                answers=answer.revision, status=answer.status, reason=answer.reason,
+                answers=answer.revision, status=answer.status, reason=answer.reason, order_id=answer.order_id,
             ))  # fmt: skip
 
     def _record(self, record: ev.Record) -> None:
@@ -426,6 +502,7 @@ class Gateway:
             if not math.isfinite(fields["commission"]):
                 fields["commission"] = commission_of(self, fields)
             self.fills.append(fields)
+            self.tally.add(fields)
         stream = {"fill": "fills", "order-closed": "orders"}.get(record.kind, "events")
         self.journal.write(stream, record.kind, record.fields)
 
@@ -436,7 +513,10 @@ class Gateway:
     def _publish_state(self, ended: str) -> None:
         self._next_state_ns = time.monotonic_ns() + int(HEARTBEAT_S * 1e9)
         self._state_revision += 1
-        state = account_state(self, self._state_revision, ended)
+        if not self.broker.lockstep and self._connected:
+            self._step(ev.Equity(self.broker.balance(), time.monotonic_ns()))
+        self.ledger.sync()
+        state = self.last_state = account_state(self, self._state_revision, ended, self._mark)
         self.bus.publish(state)
         if state.revision % 10 == 1 or ended:
             self.journal.write("account", "state", {

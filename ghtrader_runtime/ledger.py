@@ -1,53 +1,64 @@
-"""What must survive a kill -9: order intents, how they ended, and the dedupe watermark of targets.
+"""What must survive a kill -9: order intents, how they ended, the dedupe watermark, the day's equity marks.
 
-One append-only file for an account; each line is a CRC and a JSON record, fsynced before the thing it announces
-happens. A torn last line is cut off at the next start (its record was never acted on); anything else unreadable is
-refused. Client order ids are deterministic: the ledger's own id, the epoch (one for each start of a gateway), and
-the number of the intent.
+SQLite (WAL, full sync), one file for an account, one writer: hold the account's lock before opening it. Every row
+carries a checksum; a file that is damaged, emptied or gone is refused, since an account that is traded must never start
+from an empty ledger. Each start leaves a checked copy beside it to restore from. Client order ids are deterministic:
+the ledger's own id, the epoch (one for each start of a gateway), and the number of the intent.
+
+The kill switch has a file of its own (`killswitch`): it must be readable and writable when the ledger is not.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import secrets
+import sqlite3
+import time
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ghtrader_base.errors import ConfigError, FailedError, IntegrityError
-from ghtrader_base.files import append_durable, atomic_write_bytes, ensure_dir, fsync_dir
+from ghtrader_base.files import atomic_write_text, ensure_dir, fsync_dir
+from ghtrader_runtime.dedupe import MAX_SESSIONS
+from ghtrader_runtime.events import Intent
 
-FILE_NAME = "ledger.jsonl"
-COMPACT_BYTES = 1 << 20
-MAX_SESSIONS = 16
-"""How many strategy sessions the dedupe watermark remembers."""
-
-
-@dataclass(frozen=True)
-class Intent:
-    """An order somebody decided to send. `side` is +1 buy, -1 sell; `tif` is FAK or GFD.
-
-    `target_session` and `target_revision` name the target it serves; `market_ns` is the market's time.
-    """
-
-    order_id: str
-    number: int
-    symbol: str
-    side: int
-    offset: str
-    volume: int
-    price: float
-    tif: str
-    target_session: str = ""
-    target_revision: int = -1
-    market_ns: int = 0
+__all__ = ["Intent", "Ledger", "LedgerState", "earlier_intents", "read_ledger"]
+FILE_NAME = "ledger.sqlite"
+BACKUP_NAME = "ledger.backup.sqlite"
+ID_NAME = "ledger.id"
+KEEP_CLOSED = 5_000
+"""Closed orders kept for whoever looks; older ones are dropped."""
+WATERMARK_TTL_NS = 7 * 24 * 3600 * 1_000_000_000
+"""How long (wall clock) a strategy session's highest revision is remembered."""
+_TABLE = """CREATE TABLE IF NOT EXISTS records (
+    kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (kind, key)
+) WITHOUT ROWID"""
 
 
 @dataclass
 class LedgerState:
-    """What a ledger's records add up to."""
+    """What a ledger's records add up to.
+
+    Attributes
+    ----------
+    ledger_id, epoch, next_number
+        What client order ids are made of.
+    open : dict
+        Intents not closed yet, by client order id, in the order they were made.
+    watermark : dict
+        Strategy session to its highest revision that became an order.
+    closed : int
+        Orders closed since the ledger began.
+    marks : tuple of (trading day, opening, peak) or None
+        Equity marks of the last trading day, CNY.
+    sent_ns : list of int
+        Market times of the last orders, oldest first.
+    """
 
     ledger_id: str = ""
     epoch: int = 0
@@ -55,85 +66,68 @@ class LedgerState:
     open: dict[str, Intent] = field(default_factory=dict)
     watermark: dict[str, int] = field(default_factory=dict)
     closed: int = 0
-
-    def apply(self, record: dict[str, Any]) -> None:
-        """Account for one record; `KeyError`, `TypeError` or `ValueError` where it makes no sense."""
-        kind = record["t"]
-        if kind == "epoch":
-            self.ledger_id, self.epoch, self.next_number = record["ledger"], int(record["epoch"]), 1
-        elif kind == "intent":
-            intent = Intent(**record["intent"])
-            self.open[intent.order_id] = intent
-            self.next_number = max(self.next_number, intent.number + 1)
-            self.note_target(intent.target_session, intent.target_revision)
-        elif kind == "closed":
-            self.open.pop(record["id"], None)
-            self.closed += 1
-        elif kind == "snapshot":
-            self.ledger_id, self.epoch = record["ledger"], int(record["epoch"])
-            self.next_number, self.closed = int(record["next"]), int(record["closed"])
-            self.watermark = {str(k): int(v) for k, v in record["watermark"]}
-            self.open = {item["order_id"]: Intent(**item) for item in record["open"]}
-        else:
-            raise ValueError(f"unknown record {kind!r}")
-
-    def note_target(self, session: str, revision: int) -> None:
-        """Move the watermark of a strategy session; the oldest sessions are forgotten."""
-        if not session:
-            return
-        newest = max(revision, self.watermark.pop(session, -1))
-        self.watermark[session] = newest
-        while len(self.watermark) > MAX_SESSIONS:
-            self.watermark.pop(next(iter(self.watermark)))
+    marks: tuple[str, float, float] | None = None
+    sent_ns: list[int] = field(default_factory=list)
 
     def order_id(self, number: int) -> str:
         """Client order id of an intent of this epoch."""
         return f"gt{self.ledger_id}-{self.epoch}-{number:06d}"
 
-    def snapshot(self) -> dict[str, Any]:
-        """One record that stands for all before it."""
-        return {
-            "t": "snapshot", "ledger": self.ledger_id, "epoch": self.epoch, "next": self.next_number,
-            "closed": self.closed, "watermark": list(self.watermark.items()),
-            "open": [asdict(intent) for intent in self.open.values()],
-        }  # fmt: skip
+
+def _rows(base: sqlite3.Connection, kind: str) -> list[Any]:
+    found = []
+    for key, body, crc in base.execute("SELECT key, body, crc FROM records WHERE kind = ? ORDER BY key", (kind,)):
+        if zlib.crc32(f"{kind}/{key}/".encode() + body) != crc:
+            raise ValueError(f"the checksum of {kind} {key} does not match")
+        found.append((key, msgspec.json.decode(body)))
+    return found
 
 
-def encode_record(record: dict[str, Any]) -> bytes:
-    """One line of the file."""
-    body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
-    return b"%08x %s\n" % (zlib.crc32(body), body)
+def _load(base: sqlite3.Connection) -> LedgerState:
+    """State of a ledger; ValueError or sqlite3.Error where it is damaged."""
+    verdict = base.execute("PRAGMA quick_check").fetchone()[0]
+    if verdict != "ok":
+        raise ValueError(verdict)
+    head = dict(_rows(base, "head")).get("ledger")
+    if head is None:
+        raise ValueError("it has no head: it was never a ledger, or was emptied")
+    state = LedgerState(head["id"], head["epoch"], 1, closed=head["closed"])
+    opened = sorted((msgspec.convert(body, Intent) for _, body in _rows(base, "intent")), key=lambda i: i.wall_ns)
+    state.open = {intent.order_id: intent for intent in opened}
+    now_ns = time.time_ns()
+    watermark = [(key, body) for key, body in _rows(base, "watermark") if now_ns - body["wall_ns"] < WATERMARK_TTL_NS]
+    state.watermark = {key: body["revision"] for key, body in sorted(watermark, key=lambda row: row[1]["wall_ns"])}
+    closed = [body for _, body in _rows(base, "closed")]
+    state.sent_ns = sorted([body["market_ns"] for body in closed] + [intent.market_ns for intent in opened])
+    for _, body in _rows(base, "marks"):
+        state.marks = (body["trading_day"], body["opening"], body["peak"])
+    return state
 
 
-def replay(data: bytes) -> tuple[LedgerState, int]:
-    """State that a file's bytes stand for.
+def read_ledger(state_dir: Path) -> LedgerState:
+    """The ledger as it is on disk, for observers and tests; IntegrityError where it is damaged or missing."""
+    path = state_dir / FILE_NAME
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
+            return _load(base)
+    except (sqlite3.Error, ValueError, KeyError, TypeError) as exc:
+        raise IntegrityError(f"the ledger {path} cannot be read ({exc})", "see `ghtrader kill status`") from exc
 
-    Returns
-    -------
-    (LedgerState, int)
-        The state and how many bytes of `data` are whole records (less than all where the last line is torn).
 
-    Raises
-    ------
-    ValueError
-        A line other than a torn last one does not read; says which.
+def earlier_intents(known: dict[str, Intent]) -> dict[str, Intent]:
+    """Intents an earlier life left open, with when they were sent on our monotonic clock.
+
+    A wall clock that was set back since makes them young: then the broker is asked twice, which is safe.
     """
-    state, good = LedgerState(), 0
-    *lines, _torn = data.split(b"\n")
-    for number, line in enumerate(lines, 1):
-        try:
-            checksum, _, body = line.partition(b" ")
-            if checksum != b"%08x" % zlib.crc32(body):
-                raise ValueError("checksum does not match")
-            state.apply(json.loads(body))
-        except (ValueError, KeyError, TypeError) as exc:
-            raise ValueError(f"line {number}: {exc}") from exc
-        good += len(line) + 1
-    return state, good
+    wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
+    return {
+        key: msgspec.structs.replace(intent, sent_ns=max(now_ns - max(wall_ns - intent.wall_ns, 0), 0))
+        for key, intent in known.items()
+    }
 
 
 class Ledger:
-    """The file and its state. One writer: hold the account's lock before opening it.
+    """The file and its state.
 
     Parameters
     ----------
@@ -145,69 +139,183 @@ class Ledger:
     Raises
     ------
     IntegrityError
-        The file is damaged other than by a torn last line.
+        The file is damaged, or gone although the account has had one; it is left as it is.
     """
 
     def __init__(self, state_dir: Path, run_id: str = "") -> None:
         ensure_dir(state_dir)
         state_dir.chmod(0o700)
-        self.path = state_dir / FILE_NAME
-        self.state = self._recover()
-        if self.path.exists() and self.path.stat().st_size > COMPACT_BYTES:
-            atomic_write_bytes(self.path, encode_record(self.state.snapshot()))
-        existed = self.path.exists()
+        self.folder, self.path = state_dir, state_dir / FILE_NAME
+        self._pending = False
+        known = state_dir / ID_NAME
+        first = not known.exists() and not self.path.exists()
+        if not first:
+            self._require_file()
         try:
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            raise ConfigError(f"cannot open {self.path}: {exc.strerror or exc}", "check the folder") from exc
-        if not existed:
-            fsync_dir(state_dir)
-        ledger_id = self.state.ledger_id or secrets.token_hex(4)
-        self._append({"t": "epoch", "ledger": ledger_id, "epoch": self.state.epoch + 1, "run": run_id})
+            self._base = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
+        except sqlite3.Error as exc:
+            raise ConfigError(f"cannot open {self.path}: {exc}", "check the folder") from exc
+        try:
+            self.state = self._begin(first, run_id)
+        except (sqlite3.Error, ValueError, KeyError, TypeError) as exc:
+            self._base.close()
+            full = isinstance(exc, sqlite3.OperationalError) and "malformed" not in str(exc)
+            raise self._unwritable(exc) if full else self._damaged(str(exc)) from exc
+        if first:
+            self.path.chmod(0o600)
+            atomic_write_text(known, self.state.ledger_id + "\n")
+        self._back_up()
 
-    def _recover(self) -> LedgerState:
+    def _require_file(self) -> None:
         if not self.path.exists():
-            return LedgerState()
-        data = self.path.read_bytes()
-        try:
-            state, good = replay(data)
-        except ValueError as exc:
-            raise IntegrityError(
-                f"the ledger {self.path} is damaged ({exc})",
-                "make sure at the broker that no order is working, then move the file away and start again",
-            ) from exc
-        if good < len(data):
-            os.truncate(self.path, good)
+            raise self._damaged("the file is gone, but the account has had one")
+        if self.path.stat().st_size == 0:
+            raise self._damaged("the file is empty")
+
+    def _damaged(self, why: str) -> IntegrityError:
+        backup = self.folder / BACKUP_NAME
+        again = (
+            f"move {self.path.name}* away and copy {backup.name} (last start's) to {self.path.name}"
+            if backup.exists()
+            else f"there is no {backup.name}; move {self.path.name}* and {ID_NAME} away to begin a new one"
+        )
+        return IntegrityError(
+            f"the ledger {self.path} is damaged ({why}); nothing was changed",
+            f"make sure at the broker that no order is working, then, in {self.folder}: {again}; positions and "
+            "orders are asked of the broker at the next start",
+        )
+
+    @staticmethod
+    def _unwritable(exc: Exception) -> FailedError:
+        return FailedError(f"the ledger cannot be written: {exc}", "make room, then start the gateway again")
+
+    def _begin(self, first: bool, run_id: str) -> LedgerState:
+        self._base.execute("PRAGMA journal_mode = WAL")
+        self._base.execute("PRAGMA synchronous = FULL")
+        self._base.execute("BEGIN IMMEDIATE")
+        if first:
+            self._base.execute(_TABLE)
+            state = LedgerState(secrets.token_hex(4))
+        else:
+            state = _load(self._base)
+        state.epoch += 1
+        self._run_id = run_id
+        self._prune()
+        self._write_head(state)
+        self._base.execute("COMMIT")
+        if first:
+            fsync_dir(self.folder)
         return state
 
-    def _append(self, record: dict[str, Any], durable: bool = True) -> None:
-        line = encode_record(record)
-        size = os.fstat(self._fd).st_size
+    def _back_up(self) -> None:
+        """A copy as of this start; a disk too full for it must not stop trading's other checks from being heard."""
+        temporary = self.folder / (BACKUP_NAME + ".tmp")
         try:
-            if durable:
-                append_durable(self._fd, line)
-            elif os.write(self._fd, line) != len(line):
-                raise OSError("short write")
-        except OSError as exc:  # a full disk must not leave half a line in the middle of the file
-            os.ftruncate(self._fd, size)
-            hint = "make room, then start the gateway again"
-            raise FailedError(f"the ledger cannot be written: {exc}", hint) from exc
-        self.state.apply(record)
+            temporary.unlink(missing_ok=True)
+            with contextlib.closing(sqlite3.connect(temporary)) as copy:
+                self._base.backup(copy)
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, self.folder / BACKUP_NAME)
+            fsync_dir(self.folder)
+        except (sqlite3.Error, OSError) as exc:
+            self._base.close()
+            raise self._unwritable(exc) from exc
+
+    def _put(self, kind: str, key: str, body: Any) -> None:
+        data = msgspec.json.encode(body)
+        crc = zlib.crc32(f"{kind}/{key}/".encode() + data)
+        self._base.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)", (kind, key, data, crc))
+
+    def _write_head(self, state: LedgerState) -> None:
+        body = {"id": state.ledger_id, "epoch": state.epoch, "closed": state.closed, "run": self._run_id}
+        self._put("head", "ledger", body)
+
+    def _prune(self) -> None:
+        """Drop what nobody needs: old closed orders, sessions silent for longer than their time to live."""
+        keep = "SELECT key FROM records WHERE kind = 'closed' ORDER BY key DESC LIMIT ?"
+        self._base.execute(f"DELETE FROM records WHERE kind = 'closed' AND key NOT IN ({keep})", (KEEP_CLOSED,))
+        floor = time.time_ns() - WATERMARK_TTL_NS
+        old = "CAST(json_extract(CAST(body AS TEXT), '$.wall_ns') AS INTEGER) < ?"
+        self._base.execute(f"DELETE FROM records WHERE kind = 'watermark' AND {old}", (floor,))
+
+    def _open_transaction(self) -> None:
+        if not self._pending:
+            self._base.execute("BEGIN IMMEDIATE")
+            self._pending = True
+
+    def _commit(self) -> None:
+        if self._pending:
+            self._base.execute("COMMIT")
+            self._pending = False
+
+    def _failed(self, exc: sqlite3.Error) -> FailedError:
+        with contextlib.suppress(sqlite3.Error):
+            self._base.execute("ROLLBACK")
+        self._pending = False
+        return self._unwritable(exc)
 
     def intend(self, intent: Intent) -> None:
-        """Record an order about to be sent; durable when this returns."""
-        self._append({"t": "intent", "intent": asdict(intent)})
+        """Record an order about to be sent; durable when this returns, with every closing before it."""
+        session, wall_ns = intent.target_session, intent.wall_ns or time.time_ns()
+        intent = msgspec.structs.replace(intent, wall_ns=wall_ns, sent_ns=0)
+        newest = max(intent.target_revision, self.state.watermark.get(session, -1))
+        crowded = session not in self.state.watermark and len(self.state.watermark) >= MAX_SESSIONS
+        gone = next(iter(self.state.watermark)) if session and crowded else ""
+        try:
+            self._open_transaction()
+            self._put("intent", intent.order_id, intent)
+            if session:
+                self._put("watermark", session, {"revision": newest, "wall_ns": wall_ns})
+            if gone:
+                self._base.execute("DELETE FROM records WHERE kind = 'watermark' AND key = ?", (gone,))
+            self._commit()
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
+        self.state.open[intent.order_id] = intent
+        self.state.next_number = max(self.state.next_number, intent.number + 1)
+        if session:
+            self.state.watermark.pop(session, None)
+            self.state.watermark.pop(gone, None)
+            self.state.watermark[session] = newest
 
     def close_intent(self, order_id: str, outcome: str, left: int) -> None:
-        """Record how an order ended. Not fsynced: after a crash the broker is asked anyway."""
-        if order_id in self.state.open:
-            self._append({"t": "closed", "id": order_id, "out": outcome, "left": left}, durable=False)
+        """Record how an order ended; durable with the next intent or `sync`: after a crash the broker is asked."""
+        intent = self.state.open.get(order_id)
+        if intent is None:
+            return
+        body = {"outcome": outcome, "left": left, "market_ns": intent.market_ns, "intent": intent}
+        try:
+            self._open_transaction()
+            self._base.execute("DELETE FROM records WHERE kind = 'intent' AND key = ?", (order_id,))
+            self._put("closed", f"{intent.wall_ns:020d}-{order_id}", body)
+            self.state.closed += 1
+            self._write_head(self.state)
+            if self.state.closed % 1000 == 0:
+                self._prune()
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
+        del self.state.open[order_id]
+
+    def write_marks(self, trading_day: str, opening: float, peak: float) -> None:
+        """Record the day's equity marks; durable when this returns."""
+        try:
+            self._open_transaction()
+            self._put("marks", "equity", {"trading_day": trading_day, "opening": opening, "peak": peak})
+            self._commit()
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
+        self.state.marks = (trading_day, opening, peak)
 
     def sync(self) -> None:
         """Make everything written durable."""
-        os.fdatasync(self._fd)
+        try:
+            self._commit()
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
 
     def close(self) -> None:
         """Sync and close the file."""
-        self.sync()
-        os.close(self._fd)
+        with contextlib.suppress(FailedError):
+            self.sync()
+        self._base.close()

@@ -7,6 +7,8 @@ from pathlib import Path
 import msgspec
 
 from ghtrader_base.settings import Settings
+from ghtrader_runtime.executors import ExecutionStyle
+from ghtrader_runtime.risk import RiskLimits
 
 
 def run_folder(settings: Settings, run_id: str) -> Path:
@@ -51,8 +53,12 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         Lots.
     rate_orders, rate_window_s
         At most so many orders in so many seconds of market time.
-    slip_ticks, tif, reprice_s
+    max_open_orders, max_notional, price_collar, data_age_s, daily_loss, drawdown
+        See `risk.RiskLimits`.
+    slip_ticks, tif, reprice_s, peg, chase_ticks, max_chases
         See `executors.ExecutionStyle`.
+    on_kill, unknown_orders : str
+        See `core_state.CoreConfig`.
     idle_end_s : float
         Seconds (ours) without a tick after which the market data counts as ended; 0 never.
     """
@@ -71,8 +77,32 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     slip_ticks: int = 1
     tif: str = "FAK"
     reprice_s: float = 5.0
+    peg: str = "cross"
+    chase_ticks: int = 0
+    max_chases: int = 3
+    max_open_orders: int = 20
+    max_notional: float = 20_000_000.0
+    price_collar: float = 0.02
+    data_age_s: float = 15.0
+    daily_loss: float = 100_000.0
+    drawdown: float = 150_000.0
+    on_kill: str = "hold"
+    unknown_orders: str = "cancel"
     idle_end_s: float = 0.0
     replay: ReplayOptions | None = None
+
+
+def risk_limits(o: GatewayOptions) -> RiskLimits:
+    """The limits of a gateway; a recorded day has no data that goes stale."""
+    return RiskLimits(
+        o.max_position, o.max_order, o.rate_orders, o.rate_window_s, o.max_open_orders, o.max_notional,
+        o.price_collar, 0.0 if o.replay else o.data_age_s, o.daily_loss, o.drawdown,
+    )  # fmt: skip
+
+
+def execution_style(o: GatewayOptions) -> ExecutionStyle:
+    """How a gateway reaches a target."""
+    return ExecutionStyle(o.slip_ticks, o.tif, o.reprice_s, o.max_order, o.peg, o.chase_ticks, o.max_chases)
 
 
 class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):

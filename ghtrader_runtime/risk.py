@@ -1,25 +1,32 @@
 """Risk rules, one small class each; every refusal is a sentence a person can read.
 
-A rule sees a proposed order and what the account would look like, and answers with a reason or an empty string.
-Rates count on market time, which may run faster than ours.
+An order rule sees a proposed order and the account around it and answers with a reason to refuse it, or an empty
+string. An account rule sees the day's equity and answers with a reason to trip the kill switch. Rates and sessions
+count on market time, which may run faster than ours; the age of data counts on ours.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(slots=True, frozen=True)
-class Proposed:
+_GRID = 1e-6
+
+
+class Proposed(msgspec.Struct, gc=False):
     """An order about to be sent, with the account around it.
 
     Attributes
     ----------
-    symbol, side, volume
-        The order; `side` +1 buys, -1 sells.
+    symbol, side, volume, offset
+        The order; `side` +1 buys, -1 sells; `volume` lots.
+    price : float
+        Limit price, CNY; NaN for an order without one.
     net : int
         Net position now, lots.
     working : int
@@ -28,22 +35,57 @@ class Proposed:
         Market time, UTC epoch ns.
     sent_ns : deque of int
         Market times of the orders sent so far, oldest first.
+    open_orders : int
+        Orders of the account that may still fill.
+    reference : float
+        Mid of the last book (its only side, where one is empty), CNY.
+    multiplier : int
+        Units a lot.
+    price_tick, lower, upper : float
+        Price grid and the day's limits, CNY; NaN where unknown.
+    sessions : tuple of (first ns, end ns), or None
+        When the contract trades on the day; None where nobody told.
+    data_age_s : float
+        Seconds (ours) since the last tick.
     """
 
     symbol: str
     side: int
     volume: int
+    offset: str
+    price: float
     net: int
     working: int
     market_ns: int
     sent_ns: deque[int]
+    open_orders: int = 0
+    reference: float = math.nan
+    multiplier: int = 1
+    price_tick: float = math.nan
+    lower: float = math.nan
+    upper: float = math.nan
+    sessions: tuple[tuple[int, int], ...] | None = None
+    data_age_s: float = 0.0
+
+    @property
+    def opens(self) -> bool:
+        """Whether it takes on new risk."""
+        return self.offset == "OPEN"
 
 
 class Rule(Protocol):
-    """What every rule can do."""
+    """What every order rule can do."""
 
     def check(self, order: Proposed) -> str:
         """A reason to refuse, or an empty string."""
+        ...
+
+
+class AccountRule(Protocol):
+    """What every account rule can do."""
+
+    def check(self, opening: float, peak: float, now: float) -> str:
+        """A reason to trip the kill switch, or an empty string; CNY."""
         ...
 
 
@@ -59,7 +101,7 @@ class MaxPosition:
     def check(self, order: Proposed) -> str:
         """See `Rule.check`."""
         after = order.net + order.working + order.side * order.volume
-        if abs(after) > self.lots and abs(after) >= abs(order.net):
+        if abs(after) > self.lots and (order.opens or abs(after) >= abs(order.net)):
             return f"{order.symbol}: position would become {after:+d}, at most {self.lots} allowed"
         return ""
 
@@ -78,6 +120,21 @@ class OrderSize:
 
 
 @dataclass(frozen=True)
+class FatFinger:
+    """No order worth more than `notional` CNY: a price or volume typed with a zero too many."""
+
+    notional: float
+
+    def check(self, order: Proposed) -> str:
+        """See `Rule.check`."""
+        price = order.reference if math.isnan(order.price) else max(order.price, order.reference)
+        worth = order.volume * order.multiplier * price
+        if not worth <= self.notional:
+            return f"{order.symbol}: an order worth {worth:,.0f} CNY, at most {self.notional:,.0f} allowed"
+        return ""
+
+
+@dataclass(frozen=True)
 class OrderRate:
     """At most `orders` in any `window_s` seconds of market time."""
 
@@ -87,40 +144,168 @@ class OrderRate:
     def check(self, order: Proposed) -> str:
         """See `Rule.check`."""
         since = order.market_ns - int(self.window_s * 1e9)
-        recent = sum(1 for ns in order.sent_ns if ns > since)
-        if recent >= self.orders:
-            return f"{recent} orders in the last {self.window_s:g} s of market time, {self.orders} allowed"
+        if len(order.sent_ns) >= self.orders and order.sent_ns[-self.orders] > since:
+            return f"{self.orders} orders in the last {self.window_s:g} s of market time, at most {self.orders} allowed"
+        return ""
+
+
+@dataclass(frozen=True)
+class OpenOrders:
+    """At most `orders` at work at once, of all symbols and owners."""
+
+    orders: int
+
+    def check(self, order: Proposed) -> str:
+        """See `Rule.check`."""
+        if order.open_orders >= self.orders:
+            return f"{order.open_orders} orders are open, {self.orders} allowed"
+        return ""
+
+
+@dataclass(frozen=True)
+class InSession:
+    """No order outside the contract's trading hours, or where they are not known."""
+
+    def check(self, order: Proposed) -> str:
+        """See `Rule.check`."""
+        if order.sessions is None:
+            return f"{order.symbol}: its trading hours are not known"
+        if not any(first <= order.market_ns < end for first, end in order.sessions):
+            return f"{order.symbol}: outside its trading hours"
+        return ""
+
+
+@dataclass(frozen=True)
+class DataAge:
+    """No opening order on a book older than `seconds` of ours (0: any age)."""
+
+    seconds: float
+
+    def check(self, order: Proposed) -> str:
+        """See `Rule.check`."""
+        if self.seconds and order.opens and order.data_age_s > self.seconds:
+            return f"{order.symbol}: the last tick is {order.data_age_s:.1f} s old, {self.seconds:g} s allowed"
+        return ""
+
+
+@dataclass(frozen=True)
+class PriceCollar:
+    """No limit price off the grid, beyond the day's limits, or further than `fraction` from the market."""
+
+    fraction: float
+
+    def check(self, order: Proposed) -> str:
+        """See `Rule.check`."""
+        price = order.price
+        if math.isnan(price):
+            return ""
+        if not 0.0 < price < math.inf:
+            return f"{order.symbol}: no price: {price}"
+        steps = price / order.price_tick
+        if abs(steps - round(steps)) > _GRID * max(1.0, steps):
+            return f"{order.symbol}: {price:g} is no multiple of the price tick {order.price_tick:g}"
+        if price > order.upper or price < order.lower:
+            return f"{order.symbol}: {price:g} is beyond the day's limits {order.lower:g} to {order.upper:g}"
+        if not abs(price - order.reference) <= self.fraction * order.reference:
+            return f"{order.symbol}: {price:g} is more than {self.fraction:.1%} from the market at {order.reference:g}"
+        return ""
+
+
+@dataclass(frozen=True)
+class DailyLoss:
+    """Equity may fall by less than `amount` CNY from where the day opened (0: no limit)."""
+
+    amount: float
+
+    def check(self, opening: float, peak: float, now: float) -> str:
+        """See `AccountRule.check`."""
+        if self.amount and opening - now >= self.amount:
+            return f"lost {opening - now:,.0f} CNY since the day opened, limit {self.amount:,.0f}"
+        return ""
+
+
+@dataclass(frozen=True)
+class Drawdown:
+    """Equity may fall by less than `amount` CNY from the day's peak (0: no limit)."""
+
+    amount: float
+
+    def check(self, opening: float, peak: float, now: float) -> str:
+        """See `AccountRule.check`."""
+        if self.amount and peak - now >= self.amount:
+            return f"fell {peak - now:,.0f} CNY from the day's peak, limit {self.amount:,.0f}"
         return ""
 
 
 @dataclass(frozen=True)
 class RiskLimits:
-    """Limits of one account; every field is lots or a count.
+    """Limits of one account.
 
     Attributes
     ----------
     max_position : int
-        Largest position, long or short, of one symbol.
+        Lots of one symbol, long or short. 1.
     max_order : int
-        Largest single order.
-    rate_orders, rate_window_s
-        At most so many orders in so many seconds of market time.
+        Lots of one order. 10.
+    rate_orders : int
+        Orders in `rate_window_s` of market time. 20.
+    rate_window_s : float
+        Seconds of market time. 60.
+    max_open_orders : int
+        Orders at work at once, of the whole account. 20.
+    max_notional : float
+        CNY of one order. 20,000,000.
+    price_collar : float
+        Largest distance of a limit price from the mid, as a fraction of it. 0.02.
+    data_age_s : float
+        Seconds (ours) without a tick, in a session, after which nothing is opened any more and market data is
+        subscribed anew; 0 never. 15.
+    daily_loss : float
+        CNY lost since the trading day opened at which the kill switch trips; 0 never. 100,000.
+    drawdown : float
+        CNY below the trading day's highest equity at which the kill switch trips; 0 never. 150,000.
     """
 
     max_position: int = 1
     max_order: int = 10
     rate_orders: int = 20
     rate_window_s: float = 60.0
+    max_open_orders: int = 20
+    max_notional: float = 20_000_000.0
+    price_collar: float = 0.02
+    data_age_s: float = 15.0
+    daily_loss: float = 100_000.0
+    drawdown: float = 150_000.0
 
     def rules(self) -> tuple[Rule, ...]:
-        """The rules in the order they are asked."""
+        """The order rules in the order they are asked."""
         return (
             MaxPosition(self.max_position),
             OrderSize(self.max_order),
+            PriceCollar(self.price_collar),
+            FatFinger(self.max_notional),
+            InSession(),
+            DataAge(self.data_age_s),
+            OpenOrders(self.max_open_orders),
             OrderRate(self.rate_orders, self.rate_window_s),
         )
+
+    def account_rules(self) -> tuple[AccountRule, ...]:
+        """The account rules in the order they are asked."""
+        return (DailyLoss(self.daily_loss), Drawdown(self.drawdown))
 
 
 def first_reason(rules: Sequence[Rule], order: Proposed) -> str:
     """The first rule's reason to refuse, or an empty string."""
-    return next((reason for rule in rules if (reason := rule.check(order))), "")
+    for rule in rules:
+        if reason := rule.check(order):
+            return reason
+    return ""
+
+
+def first_breach(rules: Sequence[AccountRule], opening: float, peak: float, now: float) -> str:
+    """The first account rule's reason to trip the kill switch, or an empty string."""
+    for rule in rules:
+        if reason := rule.check(opening, peak, now):
+            return reason
+    return ""

@@ -75,6 +75,10 @@ class Broker(Protocol):
         """Equity in CNY; NaN where unknown."""
         ...
 
+    def price_limits(self) -> tuple[float, float]:
+        """The trading day's lowest and highest price, CNY; NaN where unknown."""
+        ...
+
     def attach(self, fd: int, wake: Callable[[], None]) -> None:
         """Call `wake` whenever `fd` becomes readable while `pump` waits."""
         ...
@@ -100,7 +104,10 @@ class Broker(Protocol):
         ...
 
     def reopen(self) -> Snapshot:
-        """Log in anew and say what there is: the way out when an order's fate is unknown."""
+        """Log in and subscribe anew, and say what there is: the way out when an order's fate is unknown.
+
+        Raises a GhtraderError where that does not succeed; it is tried again later.
+        """
         ...
 
     def close(self) -> None:

@@ -131,9 +131,21 @@ class PaperBroker:
         """A paper account dies with its process: it starts flat and knows no earlier order."""
         p = self._position
         holding = Holding(self._feed.market.symbol, p.long_today, p.long_his, p.short_today, p.short_his)
-        return Snapshot(str(self._feed.market.trading_day), (holding,), (), (), time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        resting = tuple(self._report_of(order, False, False, "resting") for order in self._resting.values())
+        return Snapshot(str(self._feed.market.trading_day), (holding,), resting, (), now_ns)
 
-    reopen = snapshot
+    def reopen(self) -> Snapshot:
+        """Subscribe anew where the feed can; the account is in here and needs no login."""
+        opener = getattr(self._feed, "reopen", None)
+        if opener:
+            opener()
+        return self.snapshot()
+
+    def price_limits(self) -> tuple[float, float]:
+        """The feed's, where it knows them."""
+        limits = getattr(self._feed, "price_limits", None)
+        return limits() if limits else (math.nan, math.nan)
 
     def balance(self) -> float:
         """Cash flow so far plus the position at the last price."""
@@ -160,14 +172,18 @@ class PaperBroker:
 
     def submit(self, order: Order) -> None:
         """See `Broker.submit`."""
-        mine = Order(order.order_id, order.symbol, order.side, order.offset, order.volume, order.price, order.tif,
+        price = order.side * math.inf if order.price_type != "LIMIT" else order.price
+        if order.price_type == "BEST" and self._book is not None:
+            price = float(self._book.values[COLUMN_INDEX["ask_price1" if order.side > 0 else "bid_price1"]])
+        mine = Order(order.order_id, order.symbol, order.side, order.offset, order.volume, price, order.tif,
                      left=order.volume)  # fmt: skip
         self._departed.append((order.order_id, time.monotonic_ns()))
         problem = self._problem(mine)
         if problem:
             self._report(mine, finished=True, error=True, message=problem)
             return
-        self._match(mine, resting=False)
+        if mine.tif != "FOK" or self._fits(mine):
+            self._match(mine, resting=False)
         if mine.left and mine.tif == "GFD":
             self._resting[mine.order_id] = mine
             self._report(mine, finished=False, message="resting")
@@ -184,6 +200,12 @@ class PaperBroker:
         have = today if order.offset == "CLOSETODAY" else his if self._needs_close_today else today + his
         out = sum(o.left for o in self._resting.values() if (o.side, o.offset) == (order.side, order.offset))
         return "" if order.volume + out <= have else f"{order.offset} of {order.volume}, {have - out} there"
+
+    def _fits(self, order: Order) -> bool:
+        """Whether the book has all of it now."""
+        assert self._book is not None
+        fills = take(self._book.values, self._taken.copy(), order.side, order.left, order.price)
+        return sum(lots for _, lots in fills) == order.left
 
     def _match(self, order: Order, resting: bool) -> None:
         assert self._book is not None
@@ -204,11 +226,13 @@ class PaperBroker:
             self._report(order, finished=True, message="filled")
 
     def _report(self, order: Order, finished: bool, error: bool = False, message: str = "") -> None:
-        self._reports.append(
-            OrderReport(
-                order.order_id, order.symbol, order.side, order.offset, order.volume, order.left, finished, error,
-                "" if error else f"P{order.order_id}", message, time.monotonic_ns(), order.price,
-            )
+        self._reports.append(self._report_of(order, finished, error, message))
+
+    @staticmethod
+    def _report_of(order: Order, finished: bool, error: bool, message: str) -> OrderReport:
+        return OrderReport(
+            order.order_id, order.symbol, order.side, order.offset, order.volume, order.left, finished, error,
+            "" if error else f"P{order.order_id}", message, time.monotonic_ns(), order.price,
         )  # fmt: skip
 
     def cancel(self, order_id: str) -> None:

@@ -8,6 +8,7 @@ pinned version are used where the public ones cost time on each tick or do not e
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -281,14 +282,18 @@ class TqSdkBroker:
 
     def reopen(self) -> Snapshot:
         """See `Broker.reopen`."""
-        self._api.close()
+        self.close()
         self._reports.clear()
         self._connect()
         return self.snapshot()
 
     def balance(self) -> float:
         """See `Broker.balance`."""
-        return float(self._api.get_account().balance)
+        return float(self._api.get_account().balance) if self._api is not None else math.nan
+
+    def price_limits(self) -> tuple[float, float]:
+        """See `Broker.price_limits`."""
+        return float(self._quote.lower_limit), float(self._quote.upper_limit)
 
     def _order(self, order: Any, now_ns: int) -> OrderReport:
         finished = order.status == "FINISHED"
@@ -310,9 +315,10 @@ class TqSdkBroker:
         """See `Broker.submit`."""
         if self._mode == "paper":
             raise FailedError("a data-only connection cannot send orders", "this is a fault in the gateway")
+        price = {"LIMIT": order.price, "ANY": None}.get(order.price_type, order.price_type)
         self._api.insert_order(
-            order.symbol, "BUY" if order.side > 0 else "SELL", order.offset, order.volume, limit_price=order.price,
-            advanced="FAK" if order.tif == "FAK" else None, order_id=order.order_id,
+            order.symbol, "BUY" if order.side > 0 else "SELL", order.offset, order.volume, limit_price=price,
+            advanced=order.tif if order.tif in ("FAK", "FOK") else None, order_id=order.order_id,
         )  # fmt: skip
         if self._mode == "sim" and self._sim == "tqsim":
             self._instant.append((order.order_id, time.monotonic_ns()))
@@ -337,8 +343,9 @@ class TqSdkBroker:
 
     def close(self) -> None:
         """See `Broker.close`."""
-        if self._api is not None:
-            self._api.close()
+        api, self._api = self._api, None
+        if api is not None:
+            api.close()
 
 
 async def _raise(exc: BaseException) -> None:

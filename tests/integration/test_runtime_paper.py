@@ -20,7 +20,7 @@ from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_runtime import killing
 from ghtrader_runtime.accounts import account_ref
 from ghtrader_runtime.journal import read_factors, read_lines
-from ghtrader_runtime.ledger import FILE_NAME, replay
+from ghtrader_runtime.ledger import read_ledger
 from ghtrader_runtime.paper import block_start_ns, paper_day
 from ghtrader_runtime.testkit import tiny_factor_set, write_day, write_tiny_bundle
 
@@ -61,7 +61,7 @@ def test_the_last_block_starts_warm_and_every_order_has_its_intent(settings, mod
     assert len(kept["id"]) == ROWS and kept["live"].sum() == ROWS // 3
     assert kept["datetime_ns"][kept["live"]][0] == start
     assert np.isfinite(kept["probabilities"][kept["live"]]).all(), "the block's first tick is warm"
-    state, _ = replay((account_ref(settings, "paper", "paper").state_dir / FILE_NAME).read_bytes())
+    state = read_ledger(account_ref(settings, "paper", "paper").state_dir)
     sent = [line["id"] for line in read_lines(Path(run["folder"]) / "orders.jsonl") if line["kind"] == "sent"]
     assert len(sent) == len(set(sent)) == run["orders"] == state.closed and not state.open
 
