@@ -12,10 +12,11 @@ import numpy as np
 from ghtrader_base.files import atomic_write_json
 from ghtrader_market.positions import fee
 from ghtrader_market.ticks import COLUMN_INDEX
-from ghtrader_runtime.messages import AccountState, Hello, Message, Welcome, pack_history
+from ghtrader_runtime.messages import AccountState, Hello, Message, OrderLine, Welcome, pack_history
 from ghtrader_runtime.summary import profit, round_trips
 
 if TYPE_CHECKING:
+    from ghtrader_runtime.events import Order
     from ghtrader_runtime.gateway import Gateway
 
 _HISTORY_ROWS = 2000
@@ -38,7 +39,7 @@ def commission_of(gateway: Gateway, fill: dict[str, Any]) -> float:
 
 
 def welcome(gateway: Gateway, hello: Hello) -> list[Message]:
-    """The answer to a strategy that joins: what is traded, and the day's ticks with a greater id than `hello.after_id`."""
+    """The answer to who joins: what is traded, and the day's ticks with a greater id than `hello.after_id`."""
     ids, times, values = gateway.daybook.after(hello.after_id)
     most = _HISTORY_ROWS * _HISTORY_CHUNKS
     more = len(ids) > most
@@ -66,20 +67,33 @@ def welcome(gateway: Gateway, hello: Hello) -> list[Message]:
     return messages
 
 
-def account_state(gateway: Gateway, revision: int, ended: str) -> AccountState:
-    """The account as the gateway knows it now."""
-    state = gateway.core.state
+def account_state(gateway: Gateway, revision: int, ended: str, mark: float) -> AccountState:
+    """The account as the gateway knows it now; `mark` is the last mid."""
+    state, target = gateway.core.state, gateway.last_target
+    working = [order for order in state.orders.values() if order.live and not order.closed]
     return AccountState(
         session=gateway.session, revision=revision, sent_ns=time.monotonic_ns(), account=gateway.ref.name,
         mode=gateway.options.mode, run_id=gateway.options.run_id, trading_state=str(state.trading_state),
         reasons=[reason for _, reason in state.blocks.values()], killed=gateway.killed,
         link="down" if "broker" in state.blocks else "up", trading_day=gateway.day.name,
         positions={symbol: position.net for symbol, position in state.positions.items()},
-        working=sum(order.live for order in state.orders.values()),
+        working=len(working),
         targets={symbol: wanted.volume for symbol, wanted in state.targets.items()},
         balance=gateway.broker.balance(), tick_revision=gateway.tick_revision, ready=list(gateway.ready), ended=ended,
-        links=gateway.peers.states(),
+        links={"broker": "DOWN" if "broker" in state.blocks else "LIVE", **gateway.peers.states()},
+        orders=[_line(order) for order in working[:20]],
+        net_pnl=gateway.tally.net(mark), fees=gateway.tally.fees,
+        data_age_s=time.monotonic() - gateway.tick_s, counts={**gateway.counts, "fills": len(gateway.fills)},
+        stages={name: histogram.plain() for name, histogram in gateway.latency.stages.items()},
+        probabilities=list(target.probabilities) if target else [], reason=target.reason if target else "",
     )  # fmt: skip
+
+
+def _line(order: Order) -> OrderLine:
+    status = str(getattr(order, "status", ""))
+    return OrderLine(
+        order.order_id, order.symbol, order.side, order.offset, order.volume, order.left, order.price, status
+    )
 
 
 def write_state_file(gateway: Gateway) -> None:
