@@ -18,10 +18,11 @@ from ghtrader.commands.pipeline_io import (
     optional_day,
     series_of,
 )
-from ghtrader.console_io import HomeOption, JsonOption, emit, settings_of, table
+from ghtrader.console_io import HomeOption, JsonOption, emit, note, settings_of, table
 from ghtrader_base.errors import UsageError
 
 ModelOption = Annotated[str, typer.Option("--model", help="Family: logistic or xgboost.")]
+_ROWS_ON_SCREEN = 1000
 HorizonOption = Annotated[int, typer.Option("--horizon", help="Label horizon in ticks: 10, 50, 200.")]
 
 
@@ -196,16 +197,19 @@ def _register_sql(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Read-only SQL over the lake. Example: ghtrader sql "SELECT symbol, count(*) FROM ticks_raw_v2 GROUP BY 1" """
-        from ghtrader_assets.lake_sql import query, write_table
         from ghtrader_assets.metrics_index import run_metrics
+        from ghtrader_market.sql import export, query
 
         settings = settings_of(home)
-        rows_at_most = limit or (None if out else 1000)
-        found = query(settings.data, statement, rows_at_most, run_metrics(settings))
         if out is not None:
-            write_table(found, out)
-            emit({"rows": found.num_rows, "file": str(out)}, json, lambda: f"{found.num_rows} rows in {out}")
+            written = export(settings.data, statement, out, limit, lambda: run_metrics(settings))
+            emit({"rows": written, "file": str(out)}, json, lambda: f"{written} rows in {out}")
             return
+        at_most = limit or _ROWS_ON_SCREEN
+        found = query(settings.data, statement, at_most + 1, lambda: run_metrics(settings))
+        if found.num_rows > at_most:
+            found = found.slice(0, at_most)
+            note(f"there are more: these are the first {at_most} rows; --limit and --out FILE.parquet give others")
         rows: list[dict[str, Any]] = found.to_pylist()
         emit({"rows": rows, "columns": found.column_names}, json, lambda: table(rows, found.column_names))
 

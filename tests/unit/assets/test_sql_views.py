@@ -2,9 +2,9 @@
 
 import pytest
 
-from ghtrader_assets.lake_sql import query
 from ghtrader_assets.metrics_index import SCHEMA, run_metrics
 from ghtrader_base.errors import UsageError
+from ghtrader_market.sql import query
 
 
 def test_views_hold_what_the_manifests_say(real_day):
@@ -26,6 +26,6 @@ def test_explain_analyze_is_no_way_to_write(real_day):
 def test_an_empty_home_has_no_views_and_an_empty_metrics_table(settings):
     metrics = run_metrics(settings)
     assert metrics.schema == SCHEMA
-    assert query(settings.data, "select count(*) n from run_metrics", metrics=metrics).to_pylist() == [{"n": 0}]
+    assert query(settings.data, "select count(*) n from run_metrics", metrics=lambda: metrics).to_pylist() == [{"n": 0}]
     with pytest.raises(UsageError, match="ticks_raw_v2"):
         query(settings.data, "select * from ticks_raw_v2")
