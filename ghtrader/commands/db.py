@@ -2,37 +2,150 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-from ghtrader.console_io import HomeOption, JsonOption, emit, settings_of
+from ghtrader.commands.groups import group
+from ghtrader.commands.pipeline_io import EndOption, StartOption, VarietyOption, optional_day
+from ghtrader.console_io import HomeOption, JsonOption, emit, note, settings_of, table
+from ghtrader_base.errors import UsageError
+
+if TYPE_CHECKING:
+    from ghtrader_base.settings import Settings
+    from ghtrader_market.stores.migrations import Step
+    from ghtrader_market.stores.questdb import QuestDbStore
+
+
+def _store(settings: Settings) -> QuestDbStore:
+    from ghtrader_market.stores.questdb import QuestDbStore
+
+    store = QuestDbStore(settings)
+    store.require()
+    return store
+
+
+def _step_rows(steps: list[Step]) -> list[dict[str, Any]]:
+    return [
+        {"migration": step.number or "mend", "title": step.title, "table": step.table, "statement": step.statement}
+        for step in steps
+    ]
+
+
+def _steps_text(steps: list[Step], done: str) -> str:
+    if not steps:
+        return "the schema is as it must be"
+    return "\n".join([f"{done} {len(steps)} statements", *(f"  {s.title}: {s.statement}" for s in steps)])
 
 
 def _register_questdb(db: typer.Typer) -> None:
     @db.command("questdb-health")
     def questdb_health(home: HomeOption = None, json: JsonOption = False) -> None:
-        """Reach QuestDB and say what it holds. Example: ghtrader db questdb-health"""
-        from ghtrader_market.stores.questdb import QuestDbStore
-
-        store = QuestDbStore(settings_of(home))
-        version = store.require()
+        """Reach QuestDB: version, tables, rows, lag, missing columns. Example: ghtrader db questdb-health"""
+        store = _store(settings_of(home))
         health = store.health()
-        found = {"version": version, "ok": health.ok, "detail": health.detail, **health.extra}
-        emit(found, json, lambda: health.detail)
+        tables = [{"table": name, **found} for name, found in health.extra.get("tables", {}).items()]
+        faults = health.extra.get("faults", [])
+
+        def text() -> str:
+            return "\n".join([health.detail, *faults, *([table(tables)] if tables else [])])
+
+        emit({"ok": health.ok, "detail": health.detail, **health.extra}, json, text)
         if not health.ok:
             raise typer.Exit(1)
 
     @db.command("questdb-init")
     def questdb_init(home: HomeOption = None, json: JsonOption = False) -> None:
         """Create our tables in QuestDB; harmless where they exist. Example: ghtrader db questdb-init"""
-        from ghtrader_market.stores.questdb import QuestDbStore
+        from ghtrader_market.stores.migrations import schema_state
 
-        store = QuestDbStore(settings_of(home))
+        store = _store(settings_of(home))
+        fresh = schema_state(store.client).fresh
         store.init()
-        emit({"ok": True}, json, lambda: "the tables are there")
+        emit({"created": fresh}, json, lambda: "our tables are made" if fresh else "our tables are there")
+
+    @db.command()
+    def migrate(
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Move QuestDB's schema forward and mend what is missing or retyped. Example: ghtrader db migrate --dry-run"""
+        from ghtrader_market.stores.migrations import migrate as apply
+        from ghtrader_market.stores.mirror import owe_refill
+
+        settings = settings_of(home)
+        store = _store(settings)
+        steps = apply(store.client, dry_run=dry_run)
+        lost = [step.table for step in steps if step.values_lost and not step.number]
+        owed = [] if dry_run or not lost else owe_refill(settings, lost)
+        found = {"dry_run": dry_run, "steps": _step_rows(steps), "owed": len(owed)}
+
+        def text() -> str:
+            refill = f"\n{len(owed)} days of the lake are to be written again: ghtrader db serve-sync"
+            return _steps_text(steps, "would run" if dry_run else "ran") + (refill if owed else "")
+
+        emit(found, json, text)
+
+
+def _register_sync(db: typer.Typer) -> None:
+    @db.command("serve-sync")
+    def serve_sync(
+        var: VarietyOption = "",
+        start: StartOption = "",
+        end: EndOption = "",
+        source: Annotated[str, typer.Option("--from", help="lake or questdb: whose days win where they differ.")] = "",
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Repair one store from the other; differing days are listed until --from chooses.
+
+        Example: ghtrader db serve-sync --var cu --from lake
+        """
+        from ghtrader_assets.home_locks import home_lock
+        from ghtrader_market.stores.mirror import MirroredLake, mirrored_datasets
+        from ghtrader_market.stores.sync import LAKE, QUESTDB, sync
+        from ghtrader_market.varieties import get_variety
+
+        if source not in ("", LAKE, QUESTDB):
+            raise UsageError(f"--from {source!r} is no store", "it is lake or questdb")
+        settings = settings_of(home)
+        report = sync(
+            MirroredLake(settings),
+            mirrored_datasets(settings),
+            variety=get_variety(var).key if var else "",
+            start=optional_day(start, "--start"),
+            end=optional_day(end, "--end"),
+            source=source,
+            lock=lambda key, purpose: home_lock(settings, key, purpose),
+            say=note,
+        )
+
+        def text() -> str:
+            rows = [
+                {"dataset": day.dataset, "key": day.key, "day": day.day or "", "now": now, "differed in": _kinds(day)}
+                for now, days in (
+                    ("QuestDB repaired", report.to_questdb), ("lake repaired", report.to_lake),
+                    ("differs", report.differing),
+                )
+                for day in days
+            ]  # fmt: skip
+            lines = [f"{report.compared} days compared, {len(report.differing)} differ, {len(report.debts)} still owed"]
+            if report.differing:
+                lines.append("choose whose days win: --from lake or --from questdb")
+            return "\n".join([*lines, *([table(rows)] if rows else [])])
+
+        emit(report.to_json(), json, text)
+        if report.differing:
+            raise typer.Exit(1)
+
+
+def _kinds(day: Any) -> str:
+    return ", ".join(f"{item.kind} {item.column}".strip() for item in day.differences)
 
 
 def register(app: typer.Typer) -> None:
     """Add `db` and its commands."""
-    db = typer.Typer(help="The stores: QuestDB and DuckDB views.", no_args_is_help=True)
-    app.add_typer(db, name="db")
+    db = group(app, "db", "The stores: QuestDB and DuckDB views.")
     _register_questdb(db)
+    _register_sync(db)

@@ -66,7 +66,7 @@ class Step:
     table : str
         The table it changes.
     values_lost : bool
-        Whether rows that were there before have no value in a column afterwards.
+        Whether rows that were there before may have lost a value: by us, or by whoever changed the column.
     """
 
     number: int
@@ -165,7 +165,7 @@ def mends(faults: Sequence[Fault], tables: Mapping[str, Table], lossy: Iterable[
             ]
         else:
             statement = f"{alter} ALTER COLUMN {column} TYPE {fault.wanted}"
-            steps.append(Step(0, f"{column} is {fault.found}", statement, fault.table))
+            steps.append(Step(0, f"{column} is {fault.found}", statement, fault.table, True))
         if column in table.keys:
             rekeyed[fault.table] = None
     for name in rekeyed:

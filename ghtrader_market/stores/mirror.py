@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from ghtrader_market.stores.compare import compare_day
 from ghtrader_market.stores.debt import DIFFERS, OWED, REFILL, Debt, DebtLedger, Note
 from ghtrader_market.stores.lake import DayManifest, Lake
 from ghtrader_market.stores.questdb import QuestDbStore
+from ghtrader_market.stores.questdb_builds import TABLES
+from ghtrader_market.stores.questdb_schema import BUILDS, MAIN_SCHEDULE, RAW_TICKS
 
 if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
@@ -84,7 +86,7 @@ class MirroredLake(Lake):
             failpoint("mirror.owed->lake")
             manifest = super().write_day(dataset, key, day, table, **options)
             failpoint("mirror.lake->questdb")
-            self._deliver(note, lambda: _store_day(self, self.questdb, dataset, key, day, manifest, table))
+            self._deliver(note, lambda: _store_day(self.questdb, dataset, key, day, manifest, table))
         return manifest
 
     @contextlib.contextmanager
@@ -95,7 +97,11 @@ class MirroredLake(Lake):
             failpoint("mirror.owed->lake")
             yield
             failpoint("mirror.lake->questdb")
-            self._deliver(note, lambda: _store_schedule(self, self.questdb, variety, run_id))
+            self._deliver(note, lambda: self._store_schedule(variety, run_id))
+
+    def _store_schedule(self, variety: str, run_id: str) -> bool:
+        self.questdb.write_schedule(load_schedule(self.root, variety), run_id)
+        return True
 
     def check(self) -> bool:
         """Whether QuestDB can be written to; asked once, and again some time after it was down."""
@@ -146,41 +152,41 @@ def _settle(note: Note, agrees: bool) -> None:
 
 
 def _store_day(
-    lake: Lake, questdb: QuestDbStore, dataset: str, key: str, day: date, manifest: DayManifest, table: pa.Table
+    questdb: QuestDbStore, dataset: str, key: str, day: date, manifest: DayManifest, table: pa.Table
 ) -> bool:
     about: Mapping[str, Any] = {"source": manifest.source, "run_id": manifest.run_id, "extra": manifest.extra}
     return questdb.write_day(dataset, key, day, table, **about)
-
-
-def _store_schedule(lake: Lake, questdb: QuestDbStore, variety: str, run_id: str = "") -> bool:
-    questdb.write_schedule(load_schedule(lake.root, variety), run_id)
-    return True
 
 
 # ---- paying what is owed --------------------------------------------------------------------------------------------
 
 
 def pay(
-    lake: Lake, questdb: QuestDbStore, ledger: DebtLedger, limit: int | None = None, say: _Say = lambda _: None
+    lake: Lake,
+    questdb: QuestDbStore,
+    ledger: DebtLedger,
+    limit: int | None = None,
+    say: _Say = lambda _: None,
+    only: Callable[[Debt], bool] = lambda _: True,
 ) -> list[Debt]:
     """Write what is owed; returns what is still owed afterwards.
 
     A day that both hold differently is not decided here: it stays as `differs`. A debt whose writer is at work, or
     was a moment ago, is left to it.
     """
-    waiting = [debt for debt in ledger.debts() if debt.state != DIFFERS]
+    waiting = [debt for debt in ledger.debts() if debt.state != DIFFERS and only(debt)]
     for debt in waiting[:limit]:
         with ledger.taken(debt) as note:
             if note is not None:
                 _settle(note, _pay_one(lake, questdb, debt))
-                say(f"QuestDB has {debt.dataset} of {debt.key}" + (f" on {debt.day}" if debt.day else ""))
+                say(f"QuestDB: {debt.dataset} of {debt.key}" + (f" on {debt.day}" if debt.day else "") + " settled")
     return ledger.debts()
 
 
 def _pay_one(lake: Lake, questdb: QuestDbStore, debt: Debt) -> bool:
     if debt.day is None:
         if schedule_path(lake.root, debt.key).exists():
-            return _store_schedule(lake, questdb, debt.key)
+            questdb.write_schedule(load_schedule(lake.root, debt.key), anew=debt.state == REFILL)
         return True
     manifest = lake.manifest(debt.dataset, debt.key, debt.day)
     if manifest is None:  # killed before the lake had it: the next download asks for the day again
@@ -190,7 +196,7 @@ def _pay_one(lake: Lake, questdb: QuestDbStore, debt: Debt) -> bool:
         if compare_day(lake, questdb, debt.key, debt.day, debt.dataset):
             repair_questdb(lake, questdb, debt.dataset, debt.key, debt.day)
         return True
-    return _store_day(lake, questdb, debt.dataset, debt.key, debt.day, manifest, table)
+    return _store_day(questdb, debt.dataset, debt.key, debt.day, manifest, table)
 
 
 def repair_questdb(lake: Lake, questdb: QuestDbStore, dataset: str, key: str, day: date) -> None:
@@ -212,3 +218,22 @@ def repair_lake(lake: Lake, questdb: QuestDbStore, dataset: str, key: str, day: 
         lake, dataset, key, day, table, source=(build.source if build and build.source else "questdb"),
         run_id=run_id or (build.run_id if build else ""), extra=about,
     )  # fmt: skip
+
+
+def owe_refill(settings: Settings, tables: Iterable[str]) -> list[Debt]:
+    """Note every day of the lake whose rows in these tables of QuestDB lost values; returns the notes."""
+    ledger, lake, wanted = debt_ledger(settings), Lake(settings.data), set(tables)
+    for dataset in mirrored_datasets(settings):
+        if {_TABLES[dataset], BUILDS} & wanted:
+            for key in lake.keys(dataset):
+                for day in lake.days(dataset, key):
+                    with ledger.owing(dataset, key, day, "QuestDB's table was mended", REFILL):
+                        pass
+    if {MAIN_SCHEDULE, BUILDS} & wanted:
+        for path in schedule_path(lake.root, "x").parent.glob("*.json"):
+            with ledger.owing(SCHEDULE, path.stem, None, "QuestDB's table was mended", REFILL):
+                pass
+    return ledger.debts()
+
+
+_TABLES = {"ticks": RAW_TICKS, **TABLES}

@@ -206,9 +206,9 @@ class QuestDbStore:
         build = Build("", number, write, table.num_rows, table_hash(table), source, run_id, dict(extra or {}))
         activate(self.client, dataset, key, {day.isoformat(): build})
 
-    def write_schedule(self, schedule: RollSchedule, run_id: str = "") -> int:
-        """Keep a roll schedule; returns how many of its days are new or changed."""
-        return self._schedules.write(schedule, run_id)
+    def write_schedule(self, schedule: RollSchedule, run_id: str = "", *, anew: bool = False) -> int:
+        """Keep a roll schedule; returns how many of its days were written (those new or changed; `anew`: all)."""
+        return self._schedules.write(schedule, run_id, anew=anew)
 
     def read_schedule(self, variety: str) -> RollSchedule:
         """The roll schedule in force; `FailedError` where there is none."""

@@ -75,10 +75,22 @@ def active_builds(client: QuestDbClient, dataset: str, symbol: str, day: date | 
         f"FROM {BUILDS} WHERE dataset = '{dataset}' AND symbol = '{require_key(symbol)}'{only}"
     )
     found: dict[str, Build] = {}
-    for name, build, activation, first_seq, count, digest, source, run_id, extra in sorted(rows, key=lambda r: r[2]):
-        values = (build or "", activation, first_seq or 0, count or 0, digest or "", source or "", run_id or "")
+    for name, build, number, first_seq, count, digest, source, run_id, extra in sorted(rows, key=_activation):
+        values = (
+            build or "",
+            _activation((name, build, number)),
+            first_seq or 0,
+            count or 0,
+            digest or "",
+            source or "",
+            run_id or "",
+        )
         found[name] = Build(*values, json.loads(extra) if extra else {})
     return found
+
+
+def _activation(row: tuple[Any, ...]) -> int:
+    return -1 if row[2] is None else int(row[2])  # somebody dropped the column: any later one is in force
 
 
 def activate(client: QuestDbClient, dataset: str, symbol: str, builds: Mapping[str, Build]) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, UnreachableError
+from ghtrader_base.failpoints import failpoint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,6 +112,7 @@ class QuestDbClient:
             if re.search(r"connect|could not resolve|refused|timed out|i/o|status: 50", text, re.IGNORECASE):
                 raise self._gone(self.http, text.splitlines()[0][:200]) from exc
             raise refused(text) from exc
+        failpoint("questdb.sent->applied")
         self.wait_applied(table)
 
     def wait_applied(self, table: str) -> None:

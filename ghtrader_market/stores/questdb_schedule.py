@@ -28,8 +28,11 @@ class ScheduleTable:
     def __init__(self, client: QuestDbClient) -> None:
         self._client = client
 
-    def write(self, schedule: RollSchedule, run_id: str = "") -> int:
-        """Make a schedule the one in force; returns how many of its days are new or changed."""
+    def write(self, schedule: RollSchedule, run_id: str = "", *, anew: bool = False) -> int:
+        """Make a schedule the one in force; returns how many of its days were written.
+
+        Those that are new or changed; with `anew` all of them, also over rows that somebody changed in the server.
+        """
         active = active_builds(self._client, DATASET, schedule.variety)
         wanted = {day.day.isoformat(): day for day in schedule.days}
         ids = {name: day.schedule_hash for name, day in wanted.items()}
@@ -37,7 +40,9 @@ class ScheduleTable:
             last = schedule.days[-1] if schedule.days else None
             ids[_NEXT] = f"{last.schedule_hash if last else ''}-{schedule.next_contract}"
         gone = {name for name, build in active.items() if build.build_id} - set(ids)
-        changed = [name for name, build_id in ids.items() if name not in active or active[name].build_id != build_id]
+        changed = [
+            name for name, build_id in ids.items() if anew or name not in active or active[name].build_id != build_id
+        ]
         if not changed and not gone:
             return 0
         if changed:
