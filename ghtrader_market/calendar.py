@@ -3,7 +3,7 @@
 A trading day D runs from 18:00 of the previous trading day to 18:00 of D (Asia/Shanghai), so the night session
 belongs to the next trading day. No night session precedes the first day after a public holiday. Holidays are
 weekdays that do not trade: a bundled list (`holidays.json`, made by `calendar_refresh`), replaced year by year by
-the list a home has fetched. What a variety's sessions are stands in `varieties`.
+the list a home has fetched. What a variety's hours are on a date stands in `varieties`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from ghtrader_base.errors import ConfigError, FailedError, IntegrityError, UnreachableError, UsageError
 from ghtrader_base.files import atomic_write_json, read_json
-from ghtrader_market.varieties import Variety, get_variety
+from ghtrader_market.varieties import Variety, all_varieties, get_variety
 
 if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
@@ -31,11 +31,9 @@ SHANGHAI_OFFSET_NS = 8 * NS_PER_HOUR
 """Asia/Shanghai is UTC+8 the whole year round since 1991."""
 DAY_CHANGE_NS = 18 * NS_PER_HOUR
 
-# By order of the exchanges: no night session from the first day after Spring Festival 2020 until the evening of
-# 2020-05-06, which belongs to 2020-05-07. No holiday list tells this.
-NIGHT_SUSPENDED: tuple[tuple[date, date], ...] = ((date(2020, 2, 3), date(2020, 5, 6)),)
-
 _EPOCH = date(1970, 1, 1)
+_BLOCK = 1 << 17
+"""Moments looked up at once: what is in between stays in the processor's cache."""
 
 
 def parse_day(text: str | date) -> date:
@@ -63,8 +61,6 @@ class TradingCalendar:
     first, last : date, optional
         The days the list speaks for; by default whole years from its first holiday's to its last's. Outside it every
         weekday counts as a trading day, and the `require_*` methods refuse.
-    night_suspended : tuple of (date, date)
-        Inclusive ranges of trading days without a night session.
     """
 
     def __init__(
@@ -72,12 +68,10 @@ class TradingCalendar:
         holidays: Iterable[date],
         first: date | None = None,
         last: date | None = None,
-        night_suspended: tuple[tuple[date, date], ...] = NIGHT_SUSPENDED,
     ) -> None:
         self.holidays: tuple[date, ...] = tuple(sorted({day for day in holidays if day.weekday() < 5}))
         self.first = first or date(self.holidays[0].year if self.holidays else 1990, 1, 1)
         self.last = last or date(self.holidays[-1].year if self.holidays else 2100, 12, 31)
-        self._suspended = night_suspended
         self._busdays = np.busdaycalendar(holidays=np.array(self.holidays, dtype="datetime64[D]"))
 
     def is_trading_day(self, day: date) -> bool:
@@ -99,13 +93,16 @@ class TradingCalendar:
         every = np.arange(np.datetime64(start, "D"), np.datetime64(end, "D") + 1)
         return every[np.is_busday(every, busdaycal=self._busdays)].tolist()
 
-    def has_night(self, day: date) -> bool:
-        """Whether trading day `day` begins with a night session (for varieties that have one).
+    def has_night(self, day: date, variety: Variety | str | None = None) -> bool:
+        """Whether trading day `day` begins with a night session, for a variety or (None) for any of the table.
 
         False on a day that does not trade, on the first day after a public holiday (a weekday on the holiday list),
-        and while night trading was suspended.
+        and where the variety table has no night session on that date.
         """
-        if not self.is_trading_day(day) or any(start <= day <= end for start, end in self._suspended):
+        if not self.is_trading_day(day):
+            return False
+        asked = all_varieties() if variety is None else (_variety(variety),)
+        if all(each.sessions_on(day).night is None for each in asked):
             return False
         weekdays_since = np.busday_count(np.datetime64(self.previous_day(day), "D"), np.datetime64(day, "D"))
         return bool(weekdays_since == 1)
@@ -129,11 +126,24 @@ class TradingCalendar:
         if not isinstance(ns, np.ndarray):
             shifted = (int(ns) + SHANGHAI_OFFSET_NS + NS_PER_DAY - DAY_CHANGE_NS) // NS_PER_DAY
             return self._roll(_EPOCH + timedelta(days=shifted), "forward")
-        # Many ticks share few days: the holiday list is searched once a day.
-        shifted_days = (ns + (SHANGHAI_OFFSET_NS + NS_PER_DAY - DAY_CHANGE_NS)) // NS_PER_DAY
-        unique, inverse = np.unique(shifted_days, return_inverse=True)
-        rolled = np.busday_offset(unique.astype("datetime64[D]"), 0, roll="forward", busdaycal=self._busdays)
-        return rolled[inverse.reshape(ns.shape)]
+        flat = ns.reshape(-1)
+        found = np.empty(flat.size, "datetime64[D]")
+        for first in range(0, flat.size, _BLOCK):
+            block = slice(first, first + _BLOCK)
+            self._days_of_block(flat[block], found[block])
+        return found.reshape(ns.shape)
+
+    def _days_of_block(self, ns: np.ndarray, found: np.ndarray) -> None:
+        """Trading days of int64[n], n > 0, into `found` datetime64[D][n]: the holiday list is searched once a day."""
+        days = (ns + (SHANGHAI_OFFSET_NS + NS_PER_DAY - DAY_CHANGE_NS)) // NS_PER_DAY
+        first, last = int(days.min()), int(days.max())
+        if first == last:
+            found[:] = self._roll(_EPOCH + timedelta(days=first), "forward")
+        elif last - first < _BLOCK:
+            every = np.arange(first, last + 1).astype("datetime64[D]")
+            found[:] = np.busday_offset(every, 0, roll="forward", busdaycal=self._busdays)[days - first]
+        else:
+            found[:] = np.busday_offset(days.astype("datetime64[D]"), 0, roll="forward", busdaycal=self._busdays)
 
     def bounds(self, day: date) -> tuple[int, int]:
         """UTC epoch ns [start, end) of trading day `day`: 18:00 of the previous trading day to 18:00 of `day`."""
@@ -151,9 +161,9 @@ class TradingCalendar:
         """
         if not self.is_trading_day(day):
             raise UsageError(f"{day} is not a trading day", self._nearest(day))
-        table = (get_variety(variety) if isinstance(variety, str) else variety).sessions
+        table = _variety(variety).sessions_on(day)
         found = []
-        if table.night is not None and self.has_night(day):
+        if table.night is not None and self.has_night(day, variety):
             evening = midnight_ns(self.previous_day(day))
             found.append((evening + table.night[0], evening + table.night[1]))
         midnight = midnight_ns(day)
@@ -205,6 +215,10 @@ class TradingCalendar:
 
     def _roll(self, day: date, roll: str) -> date:
         return np.busday_offset(np.datetime64(day, "D"), 0, roll=roll, busdaycal=self._busdays).item()  # type: ignore[call-overload]
+
+
+def _variety(variety: Variety | str) -> Variety:
+    return get_variety(variety) if isinstance(variety, str) else variety
 
 
 def _read_list(document: Any) -> tuple[list[date], date, date]:

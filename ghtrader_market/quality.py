@@ -180,7 +180,7 @@ def day_quality(
     if stale := _outdated(lake, manifest, symbol, day):
         return _without_rows(_judged(dataset, symbol, day, "outdated", "unknown", "outdated", stale))
     sessions = calendar.sessions(variety_of(symbol), day)
-    key = content_hash([thresholds.hash, sessions, calendar.has_night(day)])[:16]
+    key = content_hash([thresholds.hash, sessions])[:16]
     path = lake.day_path(dataset, symbol, day) / next(iter(manifest.files), "")
     found = load_quality(lake, manifest, path, key)
     if found is None:
@@ -217,7 +217,7 @@ def examine(
     index = calendar.session_index(variety, day, times)
     # The continuous symbol of a vendor's one-level history belongs to no contract, so it has no grid of its own.
     tick = math.nan if parse_symbol(contract).continuous else variety.price_tick(contract, day)
-    has_night = len(sessions) > len(variety.sessions.day)
+    has_night = calendar.has_night(day, variety)
     return (
         find_anomalies(times, values, index, sessions, tick, has_night, limits),
         profile_day(times, values, index, sessions, tick),

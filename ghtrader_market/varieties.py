@@ -34,13 +34,15 @@ class FeeRates:
 
 @dataclass(frozen=True)
 class Sessions:
-    """Trading sessions of one trading day, in ns of the day in Asia/Shanghai, each [start, end).
+    """Trading sessions of the trading days from one date on, in ns of the day in Asia/Shanghai, each [start, end).
 
     The night session counts from midnight of the *previous* trading day and may end beyond 24 hours.
     """
 
+    valid_from: date
     night: tuple[int, int] | None
     day: tuple[tuple[int, int], ...]
+    source: str
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class Variety:
         Units a lot: notional = price x multiplier x volume.
     needs_close_today : bool
         True where today's position must be closed with CLOSETODAY (SHFE, INE).
-    sessions : Sessions
-        Sessions of an ordinary day.
+    hours : tuple of Sessions
+        Trading hours by date, ascending; see `sessions_on`.
     """
 
     key: str
@@ -79,7 +81,7 @@ class Variety:
     name: str
     multiplier: int
     needs_close_today: bool
-    sessions: Sessions
+    hours: tuple[Sessions, ...]
     _price_ticks: tuple[_Row, ...]
     _fees: tuple[_Row, ...]
     _margins: tuple[_Row, ...]
@@ -88,6 +90,18 @@ class Variety:
     def continuous_symbol(self) -> str:
         """Name of its main series: ``KQ.m@SHFE.cu``."""
         return continuous_symbol(self.exchange, self.product)
+
+    @property
+    def sessions(self) -> Sessions:
+        """Those in force now: the last ones the table knows."""
+        return self.hours[-1]
+
+    def sessions_on(self, day: date) -> Sessions:
+        """Those of an ordinary trading day `day`; the first known ones before the table begins."""
+        for sessions in reversed(self.hours):
+            if sessions.valid_from <= day:
+                return sessions
+        return self.hours[0]
 
     def price_tick(self, contract: str, day: date) -> float:
         """Smallest price step of `contract` on `day`, in CNY; raises UsageError for a symbol of another variety."""
@@ -155,13 +169,21 @@ def _rows(rows: list[dict[str, Any]], required: tuple[str, ...], optional: tuple
     return tuple(found)
 
 
+def _hours(rows: list[dict[str, Any]]) -> tuple[Sessions, ...]:
+    found = tuple(_sessions(row) for row in rows)
+    dates = [sessions.valid_from for sessions in found]
+    if not dates or dates != sorted(set(dates)):
+        raise ValueError("hours must be in order of valid_from, one row a date")
+    return found
+
+
 def _sessions(row: dict[str, Any]) -> Sessions:
     night = tuple(_ns_of_day(t) for t in row["night"]) if "night" in row else None
     day = tuple((_ns_of_day(start), _ns_of_day(end)) for start, end in row["day"])
     bounds = [t for session in day for t in session]
     if bounds != sorted(set(bounds)) or (night and not night[0] < night[1]):
         raise ValueError("sessions overlap or run backwards")
-    return Sessions(night=night, day=day)  # type: ignore[arg-type]
+    return Sessions(row["valid_from"], night, day, str(row["source"]))  # type: ignore[arg-type]
 
 
 def parse_varieties(text: str) -> dict[str, Variety]:
@@ -187,7 +209,7 @@ def parse_varieties(text: str) -> dict[str, Variety]:
                 name=row["name"],
                 multiplier=int(row["multiplier"]),
                 needs_close_today=bool(row["needs_close_today"]),
-                sessions=_sessions(row),
+                hours=_hours(row["hours"]),
                 _price_ticks=_rows(row["price_ticks"], ("value",)),
                 _fees=_rows(row["fees"], (), fee_fields),
                 _margins=_rows(row["margins"], ("ratio",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -27,6 +28,7 @@ from ghtrader_market.calendar import (
     parse_day,
     refresh_holidays,
 )
+from ghtrader_market.varieties import all_varieties
 
 SHANGHAI = timezone(timedelta(hours=8))
 CALENDAR = bundled_calendar()
@@ -188,6 +190,62 @@ def test_trading_days_partition_time() -> None:
     bounds = [CALENDAR.bounds(day) for day in days]
     assert all(end == start for (_, end), (start, _) in zip(bounds, bounds[1:], strict=False))
     assert all((end - start) % NS_PER_DAY == 0 and end - start >= 24 * NS_PER_HOUR for start, end in bounds)
+
+
+def test_trading_days_are_those_of_xshg() -> None:
+    import exchange_calendars
+    import pandas as pd
+
+    xshg = exchange_calendars.get_calendar("XSHG", start="2018-01-01", end="2026-12-31")
+    theirs = {day.date() for day in xshg.sessions}
+    ours = set(CALENDAR.days(date(2018, 1, 1), date(2026, 12, 31)))
+    # Day that only one of the two trades on -> why. Futures and shares have had the same days all these years.
+    explained: dict[date, str] = {}
+    assert ours ^ theirs == set(explained)
+    assert len(ours) == len(pd.DatetimeIndex(xshg.sessions)) == 2184
+
+
+@pytest.mark.parametrize("variety", [variety.key for variety in all_varieties()])
+def test_the_edges_of_every_session_since_2018_belong_to_their_day(variety: str) -> None:
+    days = CALENDAR.days(date(2018, 1, 2), date(2026, 12, 30))
+    edges = [
+        (t, day)
+        for day in days
+        for start, end in CALENDAR.sessions(variety, day)
+        for t in (start - 60 * 10**9, start - 1, start, start + 1, end - 1, end, end + 60 * 10**9)
+    ]
+    moments, expected = np.array([t for t, _ in edges]), np.array([day for _, day in edges], "datetime64[D]")
+    assert len(edges) >= 7 * 2 * len(days)
+    assert (CALENDAR.trading_day_of(moments) == expected).all()
+    shuffled = np.random.default_rng(1).permutation(len(edges))
+    assert (CALENDAR.trading_day_of(moments[shuffled]) == expected[shuffled]).all()
+    for index in range(0, len(edges), 97):
+        assert CALENDAR.trading_day_of(edges[index][0]) == edges[index][1]
+
+
+def test_nights_by_variety_and_date() -> None:
+    suspended = CALENDAR.days(date(2020, 2, 3), date(2020, 5, 6))
+    assert not any(CALENDAR.has_night(day, key) for day in suspended for key in ("cu", "au", "ag", None))
+    assert all(len(CALENDAR.sessions("cu", day)) == 3 for day in suspended)
+    assert CALENDAR.has_night(date(2020, 5, 7), "cu") and CALENDAR.has_night(date(2020, 1, 23), "ag")
+    assert not CALENDAR.has_night(date(2025, 2, 10), "IF") and CALENDAR.has_night(date(2025, 2, 10))
+    assert CALENDAR.has_night(date(2013, 7, 9), "au") and not CALENDAR.has_night(date(2013, 7, 9), "cu")
+    assert CALENDAR.sessions("IF", date(2015, 12, 31))[0][0] == ns("2015-12-31 09:15:00")
+
+
+@given(st.lists(st.integers(-(2**61), 2**61), min_size=1, max_size=20))
+def test_moments_far_apart_agree_with_one_at_a_time(moments: list[int]) -> None:
+    found = CALENDAR.trading_day_of(np.array(moments, np.int64))
+    assert found.tolist() == [CALENDAR.trading_day_of(np.array([m], np.int64)).item() for m in moments]
+
+
+def test_how_many_moments_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    moments = rng.integers(ns("2018-01-02 00:00:00"), ns("2026-12-30 00:00:00"), 2_000_000)
+    began = time.process_time()
+    CALENDAR.trading_day_of(moments)
+    with capsys.disabled():
+        print(f" trading_day_of: {len(moments) / (time.process_time() - began) * 60 / 1e6:.0f} million a CPU minute")
 
 
 # ---- the home's list ----

@@ -61,6 +61,20 @@ def test_nights_pass_midnight() -> None:
     assert 2 * sum(seconds) == 55_800
 
 
+def test_hours_change_with_their_date() -> None:
+    cu, au, future = get_variety("cu"), get_variety("au"), get_variety("IF")
+    nights = {day: cu.sessions_on(day).night is not None for day in map(date.fromisoformat, (
+        "2010-01-04", "2013-12-20", "2013-12-23", "2020-01-23", "2020-02-03", "2020-05-06", "2020-05-07", "2026-01-05"
+    ))}  # fmt: skip
+    assert list(nights.values()) == [False, False, True, True, False, False, True, True]
+    assert au.sessions_on(date(2013, 7, 5)).night is None and au.sessions_on(date(2013, 7, 8)).night is not None
+    first, later = future.sessions_on(date(2015, 12, 31)).day, future.sessions_on(date(2016, 1, 4)).day
+    assert (first[0][0], first[-1][1]) == ((9 * 60 + 15) * NS_PER_MINUTE, (15 * 60 + 15) * NS_PER_MINUTE)
+    assert (later[0][0], later[-1][1]) == ((9 * 60 + 30) * NS_PER_MINUTE, 15 * 60 * NS_PER_MINUTE)
+    assert cu.sessions_on(date(1989, 1, 1)) == cu.hours[0]
+    assert all(hours.source for variety in all_varieties() for hours in variety.hours)
+
+
 def test_what_is_not_there_is_named() -> None:
     with pytest.raises(UsageError, match="unknown variety 'zz'") as caught:
         get_variety("zz")
@@ -82,8 +96,9 @@ exchange = "SHFE"
 product = "zn"
 multiplier = 5
 needs_close_today = true
-night = ["21:00", "25:00"]
-day = [["09:00", "10:15"], ["10:30", "11:30"]]
+hours = [{ valid_from = 2010-01-01, source = "x", night = ["21:00", "25:00"], day = [
+  ["09:00", "10:15"], ["10:30", "11:30"],
+] }]
 price_ticks = [{ value = 5.0, source = "x" }]
 margins = [{ valid_from = 2010-01-01, ratio = 0.1, source = "x" }]
 fees = [
@@ -106,6 +121,8 @@ def test_a_new_variety_is_a_new_table_and_fees_change_with_their_date() -> None:
         ("open_lot = 3.0", "opne_lot = 3.0", "opne_lot"),
         ("value = 5.0, ", "", "missing field value"),
         ('["10:30", "11:30"]', '["10:00", "11:30"]', "overlap"),
+        ("hours = [{", 'hours = [{ valid_from = 2012-01-01, day = [["09:00", "10:15"]], source = "x" }, {', "in order"),
+        ("hours = [{ valid_from = 2010-01-01,", "hours = [{", "valid_from"),
         ("ratio = 0.1", 'ratio = "a tenth"', "a tenth"),
         ("[zn]", "[zn", "variety table"),
     ],
