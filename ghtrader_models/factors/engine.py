@@ -66,12 +66,12 @@ class FactorEngine:
         self.multiplier = float(multiplier)
         self._program: Program = compile_program(factor_set.expressions)
         self._context = np.array([price_tick, multiplier], np.float64)
-        self._state = self._program.initial_state.copy()
+        self._carry = self._program.carry.copy()
         self._tick = np.full(ROWS, np.nan)
         self._time = np.zeros(1, np.int64)
         self._row = np.full(len(factor_set), np.nan, np.float32)
-        self._slots = np.zeros((len(self._program.ops), 1 + kernel.SLOT_PAD))
-        self._block_slots = np.zeros((len(self._program.ops), BLOCK + kernel.SLOT_PAD))
+        self._bounds = np.zeros((0, 2), np.int64)
+        self._lay_out(BLOCK)
         self._set_bounds(session_bounds_ns)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -98,14 +98,23 @@ class FactorEngine:
         if len(flat) and ((np.diff(flat) < 0).any() or (bounds[:, 0] == bounds[:, 1]).any()):
             raise UsageError("session bounds overlap or run backwards", "pass [(start_ns, end_ns), ...] in order")
         self._bounds = np.ascontiguousarray(bounds)
-        self._live_frame = self._frame(1, 1, self._slots, self._tick, 1, self._time, self._row)
+        self._point_live()
+
+    def _lay_out(self, block: int) -> None:
+        """Buffers for blocks of so many ticks, cold."""
+        self._block = block
+        self._ops, self._arena = self._program.layout(block)
+        self._cold = self._ops[:, kernel.NEXT].copy()
+        self._point_live()
+
+    def _point_live(self) -> None:
+        self._live_frame = self._frame(1, 1, self._tick, 1, self._time, self._row)
         self._live_address = self._live_frame.ctypes.data
 
     def _frame(
         self,
         n_ticks: int,
         block: int,
-        slots: np.ndarray,
         values: np.ndarray,
         stride: int,
         times: np.ndarray,
@@ -117,11 +126,12 @@ class FactorEngine:
             "n_factors": len(program.outputs),
             "n_ticks": n_ticks,
             "block": block,
-            "ops": program.ops.ctypes.data,
+            "ops": self._ops.ctypes.data,
             "params": program.params.ctypes.data,
             "outputs": program.outputs.ctypes.data,
-            "state": self._state.ctypes.data,
-            "slots": slots.ctypes.data,
+            "carry": self._carry.ctypes.data,
+            "arena": self._arena.ctypes.data,
+            "tables": program.tables.ctypes.data,
             "values": values.ctypes.data,
             "value_stride": stride,
             "times": times.ctypes.data,
@@ -142,7 +152,8 @@ class FactorEngine:
         """
         if session_bounds_ns is not None:
             self._set_bounds(session_bounds_ns)
-        self._state[:] = self._program.initial_state
+        self._carry[:] = self._program.carry
+        self._lay_out(self._block)
 
     def batch(self, datetime_ns: np.ndarray, values: np.ndarray, *, block: int = BLOCK) -> np.ndarray:
         """Factors of many ticks, going on from the state there is.
@@ -171,10 +182,12 @@ class FactorEngine:
         if times.ndim != 1 or matrix.shape != (ROWS, len(times)):
             raise UsageError(f"ticks must be int64[n] and float64[{ROWS}, n], not {times.shape} and {matrix.shape}")
         out = np.empty((len(times), len(self.factor_set)), np.float32)
-        slots = self._block_slots
-        if block != BLOCK:
-            slots = np.zeros((len(self._program.ops), max(block, 1) + kernel.SLOT_PAD))
-        frame = self._frame(len(times), max(block, 1), slots, matrix, len(times), times, out)
+        block = max(block, 1)
+        if block > self._block:
+            past = self._past()
+            self._lay_out(block)
+            self._set_past(past)
+        frame = self._frame(len(times), block, matrix, len(times), times, out)
         kernel.run(frame.ctypes.data)
         return out
 
@@ -204,6 +217,23 @@ class FactorEngine:
         """Take in the trading day so far (shapes as in `batch`) without keeping its factors: a start in mid-session."""
         self.batch(datetime_ns, values)
 
+    def _histories(self) -> list[slice]:
+        """Where each op's earlier ticks lie now."""
+        ops = self._ops[self._ops[:, kernel.CODE] != kernel.CONST]
+        return [slice(end - history, end) for history, end in ops[:, [kernel.HISTORY, kernel.NEXT]] if history]
+
+    def _past(self) -> np.ndarray:
+        return np.concatenate([self._carry, *(self._arena[place] for place in self._histories())])
+
+    def _set_past(self, past: np.ndarray) -> None:
+        self._ops[:, kernel.NEXT] = self._cold
+        self._carry[:] = past[: len(self._carry)]
+        start = len(self._carry)
+        for place in self._histories():
+            length = place.stop - place.start
+            self._arena[place] = past[start : start + length]
+            start += length
+
     def state(self) -> dict[str, Any]:
         """All that a restart needs: `load_state` of it into an engine of the same set gives the same bits on.
 
@@ -217,7 +247,7 @@ class FactorEngine:
             "price_tick": self.price_tick,
             "multiplier": self.multiplier,
             "session_bounds_ns": self._bounds.tolist(),
-            "values": self._state.copy(),
+            "values": self._past(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -234,7 +264,7 @@ class FactorEngine:
                 "this factor state belongs to another factor set or contract", "replay the trading day so far instead"
             )
         values = np.asarray(state.get("values"), np.float64)
-        if values.shape != self._state.shape:
+        if values.shape != self._past().shape:
             raise IntegrityError("this factor state is damaged", "replay the trading day so far instead")
         self._set_bounds(state.get("session_bounds_ns") or None)
-        self._state[:] = values
+        self._set_past(values)

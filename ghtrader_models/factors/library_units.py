@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ghtrader_models.factors import expressions as ex
 from ghtrader_models.factors import sources as src
+from ghtrader_models.factors import windows as win
 from ghtrader_models.factors.expressions import Expression
 
 PRICE, LOTS, SECONDS, ONE = "price ticks", "lots", "seconds", "1"
@@ -21,7 +22,7 @@ _SOURCES: dict[type[Expression], str] = {
     **dict.fromkeys((src.TickInterval, src.SessionAge), SECONDS),
     **dict.fromkeys((src.Imbalance, src.CumImbalance, src.TradeSign, src.SessionTime, ex.Const), ONE),
 }
-_NUMBERS = (ex.Sign, ex.ZScore)
+_NUMBERS = (ex.Sign, win.ZScore)
 _PRODUCTS = (ex.Mul,)
 _QUOTIENTS = (ex.Ratio,)
 

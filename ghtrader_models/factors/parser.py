@@ -9,10 +9,11 @@ import ast
 import warnings
 from dataclasses import MISSING, fields
 
-import ghtrader_models.factors.sources as sources
 from ghtrader_base.errors import UsageError
+from ghtrader_models.factors import measures, memory, sources, windows
 from ghtrader_models.factors.expressions import EXPRESSIONS, Const, Expression, signature
 
+_PARTS = (measures, memory, sources, windows)  # imported for the names they define
 MAX_TEXT = 10_000
 MAX_NESTING = 50
 NAMES: dict[str, type[Expression]] = {

@@ -1,24 +1,27 @@
 """Expressions to one op table: lowered to what the kernel knows, equal parts computed once.
 
-What belongs here: the table from expression class to op, the layout of the initial state, value numbering. The op codes
-and the arithmetic are in `kernel`.
+What belongs here: the table from expression class to ops, the order of the ops, and the layout of their buffers.
+Windows become chains in `chains`; the op codes and the arithmetic are in `kernel`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ghtrader_base.errors import UsageError
+from ghtrader_models.factors import chains
 from ghtrader_models.factors import expressions as ex
 from ghtrader_models.factors import kernel as k
+from ghtrader_models.factors import memory as mem
 from ghtrader_models.factors import sources as src
-from ghtrader_models.factors.expressions import Expression
+from ghtrader_models.factors import windows as win
+from ghtrader_models.factors.chains import Builder, finite
+from ghtrader_models.factors.expressions import Expression, clock_us
 
-_SIDE = {"bid": 0, "ask": 1}
+_NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -28,129 +31,293 @@ class Program:
     Attributes
     ----------
     ops : numpy.ndarray
-        int64[n_ops, 5], in an order that computes operands first (`kernel.OP_FIELDS`).
+        int64[n_ops, 14], in an order that computes operands first (`kernel.OP_FIELDS`); buffers are not yet laid out.
     params : numpy.ndarray
         float64[n_ops, 2].
     outputs : numpy.ndarray
         int64[n_factors]: the op whose value each factor is.
-    initial_state : numpy.ndarray
-        float64[*]: what a trading day starts from.
+    carry : numpy.ndarray
+        float64[*]: what the operators with a memory of their own start a trading day from.
+    tables : numpy.ndarray
+        int64[*]: op lists of the clock windows.
     """
 
     ops: np.ndarray
     params: np.ndarray
     outputs: np.ndarray
-    initial_state: np.ndarray
+    carry: np.ndarray
+    tables: np.ndarray
+
+    def layout(self, block: int) -> tuple[np.ndarray, np.ndarray]:
+        """Buffers for blocks of at most so many ticks: the op table with places, and the arena of a cold day.
+
+        A buffer has room for its history twice over, so that it moves seldom; each starts somewhere else within the
+        room, so that in live use they move at different ticks.
+        """
+        ops = self.ops.copy()
+        place = 0
+        for number, op in enumerate(ops):
+            history = int(op[k.HISTORY])
+            const = op[k.CODE] == k.CONST
+            room = block if history == 0 or const else max(block, min(history, 4096)) + SLACK
+            op[k.BASE], op[k.CAPACITY] = place, history + room
+            op[k.NEXT] = place + history + (0 if const else number * 37 % (room - block + 1))
+            place += history + room + PAD
+        arena = np.full(place, np.nan)
+        for op, (value, _) in zip(ops, self.params, strict=True):
+            if op[k.CODE] == k.CONST:
+                arena[op[k.BASE] : op[k.BASE] + op[k.CAPACITY]] = value
+        return ops, arena
 
 
-@dataclass(frozen=True)
-class _Op:
-    """What one expression becomes, its operands apart."""
-
-    code: int
-    a: int = 0
-    b: int = 0
-    window: int = 0
-    params: tuple[float, float] = (0.0, 0.0)
-    state: Callable[[int, int], list[float]] = lambda window, place: []
+SLACK = 256
+"""Ticks of room beyond history and block."""
+PAD = 8
+"""Numbers between buffers, so that buffers of a power-of-two length do not share cache sets."""
 
 
-def _before(size: int) -> Callable[[int, int], list[float]]:
-    return lambda window, place: [np.nan] * size
+def _row(level: int, side: str, volume: int) -> int:
+    return k.ROW_BID1 + 4 * (level - 1) + (2 if side == "ask" else 0) + volume
 
 
-def _lag_state(window: int, place: int) -> list[float]:
-    return [place, *[np.nan] * window]
+_Rule = Callable[[Builder, Expression, list[int]], int]
 
 
-def _sum_state(window: int, place: int) -> list[float]:
-    return [place, 0.0, 0.0, *[0.0] * (window + 1)]
+def _plain(code: int) -> _Rule:
+    return lambda b, e, x: b.op(code, *x)
 
 
-def _extreme_state(window: int, place: int) -> list[float]:
-    return [place, 0.0, -np.inf, *[-np.inf] * (window + 1)]
+def _remembering(code: int, state: tuple[float, ...]) -> _Rule:
+    def rule(b: Builder, e: Expression, x: list[int]) -> int:
+        span = getattr(e, "span", 0)
+        return b.op(code, *x, p=1.0 - 2.0 / (span + 1.0) if span else 0.0, state=state)
+
+    return rule
 
 
-def _moments_state(window: int, place: int) -> list[float]:
-    return [place, 0.0, 0.0, 0.0, 0.0, *[0.0] * (2 * window + 2)]
+def _price(row: Callable[[Expression], int]) -> _Rule:
+    return lambda b, e, x: b.op(k.PRICE, i=row(e))
 
 
-def _ema_state(window: int, place: int) -> list[float]:
-    return [0.0, 0.0]
+def _lag(b: Builder, e: Expression, x: list[int]) -> int:
+    length = clock_us(e.lag)
+    return b.op(k.LAG, b.back(x[0], e.lag), i=e.lag) if length is None else chains.clock_lag(b, x[0], length)
 
 
-_RULES: dict[type[Expression], Callable[..., _Op]] = {
-    ex.Const: lambda e: _Op(k.CONST, params=(e.value, 0.0)),
-    src.BidPrice: lambda e: _Op(k.PRICE, e.level, 0),
-    src.AskPrice: lambda e: _Op(k.PRICE, e.level, 1),
-    src.BidVolume: lambda e: _Op(k.VOLUME, e.level, 0),
-    src.AskVolume: lambda e: _Op(k.VOLUME, e.level, 1),
-    src.LastPrice: lambda e: _Op(k.LAST, 1),
-    src.Mid: lambda e: _Op(k.MID, 1),
-    src.Spread: lambda e: _Op(k.SPREAD, 1),
-    src.Microprice: lambda e: _Op(k.MICROPRICE, 1),
-    src.Imbalance: lambda e: _Op(k.IMBALANCE, e.level),
-    src.Depth: lambda e: _Op(k.DEPTH, e.levels, _SIDE[e.side]),
-    src.Ofi: lambda e: _Op(k.OFI, e.level, state=_before(4)),
-    src.VolumeDelta: lambda e: _Op(k.DELTA, k.ROW_VOLUME, 0, state=_before(1)),
-    src.OpenInterestChange: lambda e: _Op(k.DELTA, k.ROW_OPEN_INTEREST, 1, state=_before(1)),
-    src.VwapOffset: lambda e: _Op(k.VWAP_OFFSET, 1, state=_before(4)),
-    src.SignedVolume: lambda e: _Op(k.SIGNED_VOLUME, 1, state=_before(4)),
-    src.TickInterval: lambda e: _Op(k.INTERVAL, 1, state=_before(1)),
-    src.SessionTime: lambda e: _Op(k.SESSION_TIME, 1),
-    src.SessionAge: lambda e: _Op(k.SESSION_AGE, 1),
-    ex.Add: lambda e: _Op(k.ADD),
-    ex.Sub: lambda e: _Op(k.SUB),
-    ex.Mul: lambda e: _Op(k.MUL),
-    ex.Ratio: lambda e: _Op(k.RATIO, params=(e.zero, 0.0)),
-    ex.Log: lambda e: _Op(k.LOG),
-    ex.Abs: lambda e: _Op(k.ABS),
-    ex.Sign: lambda e: _Op(k.SIGN),
-    ex.Clip: lambda e: _Op(k.CLIP, params=(e.low, e.high)),
-    ex.Lag: lambda e: _Op(k.LAG, window=e.lag, state=_lag_state),
-    ex.Sum: lambda e: _Op(k.SUM, window=e.window, state=_sum_state),
-    ex.Mean: lambda e: _Op(k.MEAN, window=e.window, state=_sum_state),
-    ex.Std: lambda e: _Op(k.STD, window=e.window, state=_moments_state),
-    ex.ZScore: lambda e: _Op(k.ZSCORE, window=e.window, state=_moments_state),
-    ex.Min: lambda e: _Op(k.MIN, window=e.window, state=_extreme_state),
-    ex.Max: lambda e: _Op(k.MAX, window=e.window, state=_extreme_state),
-    ex.Ema: lambda e: _Op(k.EMA, window=e.span, params=(2.0 / (e.span + 1.0), 0.0), state=_ema_state),
-    ex.AtChange: lambda e: _Op(k.AT_CHANGE, state=_before(2)),
+def _flow(b: Builder, e: Expression, x: list[int]) -> int:
+    price = b.back(b.op(k.PRICE, i=_row(e.level, e.side, 0)), 1)
+    queue = b.back(b.op(k.QUEUE, i=_row(e.level, e.side, 1)), 1)
+    return b.op(k.FLOW, price, queue, i=1, p=1.0 if e.side == "bid" else -1.0)
+
+
+def _volume_delta(b: Builder, e: Expression, x: list[int]) -> int:
+    return b.op(k.DELTA, b.back(b.op(k.RAW, i=k.ROW_VOLUME), 1), i=1)
+
+
+class _Moments:
+    """Sums of the moments of a window, of ticks or of time alike."""
+
+    def __init__(self, b: Builder, window: int | str) -> None:
+        self.b, self.window, self.length = b, window, clock_us(window)
+
+    def total(self, x: int) -> int:
+        if self.length is not None:
+            return chains.clock_total(self.b, x, self.length)
+        return chains.total(self.b, x, self.window)
+
+    def centre(self, x: int) -> int:
+        if self.length is not None:
+            return chains.clock_centre(self.b, x, self.length)
+        return self._or_zero(chains.centre(self.b, finite(self.b, x), self.window), x)
+
+    def co(self, x: int, y: int) -> int:
+        x, y = finite(self.b, x), finite(self.b, y)
+        if self.length is not None:
+            return chains.clock_co_moment(self.b, x, y, self.length)
+        return self._or_zero(chains.co_moment(self.b, x, y, self.window), *dict.fromkeys((x, y)))
+
+    def _or_zero(self, op: int, *feet: int) -> int:
+        return op if self.window > 1 else self.b.zero_of(*feet)
+
+    def per_tick(self, op: int) -> int:
+        if self.length is None:
+            return self.b.op(k.OVER, op, p=self.window) if self.window > 1 else op
+        return self.b.op(k.RATIO, op, chains.clock_count(self.b, self.length))
+
+    def deviation(self, x: int) -> int:
+        if self.length is None:
+            return self.b.op(k.DEVIATION, self.co(x, x), p=1.0 / self.window)
+        return self.b.op(k.SQRT, self.per_tick(self.co(x, x)))
+
+
+def _windowed(function: Callable[..., int]) -> _Rule:
+    return lambda b, e, x: function(_Moments(b, e.window), *x)
+
+
+def _zscore(m: _Moments, x: int) -> int:
+    if m.length is None:
+        return m.b.op(k.STANDARD, m.co(x, x), m.centre(x), p=1.0 / m.window)
+    return m.b.op(k.RATIO, m.b.op(k.MUL, m.centre(x), m.b.const(-1.0)), m.deviation(x))
+
+
+def _beta(m: _Moments, y: int, x: int) -> int:
+    return m.b.op(k.RATIO, m.co(x, y), m.co(x, x))
+
+
+def _residual(m: _Moments, y: int, x: int) -> int:
+    return m.b.op(k.SUB, m.b.op(k.MUL, _beta(m, y, x), m.centre(x)), m.centre(y))
+
+
+def _slope(m: _Moments, x: int) -> int:
+    if m.length is not None:
+        return _beta(m, x, m.b.op(k.SECONDS, state=(_NAN,)))
+    w = m.window
+    return m.b.op(k.OVER, chains.trend(m.b, finite(m.b, x), w), p=w * (w * w - 1) / 12)
+
+
+def _trend_residual(m: _Moments, x: int) -> int:
+    if m.length is not None:
+        return _residual(m, x, m.b.op(k.SECONDS, state=(_NAN,)))
+    line = m.b.op(k.MUL, _slope(m, x), m.b.const(-(m.window - 1) / 2))
+    return m.b.op(k.SUB, line, m.centre(x))
+
+
+def _skew(b: Builder, e: Expression, x: list[int]) -> int:
+    foot = finite(b, x[0])
+    second = chains.co_moment(b, foot, foot, e.window)
+    return b.op(k.SKEWNESS, second, chains.third_moment(b, foot, e.window), p=1.0 / e.window)
+
+
+def _extreme(sign: float) -> _Rule:
+    chain = chains.largest if sign > 0 else chains.smallest
+
+    def rule(b: Builder, e: Expression, x: list[int]) -> int:
+        length = clock_us(e.window)
+        return chain(b, x[0], e.window) if length is None else chains.clock_extreme(b, x[0], length, sign)
+
+    return rule
+
+
+def _rank(b: Builder, e: Expression, x: list[int]) -> int:
+    foot = b.back(finite(b, x[0]), e.window)
+    return b.op(k.RANK, foot, b.op(k.RUN_FINITE, foot, state=(0.0,)), i=e.window)
+
+
+def _quantile(b: Builder, e: Expression, x: list[int]) -> int:
+    foot = b.back(finite(b, x[0]), e.window)
+    return b.op(k.QUANTILE, foot, i=e.window, p=e.q, state=(0.0, *[0.0] * e.window))
+
+
+def _ema(b: Builder, e: Expression, x: list[int]) -> int:
+    if clock_us(e.span) is None:
+        return b.op(k.EMA, *x, i=e.span, p=2.0 / (e.span + 1.0), state=(0.0, 0.0))
+    return _exponential(k.EMA_OF)(b, e, x)
+
+
+def _exponential(code: int) -> _Rule:
+    def rule(b: Builder, e: Expression, x: list[int]) -> int:
+        state = (0.0, 0.0, 0.0)
+        length = clock_us(e.span)
+        if length is None:
+            return b.op(code, *x, b.const(2.0 / (e.span + 1.0)), b.const(0.0), i=e.span, state=state)
+        time = b.op(k.MICROSECONDS)
+        alpha = b.op(k.CLOCK_ALPHA, time, p=length, state=(_NAN,))
+        return b.op(code, *x, alpha, chains.clock_count(b, length), i=1, state=state)
+
+    return rule
+
+
+_RULES: dict[type[Expression], _Rule] = {
+    ex.Const: lambda b, e, x: b.const(e.value),
+    src.BidPrice: _price(lambda e: _row(e.level, "bid", 0)),
+    src.AskPrice: _price(lambda e: _row(e.level, "ask", 0)),
+    src.LastPrice: _price(lambda e: k.ROW_LAST),
+    src.Highest: _price(lambda e: k.ROW_HIGHEST),
+    src.Lowest: _price(lambda e: k.ROW_LOWEST),
+    src.BidVolume: lambda b, e, x: b.op(k.QUEUE, i=_row(e.level, "bid", 1)),
+    src.AskVolume: lambda b, e, x: b.op(k.QUEUE, i=_row(e.level, "ask", 1)),
+    src.DayVolume: lambda b, e, x: b.op(k.RAW, i=k.ROW_VOLUME),
+    src.DayTurnover: lambda b, e, x: b.op(k.TURNOVER),
+    src.OpenInterest: lambda b, e, x: b.op(k.RAW, i=k.ROW_OPEN_INTEREST),
+    src.SideFlow: _flow,
+    src.VolumeDelta: _volume_delta,
+    src.DaySeconds: lambda b, e, x: b.op(k.SECONDS, state=(_NAN,)),
+    src.SessionTime: _plain(k.SESSION_TIME),
+    src.SessionAge: _plain(k.SESSION_AGE),
+    src.SessionLeft: _plain(k.SESSION_LEFT),
+    ex.Add: _plain(k.ADD),
+    ex.Sub: _plain(k.SUB),
+    ex.Mul: _plain(k.MUL),
+    ex.Ratio: lambda b, e, x: b.op(k.RATIO, *x, p=e.zero),
+    ex.Log: _plain(k.LOG),
+    ex.Sqrt: _plain(k.SQRT),
+    ex.Abs: _plain(k.ABS),
+    ex.Sign: _plain(k.SIGN),
+    ex.Clip: lambda b, e, x: b.op(k.CLIP, *x, p=e.low, q=e.high),
+    ex.Fill: lambda b, e, x: b.op(k.FILL, *x, p=e.value),
+    ex.Greater: _plain(k.GREATER),
+    ex.Equal: _plain(k.EQUAL),
+    ex.Where: _plain(k.WHERE),
+    ex.Larger: _plain(k.LARGER),
+    ex.Smaller: _plain(k.SMALLER),
+    win.Lag: _lag,
+    win.Sum: _windowed(_Moments.total),
+    win.Mean: _windowed(lambda m, x: m.per_tick(m.total(x))),
+    win.Var: _windowed(lambda m, x: m.per_tick(m.co(x, x))),
+    win.Std: _windowed(_Moments.deviation),
+    win.ZScore: _windowed(_zscore),
+    win.Skew: _skew,
+    win.Min: _extreme(-1.0),
+    win.Max: _extreme(1.0),
+    win.ArgMinAge: lambda b, e, x: chains.age_of_extreme(b, x[0], e.window, -1.0),
+    win.ArgMaxAge: lambda b, e, x: chains.age_of_extreme(b, x[0], e.window, 1.0),
+    win.Quantile: _quantile,
+    win.Rank: _rank,
+    win.Cov: _windowed(lambda m, x, y: m.per_tick(m.co(x, y))),
+    win.Corr: _windowed(lambda m, x, y: m.b.op(k.CORRELATION, m.co(x, y), m.co(x, x), m.co(y, y))),
+    win.Beta: _windowed(_beta),
+    win.Residual: _windowed(_residual),
+    win.Slope: _windowed(_slope),
+    win.TrendResidual: _windowed(_trend_residual),
+    mem.Ema: _ema,
+    mem.EwVar: _exponential(k.EWVAR),
+    mem.AtChange: _remembering(k.AT_CHANGE, (_NAN, _NAN)),
+    mem.Held: _remembering(k.HELD, (_NAN, _NAN)),
+    mem.RunLength: _remembering(k.RUN_LENGTH, (0.0, _NAN)),
+    mem.Since: _remembering(k.SINCE, (_NAN, 0.0)),
+    mem.DecaySince: _remembering(k.DECAY_SINCE, (0.0, 0.0)),
+    mem.Decay: _remembering(k.DECAY, (0.0, 0.0)),
 }
 
 
-class _Compiler:
-    def __init__(self) -> None:
-        self.rows: list[tuple[int, int, int, int, int]] = []
-        self.params: list[tuple[float, float]] = []
-        self.state: list[float] = []
-        self.slot_of: dict[bytes, int] = {}
-        self.digest_of: list[bytes] = []
+def _op_of(b: Builder, expression: Expression, found: dict[Expression, int]) -> int:
+    if expression not in found:
+        simpler = expression.lower()
+        if simpler is not expression:
+            found[expression] = _op_of(b, simpler, found)
+        else:
+            rule = _RULES.get(type(expression))
+            if rule is None:
+                raise UsageError(f"{type(expression).__name__} is no expression the engine can compute")
+            found[expression] = rule(b, expression, [_op_of(b, x, found) for x in expression.operands()])
+    return found[expression]
 
-    def slot(self, expression: Expression) -> int:
-        """The op that computes `expression`, added where no equal one is there yet."""
-        while (simpler := expression.lower()) is not expression:
-            expression = simpler
-        rule = _RULES.get(type(expression))
-        if rule is None:
-            raise UsageError(f"{type(expression).__name__} is no expression the engine can compute")
-        op = rule(expression)
-        operands = [self.slot(operand) for operand in expression.operands()]
-        digest = self._digest(op, operands)
-        if digest not in self.slot_of:
-            a, b = (*operands, op.a, op.b)[:2] if len(operands) != 1 else (operands[0], op.b)
-            # a function of the expression alone, never of the set around it: the same factor has the same bits anywhere
-            place = int.from_bytes(digest[:8], "little") % op.window if op.window else 0
-            self.slot_of[digest] = len(self.rows)
-            self.rows.append((op.code, a, b, op.window, len(self.state)))
-            self.params.append(op.params)
-            self.state.extend(op.state(op.window, place))
-            self.digest_of.append(digest)
-        return self.slot_of[digest]
 
-    def _digest(self, op: _Op, operands: list[int]) -> bytes:
-        text = f"{op.code} {op.a} {op.b} {op.window} {op.params!r}"
-        return hashlib.sha256(text.encode() + b"".join(self.digest_of[slot] for slot in operands)).digest()
+def _ordered(b: Builder) -> list[tuple[int, int]]:
+    """(op, lanes) in the order of computing: as built, but EMAs that could run together do (0: in the group before)."""
+    emas = [number for number, row in enumerate(b.rows) if row["code"] == k.EMA]
+    placed: set[int] = set()
+    order: list[tuple[int, int]] = []
+    for number, row in enumerate(b.rows):
+        if number in placed:
+            continue
+        group = [number]
+        if row["code"] == k.EMA:
+            group += [other for other in emas if other > number and other not in placed and b.rows[other]["a"] < number]
+        group = group[: k.MAX_LANES]
+        placed.update(group)
+        order += [(op, len(group) if op == number else 0) for op in group]
+    return order
 
 
 def compile_program(expressions: Mapping[str, Expression]) -> Program:
@@ -166,11 +333,21 @@ def compile_program(expressions: Mapping[str, Expression]) -> Program:
     UsageError
         Some expression is of a class the engine does not know.
     """
-    compiler = _Compiler()
-    outputs = [compiler.slot(expression) for expression in expressions.values()]
+    b = Builder()
+    found: dict[Expression, int] = {}
+    outputs = [_op_of(b, expression, found) for expression in expressions.values()]
+    order = _ordered(b)
+    new = {old: number for number, (old, _) in enumerate(order)}
+    ops = np.zeros((len(order), k.OP_FIELDS), np.int64)
+    for number, (old, lanes) in enumerate(order):
+        row = b.rows[old]
+        operands = [new[row[name]] for name in "abcd"]
+        ops[number, : k.LANES] = [row["code"], *operands, row["i"], row["j"], row["state"]]
+        ops[number, k.LANES], ops[number, k.HISTORY] = lanes, b.history[old]
     return Program(
-        ops=np.array(compiler.rows, np.int64).reshape(-1, k.OP_FIELDS),
-        params=np.array(compiler.params, np.float64).reshape(-1, k.PARAM_FIELDS),
-        outputs=np.array(outputs, np.int64),
-        initial_state=np.array([*compiler.state, 0.0], np.float64),
+        ops=ops,
+        params=np.array([b.params[old] for old, _ in order], np.float64).reshape(-1, k.PARAM_FIELDS),
+        outputs=np.array([new[op] for op in outputs], np.int64),
+        carry=np.array([*b.carry, 0.0], np.float64),
+        tables=np.array([*(new[op] for op in b.tables), 0], np.int64),
     )

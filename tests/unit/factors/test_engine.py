@@ -37,16 +37,25 @@ def live(engine: FactorEngine, times: np.ndarray, values: np.ndarray) -> np.ndar
     return np.array([engine.update(int(t), values[:, i]).copy() for i, t in enumerate(times)])
 
 
-def _argument(name: str, kind: str, below: st.SearchStrategy) -> st.SearchStrategy:
+TICKS = [1, 2, 3, 5, 8, 20, 33, 70]
+TIMES = ["500ms", "1s", "3s", "10s", "1m"]
+
+
+def _argument(cls: type[Expression], name: str, kind: str, below: st.SearchStrategy) -> st.SearchStrategy:
     if kind == "Expression":
         return st.one_of(below, below, st.floats(-3, 3))
-    if kind == "int":
-        return st.integers(1, 5) if name.startswith("level") else st.sampled_from([1, 2, 3, 5, 8, 20, 33, 70])
-    return st.floats(-5, 5) if kind == "float" else st.sampled_from(["bid", "ask"])
+    if name.startswith("level"):
+        return st.integers(1, 5)
+    if kind in ("int", "Window"):
+        ticks = [w for w in TICKS if name != "window" or w >= cls.least_window]
+        return st.sampled_from(ticks + (TIMES if kind == "Window" else []))
+    if kind == "float":
+        return st.floats(0, 1) if name == "q" else st.floats(-5, 5)
+    return st.sampled_from(["bid", "ask"])
 
 
 def _build(cls: type[Expression], below: st.SearchStrategy) -> st.SearchStrategy:
-    slots = {f.name: _argument(f.name, str(f.type), below) for f in fields(cls)}
+    slots = {f.name: _argument(cls, f.name, str(f.type), below) for f in fields(cls)}
     if cls is Clip:
         return st.builds(lambda x, a, b: Clip(x, min(a, b), max(a, b)), slots["x"], slots["low"], slots["high"])
     return st.builds(cls, **slots)
@@ -160,7 +169,7 @@ def test_equal_parts_are_computed_once():
             "d": parse("Mean(MidReturn(1), 51)"),
         },
     )
-    assert len(FactorEngine(factor_set, 10.0, 5.0)._program.ops) == 6  # mid, lag, sub, two means, abs
+    assert len(FactorEngine(factor_set, 10.0, 5.0)._program.ops) == 23  # one Mid and Diff; 17 sums
 
 
 def test_a_copied_engine_goes_its_own_way(make_ticks):

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghtrader_base.errors import UsageError
-from ghtrader_models.factors.expressions import Add, Clip, Const, Ema, Lag, Mean, Ratio
+from ghtrader_models.factors.expressions import LANGUAGE_VERSION, Add, Clip, Const, Ratio
 from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.factors.memory import Ema
 from ghtrader_models.factors.parser import NAMES, parse
 from ghtrader_models.factors.sources import Depth, Imbalance, Mid, Ofi, Spread
+from ghtrader_models.factors.windows import Lag, Mean
 
 
 @pytest.mark.parametrize(
@@ -118,11 +120,11 @@ def test_names_that_are_no_columns_are_refused(name):
     "spec",
     [
         {},
-        {"language": 1, "name": "x", "factors": [["a"]]},
-        {"language": 1, "name": "x", "factors": []},
+        {"language": LANGUAGE_VERSION, "name": "x", "factors": [["a"]]},
+        {"language": LANGUAGE_VERSION, "name": "x", "factors": []},
         {"language": 99, "name": "x", "factors": [["a", "Mid()"]]},
-        {"language": 1, "name": "x", "factors": [["a", "Mid()"], ["a", "Mid()"]]},
-        {"language": 1, "name": "x", "factors": [["a", "Mid("]]},
+        {"language": LANGUAGE_VERSION, "name": "x", "factors": [["a", "Mid()"], ["a", "Mid()"]]},
+        {"language": LANGUAGE_VERSION, "name": "x", "factors": [["a", "Mid("]]},
     ],
 )
 def test_a_wrong_spec_is_refused(spec):
@@ -132,4 +134,4 @@ def test_a_wrong_spec_is_refused(spec):
 
 def test_a_wrong_factor_in_a_spec_is_named():
     with pytest.raises(UsageError, match="factor wrong: .*column 6: unknown name"):
-        FactorSet.from_spec({"language": 1, "name": "x", "factors": [["wrong", "Mean(Foo(), 3)"]]})
+        FactorSet.from_spec({"language": LANGUAGE_VERSION, "name": "x", "factors": [["wrong", "Mean(Foo(), 3)"]]})

@@ -180,9 +180,10 @@ def source_definitions(times: np.ndarray, v: np.ndarray) -> dict[str, np.ndarray
     lots = np.diff(column(v, "volume"), prepend=np.nan)
     with np.errstate(all="ignore"):
         paid = np.diff(column(v, "amount"), prepend=np.nan) / lots / 5 / 10
-        offset = np.where(lots == 0, 0, paid - (mid + shifted(mid)) / 2)
+        unknown = 0 * (mid + shifted(mid))
+        offset = np.where(lots == 0, 0, paid - (mid + shifted(mid)) / 2) + unknown
         half = (spread + shifted(spread)) / 4
-        signed = np.where(lots == 0, 0, lots * np.clip((paid - (mid + shifted(mid)) / 2) / half, -1, 1))
+        signed = np.where(lots == 0, 0, lots * np.clip((paid - (mid + shifted(mid)) / 2) / half, -1, 1)) + unknown
     return {
         "BidPrice(2)": column(v, "bid_price2") / 10,
         "AskPrice(3)": column(v, "ask_price3") / 10,
@@ -214,8 +215,6 @@ def test_sources(make_ticks, gaps):
     for text, want in source_definitions(times, values).items():
         engine = FactorEngine(FactorSet("s", {"f": parse(text)}), 10.0, 5.0)
         got = engine.batch(times, values)[:, 0]
-        if "VwapOffset" in text or "Signed" in text or "TradeSign" in text:
-            want = np.where(np.diff(column(values, "volume"), prepend=np.nan) == 0, 0, want)
         np.testing.assert_allclose(got, want.astype(np.float32), rtol=2e-6, atol=2e-6, err_msg=text)
 
 
