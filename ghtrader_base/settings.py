@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     tq_chinese_holiday_url: str = Field("", alias="TQ_CHINESE_HOLIDAY_URL", description="holiday list")
     tq_cont_table_url: str = Field("", alias="TQ_CONT_TABLE_URL", description="table of continuous contracts")
     bus: str = Field("ipc", alias="GHTRADER_BUS", description="ipc, or tcp://127.0.0.1:PORT (keys: config bus-keys)")
+    metrics_port: int = Field(
+        0, alias="GHTRADER_METRICS_PORT", ge=0, le=65535, description="a gateway's metrics on 127.0.0.1; 0: any free"
+    )
     live_enabled: bool = Field(False, alias="GHTRADER_LIVE_ENABLED", description="first of two steps to real orders")
     questdb_host: str = Field("", alias="GHTRADER_QUESTDB_HOST", description="empty: no QuestDB, the lake alone")
     questdb_http_port: int = Field(9000, alias="GHTRADER_QUESTDB_HTTP_PORT", ge=1, le=65535)

@@ -41,7 +41,15 @@ from ghtrader_runtime.ledger import Intent, Ledger, earlier_intents
 from ghtrader_runtime.links import HEARTBEAT_S, LinkChange
 from ghtrader_runtime.options import GatewayOptions, execution_style, risk_limits, run_folder
 from ghtrader_runtime.peers import Peers, join_token
-from ghtrader_runtime.reporting import account_state, commission_of, mid_of, summarise, welcome, write_state_file
+from ghtrader_runtime.reporting import (
+    account_state,
+    commission_of,
+    mid_of,
+    serve_metrics,
+    summarise,
+    welcome,
+    write_state_file,
+)
 from ghtrader_runtime.summary import Tally
 
 _PUMP_S = 0.1
@@ -76,6 +84,7 @@ class Gateway:
         self.last_target: msg.Target | None = None
         self.last_state: msg.AccountState | None = None
         self.tick_s = math.nan
+        self.metrics_url = ""
         self.ready: dict[str, str] = {}
         self.tick_revision = 0
         self._state_revision = 0
@@ -103,6 +112,7 @@ class Gateway:
             self.peers = Peers(join_token(self.ref.state_dir))
             self.bus = GatewayBus(endpoints(self.settings, self.ref.state_dir))
             stack.callback(self.bus.close)
+            self.metrics_url = serve_metrics(self, stack)
             self._build_core()
             write_state_file(self)
             self.broker.attach(self.bus.wake_fd, self._on_requests)
@@ -130,6 +140,7 @@ class Gateway:
 
     def _build_core(self) -> None:
         o = self.options
+        self.tally = Tally(self.market.multiplier)
         spec = SymbolSpec(o.symbol, self.market.price_tick, self.market.multiplier, self.variety.needs_close_today)
         config = CoreConfig(
             symbols={o.symbol: spec}, limits=risk_limits(o), style=execution_style(o), monitor_only=o.monitor_only,
@@ -147,7 +158,6 @@ class Gateway:
         self._look_at_kill()
         self._tell_terms(self.day.name or str(self.market.trading_day))
         self._act(self.core.handle(self.broker.snapshot()))
-        self.tally = Tally(self.market.multiplier)
         self.opening = {symbol: position.net for symbol, position in self.core.state.positions.items()}
 
     def _tell_terms(self, trading_day: str) -> None:
@@ -331,11 +341,12 @@ class Gateway:
             return
         for message in welcome(self, hello):
             self.bus.send(identity, message)
+        if self.last_state is not None:
+            self.bus.send(identity, self.last_state)
 
     def _on_ready(self, ready: msg.Ready) -> None:
         self.ready[ready.session] = ready.model
         self.journal.write("events", "ready", {"session": ready.session, "rows": ready.rows, "model": ready.model})
-        write_state_file(self)
         self._publish_state("")
 
     def _on_command(self, identity: bytes, command: msg.Command) -> None:
@@ -395,7 +406,6 @@ class Gateway:
             if change.name in self.ready and not change.usable:
                 self._step(ev.LinkChange(change.name, False, change.now_ns))
         if changes:
-            write_state_file(self)
             self._publish_state("")
 
     def _look_at_kill(self) -> None:
@@ -518,6 +528,7 @@ class Gateway:
         self.ledger.sync()
         state = self.last_state = account_state(self, self._state_revision, ended, self._mark)
         self.bus.publish(state)
+        write_state_file(self, ended)
         if state.revision % 10 == 1 or ended:
             self.journal.write("account", "state", {
                 "trading_state": state.trading_state, "positions": state.positions, "balance": state.balance,

@@ -6,19 +6,22 @@ the ledger decides what is true.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import queue
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from ghtrader_base.files import ensure_dir
 
 FLUSH_S = 0.2
+ROTATE_BYTES = 64 << 20
+MOST_WAITING = 200_000
 CHUNK = 4096
 _STOP = object()
 
@@ -36,65 +39,120 @@ def _plain(value: Any) -> Any:
 
 
 class Journal:
-    """Writes `<folder>/<name>.jsonl` (one file a stream) and numpy chunks.
+    """Writes `<folder>/<name>.jsonl` (one file a stream; a full one becomes `<name>-00000.jsonl` and so on), numpy
+    chunks, and small JSON files that replace each other.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
+    rotate_bytes : int
+        A file that reached this is put aside.
+    most_waiting : int
+        Lines that may wait for the disk; more are dropped and counted.
+
+    Attributes
+    ----------
+    dropped : int
+        What could not be written: the disk was too slow, or refused.
+    failure : str
+        What the disk said last; empty where it never did.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rotate_bytes: int = ROTATE_BYTES, most_waiting: int = MOST_WAITING) -> None:
         self.folder = ensure_dir(folder)
-        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.dropped = 0
         self.failure = ""
+        self._rotate_bytes, self._most_waiting = rotate_bytes, most_waiting
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._files: dict[str, TextIO] = {}
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
     def write(self, stream: str, kind: str, fields: dict[str, Any]) -> None:
         """Queue one line; `at` is the wall clock of now in ns."""
-        self._queue.put((stream, kind, time.time_ns(), fields))
+        self._put((stream, kind, time.time_ns(), fields))
 
     def save(self, path: Path, arrays: dict[str, np.ndarray]) -> None:
         """Queue a set of arrays for an .npz file; they must not change afterwards."""
-        self._queue.put((path, arrays))
+        self._put((path, arrays))
+
+    def replace(self, path: Path, document: dict[str, Any]) -> None:
+        """Queue a small JSON file to be put in the place of an earlier one, in one step."""
+        self._put((path, document))
 
     def close(self) -> None:
         """Write what is queued and stop the thread."""
         self._queue.put(_STOP)
         self._thread.join(timeout=30)
 
-    def _work(self) -> None:
-        files: dict[str, Any] = {}
-        try:
-            while self._step(files):
-                pass
-        except OSError as exc:  # a journal that cannot be written is told, trading does not stop for it
-            self.failure = f"journal: {exc}"
-        finally:
-            for file in files.values():
-                file.close()
+    def _put(self, item: Any) -> None:
+        if self._queue.qsize() >= self._most_waiting:
+            self.dropped += 1
+        else:
+            self._queue.put(item)
 
-    def _step(self, files: dict[str, Any]) -> bool:
+    def _work(self) -> None:
+        running = True
+        while running:
+            try:
+                running = self._step()
+            except OSError as exc:  # a journal that cannot be written is told; trading does not stop for it
+                self.dropped += 1
+                self.failure = f"journal: {exc}"
+                self._close_files()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        for file in self._files.values():
+            with contextlib.suppress(OSError):
+                file.close()
+        self._files.clear()
+
+    def _step(self) -> bool:
         try:
             item = self._queue.get(timeout=FLUSH_S)
         except queue.Empty:
-            for file in files.values():
+            for file in self._files.values():
                 file.flush()
             return True
         if item is _STOP:
             return False
         if len(item) == 2:
-            path, arrays = item
-            ensure_dir(path.parent)
-            np.savez(path, **arrays)
-            return True
-        stream, kind, at, fields = item
-        if stream not in files:
-            files[stream] = (self.folder / f"{stream}.jsonl").open("a", encoding="utf-8")
-        line = json.dumps({"at": at, "kind": kind, **_plain(fields)}, ensure_ascii=False, allow_nan=False)
-        files[stream].write(line + "\n")
+            self._write_file(*item)
+        else:
+            self._write_line(*item)
         return True
+
+    def _write_file(self, path: Path, content: dict[str, Any]) -> None:
+        if path.suffix == ".json":  # for lookers-on: whole at any moment, but not worth a sync of the disk
+            part = path.with_name(f".{path.name}.part")
+            part.write_text(json.dumps(_plain(content), ensure_ascii=False), encoding="utf-8")
+            part.replace(path)
+        else:
+            ensure_dir(path.parent)
+            np.savez(path, **content)
+
+    def _write_line(self, stream: str, kind: str, at: int, fields: dict[str, Any]) -> None:
+        path = self.folder / f"{stream}.jsonl"
+        if stream not in self._files:
+            self._files[stream] = path.open("a", encoding="utf-8")
+        file = self._files[stream]
+        line = json.dumps({"at": at, "kind": kind, **_plain(fields)}, ensure_ascii=False, allow_nan=False)
+        file.write(line + "\n")
+        if file.tell() >= self._rotate_bytes:
+            del self._files[stream]
+            file.close()
+            path.rename(_first_free(path))
+
+
+def _rotated(path: Path) -> list[Path]:
+    """Files of a stream that were put aside, oldest first."""
+    return sorted(path.parent.glob(f"{path.stem}-[0-9][0-9][0-9][0-9][0-9]{path.suffix}"))
+
+
+def _first_free(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-{len(_rotated(path)):05d}{path.suffix}")
 
 
 class FactorJournal:
@@ -108,7 +166,7 @@ class FactorJournal:
     def __init__(self, journal: Journal, n_factors: int) -> None:
         self._journal = journal
         self._width = n_factors
-        self._part = 0
+        self._part = len(list((journal.folder / "factors").glob("part-*.npz")))  # a restarted strategy goes on
         self._new()
 
     def _new(self) -> None:
@@ -152,6 +210,9 @@ def read_factors(folder: Path) -> dict[str, np.ndarray]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Lines of one stream; a torn last line is left out."""
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-    return [json.loads(line) for line in lines[:-1] if line]
+    """Lines of one stream, those put aside first; a torn line at a file's end is left out."""
+    found: list[dict[str, Any]] = []
+    for one in [*_rotated(path), path]:
+        lines = one.read_text(encoding="utf-8").split("\n") if one.exists() else []
+        found += [json.loads(line) for line in lines[:-1] if line]
+    return found

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import time
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ghtrader_base.files import atomic_write_json
 from ghtrader_market.positions import fee
 from ghtrader_market.ticks import COLUMN_INDEX
 from ghtrader_runtime.messages import AccountState, Hello, Message, OrderLine, Welcome, pack_history
@@ -96,16 +97,34 @@ def _line(order: Order) -> OrderLine:
     )
 
 
-def write_state_file(gateway: Gateway) -> None:
-    """What the supervisor and a person look at: which gateway this is and who is ready."""
-    state = gateway.core.state
+def write_state_file(gateway: Gateway, ended: str = "") -> None:
+    """What supervisor, status and views look at: which gateway this is and how it stands. Off the hot path."""
+    state, last = gateway.core.state, gateway.last_state
     document = {
-        "session": gateway.session, "account": gateway.ref.name, "broker": gateway.ref.broker,
-        "mode": gateway.options.mode, "symbol": gateway.options.symbol, "ready": list(gateway.ready.values()),
+        "session": gateway.session, "pid": os.getpid(), "account": gateway.ref.name, "broker": gateway.ref.broker,
+        "mode": gateway.options.mode, "symbol": gateway.options.symbol, "state_dir": str(gateway.ref.state_dir),
+        "revision": state.revision, "ready": list(gateway.ready.values()), "killed": gateway.killed,
         "trading_state": str(state.trading_state), "reasons": [reason for _, reason in state.blocks.values()],
-        "links": gateway.peers.states(),
+        "links": dict(last.links) if last else gateway.peers.states(), "metrics": gateway.metrics_url,
+        "positions": dict(last.positions) if last else {}, "net_pnl": last.net_pnl if last else 0.0,
+        "data_age_s": last.data_age_s if last else None, "ended": ended, "written_ns": time.time_ns(),
     }  # fmt: skip
-    atomic_write_json(gateway.run_dir / "gateway.json", document)
+    gateway.journal.replace(gateway.run_dir / "gateway.json", document)
+
+
+def serve_metrics(gateway: Gateway, stack: contextlib.ExitStack) -> str:
+    """Prometheus for this gateway until `stack` unwinds; where to find it."""
+    from ghtrader_runtime.metrics import MetricsServer, RuntimeCollector
+
+    def further() -> dict[str, float]:
+        return {
+            "malformed": gateway.bus.malformed, "unsent": gateway.bus.unsent, "strangers": gateway.peers.strangers,
+            "missed_ticks": getattr(gateway.broker, "missed", 0), "journal_dropped": gateway.journal.dropped,
+        }  # fmt: skip
+
+    server = MetricsServer(RuntimeCollector(lambda: gateway.last_state, further), gateway.settings.metrics_port)
+    stack.callback(server.close)
+    return server.url
 
 
 def summarise(gateway: Gateway, ended: str, mark: float) -> dict[str, Any]:
@@ -123,5 +142,6 @@ def summarise(gateway: Gateway, ended: str, mark: float) -> dict[str, Any]:
         "tick_to_target_ms": gateway.latency.summary(),
         "missed_ticks": getattr(gateway.broker, "missed", 0), "malformed": gateway.bus.malformed,
         "strangers": gateway.peers.strangers,
-        "journal_failure": gateway.journal.failure, "fill_list": gateway.fills,
+        "journal_failure": gateway.journal.failure, "journal_dropped": gateway.journal.dropped,
+        "fill_list": gateway.fills,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import date
 from typing import Annotated, Any
 
@@ -69,6 +70,7 @@ def register(app: typer.Typer) -> None:
     _register_strategy(strategy_app)
     _register_kill(kill_app)
     _register_runs(app)
+    _register_monitor(app)
 
 
 def _register_gateway(app: typer.Typer) -> None:
@@ -231,6 +233,30 @@ def _register_runs(app: typer.Typer) -> None:
         summed = ("ticks", "targets", "orders", "fills", "round_trips", "fees", "net_pnl")
         total = {name: sum(summary[name] for summary in summaries) for name in summed}
         emit({"days": summaries, **total}, json, lambda: "\n\n".join(describe(one) for one in summaries))
+
+
+def _register_monitor(app: typer.Typer) -> None:
+    @app.command()
+    def monitor(
+        account: Annotated[str | None, typer.Option("--account", help="Needed where several gateways run.")] = None,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Live view of a running gateway in the terminal; k trips the kill switch, q leaves. --json: one picture.
+
+        Example: ghtrader monitor --account demo
+        """
+        from ghtrader_runtime.live_view import choose_gateway, one_picture
+
+        settings = settings_of(home)
+        gateway = choose_gateway(settings, account)
+        if json or not sys.stdout.isatty():
+            picture = one_picture(settings, gateway)
+            emit(picture, json, lambda: "\n".join(f"{name:14} {value}" for name, value in picture.items()))
+            return
+        from ghtrader_runtime.monitor import run_monitor
+
+        run_monitor(settings, gateway)
 
 
 def _register_kill(app: typer.Typer) -> None:
