@@ -2,8 +2,10 @@
 
 At the end of day T another contract of the variety with more than 1.1 times the main contract's open interest is
 main from T+1; on the first day the largest open interest on T decides T+1, so n scheduled days need n+1 days of bars.
-A segment is a run of days with one main contract. `schedule_hash` of a day covers the schedule up to and including
-it: a longer schedule changes no earlier row. What a segment means for ticks is `main_l5`'s business.
+A trading day without bars is a hole: neither it nor the day after has a main contract, the rule goes on behind it with
+the main contract it had, in a new segment. A segment is a run of trading days with one main contract. `schedule_hash`
+of a day covers the schedule up to and including it: a longer schedule changes no earlier row. What a segment means for
+ticks is `main_l5`'s business, whether the vendor sees it as we do `roll_check`'s.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import pyarrow as pa
 
 from ghtrader_base.errors import FailedError, IntegrityError
 from ghtrader_base.files import atomic_write_json, content_hash, read_json
+from ghtrader_market.calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.symbols import parse_symbol
 from ghtrader_market.varieties import Variety, get_variety
 
@@ -112,7 +115,10 @@ def main_after(open_interest: Mapping[str, float], main: str | None, last_delive
 
 
 def schedule_from_open_interest(
-    variety: str | Variety, bars: pa.Table, declared: Mapping[date, str] | None = None
+    variety: str | Variety,
+    bars: pa.Table,
+    declared: Mapping[date, str] | None = None,
+    calendar: TradingCalendar | None = None,
 ) -> RollSchedule:
     """Build a schedule.
 
@@ -125,20 +131,23 @@ def schedule_from_open_interest(
     declared : mapping of date to contract, optional
         Days of which only one contract was recorded: that contract is the day's, in a segment apart from those the
         rule makes. The rule itself goes on beneath, as if the day had not been declared.
+    calendar : TradingCalendar, optional
+        Which day follows which; the bundled one by default.
 
     Returns
     -------
     RollSchedule
-        One day for each day of bars but the first, and for each declared day.
+        One day for each day of bars whose trading day before has bars too, and for each declared day.
     """
     traded = get_variety(variety) if isinstance(variety, str) else variety
-    interest = _open_interest_by_day(traded, bars)
+    calendar = calendar or bundled_calendar()
+    interest = open_interest_by_day(traded, bars)
     ruled: dict[date, str] = {}
     main: str | None = None
     bar_days = sorted(interest)
     for today, tomorrow in zip(bar_days, bar_days[1:], strict=False):
         main = main_after(interest[today], main, (tomorrow.year, tomorrow.month))
-        if main is not None:
+        if main is not None and calendar.next_day(today) == tomorrow:
             ruled[tomorrow] = main
     next_contract = None
     if bar_days:
@@ -146,10 +155,24 @@ def schedule_from_open_interest(
         next_contract = main_after(interest[last], main, (last.year, last.month))
     contracts = {day: (contract, False) for day, contract in ruled.items()}
     contracts |= {day: (contract, True) for day, contract in (declared or {}).items()}
-    return RollSchedule(traded.key, _with_provenance(traded.key, sorted(contracts.items())), next_contract)
+    return RollSchedule(traded.key, _with_segments(traded.key, sorted(contracts.items()), calendar), next_contract)
 
 
-def _open_interest_by_day(variety: Variety, bars: pa.Table) -> dict[date, dict[str, float]]:
+def missing_bar_days(
+    variety: str | Variety, bars: pa.Table, calendar: TradingCalendar, declared: Iterable[date] = ()
+) -> list[date]:
+    """Trading days between the first and the last day of bars that have none, ascending: holes of the schedule.
+
+    Days next to a recording that was imported for itself are none: `declared` days stand alone.
+    """
+    traded = get_variety(variety) if isinstance(variety, str) else variety
+    known = sorted(set(open_interest_by_day(traded, bars)) - set(declared))
+    have = set(known) | set(declared)
+    return [day for day in calendar.days(known[0], known[-1]) if day not in have] if known else []
+
+
+def open_interest_by_day(variety: Variety, bars: pa.Table) -> dict[date, dict[str, float]]:
+    """Day -> contract of the variety -> lots at its end."""
     ours = {
         text
         for text in set(bars.column("symbol").to_pylist())
@@ -168,17 +191,40 @@ def _open_interest_by_day(variety: Variety, bars: pa.Table) -> dict[date, dict[s
     return found
 
 
-def _with_provenance(variety: str, days: Iterable[tuple[date, tuple[str, bool]]]) -> tuple[ScheduleDay, ...]:
-    running = content_hash({"variety": variety, "rule": _RULE})[:_HASH_LENGTH]
-    found: list[ScheduleDay] = []
+def _with_segments(
+    variety: str, days: Iterable[tuple[date, tuple[str, bool]]], calendar: TradingCalendar
+) -> tuple[ScheduleDay, ...]:
+    numbered: list[tuple[date, str, int, bool]] = []
     for day, (contract, declared) in days:
         segment = 0
-        if found:
-            before = found[-1]
-            segment = before.segment_id + ((before.contract, before.declared) != (contract, declared))
+        if numbered:
+            last_day, last_contract, last_segment, last_declared = numbered[-1]
+            goes_on = (last_contract, last_declared) == (contract, declared) and calendar.next_day(last_day) == day
+            segment = last_segment if goes_on else last_segment + 1
+        numbered.append((day, contract, segment, declared))
+    return _hashed(variety, numbered)
+
+
+def _hashed(variety: str, days: Iterable[tuple[date, str, int, bool]]) -> tuple[ScheduleDay, ...]:
+    running = content_hash({"variety": variety, "rule": _RULE})[:_HASH_LENGTH]
+    found: list[ScheduleDay] = []
+    for day, contract, segment, declared in days:
         running = content_hash([running, day.isoformat(), contract, segment])[:_HASH_LENGTH]
         found.append(ScheduleDay(day, contract, segment, running, declared))
     return tuple(found)
+
+
+def _holds_together(variety: str, days: tuple[ScheduleDay, ...]) -> bool:
+    """Whether hashes, order and segments can be those of a schedule: a change of contract is a new segment."""
+    if _hashed(variety, [(d.day, d.contract, d.segment_id, d.declared) for d in days]) != days:
+        return False
+    steps = [
+        (after.segment_id - before.segment_id, (before.contract, before.declared) != (after.contract, after.declared))
+        for before, after in zip(days, days[1:], strict=False)
+    ]
+    ascending = all(before.day < after.day for before, after in zip(days, days[1:], strict=False))
+    starts_at_zero = not days or days[0].segment_id == 0
+    return ascending and starts_at_zero and all(step == 1 or (step == 0 and not changed) for step, changed in steps)
 
 
 def _delivery(contract: str) -> tuple[int, int]:
@@ -193,7 +239,11 @@ def schedule_path(data_dir: Path, variety: str) -> Path:
 
 def save_schedule(data_dir: Path, schedule: RollSchedule) -> Path:
     """Keep a schedule under the lake's folder, in one step."""
-    path = schedule_path(data_dir, schedule.variety)
+    return write_schedule(schedule_path(data_dir, schedule.variety), schedule)
+
+
+def write_schedule(path: Path, schedule: RollSchedule) -> Path:
+    """Keep a schedule in a file of its own, in one step."""
     days = [
         {
             "day": day.day.isoformat(),
@@ -222,14 +272,18 @@ def load_schedule(data_dir: Path, variety: str) -> RollSchedule:
     path = schedule_path(data_dir, get_variety(variety).key)
     if not path.exists():
         raise FailedError(f"no roll schedule of {variety} yet", f"first: ghtrader main-schedule --var {variety}")
+    return read_schedule(path, variety)
+
+
+def read_schedule(path: Path, variety: str) -> RollSchedule:
+    """The schedule of a variety in a file; errors as `load_schedule`, but for a file that is not there."""
     try:
         document = read_json(path)
         days = tuple(_read_day(row) for row in document["days"])
         schedule = RollSchedule(document["variety"], days, document["next_contract"])
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{path} is no roll schedule: {error}", _REBUILD.format(variety)) from error
-    rebuilt = _with_provenance(schedule.variety, [(d.day, (d.contract, d.declared)) for d in days])
-    if rebuilt != days or schedule.variety != variety:
+    if not _holds_together(schedule.variety, days) or schedule.variety != variety:
         raise IntegrityError(f"the hashes in {path} are not those of its days", _REBUILD.format(variety))
     return schedule
 

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghtrader_base.errors import FailedError, IntegrityError
+from ghtrader_market import roll
 from ghtrader_market.calendar import bundled_calendar
 from ghtrader_market.roll import (
     RollSchedule,
     load_schedule,
     main_after,
+    missing_bar_days,
     save_schedule,
     schedule_from_open_interest,
     schedule_path,
@@ -154,10 +156,15 @@ def test_a_longer_history_changes_no_earlier_day(history: list[list[int | None]]
 def test_every_day_follows_from_the_day_before(history: list[list[int | None]]) -> None:
     schedule = schedule_from_open_interest("cu", table_of(history))
     interest = {DAYS[i]: dict(zip(names, row, strict=True)) for i, row in enumerate(history)}
-    with_bars = [day for day in sorted(interest) if any(lots is not None for lots in interest[day].values())]
-    segment, before = 0, None
+    with_bars = {day for day in interest if any(lots is not None for lots in interest[day].values())}
+    segment, before, last = 0, None, None
     for day in schedule.days:
-        lots = {name: n or 0 for name, n in interest[with_bars[with_bars.index(day.day) - 1]].items()}
+        yesterday = DAYS[DAYS.index(day.day) - 1]
+        assert yesterday in with_bars and day.day in with_bars, "no day is scheduled over a hole"
+        if last is not None and last != yesterday:
+            segment, before = segment + 1, day.contract
+        last = day.day
+        lots = {name: n or 0 for name, n in interest[yesterday].items()}
         assert int(day.contract[-4:]) >= day.day.year % 100 * 100 + day.day.month
         alive = {name: n for name, n in lots.items() if int(name[-4:]) >= day.day.year % 100 * 100 + day.day.month}
         if before is None:
@@ -172,6 +179,40 @@ def test_every_day_follows_from_the_day_before(history: list[list[int | None]]) 
         before = day.contract
     hashes = [day.schedule_hash for day in schedule.days]
     assert len(set(hashes)) == len(hashes)
+
+
+@given(histories)
+def test_every_hole_is_named(history: list[list[int | None]]) -> None:
+    table = table_of(history)
+    with_bars = {DAYS[i] for i, row in enumerate(history) if any(lots is not None for lots in row)}
+    holes = missing_bar_days("cu", table, bundled_calendar())
+    span = [day for day in DAYS if with_bars and min(with_bars) <= day <= max(with_bars)]
+    assert sorted({*holes, *with_bars}) == span and not with_bars.intersection(holes)
+    scheduled = {day.day for day in schedule_from_open_interest("cu", table).days}
+    assert not scheduled.intersection(holes)
+
+
+def test_a_hole_ends_the_segment_and_the_rule_goes_on_behind_it() -> None:
+    table = of({"2502": [100, 100, None, 100, 100, 9, 9], "2503": [50, 50, None, 105, 105, 105, 105]})
+    schedule = schedule_from_open_interest("cu", table)
+    assert missing_bar_days("cu", table, bundled_calendar()) == [DAYS[2]]
+    # 105 is the most after the hole, and no roll: the rule remembers that 2502 is main.
+    assert [day.day for day in schedule.days] == [DAYS[1], DAYS[4], DAYS[5], DAYS[6]]
+    assert contracts(schedule) == ["2502", "2502", "2502", "2503"]
+    assert [day.segment_id for day in schedule.days] == [0, 1, 1, 2]
+    with pytest.raises(FailedError, match=f"does not have {DAYS[2]}"):
+        schedule.contract_on(DAYS[2])
+    declared = {DAYS[2]: "SHFE.cu2502"}
+    assert missing_bar_days("cu", table, bundled_calendar(), declared) == []
+
+
+def test_a_schedule_whose_segments_cannot_be_is_refused(tmp_path: Path) -> None:
+    schedule = schedule_from_open_interest("cu", of({"2502": [100, 100, 50, 9], "2503": [50, 90, 200, 300]}))
+    for segments in ([0, 0, 0], [0, 0, 2], [1, 1, 2], [0, 1, 0]):
+        days = [(d.day, d.contract, segment, d.declared) for d, segment in zip(schedule.days, segments, strict=True)]
+        save_schedule(tmp_path, RollSchedule("cu", roll._hashed("cu", days), None))
+        with pytest.raises(IntegrityError, match="hashes"):
+            load_schedule(tmp_path, "cu")
 
 
 @given(histories, st.integers(0, 24))
