@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from ghtrader_base.errors import FailedError, IntegrityError
+from ghtrader_base.errors import IntegrityError
+from ghtrader_market.stores.questdb_client import NoSuchDayError
+from ghtrader_market.stores.questdb_rows import int_column
 from ghtrader_market.ticks import table_hash
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ def same_bits(left: pa.Table, right: pa.Table, column: str) -> np.ndarray:
 
 
 def _array(table: pa.Table, column: str) -> np.ndarray:
+    if pa.types.is_integer(table.schema.field(column).type):
+        return int_column(table, column)
     return np.ascontiguousarray(table[column].combine_chunks().to_numpy(zero_copy_only=False))
 
 
@@ -102,7 +106,7 @@ def _matched(lake: pa.Table, questdb: pa.Table) -> tuple[np.ndarray, np.ndarray,
     columns = ["datetime_ns", "id"] if "id" in lake.column_names else ["datetime_ns"]
     places = [{}, {}]
     for side, table in enumerate((lake, questdb)):
-        keys = np.column_stack([_array(table, name).astype(np.int64) for name in columns])
+        keys = np.column_stack([_array(table, name) for name in columns])
         seen: dict[tuple[int, ...], int] = {}
         for row, key in enumerate(map(tuple, keys.tolist())):
             nth = seen.get(key, 0)
@@ -147,15 +151,7 @@ def compare_day(lake: Lake, questdb: QuestDbStore, symbol: str, day: date, datas
     if not in_questdb:
         ours = lake.read_day(dataset, symbol, day, ["datetime_ns"])
         return [Difference("only-in-lake", ours.num_rows, _first(ours), detail="the whole day")]
-    damaged = []
-    try:
-        theirs = questdb.read_day(dataset, symbol, day)
-    except IntegrityError as exc:
-        try:
-            theirs = questdb.read_day(dataset, symbol, day, verify=False)
-        except FailedError:  # all its rows were set aside or lost what tells them apart
-            theirs = None
-        damaged = [Difference("damaged", theirs.num_rows if theirs else 0, detail=exc.message)]
+    theirs, damaged = _read_questdb(questdb, symbol, day, dataset)
     if not in_lake:
         return [*damaged, Difference("only-in-questdb", theirs.num_rows if theirs else 0, detail="the whole day")]
     ours = lake.read_day(dataset, symbol, day)
@@ -164,6 +160,21 @@ def compare_day(lake: Lake, questdb: QuestDbStore, symbol: str, day: date, datas
     if not damaged and table_hash(ours) == table_hash(theirs) and _bits_equal(ours, theirs):
         return []
     return [*damaged, *differences_of(ours, theirs)]
+
+
+def _read_questdb(
+    questdb: QuestDbStore, symbol: str, day: date, dataset: str
+) -> tuple[pa.Table | None, list[Difference]]:
+    """What a reader gets of a day that is there, and what is wrong with it in itself."""
+    try:
+        return questdb.read_day(dataset, symbol, day), []
+    except (IntegrityError, NoSuchDayError) as exc:
+        fault = exc.message
+    try:
+        theirs = questdb.read_day(dataset, symbol, day, verify=False)
+    except NoSuchDayError:  # its rows lost what tells them apart
+        theirs = None
+    return theirs, [Difference("damaged", theirs.num_rows if theirs else 0, detail=fault)]
 
 
 def _bits_equal(ours: pa.Table, theirs: pa.Table) -> bool:

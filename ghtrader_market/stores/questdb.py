@@ -22,7 +22,7 @@ from ghtrader_base.failpoints import failpoint
 from ghtrader_market.stores.base import StoreHealth
 from ghtrader_market.stores.migrations import require_schema, schema_state
 from ghtrader_market.stores.questdb_builds import REPAIR_HINT, Build, BuiltDays, activate, active_builds
-from ghtrader_market.stores.questdb_client import MEND_HINT, QuestDbClient
+from ghtrader_market.stores.questdb_client import MEND_HINT, NoSuchDayError, QuestDbClient
 from ghtrader_market.stores.questdb_rows import apart, int_column, readable, sequence_of_new, to_schema
 from ghtrader_market.stores.questdb_schedule import ScheduleTable
 from ghtrader_market.stores.questdb_schema import RAW_TICKS
@@ -156,13 +156,13 @@ class QuestDbStore:
     def read_day(
         self, dataset: str, key: str, day: date, columns: list[str] | None = None, *, verify: bool = True
     ) -> pa.Table:
-        """One day's rows in the lake's order and schema; `FailedError` where there is no such day."""
+        """One day's rows in the lake's order and schema; `NoSuchDayError` where there is none."""
         if dataset != "ticks":
             table = self._built.read(dataset, key, day, verify=verify)
         else:
             table = self.read_ticks(key, day) if verify else self.stored_ticks(key, day)[0]
             if not table.num_rows:
-                raise FailedError(f"QuestDB has no ticks of {key} on {day}", "`ghtrader db serve-sync` brings them")
+                raise NoSuchDayError(f"QuestDB has no ticks of {key} on {day}", "`ghtrader db serve-sync` brings them")
         if columns and (unknown := set(columns) - set(table.column_names)):
             raise UsageError(f"{dataset} of {key} on {day} has no column {', '.join(sorted(unknown))}")
         return table if columns is None else table.select(columns)

@@ -21,7 +21,7 @@ import pyarrow as pa
 from ghtrader_base.errors import FailedError, IntegrityError, UsageError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.version import code_version
-from ghtrader_market.stores.questdb_client import QuestDbClient
+from ghtrader_market.stores.questdb_client import NoSuchDayError, QuestDbClient
 from ghtrader_market.stores.questdb_rows import apart, column_hash, int_column, to_schema
 from ghtrader_market.stores.questdb_schema import BUILDS, FEATURES, LABELS, MAIN_L5
 from ghtrader_market.ticks import MAIN_L5_SCHEMA, PROVENANCE_FIELDS, row_hash, schema_hash, table_hash
@@ -173,14 +173,14 @@ class BuiltDays:
 
         Raises
         ------
-        FailedError
+        NoSuchDayError
             There is no such day.
         IntegrityError
             `verify`, and the rows are not those that were written.
         """
         build = active_builds(self._client, dataset, key, day).get(day.isoformat())
         if build is None or not build.build_id:
-            raise FailedError(f"QuestDB has no {dataset} of {key} on {day}", "`ghtrader db serve-sync` brings it over")
+            raise NoSuchDayError(f"QuestDB has no {dataset} of {key} on {day}", "`ghtrader db serve-sync` brings it")
         schema = _schema_of(dataset, build)
         spread = [name for name in schema.names if dataset != "main_l5" and name not in _FRAME_COLUMNS]
         names = [name for name in schema.names if name not in spread]

@@ -38,6 +38,10 @@ class SchemaError(FailedError):
     """A table of ours in QuestDB is not what the code needs: move its schema forward."""
 
 
+class NoSuchDayError(FailedError):
+    """QuestDB has nothing of a day that a reader could be given: bring it over."""
+
+
 class QuestDbClient:
     """One QuestDB server, as the settings name it.
 

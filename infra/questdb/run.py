@@ -95,6 +95,8 @@ class QuestDbServer:
         Of PGwire; HTTP runs without a login, hence the loopback address.
     memory : str
         Java heap, as `-Xmx` takes it.
+    durable : bool
+        Whether a commit waits for the disk; tests, whose data dies with them, need not.
     """
 
     def __init__(
@@ -105,11 +107,12 @@ class QuestDbServer:
         user: str = "admin",
         password: str = "quest",
         memory: str = "1g",
+        durable: bool = True,
     ) -> None:
         free = free_ports(2)
         self.root = root
         self.http_port, self.pg_port = http_port or free[0], pg_port or free[1]
-        self._user, self._password, self._memory = user, password, memory
+        self._user, self._password, self._memory, self._durable = user, password, memory, durable
         self.process: subprocess.Popen[bytes] | None = None
 
     def environment(self) -> dict[str, str]:
@@ -138,7 +141,9 @@ class QuestDbServer:
             "QDB_PG_PASSWORD": self._password,
             "QDB_LINE_TCP_ENABLED": "false",
             "QDB_TELEMETRY_ENABLED": "false",
-            "QDB_CAIRO_COMMIT_MODE": "sync",
+            "QDB_LINE_AUTO_CREATE_NEW_COLUMNS": "false",
+            "QDB_LINE_AUTO_CREATE_NEW_TABLES": "false",
+            "QDB_CAIRO_COMMIT_MODE": "sync" if self._durable else "nosync",
         }
         command = [
             java,

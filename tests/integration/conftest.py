@@ -34,7 +34,7 @@ def questdb_runner() -> ModuleType:
 def questdb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The server; skipped where Java or Maven are missing, unless that is forbidden."""
     run = questdb_runner()
-    found = run.QuestDbServer(tmp_path_factory.mktemp("questdb"), memory="512m", password=PASSWORD)
+    found = run.QuestDbServer(tmp_path_factory.mktemp("questdb"), memory="512m", password=PASSWORD, durable=False)
     try:
         found.start()
     except run.Unavailable as exc:

@@ -22,8 +22,9 @@ from ghtrader_exchange.history import History
 from ghtrader_exchange.launch import ExchangeProcess
 from ghtrader_exchange.scenario import Scenario
 from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.ingest import download
+from ghtrader_market.ingest import FetchPolicy, download
 from ghtrader_market.no_data import no_data_days
+from ghtrader_market.skip_ledger import skipped_days
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, TickSource
 from ghtrader_market.sources.tqsdk import TqSdkSource
 from ghtrader_market.stores.lake import Lake
@@ -224,8 +225,10 @@ def test_an_exchange_that_goes_away_is_named(tmp_path: Path, monkeypatch: pytest
             symbol = source.contracts("cu", DAYS[0], DAYS[1])[0].symbol
             (worker,) = source.workers
             with pytest.raises(UnreachableError, match="went away") as caught:
-                download(source, lake, CALENDAR, [symbol], DAYS[0], DAYS[1], progress=stop)
-        assert time.monotonic() - gone_after[0] < 20
+                policy = FetchPolicy(outage_s=5.0)
+                download(source, lake, CALENDAR, [symbol], DAYS[0], DAYS[1], progress=stop, policy=policy)
+        assert time.monotonic() - gone_after[0] < 30
         assert exchange.env["TQ_MD_URL"] in caught.value.message and "ghtrader exchange serve" in caught.value.hint
     assert not psutil.pid_exists(worker)
     assert lake.keys("ticks") == []
+    assert {entry.reason for entry in skipped_days(lake, symbol).values()} == {"unreachable"}
