@@ -9,13 +9,13 @@ from pathlib import Path
 
 import dagster as dg
 
+from ghtrader_assets.fetching import fetch_ticks, observe_days, require_none_skipped, ticks_metadata
 from ghtrader_assets.guard import guarded
 from ghtrader_assets.partitions import day_key, last_finished_day
 from ghtrader_assets.reporting import say, throttled
 from ghtrader_assets.resources import HomeResource, SourceResource
 from ghtrader_base.errors import ConfigError, FailedError
-from ghtrader_base.lock_keys import ticks_key
-from ghtrader_market.ingest import download, import_recordings
+from ghtrader_market.imports import import_recordings
 from ghtrader_market.varieties import get_variety, variety_of
 
 
@@ -48,29 +48,13 @@ class DailyConfig(dg.Config):
 def fetch_contract(
     context: dg.OpExecutionContext, config: ContractConfig, home: HomeResource, source: SourceResource
 ) -> None:
-    """Fetch the missing days of one contract and report what is here now, day by day."""
+    """Fetch the missing days of one symbol and report what is here now, day by day."""
     start, end = date.fromisoformat(config.start), date.fromisoformat(config.end)
     variety = variety_of(config.symbol).key
     days = home.calendar.require_days(start, end)
-    lock = home.lock(ticks_key(config.symbol), f"download {config.symbol}", context.run_id)
-    with lock, source.opened(home.settings) as opened:
-        download(
-            opened, home.lake, home.calendar, [config.symbol], start, end,
-            run_id=context.run_id, workers=config.workers, progress=throttled(say),
-        )  # fmt: skip
-    found = 0
-    for day in days:
-        manifest = home.lake.manifest("ticks", config.symbol, day)
-        if manifest is None:
-            continue
-        found += 1
-        context.log_event(
-            dg.AssetObservation(
-                "raw_ticks",
-                partition=day_key(day, variety),
-                metadata={"symbol": config.symbol, "rows": manifest.rows, "content_hash": manifest.content_hash},
-            )
-        )
+    report = fetch_ticks(home, source, [config.symbol], start, end, context.run_id, workers=config.workers)
+    found = observe_days(context, home, config.symbol, variety, days)
+    require_none_skipped(report)
     if not found:
         raise FailedError(
             f"the source has no tick of {config.symbol} between {start} and {end}",
@@ -88,7 +72,6 @@ def download_contract() -> None:
 @guarded
 def read_recordings(context: dg.OpExecutionContext, config: RecordingsConfig, home: HomeResource) -> None:
     """Write recordings into the lake; a recording is all there is of its day, so the day counts as materialized."""
-    from ghtrader_assets.assets.market import ticks_metadata
     from ghtrader_assets.checks import report_ticks_check
 
     report = import_recordings(
@@ -154,8 +137,9 @@ def update_targets(context: dg.OpExecutionContext, config: DailyConfig, home: Ho
     start = end
     for _ in range(config.days - 1):
         start = home.calendar.previous_day(start)
+    progress = throttled(context.log.info, 60.0)
     for variety in daily_targets(home.settings.daily_update_targets):
-        flows.download_range(home.settings, variety, start, end, source="schedule", progress=context.log.info)
+        flows.download_range(home.settings, variety, start, end, source="schedule", progress=progress)
         flows.update_schedule(home.settings, variety, source="schedule", progress=context.log.info)
         flows.build_main(home.settings, variety, None, None, source="schedule", progress=context.log.info)
         flows.build_datasets(home.settings, variety, None, None, source="schedule", progress=context.log.info)

@@ -269,9 +269,11 @@ def _error_of(run: DagsterRun, error: Exception | None, failure: SerializableErr
 
 def stderr_progress() -> Progress:
     """Lines to the terminal's own stderr, wherever Dagster sends a step's output meanwhile."""
+    from ghtrader_assets.reporting import throttled
+
     stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
 
     def line(text: str) -> None:
         stream.write(f"{datetime.now():%H:%M:%S} {text}\n")
 
-    return line
+    return throttled(line)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ghtrader_market.ingest_report import ProgressLine
+
 if TYPE_CHECKING:
     from dagster import MarkdownMetadataValue
 
@@ -40,13 +42,15 @@ def say(line: str) -> bool:
     return bool(_sinks)
 
 
-def throttled(sink: Callable[[str], None], seconds: float = 2.0) -> Callable[[str], None]:
-    """`sink`, at most once in so many seconds; lines in between are dropped."""
+def throttled(sink: Callable[[str], object], seconds: float = 2.0) -> Callable[[str], None]:
+    """`sink`, with lines of an ingest's progress at most once in so many seconds; every other line passes."""
     last = [time.monotonic()]
 
     def line(text: str) -> None:
         now = time.monotonic()
-        if now - last[0] >= seconds:
+        if not isinstance(text, ProgressLine):
+            sink(text)
+        elif now - last[0] >= seconds or text.days == text.days_wanted:
             last[0] = now
             sink(text)
 

@@ -7,38 +7,43 @@ which order they are written, and what is told about it. A stop at any moment lo
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from ghtrader_base.errors import UsageError
-from ghtrader_base.failpoints import failpoint
+from ghtrader_base.errors import GhtraderError, UsageError
 from ghtrader_market.calendar import TradingCalendar
-from ghtrader_market.imports import import_recordings, load_declared
+from ghtrader_market.coverage import RECORDED
+from ghtrader_market.ingest_fetch import Fetcher, FetchPolicy, Tally
 from ghtrader_market.ingest_report import IngestReport, Progress, ProgressLine
-from ghtrader_market.no_data import add_no_data, no_data_days
+from ghtrader_market.ingest_runs import RunManifest, close_killed_runs
+from ghtrader_market.no_data import no_data_days
+from ghtrader_market.skip_ledger import clear_skips, skipped_days
 from ghtrader_market.sources.base import ContractInfo, TickSource, life_of
-from ghtrader_market.ticks import RAW_TICK_SCHEMA
+from ghtrader_market.stores.orphans import sweep_orphans
+from ghtrader_market.symbols import parse_symbol
 from ghtrader_market.varieties import variety_of
 
 if TYPE_CHECKING:
+    from ghtrader_base.settings import Settings
     from ghtrader_market.stores.lake import Lake
 
 __all__ = [
+    "FetchPolicy",
     "IngestReport",
     "Progress",
     "ProgressLine",
     "contiguous",
+    "dataset_of",
     "download",
-    "import_recordings",
-    "load_declared",
+    "policy_of",
     "wanted_days",
 ]
 
-TICKS = "ticks"
+TICKS, TICKS_L1 = "ticks", "ticks_l1"
 Days = list[date]
 
 
@@ -64,39 +69,24 @@ def wanted_days(contract: ContractInfo, calendar: TradingCalendar, start: date, 
 # ---- download -------------------------------------------------------------------------------------------------------
 
 
-class _Tally:
-    """Numbers that several threads add to, and the progress they make."""
+@dataclass(frozen=True)
+class _Part:
+    """What one symbol still needs."""
 
-    def __init__(self, wanted: int, progress: Progress | None) -> None:
-        self.lock = threading.RLock()
-        self.started = time.monotonic()
-        self.written: list[tuple[str, date]] = []
-        self.empty = 0
-        self.stored = 0
-        self._coming: dict[str, int] = {}
-        self._wanted = wanted
-        self._progress = progress
+    symbol: str
+    dataset: str
+    days: Days
+    replaces: frozenset[date]
 
-    def coming(self, key: str, rows: int) -> None:
-        """Rows received by one request, stored or not."""
-        with self.lock:
-            self._coming[key] = rows
-            self._tell()
 
-    def finished(self, symbol: str, day: date, rows: int) -> None:
-        with self.lock:
-            if rows:
-                self.written.append((symbol, day))
-                self.stored += rows
-            else:
-                self.empty += 1
-            self._tell()
+def dataset_of(symbol: str) -> str:
+    """Where ticks of a symbol are kept: contracts in `ticks`, one-level main series (`KQ.m@...`) in `ticks_l1`."""
+    return TICKS_L1 if parse_symbol(symbol).continuous else TICKS
 
-    def _tell(self) -> None:
-        if self._progress is not None:
-            rows = max(self.stored, sum(self._coming.values()))
-            seconds = max(time.monotonic() - self.started, 1e-9)
-            self._progress(ProgressLine(rows, len(self.written) + self.empty, self._wanted, rows / seconds))
+
+def policy_of(settings: Settings) -> FetchPolicy:
+    """The patience the settings ask for."""
+    return FetchPolicy(settings.ingest_attempts, settings.ingest_outage_s)
 
 
 def download(
@@ -110,15 +100,18 @@ def download(
     run_id: str = "",
     workers: int = 2,
     progress: Progress | None = None,
+    volumes: Mapping[str, Mapping[date, int]] | None = None,
+    policy: FetchPolicy | None = None,
+    tell: Callable[[str], object] = lambda line: None,
 ) -> IngestReport:
-    """Fetch the missing days of some contracts.
+    """Fetch the missing days of some contracts, or of main series (`KQ.m@SHFE.cu`) with one level.
 
     Parameters
     ----------
     source : TickSource
         Asked by contract and contiguous range.
     lake : Lake
-        Written day by day as they arrive; a day in it is never asked for again.
+        Written day by day as they arrive; a day in it is never asked for again, unless our recorder wrote it.
     symbols : iterable of str or ContractInfo
         A `ContractInfo` knows its life; of a name only the widest possible one is known.
     start, end : date
@@ -127,13 +120,25 @@ def download(
         Contracts fetched at once (the source may allow fewer).
     progress : callable, optional
         Called from the working threads with a `ProgressLine`, one call at a time.
+    volumes : mapping, optional
+        Symbol -> day -> lots of its daily bar, which ticks are held against; asked of the source where not given.
+    policy : FetchPolicy, optional
+    tell : callable, optional
+        Takes a line about trouble.
+
+    Returns
+    -------
+    IngestReport
+        Days that could not be had are in its `skipped`, and in the skip ledger beside the contract's days.
 
     Raises
     ------
     UsageError
         The range is wrong, a symbol unknown.
+    UnreachableError
+        The service was not there, or went away for longer than `policy.outage_s`: what was left is in the ledger.
     GhtraderError
-        Whatever the source or a store raises; days finished before it stay.
+        Whatever a store raises, and what no patience mends (credentials); days finished before it stay.
     """
     calendar.require_days(start, end)
     started = time.monotonic()
@@ -144,34 +149,31 @@ def download(
             f"{', '.join(info.symbol for info in contracts)} cannot have traded between {start} and {end}",
             f"{first.symbol} can have traded from {first.first_possible} to {first.expires}",
         )
-    plan: list[tuple[str, Days]] = []
-    present = known_empty = 0
-    for contract in contracts:
-        days = wanted_days(contract, calendar, start, end)
-        have, empty = set(lake.days(TICKS, contract.symbol)), no_data_days(lake, contract.symbol)
-        present += len(have.intersection(days))
-        known_empty += len(empty.difference(have).intersection(days))
-        if missing := [day for day in days if day not in have and day not in empty]:
-            plan.append((contract.symbol, missing))
-    tally = _Tally(sum(len(days) for _, days in plan), progress)
+    if lake.root.exists():
+        _tidy(lake, [info.symbol for info in contracts])
+    plan, present, known_empty = _plan(lake, calendar, contracts, start, end)
+    tally = Tally(sum(len(part.days) for part in plan), progress)
+
+    def report() -> IngestReport:
+        known = {*tally.written, *tally.empty, *((symbol, day) for symbol, day, _, _ in tally.skipped)}
+        return IngestReport(
+            written=tuple(sorted(tally.written)),
+            present=present,
+            known_empty=known_empty,
+            empty=tuple(sorted(tally.empty)),
+            skipped=tuple(sorted(tally.skipped)),
+            pending=tuple((part.symbol, day) for part in plan for day in part.days if (part.symbol, day) not in known),
+            rows=tally.stored,
+            seconds=time.monotonic() - started,
+        )
+
     if plan:
-        _fetch(source, lake, calendar, plan, tally, run_id, max(1, min(workers, len(plan))))
-    done = set(tally.written)
-    pending = [
-        (symbol, day)
-        for symbol, days in plan
-        for day in sorted(set(days) - no_data_days(lake, symbol))
-        if (symbol, day) not in done
-    ]
-    return IngestReport(
-        written=tuple(sorted(tally.written)),
-        present=present,
-        known_empty=known_empty,
-        found_empty=tally.empty,
-        pending=tuple(pending),
-        rows=tally.stored,
-        seconds=time.monotonic() - started,
-    )
+        fetcher = Fetcher(source, lake, calendar, tally, policy or FetchPolicy(), run_id, volumes, tell)
+        with _recorded(lake, run_id, source.name, plan, tally, report):
+            _fetch(fetcher, plan, max(1, min(workers, len(plan))))
+            if fetcher.outage is not None:
+                raise _too_long(fetcher.outage, report())
+    return report()
 
 
 def _info(symbol: str | ContractInfo) -> ContractInfo:
@@ -180,22 +182,60 @@ def _info(symbol: str | ContractInfo) -> ContractInfo:
     return info
 
 
-def _fetch(
-    source: TickSource,
-    lake: Lake,
-    calendar: TradingCalendar,
-    plan: list[tuple[str, Days]],
-    tally: _Tally,
-    run_id: str,
-    workers: int,
-) -> None:
-    """Work through the plan, longest contracts first; the first error stops all and is raised."""
-    stop = threading.Event()
+def _plan(
+    lake: Lake, calendar: TradingCalendar, contracts: Iterable[ContractInfo], start: date, end: date
+) -> tuple[list[_Part], int, int]:
+    """Wanted - present - known empty, longest contracts first; how many days were present, how many known empty."""
+    plan: list[_Part] = []
+    present = known_empty = 0
+    for contract in contracts:
+        dataset = dataset_of(contract.symbol)
+        days = wanted_days(contract, calendar, start, end)
+        here = set(lake.days(dataset, contract.symbol))
+        recorded = here.intersection(lake.index.days_from(dataset, contract.symbol, RECORDED), days) if here else set()
+        have = here - recorded
+        empty = no_data_days(lake, contract.symbol, dataset) - here
+        present += len(have.intersection(days))
+        known_empty += len(empty.intersection(days))
+        if missing := [day for day in days if day not in have and day not in empty]:
+            plan.append(_Part(contract.symbol, dataset, missing, frozenset(recorded)))
+    return sorted(plan, key=lambda part: (-len(part.days), part.symbol)), present, known_empty
+
+
+def _tidy(lake: Lake, symbols: Iterable[str]) -> None:
+    """Put right what killed runs left: manifests still running, files nobody names, skips of days that came."""
+    close_killed_runs(lake)
+    for symbol in symbols:
+        dataset = dataset_of(symbol)
+        sweep_orphans(lake, dataset, symbol)
+        if skipped := skipped_days(lake, symbol, dataset):
+            came = no_data_days(lake, symbol, dataset).union(lake.days(dataset, symbol))
+            clear_skips(lake, symbol, came.intersection(skipped), dataset)
+
+
+@contextlib.contextmanager
+def _recorded(
+    lake: Lake, run_id: str, source: str, plan: list[_Part], tally: Tally, report: Callable[[], IngestReport]
+) -> Iterator[None]:
+    """Keep this run's manifest; there is none of a run that never reached its source."""
+    asked = {(part.dataset, part.symbol): part.days for part in plan}
+    manifest: list[RunManifest] = []
+    tally.on_first(lambda: manifest.append(RunManifest(lake, run_id, "download", source, asked)))
+    try:
+        yield
+    except BaseException as exc:
+        for each in manifest:
+            each.close(report(), exc)
+        raise
+    for each in manifest:
+        each.close(report())
+
+
+def _fetch(fetcher: Fetcher, plan: list[_Part], workers: int) -> None:
+    """Work through the plan; what no patience mends stops all and is raised."""
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="ingest")
-    plan = sorted(plan, key=lambda item: (-len(item[1]), item[0]))
     futures: list[Future[None]] = [
-        pool.submit(_fetch_contract, source, lake, calendar, symbol, days, tally, run_id, stop)
-        for symbol, days in plan
+        pool.submit(fetcher.contract, part.symbol, part.dataset, part.days, part.replaces) for part in plan
     ]
     try:
         finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -203,43 +243,17 @@ def _fetch(
             future.result()
     except BaseException:
         # Also Ctrl-C and a cancelled run: the others end after the day they write.
-        stop.set()
+        fetcher.stop.set()
         for future in futures:
             future.cancel()
         raise
     finally:
-        pool.shutdown(wait=not stop.is_set(), cancel_futures=True)
+        pool.shutdown(wait=not fetcher.stop.is_set(), cancel_futures=True)
 
 
-def _fetch_contract(
-    source: TickSource,
-    lake: Lake,
-    calendar: TradingCalendar,
-    symbol: str,
-    days: Days,
-    tally: _Tally,
-    run_id: str,
-    stop: threading.Event,
-) -> None:
-    for first, last in contiguous(days, calendar):
-        if stop.is_set():
-            return
-        key = f"{symbol} {first}"
-        empty: list[date] = []
-        arriving = source.ticks(symbol, first, last, lambda rows, key=key: tally.coming(key, rows))
-        try:
-            for day, table in arriving:
-                if stop.is_set():
-                    return
-                failpoint("ingest.fetch->write")
-                if table.num_rows:
-                    lake.write_day(TICKS, symbol, day, table, schema=RAW_TICK_SCHEMA, source=source.name, run_id=run_id)
-                    failpoint("ingest.manifest->ledger")
-                else:
-                    empty.append(day)
-                tally.finished(symbol, day, table.num_rows)
-        finally:
-            with contextlib.suppress(AttributeError):
-                arriving.close()  # type: ignore[attr-defined]
-            if empty:
-                add_no_data(lake, symbol, empty)
+def _too_long(outage: GhtraderError, report: IngestReport) -> GhtraderError:
+    """The outage as the error of the whole download."""
+    return type(outage)(
+        f"{outage.message}; {len(report.skipped)} contract-days are skipped, {len(report.written)} were stored",
+        f"{outage.hint or 'try later'}; what is stored stays, and `ghtrader update` asks for the rest",
+    )

@@ -19,18 +19,31 @@ class ProgressLine(str):
         Contract-days finished, and to be asked for.
     rate : float
         Ticks a second since the start.
+    left_s : float or None
+        Seconds left at the pace so far; None before the first day is done.
     """
 
     rows: int
     days: int
     days_wanted: int
     rate: float
+    left_s: float | None
 
-    def __new__(cls, rows: int, days: int, days_wanted: int, rate: float) -> ProgressLine:
-        """Word the line."""
-        line = super().__new__(cls, f"{days}/{days_wanted} contract-days, {rows:,} ticks, {rate:,.0f} ticks/s")
-        line.rows, line.days, line.days_wanted, line.rate = rows, days, days_wanted, rate
+    def __new__(cls, rows: int, days: int, days_wanted: int, seconds: float) -> ProgressLine:
+        """Word the line; `seconds` since the start."""
+        rate = rows / max(seconds, 1e-9)
+        left = seconds * (days_wanted - days) / days if days else None
+        words = f"{days}/{days_wanted} contract-days, {rows:,} ticks, {rate:,.0f} ticks/s"
+        line = super().__new__(cls, words + ("" if left is None else f", {clock(left)} left"))
+        line.rows, line.days, line.days_wanted, line.rate, line.left_s = rows, days, days_wanted, rate, left
         return line
+
+
+def clock(seconds: float) -> str:
+    """`1:05`, `2:00:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 Progress = Callable[[ProgressLine], object]
@@ -46,8 +59,12 @@ class IngestReport:
         Newly stored.
     present : int
         Stored before, or imported again with the same content.
-    known_empty, found_empty : int
-        Days without a tick: recorded earlier, learnt now.
+    known_empty : int
+        Days without a tick, recorded earlier.
+    empty : tuple of (symbol, day)
+        Days without a tick, learnt now.
+    skipped : tuple of (symbol, day, reason, detail)
+        Given up this time, see `skip_ledger`.
     pending : tuple of (symbol, day)
         Not over yet at the source; asked for again next time.
     declared : dict
@@ -59,7 +76,8 @@ class IngestReport:
     written: tuple[tuple[str, date], ...] = ()
     present: int = 0
     known_empty: int = 0
-    found_empty: int = 0
+    empty: tuple[tuple[str, date], ...] = ()
+    skipped: tuple[tuple[str, date, str, str], ...] = ()
     pending: tuple[tuple[str, date], ...] = ()
     declared: dict[str, dict[date, str]] = field(default_factory=dict)
     rows: int = 0
@@ -70,13 +88,23 @@ class IngestReport:
         """Ticks stored a second."""
         return self.rows / self.seconds if self.seconds > 0 else 0.0
 
+    def skipped_words(self) -> str:
+        """The days given up, for a sentence: the first three, and how many more."""
+        named = [f"{symbol} {day} ({reason}: {detail})" for symbol, day, reason, detail in self.skipped[:3]]
+        more = len(self.skipped) - len(named)
+        return "; ".join(named) + (f"; and {more} more" if more else "")
+
     def to_json(self) -> dict[str, Any]:
         """For `--json` and run metadata."""
         return {
             "written": [[symbol, str(day)] for symbol, day in self.written],
             "present": self.present,
             "known_empty": self.known_empty,
-            "found_empty": self.found_empty,
+            "empty": [[symbol, str(day)] for symbol, day in self.empty],
+            "skipped": [
+                {"symbol": symbol, "day": str(day), "reason": reason, "detail": detail}
+                for symbol, day, reason, detail in self.skipped
+            ],
             "pending": [[symbol, str(day)] for symbol, day in self.pending],
             "declared": {key: {str(d): c for d, c in days.items()} for key, days in self.declared.items()},
             "rows": self.rows,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,9 @@ for _name in list(os.environ):
     if _name.startswith(("GHTRADER_", "TQ_", "TQSDK_")) and _name != "GHTRADER_REQUIRE_QUESTDB":
         del os.environ[_name]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Slots of TqSdk clients are counted per user: tests count their own, and leave a person's alone.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="ghtrader-test-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], True)
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 

@@ -10,15 +10,23 @@ import dagster as dg
 import numpy as np
 
 from ghtrader_assets.bars import bars_from_ticks, read_bars, traded_symbols, write_bars
+from ghtrader_assets.fetching import (
+    bar_volumes,
+    fetch_ticks,
+    report_whole_days,
+    require_none_skipped,
+    symbols_with_ticks,
+    ticks_metadata,
+)
 from ghtrader_assets.guard import guarded
 from ghtrader_assets.partitions import FIRST_DAY, PARTITIONS, by_variety, day_key, days_by_variety
-from ghtrader_assets.reporting import of_manifest, plot_bars, plot_series, say, throttled
+from ghtrader_assets.reporting import of_manifest, plot_series, say
 from ghtrader_assets.resources import HomeResource, SourceResource
 from ghtrader_base.errors import FailedError
 from ghtrader_base.files import content_hash
-from ghtrader_base.lock_keys import daily_bars_key, main_l5_key, main_schedule_key, ticks_key, ticks_range_key
+from ghtrader_base.lock_keys import daily_bars_key, main_l5_key, main_schedule_key, ticks_range_key
 from ghtrader_market.catalog import contracts_living, load_contracts, merge_contracts
-from ghtrader_market.ingest import download, load_declared
+from ghtrader_market.imports import load_declared
 from ghtrader_market.main_l5 import build_main_l5_day
 from ghtrader_market.roll import load_schedule, save_schedule, schedule_from_open_interest
 from ghtrader_market.stores.mirror import writing_schedule
@@ -182,13 +190,6 @@ def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
     )
 
 
-def symbols_with_ticks(home: HomeResource, variety: str) -> list[str]:
-    """Contracts of a variety that have raw ticks in the lake."""
-    product = get_variety(variety)
-    prefix = f"{product.exchange}.{product.product}"
-    return [symbol for symbol in home.lake.keys("ticks") if symbol.rstrip("0123456789") == prefix]
-
-
 @dg.asset(
     group_name=GROUP,
     code_version=CODE_VERSION,
@@ -206,30 +207,29 @@ def raw_ticks(
         declared = load_declared(home.settings.data, variety)
         wanted = [day for day in days if day not in declared]
         if wanted:
-            traded = set(traded_symbols(read_bars(home.lake, variety, wanted)))
+            bars = read_bars(home.lake, variety, wanted)
+            traded = set(traded_symbols(bars))
             infos = [info for info in load_contracts(home.settings.data, variety) if info.symbol in traded]
             if not infos:
                 raise FailedError(
                     f"no daily bars of {variety} between {wanted[0]} and {wanted[-1]}: which contracts traded?",
                     "materialize daily_bars of these days first",
                 )
-            workers = min(config.workers or 2, home.settings.max_parallel_tqsdk_jobs)
-            keys = [ticks_range_key(get_variety(variety).exchange, variety)]
-            keys += [ticks_key(info.symbol) for info in infos]
-            with home.lock(keys, "download ticks", context.run_id), source.opened(home.settings) as opened:
-                say(f"ticks of {len(infos)} {variety} contracts, {wanted[0]} to {wanted[-1]}")
-                report = download(
-                    opened,
-                    home.lake,
-                    home.calendar,
-                    infos,
-                    wanted[0],
-                    wanted[-1],
-                    run_id=context.run_id,
-                    workers=workers,
-                    progress=throttled(say),
-                )
-                say(f"{report.rows} ticks in {len(report.written)} contract-days, {report.present} were there")
+            say(f"ticks of {len(infos)} {variety} contracts, {wanted[0]} to {wanted[-1]}")
+            report = fetch_ticks(
+                home,
+                source,
+                infos,
+                wanted[0],
+                wanted[-1],
+                context.run_id,
+                workers=config.workers,
+                volumes=bar_volumes(bars),
+                further_locks=[ticks_range_key(get_variety(variety).exchange, variety)],
+            )
+            if report.skipped:
+                report_whole_days(context, home, variety, days, [day for _, day, _, _ in report.skipped])
+                require_none_skipped(report)
             if pending := {day for _, day in report.pending}.intersection(wanted):
                 raise FailedError(
                     f"{variety} on {min(pending)} is not over yet at the source",
@@ -246,23 +246,6 @@ def tell_ticks(context: dg.AssetExecutionContext, home: HomeResource, variety: s
         if found["rows"] == 0:
             raise FailedError(f"the source has no tick of {variety} on {day}", "choose days that are over")
         context.add_asset_metadata(found, partition_key=day_key(day, variety))
-
-
-def ticks_metadata(home: HomeResource, symbols: list[str], day: date) -> dict[str, object]:
-    """Rows, contracts and hash of one trading day's raw ticks, from the manifests."""
-    manifests = {symbol: home.lake.manifest("ticks", symbol, day) for symbol in symbols}
-    present = {symbol: manifest for symbol, manifest in manifests.items() if manifest is not None and manifest.rows}
-    rows = {symbol: manifest.rows for symbol, manifest in present.items()}
-    metadata: dict[str, object] = {
-        "rows": sum(rows.values()),
-        "contracts": len(rows),
-        "rows_by_contract": rows,
-        "content_hash": content_hash({symbol: manifest.content_hash for symbol, manifest in present.items()}),
-    }
-    if rows:
-        title = f"Ticks by contract, {day}"
-        metadata["plot"] = plot_bars(list(rows), {"ticks": [float(n) for n in rows.values()]}, title, "ticks")
-    return metadata
 
 
 @dg.asset(

@@ -224,11 +224,11 @@ def test_an_exchange_that_goes_away_is_named(tmp_path: Path, monkeypatch: pytest
         with TqSdkSource(settings) as source:
             symbol = source.contracts("cu", DAYS[0], DAYS[1])[0].symbol
             (worker,) = source.workers
-            with pytest.raises(UnreachableError, match="went away") as caught:
+            with pytest.raises(UnreachableError, match="2 contract-days are skipped") as caught:
                 policy = FetchPolicy(outage_s=5.0)
                 download(source, lake, CALENDAR, [symbol], DAYS[0], DAYS[1], progress=stop, policy=policy)
         assert time.monotonic() - gone_after[0] < 30
-        assert exchange.env["TQ_MD_URL"] in caught.value.message and "ghtrader exchange serve" in caught.value.hint
+        assert exchange.env["TQ_AUTH_URL"] in caught.value.message and "ghtrader exchange serve" in caught.value.hint
     assert not psutil.pid_exists(worker)
     assert lake.keys("ticks") == []
     assert {entry.reason for entry in skipped_days(lake, symbol).values()} == {"unreachable"}

@@ -15,17 +15,16 @@ from hypothesis import strategies as st
 
 from ghtrader_base.errors import BadRecordingError, FailedError, RefusedError, UsageError
 from ghtrader_market.calendar import bundled_calendar
+from ghtrader_market.imports import import_recordings, load_declared
 from ghtrader_market.ingest import (
     ProgressLine,
     contiguous,
     download,
-    import_recordings,
-    load_declared,
     wanted_days,
 )
 from ghtrader_market.no_data import no_data_days
 from ghtrader_market.samples import CU1909, IF2101
-from ghtrader_market.sources.base import ContractInfo, empty_ticks
+from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, ContractInfo, empty_ticks
 from ghtrader_market.sources.recordings import read_recording
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.ticks import RAW_TICK_SCHEMA, table_hash
@@ -33,6 +32,7 @@ from ghtrader_market.ticks import RAW_TICK_SCHEMA, table_hash
 CALENDAR = bundled_calendar()
 DAY = date(2019, 9, 16)
 TICKS = read_recording(CU1909)[0][2]
+LOTS = TICKS["volume"][-1].as_py()
 
 
 def ticks_of(day: date) -> pa.Table:
@@ -49,6 +49,16 @@ class TableSource:
         self.empty, self.over, self.fails_on = set(empty), over, fails_on
         self.asked: list[tuple[str, date, date]] = []
         self.lock = threading.Lock()
+
+    def daily_bars(self, symbols: Iterable[str], start: date, end: date) -> pa.Table:
+        """Every day that is over and not empty was traded, as the ticks have it."""
+        rows = [
+            {"symbol": symbol, "trading_day": day, "volume": LOTS}
+            for symbol in symbols
+            for day in CALENDAR.days(start, min(end, self.over))
+            if day not in self.empty
+        ]
+        return pa.Table.from_pylist(rows, schema=DAILY_BAR_SCHEMA)
 
     def ticks(self, symbol: str, start: date, end: date, progress=None) -> Iterator[tuple[date, pa.Table]]:
         with self.lock:
@@ -75,7 +85,7 @@ def test_a_range_is_asked_for_once_and_written_by_day(tmp_path: Path) -> None:
     assert source.asked == [("SHFE.cu1911", *WEEK)]
     assert lake.days("ticks", "SHFE.cu1911") == days
     assert [day for _, day in report.written] == days
-    assert report.rows == 200 * len(days) and report.found_empty == report.present == 0 and not report.pending
+    assert report.rows == 200 * len(days) and report.empty == () and report.present == 0 and not report.pending
     manifest = lake.manifest("ticks", "SHFE.cu1911", days[0])
     assert (manifest.source, manifest.run_id, manifest.rows) == ("tables", "run", 200)
     assert report.to_json()["rows"] == report.rows
@@ -102,24 +112,13 @@ def test_empty_days_are_remembered_and_unfinished_ones_are_not(tmp_path: Path) -
     report = fetch(TableSource([empty], over=date(2019, 9, 18)), lake, *WEEK)
     assert no_data_days(lake, "SHFE.cu1911") == {empty}
     assert (tmp_path / "ticks" / "symbol=SHFE.cu1911" / "_no_data_dates.json").exists()
-    assert report.found_empty == 1
+    assert report.empty == (("SHFE.cu1911", empty),)
     assert [day for _, day in report.pending] == [date(2019, 9, 19), date(2019, 9, 20)]
     source = TableSource()
     report = fetch(source, lake, *WEEK)
     assert source.asked == [("SHFE.cu1911", date(2019, 9, 19), date(2019, 9, 20))]
     assert report.known_empty == 1 and not report.pending
     assert empty not in lake.days("ticks", "SHFE.cu1911")
-
-
-def test_a_break_keeps_finished_days_and_the_next_run_goes_on(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
-    with pytest.raises(FailedError, match="the source broke"):
-        fetch(TableSource([date(2019, 9, 10)], fails_on=date(2019, 9, 17)), lake, *WEEK)
-    assert lake.days("ticks", "SHFE.cu1911") == [date(2019, 9, d) for d in (9, 11, 12, 16)]
-    assert no_data_days(lake, "SHFE.cu1911") == {date(2019, 9, 10)}
-    source = TableSource()
-    fetch(source, lake, *WEEK)
-    assert source.asked == [("SHFE.cu1911", date(2019, 9, 17), date(2019, 9, 20))]
 
 
 def test_several_contracts_at_once_each_within_its_life(tmp_path: Path) -> None:
