@@ -9,8 +9,8 @@ from datetime import date
 import dagster as dg
 import numpy as np
 
-from ghtrader_assets.fetching import symbols_with_ticks
 from ghtrader_assets.families import HORIZONS
+from ghtrader_assets.fetching import symbols_with_ticks
 from ghtrader_assets.partitions import PARTITIONS, days_by_variety, split_horizon_key
 from ghtrader_assets.resources import HomeResource
 from ghtrader_assets.results import load_reports
