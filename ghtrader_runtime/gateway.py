@@ -34,7 +34,7 @@ from ghtrader_runtime.bus import GatewayBus, new_session
 from ghtrader_runtime.core import Core, CoreConfig
 from ghtrader_runtime.daybook import DayBook, DayWatch
 from ghtrader_runtime.executors import SymbolSpec
-from ghtrader_runtime.journal import Journal
+from ghtrader_runtime.journal import Journal, read_lines
 from ghtrader_runtime.killswitch import KillSwitch
 from ghtrader_runtime.latency import TickToTarget
 from ghtrader_runtime.ledger import Intent, Ledger, earlier_intents
@@ -44,6 +44,7 @@ from ghtrader_runtime.peers import Peers, join_token
 from ghtrader_runtime.reporting import (
     account_state,
     commission_of,
+    fills_of_earlier_lives,
     mid_of,
     serve_metrics,
     summarise,
@@ -157,8 +158,14 @@ class Gateway:
         })  # fmt: skip
         self._look_at_kill()
         self._tell_terms(self.day.name or str(self.market.trading_day))
-        self._act(self.core.handle(self.broker.snapshot()))
-        self.opening = {symbol: position.net for symbol, position in self.core.state.positions.items()}
+        snapshot = self.broker.snapshot()
+        for fields in fills_of_earlier_lives(self, snapshot):
+            self._on_fill(fields)
+        self._act(self.core.handle(snapshot))
+        held = {symbol: position.net for symbol, position in self.core.state.positions.items()}
+        first = [line for line in read_lines(self.run_dir / "events.jsonl") if line["kind"] == "opening"]
+        self.opening = first[0]["positions"] if first else held
+        self.journal.write("events", "opening", {"positions": held})
 
     def _tell_terms(self, trading_day: str) -> None:
         self._terms_day = trading_day
@@ -508,13 +515,17 @@ class Gateway:
 
     def _record(self, record: ev.Record) -> None:
         if record.kind == "fill":
-            fields = record.fields
-            if not math.isfinite(fields["commission"]):
-                fields["commission"] = commission_of(self, fields)
-            self.fills.append(fields)
-            self.tally.add(fields)
+            if any(fill["trade"] == record.fields["trade"] for fill in self.fills[-200:]):
+                return  # an earlier life of this run has told it
+            self._on_fill(record.fields)
         stream = {"fill": "fills", "order-closed": "orders"}.get(record.kind, "events")
         self.journal.write(stream, record.kind, record.fields)
+
+    def _on_fill(self, fields: dict[str, Any]) -> None:
+        if not math.isfinite(fields["commission"]):
+            fields["commission"] = commission_of(self, fields)
+        self.fills.append(fields)
+        self.tally.add(fields)
 
     def _note_departures(self) -> None:
         for order_id, at_ns in self.broker.departures():

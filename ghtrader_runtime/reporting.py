@@ -13,11 +13,12 @@ import numpy as np
 
 from ghtrader_market.positions import fee
 from ghtrader_market.ticks import COLUMN_INDEX
+from ghtrader_runtime.journal import read_lines
 from ghtrader_runtime.messages import AccountState, Hello, Message, OrderLine, Welcome, pack_history
 from ghtrader_runtime.summary import profit, round_trips
 
 if TYPE_CHECKING:
-    from ghtrader_runtime.events import Order
+    from ghtrader_runtime.events import Order, Snapshot
     from ghtrader_runtime.gateway import Gateway
 
 _HISTORY_ROWS = 2000
@@ -37,6 +38,27 @@ def commission_of(gateway: Gateway, fill: dict[str, Any]) -> float:
     day = date.fromisoformat(gateway.day.name or str(gateway.market.trading_day))
     rates = gateway.variety.fees(fill["symbol"], day)
     return fee(rates, fill["offset"], fill["price"], fill["volume"], gateway.variety.multiplier)
+
+
+def fills_of_earlier_lives(gateway: Gateway, snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Fills of this run before its gateway was started again: those its journal has, and what the broker tells beyond
+    (a kill -9 costs the journal its last moment)."""
+    folder, known = gateway.run_dir, gateway.ledger.state
+    lines = read_lines(folder / "fills.jsonl")
+    fills = [{name: value for name, value in line.items() if name not in ("at", "kind")} for line in lines]
+    seen = {fill["trade"] for fill in fills}
+    epochs = {line["epoch"] for line in read_lines(folder / "events.jsonl") if line["kind"] == "start"}
+    ours = tuple(f"gt{known.ledger_id}-{epoch}-" for epoch in epochs if epoch != known.epoch)
+    for trade in snapshot.trades if ours else ():
+        if trade.order_id.startswith(ours) and trade.trade_id not in seen:
+            fields = {
+                "trade": trade.trade_id, "order": trade.order_id, "symbol": trade.symbol, "side": trade.side,
+                "offset": trade.offset, "volume": trade.volume, "price": trade.price, "market_ns": trade.market_ns,
+                "commission": trade.commission,
+            }  # fmt: skip
+            gateway.journal.write("fills", "fill", fields)
+            fills.append(fields)
+    return sorted(fills, key=lambda fill: fill["market_ns"])
 
 
 def welcome(gateway: Gateway, hello: Hello) -> list[Message]:

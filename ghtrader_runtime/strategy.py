@@ -37,7 +37,8 @@ from ghtrader_runtime.signals import Decision, Signal, matching_factor_set
 
 _STOP_WAIT_S = 15.0
 _HISTORY_WAIT_S = 60.0
-_GATEWAY_LOST_S = 30.0
+_GATEWAY_LOST_S = 120.0
+"""Silence after which a strategy leaves; a supervised gateway that crashed is back, and logged in, well before."""
 
 
 class Strategy:
@@ -64,6 +65,7 @@ class Strategy:
         self._leaving_since = 0
         self._leave_by = self._next_ask = 0.0
         self._welcome: msg.Welcome | None = None
+        self._gateway_session = ""
         self._stop = ""
         self._next_beat = 0.0
 
@@ -117,9 +119,9 @@ class Strategy:
                 return self._result()
             journal = self._journal = Journal(Path(welcome.run_dir) / "strategy")
             self._prepare(welcome, journal)
-            self._take_history(welcome.rows, answer=False)
+            self._take_history(welcome.rows, answer="none")
             if welcome.more:
-                self._catch_up(answer=False)
+                self._catch_up(answer="none")
             gc.collect()
             gc.freeze()  # no full collection in the middle of a tick
             self._say_ready(welcome.rows)
@@ -168,7 +170,7 @@ class Strategy:
                 f"the model wants up to {self.bundle.policy.max_lots} lots, the gateway allows {welcome.max_position}",
                 "raise the gateway's --max-position",
             )
-        self._welcome = welcome
+        self._welcome, self._gateway_session = welcome, welcome.session
         self._seen = welcome.tick_revision
         return welcome
 
@@ -184,8 +186,9 @@ class Strategy:
             "factor_spec": self.bundle.factor_spec_hash, "history": welcome.rows,
         })  # fmt: skip
 
-    def _take_history(self, rows: int, answer: bool) -> None:
-        """Rows the gateway kept for us: the day so far (warms the engine), or ticks we missed (answered late)."""
+    def _take_history(self, rows: int, answer: str) -> None:
+        """Rows the gateway kept for us: the day so far (answered by `none`: it warms the engine), ticks we missed
+        (`all`, late), or what happened while a gateway was being started again (the `last` alone)."""
         deadline = time.monotonic() + _HISTORY_WAIT_S
         while rows > 0:
             message = self._receive(0.5)
@@ -197,11 +200,11 @@ class Strategy:
                 continue
             ids, times, values = msg.unpack_history(message)
             held = self.signal.target
-            for tick_id, moment, row in zip(ids.tolist(), times.tolist(), values, strict=True):
-                decision = self._take(tick_id, message.trading_day, moment, row, live=answer)
-                if answer:
+            for place, (tick_id, moment, row) in enumerate(zip(ids.tolist(), times.tolist(), values, strict=True), 1):
+                decision = self._take(tick_id, message.trading_day, moment, row, live=answer != "none")
+                if answer == "all" or (answer == "last" and place == rows):
                     self._send_target(tick_id, moment, decision)
-            if not answer:
+            if answer == "none":
                 self.signal.target = held  # what history would have done was not done
             rows -= len(ids)
 
@@ -239,14 +242,15 @@ class Strategy:
         self.outbox.answered(ack.answers)
         if ack.status == "refused":
             self.refused[ack.reason] = self.refused.get(ack.reason, 0) + 1
-        elif ack.status == "unknown":  # it forgot us: join again
-            self._catch_up(answer=True)
-            self._say_ready(0)
+        elif ack.status == "unknown":
+            self._rejoin("it does not know us")
 
     def _trade(self) -> None:
         while not self.ended:
             message = self._pending.popleft() if self._pending else self._receive(0.2)
-            if isinstance(message, msg.Tick):
+            if isinstance(message, msg.Tick | msg.AccountState) and message.session != self._gateway_session:
+                self._rejoin("a new gateway answers")  # what came is in what it tells us now
+            elif isinstance(message, msg.Tick):
                 self._on_tick(message)
             elif isinstance(message, msg.AccountState):
                 self._on_state(message)
@@ -274,10 +278,20 @@ class Strategy:
         """Ticks were lost on the way: degraded until they are here and answered."""
         self.gaps += 1
         self._note(self.link.trouble("gap", "ticks were lost on the way", time.monotonic_ns()))
-        self._catch_up(answer=True)
+        self._catch_up(answer="all")
         self._note(self.link.mended("gap", time.monotonic_ns()))
 
-    def _catch_up(self, answer: bool) -> None:
+    def _rejoin(self, why: str) -> None:
+        """Another gateway answers now, or ours forgot us: what was missed is made good, and the last tick answered."""
+        self._note(self.link.trouble("rejoin", why, time.monotonic_ns()))
+        self.outbox.clear()
+        self._seen = 0
+        self._catch_up(answer="last")
+        if not self.ended:
+            self._say_ready(0)
+        self._note(self.link.mended("rejoin", time.monotonic_ns()))
+
+    def _catch_up(self, answer: str) -> None:
         """Say hello again and take what is missing, the tick that told included; answered late where `answer` says."""
         backoff, next_hello = Backoff(1.0, 5.0), 0.0
         deadline = time.monotonic() + _HISTORY_WAIT_S
@@ -289,8 +303,9 @@ class Strategy:
             if isinstance(message, msg.Tick):
                 self._pending.append(message)
             elif isinstance(message, msg.Welcome) and message.answers == self._asked:
+                self._gateway_session = message.session
                 self._seen = max(self._seen, message.tick_revision)
-                self._take_history(message.rows, answer=answer)
+                self._take_history(message.rows, answer)
                 if not message.more:
                     return
                 next_hello = 0.0

@@ -1,6 +1,7 @@
-"""Starts gateway and strategy as two processes, waits for whatever ends them, and stops both in the right order.
+"""Starts gateway and strategy as two processes, watches that both live, starts again what crashed, and stops both in
+the right order.
 
-Thin: it restarts nothing; it tells why either ended.
+When something is started again and when not is decided in `restarts`; here are processes, files and signals.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,14 @@ from ghtrader_base.settings import Settings
 from ghtrader_runtime.accounts import account_ref
 from ghtrader_runtime.killswitch import KillSwitch
 from ghtrader_runtime.options import GatewayOptions, StrategyOptions, run_folder
+from ghtrader_runtime.restarts import Restart, RestartLog, RestartPolicy
 
 _STOP_S = 25.0
 _POLL_S = 0.1
+GATEWAY_SILENT_S = 120.0
+"""A gateway that has not told its state for so long hangs; logging in anew may take a minute."""
+STRATEGY_SILENT_S = 20.0
+"""A strategy whose link the gateway has called down for so long hangs."""
 
 
 def new_run_id(kind: str = "trade") -> str:
@@ -45,6 +52,7 @@ class Child:
 
     def __init__(self, settings: Settings, kind: str, folder: Path, options: msgspec.Struct) -> None:
         self.kind, self._folder = kind, ensure_dir(folder)
+        self.started_s = time.monotonic()
         self._exit_file = folder / f"{kind}.exit.json"
         self._exit_file.unlink(missing_ok=True)
         self._told_to_stop = False
@@ -72,6 +80,12 @@ class Child:
             self.process.wait()
         self._log.close()
 
+    def kill(self) -> None:
+        """SIGKILL: it hangs."""
+        if self.running:
+            self.process.kill()
+            self.process.wait()
+
     def error(self) -> GhtraderError | None:
         """Why it failed, or None where it ended well."""
         if self.process.returncode == 0:
@@ -95,10 +109,22 @@ class Pair:
     ----------
     settings, gateway, strategy
         What to start.
+    policy : RestartPolicy
+        How often a crash is forgiven.
+    tell : callable, optional
+        Called with a sentence for every restart.
     """
 
-    def __init__(self, settings: Settings, gateway: GatewayOptions, strategy: StrategyOptions) -> None:
-        self.settings, self._options = settings, gateway
+    def __init__(
+        self,
+        settings: Settings,
+        gateway: GatewayOptions,
+        strategy: StrategyOptions,
+        policy: RestartPolicy | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._options: dict[str, msgspec.Struct] = {"gateway": gateway, "strategy": strategy}
         self.folder = run_folder(settings, gateway.run_id)
         ref = account_ref(settings, gateway.account, gateway.mode, gateway.sim)
         state = KillSwitch(ref.state_dir).read()
@@ -107,17 +133,39 @@ class Pair:
                 f"the kill switch of {gateway.account} is tripped since {state.since}: {state.reason}",
                 f"`ghtrader kill reset --account {gateway.account} --reason ...` once it is safe",
             )
-        self.gateway = Child(settings, "gateway", self.folder, gateway)
-        self.strategy = Child(settings, "strategy", self.folder, strategy)
+        # A recorded day cannot be gone on with: its paper account died with the gateway, and half of it was played.
+        self._may_restart = gateway.replay is None
+        self._logs = {kind: RestartLog(kind, policy or RestartPolicy()) for kind in self._options}
+        self._tell = tell or (lambda _: None)
+        self._was_ready = False
+        self._down_since: float | None = None
+        self.stopping = ""
+        self.gateway = self._start("gateway")
+        self.strategy = self._start("strategy")
+
+    def _start(self, kind: str) -> Child:
+        return Child(self.settings, kind, self.folder, self._options[kind])
+
+    @property
+    def restarts(self) -> list[Restart]:
+        """All restarts so far, oldest first."""
+        return sorted((one for log in self._logs.values() for one in log.done), key=lambda one: one.at_s)
+
+    def _document(self) -> dict[str, Any]:
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads((self.folder / "gateway.json").read_text())
+        return {}
 
     def ready(self) -> bool:
         """Whether a strategy has told the gateway that it is ready."""
-        with contextlib.suppress(OSError, ValueError, GhtraderError):
-            return bool(json.loads((self.folder / "gateway.json").read_text())["ready"])
-        return False
+        return bool(self._document().get("ready"))
+
+    def request_stop(self, why: str) -> None:
+        """End `wait` at its next look."""
+        self.stopping = self.stopping or why
 
     def wait(self, seconds: float | None, on_ready: Callable[[], None] | None = None) -> str:
-        """Until one of them ends or `seconds` after both are ready; returns why.
+        """Until one of them ends for good or `seconds` after both are ready; returns why.
 
         Parameters
         ----------
@@ -128,16 +176,62 @@ class Pair:
         """
         deadline: float | None = None
         ready = False
-        while self.gateway.running and self.strategy.running:
+        while not self.stopping:
+            for kind in ("gateway", "strategy"):
+                child: Child = getattr(self, kind)
+                if not child.running and not self._again(kind, child):
+                    return "ended"
+            self._look_for_hangs()
             if not ready and self.ready():
-                ready = True
+                ready = self._was_ready = True
                 deadline = time.monotonic() + seconds if seconds else None
                 if on_ready is not None:
                     on_ready()
             if deadline is not None and time.monotonic() >= deadline:
                 return "the time is over"
             time.sleep(_POLL_S if ready else _POLL_S / 2)
-        return "ended"
+        return self.stopping
+
+    def _again(self, kind: str, child: Child) -> bool:
+        """Start a child that died once more, if it may be; whether it was.
+
+        What never came as far as to trade is not: who started it is there to read why.
+        """
+        error = child.error()
+        if error is None or not (self._may_restart and self._was_ready):
+            return False
+        log = self._logs[kind]
+        why_not = log.why_not(error, time.monotonic())
+        if why_not:
+            if log.done:
+                self._tell(f"the {kind} is not started again: {why_not}")
+            return False
+        restart = log.next(error, time.monotonic())
+        assert restart is not None
+        self._tell(f"{restart.reason}; it starts again in {restart.delay_s:.1f} s")
+        deadline = time.monotonic() + restart.delay_s
+        while time.monotonic() < deadline and not self.stopping:
+            time.sleep(_POLL_S)
+        setattr(self, kind, self._start(kind))
+        return True
+
+    def _look_for_hangs(self) -> None:
+        """A process that lives and does nothing is killed, so that it can be started again."""
+        document = self._document()
+        if document.get("pid") != self.gateway.process.pid or document.get("ended"):
+            return
+        now = time.monotonic()
+        silent_s = time.time() - document["written_ns"] / 1e9
+        if silent_s > GATEWAY_SILENT_S and now - self.gateway.started_s > GATEWAY_SILENT_S:
+            self._tell(f"the gateway has told nothing for {silent_s:.0f} s and is killed")
+            self.gateway.kill()
+        links = {name: state for name, state in document["links"].items() if name.startswith("strategy-")}
+        down = bool(links) and all(state == "DOWN" for state in links.values())
+        self._down_since = (self._down_since or now) if down and self.strategy.running else None
+        if self._down_since is not None and now - self._down_since > STRATEGY_SILENT_S:
+            self._tell("the strategy does not answer and is killed")
+            self._down_since = None
+            self.strategy.kill()
 
     def stop(self) -> None:
         """Strategy first (it asks for a flat position), then the gateway (it cancels what works)."""
@@ -147,12 +241,16 @@ class Pair:
     def result(self) -> dict[str, Any]:
         """The gateway's summary; raises what the gateway died of, or a strategy that never got ready.
 
-        A strategy that fails later leaves a run that happened: its summary says so in `strategy_error`.
+        A strategy that fails later leaves a run that happened: its summary says so in `strategy_error`. `restarts`
+        lists what was started again, and why.
         """
         error = self.gateway.error()
         strategy_error = self.strategy.error()
         if error is None and strategy_error is not None and not self.ready():
             error = strategy_error
+        if error is not None and self.restarts:
+            reasons = "; ".join(dict.fromkeys(one.reason for one in self.restarts))
+            error = FailedError(f"{error.message} (after {len(self.restarts)} restarts: {reasons})", error.hint)
         if error is not None:
             raise error
         if not (self.folder / "summary.json").exists():
@@ -160,7 +258,29 @@ class Pair:
         summary = {**read_json(self.folder / "summary.json"), "folder": str(self.folder)}
         if strategy_error is not None:
             summary["strategy_error"] = strategy_error.message
+        summary["restarts"] = [{"kind": r.kind, "reason": r.reason, "delay_s": r.delay_s} for r in self.restarts]
         return summary
+
+
+@contextlib.contextmanager
+def _signals(pair: Pair) -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the run in order; a second one does not wait."""
+
+    def stop(number: int, _frame: Any) -> None:
+        if pair.stopping:
+            pair.strategy.kill()
+            pair.gateway.kill()
+        pair.request_stop(f"stopped by {signal.Signals(number).name}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def trade(
@@ -169,29 +289,33 @@ def trade(
     strategy: StrategyOptions,
     seconds: float | None = None,
     on_ready: Callable[[], None] | None = None,
+    *,
+    policy: RestartPolicy | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Run gateway and strategy until the market data, the trading day, or `seconds` are over.
+    """Run gateway and strategy until the market data, the trading day, or `seconds` are over, or a signal comes.
 
     Returns
     -------
     dict
-        `summary.json` of the run, and its `folder`.
+        `summary.json` of the run, its `folder` and `restarts`.
 
     Raises
     ------
     GhtraderError
-        What the first of them to fail died of; KillSwitchError where the switch is tripped.
+        What the first of them to fail for good died of; KillSwitchError where the switch is tripped.
     """
     with register(settings, "trade", f"{gateway.account} ({gateway.mode}) on {gateway.symbol}"):
-        pair = Pair(settings, gateway, strategy)
-        try:
-            why = pair.wait(seconds, on_ready)
-            if why == "ended":  # one that ended well told the other on the bus: let it finish
-                for child, other in ((pair.gateway, pair.strategy), (pair.strategy, pair.gateway)):
-                    if child.process.returncode == 0:
-                        with contextlib.suppress(subprocess.TimeoutExpired):
-                            other.process.wait(_STOP_S)
-        finally:
-            pair.stop()
+        pair = Pair(settings, gateway, strategy, policy, tell)
+        with _signals(pair):
+            try:
+                why = pair.wait(seconds, on_ready)
+                if why == "ended":  # one that ended well told the other on the bus: let it finish
+                    for child, other in ((pair.gateway, pair.strategy), (pair.strategy, pair.gateway)):
+                        if child.process.returncode == 0:
+                            with contextlib.suppress(subprocess.TimeoutExpired):
+                                other.process.wait(_STOP_S)
+            finally:
+                pair.stop()
         result = pair.result()
         return result if why == "ended" else {**result, "ended": why}

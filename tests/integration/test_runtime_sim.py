@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from datetime import date
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from ghtrader_base.errors import ConfigError, LockHeldError, RefusedError, UnreachableError, UsageError
+from ghtrader_base.processes import list_processes
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_exchange.history import History
 from ghtrader_exchange.launch import ExchangeProcess
@@ -231,6 +233,48 @@ def test_kill_9_with_a_position_a_tripped_switch_and_an_order_in_flight(exchange
     assert len(seen) == len(set(seen)), "no order was sent twice"
     second.stop()
     assert second.error() is None
+
+
+def test_what_is_killed_is_started_again_and_nothing_is_lost_or_sent_twice(exchange, settings) -> None:
+    model = write_tiny_bundle(settings.models, enter=0.7, leave=0.2)
+    found: dict = {}
+    told: list[str] = []
+
+    def work() -> None:
+        found["run"] = trade(
+            settings, options(new_run_id("test")), strategy(model), seconds=55.0, tell=told.append,
+            on_ready=lambda: exchange.control.set_clock(frozen=False, speed=60.0),
+        )  # fmt: skip
+
+    def pid_of(kind: str) -> int | None:
+        return next((process.pid for process in list_processes(settings) if process.kind == kind), None)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    deadline = time.monotonic() + 120
+    while len(exchange.control.fills()) < 3:
+        assert time.monotonic() < deadline and thread.is_alive()
+        time.sleep(0.2)
+    for kind in ("gateway", "strategy"):
+        first = pid_of(kind)
+        os.kill(first, signal.SIGKILL)
+        before = len(exchange.control.fills())
+        while pid_of(kind) in (None, first) or len(exchange.control.fills()) <= before:
+            assert time.monotonic() < deadline and thread.is_alive(), told
+            time.sleep(0.2)
+    thread.join(timeout=120)
+    run = found["run"]
+    assert [one["kind"] for one in run["restarts"]] == ["gateway", "strategy"] and len(told) == 2
+    assert all("killed by signal 9" in one["reason"] for one in run["restarts"])
+    ours = sorted((f["trade"], f["order"], f["volume"], f["price"]) for f in run["fill_list"])
+    theirs = sorted((f["trade_id"], f["order_id"], f["volume"], f["price"]) for f in exchange.control.fills())
+    assert ours == theirs and run["positions"].get(SYMBOL, 0) == held_at_exchange(exchange) == 0
+    orders = [order["order_id"] for order in exchange.control.orders()]
+    assert len(orders) == len(set(orders))
+    kept = read_factors(Path(run["folder"]) / "strategy")
+    at = kept["trading_day"] == str(LIVE_DAY).encode()
+    ids = np.unique(kept["id"][at])
+    assert (np.diff(ids) == 1).all(), "every tick was seen by one life or another"
 
 
 def test_a_lost_order_is_asked_after_and_a_broken_line_is_survived(exchange, settings, children) -> None:
