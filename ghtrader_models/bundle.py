@@ -9,6 +9,7 @@ Layout of ``models/bundles/<bundle_id>/``:
 - the model file (``model.json`` or ``model.ubj``);
 - ``factors.json``: the factor set's spec, its hash, the factor names in the order of the model's inputs;
 - ``labels.json``: the label spec; ``policy.json``: thresholds;
+- ``normaliser.json``, where the model wants its inputs on one scale: `normaliser.Normaliser.spec`;
 - ``provenance.json``: ``content`` (symbol, horizon, price tick, levels, days, hashes of their features and labels,
   seed, configuration) and ``run`` (run ids, time, code version).
 
@@ -33,6 +34,7 @@ from typing import Any, Protocol
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.files import content_hash, ensure_dir, fsync_dir
 from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.normaliser import Normaliser
 from ghtrader_models.policy import PolicyParams
 from ghtrader_models.schema import require_schema
 
@@ -41,6 +43,7 @@ MANIFEST = "manifest.json"
 FACTORS, LABELS, POLICY, PROVENANCE = "factors.json", "labels.json", "policy.json", "provenance.json"
 REQUIRED_CONTENT = ("symbol", "horizon", "price_tick", "levels", "days", "seed", "config")
 _PARTS = (FACTORS, LABELS, POLICY, PROVENANCE)
+NORMALISER = "normaliser.json"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}")
 _ID_LENGTH = 16
 _HINT = "do not use it; train the model again or restore the folder"
@@ -79,6 +82,8 @@ class Bundle:
         Thresholds of the decision rule.
     provenance : dict
         `content` and `run` of provenance.json.
+    normaliser : Normaliser or None
+        What puts the model's inputs on one scale, fitted on its training span.
     """
 
     path: Path
@@ -91,6 +96,7 @@ class Bundle:
     label_spec: dict[str, Any]
     policy: PolicyParams
     provenance: dict[str, Any]
+    normaliser: Normaliser | None = None
 
     @property
     def content(self) -> dict[str, Any]:
@@ -132,6 +138,7 @@ def write_bundle(
     provenance: Mapping[str, Any],
     *,
     run: Mapping[str, Any] | None = None,
+    normaliser: Normaliser | None = None,
 ) -> Path:
     """Write a bundle: into a temporary folder, fsynced, then renamed to its id.
 
@@ -149,6 +156,8 @@ def write_bundle(
         JSON-able; at least `REQUIRED_CONTENT`. Everything in it counts for the bundle id.
     run : mapping, optional
         What differs from run to run and not in the model: run ids, time, code version.
+    normaliser : Normaliser, optional
+        Of the same factors, in the same order.
 
     Returns
     -------
@@ -158,7 +167,7 @@ def write_bundle(
     Raises
     ------
     UsageError
-        Provenance incomplete, no factor set, or one that does not fit the model.
+        Provenance incomplete, no factor set, or one that does not fit the model or the normaliser.
     IntegrityError
         A folder of this id is there and is damaged.
     """
@@ -168,6 +177,8 @@ def write_bundle(
     factors = FactorSet.from_spec(factor_set_spec)
     if len(factors) != model.n_features:
         raise UsageError(f"{len(factors)} factors for a model of {model.n_features} inputs", "train it on this set")
+    if normaliser is not None and normaliser.names != factors.names:
+        raise UsageError("the normaliser is of other factors than the model", "fit it on the model's training span")
     root = ensure_dir(bundles_dir(models_dir))
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=root))
     try:
@@ -177,6 +188,7 @@ def write_bundle(
             LABELS: dict(label_spec),
             POLICY: policy.to_dict(),
             PROVENANCE: {"content": dict(provenance), "run": dict(run or {})},
+            **({NORMALISER: normaliser.spec()} if normaliser is not None else {}),
         }
         for name, part in parts.items():
             (temporary / name).write_text(json.dumps(part, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -255,13 +267,14 @@ def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes]) -> B
             path=path,
             bundle_id=bundle_id,
             kind=kind,
-            model_files={name: data for name, data in contents.items() if name not in _PARTS},
+            model_files={name: data for name, data in contents.items() if name not in (*_PARTS, NORMALISER)},
             factor_set_spec=dict(factors["spec"]),
             factor_names=tuple(str(name) for name in factors["names"]),
             factor_spec_hash=str(factors["spec_hash"]),
             label_spec=dict(labels),
             policy=PolicyParams.from_dict(policy),
             provenance={"content": dict(provenance["content"]), "run": dict(provenance["run"])},
+            normaliser=Normaliser.from_spec(json.loads(contents[NORMALISER])) if NORMALISER in contents else None,
         )
     except (ValueError, KeyError, TypeError) as exc:
         raise IntegrityError(f"bundle {path.name} does not read: {exc!r}", _HINT) from exc

@@ -248,6 +248,21 @@ def day_manifests(lake: Lake, symbol: str, day: date, entry: str) -> tuple[DayMa
     return features, labels
 
 
+def day_facts(day: date, features: DayManifest, labels: DayManifest) -> DayFacts:
+    """What the manifests say a day is."""
+    context = features.extra["context"]
+    return DayFacts(
+        day=day,
+        contract=str(context["contract"]),
+        segment_id=int(features.extra["segment_id"]),
+        price_tick=float(context["price_tick"]),
+        multiplier=int(context["multiplier"]),
+        rows=features.rows,
+        features_hash=features.content_hash,
+        labels_hash=labels.content_hash,
+    )
+
+
 def _quotes(lake: Lake, source: str, symbol: str, times: np.ndarray, day: date) -> tuple[np.ndarray, np.ndarray]:
     """Best bid and ask, float64[n] each, of the ticks that features were built from; raw ticks hold others too."""
     table = lake.read_day(source, symbol, day, columns=["datetime_ns", "bid_price1", "ask_price1"])
@@ -283,18 +298,8 @@ def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> d
     rows = np.empty((times.size, len(names)), np.float32)
     for index, name in enumerate(names):
         rows[:, index] = _numpy(features, name)
-    context = extra["context"]
     return {
-        "facts": DayFacts(
-            day=day,
-            contract=str(context["contract"]),
-            segment_id=int(segment[0]),
-            price_tick=float(context["price_tick"]),
-            multiplier=int(context["multiplier"]),
-            rows=times.size,
-            features_hash=made.content_hash,
-            labels_hash=labelled.content_hash,
-        ),
+        "facts": day_facts(day, made, labelled),
         "names": names,
         "X": rows,
         "y": _numpy(labels, column).astype(np.int8),

@@ -116,9 +116,7 @@ def cost_aware(
         bought = (later_bid - a) - (open_ratio * a + close_ratio * later_bid)
         sold = (b - later_ask) - (open_ratio * b + close_ratio * later_ask)
         gap = (bought != bought) | (sold != sold)
-        side = (
-            np.int8(1) + np.int8(bought > least) - np.int8(sold > least)
-        )  # both in a crossed book: neither
+        side = np.int8(1) + np.int8(bought > least) - np.int8(sold > least)  # both in a crossed book: neither
         out[t] = _NONE if gap else side
     for t in range(max(0, n - horizon), n):
         out[t] = _NONE
