@@ -137,6 +137,12 @@ class MirroredLake(Lake):
         _settle(note, agrees)
 
 
+def require_second_store(lake: Lake) -> None:
+    """Where a lake's days also go to QuestDB: say now what would stop the first write (as `MirroredLake.check`)."""
+    if isinstance(lake, MirroredLake):
+        lake.check()
+
+
 @contextlib.contextmanager
 def writing_schedule(lake: Lake, variety: str, run_id: str = "") -> Iterator[None]:
     """Around the keeping of a roll schedule beside `lake`; only a mirrored lake does anything about it."""
