@@ -17,6 +17,7 @@ from ghtrader_base.errors import GhtraderError
 _COMMAND_MODULES = (
     "market",
     "data",
+    "record",
     "quality",
     "audit",
     "research",
@@ -27,6 +28,7 @@ _COMMAND_MODULES = (
     "demo",
     "config",
     "db",
+    "status",
 )
 _DEBUG = "--debug"
 _INTERRUPTED = 130
