@@ -9,7 +9,8 @@ from typing import Any
 import dagster as dg
 
 from ghtrader_assets.assets.datasets import datasets
-from ghtrader_assets.assets.market import contracts, daily_bars, main_l5, main_schedule, raw_ticks, trading_calendar
+from ghtrader_assets.assets.main_series import main_l5, main_schedule
+from ghtrader_assets.assets.market import contracts, daily_bars, raw_ticks, trading_calendar
 from ghtrader_assets.assets.models import MODEL_ASSETS
 from ghtrader_assets.assets.reports import benchmark_report, champion
 from ghtrader_assets.checks import ALL_CHECKS

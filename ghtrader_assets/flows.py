@@ -17,6 +17,7 @@ from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.calendar import load_calendar
 from ghtrader_market.catalog import load_contracts
+from ghtrader_market.l5_start import l5_start
 from ghtrader_market.roll import load_schedule
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.varieties import get_variety
@@ -138,10 +139,12 @@ def update_schedule(
 def main_days(settings: Settings, variety: str, start: date | None, end: date | None) -> list[date]:
     """Days main_l5 is asked for: all of an explicit range, else the scheduled days whose contract has ticks.
 
+    Without `start` it begins with the first day that has real depth, where one is known (`ghtrader data l5-start`).
+
     Raises
     ------
     FailedError
-        Ticks that are needed are not here; says what to fetch.
+        Ticks that are needed are not here, or none has depth and no start was named; says what to do.
     UsageError
         The range is wrong.
     """
@@ -149,6 +152,14 @@ def main_days(settings: Settings, variety: str, start: date | None, end: date | 
     schedule = load_schedule(settings.data, key)
     lake = Lake(settings.data)
     found = [day.day for day in schedule.days if lake.has_day("ticks", day.contract, day.day)]
+    if start is None and found and (depth := l5_start(settings, key)) is not None:
+        flat = found[0]
+        found = [day for day in found if day >= depth]
+        if not found:
+            raise FailedError(
+                f"all ticks of {key}'s main contracts lie before {depth}, its first day with real depth",
+                f"to build them all the same: ghtrader main-l5 --var {key} --start {flat}",
+            )
     if start is not None or end is not None:
         if not found and (start is None or end is None):
             raise FailedError(f"no ticks of {key}'s main contracts are here", "download or import them first")

@@ -1,4 +1,4 @@
-"""Market data: trading days, contracts, daily bars, roll schedules, raw ticks, main_l5.
+"""Market data as a source gives it: trading days, contracts, daily bars, raw ticks.
 
 Bodies ask `ghtrader_market`, write nothing themselves but the contract list, and tell what they found. What a
 source is asked for goes out by contract and range, never day by day: a call costs more than a second.
@@ -7,7 +7,6 @@ source is asked for goes out by contract and range, never day by day: a call cos
 from datetime import date
 
 import dagster as dg
-import numpy as np
 
 from ghtrader_assets.bars import bars_from_ticks, read_bars, traded_symbols, write_bars
 from ghtrader_assets.fetching import (
@@ -20,16 +19,13 @@ from ghtrader_assets.fetching import (
 )
 from ghtrader_assets.guard import guarded
 from ghtrader_assets.partitions import FIRST_DAY, PARTITIONS, by_variety, day_key, days_by_variety
-from ghtrader_assets.reporting import of_manifest, plot_series, say
+from ghtrader_assets.reporting import of_manifest, say
 from ghtrader_assets.resources import HomeResource, SourceResource
 from ghtrader_base.errors import FailedError
 from ghtrader_base.files import content_hash
-from ghtrader_base.lock_keys import daily_bars_key, main_l5_key, main_schedule_key, ticks_range_key
+from ghtrader_base.lock_keys import daily_bars_key, ticks_range_key
 from ghtrader_market.catalog import contracts_living, load_contracts, merge_contracts
 from ghtrader_market.imports import load_declared
-from ghtrader_market.main_l5 import build_main_l5_day
-from ghtrader_market.roll import load_schedule, save_schedule, schedule_from_open_interest
-from ghtrader_market.stores.mirror import writing_schedule
 from ghtrader_market.varieties import get_variety
 
 GROUP = "market"
@@ -47,12 +43,6 @@ class TicksConfig(dg.Config):
     """How ticks are fetched: clients at once; 0 is what the settings allow."""
 
     workers: int = 0
-
-
-class MainConfig(dg.Config):
-    """Whether days that are there already are built again."""
-
-    overwrite: bool = False
 
 
 @dg.asset(group_name=GROUP, code_version=CODE_VERSION, kinds={"json"})
@@ -134,65 +124,6 @@ def _require_bars(home: HomeResource, variety: str, days: list[date]) -> None:
 @dg.asset(
     group_name=GROUP,
     code_version=CODE_VERSION,
-    kinds={"json"},
-    partitions_def=PARTITIONS.varieties,
-    deps=[dg.AssetDep("daily_bars", partition_mapping=by_variety())],
-)
-@guarded
-def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult:
-    """The roll schedule by the open-interest rule, over every stored daily bar (from ticks where bars are missing)."""
-    variety = get_variety(context.partition_key).key
-    lake = home.lake
-    bars = read_bars(lake, variety)
-    have = set(bars["trading_day"].to_pylist())
-    tick_days = {day for s in symbols_with_ticks(home, variety) for day in lake.days("ticks", s)}
-    if tick_days - have:
-        import pyarrow as pa
-
-        bars = pa.concat_tables([bars, bars_from_ticks(lake, variety, tick_days - have)])
-    if bars.num_rows == 0:
-        raise FailedError(
-            f"no daily bars and no ticks of {variety} are here yet",
-            f"first: ghtrader download-contract-range --var {variety} --start D --end D, or ghtrader data import FILE",
-        )
-    declared = load_declared(home.settings.data, variety)
-    with home.lock(main_schedule_key(variety), "roll schedule", context.run_id):
-        schedule = schedule_from_open_interest(variety, bars, declared)
-        with writing_schedule(lake, variety, context.run_id):
-            save_schedule(home.settings.data, schedule)
-    days = schedule.days
-    if not days:
-        raise FailedError(
-            f"{variety} has no main contract yet: main on T+1 needs the bars of the day before",
-            "download one trading day more",
-        )
-    rolls = [
-        f"{day.day} {day.contract}"
-        for day, before in zip(days[1:], days, strict=False)
-        if day.contract != before.contract
-    ]
-    table = dg.TableMetadataValue(
-        records=[
-            dg.TableRecord({"day": str(d.day), "contract": d.contract, "segment": d.segment_id}) for d in days[-60:]
-        ],
-        schema=dg.TableSchema([dg.TableColumn("day"), dg.TableColumn("contract"), dg.TableColumn("segment", "int")]),
-    )
-    return dg.MaterializeResult(
-        metadata={
-            "rows": len(days),
-            "first": days[0].day.isoformat(),
-            "last": days[-1].day.isoformat(),
-            "segments": len({day.segment_id for day in days}),
-            "rolls": rolls,
-            "schedule_hash": days[-1].schedule_hash,
-            "last_days": table,
-        }
-    )
-
-
-@dg.asset(
-    group_name=GROUP,
-    code_version=CODE_VERSION,
     kinds={"parquet"},
     partitions_def=PARTITIONS.day_variety,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -246,38 +177,3 @@ def tell_ticks(context: dg.AssetExecutionContext, home: HomeResource, variety: s
         if found["rows"] == 0:
             raise FailedError(f"the source has no tick of {variety} on {day}", "choose days that are over")
         context.add_asset_metadata(found, partition_key=day_key(day, variety))
-
-
-@dg.asset(
-    group_name=GROUP,
-    code_version=CODE_VERSION,
-    kinds={"parquet"},
-    partitions_def=PARTITIONS.day_variety,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    deps=[raw_ticks, dg.AssetDep(main_schedule, partition_mapping=by_variety())],
-)
-@guarded
-def main_l5(context: dg.AssetExecutionContext, config: MainConfig, home: HomeResource) -> None:
-    """The scheduled contract's ticks under the continuous name, provenance on each row."""
-    for variety, days in days_by_variety(context.partition_keys).items():
-        schedule = load_schedule(home.settings.data, variety)
-        symbol = get_variety(variety).continuous_symbol
-        with home.lock(main_l5_key(symbol), "build main_l5", context.run_id):
-            for index, day in enumerate(days):
-                manifest = build_main_l5_day(
-                    home.lake, home.calendar, schedule, day, context.run_id, overwrite=config.overwrite
-                )
-                say(f"main_l5 {variety} {day}: {manifest.rows} rows ({index + 1}/{len(days)})")
-                table = home.lake.read_day("main_l5", symbol, day, columns=["bid_price1", "ask_price1"])
-                mid = (table["bid_price1"].to_numpy() + table["ask_price1"].to_numpy()) / 2
-                scheduled = schedule.contract_on(day)
-                context.add_asset_metadata(
-                    of_manifest(
-                        manifest,
-                        underlying_contract=scheduled.contract,
-                        segment_id=scheduled.segment_id,
-                        mid_mean=round(float(np.nanmean(mid)), 4),
-                        plot=plot_series(mid, f"{symbol} {day}", "mid, CNY"),
-                    ),
-                    partition_key=day_key(day, variety),
-                )

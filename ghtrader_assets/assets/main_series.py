@@ -1,0 +1,176 @@
+"""The main series: which contract is main on each day, and its ticks under the continuous name."""
+
+from datetime import date
+
+import dagster as dg
+import numpy as np
+
+from ghtrader_assets.assets.market import GROUP, raw_ticks
+from ghtrader_assets.bars import bars_from_ticks, read_bars
+from ghtrader_assets.fetching import symbols_with_ticks
+from ghtrader_assets.guard import guarded
+from ghtrader_assets.partitions import PARTITIONS, by_variety, day_key, days_by_variety
+from ghtrader_assets.reporting import of_manifest, plot_series, say
+from ghtrader_assets.resources import HomeResource
+from ghtrader_base.errors import FailedError, GhtraderError
+from ghtrader_base.lock_keys import main_l5_key, main_schedule_key
+from ghtrader_market.imports import load_declared
+from ghtrader_market.main_l5 import build_main_l5
+from ghtrader_market.roll import (
+    RollSchedule,
+    load_schedule,
+    missing_bar_days,
+    save_schedule,
+    schedule_from_open_interest,
+)
+from ghtrader_market.roll_check import cross_check
+from ghtrader_market.stores.lake import DayManifest
+from ghtrader_market.stores.mirror import writing_schedule
+from ghtrader_market.varieties import get_variety
+
+CODE_VERSION = "2"
+_SHOWN = 60
+
+
+class MainConfig(dg.Config):
+    """Whether days that are there already are built again."""
+
+    overwrite: bool = False
+
+
+@dg.asset(
+    group_name=GROUP,
+    code_version=CODE_VERSION,
+    kinds={"json"},
+    partitions_def=PARTITIONS.varieties,
+    deps=[dg.AssetDep("daily_bars", partition_mapping=by_variety())],
+)
+@guarded
+def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult:
+    """The roll schedule by the open-interest rule, over every stored daily bar (from ticks where bars are missing).
+
+    Trading days that have neither are named, and so is every day on which the vendor's main contract is another one.
+    """
+    variety = get_variety(context.partition_key).key
+    lake = home.lake
+    bars = read_bars(lake, variety)
+    have = set(bars["trading_day"].to_pylist())
+    tick_days = {day for s in symbols_with_ticks(home, variety) for day in lake.days("ticks", s)}
+    if from_ticks := tick_days - have:
+        import pyarrow as pa
+
+        bars = pa.concat_tables([bars, bars_from_ticks(lake, variety, from_ticks)])
+    if bars.num_rows == 0:
+        raise FailedError(
+            f"no daily bars and no ticks of {variety} are here yet",
+            f"first: ghtrader download-contract-range --var {variety} --start D --end D, or ghtrader data import FILE",
+        )
+    declared = load_declared(home.settings.data, variety)
+    with home.lock(main_schedule_key(variety), "roll schedule", context.run_id):
+        schedule = schedule_from_open_interest(variety, bars, declared, home.calendar)
+        with writing_schedule(lake, variety, context.run_id):
+            save_schedule(home.settings.data, schedule)
+    if not schedule.days:
+        raise FailedError(
+            f"{variety} has no main contract yet: main on T+1 needs the bars of the day before",
+            "download one trading day more",
+        )
+    holes = missing_bar_days(variety, bars, home.calendar, declared)
+    if holes:
+        say(f"{len(holes)} trading days of {variety} have no daily bar, first {holes[0]}: the schedule leaves them out")
+    check = cross_check(home.settings, schedule)
+    for difference in check.differences:
+        say(f"the vendor differs on {difference.line()}")
+    return dg.MaterializeResult(
+        metadata={
+            **_facts(schedule),
+            "missing_bars": [day.isoformat() for day in holes],
+            "bars_from_ticks": len(from_ticks),
+            **check.to_json(),
+            "last_days": _table(schedule),
+        }
+    )
+
+
+def _facts(schedule: RollSchedule) -> dict[str, object]:
+    days = schedule.days
+    return {
+        "rows": len(days),
+        "first": days[0].day.isoformat(),
+        "last": days[-1].day.isoformat(),
+        "segments": len({day.segment_id for day in days}),
+        "rolls": [
+            f"{day.day} {day.contract}"
+            for day, before in zip(days[1:], days, strict=False)
+            if day.contract != before.contract
+        ],
+        "schedule_hash": days[-1].schedule_hash,
+    }
+
+
+def _table(schedule: RollSchedule) -> dg.TableMetadataValue:
+    return dg.TableMetadataValue(
+        records=[
+            dg.TableRecord({"day": str(d.day), "contract": d.contract, "segment": d.segment_id})
+            for d in schedule.days[-_SHOWN:]
+        ],
+        schema=dg.TableSchema([dg.TableColumn("day"), dg.TableColumn("contract"), dg.TableColumn("segment", "int")]),
+    )
+
+
+@dg.asset(
+    group_name=GROUP,
+    code_version=CODE_VERSION,
+    kinds={"parquet"},
+    partitions_def=PARTITIONS.day_variety,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=[raw_ticks, dg.AssetDep(main_schedule, partition_mapping=by_variety())],
+)
+@guarded
+def main_l5(context: dg.AssetExecutionContext, config: MainConfig, home: HomeResource) -> None:
+    """The scheduled contract's ticks under the continuous name, provenance on each row.
+
+    Days of which neither ticks nor schedule have changed are left as they are; one that fails is named at the end and
+    the others are built.
+    """
+    for variety, days in days_by_variety(context.partition_keys).items():
+        schedule = load_schedule(home.settings.data, variety)
+        symbol = get_variety(variety).continuous_symbol
+
+        def told(day: date, outcome: DayManifest | GhtraderError, done: int, variety=variety, days=days) -> None:
+            said = f"{outcome.rows} rows" if isinstance(outcome, DayManifest) else f"failed: {outcome.message}"
+            say(f"main_l5 {variety} {day}: {said} ({done}/{len(days)})")
+
+        with home.lock(main_l5_key(symbol), "build main_l5", context.run_id):
+            report = build_main_l5(
+                home.lake,
+                home.calendar,
+                schedule,
+                days,
+                run_id=context.run_id,
+                overwrite=config.overwrite,
+                workers=home.settings.main_l5_total_workers,
+                segment_workers=home.settings.main_l5_segment_workers,
+                on_day=told,
+            )
+        for day, manifest in sorted(report.built.items()):
+            metadata, partition = _metadata(home, symbol, day, manifest), day_key(day, variety)
+            if report.failed:  # the result of the op would speak for every day of the run
+                context.log_event(dg.AssetMaterialization("main_l5", partition=partition, metadata=metadata))
+            else:
+                context.add_asset_metadata(metadata, partition_key=partition)
+        report.raise_if_failed()
+
+
+def _metadata(home: HomeResource, symbol: str, day: date, manifest: DayManifest) -> dict[str, object]:
+    table = home.lake.read_day("main_l5", symbol, day, columns=["bid_price1", "ask_price1"])
+    mid = (table["bid_price1"].to_numpy() + table["ask_price1"].to_numpy()) / 2
+    known = mid[np.isfinite(mid)]
+    return of_manifest(
+        manifest,
+        underlying_contract=manifest.extra["contract"],
+        segment_id=manifest.extra["segment_id"],
+        schedule_hash=manifest.extra["schedule_hash"],
+        mid_mean=round(float(known.mean()), 4) if known.size else None,
+        plot=plot_series(mid, f"{symbol} {day}", "mid, CNY"),
+    )
