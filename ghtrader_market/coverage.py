@@ -19,14 +19,13 @@ from ghtrader_market.catalog import Known, all_contracts, load_snapshot
 from ghtrader_market.no_data import no_data_days
 from ghtrader_market.roll import load_schedule
 from ghtrader_market.skip_ledger import SkipEntry, skipped_days
+from ghtrader_market.stores.base import RECORDED
 from ghtrader_market.ticks import LEVELS
 from ghtrader_market.varieties import get_variety
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake import Lake
 
-RECORDED = "recorded"
-"""Source of a day that our own recorder wrote: a download of it is still wanted."""
 STATES = ("not-downloaded", "incomplete", "stale", "complete")
 """Nothing here; days missing; only days after the last one here missing; nothing missing."""
 MARKS = {

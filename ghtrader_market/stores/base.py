@@ -11,6 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+RECORDED = "recorded"
+"""Source of a day that our own recorder wrote: a download of it is still wanted, and replaces it."""
+
 
 @dataclass(frozen=True)
 class StoreHealth:

@@ -40,7 +40,7 @@ from ghtrader_base.files import (
 )
 from ghtrader_base.version import code_version
 from ghtrader_market.coverage_index import CoverageIndex, DayRow, DiskDays, row_of
-from ghtrader_market.stores.base import StoreHealth
+from ghtrader_market.stores.base import RECORDED, StoreHealth
 from ghtrader_market.ticks import (
     BOOK_COLUMNS,
     L1_TICK_SCHEMA,
@@ -286,7 +286,21 @@ class Lake:
         self.key_path(dataset, key)
         ensure_dir(self.root)
         with self.index.writing(dataset, key, day):
-            return self._commit(dataset, key, day, table, digest, source, run_id, dict(extra or {}))
+            about = self._replacing(dataset, key, day, source) | dict(extra or {})
+            return self._commit(dataset, key, day, table, digest, source, run_id, about)
+
+    def _replacing(self, dataset: str, key: str, day: date, source: str) -> dict[str, Any]:
+        """The note that a day was recorded before it came from elsewhere, for the manifest."""
+        try:
+            before = self.manifest(dataset, key, day)
+        except GhtraderError:  # a garbled one is replaced like any other
+            return {}
+        if before is None or source == RECORDED:
+            return {}
+        if before.source != RECORDED:
+            return {name: before.extra[name] for name in ("replaced",) if name in before.extra}
+        about = {"source": before.source, "run_id": before.run_id, "rows": before.rows}
+        return {"replaced": {**about, "content_hash": before.content_hash}}
 
     def _commit(
         self, dataset: str, key: str, day: date, table: pa.Table, digest: str, source: str, run_id: str,
