@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ghtrader_market.positions import roll_day
@@ -72,6 +73,7 @@ class Core(BrokerReports, SessionRequests):
     ) -> None:
         self.config = config
         self._order_id = order_id
+        self._style = replace(config.style, max_order=min(config.style.max_order, config.limits.max_order))
         self._rules = config.limits.rules()
         self._account_rules = config.limits.account_rules()
         self._unknown_ns = int(config.unknown_s * 1e9)
@@ -333,7 +335,7 @@ class Core(BrokerReports, SessionRequests):
         terms = state.terms.get(symbol)
         lower, upper = (terms.lower, terms.upper) if terms is not None else (math.nan, math.nan)
         chases = state.chases.get(symbol, 0)
-        step = plan_target(target, position, working, book, spec, self.config.style, chases, lower, upper)
+        step = plan_target(target, position, working, book, spec, self._style, chases, lower, upper)
         actions: list[Action] = []
         if step.cancel:
             state.chases[symbol] = chases + 1

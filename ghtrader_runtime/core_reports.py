@@ -16,8 +16,6 @@ from ghtrader_runtime.core_state import CoreConfig, CoreState
 from ghtrader_runtime.events import Action, Order, OrderStatus, TradingState
 from ghtrader_runtime.positions_of import after_trade, held, wants_close_today
 
-_HEARD_OF = (OrderStatus.WORKING, OrderStatus.CANCELLING, OrderStatus.SETTLING)
-
 
 class BrokerReports:
     """The half of the core that listens to the broker."""
@@ -46,7 +44,8 @@ class BrokerReports:
         order = self.state.orders.get(report.order_id)
         actions: list[Action] = []
         if order is None:
-            return [] if report.finished else self._adopt(report)
+            missing = report.volume - report.left > self.state.traded.get(report.order_id, 0)
+            return self._adopt(report) if missing or not report.finished else []
         if order.status is OrderStatus.UNSENT:
             actions += self._arrived_late(order, report.finished)
         elif not order.live or (order.over and not report.finished):
@@ -54,21 +53,24 @@ class BrokerReports:
         order.left = min(order.left, report.left)
         if report.finished:
             actions += self._end(order, report.error, report.message)
-            if not order.live:
+            if not order.live and order.filled:  # unfilled, it is tried again with the next tick, not in a tight loop
                 actions += self._advance(order.symbol)
-        elif report.exchange_order_id and order.status in (OrderStatus.SENT, OrderStatus.UNKNOWN):
-            order.status = OrderStatus.CANCELLING if order.cancel_ns else OrderStatus.WORKING
+        elif report.exchange_order_id:
+            order.heard = True
+            if order.status in (OrderStatus.SENT, OrderStatus.UNKNOWN):
+                order.status = OrderStatus.CANCELLING if order.cancel_ns else OrderStatus.WORKING
         return actions
 
     def _adopt(self, report: ev.OrderReport) -> list[Action]:
         order = Order(
             report.order_id, report.symbol, report.side, report.offset, report.volume, report.price, "GFD",
             left=report.left, status=OrderStatus.WORKING, kind="stranger", sent_ns=self.state.now_ns,
-            sent_market_ns=self.state.market_ns, closed=True, traded=report.volume - report.left,
+            sent_market_ns=self.state.market_ns, closed=True, heard=True,
+            traded=self.state.traded.get(report.order_id, 0),
         )  # fmt: skip
         self.state.track(order)
         record = ev.Record("order-adopted", {"id": report.order_id, "policy": self.config.unknown_orders})
-        return [record, *self._take_back(order)]
+        return [record, *(self._end(order, report.error, "") if report.finished else self._take_back(order))]
 
     def _take_back(self, order: Order) -> list[Action]:
         """Nobody knows what this order was for: cancel it, or let it work, as the policy says."""
@@ -76,7 +78,7 @@ class BrokerReports:
 
     def _arrived_late(self, order: Order, finished: bool) -> list[Action]:
         """What was taken for never sent is there after all."""
-        order.status, order.over = OrderStatus.WORKING, False
+        order.status, order.over, order.cancel_ns, order.heard = OrderStatus.WORKING, False, 0, True
         self.state.track(order)
         record = ev.Record("order-arrived-late", {"id": order.order_id})
         return [record] if finished else [record, *self._cancel(order)]
@@ -128,7 +130,7 @@ class BrokerReports:
     # Trades ----------------------------------------------------------------------------------------------------
 
     def _on_trade(self, trade: ev.TradeReport) -> list[Action]:
-        if self.state.saw_trade(trade.trade_id):
+        if self.state.saw_trade(trade):
             return []
         actions = self._count_trade(trade)
         try:
@@ -184,12 +186,13 @@ class BrokerReports:
 
     def _on_snapshot(self, snapshot: ev.Snapshot) -> list[Action]:
         state = self.state
+        state.block("reconcile", TradingState.HALTED, "the broker's list is being read")  # nothing leaves half-way
         self._enter_day(snapshot.trading_day)
         holdings = {holding.symbol: held(holding) for holding in snapshot.holdings}
         state.positions = holdings if snapshot.complete else {**state.positions, **holdings}
         actions, traded = self._trades_of(snapshot, holdings)
         reported = {report.order_id: report for report in snapshot.orders}
-        for order in state.every_live_order():
+        for order in [order for order in state.orders.values() if order.live]:  # in the order they were sent
             order.traded = max(order.traded, traded.get(order.order_id, 0))
             report = reported.pop(order.order_id, None)
             if report is not None:
@@ -213,7 +216,7 @@ class BrokerReports:
             traded[trade.order_id] = traded.get(trade.order_id, 0) + trade.volume
             if not snapshot.complete and trade.symbol not in holdings:
                 actions += self._on_trade(trade)
-            elif not state.saw_trade(trade.trade_id) and trade.order_id in state.orders:
+            elif not state.saw_trade(trade) and trade.order_id in state.orders:
                 kind = "fill" if state.reconciled else "fill-of-earlier-run"
                 actions.append(ev.Record(kind, self._fill_fields(trade)))
         return actions, traded
@@ -221,11 +224,11 @@ class BrokerReports:
     def _settle(self, order: Order, report: ev.OrderReport, complete: bool) -> list[Action]:
         """The list names an order of ours."""
         order.left = min(order.left, report.left)
-        if complete:  # its trades are in the positions, whether they were told one by one or not
+        if complete:  # its trades are in the positions, told one by one or not
             order.traded = max(order.traded, order.volume - order.left)
         if report.finished or order.over:
             return self._end(order, report.error, report.message)
-        order.status = OrderStatus.WORKING
+        order.status, order.heard, order.cancel_ns = OrderStatus.WORKING, True, 0
         taken = self._take_back(order)
         return [ev.Record("order-taken-back", {"id": order.order_id}), *taken] if taken else []
 
@@ -239,8 +242,8 @@ class BrokerReports:
         if not (complete and old_enough):
             order.status = OrderStatus.UNKNOWN
             return []
-        known = order.status in _HEARD_OF or order.traded > 0
-        order.left = order.volume - order.traded
+        known = order.heard or order.traded > 0
+        order.left = min(order.left, order.volume - order.traded)
         actions = self._close(order, "the broker does not list it", "cancelled" if known else "unsent")
         self._retire(order, unsent=not known)
         return [*actions, ev.Record("order-gone" if known else "order-unsent", {"id": order.order_id})]

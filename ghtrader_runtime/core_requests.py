@@ -94,7 +94,7 @@ class SessionRequests:
         actions: list[Action] = []
         for order in self.state.every_live_order():
             mine = order.session == event.session and order.kind == "direct"
-            if mine and event.order_id in ("", order.order_id) and not order.cancel_ns:
+            if mine and event.order_id in ("", order.order_id) and not (order.cancel_ns or order.over):
                 actions += self._cancel(order)
         status = "accepted" if actions else "refused"
         reason = "" if actions else "no such order at work"

@@ -102,6 +102,7 @@ class CoreState:
     books: dict[str, ev.Book] = field(default_factory=dict)
     chases: dict[str, int] = field(default_factory=dict)
     seen_trades: dict[str, None] = field(default_factory=dict)
+    traded: dict[str, int] = field(default_factory=dict)
     watermark: Watermark = field(default_factory=Watermark)
     sent_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4096))
     marks: Marks = field(default_factory=Marks)
@@ -169,11 +170,13 @@ class CoreState:
         """Orders of all symbols that may still change a position."""
         return [order for orders in self.live.values() for order in orders.values()]
 
-    def saw_trade(self, trade_id: str) -> bool:
-        """Note a trade id; whether it was known."""
-        if trade_id in self.seen_trades:
+    def saw_trade(self, trade: ev.TradeReport) -> bool:
+        """Note a trade and what its order has traded so far; whether it was known."""
+        if trade.trade_id in self.seen_trades:
             return True
-        self.seen_trades[trade_id] = None
-        while len(self.seen_trades) > KEEP_TRADES:
-            self.seen_trades.pop(next(iter(self.seen_trades)))
+        self.seen_trades[trade.trade_id] = None
+        self.traded[trade.order_id] = self.traded.get(trade.order_id, 0) + trade.volume
+        for kept in (self.seen_trades, self.traded):
+            if len(kept) > KEEP_TRADES:
+                kept.pop(next(iter(kept)))
         return False

@@ -60,7 +60,8 @@ class Order(msgspec.Struct):
     """One order of the account. `left` is what the broker says is not filled; `traded` sums the trades seen.
 
     `kind` says who wanted it: `target` (the executor), `direct` (a session by hand), `earlier` (an earlier life of this
-    gateway), `stranger` (somebody else at the same account). `over` is True once it can fill no more.
+    gateway), `stranger` (somebody else at the same account). `heard` is True once the exchange was seen to have it,
+    `over` once it can fill no more.
     """
 
     order_id: str
@@ -79,6 +80,7 @@ class Order(msgspec.Struct):
     sent_ns: int = 0
     sent_market_ns: int = 0
     cancel_ns: int = 0
+    heard: bool = False
     over: bool = False
     over_ns: int = 0
     error: bool = False

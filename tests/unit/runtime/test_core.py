@@ -14,13 +14,17 @@ from ghtrader_runtime.ledger import Intent
 from ghtrader_runtime.risk import RiskLimits
 
 SYMBOL = "SHFE.cu2502"
+DAY = "2025-01-08"
+TERMS = ev.Terms(SYMBOL, DAY, ((0, 10**15),), 0, 60_000.0, 80_000.0)
 
 
 def new_core(**changes) -> Core:
     config = CoreConfig(
         {SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)}, RiskLimits(2, 5, 3, 60.0), ExecutionStyle(1), **changes
     )
-    return Core(config, lambda number: f"o{number}")
+    core = Core(config, lambda number: f"o{number}")
+    core.handle(TERMS)
+    return core
 
 
 def ready(**changes) -> Core:
@@ -31,7 +35,7 @@ def ready(**changes) -> Core:
 
 
 def snapshot(*holdings: ev.Holding, orders: tuple = (), trades: tuple = (), now: int = 1) -> ev.Snapshot:
-    return ev.Snapshot("2025-01-08", holdings, orders, trades, now)
+    return ev.Snapshot(DAY, holdings, orders, trades, now)
 
 
 def book(now: int, bid: float = 70_000.0, ask: float = 70_010.0, day: str = "2025-01-08") -> ev.Book:
@@ -58,29 +62,29 @@ def test_nothing_is_sent_before_the_broker_was_asked() -> None:
     core = new_core()
     core.handle(book(1))
     actions = core.handle(target(1, 1))
-    assert not only(actions, ev.Submit) and "not been asked" in only(actions, ev.Answer)[0].reason
-    assert only(core.handle(snapshot()), ev.Submit)
+    assert not only(actions, ev.WriteIntent) and "not been asked" in only(actions, ev.Answer)[0].reason
+    assert only(core.handle(snapshot()), ev.WriteIntent)
 
 
 def test_a_target_becomes_one_order_and_a_repeat_becomes_none() -> None:
     core = ready()
-    (submit,) = only(core.handle(target(1, 1)), ev.Submit)
+    (submit,) = only(core.handle(target(1, 1)), ev.WriteIntent)
     assert (submit.order.side, submit.order.volume, submit.order.price) == (1, 1, 70_020.0)
     again = core.handle(target(1, 1))
-    assert [a.status for a in only(again, ev.Answer)] == ["duplicate"] and not only(again, ev.Submit)
-    assert not only(core.handle(target(1, 2)), ev.Submit), "one is on its way"
+    assert [a.status for a in only(again, ev.Answer)] == ["duplicate"] and not only(again, ev.WriteIntent)
+    assert not only(core.handle(target(1, 2)), ev.WriteIntent), "one is on its way"
 
 
 def test_a_fill_counts_once_and_the_second_leg_follows_the_first() -> None:
     core = new_core()
     core.handle(snapshot(ev.Holding(SYMBOL, long_today=1)))
     core.handle(book(1))
-    (close,) = only(core.handle(target(-1, 1)), ev.Submit)
+    (close,) = only(core.handle(target(-1, 1)), ev.WriteIntent)
     assert close.order.offset == "CLOSETODAY"
     done = ev.OrderReport(close.order.order_id, SYMBOL, -1, "CLOSETODAY", 1, 0, True, False, "x", "", 3)
-    assert not only(core.handle(done), ev.Submit), "its trade is not here yet"
+    assert not only(core.handle(done), ev.WriteIntent), "its trade is not here yet"
     fill = trade("t1", close.order.order_id, -1, "CLOSETODAY")
-    (second,) = only(core.handle(fill), ev.Submit)
+    (second,) = only(core.handle(fill), ev.WriteIntent)
     assert second.order.offset == "OPEN" and not core.handle(fill)
     assert core.state.position(SYMBOL).net == 0
 
@@ -99,22 +103,22 @@ def test_refusals_name_the_reason() -> None:
 def test_rejections_in_a_row_halt() -> None:
     core = ready(max_rejects=2)
     for revision in (1, 2):
-        (submit,) = only(core.handle(target(1, revision)), ev.Submit)
+        (submit,) = only(core.handle(target(1, revision)), ev.WriteIntent)
         core.handle(report(submit.order.order_id, 1, True, error=True))
     assert core.state.trading_state is TradingState.HALTED
-    assert not only(core.handle(target(1, 9)), ev.Submit)
+    assert not only(core.handle(target(1, 9)), ev.WriteIntent)
     core.handle(ev.StateWanted(TradingState.ACTIVE, "looked"))
-    assert only(core.handle(target(1, 10)), ev.Submit)
+    assert only(core.handle(target(1, 10)), ev.WriteIntent)
 
 
 def test_kill_cancels_and_stops_until_reset() -> None:
     core = ready()
-    (submit,) = only(core.handle(target(1, 1)), ev.Submit)
+    (submit,) = only(core.handle(target(1, 1)), ev.WriteIntent)
     assert only(core.handle(ev.KillChange(True, "test", 4)), ev.Cancel) == [ev.Cancel(submit.order.order_id)]
     core.handle(report(submit.order.order_id, 1, True))
-    assert not only(core.handle(target(1, 2)), ev.Submit)
+    assert not only(core.handle(target(1, 2)), ev.WriteIntent)
     core.handle(ev.KillChange(False, "", 5))
-    assert only(core.handle(target(1, 3)), ev.Submit)
+    assert only(core.handle(target(1, 3)), ev.WriteIntent)
 
 
 def test_reducing_lets_positions_shrink_only() -> None:
@@ -122,27 +126,28 @@ def test_reducing_lets_positions_shrink_only() -> None:
     core.handle(snapshot(ev.Holding(SYMBOL, long_his=1)))
     core.handle(book(1))
     core.handle(ev.StateWanted(TradingState.REDUCING, "end of day"))
-    (submit,) = only(core.handle(target(-1, 1)), ev.Submit)
-    assert submit.order.offset == "CLOSE"
+    assert not only(core.handle(target(2, 1)), ev.WriteIntent)
+    (submit,) = only(core.handle(target(-1, 2)), ev.WriteIntent)
+    assert submit.order.offset == "CLOSE" and submit.order.volume == 1
     core.handle(report(submit.order.order_id, 0, True))
-    after = core.handle(trade("t", submit.order.order_id, -1, "CLOSE"))
-    assert not only(after, ev.Submit) and "REDUCING" in only(after, ev.Record)[-1].fields["reason"]
+    assert not only(core.handle(trade("t", submit.order.order_id, -1, "CLOSE")), ev.WriteIntent)
+    assert "REDUCING" in only(core.handle(target(-1, 3)), ev.Answer)[0].reason
 
 
 def test_monitor_only_never_sends() -> None:
     core = ready(monitor_only=True)
-    assert not only(core.handle(target(1, 1)), ev.Submit)
+    assert not only(core.handle(target(1, 1)), ev.WriteIntent)
     core.handle(ev.StateWanted(TradingState.ACTIVE, "please"))
-    assert not only(core.handle(target(1, 2)), ev.Submit)
+    assert not only(core.handle(target(1, 2)), ev.WriteIntent)
 
 
 def test_silence_about_an_order_asks_anew_and_unseen_means_unsent() -> None:
     core = ready(unknown_s=1.0)
-    (submit,) = only(core.handle(target(1, 1, now=10)), ev.Submit)
+    (submit,) = only(core.handle(target(1, 1, now=10)), ev.WriteIntent)
     assert not only(core.handle(ev.Timer(10**9)), ev.Resync)
     assert only(core.handle(ev.Timer(2 * 10**9)), ev.Resync)
     assert not only(core.handle(ev.Timer(3 * 10**9)), ev.Resync), "asked once"
-    assert not only(core.handle(book(4)), ev.Submit), "its symbol is blocked"
+    assert not only(core.handle(book(4)), ev.WriteIntent), "its symbol is blocked"
     actions = core.handle(snapshot(now=3 * 10**9))
     assert only(actions, ev.CloseIntent) == [ev.CloseIntent(submit.order.order_id, "unsent", 1)]
     late = core.handle(report(submit.order.order_id, 1, False))
@@ -155,26 +160,27 @@ def test_an_earlier_lifes_intents_are_settled_by_what_the_broker_says() -> None:
 
     config = CoreConfig({SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)})
     core = Core(config, lambda number: f"p{number}", 9, {f"o{n}": intent(n) for n in (1, 2, 3)})
+    core.handle(TERMS)
     core.handle(book(1))
     answer = snapshot(
         ev.Holding(SYMBOL, long_today=1), orders=(report("o1", 0, True), report("o2", 1, False)),
-        trades=(trade("t1", "o1"),),
+        trades=(trade("t1", "o1"),), now=3 * 10**9,
     )  # fmt: skip
     actions = core.handle(answer)
     assert [(c.order_id, c.outcome) for c in only(actions, ev.CloseIntent)] == [("o1", "filled"), ("o3", "unsent")]
     assert only(actions, ev.Cancel) == [ev.Cancel("o2")]
     assert core.state.position(SYMBOL).net == 1
     assert not core.handle(trade("t1", "o1")), "a fill of before the crash counts once"
-    assert not only(core.handle(target(0, 1)), ev.Submit), "o2 may still fill"
+    assert not only(core.handle(target(0, 1)), ev.WriteIntent), "o2 may still fill"
     core.handle(report("o2", 1, True))
-    (submit,) = only(core.handle(target(0, 2)), ev.Submit)
+    (submit,) = only(core.handle(target(0, 2)), ev.WriteIntent)
     assert submit.order.order_id == "p9" and submit.order.offset == "CLOSETODAY"
 
 
 def test_a_stranger_at_work_is_taken_back() -> None:
     core = ready()
     assert only(core.handle(report("stranger", 1, False)), ev.Cancel) == [ev.Cancel("stranger")]
-    assert not only(core.handle(target(1, 1)), ev.Submit)
+    assert not only(core.handle(target(1, 1)), ev.WriteIntent)
 
 
 def test_closing_what_we_do_not_know_of_means_our_picture_is_wrong() -> None:
@@ -186,18 +192,19 @@ def test_closing_what_we_do_not_know_of_means_our_picture_is_wrong() -> None:
 def test_a_broken_link_halts_until_the_broker_was_asked() -> None:
     core = ready()
     core.handle(ev.LinkChange("broker", False, 2))
-    assert not only(core.handle(target(1, 1)), ev.Submit)
+    assert not only(core.handle(target(1, 1)), ev.WriteIntent)
     assert only(core.handle(ev.LinkChange("broker", True, 3)), ev.Resync)
-    assert not only(core.handle(book(4)), ev.Submit)
-    assert only(core.handle(snapshot(now=5)), ev.Submit)
+    assert not only(core.handle(book(4)), ev.WriteIntent)
+    assert only(core.handle(snapshot(now=5)), ev.WriteIntent)
 
 
 def test_a_new_trading_day_ages_the_position() -> None:
     core = new_core()
     core.handle(snapshot(ev.Holding(SYMBOL, long_today=1)))
     core.handle(book(1))
+    core.handle(ev.Terms(SYMBOL, "2025-01-09", TERMS.sessions, 2))
     core.handle(book(2, day="2025-01-09"))
-    (submit,) = only(core.handle(target(0, 1)), ev.Submit)
+    (submit,) = only(core.handle(target(0, 1)), ev.WriteIntent)
     assert submit.order.offset == "CLOSE"
 
 
@@ -207,11 +214,11 @@ def test_the_rate_limit_says_so_once() -> None:
     for revision in range(1, 8):
         actions = core.handle(target(1, revision))
         records += only(actions, ev.Record)
-        for submit in only(actions, ev.Submit):
+        for submit in only(actions, ev.WriteIntent):
             core.handle(report(submit.order.order_id, 1, True))
     assert len(core.state.sent_ns) == 3
     assert [r.fields["reason"] for r in records if r.kind == "order-refused"] == [
-        "3 orders in the last 60 s of market time, 3 allowed"
+        "3 orders in the last 60 s of market time, at most 3 allowed"
     ]
 
 
@@ -219,8 +226,8 @@ def test_an_empty_side_waits() -> None:
     core = new_core()
     core.handle(snapshot())
     core.handle(book(1, ask=math.nan))
-    assert not only(core.handle(target(1, 1)), ev.Submit)
-    assert only(core.handle(book(2)), ev.Submit)
+    assert not only(core.handle(target(1, 1)), ev.WriteIntent)
+    assert only(core.handle(book(2)), ev.WriteIntent)
 
 
 def test_what_is_no_event_is_an_error() -> None:
