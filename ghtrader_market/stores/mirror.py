@@ -161,7 +161,13 @@ def _store_day(
     questdb: QuestDbStore, dataset: str, key: str, day: date, manifest: DayManifest, table: pa.Table
 ) -> bool:
     about: Mapping[str, Any] = {"source": manifest.source, "run_id": manifest.run_id, "extra": manifest.extra}
-    return questdb.write_day(dataset, key, day, table, **about)
+    if questdb.write_day(dataset, key, day, table, **about):
+        return True
+    if "replaced" not in manifest.extra:
+        return False
+    # A download takes the place of what we recorded ourselves, here as in the lake: never a mixture of both.
+    questdb.repair_day(dataset, key, day, table, **about)
+    return True
 
 
 # ---- paying what is owed --------------------------------------------------------------------------------------------

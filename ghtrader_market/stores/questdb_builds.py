@@ -259,6 +259,11 @@ def _frame(dataset: str, key: str, day: date, build_id: str, table: pa.Table) ->
         hashes = row_hash(table)
     else:
         spread = [name for name in table.column_names if name not in _FRAME_COLUMNS]
+        texts = [name for name in spread if not _is_number(table.schema.field(name).type)]
+        if texts:
+            raise FailedError(
+                f"QuestDB keeps numbers of {dataset}, {texts[0]} is none", "this is a fault in the writer"
+            )
         columns = [table[name].combine_chunks().to_numpy(zero_copy_only=False) for name in spread]
         hashes = column_hash([times, *columns])
         kept = [name for name in table.column_names if name in _FRAME_COLUMNS]
@@ -268,9 +273,14 @@ def _frame(dataset: str, key: str, day: date, build_id: str, table: pa.Table) ->
         labels["spec_hash"] = schema_hash(table.schema)
     for name, text in labels.items():
         frame[name] = pd.Categorical.from_codes(np.zeros(rows, dtype=np.int8), [text])
-    for name in ("underlying_contract", "schedule_hash"):
+    named = [name for name in ("underlying_contract", "schedule_hash") if name in frame]
+    for name in named:
         frame[name] = pd.Categorical(frame[name])
     frame["row_number"] = np.arange(rows, dtype=np.int32)
     frame["row_hash"] = apart(hashes)
     frame["ts"] = times.astype("datetime64[ns]")
-    return frame, [*labels, "underlying_contract", "schedule_hash"]
+    return frame, [*labels, *named]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)

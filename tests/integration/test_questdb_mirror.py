@@ -164,6 +164,17 @@ def test_a_kill_in_every_phase(
     assert found == uninterrupted
 
 
+def test_a_download_takes_the_place_of_a_recording_in_both_stores(
+    questdb: QuestDbStore, questdb_settings: Settings
+) -> None:
+    lake = MirroredLake(questdb_settings)
+    lake.write_day("ticks", SYMBOL, DAY, changed_ticks().slice(0, 200), source="recorded")
+    replaced = {"replaced": {"source": "recorded"}}
+    lake.write_day("ticks", SYMBOL, DAY, ticks(), source="tqsdk", extra=replaced)
+    assert lake.debts.debts() == [] and compare_day(lake, questdb, SYMBOL, DAY) == []
+    assert questdb.conflicts(SYMBOL, DAY) == 0
+
+
 # ---- a server that is down ------------------------------------------------------------------------------------------
 
 

@@ -11,18 +11,35 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ghtrader_base.errors import BadRecordingError, ConfigError, UnreachableError
+from ghtrader_base.errors import (
+    BadRecordingError,
+    ConfigError,
+    FailedError,
+    IntegrityError,
+    UnreachableError,
+    UsageError,
+)
 from ghtrader_base.settings import Settings, load_settings
+from ghtrader_market.main_l5 import with_provenance
+from ghtrader_market.roll import (
+    RollSchedule,
+    ScheduleDay,
+    load_schedule,
+    save_schedule,
+    schedule_from_open_interest,
+)
 from ghtrader_market.samples import CU1909, IF2101
 from ghtrader_market.sources.recordings import read_recording
 from ghtrader_market.stores.base import TickStore
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.stores.mirror import open_lake
 from ghtrader_market.stores.questdb import QuestDbStore, key_hashes
+from ghtrader_market.stores.questdb_schema import BUILDS, MAIN_L5
 from ghtrader_market.stores.questdb_schema import RAW_TICKS as TABLE
 from ghtrader_market.ticks import RAW_TICK_SCHEMA, table_hash
 
 Pg = Callable[[str], list[tuple]]
+SERIES = "KQ.m@SHFE.cu"
 
 
 @pytest.fixture(params=["lake", "questdb"])
@@ -104,6 +121,63 @@ def test_invalid_ticks_are_refused_and_nothing_is_written(store: TickStore) -> N
     assert store.tick_days(symbol) == []
 
 
+@pytest.mark.parametrize("anew", [False, True], ids=["same", "changed"])
+def test_a_built_day_is_what_was_written_last(store: TickStore, anew: bool) -> None:
+    symbol, day, table = sample(CU1909)
+    first = with_provenance(table, ScheduleDay(day, symbol, 0, "abc"))
+    second = with_provenance(table.slice(3), ScheduleDay(day, symbol, 1, "def")) if anew else first
+    store.init()
+    assert store.days("main_l5", SERIES) == []
+    with pytest.raises(FailedError):
+        store.read_day("main_l5", SERIES, day)
+    for built in (first, second, second):
+        store.write_day("main_l5", SERIES, day, built, source="test", extra={"contract": symbol})
+        assert table_hash(store.read_day("main_l5", SERIES, day)) == table_hash(built)
+    assert store.days("main_l5", SERIES) == [day] and store.keys("main_l5") == [SERIES]
+    assert store.read_day("main_l5", SERIES, day, ["id", "segment_id"]).column_names == ["id", "segment_id"]
+    with pytest.raises(UsageError):
+        store.read_day("main_l5", SERIES, day, ["mood"])
+    store.write_day("main_l5", SERIES, day, first, source="test")
+    assert table_hash(store.read_day("main_l5", SERIES, day)) == table_hash(first)
+
+
+def test_ticks_are_days_like_any_other(store: TickStore) -> None:
+    symbol, day, table = sample(CU1909)
+    store.init()
+    store.write_day("ticks", symbol, day, table, source="test")
+    assert store.days("ticks", symbol) == [day] and store.keys("ticks") == [symbol]
+    assert table_hash(store.read_day("ticks", symbol, day)) == table_hash(table)
+    with pytest.raises(FailedError):
+        store.read_day("ticks", symbol, date(2019, 9, 17))
+
+
+def test_a_roll_schedule_is_the_one_kept_last(store: TickStore, tmp_path: Path) -> None:
+    days = [date(2025, 1, n) for n in (2, 3, 6, 7)]
+    bars = pa.table(
+        {
+            "symbol": ["SHFE.cu2502", "SHFE.cu2503"] * 4,
+            "trading_day": pa.array(np.repeat(days, 2), pa.date32()),
+            "open_interest": [9.0, 5.0, 9.0, 10.0, 5.0, 10.0, 5.0, 10.0],
+        }
+    )
+
+    def keep(schedule: RollSchedule) -> RollSchedule:
+        if isinstance(store, Lake):
+            save_schedule(store.root, schedule)
+            return load_schedule(store.root, "cu")
+        store.write_schedule(schedule)
+        return store.read_schedule("cu")
+
+    store.init()
+    whole = schedule_from_open_interest("cu", bars)
+    assert len({day.segment_id for day in whole.days}) == 2
+    for schedule in (schedule_from_open_interest("cu", bars.slice(0, 4)), whole, whole):
+        assert keep(schedule) == schedule
+    declared = schedule_from_open_interest("cu", bars, {days[0]: "SHFE.cu2506"})
+    assert keep(declared) == declared != whole
+    assert keep(whole) == whole
+
+
 # ---- QuestDB alone --------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +200,42 @@ def test_the_rest_of_a_day_is_added(questdb: QuestDbStore) -> None:
     assert questdb.write_ticks(symbol, day, table) == table.num_rows
     assert questdb.conflicts(symbol, day) == 0
     assert table_hash(questdb.read_ticks(symbol, day)) == table_hash(table)
+
+
+def test_the_next_rows_of_a_day_are_added_though_they_share_its_last_time(questdb: QuestDbStore) -> None:
+    """As a recorder would: each part alone, a cut between two ticks of one time, even between twins."""
+    symbol, day, table = sample(CU1909)
+    rows = table.take(pa.array([0, 1, 2, 2, 2, 3, 4])).set_column(
+        0, RAW_TICK_SCHEMA.field(0), pa.array(range(7), pa.int64())
+    )
+    for part in (rows.slice(0, 3), rows.slice(3, 1), rows.slice(4)):
+        questdb.write_ticks(symbol, day, part)
+    assert questdb.conflicts(symbol, day) == 0
+    assert table_hash(questdb.read_ticks(symbol, day)) == table_hash(rows)
+    assert questdb.write_ticks(symbol, day, rows) == 7
+
+
+def test_rows_that_were_changed_in_the_server_are_not_read(questdb: QuestDbStore, pg: Pg) -> None:
+    symbol, day, table = sample(CU1909)
+    questdb.write_ticks(symbol, day, table)
+    pg(f"UPDATE {TABLE} SET volume = volume + 1 WHERE id = {table['id'][3]}")
+    with pytest.raises(IntegrityError, match="not what their hashes say") as caught:
+        questdb.read_ticks(symbol, day)
+    assert "serve-sync --from lake" in caught.value.hint
+
+
+def test_the_active_build_can_be_joined_in_sql(questdb: QuestDbStore, pg: Pg) -> None:
+    symbol, day, table = sample(CU1909)
+    for start in (0, 50):
+        built = with_provenance(table.slice(start), ScheduleDay(day, symbol, 0, "abc"))
+        questdb.write_day("main_l5", SERIES, day, built)
+    assert pg(f"SELECT count() FROM {MAIN_L5}") == [(350,)]
+    joined = (
+        f"SELECT count() FROM {MAIN_L5} t JOIN (SELECT symbol, trading_day, build_id FROM {BUILDS} "
+        "WHERE dataset = 'main_l5' LATEST ON ts PARTITION BY symbol, trading_day) b "
+        "ON t.symbol = b.symbol AND t.trading_day = b.trading_day AND t.build_id = b.build_id"
+    )
+    assert pg(joined) == [(150,)]
 
 
 def test_the_table_tells_kind_version_day_and_time(questdb: QuestDbStore, pg: Pg) -> None:
