@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from ghtrader_base.settings import Settings
 from ghtrader_market.audit import ALL, Progress, audit_lake
 from ghtrader_market.audit_datasets import source_of
 from ghtrader_market.audit_files import AuditedDay
+from ghtrader_market.audit_questdb import audit_questdb
 from ghtrader_market.audit_report import AuditReport
 from ghtrader_market.calendar import TradingCalendar, load_calendar
 from ghtrader_market.stores.lake import Lake
+
+COMPARED = "compared"
 
 
 def audit_home(
@@ -32,9 +36,14 @@ def audit_home(
     *,
     workers: int = 0,
     recompute: bool = False,
+    questdb: bool = True,
     progress: Progress | None = None,
+    tell: Callable[[str], object] = lambda line: None,
 ) -> tuple[AuditReport, Path]:
-    """Audit a home's lake and keep the report; parameters as `ghtrader_market.audit.audit_lake`.
+    """Audit a home's lake, compare it with QuestDB, keep the report; parameters as `ghtrader_market.audit.audit_lake`.
+
+    Where the settings name no QuestDB, or `questdb` is false, it is left out, and where it cannot be compared the
+    report says why.
 
     Returns
     -------
@@ -46,7 +55,7 @@ def audit_home(
     UsageError
         No such dataset or variety.
     """
-    lake, calendar = Lake(settings.data), load_calendar(settings)
+    lake, calendar, varieties = Lake(settings.data), load_calendar(settings), list(varieties)
     report = audit_lake(
         lake,
         calendar,
@@ -58,6 +67,16 @@ def audit_home(
         progress=progress,
         recompute=(lambda where, day: computed_again(where, calendar, day)) if recompute else None,
     )
+    if settings.questdb_host and questdb:
+        began = time.perf_counter()
+        try:
+            report.findings += audit_questdb(settings, lake, report.datasets, varieties, start, end, tell)
+            report.questdb = COMPARED
+        except GhtraderError as error:
+            report.questdb = f"not compared: {error.message}"
+        report.seconds += time.perf_counter() - began
+    elif settings.questdb_host:
+        report.questdb = "left out"
     return report, report.write(settings.runs)
 
 

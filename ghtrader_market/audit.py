@@ -17,7 +17,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from ghtrader_base.errors import FailedError, GhtraderError, UsageError
+from ghtrader_base.errors import GhtraderError, UsageError
 from ghtrader_market.audit_datasets import audit_against_source, audit_labels, source_of
 from ghtrader_market.audit_files import AuditedDay, audit_folder
 from ghtrader_market.audit_report import AuditReport, Finding
@@ -43,8 +43,6 @@ Progress = Callable[[int, int, int], None]
 """(days looked at, days in all, rows so far)"""
 Recompute = Callable[[Lake, AuditedDay], Iterable[str]]
 """What differs where a features or labels day is computed again, in words."""
-CompareStores = Callable[[str, str, date], Iterable[Finding]]
-"""(dataset, key, day) -> where another store differs from the lake."""
 
 
 def audit_lake(
@@ -58,7 +56,6 @@ def audit_lake(
     workers: int = 0,
     progress: Progress | None = None,
     recompute: Recompute | None = None,
-    compare: CompareStores | None = None,
 ) -> AuditReport:
     """Look at every day of a lake.
 
@@ -79,8 +76,6 @@ def audit_lake(
         Called from this thread after each day.
     recompute : callable, optional
         Computes a features or labels day again.
-    compare : callable, optional
-        Holds a day of ticks or main_l5 against another store.
 
     Raises
     ------
@@ -100,7 +95,7 @@ def audit_lake(
         if (not wanted or group in wanted) and (start is None or day >= start) and (end is None or day <= end):
             groups.setdefault((group, day), []).append((name, key))
     schedules = {group: _schedule(lake, group) for group, _ in groups}
-    look = partial(_audit_day, lake, calendar, schedules, recompute, compare)
+    look = partial(_audit_day, lake, calendar, schedules, recompute)
     done, total = 0, sum(len(items) for items in groups.values())
     with ThreadPoolExecutor(max_workers=workers or min(MAX_WORKERS, os.cpu_count() or 1)) as pool:
         for audited in pool.map(look, [(group, day, items) for (group, day), items in sorted(groups.items())]):
@@ -182,7 +177,6 @@ def _audit_day(
     calendar: TradingCalendar,
     schedules: dict[str, RollSchedule | GhtraderError | None],
     recompute: Recompute | None,
-    compare: CompareStores | None,
     task: tuple[str, date, list[tuple[str, str]]],
 ) -> list[AuditedDay]:
     """All datasets of one variety and day, each file read once."""
@@ -213,8 +207,6 @@ def _audit_day(
             if recompute is not None and item.table is not None and not item.findings:
                 for text in recompute(lake, item):
                     item.found("not_recomputed", text)
-        if compare is not None and dataset in ("ticks", "main_l5") and item.manifest is not None:
-            item.findings += compare(dataset, item.key, day)
     return list(audited.values())
 
 
@@ -251,9 +243,3 @@ def _audit_dataset(item: AuditedDay, source: Source, calendar: TradingCalendar, 
     audit_against_source(item, origin, rows)
     if item.dataset == "labels":
         audit_labels(item)
-
-
-def raise_findings(report: AuditReport) -> None:
-    """FailedError where the audit found something; the report has it all."""
-    if not report.ok:
-        raise FailedError(f"{len(report.findings)} findings, first {report.findings[0].line()}", "see the report")
