@@ -16,6 +16,7 @@ A window of wall-clock time counts its ticks and merges windows of 1, 2, 4, ... 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ghtrader_models.factors import kernel as k
 from ghtrader_models.factors.expressions import CLOCK_RATE
@@ -38,11 +39,23 @@ def split(window: int) -> tuple[int, int]:
     return 1, window - 1
 
 
+class Row(NamedTuple):
+    """An op before its buffer is laid out."""
+
+    code: int
+    operands: tuple[int, ...]
+    i: int
+    j: int
+    state: int
+    reads: tuple[int, ...]
+    """Ops that must come first: the operands and those in its table."""
+
+
 class Builder:
     """Collects ops, equal ones once, and how far back each is read."""
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, int]] = []
+        self.rows: list[Row] = []
         self.params: list[tuple[float, float]] = []
         self.history: list[int] = []
         self.carry: list[float] = []
@@ -59,13 +72,13 @@ class Builder:
         p: float = 0.0,
         q: float = 0.0,
         state: tuple[float, ...] = (),
+        rungs: tuple[int, ...] = (),
     ) -> int:
         """An op's number; a new op only where no equal one is there yet."""
         key = (code, operands, i, j, repr(p), repr(q))
         if key not in self._known:
-            a, b, c, d = (*operands, 0, 0, 0, 0)[:4]
             self._known[key] = len(self.rows)
-            self.rows.append({"code": code, "a": a, "b": b, "c": c, "d": d, "i": i, "j": j, "state": len(self.carry)})
+            self.rows.append(Row(code, operands, i, j, len(self.carry), (*operands, *rungs)))
             self.params.append((float(p), float(q)))
             self.history.append(0)
             self.carry.extend(state)
@@ -76,13 +89,12 @@ class Builder:
         self.history[op] = max(self.history[op], ticks)
         return op
 
-    def table(self, ops: list[int]) -> int:
+    def table(self, ops: tuple[int, ...]) -> int:
         """Where a list of ops lies among the tables."""
-        key = tuple(ops)
-        if key not in self._table_at:
-            self._table_at[key] = len(self.tables)
-            self.tables.extend(key)
-        return self._table_at[key]
+        if ops not in self._table_at:
+            self._table_at[ops] = len(self.tables)
+            self.tables.extend(ops)
+        return self._table_at[ops]
 
     def const(self, value: float) -> int:
         """The op of a number."""
@@ -96,7 +108,7 @@ class Builder:
 
 def finite(b: Builder, x: int) -> int:
     """Values that are not finite turned to NaN: the foot of every chain."""
-    return x if b.rows[x]["code"] == k.FINITE else b.op(k.FINITE, x)
+    return x if b.rows[x].code == k.FINITE else b.op(k.FINITE, x)
 
 
 def _pair(b: Builder, code: int, chain: Chain, x: int, window: int) -> int:
@@ -142,7 +154,8 @@ def centre(b: Builder, x: int, window: int) -> int:
     if window == 1:
         return b.const(0.0)
     newer, older = split(window)
-    return b.op(k.PAIR_SHIFT, centre(b, x, newer), gap(b, x, window), p=older / window)
+    mean, between = centre(b, x, newer), gap(b, x, window)
+    return b.op(k.PAIR_SHIFT, mean, mean, between, p=older / window)
 
 
 def co_moment(b: Builder, x: int, y: int, window: int) -> int:
@@ -190,9 +203,9 @@ def clock_count(b: Builder, length_us: int) -> int:
     return b.op(k.CLOCK_COUNT, time, p=length_us, j=most, state=(0.0, 0.0))
 
 
-def _rungs(b: Builder, chain: Callable[[int], int], length_us: int) -> list[int]:
+def _rungs(b: Builder, chain: Callable[[int], int], length_us: int) -> tuple[int, ...]:
     most = most_ticks(length_us)
-    return [b.back(chain(1 << level), most) for level in range(most.bit_length())]
+    return tuple(b.back(chain(1 << level), most) for level in range(most.bit_length()))
 
 
 def clock_lag(b: Builder, x: int, length_us: int) -> int:
@@ -202,22 +215,22 @@ def clock_lag(b: Builder, x: int, length_us: int) -> int:
 
 def clock_total(b: Builder, x: int, length_us: int) -> int:
     """Sum over a window of time."""
-    table = b.table(_rungs(b, lambda w: total(b, x, w), length_us))
-    return b.op(k.CLOCK_SUM, x, x, clock_count(b, length_us), i=table)
+    rungs = _rungs(b, lambda w: total(b, x, w), length_us)
+    return b.op(k.CLOCK_SUM, x, x, clock_count(b, length_us), i=b.table(rungs), rungs=rungs)
 
 
 def clock_extreme(b: Builder, x: int, length_us: int, sign: float) -> int:
     """Maximum (sign 1) or minimum (-1) over a window of time."""
     chain, code = (largest, k.CLOCK_MAX) if sign > 0 else (smallest, k.CLOCK_MIN)
-    table = b.table(_rungs(b, lambda w: chain(b, x, w), length_us))
-    return b.op(code, x, x, clock_count(b, length_us), i=table)
+    rungs = _rungs(b, lambda w: chain(b, x, w), length_us)
+    return b.op(code, x, x, clock_count(b, length_us), i=b.table(rungs), rungs=rungs)
 
 
 def clock_centre(b: Builder, x: int, length_us: int) -> int:
     """Mean over a window of time, less the present value."""
     x = b.back(finite(b, x), most_ticks(length_us))
     rungs = _rungs(b, lambda w: centre(b, x, w), length_us)
-    return b.op(k.CLOCK_MEAN, x, x, clock_count(b, length_us), i=b.table(rungs), j=len(rungs))
+    return b.op(k.CLOCK_MEAN, x, x, clock_count(b, length_us), i=b.table(rungs), j=len(rungs), rungs=rungs)
 
 
 def clock_co_moment(b: Builder, x: int, y: int, length_us: int) -> int:
@@ -228,5 +241,6 @@ def clock_co_moment(b: Builder, x: int, y: int, length_us: int) -> int:
         lambda w: centre(b, y, w),
         lambda w: co_moment(b, x, y, w),
     )
-    rungs = [op for chain in chains for op in _rungs(b, chain, length_us)]
-    return b.op(k.CLOCK_CO, x, y, clock_count(b, length_us), i=b.table(rungs), j=len(rungs) // 3)
+    rungs = tuple(op for chain in chains for op in _rungs(b, chain, length_us))
+    levels = len(rungs) // 3
+    return b.op(k.CLOCK_CO, x, y, clock_count(b, length_us), i=b.table(rungs), j=levels, rungs=rungs)

@@ -102,9 +102,9 @@ class FactorEngine:
 
     def _lay_out(self, block: int) -> None:
         """Buffers for blocks of so many ticks, cold."""
-        self._block = block
-        self._ops, self._arena = self._program.layout(block)
-        self._cold = self._ops[:, kernel.NEXT].copy()
+        self._layout = self._program.layout(block)
+        self._plans = [plan.addresses() for plan in (self._layout.blocks, self._layout.ticks)]
+        self._arena, self._position = self._layout.arena.copy(), self._layout.position.copy()
         self._point_live()
 
     def _point_live(self) -> None:
@@ -120,18 +120,20 @@ class FactorEngine:
         times: np.ndarray,
         out: np.ndarray,
     ) -> np.ndarray:
-        program = self._program
+        layout = self._layout
         fields = {
-            "n_ops": len(program.ops),
-            "n_factors": len(program.outputs),
+            "n_factors": len(self.factor_set),
             "n_ticks": n_ticks,
             "block": block,
-            "ops": self._ops.ctypes.data,
-            "params": program.params.ctypes.data,
-            "outputs": program.outputs.ctypes.data,
             "carry": self._carry.ctypes.data,
             "arena": self._arena.ctypes.data,
-            "tables": program.tables.ctypes.data,
+            "position": self._position.ctypes.data,
+            "room": layout.room.ctypes.data,
+            "n_groups": len(layout.room),
+            "moves": layout.moves.ctypes.data,
+            "n_moves": len(layout.moves),
+            "block_plan": self._plans[0].ctypes.data,
+            "tick_plan": self._plans[1].ctypes.data,
             "values": values.ctypes.data,
             "value_stride": stride,
             "times": times.ctypes.data,
@@ -153,7 +155,8 @@ class FactorEngine:
         if session_bounds_ns is not None:
             self._set_bounds(session_bounds_ns)
         self._carry[:] = self._program.carry
-        self._lay_out(self._block)
+        self._arena[:] = self._layout.arena
+        self._position[:] = self._layout.position
 
     def batch(self, datetime_ns: np.ndarray, values: np.ndarray, *, block: int = BLOCK) -> np.ndarray:
         """Factors of many ticks, going on from the state there is.
@@ -183,7 +186,7 @@ class FactorEngine:
             raise UsageError(f"ticks must be int64[n] and float64[{ROWS}, n], not {times.shape} and {matrix.shape}")
         out = np.empty((len(times), len(self.factor_set)), np.float32)
         block = max(block, 1)
-        if block > self._block:
+        if block > self._layout.block:
             past = self._past()
             self._lay_out(block)
             self._set_past(past)
@@ -218,15 +221,14 @@ class FactorEngine:
         self.batch(datetime_ns, values)
 
     def _histories(self) -> list[slice]:
-        """Where each op's earlier ticks lie now."""
-        ops = self._ops[self._ops[:, kernel.CODE] != kernel.CONST]
-        return [slice(end - history, end) for history, end in ops[:, [kernel.HISTORY, kernel.NEXT]] if history]
+        """Where the earlier ticks of each buffer lie now."""
+        ends = self._layout.moves[:, 0] + self._position[self._layout.moves[:, 2]]
+        return [slice(end - history, end) for end, history in zip(ends, self._layout.moves[:, 1], strict=True)]
 
     def _past(self) -> np.ndarray:
         return np.concatenate([self._carry, *(self._arena[place] for place in self._histories())])
 
     def _set_past(self, past: np.ndarray) -> None:
-        self._ops[:, kernel.NEXT] = self._cold
         self._carry[:] = past[: len(self._carry)]
         start = len(self._carry)
         for place in self._histories():

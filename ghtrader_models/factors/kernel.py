@@ -9,9 +9,10 @@ one int64 "frame" (see `FRAME`) that holds sizes and addresses; whoever calls ke
 their types and shapes. That is `engine`, and nobody else.
 
 Why it is fast: each op writes a buffer of its own in the arena, which keeps as many earlier ticks as its readers look
-back, all contiguous: the present block of op ``k`` ends at ``ops[k].next``, and ``x[i - lag]`` is a plain load. When a
-buffer is full its history moves to its front. Most loops have no step that waits for the step before, so the compiler
-turns them into vector code: windows are merged from two shorter ones (`chains`), never slid.
+back, all contiguous, so that ``x[t - lag]`` is a plain load. Most loops have no step that waits for the step before, so
+the compiler turns them into vector code: windows are merged from two shorter ones (`chains`), never slid. Rows of the op
+table lie in the order of computing, with the places of all they touch, and rows of one code follow each other (`layout`),
+which spares a live tick most of its branching. Buffers that are full move their history to the front, group by group.
 """
 
 from __future__ import annotations
@@ -19,42 +20,46 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-# Op codes. Sources read the tick; a, b, c, d are operand ops, i and j whole numbers, p and q numbers of the expression.
+# Op codes, in the ranges that `run` tells apart. Sources read the tick; a, b, c, d are operand ops, i and j whole numbers, p and q numbers of the expression.
 CONST, PRICE, QUEUE, RAW, TURNOVER, MICROSECONDS, SECONDS, SESSION_TIME, SESSION_AGE, SESSION_LEFT = range(10)
-ADD, SUB, MUL, RATIO, LOG, SQRT, ABS, SIGN, CLIP, FILL, FINITE = range(20, 31)
-GREATER, EQUAL, WHERE, LARGER, SMALLER, OVER = range(31, 37)
+ADD, SUB, MUL, RATIO, OVER, ABS, SIGN, FINITE, FILL = range(20, 29)
+LOG, SQRT, CLIP, GREATER, EQUAL, WHERE, LARGER, SMALLER = range(30, 38)
 LAG, DELTA, FLOW = range(40, 43)
-PAIR_SUM, PAIR_MAX, PAIR_MIN, PAIR_AGE, PAIR_GAP, PAIR_SHIFT, PAIR_CO, PAIR_TREND, PAIR_MIX, PAIR_CUBE = range(50, 60)
+PAIR_SUM, PAIR_MAX, PAIR_MIN, PAIR_GAP, PAIR_SHIFT, PAIR_CO, PAIR_TREND, PAIR_MIX, PAIR_AGE, PAIR_CUBE = range(50, 60)
 DEVIATION, STANDARD, SKEWNESS, CORRELATION = range(60, 64)
 RUN_FINITE, RANK, QUANTILE = range(70, 73)
 EMA, EMA_OF, EWVAR, AT_CHANGE, HELD, RUN_LENGTH, SINCE, DECAY_SINCE, DECAY = range(80, 89)
 CLOCK_COUNT, CLOCK_ALPHA, CLOCK_LAG, CLOCK_SUM, CLOCK_MAX, CLOCK_MIN, CLOCK_MEAN, CLOCK_CO = range(90, 98)
 
-OP_FIELDS = 14
-"""An op is int64[14]: code, a, b, c, d, i, j, offset of its carried state, lanes, history, base, capacity, next, spare.
-
-The last four describe its buffer in the arena, in ticks: how many earlier ones stay, where it begins, how many it
-holds,
-where the next tick goes. Only ``next`` changes."""
-CODE, A, B, C, D, ARG, ARG2, STATE, LANES, HISTORY, BASE, CAPACITY, NEXT, SPARE = range(OP_FIELDS)
+OP_FIELDS = 16
+"""A row of the op table is int32[16], a cache line: places of its buffer and of its operands a, b, c, d, each followed by
+the number of the group the buffer moves with, a whole number, the offset of its carried state, another whole number. A
+buffer's block begins at its place plus the position of its group."""
+O, A, B, C, D, ARG, STATE, ARG2 = 0, 2, 4, 6, 8, 10, 11, 12
 PARAM_FIELDS = 2
 """Beside it float64[2], p and q: numbers of the expression."""
-MAX_LANES = 4
+RUN_FIELDS = 3
+"""Rows are run in int32[3] groups of one code: code, first row, number of rows."""
+MOVE_FIELDS = 3
+"""A buffer with history: place, ticks that stay, the group; in the order of groups."""
 
 FRAME = (
-    "n_ops",
     "n_factors",
     "n_ticks",
     "block",
-    "ops",
-    "params",
-    "outputs",
     "carry",
     "arena",
-    "tables",
+    "position",
+    "room",
+    "n_groups",
+    "moves",
+    "n_moves",
+    "block_plan",
+    "tick_plan",
     "values",
     "value_stride",
     "times",
@@ -65,11 +70,17 @@ FRAME = (
 )
 """What a frame holds, in order: counts and addresses.
 
-ops int64[n_ops, 14], params float64[n_ops, 2], outputs int64[n_factors] (ops), carry float64[*] and arena float64[*]
-(both read and written), tables int64[*] (op lists of the clock windows), values float64[27, n] with `value_stride`
-numbers a row, times int64[n], bounds int64[n_bounds, 2] (session start and end), out float32[n, n_factors], context
-float64[2] (price tick and multiplier).
-"""
+carry float64[*], arena float64[*] and position int32[n_groups] (all read and written; group 0 never moves), room
+int32[n_groups] (ticks a group's buffers hold beyond their history), moves int32[n_moves, 3], two plans, values
+float64[27, n] with `value_stride` numbers a row, times int64[n], bounds int64[n_bounds, 2] (session start and end), out
+float32[n, n_factors], context float64[2] (price tick and multiplier)."""
+
+PLAN = ("rows", "params", "runs", "n_runs", "outputs", "tables")
+"""What a plan holds: addresses of rows int32[n_ops, 16], params float64[n_ops, 2] and runs int32[n_runs, 3], then outputs
+int32[n_factors, 2] and tables int32[*, 2] (buffers of the clock windows): place and group."""
+
+TILE = 16
+"""Ticks that go to the output together: a cache line of float64 twice over."""
 
 ROW_LAST, ROW_HIGHEST, ROW_LOWEST, ROW_VOLUME, ROW_AMOUNT, ROW_OPEN_INTEREST, ROW_BID1 = 0, 1, 2, 4, 5, 6, 7
 """Rows of the value matrix (`ghtrader_market.ticks.VALUE_COLUMNS`); a level is bid price, bid volume, ask price, ask
@@ -78,6 +89,7 @@ volume, four rows."""
 _P_F64 = types.CPointer(types.float64)
 _P_F32 = types.CPointer(types.float32)
 _P_I64 = types.CPointer(types.int64)
+_P_I32 = types.CPointer(types.int32)
 
 
 def _cast(pointer):
@@ -90,7 +102,7 @@ def _cast(pointer):
     return intrinsic(typed)
 
 
-_f64, _f32, _i64 = _cast(_P_F64), _cast(_P_F32), _cast(_P_I64)
+_f64, _f32, _i64, _i32 = _cast(_P_F64), _cast(_P_F32), _cast(_P_I64), _cast(_P_I32)
 _jit = njit(cache=True, error_model="numpy", nogil=True)
 
 
@@ -104,11 +116,67 @@ def _f64_at(typingctx, pointer, offset):
     return _P_F64(pointer, types.int64), codegen
 
 
+@intrinsic
+def _i32_at(typingctx, pointer, offset):
+    """The pointer so many numbers on."""
+
+    def codegen(context, builder, signature, args):
+        return builder.gep(args[0], [args[1]])
+
+    return _P_I32(pointer, types.int64), codegen
+
+
+@intrinsic
+def _f32_at(typingctx, pointer, offset):
+    """The pointer so many numbers on."""
+
+    def codegen(context, builder, signature, args):
+        return builder.gep(args[0], [args[1]])
+
+    return _P_F32(pointer, types.int64), codegen
+
+
+# Where a row's numbers lie
+
+
+@_jit
+def _at(arena, position, row, field):
+    return _f64(arena + 8 * (row[field] + position[row[field + 1]]))
+
+
+@_jit
+def _row(rows, r):
+    return _i32_at(rows, OP_FIELDS * r)
+
+
+@_jit
+def _one(arena, position, row):
+    return _at(arena, position, row, O), _at(arena, position, row, A)
+
+
+@_jit
+def _two(arena, position, row):
+    return _at(arena, position, row, O), _at(arena, position, row, A), _at(arena, position, row, B)
+
+
+@_jit
+def _three(arena, position, row):
+    o, x, y = _two(arena, position, row)
+    return o, x, y, _at(arena, position, row, C)
+
+
+@_jit
+def _parts(arena, position, row):
+    """The newer part, the older one as it was when it ended, and the operand after them."""
+    o, x, y, z = _three(arena, position, row)
+    return o, x, _f64_at(y, -row[ARG]), z
+
+
 # Sources
 
 
 @_jit
-def _source(code, i, j, o, s, values, stride, times, bounds, n_bounds, context, n):
+def _source(code, i, o, s, values, stride, times, bounds, n_bounds, context, n):
     if code == PRICE:  # i = row
         x, step = _f64(values + 8 * stride * i), context[0]
         for t in range(n):
@@ -156,68 +224,94 @@ def _source(code, i, j, o, s, values, stride, times, bounds, n_bounds, context, 
 
 
 @_jit
-def _arithmetic(code, x, y, o, p, q, n):
+def _arithmetic(code, rows, params, count, arena, position, n):
     if code == ADD:
-        for t in range(n):
-            o[t] = x[t] + y[t]
+        for r in range(count):
+            o, x, y = _two(arena, position, _row(rows, r))
+            for t in range(n):
+                o[t] = x[t] + y[t]
     elif code == SUB:
-        for t in range(n):
-            o[t] = x[t] - y[t]
+        for r in range(count):
+            o, x, y = _two(arena, position, _row(rows, r))
+            for t in range(n):
+                o[t] = x[t] - y[t]
     elif code == MUL:
-        for t in range(n):
-            o[t] = x[t] * y[t]
+        for r in range(count):
+            o, x, y = _two(arena, position, _row(rows, r))
+            for t in range(n):
+                o[t] = x[t] * y[t]
     elif code == RATIO:
-        for t in range(n):
-            d = y[t]
-            o[t] = x[t] / d if d != 0.0 else p + (x[t] - x[t])
+        for r in range(count):
+            o, x, y = _two(arena, position, _row(rows, r))
+            zero = params[PARAM_FIELDS * r]
+            for t in range(n):
+                d = y[t]
+                v = x[t] / d
+                o[t] = v if d != 0.0 else zero + (x[t] - x[t])
     elif code == OVER:
-        for t in range(n):
-            o[t] = x[t] / p
-    elif code == LOG:
-        for t in range(n):
-            o[t] = math.log(x[t]) if x[t] > 0.0 else np.nan
-    elif code == SQRT:
-        for t in range(n):
-            o[t] = math.sqrt(x[t]) if x[t] >= 0.0 else np.nan
+        for r in range(count):
+            o, x = _one(arena, position, _row(rows, r))
+            p = params[PARAM_FIELDS * r]
+            for t in range(n):
+                o[t] = x[t] / p
     elif code == ABS:
-        for t in range(n):
-            o[t] = abs(x[t])
+        for r in range(count):
+            o, x = _one(arena, position, _row(rows, r))
+            for t in range(n):
+                o[t] = abs(x[t])
+    elif code == FINITE:
+        for r in range(count):
+            o, x = _one(arena, position, _row(rows, r))
+            for t in range(n):
+                v = x[t]
+                o[t] = v if v - v == 0.0 else np.nan
+    elif code == FILL:
+        for r in range(count):
+            o, x = _one(arena, position, _row(rows, r))
+            p = params[PARAM_FIELDS * r]
+            for t in range(n):
+                v = x[t]
+                o[t] = v if v - v == 0.0 else p
     elif code == SIGN:
-        for t in range(n):
-            v = x[t]
-            o[t] = 1.0 if v > 0.0 else (-1.0 if v < 0.0 else v - v)
+        for r in range(count):
+            o, x = _one(arena, position, _row(rows, r))
+            for t in range(n):
+                v = x[t]
+                o[t] = 1.0 if v > 0.0 else (-1.0 if v < 0.0 else v - v)
 
 
 @_jit
-def _choices(code, x, y, z, o, p, q, n):
-    if code == CLIP:
-        for t in range(n):
-            v = x[t]
-            o[t] = p if v < p else (q if v > q else v)
-    elif code == FILL:
-        for t in range(n):
-            v = x[t]
-            o[t] = v if v - v == 0.0 else p
-    elif code == FINITE:
-        for t in range(n):
-            v = x[t]
-            o[t] = v if v - v == 0.0 else np.nan
-    elif code == GREATER:
-        for t in range(n):
-            v = 1.0 if x[t] > y[t] else 0.0
-            o[t] = v if x[t] == x[t] and y[t] == y[t] else np.nan
-    elif code == EQUAL:
-        for t in range(n):
-            v = 1.0 if x[t] == y[t] else 0.0
-            o[t] = v if x[t] == x[t] and y[t] == y[t] else np.nan
-    elif code == WHERE:
-        for t in range(n):
-            v = y[t] if x[t] != 0.0 else z[t]
-            o[t] = v if x[t] == x[t] else np.nan
-    elif code == LARGER:
-        _larger(x, y, o, n)
-    elif code == SMALLER:
-        _smaller(x, y, o, n)
+def _functions(code, rows, params, count, arena, position, n):
+    for r in range(count):
+        row = _row(rows, r)
+        o, x, y, z = _three(arena, position, row)
+        p, q = params[PARAM_FIELDS * r], params[PARAM_FIELDS * r + 1]
+        if code == LOG:
+            for t in range(n):
+                o[t] = math.log(x[t]) if x[t] > 0.0 else np.nan
+        elif code == SQRT:
+            for t in range(n):
+                o[t] = math.sqrt(x[t]) if x[t] >= 0.0 else np.nan
+        elif code == CLIP:
+            for t in range(n):
+                v = x[t]
+                o[t] = p if v < p else (q if v > q else v)
+        elif code == GREATER:
+            for t in range(n):
+                v = 1.0 if x[t] > y[t] else 0.0
+                o[t] = v if x[t] == x[t] and y[t] == y[t] else np.nan
+        elif code == EQUAL:
+            for t in range(n):
+                v = 1.0 if x[t] == y[t] else 0.0
+                o[t] = v if x[t] == x[t] and y[t] == y[t] else np.nan
+        elif code == WHERE:
+            for t in range(n):
+                v = y[t] if x[t] != 0.0 else z[t]
+                o[t] = v if x[t] == x[t] else np.nan
+        elif code == LARGER:
+            _larger(x, y, o, n)
+        elif code == SMALLER:
+            _smaller(x, y, o, n)
 
 
 @_jit
@@ -237,83 +331,123 @@ def _smaller(x, y, o, n):
 
 
 @_jit
-def _since_before(code, x, y, x1, y1, o, p, n):
-    if code == LAG:
-        for t in range(n):
-            o[t] = x1[t]
-    elif code == DELTA:  # of a total that only grows
-        for t in range(n):
-            d = x[t] - x1[t]
-            o[t] = d if d >= 0.0 else np.nan
-    elif code == FLOW:  # x price, y queue, p = 1 for bids and -1 for asks
-        for t in range(n):
-            step = (x[t] - x1[t]) * p
-            come = y[t] if step >= 0.0 else 0.0
-            gone = y1[t] if step <= 0.0 else 0.0
-            o[t] = (come - gone) + (step - step)
+def _since_before(code, rows, params, count, arena, position, n):
+    for r in range(count):
+        row = _row(rows, r)
+        o, x, y = _two(arena, position, row)
+        lag = row[ARG]
+        x1, y1, p = _f64_at(x, -lag), _f64_at(y, -lag), params[PARAM_FIELDS * r]
+        if code == LAG:
+            for t in range(n):
+                o[t] = x1[t]
+        elif code == DELTA:  # of a total that only grows
+            for t in range(n):
+                d = x[t] - x1[t]
+                o[t] = d if d >= 0.0 else np.nan
+        elif code == FLOW:  # x price, y queue, p = 1 for bids and -1 for asks
+            for t in range(n):
+                step = (x[t] - x1[t]) * p
+                come = y[t] if step >= 0.0 else 0.0
+                gone = y1[t] if step <= 0.0 else 0.0
+                o[t] = (come - gone) + (step - step)
 
 
 # Windows merged from two: the newer part ends now, the older one ended `lag` ticks ago.
 
 
 @_jit
-def _pair(code, x, y, z, x2, y2, z2, w, o, p, q, n):
-    if code == PAIR_SUM:  # y2: the older part's sum
-        for t in range(n):
-            o[t] = x[t] + y2[t]
+def _merge(code, rows, params, count, arena, position, n):
+    if code == PAIR_SUM:
+        for r in range(count):
+            row = _row(rows, r)
+            o, x, y, z = _parts(arena, position, row)
+            for t in range(n):
+                o[t] = x[t] + y[t]
     elif code == PAIR_MAX:
-        _larger(x, y2, o, n)
+        for r in range(count):
+            row = _row(rows, r)
+            o, x, y, z = _parts(arena, position, row)
+            _larger(x, y, o, n)
     elif code == PAIR_MIN:
-        _smaller(x, y2, o, n)
-    elif code == PAIR_GAP:  # x, y2: distances of the means from their present values; z: the values
-        for t in range(n):
-            o[t] = (y2[t] + (z2[t] - z[t])) - x[t]
-    elif code == PAIR_SHIFT:  # mean from its present value; y: the gap between the means; p: share of the older part
-        for t in range(n):
-            o[t] = x[t] + y[t] * p
-    elif code == PAIR_CO:  # x, y2: the parts' co-moments; z, w: the gaps
-        for t in range(n):
-            o[t] = (x[t] + y2[t]) + (z[t] * w[t]) * p
-    elif code == PAIR_TREND:  # co-moment with time, whose gap is the constant in p
-        for t in range(n):
-            o[t] = (x[t] + y2[t]) + z[t] * p
-    elif code == PAIR_MIX:
-        for t in range(n):
-            o[t] = y2[t] * p - x[t] * q
-    elif code == PAIR_CUBE:  # x, y2: third moments; z: the gap; w: the mix of second moments
-        for t in range(n):
-            g = z[t]
-            o[t] = (x[t] + y2[t]) + g * (g * g * p + w[t] * q)
+        for r in range(count):
+            row = _row(rows, r)
+            o, x, y, z = _parts(arena, position, row)
+            _smaller(x, y, o, n)
+    elif code == PAIR_GAP:  # x, y: distances of the means from their present values; z: the values
+        for r in range(count):
+            row = _row(rows, r)
+            o, x, y, z = _parts(arena, position, row)
+            z1 = _f64_at(z, -row[ARG])
+            for t in range(n):
+                o[t] = (y[t] + (z1[t] - z[t])) - x[t]
+    elif code == PAIR_SHIFT:  # x: the newer mean from the present value; z: the gap; p: share of the older part
+        for r in range(count):
+            row = _row(rows, r)
+            o, x, y, z = _parts(arena, position, row)
+            p = params[PARAM_FIELDS * r]
+            for t in range(n):
+                o[t] = x[t] + z[t] * p
+    elif code == PAIR_CO:  # x, y: the parts' co-moments; z, w: the gaps
+        for r in range(count):
+            row = _row(rows, r)
+            o, x, y, z = _parts(arena, position, row)
+            w, p = _at(arena, position, row, D), params[PARAM_FIELDS * r]
+            for t in range(n):
+                o[t] = (x[t] + y[t]) + (z[t] * w[t]) * p
 
 
 @_jit
-def _pair_age(x, y2, z, w2, o, sign, lag, n):
-    for t in range(n):
-        a, b = x[t] * sign, y2[t] * sign
-        age = w2[t] + lag if b > a else z[t]
-        o[t] = age + ((a - a) + (b - b))
+def _merge_more(code, rows, params, count, arena, position, n):
+    for r in range(count):
+        row = _row(rows, r)
+        o, x, y, z = _parts(arena, position, row)
+        w, p, q = _at(arena, position, row, D), params[PARAM_FIELDS * r], params[PARAM_FIELDS * r + 1]
+        if code == PAIR_TREND:  # co-moment with time, whose gap is the constant in p
+            for t in range(n):
+                o[t] = (x[t] + y[t]) + z[t] * p
+        elif code == PAIR_MIX:
+            for t in range(n):
+                o[t] = y[t] * p - x[t] * q
+        elif code == PAIR_CUBE:  # x, y: third moments; z: the gap; w: the mix of second moments
+            for t in range(n):
+                g = z[t]
+                o[t] = (x[t] + y[t]) + g * (g * g * p + w[t] * q)
+        elif code == PAIR_AGE:  # x, y: extremes; z, w: their ages; p: 1 for maxima, -1 for minima
+            lag = row[ARG]
+            w1 = _f64_at(w, -lag)
+            for t in range(n):
+                a, b = x[t] * p, y[t] * p
+                age = w1[t] + lag if b > a else z[t]
+                o[t] = age + ((a - a) + (b - b))
 
 
 @_jit
-def _moments(code, x, y, z, o, p, n):
-    if code == DEVIATION:  # x: sum of squares, p: 1 / window
-        for t in range(n):
-            o[t] = math.sqrt(x[t] * p)
-    elif code == STANDARD:  # y: the mean from the present value
-        for t in range(n):
-            d = math.sqrt(x[t] * p)
-            o[t] = -y[t] / d if d != 0.0 else 0.0
-    elif code == SKEWNESS:
-        for t in range(n):
-            v = x[t] * p
-            d = v * math.sqrt(v)
-            o[t] = y[t] * p / d if d != 0.0 else 0.0
-    elif code == CORRELATION:
-        for t in range(n):
-            d = math.sqrt(y[t]) * math.sqrt(z[t])
-            r = x[t] / d if d != 0.0 else 0.0 * (x[t] + d)
-            r = -1.0 if r < -1.0 else r
-            o[t] = 1.0 if r > 1.0 else r
+def _moments(code, rows, params, count, arena, position, n):
+    for r in range(count):
+        row = _row(rows, r)
+        o, x, y, z = _three(arena, position, row)
+        p = params[PARAM_FIELDS * r]
+        if code == DEVIATION:  # x: sum of squares, p: 1 / window
+            for t in range(n):
+                o[t] = math.sqrt(x[t] * p)
+        elif code == STANDARD:  # y: the mean from the present value
+            for t in range(n):
+                d = math.sqrt(x[t] * p)
+                v = -y[t] / d
+                o[t] = v if d != 0.0 else 0.0
+        elif code == SKEWNESS:
+            for t in range(n):
+                v = x[t] * p
+                d = v * math.sqrt(v)
+                v = y[t] * p / d
+                o[t] = v if d != 0.0 else 0.0
+        elif code == CORRELATION:
+            for t in range(n):
+                d = math.sqrt(y[t]) * math.sqrt(z[t])
+                v = x[t] / d
+                v = v if d != 0.0 else 0.0 * (x[t] + d)
+                v = -1.0 if v < -1.0 else v
+                o[t] = 1.0 if v > 1.0 else v
 
 
 # Order within a window
@@ -435,6 +569,8 @@ def _ema_lanes(x0, x1, x2, x3, o0, o1, o2, o3, s0, s1, s2, s3, a0, a1, a2, a3, n
         o2[t] = e2
         o3[t] = e3
     s0[0], s1[0], s2[0], s3[0] = e0, e1, e2, e3
+    for s in (s0, s1, s2, s3):
+        s[1] += n
 
 
 @_jit
@@ -536,7 +672,12 @@ def _clock_lag(x, count, o, n):
 
 
 @_jit
-def _clock_sum(arena, ops, table, count, o, n):
+def _rung(arena, position, table, level):
+    return _f64(arena + 8 * (table[2 * level] + position[table[2 * level + 1]]))
+
+
+@_jit
+def _clock_sum(arena, position, table, count, o, n):
     for t in range(n):
         c = count[t]
         if c != c:
@@ -545,7 +686,7 @@ def _clock_sum(arena, ops, table, count, o, n):
         left, level, back, total = int(c), 0, 0, 0.0
         while left > 0:
             if left & 1:
-                total += _block(arena, ops, table[level], n)[t - back]
+                total += _rung(arena, position, table, level)[t - back]
                 back += 1 << level
             left >>= 1
             level += 1
@@ -553,7 +694,7 @@ def _clock_sum(arena, ops, table, count, o, n):
 
 
 @_jit
-def _clock_extreme(arena, ops, table, count, o, sign, n):
+def _clock_extreme(arena, position, table, count, o, sign, n):
     for t in range(n):
         c = count[t]
         if c != c:
@@ -562,14 +703,14 @@ def _clock_extreme(arena, ops, table, count, o, sign, n):
         level = 0
         while (2 << level) <= int(c):
             level += 1
-        part = _block(arena, ops, table[level], n)
+        part = _rung(arena, position, table, level)
         a, b = part[t], part[t - (int(c) - (1 << level))]
         m = a if a * sign > b * sign else b
         o[t] = m if a == a else a
 
 
 @_jit
-def _clock_moments(code, arena, ops, table, levels, x, y, count, o, n):
+def _clock_moments(code, arena, position, table, levels, x, y, count, o, n):
     """Mean of x from its present value, or the co-moment of x and y; tables of both means, then of the co-moments."""
     for t in range(n):
         c = count[t]
@@ -581,11 +722,11 @@ def _clock_moments(code, arena, ops, table, levels, x, y, count, o, n):
         while left > 0:
             if left & 1:
                 size, at = 1 << level, t - have
-                part_x = _block(arena, ops, table[level], n)[at] + (x[at] - x[t])
+                part_x = _rung(arena, position, table, level)[at] + (x[at] - x[t])
                 part_y, part_co = 0.0, 0.0
                 if code == CLOCK_CO:
-                    part_y = _block(arena, ops, table[levels + level], n)[at] + (y[at] - y[t])
-                    part_co = _block(arena, ops, table[2 * levels + level], n)[at]
+                    part_y = _rung(arena, position, table, levels + level)[at] + (y[at] - y[t])
+                    part_co = _rung(arena, position, table, 2 * levels + level)[at]
                 total = float(have + size)
                 gap_x, gap_y, share = part_x - mean_x, part_y - mean_y, float(size) / total
                 if have == 0:
@@ -604,127 +745,148 @@ def _clock_moments(code, arena, ops, table, levels, x, y, count, o, n):
 
 
 @_jit
-def _block(arena, ops, k, n):
-    """Where op `k` has the present block."""
-    return _f64(arena + 8 * (ops[OP_FIELDS * k + NEXT] - n))
+def _ema_run(rows, params, count, arena, position, carry, n):
+    """Exponential means that do not feed each other: in blocks, four warm ones go side by side."""
+    r = 0
+    while r < count:
+        row = _row(rows, r)
+        if n > 1 and r + 4 <= count and _ready(row, arena, position, carry, n):
+            o0, x0 = _one(arena, position, row)
+            o1, x1 = _one(arena, position, _row(row, 1))
+            o2, x2 = _one(arena, position, _row(row, 2))
+            o3, x3 = _one(arena, position, _row(row, 3))
+            s0, s1 = _carried(carry, row), _carried(carry, _row(row, 1))
+            s2, s3 = _carried(carry, _row(row, 2)), _carried(carry, _row(row, 3))
+            p = PARAM_FIELDS * r
+            a0, a1, a2, a3 = params[p], params[p + 2], params[p + 4], params[p + 6]
+            _ema_lanes(x0, x1, x2, x3, o0, o1, o2, o3, s0, s1, s2, s3, a0, a1, a2, a3, n)
+            r += 4
+            continue
+        o, x = _one(arena, position, row)
+        _ema(x, o, _carried(carry, row), row[ARG], params[PARAM_FIELDS * r], n)
+        r += 1
 
 
 @_jit
-def _make_room(arena, ops, k, n):
-    """Advance op `k` by `n` ticks; its history moves to the front where the buffer is full."""
-    op = OP_FIELDS * k
-    history, base, place = ops[op + HISTORY], ops[op + BASE], ops[op + NEXT]
-    if history == 0:
-        place = base
-    elif place + n > base + ops[op + CAPACITY]:
-        source, target = _f64(arena + 8 * (place - history)), _f64(arena + 8 * base)
-        for t in range(history):
-            target[t] = source[t]
-        place = base + history
-    ops[op + NEXT] = place + n
+def _ready(row, arena, position, carry, n):
+    """Whether four exponential means are known already and meet nothing but finite values."""
+    before = -1
+    for lane in range(4):
+        here = _row(row, lane)
+        if _carried(carry, here)[1] < here[ARG]:
+            return False
+        if here[A] != before:
+            before = here[A]
+            if not _all_finite(_at(arena, position, here, A), n):
+                return False
+    return True
 
 
 @_jit
-def _ema_group(arena, ops, params, carry, k, n):
-    op, lanes = OP_FIELDS * k, ops[OP_FIELDS * k + LANES]
-    warm = n > 1 and lanes == MAX_LANES
-    for lane in range(lanes):
-        if lane > 0:
-            _make_room(arena, ops, k + lane, n)
-        s = _f64(carry + 8 * ops[op + OP_FIELDS * lane + STATE])
-        if warm:
-            warm = s[1] >= ops[op + OP_FIELDS * lane + ARG]
-    if warm:
-        for lane in range(lanes):
-            a = ops[op + OP_FIELDS * lane + A]
-            if lane == 0 or a != ops[op + OP_FIELDS * (lane - 1) + A]:
-                warm = warm and _all_finite(_block(arena, ops, a, n), n)
-    if warm:
-        x0, x1 = _block(arena, ops, ops[op + A], n), _block(arena, ops, ops[op + OP_FIELDS + A], n)
-        x2, x3 = (
-            _block(arena, ops, ops[op + 2 * OP_FIELDS + A], n),
-            _block(arena, ops, ops[op + 3 * OP_FIELDS + A], n),
-        )
-        s0, s1 = _f64(carry + 8 * ops[op + STATE]), _f64(carry + 8 * ops[op + OP_FIELDS + STATE])
-        s2 = _f64(carry + 8 * ops[op + 2 * OP_FIELDS + STATE])
-        s3 = _f64(carry + 8 * ops[op + 3 * OP_FIELDS + STATE])
-        o0, o1 = _block(arena, ops, k, n), _block(arena, ops, k + 1, n)
-        o2, o3 = _block(arena, ops, k + 2, n), _block(arena, ops, k + 3, n)
-        p = PARAM_FIELDS * k
-        a0, a1, a2, a3 = params[p], params[p + 2], params[p + 4], params[p + 6]
-        _ema_lanes(x0, x1, x2, x3, o0, o1, o2, o3, s0, s1, s2, s3, a0, a1, a2, a3, n)
-        for lane in range(lanes):
-            _f64(carry + 8 * ops[op + OP_FIELDS * lane + STATE])[1] += n
+def _carried(carry, row):
+    return _f64(carry + 8 * row[STATE])
+
+
+@_jit
+def _stateful(code, rows, params, count, arena, position, carry, tables, n):
+    for r in range(count):
+        row = _row(rows, r)
+        o, x, y, z = _three(arena, position, row)
+        p, i, j = params[PARAM_FIELDS * r], row[ARG], row[ARG2]
+        s = _carried(carry, row)
+        if code == RUN_FINITE:
+            _run_finite(x, o, s, n)
+        elif code == RANK:
+            _rank(x, y, o, i, n)
+        elif code == QUANTILE:
+            _quantile(x, o, s, i, p, n)
+        elif code <= EWVAR:
+            _ema_of(code, x, y, z, o, s, i, n)
+        elif code <= DECAY:
+            _events(code, x, y, o, s, p, n)
+        elif code == CLOCK_COUNT:
+            _clock_count(x, o, s, p, j, n)
+        elif code == CLOCK_ALPHA:
+            _clock_alpha(x, o, s, p, n)
+        elif code == CLOCK_LAG:
+            _clock_lag(x, z, o, n)
+        elif code == CLOCK_SUM:
+            _clock_sum(arena, position, _i32(tables + 8 * i), z, o, n)
+        elif code in (CLOCK_MAX, CLOCK_MIN):
+            _clock_extreme(arena, position, _i32(tables + 8 * i), z, o, 1.0 if code == CLOCK_MAX else -1.0, n)
+        else:
+            _clock_moments(code, arena, position, _i32(tables + 8 * i), j, x, y, z, o, n)
+
+
+@intrinsic
+def _transpose(typingctx, x0, x1, x2, x3, target, stride):
+    """Four ticks of four blocks to four rows of float32, `stride` numbers apart; every NaN becomes the same one."""
+
+    def codegen(context, builder, signature, args):
+        double, single = ir.VectorType(ir.DoubleType(), 4), ir.VectorType(ir.FloatType(), 4)
+        nan = ir.Constant(double, [ir.Constant(ir.DoubleType(), float("nan"))] * 4)
+        rows = []
+        for pointer in args[:4]:
+            v = builder.load(builder.bitcast(pointer, double.as_pointer()), align=8)
+            v = builder.select(builder.fcmp_unordered("uno", v, v), nan, v)
+            rows.append(builder.fptrunc(v, single))
+
+        def mix(a, b, picks):
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), 4), picks)
+            return builder.shuffle_vector(a, b, mask)
+
+        low01, high01 = mix(rows[0], rows[1], [0, 4, 1, 5]), mix(rows[0], rows[1], [2, 6, 3, 7])
+        low23, high23 = mix(rows[2], rows[3], [0, 4, 1, 5]), mix(rows[2], rows[3], [2, 6, 3, 7])
+        columns = [
+            mix(low01, low23, [0, 1, 4, 5]),
+            mix(low01, low23, [2, 3, 6, 7]),
+            mix(high01, high23, [0, 1, 4, 5]),
+            mix(high01, high23, [2, 3, 6, 7]),
+        ]
+        place = args[4]
+        for column in columns:
+            builder.store(column, builder.bitcast(place, single.as_pointer()), align=4)
+            place = builder.gep(place, [args[5]])
+        return context.get_dummy_value()
+
+    return types.void(_P_F64, _P_F64, _P_F64, _P_F64, _P_F32, types.int64), codegen
+
+
+@_jit
+def _emit(arena, position, outputs, n_factors, out, n):
+    """Blocks to float32 rows. Every NaN leaves as the same one: which payload survives is the compiler's choice."""
+    ticks = n - n % TILE
+    columns = n_factors - n_factors % 4
+    for start in range(0, ticks, TILE):
+        for j in range(0, columns, 4):
+            x0, x1 = _rung(arena, position, outputs, j), _rung(arena, position, outputs, j + 1)
+            x2, x3 = _rung(arena, position, outputs, j + 2), _rung(arena, position, outputs, j + 3)
+            for t in range(start, start + TILE, 4):
+                target = _f32_at(out, t * n_factors + j)
+                _transpose(_f64_at(x0, t), _f64_at(x1, t), _f64_at(x2, t), _f64_at(x3, t), target, n_factors)
+    for j in range(n_factors):
+        x = _rung(arena, position, outputs, j)
+        for t in range(ticks if j < columns else 0, n):
+            out[t * n_factors + j] = np.float32(x[t]) if x[t] == x[t] else np.float32(np.nan)
+
+
+@_jit
+def _make_room(arena, position, room, n_groups, moves, n_moves, n):
+    """In groups without room for `n` ticks, move each buffer's history to its front."""
+    full = False
+    for g in range(1, n_groups):
+        full = full or position[g] + n > room[g]
+    if not full:
         return
-    for lane in range(lanes):
-        here = op + OP_FIELDS * lane
-        x, o = _block(arena, ops, ops[here + A], n), _block(arena, ops, k + lane, n)
-        _ema(x, o, _f64(carry + 8 * ops[here + STATE]), ops[here + ARG], params[PARAM_FIELDS * (k + lane)], n)
-
-
-@_jit
-def _op(arena, ops, params, carry, tables, k, n):
-    op = OP_FIELDS * k
-    code, i, j = ops[op + CODE], ops[op + ARG], ops[op + ARG2]
-    p, q = params[PARAM_FIELDS * k], params[PARAM_FIELDS * k + 1]
-    o = _block(arena, ops, k, n)
-    x, y = _block(arena, ops, ops[op + A], n), _block(arena, ops, ops[op + B], n)
-    z, w = _block(arena, ops, ops[op + C], n), _block(arena, ops, ops[op + D], n)
-    s = _f64(carry + 8 * ops[op + STATE])
-    if code <= SIGN or code == OVER:
-        _arithmetic(code, x, y, o, p, q, n)
-    elif code <= SMALLER:
-        _choices(code, x, y, z, o, p, q, n)
-    elif code <= FLOW:
-        _since_before(code, x, y, _f64_at(x, -i), _f64_at(y, -i), o, p, n)
-    elif code == PAIR_AGE:
-        _pair_age(x, _f64_at(y, -i), z, _f64_at(w, -i), o, p, i, n)
-    elif code <= PAIR_CUBE:
-        _pair(code, x, y, z, _f64_at(x, -i), _f64_at(y, -i), _f64_at(z, -i), w, o, p, q, n)
-    elif code <= CORRELATION:
-        _moments(code, x, y, z, o, p, n)
-    elif code == RUN_FINITE:
-        _run_finite(x, o, s, n)
-    elif code == RANK:
-        _rank(x, y, o, i, n)
-    elif code == QUANTILE:
-        _quantile(x, o, s, i, p, n)
-    elif code <= EWVAR:
-        _ema_of(code, x, y, z, o, s, i, n)
-    elif code <= DECAY:
-        _events(code, x, y, o, s, p, n)
-    else:
-        _clock(code, arena, ops, _i64(tables + 8 * i), j, x, y, z, o, s, p, n)
-
-
-@_jit
-def _clock(code, arena, ops, table, levels, x, y, z, o, s, p, n):
-    if code == CLOCK_COUNT:
-        _clock_count(x, o, s, p, levels, n)
-    elif code == CLOCK_ALPHA:
-        _clock_alpha(x, o, s, p, n)
-    elif code == CLOCK_LAG:
-        _clock_lag(x, z, o, n)
-    elif code == CLOCK_SUM:
-        _clock_sum(arena, ops, table, z, o, n)
-    elif code in (CLOCK_MAX, CLOCK_MIN):
-        _clock_extreme(arena, ops, table, z, o, 1.0 if code == CLOCK_MAX else -1.0, n)
-    else:
-        _clock_moments(code, arena, ops, table, levels, x, y, z, o, n)
-
-
-@_jit
-def _emit(arena, ops, outputs, n_factors, out, n):
-    """Blocks to float32 rows, eight ticks at a time: a cache line of each block against eight open rows.
-
-    Every NaN leaves as the same one: which payload survives an addition is the compiler's choice.
-    """
-    for start in range(0, n, 8):
-        end = min(n, start + 8)
-        for j in range(n_factors):
-            x = _block(arena, ops, outputs[j], n)
-            for t in range(start, end):
-                out[t * n_factors + j] = np.float32(x[t]) if x[t] == x[t] else np.float32(np.nan)
+    for m in range(n_moves):
+        place, history, g = moves[MOVE_FIELDS * m], moves[MOVE_FIELDS * m + 1], moves[MOVE_FIELDS * m + 2]
+        if position[g] + n > room[g]:
+            source, target = _f64(arena + 8 * (place + position[g] - history)), _f64(arena + 8 * (place - history))
+            for t in range(history):
+                target[t] = source[t]
+    for g in range(1, n_groups):
+        if position[g] + n > room[g]:
+            position[g] = 0
 
 
 @_jit
@@ -737,29 +899,42 @@ def run(frame_address):
         Address of an int64 array laid out as `FRAME`. Nothing is checked here: a wrong frame is a crash.
     """
     frame = _i64(frame_address)
-    n_ops, n_factors, n_ticks, block = frame[0], frame[1], frame[2], frame[3]
-    ops, params, outputs = _i64(frame[4]), _f64(frame[5]), _i64(frame[6])
-    carry, arena, tables, values, stride = frame[7], frame[8], frame[9], frame[10], frame[11]
-    bounds, n_bounds, out, context = _i64(frame[13]), frame[14], frame[15], _f64(frame[16])
+    n_factors, n_ticks, block, carry, arena = frame[0], frame[1], frame[2], frame[3], frame[4]
+    position, room, n_groups, moves, n_moves = _i32(frame[5]), _i32(frame[6]), frame[7], _i32(frame[8]), frame[9]
+    values, stride, bounds, n_bounds = frame[12], frame[13], _i64(frame[15]), frame[16]
+    out, context = frame[17], _f64(frame[18])
     first = 0
     while first < n_ticks:
         n = min(block, n_ticks - first)
-        for k in range(n_ops):
-            op = OP_FIELDS * k
-            code, lanes = ops[op + CODE], ops[op + LANES]
-            if code == CONST:  # filled once, never moved
-                ops[op + NEXT] = ops[op + BASE] + ops[op + HISTORY] + n
-                continue
-            if lanes == 0:  # another op's lane
-                continue
-            _make_room(arena, ops, k, n)
+        plan = _i64(frame[10] if n > 1 else frame[11])
+        all_rows, all_params, runs, tables = _i32(plan[0]), _f64(plan[1]), _i32(plan[2]), plan[5]
+        _make_room(arena, position, room, n_groups, moves, n_moves, n)
+        for g in range(plan[3]):
+            code, start, count = runs[RUN_FIELDS * g], runs[RUN_FIELDS * g + 1], runs[RUN_FIELDS * g + 2]
+            rows, params = _row(all_rows, start), _f64_at(all_params, PARAM_FIELDS * start)
             if code < ADD:
-                o, s = _block(arena, ops, k, n), _f64(carry + 8 * ops[op + STATE])
-                v, times = values + 8 * first, _i64(frame[12] + 8 * first)
-                _source(code, ops[op + ARG], ops[op + ARG2], o, s, v, stride, times, bounds, n_bounds, context, n)
+                v, times = values + 8 * first, _i64(frame[14] + 8 * first)
+                for r in range(count):
+                    row = _row(rows, r)
+                    o, s = _at(arena, position, row, O), _carried(carry, row)
+                    _source(code, row[ARG], o, s, v, stride, times, bounds, n_bounds, context, n)
+            elif code <= FILL:
+                _arithmetic(code, rows, params, count, arena, position, n)
+            elif code <= SMALLER:
+                _functions(code, rows, params, count, arena, position, n)
+            elif code <= FLOW:
+                _since_before(code, rows, params, count, arena, position, n)
+            elif code <= PAIR_CO:
+                _merge(code, rows, params, count, arena, position, n)
+            elif code <= PAIR_CUBE:
+                _merge_more(code, rows, params, count, arena, position, n)
+            elif code <= CORRELATION:
+                _moments(code, rows, params, count, arena, position, n)
             elif code == EMA:
-                _ema_group(arena, ops, params, carry, k, n)
+                _ema_run(rows, params, count, arena, position, carry, n)
             else:
-                _op(arena, ops, params, carry, tables, k, n)
-        _emit(arena, ops, outputs, n_factors, _f32(out + 4 * first * n_factors), n)
+                _stateful(code, rows, params, count, arena, position, carry, tables, n)
+        _emit(arena, position, _i32(plan[4]), n_factors, _f32(out + 4 * first * n_factors), n)
+        for g in range(1, n_groups):
+            position[g] += n
         first += n

@@ -20,6 +20,7 @@ from ghtrader_models.factors import sources as src
 from ghtrader_models.factors import windows as win
 from ghtrader_models.factors.chains import Builder, finite
 from ghtrader_models.factors.expressions import Expression, clock_us
+from ghtrader_models.factors.layout import Layout, lay_out
 
 _NAN = float("nan")
 
@@ -30,50 +31,25 @@ class Program:
 
     Attributes
     ----------
-    ops : numpy.ndarray
-        int64[n_ops, 14], in an order that computes operands first (`kernel.OP_FIELDS`); buffers are not yet laid out.
-    params : numpy.ndarray
-        float64[n_ops, 2].
-    outputs : numpy.ndarray
-        int64[n_factors]: the op whose value each factor is.
+    builder : Builder
+        The ops, equal ones once.
+    outputs : tuple of int
+        The op whose value each factor is.
     carry : numpy.ndarray
         float64[*]: what the operators with a memory of their own start a trading day from.
-    tables : numpy.ndarray
-        int64[*]: op lists of the clock windows.
     """
 
-    ops: np.ndarray
-    params: np.ndarray
-    outputs: np.ndarray
+    builder: Builder
+    outputs: tuple[int, ...]
     carry: np.ndarray
-    tables: np.ndarray
 
-    def layout(self, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """Buffers for blocks of at most so many ticks: the op table with places, and the arena of a cold day.
+    def __len__(self) -> int:
+        return len(self.builder.rows)
 
-        A buffer has room for its history twice over, so that it moves seldom; each starts somewhere else within the
-        room, so that in live use they move at different ticks.
-        """
-        ops = self.ops.copy()
-        place = 0
-        for number, op in enumerate(ops):
-            history = int(op[k.HISTORY])
-            const = op[k.CODE] == k.CONST
-            room = block if history == 0 or const else max(block, min(history, 4096)) + SLACK
-            op[k.BASE], op[k.CAPACITY] = place, history + room
-            op[k.NEXT] = place + history + (0 if const else number * 37 % (room - block + 1))
-            place += history + room + PAD
-        arena = np.full(place, np.nan)
-        for op, (value, _) in zip(ops, self.params, strict=True):
-            if op[k.CODE] == k.CONST:
-                arena[op[k.BASE] : op[k.BASE] + op[k.CAPACITY]] = value
-        return ops, arena
-
-
-SLACK = 256
-"""Ticks of room beyond history and block."""
-PAD = 8
-"""Numbers between buffers, so that buffers of a power-of-two length do not share cache sets."""
+    def layout(self, block: int) -> Layout:
+        """Orders and buffers for blocks of at most so many ticks."""
+        b = self.builder
+        return lay_out(b.rows, b.params, b.history, self.outputs, b.tables, block)
 
 
 def _row(level: int, side: str, volume: int) -> int:
@@ -303,23 +279,6 @@ def _op_of(b: Builder, expression: Expression, found: dict[Expression, int]) -> 
     return found[expression]
 
 
-def _ordered(b: Builder) -> list[tuple[int, int]]:
-    """(op, lanes) in the order of computing: as built, but EMAs that could run together do (0: in the group before)."""
-    emas = [number for number, row in enumerate(b.rows) if row["code"] == k.EMA]
-    placed: set[int] = set()
-    order: list[tuple[int, int]] = []
-    for number, row in enumerate(b.rows):
-        if number in placed:
-            continue
-        group = [number]
-        if row["code"] == k.EMA:
-            group += [other for other in emas if other > number and other not in placed and b.rows[other]["a"] < number]
-        group = group[: k.MAX_LANES]
-        placed.update(group)
-        order += [(op, len(group) if op == number else 0) for op in group]
-    return order
-
-
 def compile_program(expressions: Mapping[str, Expression]) -> Program:
     """One op table for all expressions.
 
@@ -336,18 +295,4 @@ def compile_program(expressions: Mapping[str, Expression]) -> Program:
     b = Builder()
     found: dict[Expression, int] = {}
     outputs = [_op_of(b, expression, found) for expression in expressions.values()]
-    order = _ordered(b)
-    new = {old: number for number, (old, _) in enumerate(order)}
-    ops = np.zeros((len(order), k.OP_FIELDS), np.int64)
-    for number, (old, lanes) in enumerate(order):
-        row = b.rows[old]
-        operands = [new[row[name]] for name in "abcd"]
-        ops[number, : k.LANES] = [row["code"], *operands, row["i"], row["j"], row["state"]]
-        ops[number, k.LANES], ops[number, k.HISTORY] = lanes, b.history[old]
-    return Program(
-        ops=ops,
-        params=np.array([b.params[old] for old, _ in order], np.float64).reshape(-1, k.PARAM_FIELDS),
-        outputs=np.array([new[op] for op in outputs], np.int64),
-        carry=np.array([*b.carry, 0.0], np.float64),
-        tables=np.array([*(new[op] for op in b.tables), 0], np.int64),
-    )
+    return Program(b, tuple(outputs), np.array([*b.carry, 0.0], np.float64))

@@ -169,7 +169,7 @@ def test_equal_parts_are_computed_once():
             "d": parse("Mean(MidReturn(1), 51)"),
         },
     )
-    assert len(FactorEngine(factor_set, 10.0, 5.0)._program.ops) == 23  # one Mid and Diff; 17 sums
+    assert len(FactorEngine(factor_set, 10.0, 5.0)._program) == 23  # one Mid and Diff; 17 sums
 
 
 def test_a_copied_engine_goes_its_own_way(make_ticks):
