@@ -114,14 +114,17 @@ def table_hash(table: pa.Table) -> str:
             column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], field.type)
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
-        digest.update(pc.is_null(column).to_numpy(zero_copy_only=False).tobytes())
+        nulls = pc.is_null(column).to_numpy(zero_copy_only=False) if column.null_count else np.zeros(len(column), bool)
+        digest.update(nulls)
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             digest.update(_text_bytes(column))
         else:
             values = column.to_numpy(zero_copy_only=False)
             if values.dtype.kind == "f":
-                values = np.where(np.isnan(values), np.nan, values + 0.0).astype(values.dtype)
-            digest.update(np.ascontiguousarray(values).tobytes())
+                values = values + values.dtype.type(0)  # a copy, and -0.0 is 0.0 in it
+                if (absent := values != values).any():
+                    values[absent] = np.nan
+            digest.update(np.ascontiguousarray(values))
     return digest.hexdigest()
 
 

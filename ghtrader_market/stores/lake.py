@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 from ghtrader_base.errors import (
     BadRecordingError,
-    ConfigError,
     FailedError,
     GhtraderError,
     IntegrityError,
@@ -32,15 +31,14 @@ from ghtrader_base.files import (
     atomic_write_json,
     content_hash,
     ensure_dir,
-    fsync_dir,
     read_json,
     sidecar_of,
     verify_sidecar,
-    write_sidecar,
 )
 from ghtrader_base.version import code_version
 from ghtrader_market.coverage_index import CoverageIndex, DayRow, DiskDays, row_of
 from ghtrader_market.stores.base import RECORDED, StoreHealth
+from ghtrader_market.stores.parquet import whole_file, write_file
 from ghtrader_market.ticks import (
     BOOK_COLUMNS,
     L1_TICK_SCHEMA,
@@ -62,8 +60,6 @@ PARTITION_NAME = {
     "daily_bars": "variety",
 }
 _SCHEMAS = {"ticks": RAW_TICK_SCHEMA, "ticks_l1": L1_TICK_SCHEMA, "main_l5": MAIN_L5_SCHEMA}
-_DELTA = ("id", "datetime_ns", "volume")
-_SPLIT = ("amount", "average")
 
 
 @dataclass(frozen=True)
@@ -211,6 +207,56 @@ class Lake:
             )
         return table if columns is None else table.select(columns)
 
+    def read_range(
+        self,
+        dataset: str,
+        key: str,
+        start: date,
+        end: date,
+        columns: list[str] | None = None,
+        batch_rows: int = 65_536,
+    ) -> pa.RecordBatchReader:
+        """Rows of every day there is in [start, end], a day's file open at a time: memory does not grow with the range.
+
+        Raises
+        ------
+        FailedError
+            There is no such day.
+        UsageError, IntegrityError
+            As `read_day`; for a later day while the stream is read.
+        """
+        days = [day for day in self.days(dataset, key) if start <= day <= end]
+        if not days:
+            raise FailedError(f"the lake has no {dataset} of {key} from {start} to {end}", "download or build it first")
+        schema = self._schema(dataset, key, days[0], columns)
+        batches = (batch for day in days for batch in self._batches(dataset, key, day, schema, batch_rows))
+        return pa.RecordBatchReader.from_batches(schema, batches)
+
+    def _schema(self, dataset: str, key: str, day: date, columns: list[str] | None) -> pa.Schema:
+        path = self._file(dataset, key, day)
+        try:
+            schema = pq.read_schema(path).remove_metadata()
+        except (OSError, pa.ArrowException) as exc:
+            raise IntegrityError(f"{path} cannot be read: {exc}", "rebuild the day; `_manifest.json` names it") from exc
+        if unknown := set(columns or ()) - set(schema.names):
+            raise UsageError(f"{dataset} of {key} on {day} has no column {', '.join(sorted(unknown))}")
+        return schema if columns is None else pa.schema([schema.field(name) for name in columns])
+
+    def _batches(
+        self, dataset: str, key: str, day: date, schema: pa.Schema, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        manifest = self._require(dataset, key, day)
+        path, rows = self._file(dataset, key, day, manifest), 0
+        try:
+            with pq.ParquetFile(path, pre_buffer=True) as file:
+                for batch in file.iter_batches(batch_rows, columns=schema.names):
+                    rows += batch.num_rows
+                    yield batch.select(schema.names).cast(schema)
+        except (OSError, KeyError, pa.ArrowException) as exc:
+            raise IntegrityError(f"{path} cannot be read: {exc}", "rebuild the day; `_manifest.json` names it") from exc
+        if rows != manifest.rows:
+            raise IntegrityError(f"{path} has {rows} rows, its manifest says {manifest.rows}", "rebuild the day")
+
     def verify_day(self, dataset: str, key: str, day: date) -> DayManifest:
         """Check a day's file against sidecar and manifest, bytes and content.
 
@@ -314,7 +360,7 @@ class Lake:
             dataset=dataset,
             key=key,
             day=day.isoformat(),
-            files={path.name: _whole_file(path) or _write_file(table, path)},
+            files={path.name: whole_file(path) or write_file(table, path)},
             rows=table.num_rows,
             schema_hash=schema_hash(table.schema),
             content_hash=digest,
@@ -406,61 +452,6 @@ def _time_range(table: pa.Table) -> tuple[int | None, int | None]:
         return None, None
     times = table["datetime_ns"]
     return times[0].as_py(), times[-1].as_py()
-
-
-def _whole_file(path: Path) -> str | None:
-    """The sha256 of a file that is here already and matches its sidecar; None where it has to be written.
-
-    Its name is made from its content: writing equal content again must not touch bytes a manifest vouches for.
-    """
-    if not path.exists():
-        return None
-    try:
-        return verify_sidecar(path)
-    except IntegrityError:
-        return None
-
-
-def _write_file(table: pa.Table, path: Path) -> str:
-    """Put a table under its final name in one step; returns the sha256 its sidecar now has."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        _write_parquet(table, temporary)
-        if pq.ParquetFile(temporary).metadata.num_rows != table.num_rows:
-            raise IntegrityError(f"{path} did not read back whole", "check the disk")
-        failpoint("lake.write->rename")
-        os.replace(temporary, path)
-        failpoint("lake.rename->sidecar")
-    except OSError as exc:
-        raise ConfigError(
-            f"cannot write {path}: {exc.strerror or exc}", "choose a folder you may write to with --home DIR"
-        ) from exc
-    finally:
-        temporary.unlink(missing_ok=True)
-    fsync_dir(path.parent)
-    return write_sidecar(path)
-
-
-def _write_parquet(table: pa.Table, path: Path) -> None:
-    """ZSTD-3, one row group a day, encodings by column as measured best for ticks (docs/data.md)."""
-    encodings = {}
-    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
-        if name in _DELTA and pa.types.is_integer(kind):
-            encodings[name] = "DELTA_BINARY_PACKED"
-        elif name in _SPLIT or pa.types.is_float32(kind):
-            encodings[name] = "BYTE_STREAM_SPLIT"
-    with path.open("wb") as file:
-        pq.write_table(
-            table,
-            file,
-            compression="zstd",
-            compression_level=3,
-            row_group_size=max(1, table.num_rows),
-            use_dictionary=[name for name in table.schema.names if name not in encodings],
-            column_encoding=encodings or None,
-        )
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sweep(folder: Path, keep: set[str]) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ghtrader_base.errors import BadRecordingError, ConfigError, FailedError, IntegrityError, UsageError
+from ghtrader_market.coverage_index import INDEX_NAME
 from ghtrader_market.stores.base import TickStore
 from ghtrader_market.stores.lake import MANIFEST, Lake
 from ghtrader_market.ticks import RAW_TICK_SCHEMA, table_hash
@@ -128,7 +129,7 @@ def test_the_lake_keeps_the_contract_of_a_tick_store(tmp_path: Path, make_ticks:
 
 WRITER = """
 import sys, itertools
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 import pyarrow.parquet as pq
 from ghtrader_market.stores.lake import Lake
@@ -170,3 +171,59 @@ def test_kill_9_at_any_moment_leaves_the_old_day_or_the_new_one(tmp_path: Path, 
     assert len(left) == 2, f"the next write sweeps what killed writers left: {left}"
     assert (lake.day_path("ticks", SYMBOL, DAY) / MANIFEST).exists()
     assert seen <= allowed
+
+
+# ---- days by themselves, and ranges as streams ----
+
+
+def several(lake: Lake, make_ticks: Make, count: int, rows: int = 400) -> list[date]:
+    days = [DAY + timedelta(n) for n in range(count)]
+    times = TIMES[0] + 500_000_000 * np.arange(rows)
+    for n, day in enumerate(days):
+        lake.write_day("ticks", SYMBOL, day, make_ticks(times + n * 86_400 * 10**9, seed=n), source="test")
+    return days
+
+
+def test_reading_a_day_touches_that_days_files_only(tmp_path: Path, make_ticks: Make) -> None:
+    lake = Lake(tmp_path / "data")
+    days = several(lake, make_ticks, 4)
+    expected = lake.read_day("ticks", SYMBOL, days[1])
+    for path in [p for day in (days[0], *days[2:]) for p in lake.day_path("ticks", SYMBOL, day).iterdir()]:
+        path.write_bytes(b"whoever reads this fails")
+    (lake.root / INDEX_NAME).write_bytes(b"nor is the index asked")
+    assert lake.read_day("ticks", SYMBOL, days[1]).equals(expected)
+    assert lake.read_ticks(SYMBOL, days[1], ["id"]).num_rows == 400
+    assert lake.read_range("ticks", SYMBOL, days[1], days[1]).read_all().equals(expected)
+    assert lake.verify_day("ticks", SYMBOL, days[1]).rows == 400
+    with pytest.raises(IntegrityError):
+        lake.read_day("ticks", SYMBOL, days[2])
+
+
+def test_a_range_is_a_stream_in_order_of_days(tmp_path: Path, make_ticks: Make) -> None:
+    lake = Lake(tmp_path)
+    days = several(lake, make_ticks, 5)
+    reader = lake.read_range("ticks", SYMBOL, days[1], days[3] + timedelta(30), ["datetime_ns", "id"], batch_rows=150)
+    assert reader.schema.names == ["datetime_ns", "id"]
+    batches = list(reader)
+    assert max(batch.num_rows for batch in batches) <= 150
+    whole = pa.concat_tables([lake.read_day("ticks", SYMBOL, day, ["datetime_ns", "id"]) for day in days[1:]])
+    assert pa.Table.from_batches(batches).combine_chunks().equals(whole.combine_chunks())
+    with pytest.raises(FailedError, match="has no ticks"):
+        lake.read_range("ticks", SYMBOL, date(2020, 1, 1), date(2020, 1, 9))
+    with pytest.raises(UsageError, match="no column bid_price6"):
+        lake.read_range("ticks", SYMBOL, days[0], days[1], ["bid_price6"])
+    (path,) = lake.day_path("ticks", SYMBOL, days[2]).glob("part-*.parquet")
+    pq.write_table(make_ticks(TIMES[:10]), path)
+    with pytest.raises(IntegrityError, match="10 rows, its manifest says 400"):
+        lake.read_range("ticks", SYMBOL, days[0], days[4]).read_all()
+
+
+def test_a_range_takes_the_memory_of_a_day(tmp_path: Path, make_ticks: Make) -> None:
+    lake = Lake(tmp_path)
+    days = several(lake, make_ticks, 12, rows=20_000)
+    before, peak, rows = pa.total_allocated_bytes(), 0, 0
+    for batch in lake.read_range("ticks", SYMBOL, days[0], days[-1]):
+        rows += batch.num_rows
+        peak = max(peak, pa.total_allocated_bytes() - before)
+    day = lake.read_day("ticks", SYMBOL, days[0]).nbytes
+    assert rows == 240_000 and peak < 4 * day, f"{peak / day:.1f} days"
