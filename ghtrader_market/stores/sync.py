@@ -136,7 +136,13 @@ def _sync_day(
     found = _differences(lake, dataset, key, day)
     here = Day(dataset, key, day, tuple(found))
     whole = {difference.kind for difference in found if difference.detail == "the whole day"}
-    if found and (source == LAKE or (not source and "only-in-lake" in whole)) and lake.has_day(dataset, key, day):
+    kinds = {difference.kind for difference in found}
+    if (
+        found
+        and (source == LAKE or (not source and "only-in-lake" in whole))
+        and lake.has_day(dataset, key, day)
+        and "lake-damaged" not in kinds
+    ):
         with lake.debts.owing(dataset, key, day, "being repaired from the lake", REFILL) as note:
             repair_questdb(lake, questdb, dataset, key, day)
             note.paid()
@@ -144,7 +150,7 @@ def _sync_day(
     elif (
         found
         and (source == QUESTDB or (not source and "only-in-questdb" in whole))
-        and not any(difference.kind == "damaged" for difference in found)
+        and "damaged" not in kinds
         and "only-in-lake" not in whole
     ):
         repair_lake(lake, questdb, dataset, key, day, run_id)
