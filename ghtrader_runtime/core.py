@@ -377,7 +377,7 @@ class Core(BrokerReports, SessionRequests):
         quotes = [quote for quote in (book.bid, book.ask) if not math.isnan(quote)]
         proposed = Proposed(
             symbol, place.side, place.volume, place.offset, place.price, state.position(symbol).net,
-            sum(order.side * (order.volume - order.filled) for order in out), book.market_ns, state.sent_ns,
+            sum(order.side * order.pending for order in out), book.market_ns, state.sent_ns,
             sum(map(len, state.live.values())), sum(quotes) / len(quotes) if quotes else math.nan, spec.multiplier,
             spec.price_tick, terms.lower if known else math.nan, terms.upper if known else math.nan,
             terms.sessions if known else None, (state.now_ns - book.now_ns) / 1e9,

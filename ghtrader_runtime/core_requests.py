@@ -78,7 +78,7 @@ class SessionRequests:
         if state.trading_state is TradingState.HALTED or state.killed:
             reason = state.limits
         elif state.trading_state is TradingState.REDUCING:
-            out = sum(o.volume - o.filled for o in state.live_orders(symbol) if o.side == event.side)
+            out = sum(o.pending for o in state.live_orders(symbol) if o.side == event.side)
             shrinks = event.offset != "OPEN" and 0 < event.volume <= -event.side * position.net - out
             reason = reason or ("" if shrinks else state.limits)
         place = Place(event.side, event.offset, event.volume, event.price, event.tif, event.price_type)

@@ -164,7 +164,8 @@ class CoreState:
 
     def live_orders(self, symbol: str) -> list[Order]:
         """Orders of a symbol that may still change the position."""
-        return list(self.live.get(symbol, {}).values())
+        live = self.live.get(symbol)
+        return list(live.values()) if live else []
 
     def every_live_order(self) -> list[Order]:
         """Orders of all symbols that may still change a position."""

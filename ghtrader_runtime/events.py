@@ -92,6 +92,11 @@ class Order(msgspec.Struct):
         return max(self.volume - self.left, self.traded)
 
     @property
+    def pending(self) -> int:
+        """Lots that may still move the position we know of: not filled yet, or filled without a trade report."""
+        return (self.volume - self.left if self.over else self.volume) - self.traded
+
+    @property
     def live(self) -> bool:
         """Whether it may still fill, or has fills whose trade reports are missing."""
         return self.status not in FINAL

@@ -163,7 +163,7 @@ def plan_target(
     side = 1 if delta > 0 else -1
     if working:
         price = target_price(book, side, spec, style, chases, lower, upper)
-        out = sum(order.side * (order.volume - order.filled) for order in working)
+        out = sum(order.side * order.pending for order in working)
         # While closing legs work, the opening ones have not been sent yet: less than `delta` may be out, never more.
         fits = out * side > 0 and abs(out) <= abs(delta)
         resting = [order for order in working if order.tif == "GFD" and order.status is OrderStatus.WORKING]
@@ -222,7 +222,7 @@ def why_not(order: OrderWanted, position: Position, working: Sequence[Order], sp
         (position.short_today, position.short_his) if order.side > 0 else (position.long_today, position.long_his)
     )
     held = today if order.offset == "CLOSETODAY" else his if spec.needs_close_today else today + his
-    out = sum(o.volume - o.filled for o in working if (o.side, o.offset) == (order.side, order.offset))
+    out = sum(o.pending for o in working if (o.side, o.offset) == (order.side, order.offset))
     if order.volume > held - out:
         return f"{order.symbol}: {order.offset} of {order.volume} lots, {held - out} are there to close"
     return ""

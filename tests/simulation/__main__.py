@@ -1,34 +1,76 @@
-"""`python -m tests.simulation [--seeds N] [--first K] [--seed N]`: play stories; a failing one is told in short."""
+"""`python -m tests.simulation`: play stories of the core; a failing one is told in short.
+
+`--seeds N [--first K]` plays so many, `--seed N` one, event by event; `--faults` puts each deliberate fault into the core
+and shows which story finds it; `--json FILE` keeps what was measured.
+"""
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
 import sys
+from pathlib import Path
 
+from tests.simulation.faults import FAULTS
 from tests.simulation.script import script_of
-from tests.simulation.story import run_script, run_seeds, tell
+
+
+def play(first: int, count: int) -> tuple[int, dict[str, object]]:
+    """Stories in a row: exit code and what was measured."""
+    from tests.simulation.story import run_seeds, tell
+
+    gc.freeze()
+    events, seconds, failure = run_seeds(range(first, first + count))
+    rate = events / max(seconds, 1e-9)
+    print(f"{count} seeds from {first}: {events} events, {rate:,.0f} events/s of CPU")
+    if failure is not None:
+        print(tell(failure))
+    return failure is not None, {"seeds": count, "events": events, "events_per_cpu_s": rate}
+
+
+def one(seed: int) -> int:
+    """A story, event by event."""
+    from tests.simulation.story import run_script, tell
+
+    log: list[str] = []
+    _, failure = run_script(seed, script_of(seed), log=log)
+    print("\n".join(log))
+    print(tell(failure) if failure else "nothing broke")
+    return failure is not None
+
+
+def deliberate(seeds: int) -> tuple[int, dict[str, object]]:
+    """Each fault of the list: who finds it."""
+    import ghtrader_market.positions  # noqa: F401  loaded once, before the children
+    from tests.simulation.faulty import find, patch
+
+    found: dict[str, object] = {}
+    missed = 0
+    for name, module, old, new in FAULTS:
+        seed, what = find(module, patch(module, old, new), range(seeds))
+        missed += seed < 0
+        found[name] = {"seed": seed, "as": what}
+        print(f"{'NOT FOUND' if seed < 0 else f'seed {seed:3d}'}  {name}: {what[:100]}", flush=True)
+    print(f"{len(FAULTS) - missed} of {len(FAULTS)} faults found")
+    return missed > 0, found
 
 
 def main() -> int:
-    """Run; 0 where nothing broke."""
+    """Run; 0 where nothing broke and every fault was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", type=int, default=2000, help="how many stories")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="this story alone, with every event")
+    parser.add_argument("--faults", action="store_true", help="put faults into the core instead")
+    parser.add_argument("--json", type=Path, help="where to write what was measured")
     given = parser.parse_args()
     if given.seed is not None:
-        log: list[str] = []
-        _, failure = run_script(given.seed, script_of(given.seed), log=log)
-        print("\n".join(log[-400:]))
-        print(tell(failure) if failure else "nothing broke")
-        return failure is not None
-    gc.freeze()
-    events, seconds, failure = run_seeds(range(given.first, given.first + given.seeds))
-    print(f"{given.seeds} seeds from {given.first}: {events} events, {events / max(seconds, 1e-9):,.0f} events/s of CPU")
-    if failure is not None:
-        print(tell(failure))
-    return failure is not None
+        return one(given.seed)
+    code, measured = deliberate(min(given.seeds, 600)) if given.faults else play(given.first, given.seeds)
+    if given.json:
+        given.json.write_text(json.dumps(measured))
+    return int(code)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from tests.simulation.setup import Setup
 
 ACTIVE, REDUCING, HALTED = TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED
 BREAK_NS = 10_000_000_000
+_NOTHING = [0, 0, 0, 0]
 
 
 class Broken(AssertionError):
@@ -49,8 +50,9 @@ class Seen:
         self.heard = self.over = self.error = self.unknown = self.unsent = self.closed = False
 
     @property
-    def filled(self) -> int:
-        return max(self.volume - self.left, self.traded)
+    def pending(self) -> int:
+        """Lots that are not in the position yet and may come into it."""
+        return (self.volume - self.left if self.over else self.volume) - self.traded
 
     @property
     def live(self) -> bool:
@@ -409,7 +411,7 @@ class Auditor:
 
     def out(self, symbol: str, side: int) -> int:
         """Lots of a side that may still fill."""
-        return sum(o.volume - o.filled for o in self.live.values() if o.symbol == symbol and o.side == side)
+        return sum(o.pending for o in self.live.values() if o.symbol == symbol and o.side == side)
 
     def why_not(self, symbol: str, side: int, offset: str, volume: int, price: float) -> str:
         """The risk rule an order breaks, or an empty string."""
@@ -443,7 +445,7 @@ class Auditor:
             return "age"
         if len(self.live) >= limits.max_open_orders:
             return "open orders"
-        recent = [ns for ns in self.sends if ns > book.market_ns - limits.rate_window_s * 1e9]
+        recent = [ns for ns in self.sends if ns > book.market_ns - int(limits.rate_window_s * 1e9)]
         return "rate" if len(recent) >= limits.rate_orders else ""
 
     def plan(self, symbol: str) -> tuple[int, list[tuple[str, int]], tuple[float, ...]]:
@@ -504,7 +506,7 @@ class Auditor:
                 return False
             there = today if w.offset == "CLOSETODAY" else his if shfe else his + today
             out = [o for o in self.live.values() if (o.symbol, o.side, o.offset) == (symbol, w.side, w.offset)]
-            if w.volume > there - sum(o.volume - o.filled for o in out):
+            if w.volume > there - sum(o.pending for o in out):
                 return False
         if state is REDUCING:
             room = -w.side * self.net(symbol) - self.out(symbol, w.side)
@@ -516,7 +518,7 @@ class Auditor:
 
     def begin(self) -> None:
         """Before the actions of an event: what each symbol has to do."""
-        self.plans = {symbol: self.plan(symbol) for symbol in self.specs}
+        self.plans = {self.fresh_book: self.plan(self.fresh_book)} if self.fresh_book else {}
         self.stepped: dict[str, int] = {}
         self.pending = None
         self.answers: list[ev.Answer] = []
@@ -631,16 +633,19 @@ class Auditor:
         require(not self.expected, "an order ended and its intent stays open", self.expected)
         for symbol, lots in self.lots.items():
             p = state.positions.get(symbol)
-            held = [0, 0, 0, 0] if p is None else [p.long_today, p.long_his, p.short_today, p.short_his]
-            require(held == lots, "the books do not balance", (symbol, held, lots))
+            held = _NOTHING if p is None else [p.long_today, p.long_his, p.short_today, p.short_his]
+            if held != lots:
+                raise Broken("the books do not balance", str((symbol, held, lots)))
         count = 0
         for orders in state.live.values():
             for key, order in orders.items():
                 seen = self.live.get(key)
                 require(seen is not None, "an order that is over counts as live", key)
-                require((order.left, order.traded) == (seen.left, seen.traded), "an order's lots are wrong", order)
+                if order.left != seen.left or order.traded != seen.traded:
+                    raise Broken("an order's lots are wrong", str(order))
                 count += 1
-        require(count == len(self.live), "a live order was forgotten", [*self.live])
+        if count != len(self.live):
+            raise Broken("a live order was forgotten", str([*self.live]))
         if self.live and expected is not ACTIVE and not self.link_down and not self.setup.monitor_only:
             for order in self.live.values():
                 idle = order.cancel_ns or order.over or order.unknown

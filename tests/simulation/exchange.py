@@ -87,12 +87,16 @@ class Exchange:
     received: dict[str, int] = field(default_factory=dict)
     trades: list[ev.TradeReport] = field(default_factory=list)
     lots: dict[str, list[int]] = field(default_factory=dict)
+    twice: str = ""
+    furthest: int = 0
     reject_next: int = 0
     reject_rate: int = 30
     day: int = 0
 
     def receive(self, order: ev.Order, now: int, stranger: bool = False) -> list[ev.Event]:
         """An order arrives."""
+        if order.order_id in self.received:
+            self.twice = order.order_id
         self.received[order.order_id] = self.received.get(order.order_id, 0) + 1
         deal = Deal(
             order.order_id, order.symbol, order.side, order.offset, order.volume, order.price, order.tif, order.volume,
@@ -134,6 +138,7 @@ class Exchange:
             return []
         held = self.lots.setdefault(deal.symbol, [0, 0, 0, 0])
         assert book_trade(held, deal.side, deal.offset, lots, self.close_today[deal.symbol]), "the exchange is wrong"
+        self.furthest = max(self.furthest, abs(net_of(held)))
         trade = ev.TradeReport(
             f"t{len(self.trades)}", deal.order_id, deal.symbol, deal.side, deal.offset, lots, deal.price, now, now
         )

@@ -84,8 +84,8 @@ def setup_of(seed: int) -> Setup:
     lots = pick(((0, 0, 0, 0), (0, 0, 0, 0), (1, side, 1, 0), (0, 1, side, 1), (2, 1, 2, 1)))
     return Setup(
         seed, specs, limits, style, pick((2, 3, 1000, 1000)), rng.random() < 0.03, pick(("hold", "flatten")),
-        pick(("cancel", "cancel", "adopt")), rng.random() < 0.3, len(specs) > 1 and rng.random() < 0.6 or
-        rng.random() < 0.1, pick((0, 20, 60)) if faulty else 0, pick((0, 40)) if faulty else 0,
+        pick(("cancel", "cancel", "adopt")), rng.random() < 0.3, len(specs) > 1 and rng.random() < 0.8 or
+        rng.random() < 0.15, pick((0, 20, 60)) if faulty else 0, pick((0, 40)) if faulty else 0,
         pick((1, 40, 150)), pick((0, 30, 120)),
         pick((0.05, 0.05, 0.001)), lots,
     )  # fmt: skip
