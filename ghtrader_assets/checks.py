@@ -21,6 +21,7 @@ from ghtrader_market.varieties import get_variety
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _PARTITION = "dagster/partition"
 TICKS_CHECK = "verified_and_monotonic"
+_SHOWN_DAYS = 60
 DayCheck = Callable[[HomeResource, str, date], tuple[list[str], dict[str, float]]]
 """(home, variety, day) -> (what is wrong, figures worth showing)."""
 
@@ -209,4 +210,44 @@ def benchmark_has_baselines(context: dg.AssetCheckExecutionContext, home: HomeRe
     )
 
 
-ALL_CHECKS = [*DAY_CHECKS, benchmark_has_baselines]
+_STATES = ("engineering_state", "source_state", "policy_state", "overall_state", "reason_code", "action_hint")
+
+
+def readiness_of_days(home: HomeResource, wanted: dict[str, list[date]]) -> dict:
+    """`passed`, `metadata` and `description` of the readiness of main_l5 days: what the gate of features asks."""
+    from ghtrader_market.quality import OVERALL_STATES, readiness
+
+    found = [
+        readiness(home.settings, "main_l5", get_variety(variety).continuous_symbol, day, calendar=home.calendar)
+        for variety, days in wanted.items()
+        for day in days
+    ]
+    notable = [each for each in found if each.overall_state != "ready"]
+    names = ("day", "symbol", *_STATES)
+    shown = [each for each in found if each.reason_code != "ok"][:_SHOWN_DAYS]
+    metadata = {
+        "days": len(found),
+        **{state: sum(each.overall_state == state for each in found) for state in OVERALL_STATES},
+        "not as they should be": dg.TableMetadataValue(
+            records=[dg.TableRecord({name: str(getattr(each, name)) for name in names}) for each in shown],
+            schema=dg.TableSchema([dg.TableColumn(name) for name in names]),
+        ),
+    }
+    told = [f"{each.symbol} {each.day}: {each.overall_state}, {each.reason_code}" for each in notable[:3]]
+    return {
+        "passed": all(each.ready for each in found),
+        "metadata": metadata,
+        "description": "; ".join(told) or f"{len(found)} days ready",
+    }
+
+
+@dg.asset_check(
+    asset="main_l5", name="readiness", description="Whether each day may feed features: the six fields of its quality."
+)
+def main_l5_readiness(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
+    """The same answer that `ghtrader data quality readiness` and the gate of `build` give."""
+    wanted = days_of_run(context) or _latest(home, "main_l5")
+    return dg.AssetCheckResult(**readiness_of_days(home, wanted))
+
+
+ALL_CHECKS = [*DAY_CHECKS, main_l5_readiness, benchmark_has_baselines]

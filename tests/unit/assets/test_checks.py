@@ -7,7 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ghtrader_assets.checks import coverage_of_day, labels_of_day, provenance_of_day, ticks_of_day
+from ghtrader_assets.checks import (
+    coverage_of_day,
+    labels_of_day,
+    provenance_of_day,
+    readiness_of_days,
+    ticks_of_day,
+)
 from ghtrader_assets.resources import HomeResource
 from ghtrader_base.errors import IntegrityError
 
@@ -70,3 +76,13 @@ def test_labels_that_cannot_be_are_found(copied, spoil, message):
     rewrite(copied, "labels", "label_50", spoil)
     wrong, _ = labels_of_day(copied, "IF", DAY)
     assert any(message in text for text in wrong), wrong
+
+
+def test_readiness_is_what_the_gate_asks(copied):
+    found = readiness_of_days(copied, {"IF": [DAY]})
+    assert found["passed"] and found["metadata"]["ready"] == 1 and found["description"] == "1 days ready"
+    (row,) = found["metadata"]["not as they should be"].records
+    assert row.data["reason_code"] == "one_level" and row.data["source_state"] == "one_level"
+    rewrite(copied, "main_l5", "volume", lambda values: values[::-1])
+    found = readiness_of_days(copied, {"IF": [DAY]})
+    assert not found["passed"] and "not_ready, volume_backwards" in found["description"]

@@ -52,6 +52,7 @@ def test_checks_jobs_and_schedule():
     assert {key.to_user_string() for key in graph.asset_check_keys} == {
         "raw_ticks:verified_and_monotonic",
         "main_l5:provenance_complete",
+        "main_l5:readiness",
         "features:coverage",
         "labels:distribution",
         "benchmark_report:has_baselines",
