@@ -22,7 +22,7 @@ from ghtrader_runtime.links import Backoff
 from ghtrader_runtime.messages import AnyMessage, Message, decode, encode
 
 _TICKS_WAITING = 50_000
-_REQUESTS_WAITING = 10_000
+_REQUESTS_WAITING = 1_000
 """Messages kept for a slow peer; what is beyond is lost, seen as a gap and asked for again."""
 MAX_REQUEST = 1 << 16
 """Bytes; a larger request is a stranger's, and its connection is closed."""

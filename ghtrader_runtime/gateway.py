@@ -31,7 +31,7 @@ from ghtrader_runtime.accounts import AccountRef
 from ghtrader_runtime.addresses import endpoints
 from ghtrader_runtime.brokers.base import Broker, Pumped, Ticks
 from ghtrader_runtime.bus import GatewayBus, new_session
-from ghtrader_runtime.core import Core, CoreConfig
+from ghtrader_runtime.core import CoreConfig
 from ghtrader_runtime.daybook import DayBook, DayWatch
 from ghtrader_runtime.executors import SymbolSpec
 from ghtrader_runtime.journal import Journal, read_lines
@@ -39,6 +39,7 @@ from ghtrader_runtime.killswitch import KillSwitch
 from ghtrader_runtime.latency import TickToTarget
 from ghtrader_runtime.ledger import Intent, Ledger, earlier_intents
 from ghtrader_runtime.links import HEARTBEAT_S, LinkChange
+from ghtrader_runtime.mind import MindRecorder, Start
 from ghtrader_runtime.options import GatewayOptions, execution_style, risk_limits, run_folder
 from ghtrader_runtime.peers import Peers, join_token
 from ghtrader_runtime.reporting import (
@@ -122,6 +123,7 @@ class Gateway:
             gc.freeze()  # a full collection would walk all of TqSdk and pandas in the middle of a tick
             ended = self._loop()
             self._wind_down(ended)
+            self.mind.flush()
             summary = summarise(self, ended, self._mark)
             atomic_write_json(self.run_dir / "summary.json", summary)
             np.savez(self.run_dir / "latency.npz", **self.latency.arrays())
@@ -148,10 +150,11 @@ class Gateway:
             on_kill=o.on_kill, unknown_orders=o.unknown_orders,
         )  # fmt: skip
         known = self.ledger.state
-        self.core = Core(
-            config, known.order_id, known.next_number, earlier_intents(known.open), known.watermark.items(),
-            known.marks, known.sent_ns, time.monotonic_ns(),
+        start = Start(
+            config, known.ledger_id, known.epoch, known.next_number, earlier_intents(known.open),
+            list(known.watermark.items()), known.marks, list(known.sent_ns), time.monotonic_ns(),
         )  # fmt: skip
+        self.core, self.mind = start.core(), MindRecorder(self.journal, start)
         self.journal.write("events", "start", {
             "account": self.ref.name, "broker": self.ref.broker, "mode": o.mode, "symbol": o.symbol,
             "epoch": known.epoch, "open_intents": list(known.open), "session": self.session,
@@ -161,7 +164,7 @@ class Gateway:
         snapshot = self.broker.snapshot()
         for fields in fills_of_earlier_lives(self, snapshot):
             self._on_fill(fields)
-        self._act(self.core.handle(snapshot))
+        self._act(self._think(snapshot))
         held = {symbol: position.net for symbol, position in self.core.state.positions.items()}
         first = [line for line in read_lines(self.run_dir / "events.jsonl") if line["kind"] == "opening"]
         self.opening = first[0]["positions"] if first else held
@@ -318,7 +321,7 @@ class Gateway:
         event = ev.TargetWanted(
             target.session, target.revision, target.symbol, target.volume, now_ns, target.tick_id, target.reason
         )
-        sent = self._act(self.core.handle(event))
+        sent = self._act(self._think(event))
         self.latency.answered(target.tick_id, sent, time.monotonic_ns())
         self._note_departures()
         if self.broker.lockstep or sent:
@@ -419,7 +422,7 @@ class Gateway:
         state = self.kill.read()
         if state.tripped != self.killed:
             self.killed = state.tripped
-            self._act(self.core.handle(ev.KillChange(state.tripped, state.reason, time.monotonic_ns())))
+            self._act(self._think(ev.KillChange(state.tripped, state.reason, time.monotonic_ns())))
             if hasattr(self, "bus"):
                 self._publish_state("")
 
@@ -437,7 +440,12 @@ class Gateway:
     # What goes out ---------------------------------------------------------------------------------------------
 
     def _step(self, event: ev.Event) -> list[str]:
-        return self._act(self.core.handle(event))
+        return self._act(self._think(event))
+
+    def _think(self, event: ev.Event) -> list[ev.Action]:
+        actions = self.core.handle(event)
+        self.mind.add(event, actions)
+        return actions
 
     def _act(self, actions: list[ev.Action]) -> list[str]:
         """Carry actions out in order; returns the ids of the orders sent."""
@@ -492,7 +500,7 @@ class Gateway:
                 order.order_id, order.symbol, order.side, order.offset, order.volume, order.volume, True, False, "",
                 "not sent: the kill switch was tripped", time.monotonic_ns(), order.price,
             )  # fmt: skip
-            self._act(self.core.handle(report))
+            self._act(self._think(report))
             return []
         self.broker.submit(order)
         self.counts["orders"] += 1
@@ -537,6 +545,7 @@ class Gateway:
         if not self.broker.lockstep and self._connected:
             self._step(ev.Equity(self.broker.balance(), time.monotonic_ns()))
         self.ledger.sync()
+        self.mind.flush()
         state = self.last_state = account_state(self, self._state_revision, ended, self._mark)
         self.bus.publish(state)
         write_state_file(self, ended)

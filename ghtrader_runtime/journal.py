@@ -77,6 +77,10 @@ class Journal:
         """Queue a set of arrays for an .npz file; they must not change afterwards."""
         self._put((path, arrays))
 
+    def append(self, path: Path, data: bytes) -> None:
+        """Queue bytes for the end of a file."""
+        self._put((path, data))
+
     def replace(self, path: Path, document: dict[str, Any]) -> None:
         """Queue a small JSON file to be put in the place of an earlier one, in one step."""
         self._put((path, document))
@@ -124,8 +128,12 @@ class Journal:
             self._write_line(*item)
         return True
 
-    def _write_file(self, path: Path, content: dict[str, Any]) -> None:
-        if path.suffix == ".json":  # for lookers-on: whole at any moment, but not worth a sync of the disk
+    def _write_file(self, path: Path, content: Any) -> None:
+        if isinstance(content, bytes):
+            ensure_dir(path.parent)
+            with path.open("ab") as file:
+                file.write(content)
+        elif path.suffix == ".json":  # for lookers-on: whole at any moment, but not worth a sync of the disk
             part = path.with_name(f".{path.name}.part")
             part.write_text(json.dumps(_plain(content), ensure_ascii=False), encoding="utf-8")
             part.replace(path)
