@@ -6,21 +6,22 @@ from typing import Annotated, Any
 
 import typer
 
+from ghtrader.commands.factors_evaluate import add_evaluate
 from ghtrader.console_io import HomeOption, JsonOption, emit, table
 
 SetOption = Annotated[str, typer.Option("--set", help="Factor set; see the first lines of `factors list`.")]
-_LIST_COLUMNS = ["factor", "group", "unit", "levels", "warm", "meaning"]
+_LIST_COLUMNS = ["factor", "group", "unit", "depth", "warm", "meaning"]
 
 
 def _register_looking(factors: typer.Typer) -> None:
     @factors.command("list")
     def list_(
-        set_name: SetOption = "lean",
+        set_name: SetOption = "core",
         group: Annotated[str, typer.Option("--group", help="Only this group of factors.")] = "",
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
-        """The factors of a set, one a line. Example: ghtrader factors list --set lean"""
+        """The factors of a set, one a line. Example: ghtrader factors list --group refill"""
         from ghtrader_models.factors.library_explain import list_factors, set_rows
 
         rows, sets = list_factors(set_name, group), set_rows()
@@ -66,3 +67,4 @@ def register(app: typer.Typer) -> None:
     factors = typer.Typer(help="The factor library.", no_args_is_help=True)
     app.add_typer(factors, name="factors")
     _register_looking(factors)
+    add_evaluate(factors)

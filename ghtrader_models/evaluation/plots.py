@@ -21,7 +21,7 @@ _MOST_POINTS = 4000
 _HALF, _WIDE = (7.0, 3.6), (11.0, 3.6)  # inches: a figure beside another, one that has the page's width
 
 
-def _draw(paint: Callable[[Axes], None], title: str, kind: str, size: tuple[float, float] = _HALF) -> bytes:
+def draw(paint: Callable[[Axes], None], title: str, kind: str, size: tuple[float, float] = _HALF) -> bytes:
     """One set of axes on the Agg canvas; the same input gives the same bytes."""
     if kind not in ("png", "svg"):
         raise UsageError(f"no figure format {kind!r}", "known: png, svg")
@@ -70,7 +70,7 @@ def reliability_diagram(found: Mapping[str, Reliability], *, kind: str = "png") 
         axes.set(xlabel="probability of the class named", ylabel="how often it came true", xlim=(0.2, 1), ylim=(0, 1))
         axes.legend(frameon=False)
 
-    return _draw(paint, "Reliability", kind, (7.0, 5.4))
+    return draw(paint, "Reliability", kind, (7.0, 5.4))
 
 
 def factor_importance(importance: Mapping[str, float], *, top: int = 20, kind: str = "png") -> bytes:
@@ -81,7 +81,7 @@ def factor_importance(importance: Mapping[str, float], *, top: int = 20, kind: s
         axes.barh([name for name, _ in ranked], [share for _, share in ranked], color=_BLUE)
         axes.set_xlabel("share of importance")
 
-    return _draw(paint, "Factor importance", kind, (7.0, 1.0 + 0.22 * max(1, len(ranked))))
+    return draw(paint, "Factor importance", kind, (7.0, 1.0 + 0.22 * max(1, len(ranked))))
 
 
 def gain_per_split(
@@ -101,7 +101,7 @@ def gain_per_split(
         axes.set_ylabel("nats")
         axes.legend(frameon=False)
 
-    return _draw(paint, title or "Log-loss gain over the prior, per test", kind)
+    return draw(paint, title or "Log-loss gain over the prior, per test", kind)
 
 
 def pnl_curve(datetime_ns: np.ndarray, equity: np.ndarray, *, title: str = "", kind: str = "png") -> bytes:
@@ -113,7 +113,7 @@ def pnl_curve(datetime_ns: np.ndarray, equity: np.ndarray, *, title: str = "", k
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_ylabel("CNY")
 
-    return _draw(paint, title or "Net PnL", kind)
+    return draw(paint, title or "Net PnL", kind)
 
 
 def latency_histogram(milliseconds: np.ndarray, *, kind: str = "png") -> bytes:
@@ -136,7 +136,7 @@ def latency_histogram(milliseconds: np.ndarray, *, kind: str = "png") -> bytes:
             axes.legend(frameon=False)
         axes.set(xlabel="ms", ylabel="ticks")
 
-    return _draw(paint, f"Tick to target, {known.size:,} ticks", kind)
+    return draw(paint, f"Tick to target, {known.size:,} ticks", kind)
 
 
 def price_with_trades(
@@ -170,4 +170,4 @@ def price_with_trades(
         axes.set_ylabel("CNY")
         axes.legend(frameon=False)
 
-    return _draw(paint, title or "Price and trades", kind, _WIDE)
+    return draw(paint, title or "Price and trades", kind, _WIDE)

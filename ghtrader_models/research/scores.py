@@ -118,9 +118,20 @@ class FactorScores:
     shuffles: int
     method: str
 
+    @property
+    def strength(self) -> np.ndarray:
+        """float64[F, H]: |IC| over what chance does to that factor and horizon; |IC| itself where that is not known.
+
+        A factor that drifts through the day meets a price that drifts with a large IC of either sign: chance does that
+        every day, and an order by |IC| alone would begin with such factors.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            over_chance = np.abs(self.ic) / self.null_std
+        return over_chance if np.isfinite(self.null_std).any() else np.abs(self.ic)
+
     def ranked(self, horizon: int) -> np.ndarray:
-        """int64[F]: factors by |IC| at a tested horizon, the strongest first; those without an IC last."""
-        strength = np.abs(self.ic[:, self.horizons.index(horizon)])
+        """int64[F]: factors by `strength` at a tested horizon, the strongest first; those without an IC last."""
+        strength = self.strength[:, self.horizons.index(horizon)]
         return np.argsort(-np.where(np.isfinite(strength), strength, -1.0), kind="stable")
 
 

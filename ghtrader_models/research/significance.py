@@ -42,7 +42,7 @@ def chance(
     float64[F, H]
         Against the largest |z| of all tests: Westfall and Young's max-statistic.
     float64[F, H]
-        Standard deviation of the mean IC under chance.
+        Standard deviation of the mean IC under chance, from wrong targets alone.
     """
     days, partners = null.shape[:2]
     if not shuffled and days == 1:
@@ -52,10 +52,10 @@ def chance(
         one_day = np.array([row])
         chosen = rng.permutation(days) if shuffled else one_day if days == 1 else rng.integers(0, partners, days)
         draws[row] = known_mean(null[np.arange(days), chosen])
-    null_std = np.sqrt(known_mean(draws.astype(np.float64) ** 2))  # about zero, which chance has as its mean
+    scale = np.sqrt(known_mean(draws.astype(np.float64) ** 2))  # about zero, which chance has as its mean
     with np.errstate(invalid="ignore", divide="ignore"):
-        z = np.abs(mean / null_std)
-        z_null = np.abs(draws / null_std.astype(np.float32))
+        z = np.abs(mean / scale)
+        z_null = np.abs(draws / scale.astype(np.float32))
     largest = np.sort(np.nanmax(z_null.reshape(shuffles, -1), axis=1))
     single = np.empty(mean.shape)
     for place in np.ndindex(mean.shape):
@@ -63,4 +63,13 @@ def chance(
     adjusted = (1 + shuffles - np.searchsorted(largest, z.ravel(), side="left")).reshape(mean.shape) / (shuffles + 1)
     unknown = ~np.isfinite(z)
     single[unknown], adjusted = np.nan, np.where(unknown, np.nan, adjusted)
-    return single, adjusted, null_std
+    return single, adjusted, _wrong_targets_std(null, shuffled)
+
+
+def _wrong_targets_std(null: np.ndarray, shuffled: bool) -> np.ndarray:
+    """float64[F, H]: how far chance moves the mean over days; the right targets, which are no chance, do not count."""
+    days = null.shape[0]
+    wrong = null.astype(np.float64)
+    if shuffled:
+        wrong[np.arange(days), np.arange(days)] = np.nan
+    return np.sqrt(known_mean(wrong.reshape(-1, *null.shape[2:]) ** 2) / days)

@@ -1,0 +1,210 @@
+"""Evaluate a factor set on days of the lake: ticks in, a report out.
+
+What belongs here: reading days one at a time, computing their factors, and putting scores into one document. Factors
+are computed from the ticks, not read from features, so a set can be looked at before it is built. The scores are in
+`scores`, the drawing in `page`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ghtrader_base.errors import UsageError
+from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
+from ghtrader_base.version import code_version
+from ghtrader_market.calendar import TradingCalendar
+from ghtrader_market.ticks import has_depth, values_matrix
+from ghtrader_market.varieties import variety_of
+from ghtrader_models.build_source import read_source, times_of
+from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.labels import mid_prices
+from ghtrader_models.research.clusters import SAME, cluster_factors
+from ghtrader_models.research.scores import FactorDay, FactorScores, information_coefficients
+
+if TYPE_CHECKING:
+    from ghtrader_market.stores.lake import Lake
+
+REPORT, PAGE = "report.json", "report.html"
+JUDGED = 50
+
+
+def evaluate_factors(
+    lake: Lake,
+    calendar: TradingCalendar,
+    kind: str,
+    symbol: str,
+    days: Sequence[date],
+    factor_set: FactorSet,
+    horizons: Sequence[int] = (10, 50, 200),
+    *,
+    shuffles: int = 2000,
+    seed: int = 0,
+    on_day: Callable[[int, int], None] | None = None,
+) -> tuple[FactorScores, FactorSet]:
+    """Score every factor of a set on days of the lake; one day of factors is in memory at a time.
+
+    Parameters
+    ----------
+    lake, calendar
+        Where the ticks are, and their sessions.
+    kind : str
+        ``main_l5``, or ``ticks`` for one contract.
+    symbol : str
+        ``KQ.m@SHFE.cu``, or one contract.
+    days : sequence of date
+        Trading days.
+    factor_set : FactorSet
+        Factors that need levels a day does not have are left out on all days.
+    horizons, shuffles, seed, on_day
+        As `scores.information_coefficients`.
+
+    Returns
+    -------
+    FactorScores
+        Of the factors that were left in.
+    FactorSet
+        These.
+
+    Raises
+    ------
+    UsageError
+        No days or horizons.
+    FailedError, IntegrityError
+        A day is not here or not whole.
+    """
+    wanted = sorted(set(days))
+    if not wanted:
+        raise UsageError(f"no days of {symbol} to evaluate factors on", "build main_l5 first: ghtrader main-l5")
+    found, levels = [], 5
+    for day in wanted:
+        table = read_source(lake, kind, symbol, day, calendar).table
+        levels = min(levels, 5 if has_depth(table) else 1)
+        found.append((day, *_targets(table, calendar, symbol, day)))
+    used, _ = factor_set.restrict_levels(levels)
+    prepared = [
+        FactorDay(day.isoformat(), mid, _factors_of(lake, calendar, kind, symbol, day, used), session)
+        for day, mid, session in found
+    ]
+    scores = information_coefficients(
+        prepared, used.names, horizons, shuffles=shuffles, seed=seed, on_day=on_day
+    )  # fmt: skip
+    return scores, used
+
+
+def _targets(table: Any, calendar: TradingCalendar, symbol: str, day: date) -> tuple[np.ndarray, np.ndarray]:
+    """Mid in price ticks, and the session of each row."""
+    contract = table.column("underlying_contract")[0].as_py()
+    price_tick = variety_of(contract).price_tick(contract, day)
+    session = calendar.session_index(variety_of(symbol), day, times_of(table))
+    return mid_prices(values_matrix(table)) / price_tick, session
+
+
+def _factors_of(
+    lake: Lake, calendar: TradingCalendar, kind: str, symbol: str, day: date, used: FactorSet
+) -> Callable[[], np.ndarray]:
+    """A function that computes the day's factors, float32[n, F], when its turn comes."""
+
+    def compute() -> np.ndarray:
+        from ghtrader_models.factors.engine import FactorEngine
+
+        source = read_source(lake, kind, symbol, day, calendar)
+        variety = variety_of(source.contract)
+        bounds = calendar.sessions(variety, day) if used.needs_session else None
+        engine = FactorEngine(used, variety.price_tick(source.contract, day), variety.multiplier, bounds)
+        return engine.batch(times_of(source.table), values_matrix(source.table))
+
+    return compute
+
+
+def report_of(scores: FactorScores, used: FactorSet, symbol: str, **more: Any) -> dict[str, Any]:
+    """Everything a reader may want to know, as JSON: factors by |IC| over chance at the judged horizon, their groups.
+
+    Parameters
+    ----------
+    scores : FactorScores
+    used : FactorSet
+    symbol : str
+    more
+        Further facts of the run.
+    """
+    judged = JUDGED if JUDGED in scores.horizons else scores.horizons[len(scores.horizons) // 2]
+    cluster, _ = cluster_factors(scores.correlation)
+    order = scores.ranked(judged)
+    first: dict[int, int] = {}
+    for index in order:
+        first.setdefault(int(cluster[index]), int(index))
+    factors = [_row(scores, int(index), rank, int(cluster[index]), first) for rank, index in enumerate(order, 1)]
+    strongest = [name["name"] for name in factors]
+    groups = [
+        {
+            "cluster": number,
+            "representative": scores.names[lead],
+            "members": [name for name in strongest if cluster[scores.names.index(name)] == number],
+        }
+        for number, lead in first.items()
+    ]
+    return {
+        "symbol": symbol,
+        "factor_set": used.name,
+        "spec_hash": used.spec_hash,
+        "days": list(scores.days),
+        "horizons": list(scores.horizons),
+        "judged_horizon": judged,
+        "decay_horizons": list(scores.decay_horizons),
+        "ic": "Spearman over the rows of a day, mean over days, 95 % t interval over days",
+        "p_value_method": f"{scores.method} targets, {scores.shuffles} orders; adjusted: max-statistic over "
+        f"{len(scores.names) * len(scores.horizons)} tests",
+        "same_from": SAME,
+        "factors": factors,
+        "clusters": groups,
+        "code_version": code_version(),
+        "made_at": datetime.now().astimezone().isoformat(timespec="seconds"),
+        **more,
+    }
+
+
+def _row(scores: FactorScores, index: int, rank: int, cluster: int, first: dict[int, int]) -> dict[str, Any]:
+    return {
+        "rank": rank,
+        "name": scores.names[index],
+        "horizons": {
+            str(horizon): {
+                "ic": _number(scores.ic[index, h]),
+                "low": _number(scores.low[index, h]),
+                "high": _number(scores.high[index, h]),
+                "p_value": _number(scores.p_value[index, h]),
+                "p_adjusted": _number(scores.p_adjusted[index, h]),
+                "chance_std": _number(scores.null_std[index, h]),
+                "over_chance": _number(scores.strength[index, h]) if scores.shuffles else None,
+                "day_agreement": _number(scores.agreement[index, h]),
+                "by_day": [_number(value) for value in scores.day_ic[:, index, h]],
+                "by_session": [_number(value) for value in scores.session_ic[:, index, h]],
+            }
+            for h, horizon in enumerate(scores.horizons)
+        },
+        "decay": [_number(value) for value in scores.decay[index]],
+        "coverage": _number(scores.coverage[index]),
+        "turnover": _number(scores.turnover[index]),
+        "memory": _number(scores.memory[index]),
+        "cluster": cluster,
+        "represents": first[cluster] == index,
+    }
+
+
+def _number(value: Any) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None
+
+
+def save_report(folder: Path, report: dict[str, Any], scores: FactorScores) -> Path:
+    """Write `report.json` and `report.html`; the page first, so that the JSON never speaks of one that is not there."""
+    from ghtrader_models.research.page import render
+
+    ensure_dir(folder)
+    atomic_write_text(folder / PAGE, render(report, scores))
+    atomic_write_json(folder / REPORT, report)
+    return folder / REPORT
