@@ -1,0 +1,102 @@
+"""The whole audit of a lake, and the trading day of many moments.
+
+Six full copper days of 55,800 ticks, raw and as main_l5: every byte hashed, every row decoded, hashed, looked at, and
+main_l5 held against raw ticks and schedule. The peer reads the same files with pyarrow and hashes their bytes, and does
+nothing else. Warm page cache, wall time, as many threads as cores; the sides alternate and the best run of each counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ghtrader_market.audit import audit_lake
+from ghtrader_market.calendar import bundled_calendar
+from ghtrader_market.main_l5 import build_main_l5
+from ghtrader_market.roll import save_schedule, schedule_from_open_interest
+from ghtrader_market.stores.lake import Lake
+from tests.benchmarks.bench_lake import CONTRACT, day_of_ticks
+
+FIRST, LAST = date(2025, 2, 10), date(2025, 2, 17)
+MOMENTS = 20_000_000
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _read_and_hash(path: Path) -> None:
+    data = path.read_bytes()
+    hashlib.sha256(data).hexdigest()
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        file.read(use_threads=False)
+
+
+def run(repeats: int = 5) -> dict[str, dict]:
+    """The table's rows: rows audited a second, moments put into their trading day a minute."""
+    calendar = bundled_calendar()
+    days = calendar.days(FIRST, LAST)
+    bars = [
+        {"symbol": CONTRACT, "trading_day": day, "open_interest": 1.0}
+        for day in [calendar.previous_day(days[0]), *days]
+    ]
+    schedule = schedule_from_open_interest("cu", pa.Table.from_pylist(bars))
+    taken: dict[str, list[float]] = {"audit": [], "peer": [], "moments": []}
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake(Path(folder) / "data")
+        for index, day in enumerate(days):
+            times = np.concatenate([np.arange(a, b, 500_000_000) for a, b in calendar.sessions("cu", day)])
+            lake.write_day("ticks", CONTRACT, day, day_of_ticks(times, index), source="bench")
+        save_schedule(lake.root, schedule)
+        build_main_l5(lake, calendar, schedule, days)
+        files = [*lake.files("ticks"), *lake.files("main_l5")]
+        report = audit_lake(lake, calendar)
+        assert report.ok, report.findings[:3]
+        for _ in range(repeats):
+            taken["audit"].append(_seconds(lambda: audit_lake(lake, calendar)))
+            with ThreadPoolExecutor() as pool:
+                taken["peer"].append(_seconds(lambda: list(pool.map(_read_and_hash, files))))
+    moments = np.random.default_rng(0).integers(1_514_800_000 * 10**9, 1_798_000_000 * 10**9, MOMENTS)
+    for _ in range(3):
+        taken["moments"].append(_seconds(lambda: calendar.trading_day_of(moments)))
+    speed = report.rows / min(taken["audit"]) / 1e6
+    peer = report.rows / min(taken["peer"]) / 1e6
+    a_minute = MOMENTS / min(taken["moments"]) * 60 / 1e6
+    return {
+        "audit": {
+            "value": round(speed, 2),
+            "unit": "M rows/s",
+            "peer": "read and hash the bytes alone",
+            "peer_value": round(peer, 2),
+            "ratio": round(speed / peer, 2),
+            "target": ">= 1",
+            "met": bool(speed >= 1),
+        },
+        "trading_day_of": {
+            "value": round(a_minute),
+            "unit": "M moments/min, one thread",
+            "peer": "the target",
+            "peer_value": 100,
+            "ratio": round(a_minute / 100, 1),
+            "target": ">= 100",
+            "met": bool(a_minute >= 100),
+        },
+    }
+
+
+if __name__ == "__main__":
+    import json
+
+    print(json.dumps(run(), indent=2))
