@@ -13,8 +13,9 @@ from ghtrader_base.errors import UsageError
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.library_book import book_factors, touch_factors
 from ghtrader_models.factors.library_factor import Factor
-from ghtrader_models.factors.library_flow import order_flow_factors, trade_factors
-from ghtrader_models.factors.library_price import activity_factors, price_factors, volatility_factors
+from ghtrader_models.factors.library_flow import order_flow_factors, refill_factors
+from ghtrader_models.factors.library_price import activity_factors, price_factors, time_factors, volatility_factors
+from ghtrader_models.factors.library_trades import impact_factors, persistence_factors, trade_factors
 
 __all__ = ["GROUPS", "TITLES", "Factor", "FactorSet", "factors_of", "find_factor", "get_factor_set", "set_names"]
 
@@ -22,13 +23,20 @@ GROUPS = {
     "touch": "The best bid and the best ask.",
     "book": "The levels behind the touch.",
     "order flow": "Orders, cancels and trades as they change the visible queues.",
+    "refill": "Queues that fill up or drain: which side's limit orders arrive.",
     "trades": "Who was the aggressor, how often, with how much.",
+    "persistence": "The order in which sides come: repeating or taking turns.",
+    "impact": "What flow does to the price, and who is right afterwards.",
     "price": "Where the price has come from.",
     "volatility": "How restless the price is.",
     "activity": "How busy trading is, and what it does to open positions.",
+    "time": "Where in the trading day it is.",
 }
 """Every group, in the order of the page."""
-TITLES = {"lean": "a small set for demonstrations and first models: touch, book, flow, trades, path"}
+TITLES = {
+    "core": "the whole library: what a serious model starts from",
+    "lean": "a small set for demonstrations and first models: touch, book, flow, trades, path",
+}
 
 _LEAN = """
 spread microprice_offset imbalance_1 imbalance_2 imbalance_3 imbalance_4 imbalance_5 cum_imbalance_5
@@ -47,10 +55,14 @@ def _all() -> dict[str, Factor]:
         touch_factors,
         book_factors,
         order_flow_factors,
+        refill_factors,
         trade_factors,
+        persistence_factors,
+        impact_factors,
         price_factors,
         volatility_factors,
         activity_factors,
+        time_factors,
     )
     return {factor.name: factor for make in groups for factor in make()}
 
@@ -70,7 +82,7 @@ def factors_of(name: str) -> tuple[Factor, ...]:
     """
     if name not in TITLES:
         raise UsageError(f"unknown factor set {name!r}", f"known sets: {', '.join(TITLES)}")
-    return tuple(_all()[key] for key in _LEAN.split())
+    return tuple(_all().values()) if name == "core" else tuple(_all()[key] for key in _LEAN.split())
 
 
 def find_factor(name: str) -> Factor:
@@ -94,7 +106,7 @@ def get_factor_set(name: str, levels: int = 5) -> FactorSet:
     Parameters
     ----------
     name : str
-        ``lean``.
+        ``core`` or ``lean``.
     levels : int
         Levels of the recording, 1 to 5.
 

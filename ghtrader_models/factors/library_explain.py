@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from typing import Any
 
 from ghtrader_base.errors import UsageError
+from ghtrader_models.factors import expressions as ex
+from ghtrader_models.factors import memory as mem
 from ghtrader_models.factors.expressions import Expression
 from ghtrader_models.factors.library import GROUPS, TITLES, Factor, factors_of, find_factor, get_factor_set
 from ghtrader_models.factors.library_units import unit_of
 
-_NAN = "NaN where an operand is NaN"
-_NAN_WINDOW = "NaN until its window holds finite values, and for a whole window after a value that is not"
-_NAN_SOURCE = "NaN where a level it reads is absent"
+_SOURCE = "NaN where a level it reads is absent"
+_ELEMENT = "NaN where an operand is"
+_WINDOW = "NaN until its window is full, and while a value in it is not finite"
+_MEMORY = "NaN at a value that is not finite, which leaves its memory as it was"
+_OWN_RULES = {
+    ex.Const: "never NaN",
+    ex.Fill: "never NaN but where its value is",
+    ex.Where: "NaN where the condition or the branch taken is",
+}
 
 
 def set_rows() -> list[dict[str, Any]]:
@@ -48,6 +57,7 @@ def _row(factor: Factor) -> dict[str, Any]:
         "group": factor.group,
         "unit": factor.unit,
         "levels": factor.levels,
+        "depth": "yes" if factor.levels > 1 else "",
         "warm": factor.warm_up,
         "meaning": factor.doc,
         "formula": str(factor.expression),
@@ -80,12 +90,13 @@ def _described(factor: Factor) -> dict[str, Any]:
 
 
 def explain_factor(name: str) -> dict[str, Any]:
-    """A factor and the tree of what it is computed from, operators first: one step a node.
+    """A factor and the tree of what it is computed from, the factor first: one step a node, equal parts once.
 
     Returns
     -------
     dict
-        What `describe` says, and ``steps``: step (text), nesting, unit, warm (ticks), levels, meaning, rule (for NaN).
+        What `describe` says, and ``steps``: step (operator and own arguments), formula, nesting, unit, warm (ticks),
+        levels, rule (for NaN), meaning, again (computed once, by the step above with the same formula).
 
     Raises
     ------
@@ -93,26 +104,51 @@ def explain_factor(name: str) -> dict[str, Any]:
         No factor is called so.
     """
     factor = find_factor(name)
-    return {**_described(factor), "steps": _steps(factor.expression, 0)}
+    return {
+        **_described(factor),
+        "nan_rule": _nan_rule(factor.expression),
+        "steps": _steps(factor.expression, 0, set()),
+    }
 
 
-def _steps(expression: Expression, nesting: int) -> list[dict[str, Any]]:
+def _steps(expression: Expression, nesting: int, seen: set[Expression]) -> list[dict[str, Any]]:
+    again = expression in seen
+    seen.add(expression)
     own = {
-        "step": str(expression),
+        "step": _label(expression),
+        "formula": str(expression),
         "nesting": nesting,
         "unit": unit_of(expression),
         "warm": expression.warm_up(),
         "levels": expression.levels_needed(),
-        "rule": _nan_rule(expression),
+        "rule": "computed once, see above" if again else _nan_rule(expression),
         "meaning": (inspect.getdoc(type(expression)) or "").split("\n\n")[0].replace("\n", " "),
+        "again": again,
     }
+    below = () if again else _below(expression)
+    return [own, *(step for part in below for step in _steps(part, nesting + 1, seen))]
+
+
+def _label(expression: Expression) -> str:
+    """The operator with its own arguments; an operand, which has steps of its own, is a dot."""
+    values = (getattr(expression, field.name) for field in fields(expression))
+    parts = ["." if isinstance(value, Expression) else repr(value) for value in values]
+    return str(expression) if isinstance(expression, ex.Const) else f"{type(expression).__name__}({', '.join(parts)})"
+
+
+def _below(expression: Expression) -> tuple[Expression, ...]:
     simpler = expression.lower()
-    below = (simpler,) if simpler is not expression else expression.operands()
-    return [own, *(step for operand in below for step in _steps(operand, nesting + 1))]
+    return (simpler,) if simpler is not expression else expression.operands()
 
 
 def _nan_rule(expression: Expression) -> str:
+    kind = type(expression)
+    if kind in _OWN_RULES:
+        return _OWN_RULES[kind]
+    if (simpler := expression.lower()) is not expression:
+        return _nan_rule(simpler)
     if not expression.operands():
-        return _NAN_SOURCE if expression.lower() is expression else _NAN
-    windowed = any(hasattr(expression, name) for name in ("window", "span", "lag"))
-    return _NAN_WINDOW if windowed else _NAN
+        return _SOURCE
+    if kind.__module__ == mem.__name__:
+        return _MEMORY
+    return _WINDOW if any(hasattr(expression, name) for name in ("window", "lag")) else _ELEMENT

@@ -9,7 +9,8 @@ import inspect
 
 from ghtrader_models.factors import sources
 from ghtrader_models.factors.expressions import EXPRESSIONS, Expression, signature
-from ghtrader_models.factors.library import TITLES, factors_of, get_factor_set
+from ghtrader_models.factors.library import GROUPS, TITLES, Factor, factors_of, get_factor_set
+from ghtrader_models.factors.library_factor import PAPERS
 from ghtrader_models.factors.parser import NAMES
 
 _HEAD = """\
@@ -18,50 +19,65 @@ _HEAD = """\
 Made from the code by `python -m ghtrader_models.factors.library_page > docs/factors.md`; a test holds them equal.
 
 A factor is an expression over order-book ticks, computed causally: it sees the present and earlier ticks of
-its trading day. Prices are in price ticks of the contract, volumes in lots. NaN means not known: before its
-window is full of finite values, where a level it reads is absent, and for a whole window after such a value.
-Each day starts cold. Batch and live run the same compiled step and agree to the last bit.
+its trading day. Prices are in price ticks of the contract, volumes in lots. Each day starts cold. Batch and live
+run the same compiled step and agree to the last bit, and every factor has the same bits in any set.
 
-```python
-engine = FactorEngine(get_factor_set('lean'), price_tick=10.0, multiplier=5)
-day = engine.batch(datetime_ns, values)        # int64[n], float64[27, n] -> float32[n, F]
-engine.reset()                                 # the next trading day
-now = engine.update(datetime_ns[0], values[:, 0])  # float32[F], the engine's own buffer
+```
+ghtrader factors list --group refill       # what there is
+ghtrader factors show kyle_lambda_100      # what one says
+ghtrader factors explain kyle_lambda_100   # how it is computed, step by step
 ```
 
-A window is kept as the sums from each of its places to the end of the block before, and the sum of the block
-being filled. Nothing is subtracted, so nothing is left behind by a level shift, an outlier or a gap, and a
-saved state goes on with the same bits. Every factor has the same bits in any set. Times on two cores, and
-against polars: `python tests/benchmarks/bench_factors.py`."""
+```python
+bounds = calendar.sessions(get_variety('cu'), day)     # of the trading day, for the factors of the group time
+engine = FactorEngine(get_factor_set('core'), 10.0, 5, bounds)   # price tick, multiplier
+day = engine.batch(datetime_ns, values)                # int64[n], float64[27, n] -> float32[n, F]
+engine.reset(bounds)                                   # the next trading day
+now = engine.update(datetime_ns[0], values[:, 0])      # float32[F], the engine's own buffer
+```
+
+NaN means not known: before a window is full, while a value in it is not finite, and where a level it reads is absent.
+Nothing is ever subtracted from a window (it is merged from shorter ones that touch), so a level shift, an outlier or
+a gap leaves nothing behind once it is out of it. A window is a number of ticks, or wall-clock time: `50`, `'2m'`.
+Units follow from the expressions. **Warm** is the tick that has the first value (time at two ticks a second).
+A factor with **depth** reads beyond the first level and is left out on one-level recordings.
+
+Whether a factor foretells anything is another question, and one of data: `ghtrader factors evaluate`."""
 
 
 def to_markdown() -> str:
     """The page."""
-    lines = [_HEAD]
+    lines = [_HEAD, "", "## Sets", "", "| set | factors | with depth | warm | for |", "|---|---|---|---|---|"]
     for name, title in TITLES.items():
         factors = factors_of(name)
         deep = sum(factor.levels > 1 for factor in factors)
-        lines += [
-            "",
-            f"## Set `{name}`: {title}",
-            "",
-            f"{len(factors)} factors; {deep} need depth and are left out on one-level recordings. Warm after "
-            f"{get_factor_set(name).warm_up_ticks} ticks.",
-            "",
-            "| factor | expression | unit | levels | warm | meaning | paper |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| `{factor.name}` | `{factor.expression}` | {factor.unit} | {factor.levels} | {factor.warm_up} "
-            f"| {factor.doc} | {factor.paper} |"
-            for factor in factors
-        ]
+        warm = get_factor_set(name).warm_up_ticks
+        lines.append(f"| `{name}` | {len(factors)} | {deep} | {warm} | {title} |")
+    lines += ["", f"`lean` is {', '.join(f'`{factor.name}`' for factor in factors_of('lean'))}."]
+    for group, meaning in GROUPS.items():
+        lines += ["", f"## {group.capitalize()}", "", meaning, ""]
+        lines += ["| factor | meaning | expression | unit | depth | warm | paper |", "|---|---|---|---|---|---|---|"]
+        lines += [_factor_row(factor) for factor in factors_of("core") if factor.group == group]
     for title, is_source in (("Sources", True), ("Operators", False)):
         lines += ["", f"## {title}", "", "| written | meaning |", "|---|---|"]
         for name, cls in sorted(NAMES.items()):
             if issubclass(cls, sources.Source) == is_source:
                 lines.append(f"| `{signature(cls)}` | {_one_line(EXPRESSIONS[name])} |")
+    lines += ["", "## Papers", "", *(f"- {key}: {reference}" for key, reference in PAPERS.items())]
     return "\n".join(lines) + "\n"
+
+
+def _factor_row(factor: Factor) -> str:
+    cells = (
+        f"`{factor.name}`",
+        factor.doc,
+        f"`{factor.expression}`",
+        factor.unit,
+        f"{factor.levels}" if factor.levels > 1 else "",
+        str(factor.warm_up),
+        factor.paper,
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def _one_line(cls: type[Expression]) -> str:
