@@ -25,7 +25,7 @@ from ghtrader_market.calendar import load_calendar
 from ghtrader_market.recorder_journal import Journal, journal_days, journal_path
 from ghtrader_market.sources.base import split_days
 from ghtrader_market.stores.base import RECORDED
-from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.mirror import open_lake, require_second_store
 from ghtrader_market.varieties import Variety, variety_of
 
 Tell = Callable[[str], object]
@@ -122,7 +122,7 @@ class RecordedDays:
 
     def __init__(self, settings: Settings, run_id: str = "", tell: Tell = lambda line: None) -> None:
         self.settings = settings
-        self.lake, self.calendar = Lake(settings.data), load_calendar(settings)
+        self.lake, self.calendar = open_lake(settings), load_calendar(settings)
         self.logs: dict[str, SymbolLog] = {}
         self.sealed: dict[tuple[str, date], dict[str, Any]] = {}
         self.problems: list[str] = []
@@ -132,6 +132,7 @@ class RecordedDays:
         self._locks = contextlib.ExitStack()
 
     def __enter__(self) -> RecordedDays:
+        require_second_store(self.lake)
         return self
 
     def __exit__(self, *_: object) -> None:
