@@ -15,6 +15,7 @@ import typer
 from ghtrader_base.errors import GhtraderError
 
 _COMMAND_MODULES = (
+    "ingest",
     "market",
     "data",
     "record",

@@ -5,11 +5,13 @@ stdout carries the answer alone (one JSON document with --json); everything that
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import sys
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,6 +61,36 @@ def _finite(obj: Any) -> Any:
     if isinstance(obj, list | tuple):
         return [_finite(value) for value in obj]
     return obj
+
+
+@contextlib.contextmanager
+def progress_display() -> Iterator[Callable[[str], None]]:
+    """Where a pipeline command's progress goes: a bar on a terminal, plain lines elsewhere.
+
+    Always to the stderr this process began with: a step's output is captured by descriptor meanwhile.
+    """
+    from ghtrader_assets.pipeline import stderr_progress
+
+    if not sys.stderr.isatty():
+        yield stderr_progress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from ghtrader_market.ingest_report import ProgressLine
+
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1) as stream:
+        console = Console(file=stream, force_terminal=True)
+        with Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True) as bar:
+            task = bar.add_task("", total=None, visible=False)
+
+            def show(line: str) -> None:
+                if isinstance(line, ProgressLine):
+                    bar.update(task, completed=line.days, total=line.days_wanted, description=str(line), visible=True)
+                else:
+                    console.print(f"{datetime.now():%H:%M:%S} {line}", markup=False, highlight=False)
+
+            yield show
 
 
 def note(text: str) -> None:

@@ -18,6 +18,7 @@ from ghtrader_assets.contract_jobs import CONTRACT_JOBS
 from ghtrader_assets.jobs import daily_update, download_contract, import_recordings_job
 from ghtrader_assets.resources import HomeResource, SourceResource
 from ghtrader_assets.schedules import daily_update_schedule
+from ghtrader_assets.update_job import update_variety
 
 MARKET_ASSETS = [trading_calendar, contracts, daily_bars, main_schedule, raw_ticks, main_l5]
 
@@ -34,7 +35,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     return dg.Definitions(
         assets=[*MARKET_ASSETS, datasets, *MODEL_ASSETS, benchmark_report, champion],
         asset_checks=ALL_CHECKS,
-        jobs=[download_contract, *CONTRACT_JOBS, import_recordings_job, daily_update],
+        jobs=[download_contract, update_variety, *CONTRACT_JOBS, import_recordings_job, daily_update],
         schedules=[daily_update_schedule],
         resources=resources,
         executor=dg.in_process_executor,

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ghtrader_exchange.data_faults import DATA_FAULTS
 from ghtrader_exchange.diff import beijing_text
 from ghtrader_exchange.faults import CONNECTION_FAULTS
 from ghtrader_exchange.market import MarketView
@@ -93,16 +94,22 @@ class ControlDesk:
         return web.json_response(answer)
 
     async def fault(self, request: web.Request) -> web.Response:
-        """Let something go wrong: `kind`, and `seconds`, `count` or `reason` where it takes them."""
-        body = await _body(request, {"kind", "seconds", "count", "reason"})
+        """Let something go wrong: `kind`, and `seconds`, `count`, `reason`, `symbol`, `day` where it takes them."""
+        body = await _body(request, {"kind", "seconds", "count", "reason", "symbol", "day"})
         kind = str(body.pop("kind", ""))
         if kind in CONNECTION_FAULTS:
             return web.json_response({"kind": kind, "connections": await self._cut_lines(kind)})
+        data = self._market.data_faults
         try:
-            self._venue.faults.set(kind, **body)
+            if kind in DATA_FAULTS:
+                data.set(kind, **body)
+            else:
+                self._venue.faults.set(kind, **body)
         except (TypeError, ValueError) as error:
             raise _refused(str(error)) from None
-        return web.json_response({"kind": kind, "in_force": asdict(self._venue.faults)})
+        if kind == "clear":
+            data.clear()
+        return web.json_response({"kind": kind, "in_force": asdict(self._venue.faults) | {"data": data.told()}})
 
     def _chosen(self, request: web.Request) -> list[Any]:
         wanted = request.query.get("account")

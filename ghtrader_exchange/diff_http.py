@@ -66,7 +66,9 @@ class HttpDesk:
         ]
 
     async def token(self, request: web.Request) -> web.Response:
-        """Password or refresh grant; 401 where it does not fit."""
+        """Password or refresh grant; 401 where it does not fit, 503 while nobody may enter."""
+        if self.market.data_faults.refuses_login():
+            return web.json_response({"error": "temporarily_unavailable"}, status=503)
         form = await request.post()
         if form.get("grant_type") == "refresh_token":
             good = _same(str(form.get("refresh_token", "")), self._refresh)

@@ -6,12 +6,16 @@ a slow client gets fewer, larger packs and loses no row of its windows.
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from ghtrader_exchange.diff import DiffSocket, dumps
 from ghtrader_exchange.diff_ins import parse_filters, select
 from ghtrader_exchange.market import MarketView, Series
+from ghtrader_exchange.series import TickSeries
 
 MAX_WIDTH = 10_000
 Interval = tuple[int, int]
@@ -33,6 +37,9 @@ class Chart:
     version: int = -2
     last_id: int = -1
     fresh: bool = True
+    met_fault: bool = False
+    held_until: float = 0.0
+    """A fault keeps its rows back until then, on the machine's monotonic clock."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -62,6 +69,7 @@ class MdSession:
     charts: dict[str, Chart] = field(default_factory=dict)
     quotes: list[str] = field(default_factory=list)
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _closing: asyncio.Future[None] | None = None
 
     def __post_init__(self) -> None:
         self.socket.push('{"ins_list":"","mdhis_more_data":false}')
@@ -131,7 +139,7 @@ class MdSession:
             return
         symbol, duration = ins_list.split(",")[0], int(pack.get("duration", 0))
         width = min(max(int(pack.get("view_width", 1)), 1), MAX_WIDTH)
-        chart = Chart(pack, symbol, duration, self.market.series(symbol, duration), width)
+        chart = Chart(pack, symbol, duration, self.market.chart_series(symbol, duration), width)
         if chart.series is not None:
             chart.left = self._standing_left(chart, pack)
         if old is not None and old.key == chart.key:
@@ -174,12 +182,33 @@ class MdSession:
         missing = subtract(covered, [chart.covered, *held])
         if not chart.fresh and chart.covered[0] <= chart.last_id < covered[1] and chart.duration_ns:
             missing = [(max(chart.last_id, covered[0]), covered[1])]  # the bar that was the last has grown since
+        if missing and chart.left is not None and self._faulted(chart, missing):
+            return
         texts = [text for a, b in missing for text in chart.series.texts(a, b, now, today)]
         gone = subtract(chart.covered, [covered, *held])
         texts += [f'"{row}":null' for a, b in gone for row in range(a, b)]
         state, chart.fresh = chart.fresh, False
         chart.covered, chart.version, chart.last_id = covered, version, last
         self._push_chart(chart_id, chart, texts, {"left_id": left, "right_id": right}, state)
+
+    def _faulted(self, chart: Chart, missing: list[Interval]) -> bool:
+        """Whether a fault keeps rows of a download back now; one that breaks the line is carried out."""
+        if chart.met_fault or not isinstance(chart.series, TickSeries):
+            return time.monotonic() < chart.held_until
+        fault = self.market.data_faults.take(chart.symbol, chart.series.locate(missing[0][0])[0].day)
+        if fault is None:
+            return False
+        chart.met_fault = True
+        chart.held_until = math.inf
+        if fault.kind == "drop-data":
+            self.socket.abort()
+        elif fault.kind == "close-data":
+            self._closing = asyncio.ensure_future(self.socket.close())
+        elif fault.kind == "garbage-data":
+            self.socket.push('{"ticks":}{ \u0000 garbage')
+        elif fault.kind == "slow-data" or fault.seconds:
+            chart.held_until = time.monotonic() + fault.seconds
+        return True
 
     def _push_chart(self, chart_id: str, chart: Chart, texts: list[str], ids: dict[str, Any], state: bool) -> None:
         ids |= {"more_data": False, "ready": True}

@@ -1,18 +1,20 @@
 """What can be made to go wrong, for tests and rehearsals: state of the faults in force.
 
 Faults that act once on connections (a dropped line) are carried out by the server; the ones that change how orders
-are treated are kept here and asked by the trading side.
+are treated are kept here and asked by the trading side; those that hit downloads stand in `data_faults`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ghtrader_exchange.data_faults import DATA_FAULTS
+
 CONNECTION_FAULTS = ("abort-md", "abort-td", "close-md", "close-td")
 """`abort`: the line breaks without a word. `close`: closed politely with code 1000, after which TqSdk reconnects to
 market data, subscribes nothing again and hears no more."""
 ORDER_FAULTS = ("delay-acks", "reject-next-order", "lose-next-order")
-FAULTS = (*CONNECTION_FAULTS, *ORDER_FAULTS, "clear")
+FAULTS = (*CONNECTION_FAULTS, *ORDER_FAULTS, *DATA_FAULTS, "clear")
 
 
 @dataclass

@@ -14,6 +14,7 @@ import numpy as np
 
 from ghtrader_exchange.accounts import ContractTerms
 from ghtrader_exchange.clock import VirtualClock
+from ghtrader_exchange.data_faults import DataFaults, damage
 from ghtrader_exchange.diff import MISSING, beijing_text, number
 from ghtrader_exchange.diff_ins import describe_contract, describe_main
 from ghtrader_exchange.history import History
@@ -57,6 +58,8 @@ class MarketView:
         self._series: dict[tuple[str, int], Series | None] = {}
         self._quotes: dict[str, tuple[tuple[int, date, bool], dict[str, Any]]] = {}
         self._terms: dict[tuple[str, date], ContractTerms] = {}
+        self.data_faults = DataFaults()
+        self._damaged: dict[tuple[str, tuple[tuple[date, str], ...]], TickSeries] = {}
         self._described: tuple[date | None, list[dict[str, Any]]] = (None, [])
 
     # ---- time
@@ -165,6 +168,25 @@ class MarketView:
                 return self._tick_series(symbol, self.history.continuous(variety.key), L1_COLUMNS)
         return None
 
+    def chart_series(self, symbol: str, duration_ns: int) -> Series | None:
+        """The series as charts are served it: with the damage in force to its days."""
+        series, faults = self.series(symbol, duration_ns), self.data_faults.days_of(symbol)
+        if not faults or not isinstance(series, TickSeries):
+            return series
+        key = symbol, tuple(sorted(faults.items()))
+        if key not in self._damaged:
+            whole = {segment.day: series.ticks(segment) for segment in series.segments if segment.day in faults}
+            served = {day: damage(faults[day], ticks.datetime_ns, ticks.values) for day, ticks in whole.items()}
+
+            def load(contract: str, day: date) -> DayTicks:
+                return served[day] if day in served else self.history.day(contract, day)
+
+            days = [(segment.day, segment.contract) for segment in series.segments]
+            counts = {day: len(ticks.datetime_ns) for day, ticks in served.items()}
+            segments = self._segments(days, counts)
+            self._damaged[key] = TickSeries(symbol, segments, load, series.columns, ChunkCache())
+        return self._damaged[key]
+
     def _whole_day(self, segment: Segment) -> dict[str, float]:
         """The bar of a whole day."""
         bar = self.history.daily_bar(segment.contract, segment.day)
@@ -173,12 +195,16 @@ class MarketView:
         return {name: getattr(bar, name) for name in ("open", "high", "low", "close", "volume")} | interest
 
     def _tick_series(self, symbol: str, days: list[tuple[date, str]], columns: tuple[str, ...]) -> TickSeries:
+        return TickSeries(symbol, self._segments(days, {}), self.history.day, tuple(columns), self._cache)
+
+    def _segments(self, days: list[tuple[date, str]], counts: dict[date, int]) -> list[Segment]:
+        """Days one after the other, numbered; `counts` where a day has another count than the tape."""
         segments, first_id = [], 0
         for day, contract in days:
-            if count := self.history.count(contract, day):
+            if count := counts.get(day, self.history.count(contract, day)):
                 segments.append(Segment(day, contract, first_id, count))
                 first_id += count
-        return TickSeries(symbol, segments, self.history.day, tuple(columns), self._cache)
+        return segments
 
     # ---- what is shown
     def last_price(self, symbol: str) -> float:

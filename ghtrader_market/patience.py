@@ -65,9 +65,10 @@ class Patience:
                 if given_up or self.breaker.away_s() >= self._outage_s:
                     raise
                 pause = self.breaker.wait_s()
+                pause = max(pause, 0.2)
                 self._tell(f"{exc.message}; asking again in {pause:.1f} s")
                 # One request at a time waits here: it is its own probe, whatever the others do.
-                self._sleep(max(pause, 0.2))
+                self._sleep(pause)
                 self.breaker.admits()
             else:
                 self.breaker.succeeded()

@@ -35,6 +35,8 @@ _PROBE_TIMEOUT_S = 3.0
 _PROBE_AFTER_S = 5.0
 _PROBE_EVERY_S = 1.0
 _PROBES_TO_GIVE_UP = 3
+_START_S = 90.0
+"""For the first answer: TqSdk takes seconds to load, on a busy machine many, and waits 60 s for a login."""
 
 
 def reachable(url: str, timeout_s: float = _PROBE_TIMEOUT_S) -> bool:
@@ -138,7 +140,7 @@ class Worker:
 
     def __init__(self, settings: Settings, slot: ClientSlot | None = None) -> None:
         require_credentials(settings)
-        self._timeout_s = settings.tqsdk_timeout_s
+        self._timeout_s = max(_START_S, settings.tqsdk_timeout_s)
         self._addresses = endpoints(settings)
         require_servers(self._addresses)
         self._scratch = scratch_folder(settings.home)
@@ -160,6 +162,7 @@ class Worker:
         threading.Thread(target=self._listen, daemon=True).start()
         try:
             self.ask("open", user=settings.tqsdk_user, password=settings.tqsdk_password.get_secret_value())
+            self._timeout_s = settings.tqsdk_timeout_s
         except BaseException:
             self.kill()
             raise

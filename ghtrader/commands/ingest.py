@@ -1,0 +1,188 @@
+"""Commands that bring ticks into the lake: download, update, data import; and who holds which lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ghtrader.commands.groups import group
+from ghtrader.commands.pipeline_io import (
+    EndOption,
+    SeriesOption,
+    StartOption,
+    VarietyOption,
+    emit_runs,
+    variety_key,
+)
+from ghtrader.console_io import HomeOption, JsonOption, emit, parse_day, progress_display, settings_of, table
+from ghtrader_base.errors import UsageError
+from ghtrader_base.lock_keys import trade_key, trade_strategy_key
+
+ExchangeOption = Annotated[str, typer.Option("--exchange", help="SHFE or CFFEX; the variety's own if left out.")]
+WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="TqSdk clients at once; 0: two.")]
+
+
+def _register_downloads(app: typer.Typer) -> None:
+    @app.command()
+    def download(
+        symbol: Annotated[str, typer.Option("--symbol", help="SHFE.cu2502; or KQ.m@SHFE.cu: one level, kept apart.")],
+        start: StartOption,
+        end: EndOption,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Ticks of one symbol; resumes.
+
+        Example: ghtrader download --symbol SHFE.cu2502 --start 2025-01-02 --end 2025-01-10
+        """
+        from ghtrader_market.calendar import load_calendar
+        from ghtrader_market.varieties import variety_of
+
+        settings = settings_of(home)
+        variety_of(symbol)
+        first, last = parse_day(start, "--start"), parse_day(end, "--end")
+        load_calendar(settings).require_days(first, last)
+
+        from ghtrader_assets.pipeline import run_job
+
+        config = {"symbol": symbol, "start": first.isoformat(), "end": last.isoformat()}
+        run_config = {"ops": {"fetch_contract": {"config": config}}}
+        with progress_display() as progress:
+            run = run_job(settings, "download_contract", run_config=run_config, progress=progress)
+        emit_runs([run], json, symbol=symbol)
+
+    @app.command("download-contract-range")
+    def download_contract_range(
+        start: StartOption,
+        end: EndOption,
+        exchange: ExchangeOption = "",
+        var: VarietyOption = "",
+        symbol: SeriesOption = "",
+        workers: WorkersOption = 0,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Ticks of every contract of a variety that traded in the range.
+
+        Example: ghtrader download-contract-range --exchange SHFE --var cu --start 2025-01-02 --end 2025-01-10
+        """
+        from ghtrader_market.calendar import load_calendar
+
+        settings = settings_of(home)
+        key = _variety_on(exchange, var, symbol)
+        first, last = parse_day(start, "--start"), parse_day(end, "--end")
+        load_calendar(settings).require_days(first, last)
+
+        from ghtrader_assets.flows import download_range
+
+        with progress_display() as progress:
+            runs = download_range(settings, key, first, last, workers=workers, progress=progress)
+        emit_runs(runs, json, variety=key)
+
+    @app.command()
+    def update(
+        exchange: ExchangeOption = "",
+        var: VarietyOption = "",
+        symbol: SeriesOption = "",
+        recent_expired_days: Annotated[
+            int, typer.Option("--recent-expired-days", min=0, help="Days a contract is still filled after its expiry.")
+        ] = 10,
+        refresh_catalog: Annotated[
+            bool, typer.Option("--refresh-catalog", help="Ask for the contract list even where it is fresh.")
+        ] = False,
+        workers: WorkersOption = 0,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Fill forward active and recently expired contracts, and ask again for days skipped before.
+
+        Example: ghtrader update --exchange SHFE --var cu
+        """
+        settings = settings_of(home)
+        key = _variety_on(exchange, var, symbol)
+
+        from ghtrader_assets.pipeline import run_job
+        from ghtrader_assets.update_job import update_config
+
+        run_config = update_config(key, recent_expired_days, refresh_catalog, workers)
+        with progress_display() as progress:
+            run = run_job(settings, "update_variety", run_config=run_config, progress=progress)
+        emit_runs([run], json, variety=key)
+
+
+def _variety_on(exchange: str, var: str, symbol: str) -> str:
+    """The variety named, which must trade on the exchange named."""
+    from ghtrader_market.varieties import get_variety
+
+    key = variety_key(var, symbol)
+    if exchange and exchange != get_variety(key).exchange:
+        raise UsageError(f"{key} trades on {get_variety(key).exchange}, not on {exchange}", "correct --exchange")
+    return key
+
+
+def _register_import(app: typer.Typer) -> None:
+    data = group(app, "data", "Recordings and what is in the lake.")
+
+    @data.command("import")
+    def import_(
+        files: Annotated[list[Path], typer.Argument(help="CSV or Parquet, may be gzipped.")],
+        var: Annotated[str, typer.Option("--var", help="Variety, where the file does not say.")] = "",
+        symbol: Annotated[str, typer.Option("--symbol", help="Contract, where the file does not say.")] = "",
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Recordings people already have. Example: ghtrader data import IF2101_20210104.csv.gz --var IF"""
+        from ghtrader_base.errors import BadRecordingError
+        from ghtrader_market.symbols import parse_symbol
+        from ghtrader_market.varieties import get_variety
+
+        settings = settings_of(home)
+        if var:
+            get_variety(var)
+        if symbol and parse_symbol(symbol).continuous:
+            raise UsageError(f"{symbol} is no single contract", "for example --symbol CFFEX.IF2101")
+        for path in files:
+            if not path.is_file():
+                raise BadRecordingError(f"there is no file {path}", "check the path")
+
+        from ghtrader_assets.pipeline import run_job
+
+        config = {"paths": [str(path.absolute()) for path in files], "variety": var, "symbol": symbol}
+        run_config = {"ops": {"read_recordings": {"config": config}}}
+        with progress_display() as progress:
+            run = run_job(settings, "import_recordings", run_config=run_config, progress=progress)
+        emit_runs([run], json)
+
+
+def _key_of(name: str, folder: Path) -> str:
+    """A lock's key: an account's processes keep theirs beside its ledger, under short names."""
+    if name == "gateway":
+        return trade_key(folder.name)
+    if name.startswith("strategy="):
+        return trade_strategy_key(folder.name, name.removeprefix("strategy="))
+    return name
+
+
+def _register_locks(app: typer.Typer) -> None:
+    @app.command()
+    def locks(home: HomeOption = None, json: JsonOption = False) -> None:
+        """Who holds what since when: this home's locks, accounts' and TqSdk clients'. Example: ghtrader locks"""
+        from ghtrader_base.locks import read_holders
+        from ghtrader_market.sources.client_slots import slots_folder
+
+        settings = settings_of(home)
+        accounts = sorted({path.parent for path in (settings.user_state / "accounts").glob("**/*.lock")})
+        local = sorted({path.parent for path in settings.home.glob("*/**/*.lock") if path.parent != settings.locks})
+        rows: list[dict[str, Any]] = []
+        for folder in (settings.locks, slots_folder(settings), *accounts, *local):
+            rows += [{**row, "name": _key_of(row["name"], folder), "folder": str(folder)} for row in read_holders(folder)]
+        emit({"locks": rows}, json, lambda: table(rows, ["name", "pid", "since", "purpose", "run_id"]))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands that bring ticks in, and `locks`."""
+    _register_downloads(app)
+    _register_import(app)
+    _register_locks(app)
