@@ -19,7 +19,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
-	$(BIN)/python -m ghtrader.warm
+	NUMBA_CACHE_DIR=$(CURDIR)/.cache/numba $(BIN)/python -m ghtrader.warm var/demo var
 	@touch $(STAMP)
 
 demo: setup

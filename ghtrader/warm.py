@@ -1,11 +1,13 @@
-"""`python -m ghtrader.warm`: compile every numba kernel once, so that no first run waits for it.
+"""`python -m ghtrader.warm [HOME ...]`: compile every numba kernel once, so that no first run waits for it.
 
 `make setup` calls it. It goes the way a day goes, on a tiny scenario: exchange, factors, both model families, policy.
-The compiled code lies beside the sources (`__pycache__`), so a second call takes about a second.
+The compiled code goes where `ghtrader_base.compiled` puts it, and from there under each home that is named; a second
+call takes seconds.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
@@ -58,7 +60,18 @@ def warm() -> None:
     replay(probabilities, bid, ask, policy)
 
 
+def spread(homes: list[Path]) -> None:
+    """Copy the compiled code in force under each of some homes."""
+    from ghtrader_base.compiled import cache_folder, code_version
+
+    for home in homes:
+        target = home.absolute() / "numba" / code_version()
+        if target != cache_folder().absolute():
+            shutil.copytree(cache_folder(), target, dirs_exist_ok=True)
+
+
 if __name__ == "__main__":
     started = time.monotonic()
     warm()
+    spread([Path(name) for name in sys.argv[1:]])
     sys.stderr.write(f"kernels compiled in {time.monotonic() - started:.0f} s\n")

@@ -194,6 +194,10 @@ class Settings(BaseSettings):
         return self.user_state / "accounts" / broker / account
 
 
+latest_home: Path | None = None
+"""Home of the settings that this process loaded last."""
+
+
 def load_settings(home: Path | str | None = None) -> Settings:
     """Settings in force here and now.
 
@@ -207,6 +211,7 @@ def load_settings(home: Path | str | None = None) -> Settings:
     ConfigError
         A value does not parse (names the setting), or a settings file cannot be read.
     """
+    global latest_home
     _refuse_secrets_in_toml()
     overrides: dict[str, Any] = {} if home is None else {"GHTRADER_HOME": Path(home)}
     try:
@@ -218,7 +223,8 @@ def load_settings(home: Path | str | None = None) -> Settings:
         raise ConfigError(f"setting {name}: {first['msg']}", hint) from exc
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f".env cannot be read: {exc}", "correct or remove .env") from exc
-    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+    latest_home = settings.home.expanduser().absolute()
+    return settings.model_copy(update={"home": latest_home})
 
 
 def _read_toml() -> dict[str, Any]:

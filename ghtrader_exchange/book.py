@@ -14,7 +14,8 @@ import math
 from collections import namedtuple
 
 import numpy as np
-from numba import njit
+
+from ghtrader_base.compiled import njit
 
 GRID = 1 << 14
 CENTRE = GRID // 2

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from ghtrader_base.compiled import njit
 from ghtrader_market.ticks import COLUMN_INDEX, LEVELS
 
 ROW_KINDS = (

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
+from ghtrader_base.compiled import njit
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_models.ubj import read_ubj
 

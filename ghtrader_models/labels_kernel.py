@@ -8,7 +8,8 @@ ticks for quotes), so every comparison of a price with a price is exact.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ghtrader_base.compiled import njit
 
 _NONE = np.int8(-1)
 

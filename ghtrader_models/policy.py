@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from ghtrader_base.compiled import njit
 from ghtrader_base.errors import IntegrityError, UsageError
 
 ENTER_QUANTILE = 0.90

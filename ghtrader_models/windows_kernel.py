@@ -6,7 +6,8 @@ What belongs here: one pass over memory, nothing else. Which windows a batch hol
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ghtrader_base.compiled import njit
 
 
 @njit(cache=True, error_model="numpy", nogil=True)

@@ -20,6 +20,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="ghtrader-test-state-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], True)
 os.environ.setdefault("MPLBACKEND", "Agg")
+# One folder of compiled code for all tests, whatever their homes: a cold one costs minutes.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parent.parent / ".cache" / "numba"))
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 

@@ -10,9 +10,10 @@ their types and shapes. That is `engine`, and nobody else.
 
 Why it is fast: each op writes a buffer of its own in the arena, which keeps as many earlier ticks as its readers look
 back, all contiguous, so that ``x[t - lag]`` is a plain load. Most loops have no step that waits for the step before, so
-the compiler turns them into vector code: windows are merged from two shorter ones (`chains`), never slid. Rows of the op
-table lie in the order of computing, with the places of all they touch, and rows of one code follow each other (`layout`),
-which spares a live tick most of its branching. Buffers that are full move their history to the front, group by group.
+the compiler turns them into vector code: windows are merged from two shorter ones (`chains`), never slid. Rows of the
+op table lie in the order of computing, with the places of all they touch, and rows of one code follow each other
+(`layout`), which spares a live tick most of its branching. Buffers that are full move their history to the front, group
+by group.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import math
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
 
-# Op codes, in the ranges that `run` tells apart. Sources read the tick; a, b, c, d are operand ops, i and j whole numbers, p and q numbers of the expression.
+from ghtrader_base.compiled import intrinsic, njit, types
+
+# Op codes, in the ranges that `run` tells apart. Sources read the tick; a, b, c, d are operands, i and j whole numbers,
+# p and q numbers of the expression.
 CONST, PRICE, QUEUE, RAW, TURNOVER, MICROSECONDS, SECONDS, SESSION_TIME, SESSION_AGE, SESSION_LEFT = range(10)
 ADD, SUB, MUL, RATIO, OVER, ABS, SIGN, FINITE, FILL = range(20, 29)
 LOG, SQRT, CLIP, GREATER, EQUAL, WHERE, LARGER, SMALLER = range(30, 38)
@@ -36,10 +38,10 @@ EMA, EMA_OF, EWVAR, AT_CHANGE, HELD, RUN_LENGTH, SINCE, DECAY_SINCE, DECAY = ran
 CLOCK_COUNT, CLOCK_ALPHA, CLOCK_LAG, CLOCK_SUM, CLOCK_MAX, CLOCK_MIN, CLOCK_MEAN, CLOCK_CO = range(90, 98)
 
 OP_FIELDS = 16
-"""A row of the op table is int32[16], a cache line: places of its buffer and of its operands a, b, c, d, each followed by
-the number of the group the buffer moves with, a whole number, the offset of its carried state, another whole number. A
-buffer's block begins at its place plus the position of its group."""
-O, A, B, C, D, ARG, STATE, ARG2 = 0, 2, 4, 6, 8, 10, 11, 12
+"""A row of the op table is int32[16], a cache line: places of its own buffer and of its operands a, b, c, d, each with
+the number of the group that the buffer moves with, a whole number, the offset of its carried state, another number.
+A buffer's block begins at its place plus the position of its group."""
+OWN, A, B, C, D, ARG, STATE, ARG2 = 0, 2, 4, 6, 8, 10, 11, 12
 PARAM_FIELDS = 2
 """Beside it float64[2], p and q: numbers of the expression."""
 RUN_FIELDS = 3
@@ -76,13 +78,13 @@ float64[27, n] with `value_stride` numbers a row, times int64[n], bounds int64[n
 float32[n, n_factors], context float64[2] (price tick and multiplier)."""
 
 PLAN = ("rows", "params", "runs", "n_runs", "outputs", "tables")
-"""What a plan holds: addresses of rows int32[n_ops, 16], params float64[n_ops, 2] and runs int32[n_runs, 3], then outputs
-int32[n_factors, 2] and tables int32[*, 2] (buffers of the clock windows): place and group."""
+"""What a plan holds: addresses of rows int32[n_ops, 16], params float64[n_ops, 2] and runs int32[n_runs, 3], then of
+outputs int32[n_factors, 2] and tables int32[*, 2] (buffers of the clock windows): place and group."""
 
 TILE = 16
 """Ticks that go to the output together: a cache line of float64 twice over."""
 
-ROW_LAST, ROW_HIGHEST, ROW_LOWEST, ROW_VOLUME, ROW_AMOUNT, ROW_OPEN_INTEREST, ROW_BID1 = 0, 1, 2, 4, 5, 6, 7
+ROW_LAST, ROW_HIGHEST, ROW_LOWEST, ROW_VOLUME, ROW_AMOUNT, ROW_OPEN_INTEREST, ROW_BID1 = 0, 2, 3, 4, 5, 6, 7
 """Rows of the value matrix (`ghtrader_market.ticks.VALUE_COLUMNS`); a level is bid price, bid volume, ask price, ask
 volume, four rows."""
 
@@ -151,12 +153,12 @@ def _row(rows, r):
 
 @_jit
 def _one(arena, position, row):
-    return _at(arena, position, row, O), _at(arena, position, row, A)
+    return _at(arena, position, row, OWN), _at(arena, position, row, A)
 
 
 @_jit
 def _two(arena, position, row):
-    return _at(arena, position, row, O), _at(arena, position, row, A), _at(arena, position, row, B)
+    return _at(arena, position, row, OWN), _at(arena, position, row, A), _at(arena, position, row, B)
 
 
 @_jit
@@ -916,7 +918,7 @@ def run(frame_address):
                 v, times = values + 8 * first, _i64(frame[14] + 8 * first)
                 for r in range(count):
                     row = _row(rows, r)
-                    o, s = _at(arena, position, row, O), _carried(carry, row)
+                    o, s = _at(arena, position, row, OWN), _carried(carry, row)
                     _source(code, row[ARG], o, s, v, stride, times, bounds, n_bounds, context, n)
             elif code <= FILL:
                 _arithmetic(code, rows, params, count, arena, position, n)

@@ -203,7 +203,7 @@ def _share(
     block: int,
     place: int,
 ) -> tuple[dict[int, tuple[int, int]], int]:
-    """Block buffers of the ops nobody looks back on, used again once the last reader is done; where the arena goes on."""
+    """Block buffers of ops nobody looks back on, used again once the last reader is done; where the arena goes on."""
     last: dict[int, int] = {}
     for _, first, number in _runs(rows, order):
         for op in order[first : first + number]:
@@ -235,7 +235,7 @@ def _plan(
     table = np.zeros((len(order), k.OP_FIELDS), np.int32)
     for line, op in zip(table, order, strict=True):
         row = rows[op]
-        for field, operand in zip((k.O, k.A, k.B, k.C, k.D), (op, *row.operands), strict=False):
+        for field, operand in zip((k.OWN, k.A, k.B, k.C, k.D), (op, *row.operands), strict=False):
             line[field : field + 2] = place[operand]
         line[[k.ARG, k.STATE, k.ARG2]] = row.i, row.state, row.j
     return Plan(

@@ -6,7 +6,8 @@ What belongs here: arithmetic on arrays. What is ranked against what, and what t
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ghtrader_base.compiled import njit
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
