@@ -35,6 +35,7 @@ KEEP_CLOSED = 5_000
 """Closed orders kept for whoever looks; older ones are dropped."""
 WATERMARK_TTL_NS = 7 * 24 * 3600 * 1_000_000_000
 """How long (wall clock) a strategy session's highest revision is remembered."""
+_DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _TABLE = """CREATE TABLE IF NOT EXISTS records (
     kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (kind, key)
 ) WITHOUT ROWID"""
@@ -74,12 +75,16 @@ class LedgerState:
         return f"gt{self.ledger_id}-{self.epoch}-{number:06d}"
 
 
-def _rows(base: sqlite3.Connection, kind: str) -> list[Any]:
-    found = []
-    for key, body, crc in base.execute("SELECT key, body, crc FROM records WHERE kind = ? ORDER BY key", (kind,)):
-        if zlib.crc32(f"{kind}/{key}/".encode() + body) != crc:
+_KINDS = ("head", "intent", "closed", "watermark", "marks")
+
+
+def _rows(base: sqlite3.Connection) -> dict[str, list[tuple[str, Any]]]:
+    """All records by kind, in the order of their keys; ValueError where one is not what was written."""
+    found: dict[str, list[tuple[str, Any]]] = {kind: [] for kind in _KINDS}
+    for kind, key, body, crc in base.execute("SELECT kind, key, body, crc FROM records ORDER BY kind, key"):
+        if kind not in found or zlib.crc32(f"{kind}/{key}/".encode() + body) != crc:
             raise ValueError(f"the checksum of {kind} {key} does not match")
-        found.append((key, msgspec.json.decode(body)))
+        found[kind].append((key, msgspec.json.decode(body)))
     return found
 
 
@@ -88,18 +93,19 @@ def _load(base: sqlite3.Connection) -> LedgerState:
     verdict = base.execute("PRAGMA quick_check").fetchone()[0]
     if verdict != "ok":
         raise ValueError(verdict)
-    head = dict(_rows(base, "head")).get("ledger")
+    rows = _rows(base)
+    head = dict(rows["head"]).get("ledger")
     if head is None:
         raise ValueError("it has no head: it was never a ledger, or was emptied")
     state = LedgerState(head["id"], head["epoch"], 1, closed=head["closed"])
-    opened = sorted((msgspec.convert(body, Intent) for _, body in _rows(base, "intent")), key=lambda i: i.wall_ns)
+    opened = sorted((msgspec.convert(body, Intent) for _, body in rows["intent"]), key=lambda i: i.wall_ns)
     state.open = {intent.order_id: intent for intent in opened}
     now_ns = time.time_ns()
-    watermark = [(key, body) for key, body in _rows(base, "watermark") if now_ns - body["wall_ns"] < WATERMARK_TTL_NS]
+    watermark = [(key, body) for key, body in rows["watermark"] if now_ns - body["wall_ns"] < WATERMARK_TTL_NS]
     state.watermark = {key: body["revision"] for key, body in sorted(watermark, key=lambda row: row[1]["wall_ns"])}
-    closed = [body for _, body in _rows(base, "closed")]
+    closed = [body for _, body in rows["closed"]]
     state.sent_ns = sorted([body["market_ns"] for body in closed] + [intent.market_ns for intent in opened])
-    for _, body in _rows(base, "marks"):
+    for _, body in rows["marks"]:
         state.marks = (body["trading_day"], body["opening"], body["peak"])
     return state
 
@@ -159,8 +165,8 @@ class Ledger:
             self.state = self._begin(first, run_id)
         except (sqlite3.Error, ValueError, KeyError, TypeError) as exc:
             self._base.close()
-            full = isinstance(exc, sqlite3.OperationalError) and "malformed" not in str(exc)
-            raise self._unwritable(exc) if full else self._damaged(str(exc)) from exc
+            disk = getattr(exc, "sqlite_errorcode", 0) & 0xFF in _DISK_ERRORS
+            raise self._unwritable(exc) if disk else self._damaged(str(exc)) from exc
         if first:
             self.path.chmod(0o600)
             atomic_write_text(known, self.state.ledger_id + "\n")

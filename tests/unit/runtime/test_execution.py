@@ -66,7 +66,7 @@ def test_a_resting_order_is_taken_back_when_stale_or_wrong() -> None:
     assert plan(-1, Position(), (order,), style=style).cancel == ("a",)
     order.sent_market_ns -= 5 * 10**9
     assert plan(1, Position(), (order,), style=style).cancel == ("a",)
-    order.cancel_ns = 1
+    order.status = OrderStatus.CANCELLING
     assert plan(1, Position(), (order,), style=style).cancel == ()
 
 
@@ -78,7 +78,9 @@ def test_prices_stay_on_the_grid() -> None:
 
 
 def proposed(volume: int, side: int = 1, net: int = 0, working: int = 0, sent: tuple = ()) -> Proposed:
-    return Proposed("SHFE.cu2502", side, volume, net, working, 10**18, deque(sent))
+    offset = "CLOSE" if net * side < 0 else "OPEN"
+    return Proposed("SHFE.cu2502", side, volume, offset, 70_000.0, net, working, 10**18, deque(sent), multiplier=5,
+                    reference=70_000.0, price_tick=10.0, sessions=((0, 2 * 10**18),))  # fmt: skip
 
 
 def test_rules_say_why() -> None:
@@ -88,7 +90,7 @@ def test_rules_say_why() -> None:
     assert "-3" in MaxPosition(2).check(proposed(3, side=-1))
     assert OrderSize(3).check(proposed(3)) == "" and OrderSize(3).check(proposed(4)) and OrderSize(3).check(proposed(0))
     second = 10**9
-    sent = tuple(10**18 - k * second for k in (1, 2, 59, 61))
+    sent = tuple(10**18 - k * second for k in (61, 59, 2, 1))
     assert "3 orders" in OrderRate(3, 60.0).check(proposed(1, sent=sent)) and not OrderRate(4, 60.0).check(
         proposed(1, sent=sent)
     )
