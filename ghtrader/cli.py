@@ -29,6 +29,7 @@ _COMMAND_MODULES = (
     "demo",
     "config",
     "db",
+    "db_views",
     "status",
 )
 _DEBUG = "--debug"
