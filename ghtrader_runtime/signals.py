@@ -130,6 +130,41 @@ class Signal:
         reason = "hold" if wanted == self.target else "signal"
         return self._decide(wanted, reason, factors, probabilities, computed_ns, inferred_ns)
 
+    def on_day(self, day: str, datetime_ns: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """The target after each tick of a whole day, as `on_tick` gives it, factors and model computed in one go.
+
+        Parameters
+        ----------
+        datetime_ns : int64[n]
+        values : float64[27, n]
+
+        Returns
+        -------
+        int32[n]
+            Lots, negative short. The same as tick by tick: no decision depends on a fill.
+        """
+        self._start_day(day)
+        assert self._engine is not None
+        inside = np.zeros(len(datetime_ns), bool)
+        for start, end in self._bounds:
+            inside |= (datetime_ns >= start) & (datetime_ns < end)
+        rows = self._engine.batch(datetime_ns[inside], np.ascontiguousarray(values[:, inside]))
+        warm = self._warm.batch(rows)
+        probabilities = np.full((len(rows), 3), np.nan)
+        probabilities[warm] = self._predictor.predict(rows[warm])
+        targets = np.empty(len(datetime_ns), np.int32)
+        place = 0
+        for i, (moment, known) in enumerate(zip(datetime_ns.tolist(), inside.tolist(), strict=True)):
+            if known:
+                if self._ends_soon(moment):
+                    self.target = 0
+                elif warm[place]:
+                    down, flat, up = probabilities[place].tolist()
+                    self.target = self._policy.decide(down, flat, up, self.target)
+                place += 1
+            targets[i] = self.target
+        return targets
+
     def _ends_soon(self, datetime_ns: int) -> bool:
         if self.stop_trading or (self._flat_from_ns and datetime_ns >= self._flat_from_ns):
             return True

@@ -138,6 +138,7 @@ class Pair:
         self._logs = {kind: RestartLog(kind, policy or RestartPolicy()) for kind in self._options}
         self._tell = tell or (lambda _: None)
         self._was_ready = False
+        self._answered = 0
         self._down_since: float | None = None
         self.stopping = ""
         self.gateway = self._start("gateway")
@@ -225,9 +226,12 @@ class Pair:
         if silent_s > GATEWAY_SILENT_S and now - self.gateway.started_s > GATEWAY_SILENT_S:
             self._tell(f"the gateway has told nothing for {silent_s:.0f} s and is killed")
             self.gateway.kill()
+        if document["ready"]:
+            self._answered = self.strategy.process.pid
         links = {name: state for name, state in document["links"].items() if name.startswith("strategy-")}
         down = bool(links) and all(state == "DOWN" for state in links.values())
-        self._down_since = (self._down_since or now) if down and self.strategy.running else None
+        hangs = down and self.strategy.running and self._answered == self.strategy.process.pid  # not one that starts yet
+        self._down_since = (self._down_since or now) if hangs else None
         if self._down_since is not None and now - self._down_since > STRATEGY_SILENT_S:
             self._tell("the strategy does not answer and is killed")
             self._down_since = None

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ghtrader_base.errors import ConfigError, LockHeldError, RefusedError, UnreachableError, UsageError
@@ -21,7 +22,9 @@ from ghtrader_exchange.history import History
 from ghtrader_exchange.launch import ExchangeProcess
 from ghtrader_exchange.scenario import Scenario
 from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.ticks import VALUE_COLUMNS
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.ticks import MAIN_L5_SCHEMA, VALUE_COLUMNS, table_from_values
+from ghtrader_market.varieties import variety_of
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_runtime import killing
 from ghtrader_runtime import messages as msg
@@ -31,6 +34,7 @@ from ghtrader_runtime.bus import ClientBus, new_session
 from ghtrader_runtime.journal import read_factors, read_lines
 from ghtrader_runtime.ledger import Intent, Ledger
 from ghtrader_runtime.options import GatewayOptions, StrategyOptions
+from ghtrader_runtime.paper import paper_day
 from ghtrader_runtime.peers import read_token
 from ghtrader_runtime.supervisor import Child, new_run_id, trade
 from ghtrader_runtime.testkit import tiny_factor_set, write_tiny_bundle
@@ -186,6 +190,21 @@ def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settin
     assert n > 400 and 280 < (~kept["live"][ours_at]).sum() < 320, "the history counts too"
     assert kept["datetime_ns"][ours_at].tolist() == day.datetime_ns[:n].tolist(), "every tick, in order"
     assert kept["factors"][ours_at].tobytes() == batch[:n].tobytes(), "bit for bit"
+
+    key = variety_of(SYMBOL).continuous_symbol  # the same day from the lake: the same targets at the same ticks
+    table = table_from_values(kept["id"][ours_at], day.datetime_ns[:n], values[:, :n])
+    provenance = (("underlying_contract", pa.array([SYMBOL] * n)), ("segment_id", pa.array(np.zeros(n, np.int32))),
+                  ("schedule_hash", pa.array(["test"] * n)))  # fmt: skip
+    for name, column in provenance:
+        table = table.append_column(name, column)
+    Lake(settings.data).write_day("main_l5", key, LIVE_DAY, table.cast(MAIN_L5_SCHEMA), source="test", run_id="test")
+    live = kept["live"][ours_at]
+    first = int(day.datetime_ns[:n][live][0])
+    paper = paper_day(settings, "cu", LIVE_DAY, model=str(model), from_ns=first, rate_orders=10**6)
+    replayed = read_factors(Path(paper["folder"]) / "strategy")
+    traded = kept["target"][ours_at][live]
+    until = int(np.flatnonzero(traded)[-1]) + 1  # the sim run asked to be flat when its time was over
+    assert until > 100 and traded[:until].tolist() == replayed["target"][replayed["live"]][:until].tolist()
 
 
 def test_kill_9_with_a_position_a_tripped_switch_and_an_order_in_flight(exchange, settings, children) -> None:
