@@ -237,7 +237,10 @@ class Coverage:
         redo = _days(text for text, _, source in rows if source == RECORDED)
         empty = np.array(sorted(no_data_days(self.lake, info.symbol)), dtype="datetime64[D]")
         state, stale, missing = state_of(wanted, have, empty, redo)
-        if info.listed is None and len(have):  # before the first day nobody knows whether it was listed yet
+        if known.origin == "disk" and len(have):  # a name does not say on which day of its month it expires
+            state = "incomplete" if state == "stale" else state
+            stale, missing = False, missing[missing < max(days[-1] for days in (have, empty) if len(days))]
+        if info.listed is None and len(have):  # nobody knows whether it was listed before
             missing = missing[missing > min(days[0] for days in (have, empty) if len(days))]
         return ContractCoverage(
             info.symbol, known.origin, info.listed, info.expires, state, stale,

@@ -142,6 +142,14 @@ def test_without_a_listing_day_the_days_before_the_first_are_no_gap_but_nothing_
     assert found(lake, "SHFE.cu2506").state == "complete"
 
 
+def test_of_a_contract_known_by_its_name_alone_only_holes_are_missing(lake: Lake, make_ticks: Make) -> None:
+    write(lake, make_ticks, [DAYS[0], DAYS[2]], "SHFE.cu2504")
+    item = found(lake, "SHFE.cu2504")
+    assert (item.origin, item.state, item.stale, item.gaps) == (
+        "disk", "incomplete", False, ((DAYS[1], DAYS[1], 1),),
+    )  # fmt: skip
+
+
 def test_depth_is_told_apart(lake: Lake, make_ticks: Make) -> None:
     table = make_ticks(CALENDAR.sessions("cu", DAYS[0])[-1][0] + 500_000_000 * np.arange(20))
     manifest = lake.write_day("ticks", CU.symbol, DAYS[0], one_level(table), source="t")
