@@ -145,7 +145,7 @@ def compare_day(lake: Lake, questdb: QuestDbStore, symbol: str, day: date, datas
         The lake's file cannot be read.
     """
     in_lake = lake.has_day(dataset, symbol, day)
-    in_questdb = day in questdb.days(dataset, symbol)
+    in_questdb = questdb.has_day(dataset, symbol, day)
     if not in_lake and not in_questdb:
         return []
     if not in_questdb:

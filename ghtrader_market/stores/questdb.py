@@ -45,6 +45,14 @@ def key_hashes(table: pa.Table) -> np.ndarray:
     return apart(row_hash(table))
 
 
+def _day(symbol: str, day: date) -> str:
+    """The rows of one contract-day, as a condition."""
+    return (
+        f"symbol = '{parse_symbol(symbol)}' AND trading_day = '{day}' AND {_KIND} "
+        f"AND ts >= '{day - _LONGEST_BREAK}' AND ts < '{day + timedelta(days=1)}'"
+    )
+
+
 class QuestDbStore:
     """A store of days in a QuestDB server; also a `TickStore`.
 
@@ -81,19 +89,7 @@ class QuestDbStore:
         int
             Rows stored for the contract-day afterwards, conflicting ones included.
         """
-        validate_ticks(table)
-        self.client.wait_applied(RAW_TICKS)
-        first_seq = self._first_seq(symbol, day)
-        there = self._export(symbol, day, ["datetime_ns", "id", "row_hash", "ingest_seq"])
-        stored = tuple(int_column(there, name) for name in ("datetime_ns", "id", "row_hash", "ingest_seq"))
-        hashes = self._hashes_beside(symbol, day, table, stored)
-        highest = int(stored[3].max()) if there.num_rows else -1
-        times, ids = int_column(table, "datetime_ns"), int_column(table, "id")
-        writes = sequence_of_new(times, ids, hashes, stored, first_seq, highest)
-        new = writes >= 0
-        if new.any():
-            self._send(symbol, day, table.filter(pa.array(new)), hashes[new], writes[new])
-        return int(np.union1d(stored[2], hashes).size)
+        return self._append(symbol, day, table)[0]
 
     def read_ticks(self, symbol: str, day: date, columns: list[str] | None = None) -> pa.Table:
         """Rows of one contract-day as they were first written, ordered by time and id.
@@ -149,9 +145,7 @@ class QuestDbStore:
         if dataset != "ticks":
             self._built.write(dataset, key, day, table, source, run_id, extra or {})
             return True
-        self.write_ticks(key, day, table, source=source, run_id=run_id)
-        _, hashes = self.stored_ticks(key, day, ["row_hash"])
-        return np.array_equal(np.sort(hashes), np.sort(key_hashes(table)))
+        return self._append(key, day, table)[1]
 
     def read_day(
         self, dataset: str, key: str, day: date, columns: list[str] | None = None, *, verify: bool = True
@@ -166,6 +160,13 @@ class QuestDbStore:
         if columns and (unknown := set(columns) - set(table.column_names)):
             raise UsageError(f"{dataset} of {key} on {day} has no column {', '.join(sorted(unknown))}")
         return table if columns is None else table.select(columns)
+
+    def has_day(self, dataset: str, key: str, day: date) -> bool:
+        """Whether a day exists."""
+        if dataset != "ticks":
+            build = self.provenance(dataset, key, day)
+            return build is not None and bool(build.build_id)
+        return bool(self.client.sql(f"SELECT symbol FROM {RAW_TICKS} WHERE {_day(key, day)} LIMIT 1"))
 
     def days(self, dataset: str, key: str) -> list[date]:
         """Days that exist, ascending."""
@@ -253,6 +254,28 @@ class QuestDbStore:
         """The server's version; raises where HTTP or PGwire does not serve."""
         return self.client.require()
 
+    def _append(self, symbol: str, day: date, table: pa.Table) -> tuple[int, bool]:
+        """Append the rows that are not there yet: how many rows are stored now, and whether readers get `table`."""
+        validate_ticks(table)
+        self.client.wait_applied(RAW_TICKS)
+        first_seq = self._first_seq(symbol, day)
+        names = ["datetime_ns", "id", "row_hash", "ingest_seq"]
+        there = self._export(symbol, day, names) if self.has_day("ticks", symbol, day) else None
+        stored = tuple(int_column(there, name) if there else np.zeros(0, np.int64) for name in names)
+        hashes = self._hashes_beside(symbol, day, table, stored)
+        highest = int(stored[3].max()) if stored[3].size else -1
+        times, ids = int_column(table, "datetime_ns"), int_column(table, "id")
+        writes = sequence_of_new(times, ids, hashes, stored, first_seq, highest)
+        new = writes >= 0
+        if new.any():
+            self._send(symbol, day, table.filter(pa.array(new)), hashes[new], writes[new])
+        left = ~np.isin(stored[2], hashes[new])
+        seen = readable(
+            np.concatenate([stored[0][left], times[new]]), np.concatenate([stored[3][left], writes[new]]), first_seq
+        )
+        read = np.concatenate([stored[2][left], hashes[new]])[seen]
+        return int(left.sum() + new.sum()), np.array_equal(np.sort(read), np.sort(hashes))
+
     def _first_seq(self, symbol: str, day: date) -> int:
         build = self.provenance("ticks", str(parse_symbol(symbol)), day)
         return 0 if build is None else build.first_seq
@@ -279,12 +302,7 @@ class QuestDbStore:
         self.client.send(RAW_TICKS, frame, list(labels))
 
     def _export(self, symbol: str, day: date, columns: Sequence[str]) -> pa.Table:
-        name = str(parse_symbol(symbol))
-        where = (
-            f"symbol = '{name}' AND trading_day = '{day}' AND {_KIND} "
-            f"AND ts >= '{day - _LONGEST_BREAK}' AND ts < '{day + timedelta(days=1)}'"
-        )
-        return self.client.export(RAW_TICKS, columns, where)
+        return self.client.export(RAW_TICKS, columns, _day(symbol, day))
 
     def _table_sizes(self) -> dict[str, dict[str, Any]]:
         rows = self.client.sql(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -63,6 +64,7 @@ class QuestDbClient:
         self._settings = settings
         self.http = f"{settings.questdb_host}:{settings.questdb_http_port}"
         self.pg = f"{settings.questdb_host}:{settings.questdb_pg_port}"
+        self._mine = threading.local()  # connecting costs more than most questions; one a thread
 
     def require(self) -> str:
         """The server's version; raises where HTTP or PGwire does not serve."""
@@ -73,12 +75,18 @@ class QuestDbClient:
         """Rows of one statement over PGwire; an empty list for one that gives none."""
         import psycopg
 
-        with self._connect() as connection:
+        while True:
+            kept: psycopg.Connection[Any] | None = getattr(self._mine, "connection", None)
+            connection = kept or self._connect()
+            self._mine.connection = connection
             try:
                 cursor = connection.execute(statement)
                 return cursor.fetchall() if cursor.description else []
             except psycopg.OperationalError as exc:
-                raise self._gone(self.pg, "connection lost") from exc
+                connection.close()
+                self._mine.connection = None
+                if kept is None:  # one that had been idle may belong to a server that was started anew
+                    raise self._gone(self.pg, "connection lost") from exc
             except psycopg.Error as exc:
                 raise refused(str(exc)) from exc
 
