@@ -230,7 +230,7 @@ class Pair:
             self._answered = self.strategy.process.pid
         links = {name: state for name, state in document["links"].items() if name.startswith("strategy-")}
         down = bool(links) and all(state == "DOWN" for state in links.values())
-        hangs = down and self.strategy.running and self._answered == self.strategy.process.pid  # not one that starts yet
+        hangs = down and self.strategy.running and self._answered == self.strategy.process.pid  # it has started
         self._down_since = (self._down_since or now) if hangs else None
         if self._down_since is not None and now - self._down_since > STRATEGY_SILENT_S:
             self._tell("the strategy does not answer and is killed")
