@@ -332,7 +332,7 @@ class Lake:
         self.key_path(dataset, key)
         ensure_dir(self.root)
         with self.index.writing(dataset, key, day):
-            about = self._replacing(dataset, key, day, source) | dict(extra or {})
+            about = dict(extra or {}) | self._replacing(dataset, key, day, source)
             return self._commit(dataset, key, day, table, digest, source, run_id, about)
 
     def _replacing(self, dataset: str, key: str, day: date, source: str) -> dict[str, Any]:
