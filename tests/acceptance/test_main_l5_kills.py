@@ -1,0 +1,73 @@
+"""main_l5 killed (-9) at twenty moments and run again: the same tree as without a kill; once through the command too."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ghtrader_base.failpoints import KILL_ENV, TRACE_ENV
+from ghtrader_market.stores.lake import Lake
+from tests.unit.quality.conftest import ticks_of
+from tests.unit.quality.test_main_days import DAYS, POINTS, built, raw, tree
+
+__all__ = ["raw", "ticks_of"]  # fixtures
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+KILLS = [*range(1, 8), 9, 12, 13, 16, 19, 22, 25, 28, 31, 34, 37, 40, 5 * len(DAYS) + 1]
+
+
+def killed(arguments: list[str], at: str, trace: Path, root: Path, **more: str) -> str:
+    """Run something that is killed at a failpoint; returns the point."""
+    trace.unlink(missing_ok=True)
+    environment = {**os.environ, KILL_ENV: at, TRACE_ENV: str(trace), **more}
+    done = subprocess.run(arguments, env=environment, cwd=root, timeout=120, capture_output=True)
+    assert done.returncode == -9, done.stderr.decode()
+    return trace.read_text().split()[-1]
+
+
+def test_twenty_kills(raw: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    whole = Lake(tmp_path / "whole")
+    shutil.copytree(raw, whole.root)
+    built(whole)
+    hit: dict[str, int] = {}
+    for kill in KILLS:
+        home = tmp_path / f"killed-{kill}"
+        shutil.copytree(raw, home)
+        child = [sys.executable, "-m", "tests.unit.quality.main_child", str(home), "1"]
+        point = killed(child, f"*:{kill}", tmp_path / "trace", request.config.rootpath)
+        hit[point] = hit.get(point, 0) + 1
+        built(Lake(home))
+        assert tree(Lake(home)) == tree(whole), f"killed at {point}, passing {kill}"
+        shutil.rmtree(home)
+    assert len(KILLS) == 20 and set(hit) == POINTS, hit
+
+
+def test_through_the_command(raw: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    homes = [tmp_path / "whole", tmp_path / "killed"]
+    for home in homes:
+        shutil.copytree(raw, home / "data")
+    command = [sys.executable, "-m", "ghtrader", "main-l5", "--var", "cu", "--json", "--home"]
+    root = request.config.rootpath
+    point = killed([*command, str(homes[1])], "lake.rename->sidecar:4", tmp_path / "trace", root)
+    assert point == "lake.rename->sidecar"
+    for home in homes:
+        done = subprocess.run([*command, str(home)], cwd=root, timeout=120, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert len(json.loads(done.stdout)["runs"][0]["made"]) == len(DAYS)
+    audit = [sys.executable, "-m", "ghtrader", "audit", "--home", str(homes[1]), "--json"]
+    done = subprocess.run(audit, cwd=root, timeout=120, capture_output=True, text=True)
+    assert done.returncode == 0 and json.loads(done.stdout)["findings"] == []
+    trees = [tree(Lake(home / "data")) for home in homes]
+    manifests = {name for name in trees[0] if name.endswith("_manifest.json")}
+    assert all(trees[0][name] == trees[1][name] for name in trees[0].keys() - manifests)
+    assert trees[0].keys() == trees[1].keys() and len(manifests) == len(DAYS)
+    # Each run has an id of its own, which manifests keep, and the code may have been committed meanwhile.
+    mask = {"run_id": "", "code_version": ""}
+    for name in manifests:
+        told = [json.loads((home / "data" / "main_l5" / name).read_text()) | mask for home in homes]
+        assert told[0] == told[1]
