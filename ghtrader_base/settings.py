@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     tq_td_url: str = Field("", alias="TQ_TD_URL", description="trading socket; empty: the vendor's")
     tq_chinese_holiday_url: str = Field("", alias="TQ_CHINESE_HOLIDAY_URL", description="holiday list")
     tq_cont_table_url: str = Field("", alias="TQ_CONT_TABLE_URL", description="table of continuous contracts")
+    factors: str = Field("", alias="GHTRADER_FACTORS", description="TOML file of your own factor sets; empty: none")
     bus: str = Field("ipc", alias="GHTRADER_BUS", description="ipc, or tcp://127.0.0.1:PORT (keys: config bus-keys)")
     metrics_port: int = Field(
         0, alias="GHTRADER_METRICS_PORT", ge=0, le=65535, description="a gateway's metrics on 127.0.0.1; 0: any free"

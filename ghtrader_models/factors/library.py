@@ -16,6 +16,7 @@ from ghtrader_models.factors.library_factor import Factor
 from ghtrader_models.factors.library_flow import order_flow_factors, refill_factors
 from ghtrader_models.factors.library_price import activity_factors, price_factors, time_factors, volatility_factors
 from ghtrader_models.factors.library_trades import impact_factors, persistence_factors, trade_factors
+from ghtrader_models.factors.own_sets import own_sets
 
 __all__ = ["GROUPS", "TITLES", "Factor", "FactorSet", "factors_of", "find_factor", "get_factor_set", "set_names"]
 
@@ -68,8 +69,8 @@ def _all() -> dict[str, Factor]:
 
 
 def set_names() -> tuple[str, ...]:
-    """Names of the sets there are."""
-    return tuple(TITLES)
+    """Names of the sets there are, your own among them."""
+    return (*TITLES, *(name for name in own_sets() if name not in TITLES))
 
 
 def factors_of(name: str) -> tuple[Factor, ...]:
@@ -80,9 +81,24 @@ def factors_of(name: str) -> tuple[Factor, ...]:
     UsageError
         There is no such set.
     """
+    if name not in TITLES and name in own_sets():
+        return _own_factors(name, ())
     if name not in TITLES:
-        raise UsageError(f"unknown factor set {name!r}", f"known sets: {', '.join(TITLES)}")
+        raise UsageError(f"unknown factor set {name!r}", f"known sets: {', '.join(set_names())}")
     return tuple(_all().values()) if name == "core" else tuple(_all()[key] for key in _LEAN.split())
+
+
+def _own_factors(name: str, inside: tuple[str, ...]) -> tuple[Factor, ...]:
+    own = own_sets()[name]
+    if name in inside:
+        raise UsageError(f"factor set {name!r} extends itself", " -> ".join((*inside, name)))
+    start: tuple[Factor, ...] = ()
+    if own.extends:
+        is_own = own.extends not in TITLES and own.extends in own_sets()
+        start = _own_factors(own.extends, (*inside, name)) if is_own else factors_of(own.extends)
+    factors = {factor.name: factor for factor in start}
+    factors |= {factor.name: Factor(factor.name, "own", factor.expression, factor.doc) for factor in own.factors}
+    return tuple(factors.values())
 
 
 def find_factor(name: str) -> Factor:
@@ -95,6 +111,10 @@ def find_factor(name: str) -> Factor:
     """
     if name in _all():
         return _all()[name]
+    for own in own_sets():
+        for factor in factors_of(own):
+            if factor.name == name:
+                return factor
     near = difflib.get_close_matches(name, [*_all(), *TITLES], n=4, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "ghtrader factors list shows them all"
     raise UsageError(f"no factor is called {name!r}", hint)

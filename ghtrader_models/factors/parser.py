@@ -6,6 +6,7 @@ What belongs here: turning text into `Expression` and refusing, with the place a
 from __future__ import annotations
 
 import ast
+import difflib
 import warnings
 from dataclasses import MISSING, fields
 
@@ -32,7 +33,7 @@ def parse(text: str) -> Expression:
 
     Raises
     ------
-    UsageError
+    ExpressionError
         Anything else, with the column (from 1) and the reason.
 
     Examples
@@ -44,23 +45,38 @@ def parse(text: str) -> Expression:
         raise UsageError("an expression must be a text such as 'Mean(Imbalance(1), 50)'")
     if len(text) > MAX_TEXT:
         raise UsageError(f"an expression of {len(text)} characters is too long", f"at most {MAX_TEXT}")
-    text = " ".join(text.split())
+    text = "".join(" " if character.isspace() else character for character in text)  # columns stay what they are
+    indent = len(text) - len(text.lstrip())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", SyntaxWarning)
-            tree = ast.parse(text, mode="eval")
+            tree = ast.parse(text.lstrip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
-        column = getattr(exc, "offset", None) or 1
+        column = (getattr(exc, "offset", None) or 1) + indent
         raise _refused(text, column, getattr(exc, "msg", None) or "it cannot be read") from exc
+    for node in ast.walk(tree):
+        if isinstance(node, ast.expr):
+            node.col_offset += indent
     found = _node(text, tree.body, 0)
     if not isinstance(found, Expression):
         raise _refused(text, 1, "a bare value is no factor")
     return found
 
 
-def _refused(text: str, column: int, reason: str, hint: str = "") -> UsageError:
-    shown = text if len(text) <= 120 else f"{text[:120]}..."
-    return UsageError(f"factor expression {shown!r}, column {column}: {reason}", hint)
+class ExpressionError(UsageError):
+    """An expression cannot be read: `column` (from 1) and `reason` say where and why."""
+
+    def __init__(self, text: str, column: int, reason: str, hint: str = "") -> None:
+        shown = " ".join(text.split())
+        shown = shown if len(shown) <= 120 else f"{shown[:120]}..."
+        super().__init__(f"factor expression {shown!r}, column {column}: {reason}", hint)
+        self.column, self.reason = column, reason
+
+    def __reduce__(self) -> tuple[type[UsageError], tuple[str, str]]:
+        return UsageError, (self.message, self.hint)  # what another process needs to know
+
+
+_refused = ExpressionError
 
 
 def _node(text: str, node: ast.expr, nesting: int) -> Expression | int | float | str:
@@ -79,7 +95,9 @@ def _node(text: str, node: ast.expr, nesting: int) -> Expression | int | float |
         raise _refused(text, column, what, "write names with their arguments, numbers and strings: Mean(Mid(), 20)")
     cls = NAMES.get(node.func.id)
     if cls is None:
-        raise _refused(text, column, f"unknown name {node.func.id!r}", f"known: {', '.join(sorted(NAMES))}")
+        near = difflib.get_close_matches(node.func.id, NAMES, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(NAMES))}"
+        raise _refused(text, column, f"unknown name {node.func.id!r}", hint)
     return _call(text, node, cls, nesting)
 
 
