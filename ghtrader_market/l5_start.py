@@ -41,8 +41,11 @@ class L5Start:
 
 
 def setting_name(variety: str) -> str:
-    """The setting that pins it: `GHTRADER_L5_START_DATE_CU`."""
-    return f"GHTRADER_L5_START_DATE_{variety.upper()}"
+    """The setting that pins it, `GHTRADER_L5_START_DATE_CU`; empty for a variety that has none."""
+    from ghtrader_base.settings import Settings
+
+    field = Settings.model_fields.get(f"l5_start_date_{variety.lower()}")
+    return str(field.alias) if field else ""
 
 
 def _cache_path(data: Path) -> Path:

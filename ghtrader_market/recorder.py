@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, UsageError
+from ghtrader_base.errors import FailedError, GhtraderError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.calendar import TradingCalendar
 from ghtrader_market.recorder_days import NEAR_CLOSE_NS, RecordedDays, Tell
@@ -143,17 +143,16 @@ class Recorder:
                 self._connect()
                 self._restarts += 1
             assert self._feed is not None
-            if self._days.take(self._feed.poll(0.1)):
-                self._wait_s = 0.0
-        except ConfigError:
-            raise
-        except GhtraderError as exc:
+            arrived = self._feed.poll(0.1)
+        except GhtraderError as exc:  # a refused login too: it was accepted before, and maintenance ends
             self._drop_feed()
             self._days.flush()
             self._wait_s = min(max(self._wait_s * 2, 1.0), _LONGEST_WAIT_S)
             self._tell(f"{exc.message}; trying again in {self._wait_s:.0f} s")
             stop.wait(self._wait_s)
             return
+        if self._days.take(arrived):
+            self._wait_s = 0.0
         now, waiting = time.monotonic(), self._days.oldest_waiting
         if waiting is not None and (now - waiting >= self._flush_s or self._days.waiting_rows >= self._flush_rows):
             self._days.flush()

@@ -155,7 +155,8 @@ def _coverage_text(found: Any, symbol: str, weeks: int) -> str:
     ]  # fmt: skip
     blocks = [f"{found.variety.key} as of {found.as_of}", table(_blank(rows))]
     if here:
-        lines = picture(here, found.calendar, min(found.as_of, max(item.expires for item in here)), weeks)
+        newest = max([found.as_of, *(item.days[-1][0] for item in here if item.days)])
+        lines = picture(here, found.calendar, min(newest, max(item.expires for item in here)), weeks)
         used = "".join(lines[1:])
         blocks += ["\n".join(lines), "  ".join(f"{mark} {what}" for mark, what in MARKS.items() if mark in used)]
     if series:
@@ -203,9 +204,10 @@ def _register_l5_start(data: typer.Typer) -> None:
                 note(f"the service was not asked: {exc.message}; this is the first day with depth on disk")
 
         def text() -> str:
+            pin = f"\npin it: {found.setting}={found.day or 'YYYY-MM-DD'}" if found.setting else ""
             if found.day is None:
-                return f"nothing here says when depth of {variety.key} begins; ask the service, or set {found.setting}"
-            return f"{variety.key} has depth from {found.day} ({found.how})\npin it: {found.setting}={found.day}"
+                return f"nothing here says when depth of {variety.key} begins; ask the service{pin}"
+            return f"{variety.key} has depth from {found.day} ({found.how}){pin}"
 
         emit({**found.to_json(), "exchange": variety.exchange}, json, text)
 
