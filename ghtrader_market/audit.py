@@ -12,8 +12,10 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -23,7 +25,8 @@ from ghtrader_market.audit_files import AuditedDay, audit_folder
 from ghtrader_market.audit_report import AuditReport, Finding
 from ghtrader_market.audit_ticks import audit_against_raw, audit_provenance, audit_rows, inside_sessions
 from ghtrader_market.calendar import TradingCalendar
-from ghtrader_market.roll import RollSchedule, load_schedule
+from ghtrader_market.main_l5 import schedule_copy_path
+from ghtrader_market.roll import RollSchedule, load_schedule, read_schedule
 from ghtrader_market.stores.lake import PARTITION_NAME, Lake
 from ghtrader_market.varieties import Variety, get_variety, variety_of
 
@@ -94,7 +97,7 @@ def audit_lake(
         group = _group(name, key)
         if (not wanted or group in wanted) and (start is None or day >= start) and (end is None or day <= end):
             groups.setdefault((group, day), []).append((name, key))
-    schedules = {group: _schedule(lake, group) for group, _ in groups}
+    schedules = {group: _Schedules.of(lake, group) for group, _ in groups}
     look = partial(_audit_day, lake, calendar, schedules, recompute)
     done, total = 0, sum(len(items) for items in groups.values())
     with ThreadPoolExecutor(max_workers=workers or min(MAX_WORKERS, os.cpu_count() or 1)) as pool:
@@ -163,11 +166,29 @@ def _group(dataset: str, key: str) -> str:
         return key
 
 
-def _schedule(lake: Lake, group: str) -> RollSchedule | GhtraderError | None:
+@dataclass(frozen=True)
+class _Schedules:
+    """A variety's roll schedule, and the copy beside its main series; an error where one cannot be read."""
+
+    kept: RollSchedule | GhtraderError | None
+    copy: RollSchedule | GhtraderError | None
+    copy_path: Path
+
+    @classmethod
+    def of(cls, lake: Lake, group: str) -> _Schedules:
+        try:
+            path = schedule_copy_path(lake, get_variety(group).continuous_symbol)
+        except UsageError:
+            return cls(None, None, lake.root)
+        kept, copy = _read(lambda: load_schedule(lake.root, group)), None
+        if path.exists():
+            copy = _read(lambda: read_schedule(path, group))
+        return cls(kept, copy, path)
+
+
+def _read(reading: Callable[[], RollSchedule]) -> RollSchedule | GhtraderError:
     try:
-        return load_schedule(lake.root, group)
-    except UsageError:
-        return None
+        return reading()
     except GhtraderError as error:
         return error
 
@@ -175,7 +196,7 @@ def _schedule(lake: Lake, group: str) -> RollSchedule | GhtraderError | None:
 def _audit_day(
     lake: Lake,
     calendar: TradingCalendar,
-    schedules: dict[str, RollSchedule | GhtraderError | None],
+    schedules: dict[str, _Schedules],
     recompute: Recompute | None,
     task: tuple[str, date, list[tuple[str, str]]],
 ) -> list[AuditedDay]:
@@ -216,13 +237,18 @@ Source = Callable[[str, str], AuditedDay | None]
 def _audit_main(
     item: AuditedDay,
     source: Source,
-    schedule: RollSchedule | GhtraderError | None,
+    schedules: _Schedules,
     calendar: TradingCalendar,
     variety: Variety,
 ) -> None:
+    schedule, copy = schedules.kept, schedules.copy
     audit_provenance(item, schedule)
     if item.manifest is None or not calendar.is_trading_day(item.day):
         return
+    if copy is not None:
+        copied = copy.get(item.day) if isinstance(copy, RollSchedule) else None
+        if copied is None or copied.schedule_hash != item.manifest.extra.get("schedule_hash"):
+            item.found("schedule_copy", "the copy does not name this day as it was built", file=schedules.copy_path)
     scheduled = schedule.get(item.day) if isinstance(schedule, RollSchedule) else None
     contract = scheduled.contract if scheduled is not None else str(item.manifest.extra.get("contract", ""))
     if contract and "/" not in contract:

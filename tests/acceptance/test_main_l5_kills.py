@@ -1,4 +1,4 @@
-"""main_l5 killed (-9) at twenty moments and run again: the same tree as without a kill; once through the command too."""
+"""main_l5 killed (-9) at twenty moments and run again: the same tree as without; once through the command too."""
 
 from __future__ import annotations
 

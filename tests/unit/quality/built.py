@@ -11,7 +11,7 @@ import pyarrow as pa
 from ghtrader_exchange.history import History
 from ghtrader_exchange.scenario import Scenario
 from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.main_l5 import build_main_l5_day
+from ghtrader_market.main_l5 import build_main_l5
 from ghtrader_market.roll import save_schedule, schedule_from_open_interest
 from ghtrader_market.sources.base import canonical_table
 from ghtrader_market.stores.lake import Lake
@@ -58,7 +58,7 @@ def build(root: Path) -> Lake:
                 lake.write_day("ticks", symbol, day, ticks_of(of, symbol, day), source="tqsdk")
     schedule = schedule_from_open_interest("cu", bars(of, calendar.days(SCENARIO.start, LAST)))
     save_schedule(root, schedule)
+    build_main_l5(lake, calendar, schedule, DAYS).raise_if_failed()
     for day in DAYS:
-        build_main_l5_day(lake, calendar, schedule, day)
         build_day(lake, KEY, day, get_factor_set("lean"), LabelSpec(), run_id="test", calendar=calendar)
     return lake
