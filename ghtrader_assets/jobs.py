@@ -15,6 +15,7 @@ from ghtrader_assets.partitions import day_key, last_finished_day
 from ghtrader_assets.reporting import say, throttled
 from ghtrader_assets.resources import HomeResource, SourceResource
 from ghtrader_base.errors import ConfigError, FailedError
+from ghtrader_base.lock_keys import ticks_key
 from ghtrader_market.imports import import_recordings
 from ghtrader_market.varieties import get_variety, variety_of
 
@@ -81,6 +82,7 @@ def read_recordings(context: dg.OpExecutionContext, config: RecordingsConfig, ho
         config.variety or None,
         config.symbol or None,
         context.run_id,
+        lock=lambda contracts: home.lock([ticks_key(name) for name in contracts], "import", context.run_id),
     )
     declared = {(symbol, day) for days in report.declared.values() for day, symbol in days.items()}
     made: dict[str, list[date]] = {}

@@ -6,11 +6,13 @@ other whose open interest could be compared. How files are parsed is `sources.re
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -18,6 +20,7 @@ from ghtrader_base.errors import BadRecordingError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.calendar import TradingCalendar
 from ghtrader_market.ingest_report import IngestReport
+from ghtrader_market.ingest_runs import RunManifest
 from ghtrader_market.sources.recordings import Recorded, read_recording
 from ghtrader_market.ticks import RAW_TICK_SCHEMA, table_hash
 from ghtrader_market.varieties import variety_of
@@ -47,11 +50,17 @@ def import_recordings(
     variety: str | None = None,
     symbol: str | None = None,
     run_id: str = "",
+    lock: Callable[[list[str]], AbstractContextManager[Any]] | None = None,
 ) -> IngestReport:
     """Store recordings; every file is read and checked before the first day is written.
 
     Where the lake then holds one contract of a variety on a day, that contract is declared the day's main contract;
     where it holds several, the open-interest rule decides.
+
+    Parameters
+    ----------
+    lock : callable, optional
+        Contracts -> what to hold while their days are looked at and written.
 
     Raises
     ------
@@ -68,9 +77,22 @@ def import_recordings(
     for path in paths:
         for item in read_recording(path, variety, symbol, calendar):
             _collect(found, str(path), item)
+    with lock(sorted({contract for contract, _ in found})) if lock else contextlib.nullcontext():
+        return _write(lake, found, run_id, started)
+
+
+def _write(
+    lake: Lake, found: dict[tuple[str, date], tuple[str, pa.Table]], run_id: str, started: float
+) -> IngestReport:
     declared, shared = _declarations(lake, found)
     new = {key: named for key, named in found.items() if not _is_here(lake, key, named)}
-    rows = 0
+    rows, manifest = 0, None
+    if new:
+        asked: dict[tuple[str, str], list[date]] = {}
+        for contract, day in sorted(new):
+            asked.setdefault((TICKS, contract), []).append(day)
+        sources = ", ".join(sorted({Path(name).name for name, _ in new.values()}))
+        manifest = RunManifest(lake, run_id, "import", f"recording:{sources}", asked)
     for (contract, day), (name, table) in sorted(new.items()):
         source = f"recording:{Path(name).name}"
         lake.write_day(TICKS, contract, day, table, schema=RAW_TICK_SCHEMA, source=source, run_id=run_id)
@@ -81,13 +103,16 @@ def import_recordings(
         if merged == before:
             continue
         atomic_write_json(_declared_path(lake.root, key), {str(day): merged[day] for day in sorted(merged)})
-    return IngestReport(
+    report = IngestReport(
         written=tuple(sorted(new)),
         present=len(found) - len(new),
         declared=declared,
         rows=rows,
         seconds=time.monotonic() - started,
     )
+    if manifest is not None:
+        manifest.close(report)
+    return report
 
 
 def _collect(found: dict[tuple[str, date], tuple[str, pa.Table]], name: str, item: Recorded) -> None:

@@ -177,7 +177,8 @@ def _register_locks(app: typer.Typer) -> None:
         local = sorted({path.parent for path in settings.home.glob("*/**/*.lock") if path.parent != settings.locks})
         rows: list[dict[str, Any]] = []
         for folder in (settings.locks, slots_folder(settings), *accounts, *local):
-            rows += [{**row, "name": _key_of(row["name"], folder), "folder": str(folder)} for row in read_holders(folder)]
+            for row in read_holders(folder):
+                rows.append({**row, "name": _key_of(row["name"], folder), "folder": str(folder)})
         emit({"locks": rows}, json, lambda: table(rows, ["name", "pid", "since", "purpose", "run_id"]))
 
 

@@ -1,0 +1,101 @@
+"""`download-contract-range` over 6 contracts x 10 days, killed (-9) at 20 moments and resumed: the same lake.
+
+Four homes at once against one exchange, each killed five times: between fetch and write, write and rename, rename and
+sidecar, sidecar and manifest, manifest and ledger; the trace of each run must name the phase its kill hit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ghtrader_exchange.launch import ExchangeProcess
+from ghtrader_exchange.scenario import Scenario
+from ghtrader_market.stores.lake import Lake
+from tests.lake_tree import folders, tree
+
+pytestmark = pytest.mark.timeout(900)
+SCENARIO = Scenario(start=date(2025, 4, 1), end=date(2025, 4, 15), snapshot_seconds=60.0, contracts=6)
+# Daily bars go through the same lake before the ticks: ten days, of which a resumed run only writes the manifests.
+KILLS = [
+    [("ingest.fetch->write", 1), ("lake.write->rename", 2), ("lake.rename->sidecar", 5), ("lake.sidecar->manifest", 14),
+     ("ingest.manifest->ledger", 4)],
+    [("lake.write->rename", 4), ("lake.rename->sidecar", 9), ("ingest.manifest->ledger", 9), ("ingest.fetch->write", 7),
+     ("lake.sidecar->manifest", 12)],
+    [("lake.sidecar->manifest", 3), ("lake.write->rename", 13), ("ingest.fetch->write", 11),
+     ("lake.rename->sidecar", 2), ("ingest.manifest->ledger", 1)],
+    [("lake.rename->sidecar", 20), ("ingest.manifest->ledger", 2), ("lake.sidecar->manifest", 25),
+     ("lake.write->rename", 6), ("ingest.fetch->write", 10)],
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExchangeProcess]:
+    with ExchangeProcess(SCENARIO, tmp_path_factory.mktemp("exchange")) as running:
+        yield running
+
+
+def command(exchange: ExchangeProcess, home: Path, **armed: str) -> int:
+    """One run of the command; its exit status."""
+    environment = {
+        **os.environ,
+        **exchange.env,
+        **{f"GHTRADER_FAILPOINT_{key}": value for key, value in armed.items()},
+        "GHTRADER_HOME": str(home),
+        "GHTRADER_MAX_PARALLEL_TQSDK_JOBS": "12",
+    }
+    days = ["--start", str(SCENARIO.start), "--end", str(SCENARIO.end)]
+    arguments = ["download-contract-range", "--exchange", "SHFE", "--var", "cu", *days, "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ghtrader", *arguments], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
+    return done.returncode
+
+
+def interrupted(exchange: ExchangeProcess, home: Path, kills: list[tuple[str, int]]) -> list[str]:
+    """Run, be killed, resume, until it is through; the phases that were hit."""
+    hit = []
+    for number, (point, passing) in enumerate(kills):
+        trace = home.parent / f"{home.name}-{number}.trace"
+        killed = command(exchange, home, KILL=f"{point}:{passing}", TRACE=str(trace))
+        assert killed == -signal.SIGKILL, (point, passing, len(trace.read_text().splitlines()))
+        hit.append(trace.read_text().splitlines()[-1].split(" ", 1)[1])
+    assert command(exchange, home) == 0
+    return hit
+
+
+def test_twenty_kills_leave_the_same_lake(exchange: ExchangeProcess, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(KILLS) + 1) as pool:
+        whole = pool.submit(command, exchange, tmp_path / "whole")
+        chains = [pool.submit(interrupted, exchange, tmp_path / f"home{n}", kills) for n, kills in enumerate(KILLS)]
+        hits = [phase for chain in chains for phase in chain.result()]
+        assert whole.result() == 0
+    assert len(hits) == 20 and hits == [point for kills in KILLS for point, _ in kills]
+    assert {hits.count(point) for point in set(hits)} == {4}
+    expected = tree(tmp_path / "whole" / "data")
+    assert len([name for name in expected if "ticks/" in name and name.endswith(".parquet")]) == 60
+    for number in range(len(KILLS)):
+        home = tmp_path / f"home{number}"
+        assert tree(home / "data") == expected and folders(home / "data") == folders(tmp_path / "whole" / "data")
+        lake = Lake(home / "data")
+        for symbol in lake.keys("ticks"):
+            for day in lake.days("ticks", symbol):
+                lake.verify_day("ticks", symbol, day)
+        states = [json.loads(path.read_text())["state"] for path in (home / "data" / "manifests").glob("*.json")]
+        assert states.count("done") == 1 and set(states) <= {"done", "killed"}
+        assert not list((home / "tmp").glob("tqsdk-*")), "no client's folder is left"
+    assert not [p for p in psutil.Process().children(recursive=True) if "tqsdk_worker" in " ".join(p.cmdline())]
+    print(f"20 kills in {time.monotonic() - began:.0f} s")
