@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -34,11 +35,9 @@ from ghtrader_market.ticks import RAW_TICK_SCHEMA
 
 Pg = Callable[[str], list[tuple]]
 SYMBOL, SERIES, DAY = "CFFEX.IF2101", "KQ.m@CFFEX.IF", date(2021, 1, 4)
+# Those of the double write; what is inside the lake's own write is the lake's tests' business (and the acceptance's).
 PHASES = (
     "mirror.owed->lake",
-    "lake.write->rename",
-    "lake.rename->sidecar",
-    "lake.sidecar->manifest",
     "mirror.lake->questdb",
     "questdb.sent->applied",
     "questdb.rows->activation",
@@ -129,7 +128,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     lake.write_day("ticks", SYMBOL, DAY, ticks(), source="test", run_id="r")
     save_schedule(lake.root, schedule())
     lake.write_day("main_l5", SERIES, DAY, main_l5(), source="test", run_id="r", extra={"contract": SYMBOL})
-    return {name: data for name, data in tree(lake.root).items() if not name.endswith((".sqlite", "-wal", "-shm"))}
+    return days_of(lake)
+
+
+def days_of(lake: Lake) -> dict[str, bytes]:
+    """The lake's files but its index; a manifest without the version of code, which moves under a developer's hands."""
+    found = {name: data for name, data in tree(lake.root).items() if ".sqlite" not in name}
+    return {name: re.sub(rb'"code_version": "[^"]*"', b"", data) for name, data in found.items()}
 
 
 @pytest.mark.parametrize(
@@ -160,8 +165,7 @@ def test_a_kill_in_every_phase(
     write_all(questdb_settings)
     assert ledger.debts() == [] and alike(lake, questdb)
     assert questdb.conflicts(SYMBOL, DAY) == 0
-    found = {name: data for name, data in tree(lake.root).items() if name in uninterrupted}
-    assert found == uninterrupted
+    assert days_of(lake) == uninterrupted
 
 
 def test_a_download_takes_the_place_of_a_recording_in_both_stores(
