@@ -225,6 +225,8 @@ def as_error(exc: Exception) -> GhtraderError:
         return LoginRefusedError("the quote service is in its daily maintenance, 19:00 to 19:30", "try later")
     if _NO_LICENCE in text:
         return ConfigError("this TqSdk account may not download history (tq_dl)", "use an account with that right")
+    if isinstance(exc, requests.Timeout):
+        return TimedOutError("the login service did not answer in time", "see that it runs, then run this again")
     if isinstance(exc, requests.RequestException | ConnectionError):
         return UnreachableError(f"the quote service does not answer: {type(exc).__name__}", "start it or try later")
     if isinstance(exc, TqTimeoutError):
