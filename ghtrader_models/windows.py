@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,24 +214,43 @@ class WindowSet:
         width = len(self.names)
         shape = (chosen.size, self.spec.length, width)
         out = np.empty(shape, np.float32) if out is None else out
-        if out.shape != shape or out.dtype != np.float32:
+        if out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
             raise UsageError(f"a batch of these windows is float32{list(shape)}, not {out.dtype}{list(out.shape)}")
-        mean, scale, clip = self._scale(width)
+        mean, scale, clip = self._scale
+        flat = out.reshape(chosen.size, -1)
         day, first = self.day_index[chosen], self.end[chosen].astype(np.int64) - self.spec.length + 1
         self.resident.touch(chosen.size * (self.spec.length * width * 4 + _PAGE))
         order = np.argsort(day, kind="stable")
         edges = np.flatnonzero(np.r_[True, np.diff(day[order]) != 0, True])
         for a, b in zip(edges[:-1], edges[1:], strict=True):
             places = order[a:b]
-            gather(self.days[day[places[0]]].X.array, first[places], places, self.spec.length, mean, scale, clip, out)
+            gather(self.days[day[places[0]]].X.array, first[places], places, mean, scale, clip, flat)
         return out
 
-    def batches(self, size: int, *, seed: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All windows once, (float32[b, length, F], int8[b]): in order, or shuffled over the whole set by `seed`."""
+    def batches(
+        self, size: int, *, seed: int | None = None, reuse: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All windows once: in order, or shuffled over the whole set by `seed`.
+
+        Parameters
+        ----------
+        size : int
+            Windows a batch; the last may have fewer.
+        seed : int, optional
+            Of the shuffle.
+        reuse : bool
+            Every batch is written over the one before: half the time, for who is done with a batch when the next comes.
+
+        Yields
+        ------
+        float32[b, length, F], int8[b]
+            As `batch`, and the labels.
+        """
         order = np.arange(len(self)) if seed is None else np.random.default_rng(seed).permutation(len(self))
+        buffer = np.empty((size if reuse else 0, self.spec.length, len(self.names)), np.float32)
         for low in range(0, order.size, size):
             chosen = order[low : low + size]
-            yield self.batch(chosen), self.y[chosen]
+            yield self.batch(chosen, buffer[: chosen.size] if reuse else None), self.y[chosen]
 
     def blocks(self) -> Iterator[np.ndarray]:
         """float32[m, F]: the rows of the spans that are warm, piece by piece; what a normaliser is fitted on."""
@@ -259,10 +279,14 @@ class WindowSet:
         counts = np.maximum(self.class_counts(), 1)
         return counts.sum() / (3.0 * counts)
 
-    def _scale(self, width: int) -> tuple[np.ndarray, np.ndarray, np.float32]:
-        if self.normaliser is None:
-            return np.zeros(width, np.float32), np.ones(width, np.float32), np.float32(np.inf)
-        return self.normaliser.mean.astype(np.float32), self.normaliser.scale, np.float32(self.normaliser.clip)
+    @cached_property
+    def _scale(self) -> tuple[np.ndarray, np.ndarray, np.float32]:
+        """Mean and scale of each value of a window, float32[length * F], and the clip."""
+        mean, scale, clip = np.zeros(len(self.names)), np.ones(len(self.names)), np.inf
+        if self.normaliser is not None:
+            mean, scale, clip = self.normaliser.mean, self.normaliser.scale, self.normaliser.clip
+        tiled = (np.tile(np.asarray(part, np.float32), self.spec.length) for part in (mean, scale))
+        return (*tiled, np.float32(clip))
 
 
 def open_windows(

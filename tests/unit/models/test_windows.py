@@ -137,6 +137,9 @@ def test_every_way_of_reading_gives_the_same_windows(lake, cache):
     order = np.random.default_rng(3).permutation(len(found))
     np.testing.assert_array_equal(np.concatenate([x for x, _ in mixed]), whole[order])
     np.testing.assert_array_equal(np.concatenate([y for _, y in mixed]), found.y[order])
+    again = [(x.copy(), id(x.base)) for x, _ in found.batches(50, seed=3, reuse=True)]
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in again]), whole[order])
+    assert len({base for _, base in again}) == 1
     out = np.empty((2, 30, 3), np.float32)
     assert found.batch(np.array([5, 0]), out) is out and (out[1] == whole[0]).all()
     with pytest.raises(UsageError, match="float32"):
