@@ -1,7 +1,8 @@
 """`download-contract-range` over 6 contracts x 10 days, killed (-9) at 20 moments and resumed: the same lake.
 
-Four homes against one exchange, as many at once as there are cores, each killed five times: between fetch and write, write and rename, rename and
-sidecar, sidecar and manifest, manifest and ledger; the trace of each run must name the phase its kill hit.
+Four homes against one exchange, as many at once as there are cores, each killed five times: between fetch and write,
+write and rename, rename and sidecar, sidecar and manifest, manifest and ledger; the trace of each run must name the
+phase its kill hit.
 """
 
 from __future__ import annotations
