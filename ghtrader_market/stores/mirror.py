@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ghtrader_base.errors import FailedError, UnreachableError
+from ghtrader_base.errors import FailedError, GhtraderError, UnreachableError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_market.roll import load_schedule, schedule_path
 from ghtrader_market.stores.compare import compare_day
@@ -84,7 +84,12 @@ class MirroredLake(Lake):
         self.check()
         with self.debts.owing(dataset, key, day, "not yet written to QuestDB") as note:
             failpoint("mirror.owed->lake")
-            manifest = super().write_day(dataset, key, day, table, **options)
+            try:
+                manifest = super().write_day(dataset, key, day, table, **options)
+            except GhtraderError:
+                if not self.has_day(dataset, key, day):  # refused, and nothing was there: nothing is owed
+                    note.paid()
+                raise
             failpoint("mirror.lake->questdb")
             self._deliver(note, lambda: _store_day(self.questdb, dataset, key, day, manifest, table))
         return manifest

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pytest
 
 from ghtrader.cli import run
-from ghtrader_base.errors import UnreachableError
+from ghtrader_base.errors import BadRecordingError, UnreachableError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.main_l5 import with_provenance
 from ghtrader_market.roll import RollSchedule, ScheduleDay, load_schedule, save_schedule, schedule_from_open_interest
@@ -233,6 +233,14 @@ def test_an_import_with_the_server_down(
     assert code == 0 and "the lake goes on" in said.err
     assert [debt.key for debt in debt_ledger(load_settings()).debts()] == [SYMBOL]
     assert command(capfd, "db", "questdb-health")[0] == 4
+
+
+def test_ticks_that_are_refused_are_not_owed(questdb: QuestDbStore, questdb_settings: Settings) -> None:
+    lake = MirroredLake(questdb_settings)
+    with pytest.raises(BadRecordingError):
+        lake.write_day("ticks", SYMBOL, DAY, ticks().take(pa.array([5, 4, 3])), source="test")
+    assert lake.debts.debts() == [] and not lake.has_day("ticks", SYMBOL, DAY)
+    assert questdb.tick_days(SYMBOL) == []
 
 
 def test_a_debt_whose_writer_is_at_work_is_left_to_it(questdb: QuestDbStore, questdb_settings: Settings) -> None:
