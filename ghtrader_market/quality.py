@@ -253,6 +253,8 @@ def judge(
     partial = missing or covered < thresholds.min_coverage
     if partial:
         allowed = recorded and thresholds.partial_recordings and sum(profile.session_rows) > 0
+        if allowed:
+            hint = "imported as a part of the day, and used as it is; GHTRADER_QUALITY_PARTIAL_RECORDINGS decides"
         return _judged(dataset, symbol, day, "ok", "partial", holes[0].kind, hint, blocked=not allowed)
     for kind in (*_DAMAGE, *_HOLES, *_EVENTS):
         if kind in found:

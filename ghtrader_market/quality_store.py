@@ -18,7 +18,7 @@ from ghtrader_market.profiles import Distribution, Profile
 from ghtrader_market.quality import DayQuality, Readiness
 from ghtrader_market.stores.lake import DayManifest, Lake
 
-VERSION = 1
+VERSION = 2
 """Counts up when the same ticks are counted or judged differently."""
 
 
