@@ -45,23 +45,26 @@ class Snapshot:
     asked_at : datetime, optional
         By this machine's clock; None where the service was never asked as a whole.
     finished : date, optional
-        Last trading day that was over at the service then.
+        Last trading day that was over at the service when it was last asked anything.
+    finished_at : datetime, optional
+        When that was, by this machine's clock.
     """
 
     contracts: tuple[ContractInfo, ...] = ()
     asked_at: datetime | None = None
     finished: date | None = None
+    finished_at: datetime | None = None
 
     def is_fresh(self, now: datetime) -> bool:
         """Whether there is no need to ask again."""
-        return self.asked_at is not None and self.finished is not None and abs(now - self.asked_at) < FRESH_FOR
+        return self.asked_at is not None and abs(now - self.asked_at) < FRESH_FOR
 
     def last_finished(self, calendar: TradingCalendar, now: datetime) -> date:
         """Last trading day that is over: by this machine's clock, unless the service lives by another one."""
         by_clock = calendar.previous_day(calendar.trading_day_of(int(now.timestamp()) * 10**9))
-        if self.finished is None or self.asked_at is None:
+        if self.finished is None or self.finished_at is None:
             return by_clock
-        if abs(self.finished - self.asked_at.date()) > _OTHER_CLOCK:
+        if abs(self.finished - self.finished_at.date()) > _OTHER_CLOCK:
             return self.finished
         return max(self.finished, by_clock)
 
@@ -97,8 +100,9 @@ def load_snapshot(data: Path, variety: str) -> Snapshot:
     try:
         return Snapshot(
             tuple(_info_of(row) for row in document["contracts"]),
-            datetime.fromisoformat(document["asked_at"]) if document.get("asked_at") else None,
+            _time(document.get("asked_at")),
             _day(document.get("finished")),
+            _time(document.get("finished_at")),
         )
     except (KeyError, TypeError, ValueError) as exc:
         raise IntegrityError(f"{path} is no contract list: {exc}", "delete it; the service is asked again") from exc
@@ -110,14 +114,16 @@ def load_contracts(data: Path, variety: str) -> list[ContractInfo]:
 
 
 def merge_contracts(
-    data: Path, variety: str, found: Iterable[ContractInfo], finished: date | None = None
+    data: Path, variety: str, found: Iterable[ContractInfo], finished: date | None = None, *, whole: bool = False
 ) -> list[ContractInfo]:
     """Add what a source just said to the list, newer words replacing older ones, and store it.
 
     Parameters
     ----------
     finished : date, optional
-        Last trading day that is over at the service, where it was asked; without it the list keeps its age.
+        Last trading day that is over at the service, where it was asked that too.
+    whole : bool
+        `found` is all the service has; a part of it leaves the list's age as it was.
     """
     before = load_snapshot(data, variety)
     merged = {info.symbol: info for info in before.contracts}
@@ -125,11 +131,12 @@ def merge_contracts(
         old = merged.get(info.symbol)
         merged[info.symbol] = replace(info, listed=old.listed) if old and info.listed is None else info
     contracts = sorted(merged.values(), key=lambda item: (item.expires, item.symbol))
-    asked_at = datetime.now(UTC) if finished else before.asked_at
+    now = datetime.now(UTC)
     document = {
         "variety": variety,
-        "asked_at": asked_at.isoformat(timespec="seconds") if asked_at else None,
-        "finished": str(finished or before.finished) if finished or before.finished else None,
+        "asked_at": _text(now if whole else before.asked_at),
+        "finished": _text(finished or before.finished),
+        "finished_at": _text(now if finished else before.finished_at),
         "contracts": [_row_of(info) for info in contracts],
     }
     atomic_write_json(catalog_path(data, variety), document)
@@ -166,6 +173,14 @@ def _day(text: str | None) -> date | None:
     return date.fromisoformat(text) if text else None
 
 
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _text(moment: date | datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
 # ---- asking the service ----
 
 
@@ -176,8 +191,8 @@ def refresh(source: TqSdkSource, lake: Lake, variety: str) -> Snapshot:
     trade now or have days in the lake, once each.
     """
     data, finished = lake.root, source.finished_day(variety)
-    contracts = merge_contracts(data, variety, source.contracts(variety, _BEFORE_ALL, _AFTER_ALL), finished)
-    here = lake.index.summaries("ticks")
+    contracts = merge_contracts(data, variety, source.contracts(variety, _BEFORE_ALL, _AFTER_ALL), finished, whole=True)
+    here = set(lake.index.keys("ticks"))
     unknown = [
         info for info in contracts if info.listed is None and (info.expires >= finished or info.symbol in here)
     ]
@@ -188,7 +203,7 @@ def refresh(source: TqSdkSource, lake: Lake, variety: str) -> Snapshot:
         if bars.num_rows and (day := bars["trading_day"][0].as_py()) > first:
             listed.append(replace(info, listed=day))
     if listed:
-        merge_contracts(data, variety, listed, finished)
+        merge_contracts(data, variety, listed)
     return load_snapshot(data, variety)
 
 
@@ -225,7 +240,7 @@ def symbols_here(lake: Lake, variety: str) -> list[str]:
     """Contracts of a variety that have a day of raw ticks in the lake."""
     product = get_variety(variety)
     prefix = f"{product.exchange}.{product.product}"
-    return [symbol for symbol in lake.index.summaries("ticks") if symbol.rstrip("0123456789") == prefix]
+    return [symbol for symbol in lake.index.keys("ticks") if symbol.rstrip("0123456789") == prefix]
 
 
 def all_contracts(lake: Lake, variety: str) -> list[Known]:

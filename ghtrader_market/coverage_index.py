@@ -214,6 +214,11 @@ class CoverageIndex:
         values = (dataset,) if key is None else (dataset, key)
         return self._look(lambda connection: [DayRow(*row) for row in connection.execute(sql, values)])
 
+    def keys(self, dataset: str) -> list[str]:
+        """Keys that have at least one day, sorted."""
+        sql = "SELECT DISTINCT key FROM days WHERE dataset=? ORDER BY key"
+        return self._look(lambda connection: [key for (key,) in connection.execute(sql, (dataset,))])
+
     def day_lists(self, dataset: str) -> dict[str, list[tuple[str, int | None, str]]]:
         """Key -> its days as (day text, levels, source), ascending; the lean form of `rows` for whole lakes."""
 

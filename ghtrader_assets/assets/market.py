@@ -72,7 +72,8 @@ def contracts(
     end = date.fromisoformat(config.end) if config.end else PARTITIONS.last_day
     with source.opened(home.settings) as opened:
         found = opened.contracts(variety, start, end)
-    merged = merge_contracts(home.settings.data, variety, found)
+        finished = opened.finished_day(variety) if hasattr(opened, "finished_day") else None
+    merged = merge_contracts(home.settings.data, variety, found, finished)
     symbols = [item.symbol for item in merged]
     return dg.MaterializeResult(
         metadata={"rows": len(merged), "found": len(found), "symbols": symbols, "content_hash": content_hash(symbols)}

@@ -1,0 +1,197 @@
+"""The recorder on the unmodified TqSdk client: through broken lines, silence, SIGTERM and kill -9, a recorded day is
+the downloaded one row by row, and what a kill left out the next download brings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ghtrader.cli import run
+from ghtrader_base.processes import list_processes
+from ghtrader_base.settings import Settings, load_settings
+from ghtrader_exchange.history import History
+from ghtrader_exchange.launch import ExchangeProcess
+from ghtrader_exchange.scenario import Scenario
+from ghtrader_market.calendar import bundled_calendar
+from ghtrader_market.catalog import refresh
+from ghtrader_market.ingest import download
+from ghtrader_market.l5_start import l5_start, probe_l5_start
+from ghtrader_market.recorder_days import RecordedDays
+from ghtrader_market.recorder_journal import Journal, journal_days, journal_path
+from ghtrader_market.sources.tqsdk import TqSdkSource
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.ticks import VALUE_COLUMNS, values_matrix
+
+CALENDAR = bundled_calendar()
+SCENARIO = Scenario(start=date(2025, 4, 8), end=date(2025, 4, 9), snapshot_seconds=10.0, contracts=2)
+LIVE = date(2025, 4, 10)
+SPEED = 400.0
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExchangeProcess]:
+    with ExchangeProcess(SCENARIO, tmp_path_factory.mktemp("exchange"), speed=SPEED) as found:
+        yield found
+
+
+@pytest.fixture
+def settings(exchange: ExchangeProcess, home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in exchange.env.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+class Recording:
+    """`ghtrader record` as a process of its own."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        self.log = log
+        command = [sys.executable, "-m", "ghtrader", "record", "--json", "--flush-seconds", "0.3", *arguments]
+        with log.open("ab") as err:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True)
+
+    def said(self, text: str, times: int = 1) -> bool:
+        return self.log.read_text().count(text) >= times
+
+    def stop(self) -> dict:
+        self.process.send_signal(signal.SIGTERM)
+        out, _ = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0, self.log.read_text()
+        return json.loads(out)
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.communicate(timeout=10)
+
+
+def until(holds: Callable[[], object], within_s: float = 60.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def on_disk(settings: Settings, symbol: str) -> int:
+    """Rows of the live day that a kill could not take."""
+    if LIVE not in journal_days(settings.data, symbol):
+        return 0
+    journal = Journal(journal_path(settings.data, symbol, LIVE))
+    rows = journal.read().num_rows
+    journal.close()
+    return rows
+
+
+def test_a_recorded_day_is_the_downloaded_one(exchange: ExchangeProcess, settings: Settings, tmp_path: Path) -> None:
+    history, lake = History(SCENARIO), Lake(settings.data)
+    a, b = history.contracts("cu")
+    printed = {symbol: history.day(symbol, LIVE) for symbol in (a, b)}
+    whole = len(printed[a].datetime_ns)
+    control = exchange.control
+
+    first = Recording(tmp_path / "first.log", "--symbols", f"{a},{b}", "--stale-seconds", "2")
+    until(lambda: first.said("recording"))
+    assert [info.kind for info in list_processes(settings)] == ["record"]
+    control.set_clock(frozen=False)
+    until(lambda: on_disk(settings, b) > 20)
+
+    # The line breaks, and later is closed politely, after which TqSdk hears nothing for ever.
+    for number, fault in enumerate(("abort-md", "close-md"), start=2):
+        control.fault(fault)
+        until(lambda number=number: first.said("recording", number))
+        before = on_disk(settings, a)
+        until(lambda before=before: on_disk(settings, a) > before)
+    assert first.said("no tick for")
+
+    # Killed: nothing is missing but what came within the last flush, and its TqSdk is gone as well.
+    market_ns, rows = control.clock()["now_ns"], 0
+    first.kill()
+    control.set_clock(frozen=True)
+    rows = on_disk(settings, b)
+    lost_ns = market_ns - int(printed[b].datetime_ns[rows - 1])
+    assert lost_ns <= (0.3 + 2.5) * SPEED * 1e9, f"{lost_ns / SPEED / 1e9:.2f} s of the machine's time"
+    until(lambda: not list((settings.home / "tmp").glob("tqsdk-*/recorder.log")))
+    assert lake.days("ticks", a) == []
+
+    # Only one of the two goes on: after which row, its journal says. Then a clean stop.
+    second = Recording(tmp_path / "second.log", "--symbols", a)
+    until(lambda: second.said("recording"))
+    control.set_clock(frozen=False)
+    rows = on_disk(settings, a)
+    until(lambda: on_disk(settings, a) > rows + 50)
+    report = second.stop()
+    (day,) = report["days"]
+    assert (day["state"], day["missed"], report["missed"]) == ("unfinished", 0, 0)
+    assert journal_days(settings.data, a) == []
+    so_far = lake.read_day("ticks", a, LIVE)
+    assert day["rows"] == so_far.num_rows < whole
+    np.testing.assert_array_equal(so_far["datetime_ns"].to_numpy(), printed[a].datetime_ns[: so_far.num_rows])
+
+    # The next start goes on from the lake's rows, to the end of the day; a series too short for the gap is mended
+    # from history.
+    control.set_clock(at_ns=int(printed[a].datetime_ns[-60]), frozen=True)
+    script = (
+        "import sys, threading\n"
+        "from ghtrader_base.settings import load_settings\n"
+        "from ghtrader_market.recorder import Recorder\n"
+        f"recorder = Recorder(load_settings(), ['{a}'], series_rows=50, tell=lambda t: print(t, flush=True))\n"
+        "print(recorder.run(threading.Event(), 4.0).to_json())\n"
+    )
+    third = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert third.stdout is not None and "recording" in third.stdout.readline()
+    control.set_clock(frozen=False)
+    said, _ = third.communicate(timeout=60)
+    assert third.returncode == 0 and f"{whole} rows in the lake (ended)" in said and "'missed': 0" in said, said
+    recorded = lake.manifest("ticks", a, LIVE)
+    assert (recorded.source, recorded.rows, recorded.levels) == ("recorded", whole, 5)
+    table = lake.read_day("ticks", a, LIVE)
+    for row, name in enumerate(VALUE_COLUMNS):
+        np.testing.assert_array_equal(values_matrix(table)[row], np.asarray(printed[a].values[name], float), name)
+
+    # A download has the same rows, replaces what was recorded, and heals what the kill left.
+    over_ns = CALENDAR.sessions("cu", LIVE)[-1][1] + 10**9
+    if control.clock()["now_ns"] < over_ns:
+        control.set_clock(at_ns=over_ns)
+    with TqSdkSource(settings) as source:
+        download(source, lake, CALENDAR, [a, b], LIVE, LIVE, run_id="r")
+    healed = {symbol: lake.manifest("ticks", symbol, LIVE) for symbol in (a, b)}
+    assert {manifest.source for manifest in healed.values()} == {"tqsdk"}
+    assert healed[a].content_hash == recorded.content_hash and healed[a].files == recorded.files
+    assert healed[a].extra["replaced"]["source"] == "recorded"
+    assert healed[b].rows == len(printed[b].datetime_ns)
+    assert journal_days(settings.data, b) == [LIVE]
+    with RecordedDays(settings) as days:  # what the killed one left is not mixed into it
+        days.begin(b)
+        days.seal_all()
+    assert days.sealed[b, LIVE]["state"] == "kept as tqsdk has it" and journal_days(settings.data, b) == []
+
+
+def test_the_catalog_from_the_service(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    lake = Lake(settings.data)
+    with TqSdkSource(settings) as source:
+        snapshot = refresh(source, lake, "cu")
+        assert {info.listed for info in snapshot.contracts} == {SCENARIO.start} and len(snapshot.contracts) == 2
+        assert snapshot.finished in (SCENARIO.end, LIVE)
+        symbol, other = sorted(info.symbol for info in snapshot.contracts)
+        start = probe_l5_start(settings, source, lake, "cu", lambda line: None)
+        assert (start.day, start.how) == (SCENARIO.start, "probe") and l5_start(settings, "cu") == SCENARIO.start
+        download(source, lake, CALENDAR, [symbol], SCENARIO.start, snapshot.finished)
+    assert run(["data", "contracts", "--var", "cu", "--json"]) == 0  # asked a moment ago: not asked again
+    rows = {row["symbol"]: row for row in json.loads(capsys.readouterr().out)["contracts"]}
+    assert (rows[symbol]["state"], rows[symbol]["listed"]) == ("complete", str(SCENARIO.start))
+    assert rows[other]["state"] == rows["SHFE.cu1909"]["state"] == "not-downloaded"
+
+
+def test_a_symbol_nobody_lists_is_refused(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["record", "--symbols", "SHFE.cu2511", "--for", "1"]) == 2
+    assert "listed now" in capsys.readouterr().err
