@@ -144,4 +144,10 @@ class FactorSet:
         if not left_out:
             return self, ()
         kept = {name: expr for name, expr in self.expressions.items() if name not in left_out}
+        if not kept:
+            raise UsageError(
+                f"every factor of {self.name!r} needs deeper levels of the book ({left_out[0]} ...), and these ticks "
+                f"have {levels}",
+                "bring five-level ticks, or choose a set with factors of the best bid and ask",
+            )
         return FactorSet(self.name, kept), left_out

@@ -140,6 +140,8 @@ def test_lean_has_about_forty_and_half_of_them_on_one_level() -> None:
     assert len(shallow) >= 20
     assert {"imbalance_2", "cum_imbalance_5", "multi_ofi_5_sum_20", "log_bid_depth_5"} <= set(left_out)
     assert lean.restrict_levels(5) == (lean, ())
+    with pytest.raises(UsageError, match="needs deeper levels of the book .*, and these ticks have 1"):
+        FactorSet("deep", {name: lean.expressions[name] for name in left_out}).restrict_levels(1)
     assert not lean.needs_session and lean.warm_up_ticks <= 200
 
 
