@@ -43,6 +43,7 @@ class ControlDesk:
             web.get("/control/fills", self.fills),
             web.get("/control/orders", self.orders),
             web.get("/control/positions", self.positions),
+            web.get("/control/received", self.received),
             web.post("/control/fault", self.fault),
         ]
 
@@ -92,6 +93,10 @@ class ControlDesk:
             told = self._venue.snapshot(account)[account.user]
             answer[account.user] = {"account": told["accounts"]["CNY"], "positions": told["positions"]}
         return web.json_response(answer)
+
+    async def received(self, request: web.Request) -> web.Response:
+        """Every message that came over a trading socket, obeyed or not, oldest first: what it was, which order."""
+        return web.json_response(self._venue.received)
 
     async def fault(self, request: web.Request) -> web.Response:
         """Let something go wrong: `kind`, and `seconds`, `count`, `reason`, `symbol`, `day` where it takes them."""

@@ -39,6 +39,10 @@ class TdSession:
 
     async def receive(self, pack: dict[str, Any]) -> None:
         """One message of the client; an unknown one is ignored."""
+        if pack.get("aid") != "peek_message":  # what and which order, and nothing else: logins carry secrets
+            user = self.account.user if self.account is not None else ""
+            row = {"aid": str(pack.get("aid")), "order_id": str(pack.get("order_id", "")), "user": user}
+            self._venue.received.append(row)
         match pack.get("aid"):
             case "peek_message":
                 self.socket.peeked = True

@@ -66,6 +66,10 @@ class Control:
         """Account to `account` (money) and `positions`."""
         return self._ask("positions" + _query(account))
 
+    def received(self) -> list[dict[str, str]]:
+        """Every message that came over a trading socket, obeyed or not: `aid`, `order_id`, `user`."""
+        return self._ask("received")
+
     def fault(self, kind: str, **details: Any) -> dict[str, Any]:
         """Let something go wrong; kinds are in `faults.FAULTS`."""
         return self._ask("fault", {"kind": kind, **details})

@@ -49,6 +49,7 @@ class Venue:
         self.market = market
         self.faults = faults
         self.accounts: dict[str, Account] = {}
+        self.received: list[dict[str, str]] = []
         self._tapes: dict[str, _Tape] = {}
         self._listeners: dict[str, list[Listener]] = {}
         self._numbers = itertools.count(1)
