@@ -7,6 +7,7 @@ the room's unit tests, as far as they concern the core; what they pass too has s
 
 from __future__ import annotations
 
+import argparse
 import ast
 import copy
 import json
@@ -67,42 +68,49 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
                 yield f"{attr} -> {other}", new
 
 
-class _Replace(ast.NodeTransformer):
-    def __init__(self, target: ast.AST, new: ast.AST) -> None:
-        self.target, self.new = target, new
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        return self.new if node is self.target else self.generic_visit(node)
+def _slots(tree: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
+    """Every place of a tree: parent, field, index in the field where it is a list, and what is there now."""
+    for parent in ast.walk(tree):
+        for name, value in ast.iter_fields(parent):
+            if isinstance(value, ast.AST):
+                yield parent, name, None, value
+            elif isinstance(value, list):
+                for i, item in enumerate(value):
+                    if isinstance(item, ast.AST):
+                        yield parent, name, i, item
 
 
 def mutants(module: str) -> Iterator[tuple[str, str]]:
     """(what and where, text) of every small change of a module; journal lines and their texts are left alone."""
     text = source(module)
-    count = len(list(ast.walk(ast.parse(text))))
-    for i in range(count):
-        tree = ast.parse(text)
-        node = list(ast.walk(tree))[i]
+    lines, tree = text.splitlines(), ast.parse(text)
+    skipped = {id(child) for node in ast.walk(tree) if _uninteresting(node) for child in ast.walk(node)}
+    for parent, name, i, node in list(_slots(tree)):
+        if id(node) in skipped or not hasattr(node, "lineno"):
+            continue
         for what, new in list(_changes(node)):
-            fresh = ast.parse(text)
-            target = list(ast.walk(fresh))[i]
-            if not hasattr(target, "lineno") or _uninteresting(fresh, target):
-                continue
-            replaced = ast.fix_missing_locations(_Replace(target, new).visit(fresh))
-            line = text.splitlines()[target.lineno - 1].strip()
-            yield f"{module}.py:{target.lineno} {what}: {line}", ast.unparse(replaced)
+            _put(parent, name, i, ast.fix_missing_locations(ast.copy_location(new, node)))
+            yield f"{module}.py:{node.lineno} {what}: {lines[node.lineno - 1].strip()}", ast.unparse(tree)
+            _put(parent, name, i, node)
 
 
-def _uninteresting(tree: ast.AST, target: ast.AST) -> bool:
-    """Inside `if TYPE_CHECKING`, a stub, a journal record, or the words of a message."""
-    for node in ast.walk(tree):
-        skip = isinstance(node, ast.JoinedStr) or (
-            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "Record"
-        ) or (isinstance(node, ast.FunctionDef) and node.name in ("_fill_fields", "order_id")) or (
-            isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-        )  # fmt: skip
-        if skip and any(child is target for child in ast.walk(node)):
-            return True
-    return False
+def _put(parent: ast.AST, name: str, i: int | None, node: ast.AST) -> None:
+    if i is None:
+        setattr(parent, name, node)
+    else:
+        getattr(parent, name)[i] = node
+
+
+def _uninteresting(node: ast.AST) -> bool:
+    """A journal record, the words of a message, a field's type, a stub."""
+    return (
+        isinstance(node, ast.JoinedStr)
+        or (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "Record")
+        or (isinstance(node, ast.FunctionDef) and node.name in ("_fill_fields", "order_id"))
+        or (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name))
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        or isinstance(node, ast.Raise)
+    )
 
 
 def unit_tests_find(module: str, text: str) -> bool:
@@ -130,7 +138,7 @@ def unit_tests_find(module: str, text: str) -> bool:
         return done.returncode != 0
 
 
-def sweep(modules: tuple[str, ...] = MIND, seeds: int = 300, part: tuple[int, int] = (0, 1)) -> dict[str, object]:
+def sweep(modules: tuple[str, ...] = MIND, seeds: int = 300, part: tuple[int, int] = (0, 1), tests: bool = True) -> dict[str, object]:
     """Try all; returns counts and survivors. `part` (i, n): only every n-th from the i-th."""
     found = by_tests = 0
     survivors: list[str] = []
@@ -141,7 +149,7 @@ def sweep(modules: tuple[str, ...] = MIND, seeds: int = 300, part: tuple[int, in
                 continue
             if find(module, text, range(seeds), 60.0)[0] >= 0:
                 found += 1
-            elif unit_tests_find(module, text):
+            elif tests and unit_tests_find(module, text):
                 by_tests += 1
             else:
                 survivors.append(what)
@@ -155,6 +163,11 @@ def sweep(modules: tuple[str, ...] = MIND, seeds: int = 300, part: tuple[int, in
 if __name__ == "__main__":
     import ghtrader_market.positions  # noqa: F401  loaded once, before the children
 
-    index, parts = (int(sys.argv[2]), int(sys.argv[3])) if len(sys.argv) > 3 else (0, 1)
-    chosen = tuple(sys.argv[1].split(",")) if len(sys.argv) > 1 and sys.argv[1] != "all" else MIND
-    print(json.dumps(sweep(chosen, part=(index, parts)), indent=1))
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.sweep")
+    parser.add_argument("--modules", default=",".join(MIND))
+    parser.add_argument("--seeds", type=int, default=300)
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="only every N-th change from the I-th: I N")
+    parser.add_argument("--no-tests", action="store_true", help="leave the unit tests out")
+    given = parser.parse_args()
+    answer = sweep(tuple(given.modules.split(",")), given.seeds, tuple(given.part), not given.no_tests)
+    print(json.dumps(answer, indent=1))
