@@ -740,7 +740,7 @@ def _clock_moments(code, arena, position, table, levels, x, y, count, o, n):
                 have += size
             left >>= 1
             level += 1
-        o[t] = co if code == CLOCK_CO else mean_x
+        o[t] = co + ((mean_x - mean_x) + (mean_y - mean_y)) if code == CLOCK_CO else mean_x
 
 
 # The step
