@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONUNBUFFERED := 1
 
-.PHONY: setup demo test acceptance lint ui bench questdb lock clean
+.PHONY: setup demo test acceptance lint ui bench soak questdb lock clean
 
 setup: $(STAMP)
 
@@ -42,6 +42,10 @@ ui: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks
+
+# SEEDS=100000 make soak: as many stories of the trading core as one asks.
+soak: setup
+	$(BIN)/python -m tests.soak
 
 questdb: setup
 	$(BIN)/python infra/questdb/run.py
