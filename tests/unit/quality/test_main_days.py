@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -65,10 +66,18 @@ def lake(raw: Path, tmp_path: Path) -> Lake:
 
 
 def tree(lake: Lake) -> dict[str, str]:
-    """Every file under main_l5, hidden ones too, with the hash of its bytes."""
+    """Every file under main_l5, hidden ones too, with the hash of its bytes.
+
+    Of a manifest the code version is left out: somebody may commit between two processes.
+    """
     root = lake.root / "main_l5"
-    files = (path for path in root.rglob("*") if path.is_file())
-    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    found = {}
+    for path in (path for path in root.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        if path.name == "_manifest.json":
+            data = re.sub(rb'"code_version": "[^"]*"', b"", data)
+        found[str(path.relative_to(root))] = hashlib.sha256(data).hexdigest()
+    return found
 
 
 def built(lake: Lake, schedule: RollSchedule | None = None, **options: object) -> MainReport:
