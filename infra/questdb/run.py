@@ -20,6 +20,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from ghtrader_base.processes import die_with_parent
+
 VERSION = "9.3.4"
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / ".cache" / "questdb"
@@ -156,7 +158,9 @@ class QuestDbServer:
             str(self.root),
         ]
         with (self.root / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment, start_new_session=True, preexec_fn=die_with_parent
+            )
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

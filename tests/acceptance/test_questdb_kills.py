@@ -101,8 +101,8 @@ def test_every_durable_step_of_the_double_write_survives_a_kill(
             hit[phase] += 1
             print(f"{command[0]}: kill {n} of {len(points)} hit {phase}")
             if n % 2:
-                assert ghtrader(home, SYNC) == 0
-            assert ghtrader(home, command) == 0
+                assert run([*SYNC, "--home", str(home)]) == 0
+            assert run([*command, "--home", str(home)]) == 0
             alike(settings, stage)
             assert content(home / "data") == wanted
             shutil.rmtree(home)
