@@ -9,7 +9,11 @@ _TOTAL_FLOW = "Abs(MultiOfi(5))"
 
 
 def price_factors() -> list[Factor]:
-    """Moves of the mid, and where it stands among where it has been."""
+    """Moves of the mid, and where it stands among where it has been.
+
+    Nothing here is measured against the whole day so far: within one day any walk seems to return to its mean
+    (Stambaugh 1999, "Predictive regressions"), so such a level has an information coefficient where nobody can predict.
+    """
     group = "price"
     return [
         *over(
@@ -124,12 +128,6 @@ def price_factors() -> list[Factor]:
                     "ema_cross_30_150",
                     "Sub(Ema(Mid(), 30), Ema(Mid(), 150))",
                     "Middle less very long exponential mean of the mid: momentum.",
-                    "",
-                ),
-                (
-                    "day_place",
-                    "Ratio(Sub(Mid(), Lowest()), Sub(Highest(), Lowest()), 0.5)",
-                    "Where the mid stands between the day's lowest and highest trade.",
                     "",
                 ),
                 ("mid_age", "Since(MidReturn(1))", "How long the mid has stood still.", ""),

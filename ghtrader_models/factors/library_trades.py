@@ -18,7 +18,6 @@ def trade_factors() -> list[Factor]:
             group,
             [
                 ("signed_volume", "SignedVolume()", "Lots bought less lots sold by aggressors, this tick.", "LR"),
-                ("vwap_deviation", "VwapDeviation()", "How far the mid stands above the day's average price.", ""),
                 ("trade_age", "Since(VolumeDelta())", "How long nothing has traded.", ""),
                 ("large_trade_age", f"Since({_LARGE})", "How long since a tick traded four times the usual.", ""),
                 (
@@ -93,6 +92,13 @@ def trade_factors() -> list[Factor]:
             "Mean(Greater(VolumeDelta(), 0), {w})",
             (20, 100),
             "Share of ticks that traded, over {t}.",
+        ),
+        *over(
+            group,
+            "vwap_gap_{w}",
+            "Ratio(Sub(Mul(Mid(), Sum(VolumeDelta(), {w})), Sum(TurnoverDelta(), {w})), Sum(VolumeDelta(), {w}))",
+            (100,),
+            "How far the mid stands above the average price of the trades of {t}; 0 where there was none.",
         ),
         *over(
             group,
