@@ -36,7 +36,7 @@ from ghtrader_market.ticks import VALUE_COLUMNS, values_matrix
 CALENDAR = bundled_calendar()
 SCENARIO = Scenario(start=date(2025, 4, 8), end=date(2025, 4, 9), snapshot_seconds=10.0, contracts=2)
 LIVE = date(2025, 4, 10)
-SPEED = 400.0
+SPEED = 150.0
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,8 @@ def test_a_recorded_day_is_the_downloaded_one(exchange: ExchangeProcess, setting
     until(lambda: second.said("recording"))
     control.set_clock(frozen=False)
     rows = on_disk(settings, a)
-    until(lambda: on_disk(settings, a) > rows + 50)
+    until(lambda: on_disk(settings, a) > rows + 20)
+    control.set_clock(frozen=True)
     report = second.stop()
     (day,) = report["days"]
     assert (day["state"], day["missed"], report["missed"]) == ("unfinished", 0, 0)
@@ -145,11 +146,11 @@ def test_a_recorded_day_is_the_downloaded_one(exchange: ExchangeProcess, setting
         "from ghtrader_base.settings import load_settings\n"
         "from ghtrader_market.recorder import Recorder\n"
         f"recorder = Recorder(load_settings(), ['{a}'], series_rows=50, tell=lambda t: print(t, flush=True))\n"
-        "print(recorder.run(threading.Event(), 4.0).to_json())\n"
+        "print(recorder.run(threading.Event(), 3.0).to_json())\n"
     )
     third = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert third.stdout is not None and "recording" in third.stdout.readline()
-    control.set_clock(frozen=False)
+    control.set_clock(frozen=False, speed=1000.0)
     said, _ = third.communicate(timeout=60)
     assert third.returncode == 0 and f"{whole} rows in the lake (ended)" in said and "'missed': 0" in said, said
     recorded = lake.manifest("ticks", a, LIVE)
