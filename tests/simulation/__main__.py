@@ -1,7 +1,7 @@
 """`python -m tests.simulation`: play stories of the core; a failing one is told in short.
 
-`--seeds N [--first K]` plays so many, `--seed N` one, event by event; `--faults` puts each deliberate fault into the core
-and shows which story finds it; `--json FILE` keeps what was measured.
+`--seeds N [--first K]` plays so many, `--seed N` one, event by event; `--faults` puts each deliberate fault into the
+core and shows which story finds it; `--json FILE` keeps what was measured.
 """
 
 from __future__ import annotations

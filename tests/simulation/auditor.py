@@ -37,8 +37,8 @@ class Seen:
     """An order as far as anybody told."""
 
     __slots__ = (
-        "order_id", "symbol", "side", "offset", "volume", "price", "tif", "left", "traded", "kind", "session", "sent_ns",
-        "market_ns", "cancel_ns", "heard", "over", "over_ns", "error", "unknown", "unsent", "closed", "chased",
+        "order_id", "symbol", "side", "offset", "volume", "price", "tif", "left", "traded", "kind", "session",
+        "sent_ns", "market_ns", "cancel_ns", "heard", "over", "over_ns", "error", "unknown", "unsent", "closed",
     )  # fmt: skip
 
     def __init__(self, order: ev.Order | ev.OrderReport | ev.Intent, kind: str, sent_ns: int) -> None:
@@ -96,6 +96,7 @@ class Auditor:
         self.killed = self.link_down = self.data_down = False
         self.unasked, self.asked, self.ask_at, self.tries = True, True, 0, 0
         self.silent = False
+        self.subscribe_at = self.subscribe_tries = self.told_events = 0
         self.rejects = 0
         self.rejected_out = False
         self.operator: TradingState | None = None
@@ -149,6 +150,9 @@ class Auditor:
         self.must_answer = ""
         self.fresh_book = ""
         self.trip_due = False
+        self.resync_due: bool | None = None
+        self.subscribe_due = False
+        self.told_events += 1
         self.before_live = list(self.live)
         getattr(self, "told_" + type(event).__name__)(event)
 
@@ -173,6 +177,8 @@ class Auditor:
         self.fresh_book = book.symbol
         if self.silent:
             self.silent = self.is_silent()
+            if not self.silent:
+                self.subscribe_at = self.subscribe_tries = 0
 
     def claim(self, event: ev.TargetWanted | ev.OrderWanted, kind: str) -> bool:
         self.request = (event.session, event.revision)
@@ -283,7 +289,13 @@ class Auditor:
             self.unasked = True
 
     def told_Timer(self, timer: ev.Timer) -> None:
-        self.silent = self.silent or self.is_silent()
+        if self.is_silent():
+            self.silent = True
+            self.subscribe_due = self.now >= self.subscribe_at
+            if self.subscribe_due:
+                wait = int(self.setup.limits.data_age_s * 1e9) * min(2**self.subscribe_tries, 16)
+                self.subscribe_at = self.now + wait
+                self.subscribe_tries += 1
         wait = self.setup.unknown_s * 1e9
         for order in self.live.values():
             if order.over:
@@ -299,6 +311,7 @@ class Auditor:
             if since is not None and self.now - since > wait:
                 order.unknown = order.unknown or not order.over
                 self.unasked = True
+        self.resync_due = self.unasked and not self.asked and not self.link_down and self.now >= self.ask_at
 
     def told_Equity(self, equity: ev.Equity) -> None:
         if not math.isfinite(equity.balance) or not self.day or self.day < self.mark_day:
@@ -340,6 +353,7 @@ class Auditor:
             self.unasked = self.unasked or self.link_down
             if change.up:
                 self.ask_at = 0
+                self.resync_due = not self.asked
         elif not change.up:
             for symbol in [s for s, (session, _) in self.writers.items() if session == change.who]:
                 del self.writers[symbol]
@@ -539,7 +553,9 @@ class Auditor:
                 self.on_cancel(action.order_id)
             case ev.CloseIntent():
                 expected = self.expected.pop(action.order_id, None)
-                require(expected == (action.outcome, action.left), "an order closed as it did not end", (action, expected))
+                require(
+                    expected == (action.outcome, action.left), "an order closed as it did not end", (action, expected)
+                )
                 self.open_intents.discard(action.order_id)
             case ev.Answer():
                 self.answers.append(action)
@@ -624,12 +640,17 @@ class Auditor:
         state = core.state  # type: ignore[attr-defined]
         require(self.pending is None, "an intent that is not sent")
         require(self.trips == self.trip_due, "the switch did not trip")
+        require(self.resubscribes == self.subscribe_due, "subscribed anew at the wrong time", self.resubscribes)
+        require(self.resync_due in (None, self.resyncs == 1), "asked at the wrong time", self.resyncs)
+        require(state.revision == self.told_events, "a revision was left out", state.revision)
         self.check_answer()
         for order_id in self.must_cancel:
             order = self.live.get(order_id)
             require(order is None or order.cancel_ns > 0, "not taken back", order_id)
         expected = self.state()
-        require(state.trading_state is expected, "the trading state is wrong", (state.trading_state, expected, state.blocks))
+        require(
+            state.trading_state is expected, "the trading state is wrong", (state.trading_state, expected, state.blocks)
+        )
         require(not self.expected, "an order ended and its intent stays open", self.expected)
         for symbol, lots in self.lots.items():
             p = state.positions.get(symbol)
@@ -677,7 +698,13 @@ class Auditor:
             reasons = [self.why_not(symbol, side, offset, volume, p) for p in prices if not math.isnan(p)]
             require(not reasons or any(reasons), "it does nothing though it could", (symbol, side, legs))
         book, style = self.books.get(symbol), self.setup.style
-        if book is None or self.state() is HALTED or symbol not in self.targets or self.killed or self.setup.monitor_only:
+        if (
+            book is None
+            or self.state() is HALTED
+            or symbol not in self.targets
+            or self.killed
+            or self.setup.monitor_only
+        ):
             return
         for order in self.live.values():
             if order.symbol == symbol and order.tif == "GFD" and order.heard and not (order.over or order.unknown):

@@ -1,4 +1,4 @@
-"""Playing stories with a fault put into the source of the core: one child process a fault, patched as it is imported."""
+"""Playing stories with a fault put into the source of the core: one child process a fault, patched at import."""
 
 from __future__ import annotations
 
@@ -57,7 +57,12 @@ def patch(module: str, old: str, new: str) -> str:
 
 def _forget() -> None:
     names = {f"ghtrader_runtime.{name}" for name in (*MIND, "ledger", "options")}
-    kept = ("tests.simulation.script", "tests.simulation.exchange", "tests.simulation.faulty", "tests.simulation.faults")
+    kept = (
+        "tests.simulation.script",
+        "tests.simulation.exchange",
+        "tests.simulation.faulty",
+        "tests.simulation.faults",
+    )
     for name in list(sys.modules):
         if name in names or (name.startswith("tests.simulation.") and name not in kept):
             del sys.modules[name]

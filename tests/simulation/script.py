@@ -9,7 +9,8 @@ WEIGHTS = {
     "tick": 340, "target": 200, "timer": 90, "fill": 90, "repeat": 24, "intruder": 8, "order": 40, "cancel": 20,
     "expire": 8, "kill": 5, "reset": 9, "state": 9, "active": 9, "down": 4, "up": 9, "data-down": 3, "data-up": 6,
     "silence": 4, "crash": 9, "leave": 4, "stranger": 14, "stranger-fill": 14, "money": 16, "day": 3, "ask-fails": 3,
-    "partial": 4, "rejects": 3, "break": 2, "old-tick": 6, "nan-tick": 6, "sync": 20, "pause": 6, "odd-order": 10, "zombie": 8,
+    "partial": 4, "rejects": 3, "break": 2, "old-tick": 6,
+    "nan-tick": 6, "sync": 20, "pause": 6, "odd-order": 10, "zombie": 8,
 }  # fmt: skip
 """How often each kind of step comes."""
 _KINDS, _CUMULATED = list(WEIGHTS), [sum(list(WEIGHTS.values())[: i + 1]) for i in range(len(WEIGHTS))]

@@ -31,7 +31,7 @@ def run_script(
     at = 0
     try:
         world = World(setup_of(seed), core_class, log)
-        for at, step in enumerate(steps):  # noqa: B007
+        for at, step in enumerate(steps):
             if log is not None:
                 log.append(f"[{at}] {step.kind} {step.dice}")
             world.play(step)

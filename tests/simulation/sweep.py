@@ -61,7 +61,9 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         case ast.Return(value=ast.expr()) if not isinstance(node.value, ast.Constant):
             yield "returns nothing", ast.Return(ast.List([], ast.Load()))
         case ast.Attribute(value=ast.Name(id="OrderStatus" | "TradingState"), attr=attr):
-            other = {"HALTED": "REDUCING", "REDUCING": "ACTIVE", "WORKING": "SENT", "SENT": "WORKING"}.get(attr, "UNKNOWN")
+            other = {"HALTED": "REDUCING", "REDUCING": "ACTIVE", "WORKING": "SENT", "SENT": "WORKING"}.get(
+                attr, "UNKNOWN"
+            )
             if attr != other and (node.value.id == "OrderStatus" or other != "UNKNOWN"):  # type: ignore[attr-defined]
                 new = copy.deepcopy(node)
                 new.attr = other
@@ -120,12 +122,12 @@ def unit_tests_find(module: str, text: str) -> bool:
     with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
         site = Path(folder) / "sitecustomize.py"
         site.write_text(
-            "import sys\nsys.path.insert(0, %r)\n"
+            f"import sys\nsys.path.insert(0, {str(ROOM.parent)!r})\n"
             "from tests.simulation.faulty import _Finder\n"
             "for name in [n for n in sys.modules if n.startswith(('tests.simulation', 'ghtrader_runtime'))]:\n"
             "    if name != 'ghtrader_runtime': del sys.modules[name]\n"
-            "sys.meta_path.insert(0, _Finder('ghtrader_runtime.%s', open(%r).read()))\n"
-            % (str(ROOM.parent), module, str(Path(folder) / "text.py"))
+            f"text = open({str(Path(folder) / 'text.py')!r}).read()\n"
+            f"sys.meta_path.insert(0, _Finder('ghtrader_runtime.{module}', text))\n"
         )
         (Path(folder) / "text.py").write_text(text)
         here = ROOM.parent / "tests" / "unit" / "runtime"
@@ -138,7 +140,9 @@ def unit_tests_find(module: str, text: str) -> bool:
         return done.returncode != 0
 
 
-def sweep(modules: tuple[str, ...] = MIND, seeds: int = 300, part: tuple[int, int] = (0, 1), tests: bool = True) -> dict[str, object]:
+def sweep(
+    modules: tuple[str, ...] = MIND, seeds: int = 300, part: tuple[int, int] = (0, 1), tests: bool = True
+) -> dict[str, object]:
     """Try all; returns counts and survivors. `part` (i, n): only every n-th from the i-th."""
     found = by_tests = 0
     survivors: list[str] = []

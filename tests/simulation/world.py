@@ -35,7 +35,9 @@ class World:
         self.setup, self.core_class, self.log = setup, core_class, log
         self.symbols = [spec.symbol for spec in setup.specs]
         self.ticks = {spec.symbol: spec.price_tick for spec in setup.specs}
-        self.exchange = Exchange({s.symbol: s.needs_close_today for s in setup.specs}, setup.seed, reject_rate=setup.reject_rate)
+        self.exchange = Exchange(
+            {s.symbol: s.needs_close_today for s in setup.specs}, setup.seed, reject_rate=setup.reject_rate
+        )
         self.exchange.lots = {symbol: list(setup.lots) for symbol in self.symbols}
         self.opened = abs(net_of(list(setup.lots)))
         self.auditor = Auditor(setup)
@@ -83,7 +85,8 @@ class World:
         self.auditor.number = 0
         self.auditor.restart(self.intents, self.watermark, self.marks, self.now)
         self.core = self.core_class(
-            self.setup.config(), lambda number: f"e{epoch}-{number}", 1, dict(self.intents), list(self.watermark.items()),
+            self.setup.config(), lambda number: f"e{epoch}-{number}", 1, dict(self.intents),
+            list(self.watermark.items()),
             self.marks, self.sent_market[-500:], self.now,
         )  # fmt: skip
         self.ask_later = False
@@ -148,9 +151,9 @@ class World:
                 self.outgoing.append((self.now + self.delay(action.order.order_id), self.serial, action.order))
             case ev.Cancel():
                 fate = entropy(self.setup.seed, "cancel", action.order_id, self.now) % 1000
-                if self.link_up and not (self.faults and fate < self.setup.lose):
-                    if all(order.order_id != action.order_id for _, _, order in self.outgoing):
-                        self.tell(self.exchange.finish(action.order_id, self.now))
+                lost = not self.link_up or (self.faults and fate < self.setup.lose)
+                if not lost and all(order.order_id != action.order_id for _, _, order in self.outgoing):
+                    self.tell(self.exchange.finish(action.order_id, self.now))
             case ev.CloseIntent():
                 self.closing.append(action.order_id)
             case ev.WriteMarks():
@@ -213,7 +216,11 @@ class World:
             if not self.link_up:
                 continue
             self.serial += 1
-            name = report.trade_id if isinstance(report, ev.TradeReport) else f"{report.order_id}/{report.left}/{report.finished}"
+            name = (
+                report.trade_id
+                if isinstance(report, ev.TradeReport)
+                else f"{report.order_id}/{report.left}/{report.finished}"
+            )
             fate = entropy(self.setup.seed, "fate", name) % 1000
             if self.faults and fate < self.setup.lose:
                 continue
@@ -494,7 +501,9 @@ class World:
         limit = self.setup.limits.max_position
         wanted = {symbol: entropy(dice, symbol) % (2 * limit + 1) - limit for symbol in self.symbols}
         quiet = 0
-        for turn in range(150):
+        turn = 0
+        while quiet <= 5 and turn < 150:
+            turn += 1
             self.pass_time(2500 * MS)
             self.deliver()
             before = len(self.exchange.received)
@@ -510,8 +519,6 @@ class World:
             self.deliver()
             there = all(net_of(self.exchange.lots[symbol]) == wanted[symbol] for symbol in self.symbols)
             quiet = quiet + 1 if there and len(self.exchange.received) == before else 0
-            if quiet > 5:
-                break
         self.finish(wanted, turn)
 
     def finish(self, wanted: dict[str, int], turns: int) -> None:
@@ -523,7 +530,9 @@ class World:
         cheap = limits.max_notional >= 20_000_000.0 and limits.price_collar > 0.001
         for symbol, lots in self.exchange.lots.items():
             p = self.core.state.position(symbol)
-            require([p.long_today, p.long_his, p.short_today, p.short_his] == lots, "the books differ at the end", symbol)
+            require(
+                [p.long_today, p.long_his, p.short_today, p.short_his] == lots, "the books differ at the end", symbol
+            )
             if cheap and limits.rate_orders > 10:
                 require(net_of(lots) == wanted[symbol], "the target was never reached", (symbol, wanted, lots, turns))
         require(not self.auditor.live, "orders alive at the end", list(self.auditor.live))

@@ -20,7 +20,9 @@ def main(wanted: list[str]) -> int:
         print(f"== {name}", flush=True)
         if not importlib.import_module(f"tests.soak.soak_{name}").run():
             failed.append(name)
-        print(f"== {name}: {'FAILED' if name in failed else 'held'} after {time.monotonic() - started:.0f} s", flush=True)
+        print(
+            f"== {name}: {'FAILED' if name in failed else 'held'} after {time.monotonic() - started:.0f} s", flush=True
+        )
     return len(failed) > 0
 
 

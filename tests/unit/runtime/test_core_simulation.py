@@ -28,7 +28,9 @@ SEEDS = int(os.environ.get("SEEDS", "2000"))
 def start(*arguments: str) -> subprocess.Popen:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE", "COV_"))}
     command = [sys.executable, "-m", "tests.simulation", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def finish(process: subprocess.Popen) -> str:

@@ -1,4 +1,4 @@
-"""Every combination of mode, both live steps, monitor-only and credentials: who is refused, who may connect, who may send."""
+"""Every combination of mode, both live steps, monitor-only and credentials: who is refused, connects, may send."""
 
 from __future__ import annotations
 
@@ -68,7 +68,12 @@ def test_every_combination_of_gates(home, monkeypatch) -> None:
                     if credentials == "all" or (credentials == "login" and name.startswith("TQSDK_")):
                         patch.setenv(name, value)
                 options = GatewayOptions(
-                    account="gates", mode=mode, symbol=SYMBOL, run_id="gates", monitor_only=monitor, confirm_live=confirm
+                    account="gates",
+                    mode=mode,
+                    symbol=SYMBOL,
+                    run_id="gates",
+                    monitor_only=monitor,
+                    confirm_live=confirm,
                 )
                 what = expected(mode, enabled, confirm, monitor, credentials)
                 error = {"refused": RefusedError, "no credentials": ConfigError, "connects": UnreachableError}[what]
