@@ -171,11 +171,13 @@ class _Left:
         if self.calm >= _CALM_DAYS:
             self.at_once = None
 
-    def failed(self) -> None:
-        """The range did not come: the next is shorter."""
+    def failed(self) -> bool:
+        """The range did not come: the next is shorter. Whether its first day was asked for alone."""
+        alone = self.at_once == 1
         self.tries += 1
         self.calm = 0
         self.at_once = _CAREFUL_DAYS if self.at_once is None else 1
+        return alone
 
 
 class Fetcher:
@@ -324,8 +326,7 @@ class Fetcher:
         if of_the_service:
             left.at_once = _CAREFUL_DAYS
             return
-        left.failed()
-        if left.at_once == 1 and left.tries >= self._policy.attempts:
+        if left.failed() and left.tries >= self._policy.attempts:
             self._skip(left, left.days[0], reason_of(exc), exc.message)
             with self._lock:
                 self._lost_in_a_row += 1

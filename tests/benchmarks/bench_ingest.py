@@ -83,6 +83,7 @@ def run() -> dict[str, dict[str, Any]]:
     ours: list[float] = []
     rows: set[int] = set()
     with _exchange() as (exchange, folder):
+        _side(_OURS, exchange, folder / "warm-up", str(folder / "warm-up" / "lake"))  # the exchange makes its days now
         for turn in range(TURNS):
             for code, seconds, name in ((_BARE, bare, "bare"), (_OURS, ours, "ours")):
                 home = folder / f"{name}{turn}"
