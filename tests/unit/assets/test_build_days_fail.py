@@ -1,0 +1,92 @@
+"""Through the pipeline: one day without segment_id fails by name, the others are built and reported."""
+
+import json
+from datetime import date
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from ghtrader_assets import flows
+from ghtrader_assets.instance import open_instance
+from ghtrader_base.errors import GhtraderError, IntegrityError, UsageError
+from ghtrader_base.settings import Settings, load_settings
+from ghtrader_market.calendar import bundled_calendar
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.ticks import COLUMN_INDEX, table_from_values
+
+CALENDAR = bundled_calendar()
+DAYS = CALENDAR.days(date(2025, 4, 1), date(2025, 4, 3))
+CONTRACT, SYMBOL = "SHFE.cu2506", "KQ.m@SHFE.cu"
+
+
+@pytest.fixture
+def home(tmp_path) -> Settings:
+    """Three days of one contract, declared as the main one, up to main_l5."""
+    settings = load_settings(tmp_path)
+    lake = Lake(settings.data)
+    for number, day in enumerate(DAYS):
+        rng = np.random.default_rng(number)
+        times = np.concatenate([np.arange(a, b, 30 * 10**9) for a, b in CALENDAR.sessions("cu", day)])
+        n, values = len(times), np.zeros((27, len(times)))
+        bid = 7000 + np.cumsum(rng.integers(-1, 2, n))
+        values[COLUMN_INDEX["last_price"]] = values[COLUMN_INDEX["average"]] = bid * 10.0
+        values[COLUMN_INDEX["volume"]], values[COLUMN_INDEX["amount"]] = np.arange(n), np.arange(n) * 350_000.0
+        values[COLUMN_INDEX["open_interest"]] = 1000
+        for level in range(1, 6):
+            for side, price in (("bid", bid - level + 1), ("ask", bid + level)):
+                values[COLUMN_INDEX[f"{side}_price{level}"]] = price * 10.0
+                values[COLUMN_INDEX[f"{side}_volume{level}"]] = rng.integers(1, 60, n)
+        lake.write_day("ticks", CONTRACT, day, table_from_values(np.arange(n), times, values), source="recording:test")
+    declared = {str(day): CONTRACT for day in DAYS}
+    (settings.data / "declared").mkdir(parents=True)
+
+    (settings.data / "declared" / "cu.json").write_text(json.dumps(declared))
+    flows.update_schedule(settings, "cu")
+    flows.build_main(settings, "cu", None, None)
+    return settings
+
+
+@pytest.mark.parametrize("blank", [False, True])
+def test_a_day_without_segment_id_is_named_and_the_others_are_there(home, blank):
+    import pyarrow as pa
+
+    lake = Lake(home.data)
+    table = lake.read_day("main_l5", SYMBOL, DAYS[1])
+    place = table.schema.get_field_index("segment_id")
+    changed = table.remove_column(place)
+    if blank:
+        changed = table.set_column(place, "segment_id", pa.nulls(table.num_rows, pa.int32()))
+    manifest = lake.manifest("main_l5", SYMBOL, DAYS[1])
+    lake.write_day(
+        "main_l5", SYMBOL, DAYS[1], changed, schema=changed.schema, source=manifest.source, extra=manifest.extra
+    )
+    with pytest.raises(GhtraderError) as failure:
+        flows.build_datasets(home, "cu", None, None)
+    assert failure.value.exit_code == 1 and isinstance(failure.value, IntegrityError)
+    assert "segment_id" in failure.value.message and str(DAYS[1]) in failure.value.message
+    good = [DAYS[0], DAYS[2]]
+    assert lake.days("features", SYMBOL) == lake.days("labels", SYMBOL) == good
+    with open_instance(home) as instance:
+        for name in ("features", "labels"):
+            made = instance.get_materialized_partitions(dg.AssetKey(name))
+            assert made == {f"{day}|cu" for day in good}
+    (run,) = flows.build_datasets(home, "cu", None, None, build={"strict": False})
+    assert run.success and lake.days("features", SYMBOL) == good
+
+
+def test_one_contract_is_observed_and_its_days_are_not_the_main_series(home):
+    run = flows.run_contract(home, "build_contract", CONTRACT, None, None, {"labels": "cost_aware", "horizons": [5]})
+    assert set(run.metadata) == {f"observed {name}[{day}|cu]" for name in ("features", "labels") for day in DAYS}
+    lake = Lake(home.data)
+    assert lake.days("features", CONTRACT) == list(DAYS) and lake.days("features", SYMBOL) == []
+    assert lake.manifest("labels", CONTRACT, DAYS[0]).extra["label_spec"]["definition"] == "cost_aware"
+    with open_instance(home) as instance:
+        assert not instance.get_materialized_partitions(dg.AssetKey("features"))
+    with pytest.raises(GhtraderError, match="no ticks of SHFE.cu2507"):
+        flows.run_contract(home, "build_contract", "SHFE.cu2507", None, None, {})
+
+
+def test_a_label_definition_that_is_none_is_refused(home):
+    with pytest.raises(UsageError, match="unknown label definition"):
+        flows.build_datasets(home, "cu", None, None, build={"labels": "tomorrow"})
