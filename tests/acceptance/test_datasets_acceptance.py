@@ -23,7 +23,7 @@ from ghtrader_market.roll import ScheduleDay
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.ticks import COLUMN_INDEX, table_from_values
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 SYMBOL = "KQ.m@SHFE.cu"
 CALENDAR = bundled_calendar()
 DAYS = CALENDAR.days(date(2024, 12, 2), date(2024, 12, 13))
