@@ -10,7 +10,7 @@ from ghtrader_base.errors import UsageError
 from ghtrader_models.factors import expressions as ex
 from ghtrader_models.factors import memory as mem
 from ghtrader_models.factors.expressions import Expression
-from ghtrader_models.factors.library import GROUPS, TITLES, Factor, factors_of, find_factor, get_factor_set
+from ghtrader_models.factors.library import GROUPS, TITLES, Factor, factors_of, find_factor, get_factor_set, set_names
 from ghtrader_models.factors.library_units import unit_of
 
 _SOURCE = "NaN where a level it reads is absent"
@@ -34,7 +34,7 @@ def set_rows() -> list[dict[str, Any]]:
             "warm": get_factor_set(name).warm_up_ticks,
             "for": title,
         }
-        for name, title in TITLES.items()
+        for name, title in ((name, TITLES.get(name, "yours, from GHTRADER_FACTORS")) for name in set_names())
     ]
 
 
@@ -72,7 +72,7 @@ def describe(name: str) -> dict[str, Any]:
     UsageError
         Neither a set nor a factor is called so; the hint names near ones.
     """
-    if name in TITLES:
+    if name in set_names():
         chosen = get_factor_set(name)
         (row,) = (row for row in set_rows() if row["set"] == name)
         return {**row, "spec_hash": chosen.spec_hash, "names": list(chosen.names)}
@@ -84,7 +84,7 @@ def _described(factor: Factor) -> dict[str, Any]:
         **_row(factor),
         "needs_depth": factor.levels > 1,
         "needs_session": factor.expression.needs_session(),
-        "sets": [name for name in TITLES if factor in factors_of(name)],
+        "sets": [name for name in set_names() if factor in factors_of(name)],
         "paper": factor.reference,
     }
 
