@@ -1,0 +1,168 @@
+"""Worlds with a known truth: what the library `core` and the project's own trees recover of it, and of nothing.
+
+The best possible log-loss gain over the training prior is the oracle's. Test days come after their training days
+(walk-forward, purged), nine of them; figures are printed (`-s` shows them).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ghtrader_exchange.history import ContractDay, History
+from ghtrader_exchange.oracle import Oracle
+from ghtrader_exchange.scenario import Scenario
+from ghtrader_market.ticks import VALUE_COLUMNS
+from ghtrader_market.varieties import get_variety
+from ghtrader_models.datasets import Dataset, DayFacts
+from ghtrader_models.evaluation.benchmark import run_benchmark, score_external
+from ghtrader_models.factors.engine import FactorEngine
+from ghtrader_models.factors.library import find_factor, get_factor_set
+from ghtrader_models.inference import WarmTracker
+from ghtrader_models.labels import LabelSpec, event_labels
+from ghtrader_models.research.scores import FactorDay, FactorScores, information_coefficients
+
+HORIZON = 50
+TEST_DAYS = 9
+CU = get_variety("cu")
+
+
+@dataclass(frozen=True)
+class Played:
+    """A scenario's main series of cu as rows of `core`, and the chances its oracle gives each row."""
+
+    scenario: Scenario
+
+    def _played_days(self) -> Iterator[tuple[DayFacts, ContractDay, np.ndarray, FactorEngine]]:
+        history = History(self.scenario)
+        factor_set = get_factor_set("core")
+        engine = None
+        for day, symbol in history.continuous("cu"):
+            ticks = history.day(symbol, day)
+            values = np.array([ticks.values[name] for name in VALUE_COLUMNS], np.float64)
+            bounds = history.calendar.sessions("cu", day)
+            tick = CU.price_tick(symbol, day)
+            engine = engine or FactorEngine(factor_set, tick, CU.multiplier, bounds)
+            engine.reset(bounds)
+            yield DayFacts(day, symbol, 0, tick, CU.multiplier, values.shape[1], "", ""), ticks, values, engine
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        facts, parts = [], []
+        names = get_factor_set("core").names
+        for fact, ticks, values, engine in self._played_days():
+            rows = engine.batch(ticks.datetime_ns, values).copy()
+            bid, ask = (values[VALUE_COLUMNS.index(f"{side}_price1")].copy() for side in ("bid", "ask"))
+            mid = (bid + ask) / 2.0
+            labels = event_labels(mid, HORIZON, 1, price_tick=fact.price_tick)
+            warm = WarmTracker(len(names)).batch(rows)
+            facts.append(fact)
+            parts.append((rows, labels, ticks.datetime_ns, np.arange(mid.size, dtype=np.int32), mid, bid, ask, warm))
+        x, y, times, row_in_day, mid, bid, ask, warm = map(np.concatenate, zip(*parts, strict=True))
+        sizes = [fact.rows for fact in facts]
+        return Dataset(
+            symbol="KQ.m@SHFE.cu",
+            horizon=HORIZON,
+            facts=tuple(facts),
+            names=names,
+            X=x,
+            y=y,
+            datetime_ns=times,
+            day_index=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
+            row_in_day=row_in_day,
+            segment_id=np.zeros(y.size, np.int32),
+            mid=mid,
+            bid=bid,
+            ask=ask,
+            warm=warm,
+            factor_set_spec=get_factor_set("core").spec(),
+            label_spec=LabelSpec((HORIZON,)).spec(),
+            levels=5,
+        )
+
+    def recovered(self, folder: Path, **config: object) -> dict[str, float]:
+        """Log-loss gains over the training prior of XGBoost and of the oracle, means over the test days."""
+        History(self.scenario).write_truth(folder)
+        oracle = Oracle(folder)
+        report = run_benchmark(self.dataset, "xgboost", config=config, simulate=False)
+        days = report.predictions.column("day").to_numpy().astype("datetime64[D]")
+        times = report.predictions.column("datetime_ns").to_numpy()
+        chances = np.empty((times.size, 3))
+        for day in np.unique(days):
+            rows = days == day
+            chances[rows] = oracle.probabilities("cu", day.astype(object), times[rows], HORIZON)
+        best = score_external(report.predictions, chances)["logloss_gain"]
+        found = report.model["logloss_gain"]
+        assert found["n"] == best["n"] == TEST_DAYS
+        return {
+            "model": found["mean"],
+            "low": found["low"],
+            "oracle": best["mean"],
+            "share": found["mean"] / best["mean"],
+        }
+
+    def scores(self, shuffles: int = 1000) -> FactorScores:
+        """Rank ICs of all factors against the move of the mid, and against day-shuffled targets."""
+        data = self.dataset
+        known = np.where(data.warm[:, None], data.X, np.nan)
+        parts = [(fact.day.isoformat(), data.rows_of_day(fact.day)) for fact in data.facts]
+        days = [FactorDay(name, data.mid[rows], known[rows]) for name, rows in parts]
+        return information_coefficients(days, data.names, (HORIZON,), decay_horizons=(), shuffles=shuffles)
+
+
+@pytest.fixture(autouse=True)
+def _clock():
+    started = time.perf_counter()
+    yield
+    print(f"{time.perf_counter() - started:.0f} s")
+
+
+@pytest.fixture(scope="module")
+def driver() -> Played:
+    return Played(Scenario(world="driver", strength=2.0, snapshot_seconds=1.0, seed=1))
+
+
+def test_in_driver_trees_on_core_recover_seventy_percent_of_the_oracles_gain(driver: Played, tmp_path: Path) -> None:
+    # Three times as many snapshots a day as the demo's, every fifteenth of them to learn from: the same cost.
+    found = driver.recovered(tmp_path, stride=15)
+    print(f"\ndriver: {found}")
+    assert found["low"] > 0
+    assert found["share"] >= 0.70
+
+
+def test_in_driver_the_factors_that_carry_its_marks_rank_first(driver: Played) -> None:
+    """Marks: the side of limit orders (depth, refills), the side of market orders, the depth of fresh queues."""
+    scores = driver.scores()
+    order = scores.ranked(HORIZON)
+    top = [scores.names[i] for i in order[:10]]
+    print("\ndriver, strongest:", {scores.names[i]: round(float(scores.ic[i, 0]), 3) for i in order[:10]})
+    groups = [find_factor(name).group for name in top]
+    assert set(groups) <= {"touch", "book", "order flow", "refill", "trades"}, "nothing of the price's own path"
+    assert groups[0] == "refill" and groups.count("refill") >= 5, "arriving limit orders are the clearest mark"
+    assert (scores.p_adjusted[order[:10], 0] < 0.05).all() and (scores.ic[order[:10], 0] > 0.1).all()
+
+
+def test_in_sequence_trees_on_core_recover_eighty_five_percent_of_the_oracles_gain(tmp_path: Path) -> None:
+    played = Played(Scenario(world="sequence", strength=2.0, seed=1))
+    found = played.recovered(tmp_path)
+    print(f"\nsequence: {found}")
+    assert found["low"] > 0
+    assert found["share"] >= 0.85
+
+
+def test_in_none_no_factor_shows_more_than_chance() -> None:
+    scores = Played(Scenario(world="none", seed=1)).scores()
+    best = int(np.nanargmin(scores.p_adjusted[:, 0]))
+    assert scores.method == "day-shuffled" and len(scores.names) >= 256 and len(scores.days) >= 12
+    print(
+        f"\nnone: {len(scores.names)} factors, {len(scores.days)} days; nearest to something: {scores.names[best]}, "
+        f"IC {scores.ic[best, 0]:+.3f}, p {scores.p_value[best, 0]:.3f}, adjusted {scores.p_adjusted[best, 0]:.2f}"
+    )
+    assert np.isfinite(scores.p_adjusted).all()
+    assert scores.p_adjusted.min() > 0.05
