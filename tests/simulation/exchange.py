@@ -177,5 +177,7 @@ class Exchange:
         if missing:
             holdings = [one for one in holdings if entropy(missing, one.symbol) % 2]
             orders = [one for one in orders if entropy(missing, one.order_id) % 2]
-        trades = tuple(self.trades[self.trades_before :])
+        trades = tuple(
+            trade for trade in self.trades[self.trades_before :] if not missing or entropy(missing, trade.trade_id) % 4
+        )
         return ev.Snapshot(day, tuple(holdings), tuple(orders), trades, now, not missing)

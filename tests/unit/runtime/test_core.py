@@ -233,3 +233,129 @@ def test_an_empty_side_waits() -> None:
 def test_what_is_no_event_is_an_error() -> None:
     with pytest.raises(TypeError):
         ready().handle("tick")
+
+
+def test_an_answer_over_a_new_line_ends_a_broken_one() -> None:
+    core = ready()
+    core.handle(ev.LinkChange("broker", False, 2))
+    core.handle(snapshot(now=3))
+    assert core.state.trading_state is TradingState.ACTIVE, "the report that the line is back may never come"
+
+
+def test_a_broker_that_cannot_be_asked_is_asked_again_with_growing_pauses() -> None:
+    core, second = ready(unknown_s=1.0), 10**9
+    core.handle(target(1, 1, now=10))
+    (asked,) = only(core.handle(ev.Timer(2 * second)), ev.Resync)
+    assert "unknown" in asked.reason
+    core.handle(ev.AskFailed("nobody there", 2 * second))
+    times, now = [], 2 * second
+    while len(times) < 4:
+        now += second // 10
+        if only(core.handle(ev.Timer(now)), ev.Resync):
+            times.append(now - 2 * second)
+            core.handle(ev.AskFailed("nobody there", now))
+    gaps = [(b - a) / second for a, b in zip([0, *times], times, strict=False)]
+    assert gaps == pytest.approx([1.0, 2.0, 4.0, 8.0], abs=0.11)
+    assert "cannot be asked" in core.state.limits
+
+
+def test_an_incomplete_list_proves_nothing() -> None:
+    core = ready(unknown_s=1.0, settle_s=0.5)
+    (submit,) = only(core.handle(target(1, 1, now=10)), ev.WriteIntent)
+    core.handle(ev.Timer(2 * 10**9))
+    partial = ev.Snapshot(DAY, (), (), (), 3 * 10**9, complete=False)
+    assert not only(core.handle(partial), ev.CloseIntent) and core.state.trading_state is TradingState.HALTED
+    assert core.state.orders[submit.order.order_id].status is ev.OrderStatus.UNKNOWN
+    assert not only(core.handle(ev.Timer(3 * 10**9 + 1)), ev.Resync), "not at once"
+    assert only(core.handle(ev.Timer(4 * 10**9)), ev.Resync)
+
+
+def test_a_young_order_the_list_does_not_name_may_still_be_on_its_way() -> None:
+    core = ready(unknown_s=1.0, settle_s=5.0)
+    core.handle(target(1, 1, now=10))
+    core.handle(ev.Timer(2 * 10**9))
+    assert not only(core.handle(snapshot(now=2 * 10**9)), ev.CloseIntent)
+    assert only(core.handle(snapshot(now=6 * 10**9)), ev.CloseIntent)[0].outcome == "unsent"
+
+
+def test_a_loss_trips_the_switch_and_a_reset_accepts_it() -> None:
+    core = new_core()
+    core.handle(snapshot(ev.Holding(SYMBOL, long_his=1)))
+    core.handle(book(1))
+    core.handle(target(1, 1))
+    (marks,) = only(core.handle(ev.Equity(1_000_000.0, 2)), ev.WriteMarks)
+    assert (marks.trading_day, marks.opening, marks.peak) == (DAY, 1_000_000.0, 1_000_000.0)
+    assert not only(core.handle(ev.Equity(900_001.0, 3)), ev.TripKill)
+    actions = core.handle(ev.Equity(900_000.0, 4))
+    assert "100,000" in only(actions, ev.TripKill)[0].reason and core.state.trading_state is TradingState.HALTED
+    assert not only(core.handle(ev.Equity(800_000.0, 5)), ev.TripKill), "tripped once"
+    (marks,) = only(core.handle(ev.KillChange(False, "", 6)), ev.WriteMarks)
+    assert marks.opening == 800_000.0 and not only(core.handle(ev.Equity(700_001.0, 7)), ev.TripKill)
+    config = CoreConfig({SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)})
+    again = Core(config, lambda number: f"p{number}", marks=(DAY, 1_000_000.0, 1_100_000.0))
+    again.handle(snapshot())
+    assert only(again.handle(ev.Equity(950_000.0, 8)), ev.TripKill), "a restart forgets no loss"
+
+
+def test_flattening_closes_what_is_held_and_then_halts() -> None:
+    core = new_core(on_kill="flatten")
+    core.handle(snapshot(ev.Holding(SYMBOL, long_today=1, long_his=1)))
+    core.handle(book(1))
+    core.handle(ev.KillChange(True, "test", 2))
+    assert core.state.trading_state is TradingState.REDUCING
+    legs = only(core.handle(book(3)), ev.WriteIntent)
+    assert [(leg.order.offset, leg.order.side) for leg in legs] == [("CLOSE", -1), ("CLOSETODAY", -1)]
+    for i, leg in enumerate(legs):
+        core.handle(report(leg.order.order_id, 0, True))
+        core.handle(trade(f"t{i}", leg.order.order_id, -1, leg.order.offset))
+    assert core.state.trading_state is TradingState.HALTED and not only(core.handle(book(9)), ev.WriteIntent)
+    assert not only(core.handle(target(1, 1)), ev.WriteIntent)
+
+
+def test_silent_data_stops_opening_and_subscribes_anew_outside_breaks_only() -> None:
+    core, second = ready(), 10**9
+    assert not core.handle(ev.Timer(10 * second))
+    (again,) = only(core.handle(ev.Timer(16 * second)), ev.Resubscribe)
+    assert SYMBOL in again.reason and core.state.trading_state is TradingState.REDUCING
+    assert not only(core.handle(ev.Timer(17 * second)), ev.Resubscribe)
+    assert only(core.handle(ev.Timer(32 * second)), ev.Resubscribe)
+    core.handle(ev.Book(SYMBOL, DAY, 40 * second, 99, 70_000.0, 70_010.0, 33 * second))
+    assert core.state.trading_state is TradingState.ACTIVE
+    end = TERMS.sessions[0][1] - second
+    core.handle(ev.Book(SYMBOL, DAY, end, 100, 70_000.0, 70_010.0, 34 * second))
+    assert not core.handle(ev.Timer(900 * second)), "a break is silent"
+
+
+def test_direct_orders_go_once_by_what_the_exchange_takes() -> None:
+    core = ready()
+
+    def order(revision: int, **changes) -> ev.OrderWanted:
+        given = {"price": 70_000.0, "tif": "GFD", **changes}
+        return ev.OrderWanted("d", revision, SYMBOL, 1, given.pop("offset", "OPEN"), 1, 5, **given)
+
+    (first,) = only(core.handle(order(1)), ev.WriteIntent)
+    assert first.order.kind == "direct" and only(core.handle(order(1)), ev.Answer)[0].status == "duplicate"
+    for revision, changes, word in (
+        (2, {"price_type": "ANY"}, "SHFE takes LIMIT"), (3, {"price": 70_003.0}, "multiple"),
+        (4, {"price": 90_000.0}, "limits"), (5, {"offset": "CLOSE"}, "there to close"), (6, {"tif": "IOC"}, "IOC"),
+        (7, {"price": 72_000.0}, "from the market"), (8, {"price": math.nan}, "wants a price"),
+    ):  # fmt: skip
+        actions = core.handle(order(revision, **changes))
+        assert word in only(actions, ev.Answer)[0].reason and not only(actions, ev.WriteIntent)
+    assert "written by direct" in only(core.handle(target(1, 9, "d")), ev.Answer)[0].reason
+    assert only(core.handle(ev.CancelWanted("d", 10, 6)), ev.Cancel) == [ev.Cancel(first.order.order_id)]
+    assert only(core.handle(ev.CancelWanted("d", 11, 7)), ev.Answer)[0].status == "refused"
+
+
+def test_a_lot_that_a_report_tells_of_and_no_trade_counts_for_the_limit() -> None:
+    core = new_core()
+    core.handle(snapshot(ev.Holding(SYMBOL, short_his=2)))
+    core.handle(book(1))
+
+    def order(revision: int, offset: str, volume: int, side: int) -> ev.OrderWanted:
+        return ev.OrderWanted("d", revision, SYMBOL, side, offset, volume, 5, 70_000.0, tif="GFD")
+
+    (first,) = only(core.handle(order(1, "CLOSE", 2, 1)), ev.WriteIntent)
+    core.handle(report(first.order.order_id, 1, False))
+    refused = core.handle(order(2, "OPEN", 3, 1))
+    assert "+3" in only(refused, ev.Answer)[0].reason, "two closing, whether told by trade or not, and three opening"
