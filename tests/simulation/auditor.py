@@ -102,8 +102,10 @@ class Auditor:
         self.operator: TradingState | None = None
         self.opening = self.peak = self.balance = math.nan
         self.mark_day = ""
+        self.marked = math.nan
         if marks is not None:
             self.mark_day, self.opening, self.peak = marks
+            self.marked = self.peak
         self.expected: dict[str, tuple] = {}
 
     # The picture -----------------------------------------------------------------------------------------------
@@ -572,6 +574,7 @@ class Auditor:
             case ev.WriteMarks():
                 fits = (action.trading_day, action.opening) == (self.mark_day, self.opening)
                 require(fits and action.peak <= self.peak, "wrong marks", (action, self.opening, self.peak))
+                self.marked = action.peak
 
     def on_send(self, order: ev.Order) -> None:
         """Everything an order has to be."""
@@ -642,6 +645,9 @@ class Auditor:
         require(self.trips == self.trip_due, "the switch did not trip")
         require(self.resubscribes == self.subscribe_due, "subscribed anew at the wrong time", self.resubscribes)
         require(self.resync_due in (None, self.resyncs == 1), "asked at the wrong time", self.resyncs)
+        if math.isfinite(self.peak):
+            kept = self.peak - self.marked <= (0.05 * self.setup.limits.drawdown or math.inf)
+            require(kept, "a crash would forget the day's marks", (self.peak, self.marked))
         require(state.revision == self.told_events, "a revision was left out", state.revision)
         self.check_answer()
         for order_id in self.must_cancel:

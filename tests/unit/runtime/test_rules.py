@@ -10,8 +10,18 @@ import pytest
 
 from ghtrader_runtime.executors import towards_flat
 from ghtrader_runtime.risk import (
-    DailyLoss, DataAge, Drawdown, FatFinger, InSession, MaxPosition, OpenOrders, OrderRate, PriceCollar, Proposed,
-    RiskLimits, first_breach,
+    DailyLoss,
+    DataAge,
+    Drawdown,
+    FatFinger,
+    InSession,
+    MaxPosition,
+    OpenOrders,
+    OrderRate,
+    PriceCollar,
+    Proposed,
+    RiskLimits,
+    first_breach,
 )  # fmt: skip
 
 ORDER = Proposed(
