@@ -66,7 +66,7 @@ def _side(code: str, exchange: ExchangeProcess, home: Path, *more: str) -> tuple
     environment = {**os.environ, **exchange.env, "HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
     root = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
-    arguments = ["SHFE.cu2505", str(SCENARIO.start), str(SCENARIO.end), *more]
+    arguments = ["SHFE.cu2506", str(SCENARIO.start), str(SCENARIO.end), *more]
     home.mkdir()
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], env=environment, cwd=home, capture_output=True, text=True, timeout=600
