@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 MAX_GAP_S = 120.0
 RESIDENT_BYTES = 512 << 20
 """Mapped bytes that may stay in memory before pages are given back to the system."""
-_BLOCK, _PAGE = 16_384, 8_192
+_BLOCK = 16_384
+_CHUNK_BITS = 21
+"""A page fault may map as much as 2 MB of a file: what is touched is counted in such chunks."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,13 @@ class Resident:
 
     def __init__(self, days: Sequence[CachedDay]) -> None:
         self._days = tuple(days)
+        self._mapped = sum(day.X.array.nbytes for day in days)
         self.touched = 0
 
     def touch(self, size: int) -> None:
         """`size` more bytes are about to be read."""
         self.touched += size
-        if self.touched > RESIDENT_BYTES:
+        if self.touched > RESIDENT_BYTES and self._mapped > RESIDENT_BYTES:
             self.touched = size
             for day in self._days:
                 day.X.forget()
@@ -219,7 +222,8 @@ class WindowSet:
         mean, scale, clip = self._scale
         flat = out.reshape(chosen.size, -1)
         day, first = self.day_index[chosen], self.end[chosen].astype(np.int64) - self.spec.length + 1
-        self.resident.touch(chosen.size * (self.spec.length * width * 4 + _PAGE))
+        chunk = (first * (4 * width)) >> _CHUNK_BITS
+        self.resident.touch((np.unique(day.astype(np.int64) << 32 | chunk).size + 1) << _CHUNK_BITS)
         order = np.argsort(day, kind="stable")
         edges = np.flatnonzero(np.r_[True, np.diff(day[order]) != 0, True])
         for a, b in zip(edges[:-1], edges[1:], strict=True):

@@ -248,7 +248,8 @@ def test_pages_are_given_back_when_much_was_read(lake, cache, monkeypatch):
     found = open_windows(lake, cache, SYMBOL, DAYS, SPEC)
     plain = [x.copy() for x, _ in found.batches(64)]
     forgotten = []
-    monkeypatch.setattr(module, "RESIDENT_BYTES", 50_000)
+    monkeypatch.setattr(module, "RESIDENT_BYTES", 8_000)
+    found = open_windows(lake, cache, SYMBOL, DAYS, SPEC)
     real = type(found.days[0].X).forget
     monkeypatch.setattr(type(found.days[0].X), "forget", lambda self: forgotten.append(1) or real(self))
     found.resident.touched = 0
