@@ -25,7 +25,7 @@ def _work(kind: str, home: str, options: str) -> dict[str, Any]:
         from ghtrader_runtime.launch import run_gateway
 
         return run_gateway(settings, msgspec.json.decode(options, type=GatewayOptions))
-    from ghtrader_runtime.strategy import run_strategy
+    from ghtrader_runtime.strategy_launch import run_strategy
 
     return run_strategy(settings, msgspec.json.decode(options, type=StrategyOptions))
 

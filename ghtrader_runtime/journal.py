@@ -171,10 +171,11 @@ class FactorJournal:
     history a strategy joined with).
     """
 
-    def __init__(self, journal: Journal, n_factors: int) -> None:
+    def __init__(self, journal: Journal, n_factors: int, name: str = "factors") -> None:
         self._journal = journal
+        self._folder = journal.folder / name
         self._width = n_factors
-        self._part = len(list((journal.folder / "factors").glob("part-*.npz")))  # a restarted strategy goes on
+        self._part = len(list(self._folder.glob("part-*.npz")))  # a restarted strategy goes on
         self._new()
 
     def _new(self) -> None:
@@ -205,15 +206,18 @@ class FactorJournal:
     def flush(self) -> None:
         """Hand over the rows so far."""
         if self._n:
-            path = self._journal.folder / "factors" / f"part-{self._part:05d}.npz"
+            path = self._folder / f"part-{self._part:05d}.npz"
             self._journal.save(path, {name: column[: self._n] for name, column in self._columns.items()})
             self._part += 1
             self._new()
 
 
-def read_factors(folder: Path) -> dict[str, np.ndarray]:
-    """All rows that `FactorJournal` left in a run's folder, in order; empty dict where there are none."""
-    parts = [dict(np.load(path)) for path in sorted((folder / "factors").glob("part-*.npz"))]
+def read_factors(folder: Path, name: str = "factors") -> dict[str, np.ndarray]:
+    """All rows that `FactorJournal` left in a run's folder, in order; empty dict where there are none.
+
+    `factors-2` and so on are those of the champions that took over.
+    """
+    parts = [dict(np.load(path)) for path in sorted((folder / name).glob("part-*.npz"))]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 

@@ -114,6 +114,8 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):
         `champion`, a bundle id, or the path of a bundle.
     horizon : int
         Whose champion.
+    succession : str
+        When a newly promoted champion takes over (`succession.WAYS`); only where `model` is `champion`.
     flat_before_end_s : float
         Seconds of market time before the day's last session ends from which the target is flat.
     flat_from_ns : int
@@ -132,6 +134,7 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):
     sim: str = "tqkq"
     model: str = "champion"
     horizon: int = 50
+    succession: str = "flat"
     flat_before_end_s: float = 60.0
     flat_from_ns: int = 0
     flatten_on_stop: bool = True

@@ -17,15 +17,12 @@ from typing import Any
 import numpy as np
 
 from ghtrader_base.errors import FailedError, RefusedError, UnreachableError
-from ghtrader_base.locks import resource_lock
-from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
 from ghtrader_market.calendar import load_calendar
 from ghtrader_market.varieties import variety_of
-from ghtrader_models.bundle import Bundle, bundles_dir, load_bundle
-from ghtrader_models.champions import load_champion_bundle
+from ghtrader_models.bundle import Bundle
 from ghtrader_runtime import messages as msg
-from ghtrader_runtime.accounts import AccountRef, account_ref
+from ghtrader_runtime.accounts import AccountRef
 from ghtrader_runtime.addresses import endpoints
 from ghtrader_runtime.bus import ClientBus, new_session
 from ghtrader_runtime.journal import FactorJournal, Journal
@@ -33,7 +30,8 @@ from ghtrader_runtime.links import HEARTBEAT_S, Backoff, Link, LinkChange
 from ghtrader_runtime.options import StrategyOptions
 from ghtrader_runtime.outbox import Outbox
 from ghtrader_runtime.peers import read_token
-from ghtrader_runtime.signals import Decision, Signal, matching_factor_set
+from ghtrader_runtime.signals import Decision, Signal
+from ghtrader_runtime.succession import Succession
 
 _STOP_WAIT_S = 15.0
 _HISTORY_WAIT_S = 60.0
@@ -58,6 +56,7 @@ class Strategy:
         self.ended = ""
         self._revision = 0
         self._asked = 0
+        self._models = 1
         self._seen = 0
         self._last_id = -1
         self.gaps = 0
@@ -181,6 +180,11 @@ class Strategy:
             int(o.flat_before_end_s * 1e9), o.flat_from_ns, welcome.position, time.monotonic_ns,
         )  # fmt: skip
         self._factor_journal = FactorJournal(journal, self.signal.width)
+        way = o.succession if o.model == "champion" else "keep"
+        series = variety_of(o.symbol).continuous_symbol
+        self._succession = Succession(
+            self.settings.models, series, o.horizon, way, self.bundle.bundle_id, welcome.max_position
+        )
         journal.write("events", "start", {
             "session": self.session, "model": self.bundle.bundle_id, "symbol": o.symbol, "position": welcome.position,
             "factor_spec": self.bundle.factor_spec_hash, "history": welcome.rows,
@@ -270,6 +274,8 @@ class Strategy:
             self._repair()
             return
         self._seen = tick.revision
+        if tick.trading_day != self.signal.day and (successor := self._succession.due(new_day=True, flat=False)):
+            self._hand_over(successor)  # nothing of the new day was seen yet: it starts cold, as every day does
         got_ns = time.monotonic_ns()
         decision = self._take(tick.id, tick.trading_day, tick.datetime_ns, tick.array(), live=True)
         self._send_target(tick.id, tick.datetime_ns, decision, got_ns)
@@ -312,6 +318,7 @@ class Strategy:
         self.ended = self.ended or "the gateway does not answer"
 
     def _on_state(self, state: msg.AccountState) -> None:
+        self._look_for_a_champion(state)
         if state.ended:
             self.ended = state.ended
         elif state.tick_revision > self._seen and not self._pending:  # the last ticks were lost, no later one tells
@@ -321,6 +328,39 @@ class Strategy:
             flat = state.positions.get(self.options.symbol, 0) == 0 and state.working == 0
             if flat or state.trading_state == "HALTED":
                 self.ended = f"stopped by {self._stop}"
+
+    def _look_for_a_champion(self, state: msg.AccountState) -> None:
+        if self._succession.look(time.monotonic()):
+            self._tell("champion-waits", {"model": self._succession.waiting.bundle_id})
+        elif self._succession.refused:
+            self._tell("champion-refused", {"reason": self._succession.refused})
+            self._succession.refused = ""
+        held = state.positions.get(self.options.symbol, 0) or state.targets.get(self.options.symbol, 0)
+        flat = not (held or state.working or self.signal.target or self._pending or len(self.outbox))
+        if not self._stop and (successor := self._succession.due(new_day=False, flat=flat)):
+            self._hand_over(successor)
+            self._last_id = -1  # the day so far warms it
+            self._catch_up(answer="none")
+            if not self.ended:
+                self._say_ready(0)
+
+    def _hand_over(self, bundle: Bundle) -> None:
+        """Another model from now on, with buffers of its own; nothing is held."""
+        o, welcome, before = self.options, self._welcome, self.bundle.bundle_id
+        assert welcome is not None and self._journal is not None
+        self.bundle = bundle
+        self.signal = Signal(
+            bundle, self.calendar, o.symbol, welcome.price_tick, welcome.multiplier, int(o.flat_before_end_s * 1e9),
+            o.flat_from_ns, 0, time.monotonic_ns,
+        )  # fmt: skip
+        self._factor_journal.flush()
+        self._models += 1
+        self._factor_journal = FactorJournal(self._journal, self.signal.width, f"factors-{self._models}")
+        self._tell("champion-takes-over", {"before": before, "model": bundle.bundle_id})
+
+    def _tell(self, kind: str, fields: dict[str, Any]) -> None:
+        if self._journal is not None:
+            self._journal.write("events", kind, fields)
 
     def _leave(self) -> None:
         """Told to stop: want a flat position, go on answering ticks, and go once the gateway says it is flat."""
@@ -336,44 +376,3 @@ class Strategy:
         elif now >= self._next_ask:
             self._next_ask = now + 1.0
             self._want(0, -1, 0, "leaving")
-
-
-def load_model(settings: Settings, options: StrategyOptions) -> Bundle:
-    """The bundle a strategy is to trade: the champion of the symbol's variety, a bundle id, or a folder.
-
-    Raises
-    ------
-    UsageError
-        There is none.
-    RefusedError
-        It was trained on another variety.
-    """
-    series = variety_of(options.symbol).continuous_symbol
-    if options.model == "champion":
-        return load_champion_bundle(settings.models, series, options.horizon)
-    folder = bundles_dir(settings.models) / options.model
-    bundle = load_bundle(folder if folder.is_dir() else Path(options.model))
-    if variety_of(bundle.symbol).continuous_symbol != series:
-        message = f"bundle {bundle.bundle_id} was trained on {bundle.symbol}, not {series}"
-        raise RefusedError(message, "name another model")
-    return bundle
-
-
-def run_strategy(settings: Settings, options: StrategyOptions) -> dict[str, Any]:
-    """One strategy process: lock, model, join, trade.
-
-    Raises
-    ------
-    LockHeldError
-        Another strategy trades this account and symbol.
-    RefusedError, UnreachableError, UsageError, IntegrityError
-        See `Strategy` and `load_model`.
-    """
-    ref = account_ref(settings, options.account, options.mode, options.sim)
-    purpose = f"strategy of {options.account} on {options.symbol}"
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(resource_lock(ref.state_dir, f"strategy={options.symbol}", purpose))
-        stack.enter_context(register(settings, "strategy", purpose))
-        bundle = load_model(settings, options)
-        matching_factor_set(bundle)
-        return Strategy(settings, options, ref, bundle).run()

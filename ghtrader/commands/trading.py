@@ -26,6 +26,9 @@ TifOption = Annotated[str, typer.Option("--tif", help="FAK, or GFD (rests, re-pr
 FlatOption = Annotated[
     float, typer.Option("--flat-before-end", min=0, help="Flat so many market seconds before the day's end.")
 ]
+SuccessionOption = Annotated[
+    str, typer.Option("--succession", help="When a new champion takes over: flat, day (the next one), or keep.")
+]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the switch.")]
 
 
@@ -40,6 +43,13 @@ def _gateway_options(settings: Any, run_id: str, **given: Any) -> Any:
         raise UsageError(f"unknown --tif {given['tif']!r}", "FAK or GFD")
     symbol = contract_to_trade(settings.data, given.pop("symbol"), load_calendar(settings))
     return GatewayOptions(run_id=run_id, symbol=symbol, **given)
+
+
+def succession_way(text: str) -> str:
+    """`--succession`, checked."""
+    if text not in ("flat", "day", "keep"):
+        raise UsageError(f"unknown --succession {text!r}", "flat, day or keep")
+    return text
 
 
 def describe(summary: dict[str, Any]) -> str:
@@ -123,6 +133,7 @@ def _register_strategy(app: typer.Typer) -> None:
         sim: SimOption = "tqkq",
         model: ModelOption = "champion",
         horizon: HorizonOption = 50,
+        succession: SuccessionOption = "flat",
         flat_before_end: FlatOption = 60.0,
         home: HomeOption = None,
         json: JsonOption = False,
@@ -134,12 +145,13 @@ def _register_strategy(app: typer.Typer) -> None:
         from ghtrader_market.calendar import load_calendar
         from ghtrader_runtime.bindings import contract_to_trade
         from ghtrader_runtime.options import StrategyOptions
-        from ghtrader_runtime.strategy import run_strategy
+        from ghtrader_runtime.strategy_launch import run_strategy
 
         settings = settings_of(home)
         options = StrategyOptions(
             account=account, mode=mode, symbol=contract_to_trade(settings.data, symbol, load_calendar(settings)),
-            sim=sim, model=model, horizon=horizon, flat_before_end_s=flat_before_end,
+            sim=sim, model=model, horizon=horizon, succession=succession_way(succession),
+            flat_before_end_s=flat_before_end,
         )  # fmt: skip
         result = run_strategy(settings, options)
         emit(result, json, lambda: f"{result['ended']}; {result['answered']} ticks answered")
@@ -155,6 +167,7 @@ def _register_runs(app: typer.Typer) -> None:
         seconds: Annotated[float, typer.Option("--for", min=0, help="Seconds to trade; 0 until the day ends.")] = 0.0,
         sim: SimOption = "tqkq",
         horizon: HorizonOption = 50,
+        succession: SuccessionOption = "flat",
         monitor_only: MonitorOption = False,
         confirm_live: ConfirmOption = "",
         max_position: MaxPositionOption = 1,
@@ -185,11 +198,11 @@ def _register_runs(app: typer.Typer) -> None:
         check_gates(settings, mode, monitor_only, confirm_live)
         strategy = StrategyOptions(
             account=account, mode=mode, symbol=options.symbol, sim=sim, model=model, horizon=horizon,
-            flat_before_end_s=flat_before_end,
+            succession=succession_way(succession), flat_before_end_s=flat_before_end,
         )  # fmt: skip
         note(f"run {options.run_id}: {options.symbol}, account {account} ({mode})")
         summary = supervisor.trade(
-            settings, options, strategy, seconds or None, lambda: note("the strategy is ready; trading")
+            settings, options, strategy, seconds or None, lambda: note("the strategy is ready; trading"), tell=note
         )
         emit(summary, json, lambda: describe(summary))
 
