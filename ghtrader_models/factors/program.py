@@ -6,8 +6,10 @@ Windows become chains in `chains`; the op codes and the arithmetic are in `kerne
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -292,7 +294,17 @@ def compile_program(expressions: Mapping[str, Expression]) -> Program:
     UsageError
         Some expression is of a class the engine does not know.
     """
+    with _compiling:  # days are built side by side: the set is compiled once, and the others wait for it
+        return _compile(tuple(expressions.values()))
+
+
+_compiling = threading.Lock()
+
+
+@lru_cache(maxsize=16)
+def _compile(expressions: tuple[Expression, ...]) -> Program:
+    """A program is never changed, and a large set takes seconds: every day's engine shares one."""
     b = Builder()
     found: dict[Expression, int] = {}
-    outputs = [_op_of(b, expression, found) for expression in expressions.values()]
+    outputs = [_op_of(b, expression, found) for expression in expressions]
     return Program(b, tuple(outputs), np.array([*b.carry, 0.0], np.float64))
