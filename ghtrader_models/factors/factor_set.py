@@ -67,17 +67,17 @@ class FactorSet:
     def __len__(self) -> int:
         return len(self.expressions)
 
-    @property
+    @cached_property
     def levels(self) -> int:
         """Book levels a recording must hold for every factor to be known."""
         return max(expression.levels_needed() for expression in self.expressions.values())
 
-    @property
+    @cached_property
     def needs_session(self) -> bool:
         """Whether some factor needs the session bounds of the day."""
         return any(expression.needs_session() for expression in self.expressions.values())
 
-    @property
+    @cached_property
     def warm_up_ticks(self) -> int:
         """Ticks of complete data up to and including the first at which every factor has a value."""
         return max(expression.warm_up() for expression in self.expressions.values())
