@@ -27,11 +27,13 @@ demo: setup
 
 test: setup
 	rm -rf .cache/coverage && mkdir -p .cache/coverage
-	$(BIN)/coverage run -m pytest -n $(TEST_JOBS) --dist loadfile tests/unit tests/integration
+	$(BIN)/coverage run -m pytest -n $(TEST_JOBS) --dist loadfile tests/integration tests/unit
 	$(BIN)/coverage combine -q && $(BIN)/coverage report
 
+# The demos one by one, because they measure; the rest side by side.
 acceptance: setup
-	$(BIN)/python -m pytest tests/acceptance -v
+	$(BIN)/python -m pytest tests/acceptance/test_*demo*.py -v
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(filter-out $(wildcard tests/acceptance/test_*demo*.py),$(wildcard tests/acceptance/test_*.py)) -v --durations=30
 
 lint: setup
 	$(BIN)/ruff check .

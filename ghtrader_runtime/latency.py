@@ -58,6 +58,7 @@ class TickToTarget:
         self._left: dict[str, int] = {}
         self._ids, self._ns, self._ordered, self._intents = array("q"), array("q"), array("b"), array("q")
         self.stages = {name: Histogram() for name in STAGES}
+        self.skipped = 0
 
     @property
     def unanswered(self) -> int:
@@ -87,6 +88,10 @@ class TickToTarget:
         """Its target was dealt with; `order_ids` are on their way out, none means there is nothing to send."""
         if tick_id not in self._open:
             return
+        for earlier in [one for one in self._open if one < tick_id and one not in self._orders]:
+            del self._open[earlier]  # a strategy that took over or came back answers the latest tick for all before it
+            self._decided.pop(earlier, None)
+            self.skipped += 1
         if not order_ids:
             self._finish(tick_id, now_ns, ordered=False)
             return
@@ -141,11 +146,14 @@ class TickToTarget:
         }
 
     def summary(self) -> dict[str, Any]:
-        """Milliseconds: p50, p99, p999, max, count, unanswered; the same for ticks that sent orders and not,
-        what of it was making an order's intent durable, and the median and p99 of each stage (bucket bounds)."""
+        """Milliseconds: p50, p99, p999, max, count, unanswered, skipped (answered by a later tick's).
+
+        The same for ticks that sent orders and not, what of it was making an order's intent durable, and the median and
+        p99 of each stage (bucket bounds).
+        """
         arrays = self.arrays()
         found = _quantiles(arrays["ns"])
-        found["unanswered"] = self.unanswered
+        found["unanswered"], found["skipped"] = self.unanswered, self.skipped
         found["with_orders"] = _quantiles(arrays["ns"][arrays["ordered"]])
         found["without_orders"] = _quantiles(arrays["ns"][~arrays["ordered"]])
         found["durable_intent"] = _quantiles(np.array(self._intents, np.int64))

@@ -343,6 +343,7 @@ class Strategy:
             self._catch_up(answer="none")
             if not self.ended:
                 self._say_ready(0)
+                self._want(self.signal.target, self._last_id, 0, "taken over")  # for every tick it has not answered
 
     def _hand_over(self, bundle: Bundle) -> None:
         """Another model from now on, with buffers of its own; nothing is held."""

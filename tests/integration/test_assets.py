@@ -145,7 +145,7 @@ def test_the_loop_to_the_gate(environment, pipeline_settings, scheduled):
     assert set(trained.metadata) == {"model_logistic[10|cu]", "model_logistic[50|cu]"}
     reported = flows.benchmark_families(settings, ["logistic"], "cu", 50)
     found = reported.metadata["benchmark_report[50|cu]"]
-    assert found["plot"].startswith("![50|cu](data:image/png;base64,")
+    assert found["plot"].startswith(f"![{SYMBOL} 50](data:image/png;base64,")
     (report,) = load_reports(settings, SYMBOL, 50)
     assert set(report.document["baselines"]) == {"prior", "majority", "persistence"}
     assert load_predictions(settings, SYMBOL, 50, "logistic").num_rows == sum(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
@@ -249,7 +248,7 @@ def test_the_commands(lake: Lake, make_ticks: Make, capsys) -> None:
     assert run(["data", "l5-start", "--exchange", "CFFEX", "--var", "cu"]) == 2
 
 
-def test_500_contract_years_are_covered_within_a_second(settings: Settings) -> None:
+def test_500_contract_years_are_covered_from_the_index_alone(settings: Settings) -> None:
     """500 contracts of a year each, written straight into the index: the lake's days are not looked at."""
     import sqlite3
 
@@ -271,10 +270,5 @@ def test_500_contract_years_are_covered_within_a_second(settings: Settings) -> N
             connection.execute("INSERT INTO folders VALUES ('ticks', ?, ?)", (symbol, folder.stat().st_mtime_ns))
     merge_contracts(settings.data, "cu", contracts, date(2042, 8, 15))
     bundled_contracts("cu")
-    taken = []
-    for _ in range(3):  # other tests run beside this one
-        started = time.process_time()
-        document = Coverage(lake, CALENDAR, "cu").to_json()
-        taken.append(time.process_time() - started)
+    document = Coverage(lake, CALENDAR, "cu").to_json()  # how fast: tests/benchmarks/bench_lake.py
     assert sum(row["days"] for row in document["contracts"]) > 110_000
-    assert min(taken) < 1.0, f"{taken} s"
