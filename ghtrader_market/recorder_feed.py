@@ -9,7 +9,6 @@ import contextlib
 import queue
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +26,7 @@ from ghtrader_market.sources.tqsdk_process import (
     scratch_folder,
     worker_environment,
 )
+from ghtrader_market.sources.worker_pipe import start_worker
 
 Frame = tuple[dict[str, Any], pa.Table | None]
 _LOGIN_S, _LIST_S, _WATCH_S = 90.0, 60.0, 300.0
@@ -57,18 +57,10 @@ class Feed:
         self._home = str(settings.home)
         self._scratch = scratch_folder(settings.home)
         self._log = self._scratch / "recorder.log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ghtrader_market.recorder_worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                cwd=self._scratch,
-                env=worker_environment(settings, self._scratch),
-                start_new_session=True,  # Ctrl-C is the parent's business: it has rows to write first
-                pass_fds=(slot.fd,),
-            )
-        slot.give_to(self._process.pid)
+        self._process = start_worker(
+            "ghtrader_market.recorder_worker", self._scratch, self._log,
+            worker_environment(settings, self._scratch), slot,
+        )  # fmt: skip
         self._frames: queue.Queue[Frame | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
         try:

@@ -7,24 +7,22 @@ the parent's to know, which says after which row each symbol goes on. When the p
 
 from __future__ import annotations
 
-import contextlib
-import os
 import queue
 import shutil
 import sys
-import threading
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ghtrader_market.calendar import load_calendar
 from ghtrader_market.sources.base import canonical_table
-from ghtrader_market.sources.frames import BrokenFrame, read_frame, write_frame
-from ghtrader_market.sources.tqsdk_worker import SCRATCH_ENV, SHANGHAI, as_error
+from ghtrader_market.sources.frames import BrokenFrame
+from ghtrader_market.sources.tqsdk_worker import SHANGHAI, as_error
+from ghtrader_market.sources.worker_pipe import Out, run_worker
 from ghtrader_market.ticks import VALUE_COLUMNS
 
 SERIES_ROWS = 10_000
@@ -108,19 +106,6 @@ def _table(frame: Any) -> pa.Table:
     return canonical_table(frame["id"].to_numpy(np.int64), frame["datetime"].to_numpy(), present)
 
 
-class Out:
-    """The answering side of the pipe."""
-
-    def __init__(self, pipe: BinaryIO) -> None:
-        self._pipe = pipe
-        self._lock = threading.Lock()
-
-    def send(self, kind: str, table: pa.Table | None = None, **fields: Any) -> None:
-        """One frame, whole."""
-        with self._lock:
-            write_frame(self._pipe, {"kind": kind, **fields}, table)
-
-
 def watch(api: Any, request: dict[str, Any], out: Out, requests: queue.Queue[dict[str, Any]]) -> None:
     """Send new rows of every symbol of a request until told to close."""
     from ghtrader_base.settings import load_settings
@@ -169,34 +154,5 @@ def _serve(requests: queue.Queue[dict[str, Any]], out: Out) -> None:
             api.close()
 
 
-def main() -> int:
-    """Answer requests until told to close or the parent is gone; returns the exit status."""
-    scratch = os.environ.get(SCRATCH_ENV, "")
-    if not scratch or Path(scratch) != Path.home():
-        print("this is a part of ghtrader and is started by it: try `ghtrader record --help`", file=sys.stderr)
-        return 2
-    out = Out(os.fdopen(os.dup(1), "wb"))
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    requests: queue.Queue[dict[str, Any]] = queue.Queue()
-
-    def listen() -> None:
-        try:
-            while True:
-                request, _ = read_frame(sys.stdin.buffer)
-                requests.put(request)
-                if request["op"] == "close":
-                    return
-        except (BrokenFrame, OSError):
-            # The parent died, and the main thread may sit in TqSdk for minutes: end here, leave nothing behind.
-            shutil.rmtree(scratch, ignore_errors=True)
-            os._exit(0)
-
-    threading.Thread(target=listen, daemon=True).start()
-    with contextlib.suppress(BrokenPipeError):
-        _serve(requests, out)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_worker(_serve, "ghtrader record"))

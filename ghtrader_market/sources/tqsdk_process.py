@@ -11,7 +11,6 @@ import queue
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,7 +26,7 @@ from ghtrader_base.files import ensure_dir
 from ghtrader_base.settings import Settings
 from ghtrader_market.sources.client_slots import ClientSlot
 from ghtrader_market.sources.frames import BrokenFrame, read_frame, write_frame
-from ghtrader_market.sources.tqsdk_worker import SCRATCH_ENV
+from ghtrader_market.sources.worker_pipe import SCRATCH_ENV, start_worker
 
 VENDOR_AUTH_URL = "https://auth.shinnytech.com"
 START_HINT = "start it (`ghtrader exchange serve` for the simulated one), or correct TQ_AUTH_URL and TQ_MD_URL"
@@ -145,19 +144,10 @@ class Worker:
         require_servers(self._addresses)
         self._scratch = scratch_folder(settings.home)
         self._log = self._scratch / "worker.log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ghtrader_market.sources.tqsdk_worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                cwd=self._scratch,
-                env=worker_environment(settings, self._scratch),
-                start_new_session=True,  # Ctrl-C is the parent's business: it closes its workers in order
-                pass_fds=() if slot is None else (slot.fd,),
-            )
-        if slot is not None:
-            slot.give_to(self._process.pid)
+        self._process = start_worker(
+            "ghtrader_market.sources.tqsdk_worker", self._scratch, self._log,
+            worker_environment(settings, self._scratch), slot,
+        )  # fmt: skip
         self._frames: queue.Queue[tuple[dict[str, Any], pa.Table | None] | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
         try:

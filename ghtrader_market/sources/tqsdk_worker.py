@@ -8,7 +8,6 @@ prints to stderr. When the parent is gone, stdin ends and so does this process. 
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import re
 import shutil
@@ -17,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,28 +31,14 @@ from ghtrader_base.errors import (
     UsageError,
 )
 from ghtrader_market.sources.base import canonical_table, empty_ticks
-from ghtrader_market.sources.frames import BrokenFrame, read_frame, write_frame
+from ghtrader_market.sources.worker_pipe import Out, run_worker
 from ghtrader_market.ticks import VALUE_COLUMNS
 
-SCRATCH_ENV = "GHTRADER_TQSDK_SCRATCH"
-"""Set by the parent to the folder it made for this process alone; the process's HOME."""
 SHANGHAI = timezone(timedelta(hours=8))
 _POLL_S = 0.5
 _NO_LICENCE = "仅限专业版"
 _LOGIN_REFUSED = re.compile(r"用户权限认证失败 \((\d+)")
 _MAINTENANCE = "日常运维时间"
-
-
-class _Out:
-    """The answering side of the pipe; one frame at a time, whoever sends."""
-
-    def __init__(self, pipe: BinaryIO) -> None:
-        self._pipe = pipe
-        self._lock = threading.Lock()
-
-    def send(self, kind: str, table: pa.Table | None = None, **fields: Any) -> None:
-        with self._lock:
-            write_frame(self._pipe, {"kind": kind, **fields}, table)
 
 
 class Session:
@@ -170,7 +155,7 @@ class _Cache:
 
 
 @contextlib.contextmanager
-def _watched(out: _Out, cache: _Cache) -> Any:
+def _watched(out: Out, cache: _Cache) -> Any:
     """Tell the parent how many rows have come while a download runs."""
     done = threading.Event()
 
@@ -192,7 +177,7 @@ def _watched(out: _Out, cache: _Cache) -> Any:
         cache.clear()
 
 
-def _answer(session: Session, request: dict[str, Any], out: _Out, cache: _Cache) -> None:
+def _answer(session: Session, request: dict[str, Any], out: Out, cache: _Cache) -> None:
     operation = request.pop("op")
     if operation == "ticks":
         with _watched(out, cache):
@@ -234,7 +219,7 @@ def as_error(exc: Exception) -> GhtraderError:
     return FailedError(f"TqSdk: {type(exc).__name__}: {text}", "run it again; what is finished stays")
 
 
-def _serve(requests: queue.Queue[dict[str, Any]], out: _Out) -> None:
+def _serve(requests: queue.Queue[dict[str, Any]], out: Out) -> None:
     cache = _Cache()
     cache.clear()
     session: Session | None = None
@@ -254,35 +239,5 @@ def _serve(requests: queue.Queue[dict[str, Any]], out: _Out) -> None:
             session.close()
 
 
-def main() -> int:
-    """Answer requests until told to close or the parent is gone; returns the exit status."""
-    # Both what is emptied and what is deleted lies under HOME: never under a person's own.
-    scratch = os.environ.get(SCRATCH_ENV, "")
-    if not scratch or Path(scratch) != Path.home():
-        print("this is a part of ghtrader and is started by it: try `ghtrader download --help`", file=sys.stderr)
-        return 2
-    out = _Out(os.fdopen(os.dup(1), "wb"))
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    requests: queue.Queue[dict[str, Any]] = queue.Queue()
-
-    def listen() -> None:
-        try:
-            while True:
-                request, _ = read_frame(sys.stdin.buffer)
-                requests.put(request)
-                if request["op"] == "close":
-                    return
-        except (BrokenFrame, OSError):
-            # The parent died. The main thread may sit in TqSdk for minutes: end here, leave nothing behind.
-            shutil.rmtree(scratch, ignore_errors=True)
-            os._exit(0)
-
-    threading.Thread(target=listen, daemon=True).start()
-    with contextlib.suppress(BrokenPipeError):
-        _serve(requests, out)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_worker(_serve, "ghtrader download"))
