@@ -1,6 +1,6 @@
 """All the exchange can spoil, through the unmodified TqSdk client: complete data or a named reason, in bounded time.
 
-The line under a download, the login, and the rows of a day; a short selection is in tests/integration.
+The line under a download, the login, and the rows of a day; tests/integration tries the spoilt day alone.
 """
 
 from __future__ import annotations

@@ -86,6 +86,7 @@ def alike(lake: MirroredLake) -> bool:
 COMMANDS = {
     "download": ["download", "--symbol", SYMBOL, *RANGE[2:]],
     "download-contract-range": ["download-contract-range", "--exchange", "CFFEX", *RANGE],
+    "update": ["update", "--exchange", "CFFEX", "--var", "IF"],
     "data import": ["data", "import", str(IF2101)],
     "main-schedule": ["main-schedule", "--var", "IF"],
     "main-l5": ["main-l5", "--var", "IF"],
