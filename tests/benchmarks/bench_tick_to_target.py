@@ -1,0 +1,172 @@
+"""Tick in to target out through the real gateway and strategy processes over ipc, beside a bare ZeroMQ round trip of
+the same run; and how fast a recorded day replays in one process.
+
+From the update in hand to the order or decision out, durable intent included, every tick counted: ticks at 20 ms gaps
+and at 500 a second, 256 factors and more (`core`), logistic and XGBoost (300 rounds of depth 6). The bare round trip
+sends a message of a tick's size from one process to another at the same gaps and takes one of a target's size back.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import zmq
+
+from ghtrader_base.settings import Settings, load_settings
+from ghtrader_exchange.history import History
+from ghtrader_exchange.scenario import Scenario
+from ghtrader_market.calendar import bundled_calendar
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.ticks import MAIN_L5_SCHEMA, VALUE_COLUMNS, table_from_values, values_matrix
+from ghtrader_market.varieties import get_variety
+from ghtrader_models.bundle import load_bundle, write_bundle
+from ghtrader_models.factors.engine import FactorEngine
+from ghtrader_models.factors.library import get_factor_set
+from ghtrader_models.families.base import get_family, make_config
+from ghtrader_models.labels import event_labels, mid_prices
+from ghtrader_models.policy import PolicyParams
+from ghtrader_runtime.brokers.base import Market
+from ghtrader_runtime.paper import paper_day
+from ghtrader_runtime.rehearsal import rehearse
+
+SCENARIO = Scenario(start=date(2025, 2, 10), end=date(2025, 2, 12), snapshot_seconds=0.5, contracts=2)
+KEY, ROWS = "KQ.m@SHFE.cu", 20_000
+PACES = {"20ms": (50.0, 1500), "500_a_second": (500.0, 5000)}
+CONFIG = {"logistic": {}, "xgboost": {"rounds": 300, "max_depth": 6, "min_child_weight": 1.0}}
+REPLAY_TARGET = {"logistic": 20_000, "xgboost": 8_000}
+TICK_BYTES, TARGET_BYTES = 330, 140
+
+ECHO = """
+import sys, zmq
+context = zmq.Context()
+ticks, back = context.socket(zmq.SUB), context.socket(zmq.DEALER)
+ticks.setsockopt(zmq.SUBSCRIBE, b"")
+ticks.connect(sys.argv[1]); back.connect(sys.argv[2])
+answer = bytes(int(sys.argv[3]))
+back.send(b"ready")
+while True:
+    data = ticks.recv()
+    if data == b"end":
+        break
+    back.send(answer)
+"""
+
+
+def bare_round_trip(folder: Path, pace: float, count: int) -> np.ndarray:
+    """Milliseconds of each of `count` round trips between two processes, float64[count]."""
+    context = zmq.Context()
+    publisher, router = context.socket(zmq.PUB), context.socket(zmq.ROUTER)
+    addresses = [f"ipc://{folder}/{name}" for name in ("p", "r")]
+    publisher.bind(addresses[0])
+    router.bind(addresses[1])
+    child = subprocess.Popen([sys.executable, "-c", ECHO, *addresses, str(TARGET_BYTES)])
+    try:
+        router.recv_multipart()
+        time.sleep(0.5)  # its subscription takes a moment
+        taken, data = np.empty(count), bytes(TICK_BYTES)
+        due = time.monotonic_ns()
+        for i in range(count):
+            due += int(1e9 / pace)
+            while (left := (due - time.monotonic_ns()) / 1e6) > 0:
+                router.poll(left)
+            began = time.monotonic_ns()
+            publisher.send(data)
+            router.recv_multipart()
+            taken[i] = (time.monotonic_ns() - began) / 1e6
+        publisher.send(b"end")
+        child.wait(10)
+    finally:
+        child.kill()
+        publisher.close(0)
+        router.close(0)
+        context.term()
+    return taken
+
+
+def bundle_of(settings: Settings, family_name: str, x: np.ndarray, y: np.ndarray, factor_set: Any) -> Path:
+    """A bundle of a family trained on a random walk: its speed is a real model's, its opinion is worth nothing."""
+    family = get_family(family_name)
+    config = make_config(family, CONFIG[family_name])
+    model = family.fit(x, y, horizon=50, seed=0, config=config)
+    provenance = {"symbol": KEY, "horizon": 50, "price_tick": 10.0, "levels": 5, "days": [], "seed": 0, "config": {}}
+    policy = PolicyParams(0.3, 0.02)
+    return write_bundle(settings.models, model, factor_set.spec(), {"horizons": [50]}, policy, provenance)
+
+
+def write_simulated_day(settings: Settings) -> Market:
+    """The first `ROWS` ticks of a simulated copper day, as main_l5."""
+    history = History(SCENARIO)
+    day = history.days[1]
+    found = history.day(history.main_contract("cu", day), day)
+    values = np.array([found.values[name][:ROWS] for name in VALUE_COLUMNS], np.float64)
+    table = table_from_values(np.arange(ROWS), found.datetime_ns[:ROWS], values)
+    for name, column in (
+        ("underlying_contract", pa.array([found.symbol] * ROWS)),
+        ("segment_id", pa.array(np.zeros(ROWS, np.int32))),
+        ("schedule_hash", pa.array(["bench"] * ROWS)),
+    ):
+        table = table.append_column(name, column)
+    Lake(settings.data).write_day("main_l5", KEY, day, table.cast(MAIN_L5_SCHEMA), source="simulated", run_id="bench")
+    return Market(found.symbol, day, get_variety("cu").price_tick(found.symbol, day), get_variety("cu").multiplier)
+
+
+def run() -> dict[str, dict[str, Any]]:
+    """All of it; about four minutes."""
+    results: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix="gt") as text:
+        folder = Path(text)
+        settings = load_settings(folder)
+        market = write_simulated_day(settings)
+        day = market.trading_day
+        table = Lake(settings.data).read_day("main_l5", KEY, day)
+        times, values = table["datetime_ns"].to_numpy(), values_matrix(table)
+        factor_set = get_factor_set("core")
+        x = FactorEngine(factor_set, 10.0, 5, bundled_calendar().sessions("cu", day)).batch(times, values)
+        y = event_labels(mid_prices(values), 50, 1, price_tick=10.0)
+        usable = np.flatnonzero((y >= 0) & np.isfinite(x).all(axis=1))[:6000]
+        assert len(usable) == 6000
+        bare = {name: bare_round_trip(folder, *pace) for name, pace in PACES.items()}
+        for family in CONFIG:
+            path = bundle_of(settings, family, x[usable], y[usable], factor_set)
+            for name, (pace, count) in PACES.items():
+                done = paper_day(
+                    settings, "cu", day, model=str(path), from_ns=int(times[ROWS - count]), pace=pace, rate_orders=10**6
+                )
+                results[f"tick_to_target_{family}_{name}"] = _compared(done["tick_to_target_ms"], bare[name], count)
+            results[f"replay_{family}"] = _replay(path, market, table, values, REPLAY_TARGET[family])
+    return results
+
+
+def _compared(found: dict[str, Any], bare: np.ndarray, count: int) -> dict[str, Any]:
+    assert found["count"] == count and found["unanswered"] == 0
+    p50, p99, p999 = (float(value) for value in np.quantile(bare, (0.5, 0.99, 0.999)))
+    ratio = found["p99"] / p99
+    return {
+        "value": round(found["p99"], 3), "unit": f"ms p99 (p50 {found['p50']:.3f}, p99.9 {found['p999']:.3f})",
+        "peer": f"bare ZeroMQ, p99 (p50 {p50:.3f}, p99.9 {p999:.3f})", "peer_value": round(p99, 3),
+        "ratio": round(ratio, 2), "target": "<= 2 ms and <= 3x", "met": found["p99"] <= 2.0 and ratio <= 3.0,
+    }  # fmt: skip
+
+
+def _replay(path: Path, market: Market, table: Any, values: np.ndarray, target: int) -> dict[str, Any]:
+    bundle = load_bundle(path)
+    ids, times = table["id"].to_numpy(), table["datetime_ns"].to_numpy()
+    rows = np.ascontiguousarray(values.T)
+    rates = []
+    for at_once in (True, True, False):
+        began = time.process_time()
+        rehearse(bundle, bundled_calendar(), market, ids, times, rows, at_once=at_once)
+        rates.append(len(ids) / (time.process_time() - began))
+    best = max(rates[:2])
+    return {
+        "value": round(best), "unit": "ticks/s a core", "peer": "the same, tick by tick", "peer_value": round(rates[2]),
+        "ratio": round(best / rates[2], 2), "target": target, "met": best >= target,
+    }  # fmt: skip
