@@ -12,6 +12,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -307,9 +308,22 @@ class CoverageIndex:
             _close(kept.pop(self.path))
 
 
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Change the journal's mode; two first users at once are told «locked» at once, whatever the busy time-out."""
+    deadline = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as exc:
+            if "locked" not in str(exc) or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+
+
 def _prepare(connection: sqlite3.Connection) -> None:
     """Tables and settings; one process at a time makes them."""
-    connection.execute("PRAGMA journal_mode=WAL")
+    _use_wal(connection)
     if connection.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
         return
     with _transaction(connection):

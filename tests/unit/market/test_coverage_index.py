@@ -217,3 +217,26 @@ def test_500_contract_years_are_answered_within_a_second(tmp_path: Path) -> None
     taken = time.process_time() - started
     assert len(summaries) == 500 and sum(map(len, lists.values())) == 120_000
     assert taken < 1.0, f"{taken:.2f} s"
+
+
+def test_two_first_users_at_once_both_write(tmp_path: Path) -> None:
+    import threading
+
+    for turn in range(40):
+        lakes = [Lake(tmp_path / str(turn)) for _ in range(3)]
+        failed: list[BaseException] = []
+        together = threading.Barrier(len(lakes))
+
+        def write(lake: Lake, together: threading.Barrier = together, failed: list = failed) -> None:
+            together.wait()
+            try:
+                lake.index.rebuild()
+            except BaseException as exc:
+                failed.append(exc)
+
+        threads = [threading.Thread(target=write, args=(lake,)) for lake in lakes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failed
