@@ -94,6 +94,7 @@ def account_state(gateway: Gateway, revision: int, ended: str, mark: float) -> A
     """The account as the gateway knows it now; `mark` is the last mid."""
     state, target = gateway.core.state, gateway.last_target
     working = [order for order in state.orders.values() if order.live and not order.closed]
+    opening, peak = (state.marks.opening, state.marks.peak) if state.marks.trading_day else (math.nan, math.nan)
     return AccountState(
         session=gateway.session, revision=revision, sent_ns=time.monotonic_ns(), account=gateway.ref.name,
         mode=gateway.options.mode, run_id=gateway.options.run_id, trading_state=str(state.trading_state),
@@ -105,7 +106,7 @@ def account_state(gateway: Gateway, revision: int, ended: str, mark: float) -> A
         balance=gateway.broker.balance(), tick_revision=gateway.tick_revision, ready=list(gateway.ready), ended=ended,
         links={"broker": "DOWN" if "broker" in state.blocks else "LIVE", **gateway.peers.states()},
         orders=[_line(order) for order in working[:20]],
-        net_pnl=gateway.tally.net(mark), fees=gateway.tally.fees,
+        net_pnl=gateway.tally.net(mark), fees=gateway.tally.fees, opening=opening, peak=peak,
         data_age_s=time.monotonic() - gateway.tick_s, counts={**gateway.counts, "fills": len(gateway.fills)},
         stages={name: histogram.plain() for name, histogram in gateway.latency.stages.items()},
         probabilities=list(target.probabilities) if target else [], reason=target.reason if target else "",
@@ -113,10 +114,10 @@ def account_state(gateway: Gateway, revision: int, ended: str, mark: float) -> A
 
 
 def _line(order: Order) -> OrderLine:
-    status = str(getattr(order, "status", ""))
     return OrderLine(
-        order.order_id, order.symbol, order.side, order.offset, order.volume, order.left, order.price, status
-    )
+        order.order_id, order.symbol, order.side, order.offset, order.volume, order.left, order.price,
+        str(order.status),
+    )  # fmt: skip
 
 
 def write_state_file(gateway: Gateway, ended: str = "") -> None:

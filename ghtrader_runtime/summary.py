@@ -26,14 +26,11 @@ class Tally:
     ----------
     multiplier : float
         Units a lot.
-    opening : int
-        Net lots before the first fill; they count no PnL of their own.
     """
 
-    def __init__(self, multiplier: float, opening: int = 0) -> None:
+    def __init__(self, multiplier: float) -> None:
         self._multiplier, self._moved = multiplier, 0
         self._cash = self.fees = 0.0
-        self.opening = opening
 
     def add(self, fill: dict[str, Any]) -> None:
         """One fill: side, volume, price, commission (NaN counts as none)."""
