@@ -76,7 +76,8 @@ def _servers(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _lake(settings: Settings) -> dict[str, Any]:
-    from ghtrader_market.stores.lake import PARTITION_NAME, Lake
+    from ghtrader_market.stores.lake import Lake
+    from ghtrader_market.stores.lake_days import PARTITION_NAME
 
     lake = Lake(settings.data)
     if not settings.data.exists():
@@ -171,11 +172,24 @@ def _champions(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _trading(settings: Settings) -> list[dict[str, Any]]:
+    """Trading processes; a gateway with its state and what is wrong with its links."""
+    from ghtrader_runtime.live_view import running_gateways
+
+    documents = {gateway.pid: gateway.document for gateway in running_gateways(settings)}
     return [
         {"kind": info.kind, "purpose": info.purpose, "pid": info.pid, "source": info.source, "since": info.since}
+        | _stands(documents.get(info.pid))
         for info in list_processes(settings)
         if info.kind in _TRADING
     ]
+
+
+def _stands(document: dict[str, Any] | None) -> dict[str, Any]:
+    if document is None:
+        return {}
+    names = ("trading_state", "reasons", "killed", "links", "positions", "net_pnl", "data_age_s")
+    troubled = [f"{link} {state}" for link, state in document["links"].items() if state != "LIVE"]
+    return {name: document[name] for name in names} | {"degraded": ", ".join(troubled)}
 
 
 def _kill_switches(settings: Settings) -> list[dict[str, Any]]:

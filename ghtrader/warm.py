@@ -1,8 +1,9 @@
 """`python -m ghtrader.warm [HOME ...]`: compile every numba kernel once, so that no first run waits for it.
 
-`make setup` calls it. It goes the way a day goes, on a tiny scenario: exchange, factors, both model families, policy.
-The compiled code goes where `ghtrader_base.compiled` puts it, and from there under each home that is named; a second
-call takes seconds.
+`make setup` calls it. It goes the way a day goes, on a tiny scenario: exchange, quality, factors, every kind of label,
+windows, factor research, both model families, policy. The factor kernel is one function that is handed an address, so
+one set warms it for all sets, ours and a user's own. The compiled code goes where `ghtrader_base.compiled` puts it, and
+from there under each home that is named; a second call takes seconds.
 """
 
 from __future__ import annotations
@@ -11,52 +12,105 @@ import shutil
 import sys
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
+_HORIZON = 10
+
 
 def warm() -> None:
     """Run each kernel once with the argument types the product uses."""
+    with tempfile.TemporaryDirectory(prefix="ghtrader-warm-") as folder:
+        home = Path(folder)
+        symbol, day = _play(home)
+        _build(home, symbol, day)
+        _read(home, symbol, day)
+        _trade(home, symbol, day)
+
+
+def _play(home: Path) -> tuple[str, date]:
+    """A simulated day of each world, the last one into a lake: the contract, and its day."""
     from ghtrader_exchange.history import History
     from ghtrader_exchange.scenario import Scenario
-    from ghtrader_market.ticks import VALUE_COLUMNS
-    from ghtrader_market.varieties import get_variety
-    from ghtrader_models.factors.engine import FactorEngine
-    from ghtrader_models.factors.library import get_factor_set
-    from ghtrader_models.families.base import get_family, make_config
-    from ghtrader_models.inference import Predictor, WarmTracker
-    from ghtrader_models.labels import event_labels, mid_prices
-    from ghtrader_models.policy import PolicyParams, decide, replay
+    from ghtrader_market.stores.lake import Lake
+    from ghtrader_market.ticks import VALUE_COLUMNS, table_from_values
 
-    cu = get_variety("cu")
     for world in ("driver", "sequence", "none"):
         history = History(Scenario(world=world, snapshot_seconds=30.0))
         day = history.days[1]
         found = history.day(history.main_contract("cu", day), day)
     values = np.array([found.values[name] for name in VALUE_COLUMNS], np.float64)
-    tick = cu.price_tick(found.symbol, day)
-    engine = FactorEngine(get_factor_set("lean"), tick, cu.multiplier)
-    factors = engine.batch(found.datetime_ns, values)
-    engine.reset()
-    engine.update(int(found.datetime_ns[0]), np.ascontiguousarray(values[:, 0]))
-    labels = event_labels(mid_prices(values), 10, 1, price_tick=tick)
-    tracker = WarmTracker(factors.shape[1])
-    usable = tracker.batch(factors) & (labels >= 0)
-    tracker.update(factors[-1])
+    table = table_from_values(np.arange(len(found.datetime_ns)), found.datetime_ns, values)
+    Lake(home / "data").write_day("ticks", found.symbol, day, table, source="warm")
+    return found.symbol, day
+
+
+def _build(home: Path, symbol: str, day: date) -> None:
+    """The quality gate, factors in blocks, and labels of every definition; those of models stay."""
+    from ghtrader_base.settings import load_settings
+    from ghtrader_market.quality import readiness
+    from ghtrader_market.stores.lake import Lake
+    from ghtrader_models.build import build_day
+    from ghtrader_models.factors.library import get_factor_set
+    from ghtrader_models.labels import DEFINITIONS, MID_MOVE, LabelSpec
+
+    readiness(load_settings(home), "ticks", symbol, day)
+    for definition in sorted(DEFINITIONS, key=lambda name: name == MID_MOVE):
+        spec = LabelSpec.named(definition, (_HORIZON,))
+        build_day(
+            Lake(home / "data"), symbol, day, get_factor_set("lean"), spec, run_id="warm", overwrite=True, kind="ticks"
+        )
+
+
+def _read(home: Path, symbol: str, day: date) -> None:
+    """Windows in batches, and the ranks of factor research."""
+    from ghtrader_market.stores.lake import Lake
+    from ghtrader_models.research.scores import FactorDay, information_coefficients
+    from ghtrader_models.windows import WindowSpec, open_windows
+
+    spec = WindowSpec(length=5, horizon=_HORIZON)
+    windows = open_windows(Lake(home / "data"), home / "cache", symbol, [day], spec)
+    windows.batch(np.arange(2))
+    rows = windows.days[0].X.array
+    information_coefficients([FactorDay(str(day), np.arange(len(rows), dtype=float), rows)], windows.names, shuffles=0)
+
+
+def _trade(home: Path, symbol: str, day: date) -> None:
+    """Both families fitted and asked, the policy replayed, and a live tick."""
+    from ghtrader_market.stores.lake import Lake
+    from ghtrader_market.ticks import COLUMN_INDEX, values_matrix
+    from ghtrader_market.varieties import variety_of
+    from ghtrader_models.datasets import load_dataset
+    from ghtrader_models.factors.engine import FactorEngine
+    from ghtrader_models.factors.library import get_factor_set
+    from ghtrader_models.families.base import get_family, make_config
+    from ghtrader_models.inference import Predictor, WarmTracker
+    from ghtrader_models.policy import PolicyParams, replay
+
+    lake, variety = Lake(home / "data"), variety_of(symbol)
+    ticks = lake.read_day("ticks", symbol, day)
+    values = values_matrix(ticks)
+    engine = FactorEngine(get_factor_set("lean"), variety.price_tick(symbol, day), variety.multiplier)
+    engine.update(ticks["datetime_ns"][0].as_py(), np.ascontiguousarray(values[:, 0]))
+    data = load_dataset(lake, symbol, [day], _HORIZON)
+    tracker = WarmTracker(data.X.shape[1])
+    usable = tracker.batch(data.X) & (data.y >= 0)
+    tracker.update(data.X[-1])
     for name in ("logistic", "xgboost"):
         family = get_family(name)
         config = make_config(family, {"rounds": 2} if name == "xgboost" else {})
-        model = family.fit(factors[usable], labels[usable], horizon=10, seed=0, config=config)
-        with tempfile.TemporaryDirectory() as folder:
-            model.save(Path(folder))
-            files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
-        predictor = Predictor.from_files(name, files)
-        predictor.predict_row(factors[-1])
-        probabilities = predictor.predict(factors)
+        model = family.fit(data.X[usable], data.y[usable], horizon=_HORIZON, seed=0, config=config)
+        folder = home / name
+        folder.mkdir()
+        model.save(folder)
+        predictor = Predictor.from_files(name, {path.name: path.read_bytes() for path in folder.iterdir()})
+        predictor.predict_row(data.X[-1])
+        probabilities = predictor.predict(data.X)
     policy = PolicyParams(0.1, 0.01)
-    decide(0.2, 0.3, 0.5, 0, policy.enter, policy.leave, policy.max_lots)
-    bid, ask = (values[VALUE_COLUMNS.index(f"{side}_price1")].copy() for side in ("bid", "ask"))
+    policy.step(0.2, 0.3, 0.5, 0, 0, 1.0)
+    bid, ask = (values[COLUMN_INDEX[f"{side}_price1"]][: len(probabilities)].copy() for side in ("bid", "ask"))
     replay(probabilities, bid, ask, policy)
 
 

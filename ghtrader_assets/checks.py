@@ -9,7 +9,6 @@ from datetime import date
 import dagster as dg
 import numpy as np
 
-from ghtrader_assets.families import HORIZONS
 from ghtrader_assets.fetching import symbols_with_ticks
 from ghtrader_assets.partitions import PARTITIONS, days_by_variety, split_horizon_key
 from ghtrader_assets.resources import HomeResource
@@ -154,10 +153,12 @@ def coverage_of_day(home: HomeResource, variety: str, day: date) -> tuple[list[s
 def labels_of_day(home: HomeResource, variety: str, day: date) -> tuple[list[str], dict[str, float]]:
     """Labels are one of three classes or none, none on the last N rows, and not all the same."""
     symbol = get_variety(variety).continuous_symbol
-    columns = [f"label_{horizon}" for horizon in HORIZONS]
+    manifest = home.lake.manifest("labels", symbol, day)
+    horizons = [int(horizon) for horizon in manifest.extra["label_spec"]["horizons"]] if manifest else []
+    columns = [f"label_{horizon}" for horizon in horizons]
     table = home.lake.read_day("labels", symbol, day, columns=columns)
     wrong, figures = [], {}
-    for horizon, column in zip(HORIZONS, columns, strict=True):
+    for horizon, column in zip(horizons, columns, strict=True):
         values = table[column].to_numpy()
         known = values[values >= 0]
         if np.any((values < -1) | (values > 2)):
@@ -215,7 +216,8 @@ _STATES = ("engineering_state", "source_state", "policy_state", "overall_state",
 
 def readiness_of_days(home: HomeResource, wanted: dict[str, list[date]]) -> dict:
     """`passed`, `metadata` and `description` of the readiness of main_l5 days: what the gate of features asks."""
-    from ghtrader_market.quality import OVERALL_STATES, readiness
+    from ghtrader_market.quality import readiness
+    from ghtrader_market.readiness import OVERALL_STATES
 
     found = [
         readiness(home.settings, "main_l5", get_variety(variety).continuous_symbol, day, calendar=home.calendar)

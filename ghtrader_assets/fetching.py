@@ -20,7 +20,7 @@ from ghtrader_base.files import content_hash
 from ghtrader_base.lock_keys import ticks_key
 from ghtrader_market.ingest import IngestReport, dataset_of, download, policy_of
 from ghtrader_market.sources.base import ContractInfo
-from ghtrader_market.stores.lake import DayManifest
+from ghtrader_market.stores.lake_days import DayManifest
 from ghtrader_market.varieties import get_variety
 
 _PROGRESS_S = 0.2

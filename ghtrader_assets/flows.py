@@ -312,6 +312,7 @@ def train_family(
     seed: int = 0,
     until_ns: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    policy: Mapping[str, Any] | None = None,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
@@ -323,8 +324,12 @@ def train_family(
         Learn only from rows whose label is known before this moment.
     overrides : mapping, optional
         Fields of the family's configuration that differ from its defaults.
+    policy : mapping, optional
+        Those of `PolicyOptions`.
     """
-    config = {**_window(settings, start, end), "seed": seed, "settings": dict(overrides or {})}
+    config = {
+        **_window(settings, start, end), "seed": seed, "settings": dict(overrides or {}), "policy": dict(policy or {}),
+    }  # fmt: skip
     if until_ns is not None:
         config["until_ns"] = until_ns
     name = f"model_{family}"
@@ -341,6 +346,7 @@ def benchmark_families(
     *,
     seed: int = 0,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    policy: Mapping[str, Any] | None = None,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
@@ -350,12 +356,15 @@ def benchmark_families(
     ----------
     overrides : mapping, optional
         Family name -> fields of its configuration that differ from its defaults.
+    policy : mapping, optional
+        Those of `PolicyOptions`, for all families alike.
     """
     config = {
         **_window(settings, start, end),
         "families": list(families),
         "seed": seed,
         "settings": {name: dict(fields) for name, fields in (overrides or {}).items()},
+        "policy": dict(policy or {}),
     }
     run_config = {"ops": {"benchmark_report": {"config": config}}}
     return _horizon_run(settings, "benchmark_report", variety, horizons, run_config, source, progress)

@@ -22,11 +22,36 @@ SCHEMA = pa.schema(
         ("run_id", pa.string()),
     ]
 )
-"""`who`: model, prior, majority, persistence. `split`: mean, std, low, high, or the test's name."""
+"""`who`: model, prior, majority, persistence; of a factor report (`family`: its set) the factor. `split`: mean, std,
+low, high, or the test's name; of a factor report the day."""
 
 
 def run_metrics(settings: Settings) -> pa.Table:
-    """Every score of every walk-forward report, one row a number."""
+    """Every score of every walk-forward report and factor report, one row a number."""
+    return pa.Table.from_pylist([*_of_benchmarks(settings), *_of_factors(settings)], schema=SCHEMA)
+
+
+def _of_factors(settings: Settings) -> list[dict[str, Any]]:
+    """Information coefficients as `factors evaluate` left them under `runs/factors`."""
+    rows: list[dict[str, Any]] = []
+    for path in sorted((settings.runs / "factors").glob("*/*/report.json")):
+        report = read_json(path)
+        about = {"symbol": report["symbol"], "family": report["factor_set"], "seed": report.get("seed"), "run_id": ""}
+        for factor in report["factors"]:
+            for horizon, found in factor["horizons"].items():
+                ic = {"mean": found["ic"], "low": found["low"], "high": found["high"]}
+                ic |= dict(zip(report["days"], found["by_day"], strict=True))
+                numbers = [("ic", split, value) for split, value in ic.items()]
+                numbers += [(name, "mean", found[name]) for name in ("over_chance", "p_adjusted")]
+                rows += [
+                    {**about, "horizon": int(horizon), "who": factor["name"], "metric": m, "split": s, "value": value}
+                    for m, s, value in numbers
+                    if value is not None
+                ]
+    return rows
+
+
+def _of_benchmarks(settings: Settings) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for path in sorted((settings.runs / "benchmark").glob("*/h*/*.json")):
         report = read_json(path)
@@ -48,4 +73,4 @@ def run_metrics(settings: Settings) -> pa.Table:
                     {**about, "who": who, "metric": metric, "split": split, "value": value}
                     for split, value in numbers.items()
                 ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return rows

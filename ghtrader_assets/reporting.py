@@ -19,7 +19,7 @@ from ghtrader_market.ingest_report import ProgressLine
 if TYPE_CHECKING:
     from dagster import MarkdownMetadataValue
 
-    from ghtrader_market.stores.lake import DayManifest
+    from ghtrader_market.stores.lake_days import DayManifest
 
 _sinks: list[Callable[[str], None]] = []
 _MAX_POINTS = 2000

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.files import ensure_dir
-from ghtrader_base.processes import start_ticks
+from ghtrader_base.processes import create_locked, is_at, start_ticks
 from ghtrader_base.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,23 +57,12 @@ def executing(settings: Settings, run_id: str, source: str) -> Iterator[Executor
     path = ensure_dir(_directory(settings)) / run_id
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     executor = Executor(run_id, os.getpid(), since, source, start_ticks(os.getpid()) or 0)
-    fd = _open_locked(path)
+    fd = create_locked(path)
     try:
         os.pwrite(fd, json.dumps(asdict(executor)).encode(), 0)
         yield executor
     finally:
         path.unlink(missing_ok=True)
-        os.close(fd)
-
-
-def _open_locked(path: Path) -> int:
-    while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        # Somebody who looked for dead runs may have taken the file away between the two calls above.
-        with contextlib.suppress(FileNotFoundError):
-            if os.fstat(fd).st_ino == path.stat().st_ino:
-                return fd
         os.close(fd)
 
 
@@ -88,7 +77,7 @@ def _sweep(settings: Settings, gone: Callable[[str], None] | None) -> list[Execu
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if gone is not None:
+            if gone is not None and is_at(fd, path):
                 gone(path.name)
                 path.unlink(missing_ok=True)
         except BlockingIOError:

@@ -33,6 +33,10 @@ class FailedError(GhtraderError):
     """The work was started and did not succeed."""
 
 
+class UnwritableError(FailedError):
+    """The disk refuses what must be durable: make room."""
+
+
 class BadRecordingError(GhtraderError):
     """A file handed in is missing, garbled, or not what it claims to be: mend the file."""
 

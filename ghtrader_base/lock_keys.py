@@ -46,6 +46,6 @@ def trade_key(account: str) -> str:
     return f"trade:account={account}"
 
 
-def trade_strategy_key(account: str, symbol: str) -> str:
-    """The one strategy of an account on a symbol."""
-    return f"trade:strategy:account={account},symbol={symbol}"
+def trade_strategy_key(account: str) -> str:
+    """The one strategy of an account, whatever it trades: two would share one set of limits unawares."""
+    return f"trade:strategy:account={account}"

@@ -57,6 +57,23 @@ def _directory(settings: Settings) -> Path:
     return settings.home / "processes"
 
 
+def create_locked(path: Path) -> int:
+    """A close-on-exec descriptor of the file at `path`, made where it is not there, its flock held."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if is_at(fd, path):  # who looks for the dead may have found it free between the two calls above
+            return fd
+        os.close(fd)
+
+
+def is_at(fd: int, path: Path) -> bool:
+    """Whether an open file is the one that lies at `path` now."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.fstat(fd).st_ino == path.stat().st_ino
+    return False
+
+
 @contextlib.contextmanager
 def register(
     settings: Settings, kind: str, purpose: str, source: str = "cli", detail: str = ""
@@ -76,9 +93,8 @@ def register(
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     info = ProcessInfo(os.getpid(), kind, purpose, source, since, detail, start_ticks(os.getpid()) or 0)
     path = directory / f"{kind}-{info.pid}.json"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = create_locked(path)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(asdict(info)).encode(), 0)
         yield info
@@ -98,9 +114,10 @@ def list_processes(settings: Settings) -> list[ProcessInfo]:
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink(missing_ok=True)
+            if is_at(fd, path):  # and not a later one of the same name
+                path.unlink(missing_ok=True)
         except BlockingIOError:
-            with contextlib.suppress(ValueError, TypeError):
+            with contextlib.suppress(ValueError, TypeError, FileNotFoundError):
                 found.append(ProcessInfo(**json.loads(path.read_text())))
         finally:
             os.close(fd)

@@ -9,7 +9,7 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -135,6 +135,47 @@ class Settings(BaseSettings):
     quality_partial_recordings: bool = Field(
         True, alias="GHTRADER_QUALITY_PARTIAL_RECORDINGS", description="an imported part of a day feeds features too"
     )
+    schedule_max_age_days: int = Field(
+        1, alias="GHTRADER_SCHEDULE_MAX_AGE_DAYS", ge=1,
+        description="trading days from a roll schedule's last bars to the day it is traded by, at most",
+    )  # fmt: skip
+    risk_max_position: int = Field(
+        1, alias="GHTRADER_RISK_MAX_POSITION", ge=1, description="lots of one contract, long or short"
+    )
+    risk_max_order: int = Field(10, alias="GHTRADER_RISK_MAX_ORDER", ge=1, description="lots of one order")
+    risk_max_open_orders: int = Field(
+        20, alias="GHTRADER_RISK_MAX_OPEN_ORDERS", ge=1, description="orders of an account at work at once"
+    )
+    risk_rate_orders: int = Field(
+        20, alias="GHTRADER_RISK_MAX_ORDERS_PER_MINUTE", ge=1, description="orders in a minute of market time"
+    )
+    risk_max_notional: float = Field(
+        20_000_000.0, alias="GHTRADER_RISK_MAX_NOTIONAL", gt=0, description="worth of one order, CNY"
+    )
+    risk_price_collar: float = Field(
+        0.02, alias="GHTRADER_RISK_PRICE_COLLAR", gt=0, le=1, description="largest distance of a price from the mid"
+    )
+    risk_data_age_s: float = Field(
+        15.0, alias="GHTRADER_RISK_DATA_AGE_S", ge=0, description="seconds without a tick: nothing opens; 0: never"
+    )
+    risk_daily_loss: float = Field(
+        100_000.0, alias="GHTRADER_RISK_DAILY_LOSS", ge=0, description="CNY lost on a day: the switch trips; 0: never"
+    )
+    risk_drawdown: float = Field(
+        150_000.0, alias="GHTRADER_RISK_DRAWDOWN", ge=0, description="CNY below the day's peak: the same; 0: never"
+    )
+    risk_day_orders: int = Field(
+        2000, alias="GHTRADER_RISK_DAY_ORDERS", ge=0, description="opening orders a day, by TqSdk's rule; 0: no rule"
+    )
+    risk_day_lots: int = Field(
+        10_000, alias="GHTRADER_RISK_DAY_LOTS", ge=0, description="lots opened a day, by TqSdk's rule; 0: no rule"
+    )
+    risk_on_kill: Literal["hold", "flatten"] = Field(
+        "hold", alias="GHTRADER_RISK_ON_KILL", description="positions when the switch trips: hold, or flatten"
+    )
+    risk_unknown_orders: Literal["cancel", "adopt"] = Field(
+        "cancel", alias="GHTRADER_RISK_UNKNOWN_ORDERS", description="orders nobody here sent: cancel, or adopt"
+    )
     mlflow_tracking_uri: str = Field("", alias="MLFLOW_TRACKING_URI", description="empty: sqlite under the home")
 
     @classmethod
@@ -189,6 +230,11 @@ class Settings(BaseSettings):
         """What belongs to the user and not to one home (XDG state folder)."""
         base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
         return Path(base) / "ghtrader"
+
+    def risk(self) -> dict[str, Any]:
+        """Limits and policies of a gateway, by the names its options have (`max_position`, `daily_loss`, ...)."""
+        fields = [name for name in type(self).model_fields if name.startswith("risk_")]
+        return {name.removeprefix("risk_"): getattr(self, name) for name in fields}
 
     def account_state(self, broker: str, account: str) -> Path:
         """Folder of an account that lives outside: by broker and account, not by home."""

@@ -44,6 +44,7 @@ class ControlDesk:
             web.get("/control/orders", self.orders),
             web.get("/control/positions", self.positions),
             web.get("/control/received", self.received),
+            web.get("/control/record", self.record),
             web.post("/control/fault", self.fault),
         ]
 
@@ -97,6 +98,11 @@ class ControlDesk:
     async def received(self, request: web.Request) -> web.Response:
         """Every message that came over a trading socket, obeyed or not, oldest first: what it was, which order."""
         return web.json_response(self._venue.received)
+
+    async def record(self, request: web.Request) -> web.Response:
+        """What became of orders, oldest first, each step with the machine's monotonic time."""
+        self._venue.step()
+        return web.json_response(self._venue.record)
 
     async def fault(self, request: web.Request) -> web.Response:
         """Let something go wrong: `kind`, and `seconds`, `count`, `reason`, `symbol`, `day` where it takes them."""

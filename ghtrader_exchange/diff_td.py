@@ -41,8 +41,7 @@ class TdSession:
         """One message of the client; an unknown one is ignored."""
         if pack.get("aid") != "peek_message":  # what and which order, and nothing else: logins carry secrets
             user = self.account.user if self.account is not None else ""
-            row = {"aid": str(pack.get("aid")), "order_id": str(pack.get("order_id", "")), "user": user}
-            self._venue.received.append(row)
+            self._venue.hear(user, pack)
         match pack.get("aid"):
             case "peek_message":
                 self.socket.peeked = True
@@ -80,7 +79,8 @@ class TdSession:
     def _hear(self, item: dict[str, Any]) -> None:
         delay = self._venue.faults.ack_delay_s
         due = max(time.monotonic() + delay, self._held[-1][0] if self._held else 0.0)
-        self._held.append((due, dumps(item)))
+        text = dumps(item)
+        self._held += [(due, text)] * (1 + self._venue.faults.takes_repeat())
 
     def _tell_margin(self, account: Account, pack: dict[str, Any]) -> None:
         """TqSdk's local risk rules ask what one lot would bind."""

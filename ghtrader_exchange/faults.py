@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from ghtrader_exchange.data_faults import DATA_FAULTS
 
-CONNECTION_FAULTS = ("abort-md", "abort-td", "close-md", "close-td")
+CONNECTION_FAULTS = ("abort-md", "abort-td", "close-md", "close-td", "garbage-md", "garbage-td")
 """`abort`: the line breaks without a word. `close`: closed politely with code 1000, after which TqSdk reconnects to
-market data, subscribes nothing again and hears no more."""
-ORDER_FAULTS = ("delay-acks", "reject-next-order", "lose-next-order")
+market data, subscribes nothing again and hears no more. `garbage`: text that is no JSON is said."""
+ORDER_FAULTS = ("delay-acks", "repeat-acks", "reject-next-order", "lose-next-order")
 FAULTS = (*CONNECTION_FAULTS, *ORDER_FAULTS, *DATA_FAULTS, "clear")
 
 
@@ -25,6 +25,8 @@ class OrderFaults:
     ----------
     ack_delay_s : float
         Machine seconds every trading message is held back; the order itself is treated at once.
+    repeat_next : int
+        How many of the next trading messages are said twice.
     reject_next : int
         How many of the next orders are refused.
     reject_reason : str
@@ -34,6 +36,7 @@ class OrderFaults:
     """
 
     ack_delay_s: float = 0.0
+    repeat_next: int = 0
     reject_next: int = 0
     reject_reason: str = "CTP:交易所拒绝报单"
     lose_next: int = 0
@@ -44,6 +47,8 @@ class OrderFaults:
             raise ValueError("seconds and count cannot be negative")
         if kind == "delay-acks":
             self.ack_delay_s = float(seconds)
+        elif kind == "repeat-acks":
+            self.repeat_next = int(count)
         elif kind == "reject-next-order":
             self.reject_next = int(count)
             self.reject_reason = reason or OrderFaults.reject_reason
@@ -60,6 +65,13 @@ class OrderFaults:
             return None
         self.reject_next -= 1
         return self.reject_reason
+
+    def takes_repeat(self) -> bool:
+        """Whether the message that is said now is said twice."""
+        if self.repeat_next <= 0:
+            return False
+        self.repeat_next -= 1
+        return True
 
     def takes_loss(self) -> bool:
         """Whether the order that arrives now vanishes."""

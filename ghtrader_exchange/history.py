@@ -23,7 +23,7 @@ from ghtrader_exchange import engine
 from ghtrader_exchange.book import TRADE, Tape
 from ghtrader_exchange.engine import DayPath
 from ghtrader_exchange.instruments import Instrument, list_instruments
-from ghtrader_exchange.listing import Listing
+from ghtrader_exchange.listing import Listing, live_days
 from ghtrader_exchange.scenario import Scenario
 from ghtrader_market.calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.ticks import LEVELS
@@ -111,7 +111,8 @@ class History:
         self.scenario = scenario
         self.calendar = calendar or bundled_calendar()
         self.days: list[date] = self.calendar.days(scenario.start, scenario.end)
-        self.live_day: date = self.calendar.next_day(scenario.end)
+        self.live_days: list[date] = live_days(scenario, self.calendar)
+        self.live_day: date = self.live_days[0]
         self._listings = {key: Listing(get_variety(key), scenario, self.calendar) for key in scenario.varieties}
         self._cache_dir = Path(cache_dir) / scenario.digest[:16] if cache_dir is not None else None
         self._lock = threading.RLock()
@@ -132,16 +133,16 @@ class History:
         return self._listing(variety).contracts
 
     def contract_days(self, symbol: str) -> list[date]:
-        """Days on which a contract trades, the live day included."""
+        """Days on which a contract trades, the live days included."""
         listing = self._listing(self._instrument(symbol).variety)
         return [day for day in listing.days if listing.trades_on(symbol, day)]
 
     def main_contract(self, variety: str, day: date) -> str:
-        """The main contract of a history day or of the live day, by the open-interest rule."""
+        """The main contract of a history day or of a live day, by the open-interest rule."""
         return self._listing(variety).main_contract(day)
 
     def continuous(self, variety: str) -> list[tuple[date, str]]:
-        """(trading day, main contract) of every day, the live day included."""
+        """(trading day, main contract) of every day, the live days included."""
         listing = self._listing(variety)
         return [(day, listing.main_contract(day)) for day in listing.days]
 
@@ -160,7 +161,7 @@ class History:
         return sum(self.count(symbol, earlier) for earlier in self.contract_days(symbol) if earlier < day)
 
     def day(self, symbol: str, day: date) -> ContractDay:
-        """A contract's ticks of one history day or of the live day.
+        """A contract's ticks of one history day or of a live day.
 
         Raises
         ------
@@ -182,8 +183,8 @@ class History:
         return made
 
     def daily_bars(self, symbol: str) -> list[DailyBar]:
-        """Bars of a contract's history days (the live day has none yet). Makes each of the days."""
-        return [self.daily_bar(symbol, day) for day in self.contract_days(symbol) if day != self.live_day]
+        """Bars of a contract's history days (a live day has none yet). Makes each of the days."""
+        return [self.daily_bar(symbol, day) for day in self.contract_days(symbol) if day < self.live_day]
 
     def daily_bar(self, symbol: str, day: date) -> DailyBar:
         """The bar of one whole contract-day."""

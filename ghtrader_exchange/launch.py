@@ -66,9 +66,13 @@ class Control:
         """Account to `account` (money) and `positions`."""
         return self._ask("positions" + _query(account))
 
-    def received(self) -> list[dict[str, str]]:
-        """Every message that came over a trading socket, obeyed or not: `aid`, `order_id`, `user`."""
+    def received(self) -> list[dict[str, Any]]:
+        """Every message that came over a trading socket, obeyed or not: `aid`, `order_id`, `user`, `at_ns`."""
         return self._ask("received")
+
+    def record(self) -> list[dict[str, Any]]:
+        """What became of orders, oldest first: accepted, refused, filled, cancelled, with `at_ns` (monotonic)."""
+        return self._ask("record")
 
     def fault(self, kind: str, **details: Any) -> dict[str, Any]:
         """Let something go wrong; kinds are in `faults.FAULTS`."""

@@ -46,6 +46,14 @@ def share_weight(days_left: int) -> float:
     return 1.0 / (1.0 + math.exp((24 - days_left) / 4.0)) / (1.0 + math.exp((days_left - 52) / 4.0))
 
 
+def live_days(scenario: Scenario, calendar: TradingCalendar) -> list[date]:
+    """The trading days behind the history, ascending."""
+    days = [calendar.next_day(scenario.end)]
+    while len(days) < scenario.live_days:
+        days.append(calendar.next_day(days[-1]))
+    return days
+
+
 @dataclass(frozen=True)
 class Listing:
     """The contracts of one variety in one scenario."""
@@ -56,9 +64,8 @@ class Listing:
 
     @cached_property
     def days(self) -> list[date]:
-        """Every trading day that exists here: the history and the live day."""
-        end = self.calendar.next_day(self.scenario.end)
-        return self.calendar.days(self.scenario.start, end)
+        """Every trading day that exists here: the history and the live days."""
+        return self.calendar.days(self.scenario.start, live_days(self.scenario, self.calendar)[-1])
 
     @cached_property
     def contracts(self) -> tuple[str, ...]:

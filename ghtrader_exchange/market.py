@@ -43,14 +43,14 @@ class MarketView:
     ----------
     history : History
     speed, frozen, skip_closed
-        Of the clock, which begins at the live day's open.
+        Of the clock, which begins at the first live day's open.
     """
 
     def __init__(self, history: History, speed: float = 1.0, frozen: bool = True, skip_closed: bool = True) -> None:
         self.history = history
         self.calendar = history.calendar
         self.varieties: tuple[Variety, ...] = tuple(get_variety(key) for key in history.scenario.varieties)
-        self.days: tuple[date, ...] = (*history.days, history.live_day)
+        self.days: tuple[date, ...] = (*history.days, *history.live_days)
         hours = sorted({b for v in self.varieties for day in self.days for b in self.calendar.sessions(v, day)})
         start = min(self.calendar.sessions(v, history.live_day)[0][0] for v in self.varieties)
         self.clock = VirtualClock(start, speed, frozen, _united(hours), skip_closed)

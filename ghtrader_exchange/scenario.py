@@ -20,6 +20,7 @@ PLAYABLE = ("cu", "au", "ag")
 """Varieties the exchange knows a price level and an open interest for."""
 MIN_SNAPSHOT_SECONDS, MAX_SNAPSHOT_SECONDS = 0.5, 300.0
 MAX_CONTRACTS = 8
+MAX_LIVE_DAYS = 10
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Scenario:
     varieties : tuple of str
         Variety keys out of ``cu``, ``au``, ``ag``.
     start, end : date
-        First and last trading day of the history. The live day is the trading day after `end`.
+        First and last trading day of the history.
     world : str
         ``none`` (nobody can predict), ``driver`` (a hidden driver skews the sign of price moves) or ``sequence`` (the
         order of trades tells where the price drifts).
@@ -48,6 +49,8 @@ class Scenario:
     contracts : int
         Contracts listed of each variety, from the first day's main contract on. A scenario with more rolls lists all
         that become main.
+    live_days : int
+        Trading days after `end` that the clock can pass through, one into the next; the clock begins at the first.
     """
 
     varieties: tuple[str, ...] = ("cu",)
@@ -58,6 +61,7 @@ class Scenario:
     seed: int = 1
     snapshot_seconds: float = 3.0
     contracts: int = 3
+    live_days: int = 1
 
     def __post_init__(self) -> None:
         _check(self)
@@ -143,7 +147,8 @@ def _check(s: Scenario) -> None:
         value = getattr(s, name)
         good = type(value) is float and low <= value <= high
         _require(good, f"{name} = {value!r} is no number from {low} to {high}", f"choose {name} in that range")
-    for name, (low, high) in {"seed": (0, 2**63 - 1), "contracts": (2, MAX_CONTRACTS)}.items():
+    whole = {"seed": (0, 2**63 - 1), "contracts": (2, MAX_CONTRACTS), "live_days": (1, MAX_LIVE_DAYS)}
+    for name, (low, high) in whole.items():
         value = getattr(s, name)
         good = type(value) is int and low <= value <= high
         _require(good, f"{name} = {value!r} is no whole number from {low} to {high}", f"choose {name} in that range")

@@ -151,6 +151,8 @@ class Exchange:
         for session in sessions:
             if how == "abort":
                 session.socket.abort()
+            elif how == "garbage":
+                await session.socket.send("{no JSON")
             else:
                 await session.socket.close()
         return len(sessions)

@@ -7,6 +7,7 @@ does to an account `accounts`.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -43,13 +44,21 @@ class Venue:
         Tape, clock and contract terms.
     faults : OrderFaults
         Asked for each order.
+
+    Attributes
+    ----------
+    received : list of dict
+        What came over trading sockets, in order, each with the machine's monotonic time (`at_ns`).
+    record : list of dict
+        What became of orders, in order: `what` is accepted, refused, filled or cancelled.
     """
 
     def __init__(self, market: MarketView, faults: OrderFaults) -> None:
         self.market = market
         self.faults = faults
         self.accounts: dict[str, Account] = {}
-        self.received: list[dict[str, str]] = []
+        self.received: list[dict[str, Any]] = []
+        self.record: list[dict[str, Any]] = []
         self._tapes: dict[str, _Tape] = {}
         self._listeners: dict[str, list[Listener]] = {}
         self._numbers = itertools.count(1)
@@ -87,6 +96,22 @@ class Venue:
             }
         }
 
+    def hear(self, user: str, pack: dict[str, Any]) -> None:
+        """Note a message of a trading socket, obeyed or not: what it was and which order, and nothing else of it, since
+        logins carry secrets. `user` is empty before the login."""
+        row = {"aid": str(pack.get("aid")), "order_id": str(pack.get("order_id", "")), "user": user}
+        if row["aid"] == "insert_order":
+            row["symbol"] = f"{pack.get('exchange_id', '')}.{pack.get('instrument_id', '')}"
+            row |= {name: pack.get(name) for name in ("direction", "offset", "volume", "limit_price")}
+        self.received.append({**row, "at_ns": time.monotonic_ns()})
+
+    def _note(self, what: str, account: Account, order: Order, **more: Any) -> None:
+        request = order.request
+        self.record.append({
+            "at_ns": time.monotonic_ns(), "what": what, "user": account.user, "order_id": request.order_id,
+            "symbol": request.symbol, "direction": request.side, "offset": request.offset, "left": order.left, **more,
+        })  # fmt: skip
+
     def insert(self, account: Account, pack: dict[str, Any]) -> None:
         """A client's `insert_order`: refused, or treated and told in one item."""
         if self.faults.takes_loss():
@@ -107,10 +132,12 @@ class Venue:
         if reason is not None:
             order.status, order.last_msg = "FINISHED", reason
             account.remember(order)
+            self._note("refused", account, order, reason=reason)
             self._tell(account, [order], [], reason)
             return
         terms = self.market.terms(request.symbol, self._day)
         account.place(order, terms)
+        self._note("accepted", account, order)
         order.exchange_order_id, order.last_msg = f"{order.seqno:012d}", "未成交"
         key = f"{account.user}|{request.order_id}"
         self._owners[key] = account, order
@@ -226,6 +253,7 @@ class Venue:
             order.last_msg = "部分成交" if order.left else "全部成交"
             if not order.left:
                 order.status = "FINISHED"
+            self._note("filled", account, order, trade_id=trade_id, volume=fill.volume, price=price)
             trades.append(trade)
         return trades
 
@@ -237,6 +265,7 @@ class Venue:
         if order.status == "ALIVE":
             account.release(order, self.market.terms(order.request.symbol, self._day))
             order.status, order.last_msg = "FINISHED", message
+            self._note("cancelled", account, order)
 
     def _expire(self, now: int | None) -> None:
         """End the orders of contracts whose trading day has closed at `now` (None: all of them)."""

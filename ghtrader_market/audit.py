@@ -27,7 +27,8 @@ from ghtrader_market.audit_ticks import audit_against_raw, audit_provenance, aud
 from ghtrader_market.calendar import TradingCalendar
 from ghtrader_market.main_l5 import schedule_copy_path
 from ghtrader_market.roll import RollSchedule, load_schedule, read_schedule
-from ghtrader_market.stores.lake import PARTITION_NAME, Lake
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.lake_days import PARTITION_NAME
 from ghtrader_market.varieties import Variety, get_variety, variety_of
 
 DATASETS = ("ticks", "main_l5", "features", "labels")

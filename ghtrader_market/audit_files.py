@@ -17,7 +17,7 @@ from ghtrader_base.errors import IntegrityError
 from ghtrader_base.files import read_json, sidecar_of
 from ghtrader_market.audit_report import Finding
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
-from ghtrader_market.stores.lake import MANIFEST, PARTITION_NAME, DayManifest
+from ghtrader_market.stores.lake_days import MANIFEST, PARTITION_NAME, DayManifest
 from ghtrader_market.ticks import L1_TICK_SCHEMA, MAIN_L5_SCHEMA, RAW_TICK_SCHEMA, schema_hash, table_hash
 
 SCHEMAS = {

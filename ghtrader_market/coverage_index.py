@@ -406,7 +406,7 @@ def _alive(owner: str) -> bool:
 
 
 def row_of(place: tuple[str, str, str], manifest: Any, size: int, written_ns: int) -> DayRow:
-    """The index's row of a manifest (`stores.lake.DayManifest`) that lies at (dataset, key, day text)."""
+    """The index's row of a manifest (`stores.lake_days.DayManifest`) that lies at (dataset, key, day text)."""
     return DayRow(
         *place, manifest.rows, manifest.levels, manifest.first_ns, manifest.last_ns, manifest.source, manifest.run_id,
         next(iter(manifest.files), ""), manifest.schema_hash, manifest.content_hash, size, written_ns,

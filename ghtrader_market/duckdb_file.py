@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from ghtrader_base.errors import RefusedError
 from ghtrader_base.files import ensure_dir
 from ghtrader_market.sql import METRICS, VIEWS
-from ghtrader_market.stores.lake import PARTITION_NAME, Lake
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.lake_days import PARTITION_NAME
 
 if TYPE_CHECKING:
     import duckdb

@@ -234,10 +234,10 @@ def _recorded(
 def _fetch(fetcher: Fetcher, plan: list[_Part], workers: int) -> None:
     """Work through the plan; what no patience mends stops all and is raised."""
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="ingest")
-    futures: list[Future[None]] = [
-        pool.submit(fetcher.contract, part.symbol, part.dataset, part.days, part.replaces) for part in plan
-    ]
+    futures: list[Future[None]] = []
     try:
+        for part in plan:  # a Ctrl-C may come here too, with some of them at work
+            futures.append(pool.submit(fetcher.contract, part.symbol, part.dataset, part.days, part.replaces))
         finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
         for future in finished:
             future.result()

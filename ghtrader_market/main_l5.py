@@ -26,7 +26,8 @@ from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_market.calendar import TradingCalendar
 from ghtrader_market.roll import RollSchedule, ScheduleDay, write_schedule
-from ghtrader_market.stores.lake import DayManifest, Lake
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.lake_days import DayManifest
 from ghtrader_market.ticks import MAIN_L5_SCHEMA
 from ghtrader_market.varieties import get_variety
 

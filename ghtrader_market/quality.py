@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any
 
 import pyarrow as pa
 
@@ -23,17 +22,16 @@ from ghtrader_market.anomalies import Anomaly, Limits, find_anomalies
 from ghtrader_market.calendar import TradingCalendar, load_calendar
 from ghtrader_market.no_data import no_data_days
 from ghtrader_market.profiles import Profile, profile_day
+from ghtrader_market.quality_store import load_quality, save_quality
+from ghtrader_market.readiness import DayQuality, Readiness
 from ghtrader_market.roll import load_schedule
-from ghtrader_market.stores.lake import DayManifest, Lake
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.lake_days import DayManifest
 from ghtrader_market.symbols import parse_symbol
 from ghtrader_market.ticks import values_matrix
 from ghtrader_market.varieties import variety_of
 
 DATASETS = ("ticks", "main_l5")
-ENGINEERING_STATES = ("ok", "missing", "outdated", "corrupt")
-SOURCE_STATES = ("complete", "one_level", "partial", "anomalous", "no_data", "unknown")
-POLICY_STATES = ("allowed", "blocked")
-OVERALL_STATES = ("ready", "degraded", "not_ready")
 _NEVER = ("disordered_time", "negative_value", "volume_backwards")
 """One such row is one too many: cumulative figures and order are what everything is computed from."""
 _DAMAGE = ("duplicate_time", "crossed_book", "locked_book", "off_grid", "absent_book")
@@ -86,58 +84,6 @@ class Thresholds:
         return content_hash(asdict(self))[:16]
 
 
-@dataclass(frozen=True)
-class Readiness:
-    """The answer for one day of one contract or series.
-
-    Attributes
-    ----------
-    dataset, symbol, day
-        ``ticks`` of a contract or ``main_l5`` of a main series.
-    engineering_state : str
-        ``ok``, ``missing``, ``outdated`` (main_l5 is not made from the ticks and schedule there are now), ``corrupt``.
-    source_state : str
-        ``complete``, ``one_level`` (complete, without levels 2-5), ``partial``, ``anomalous``, ``no_data`` (asked for
-        and empty), ``unknown``.
-    policy_state : str
-        ``allowed`` or ``blocked``.
-    overall_state : str
-        ``ready``, ``degraded`` (usable, and something is worth a look), ``not_ready``.
-    reason_code : str
-        ``ok`` or the one thing that decided: a kind of anomaly, ``one_level``, or an engineering state.
-    action_hint : str
-        What to do; empty where there is nothing.
-    """
-
-    dataset: str
-    symbol: str
-    day: date
-    engineering_state: str
-    source_state: str
-    policy_state: str
-    overall_state: str
-    reason_code: str
-    action_hint: str
-
-    @property
-    def ready(self) -> bool:
-        """Whether the day may feed features."""
-        return self.overall_state != "not_ready"
-
-    def to_json(self) -> dict[str, Any]:
-        """The six fields, and which day they are about."""
-        return {**asdict(self), "day": self.day.isoformat()}
-
-
-@dataclass(frozen=True)
-class DayQuality:
-    """All that is known of a day's quality; `profile` is None and `anomalies` empty where the file cannot be read."""
-
-    readiness: Readiness
-    anomalies: tuple[Anomaly, ...]
-    profile: Profile | None
-
-
 def readiness(
     settings: Settings, dataset: str, symbol: str, day: date, *, calendar: TradingCalendar | None = None
 ) -> Readiness:
@@ -166,8 +112,6 @@ def day_quality(
     settings: Settings, dataset: str, symbol: str, day: date, *, calendar: TradingCalendar | None = None
 ) -> DayQuality:
     """As `readiness`, with the anomalies and the profile."""
-    from ghtrader_market.quality_store import load_quality, save_quality
-
     if dataset not in DATASETS:
         raise UsageError(f"no quality of {dataset!r}", f"there is one of {', '.join(DATASETS)}")
     calendar, thresholds, lake = calendar or load_calendar(settings), Thresholds.of(settings), Lake(settings.data)

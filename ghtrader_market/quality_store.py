@@ -15,8 +15,9 @@ from ghtrader_base.errors import IntegrityError
 from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.anomalies import Anomaly
 from ghtrader_market.profiles import Distribution, Profile
-from ghtrader_market.quality import DayQuality, Readiness
-from ghtrader_market.stores.lake import DayManifest, Lake
+from ghtrader_market.readiness import DayQuality, Readiness
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.lake_days import DayManifest
 
 VERSION = 2
 """Counts up when the same ticks are counted or judged differently."""

@@ -9,7 +9,6 @@ import contextlib
 import queue
 import shutil
 import subprocess
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ import pyarrow as pa
 from ghtrader_base.errors import FailedError, RefusedError, error_from_name
 from ghtrader_base.settings import Settings
 from ghtrader_market.sources.client_slots import slot_holders, take_slot
-from ghtrader_market.sources.frames import BrokenFrame, read_frame, write_frame
+from ghtrader_market.sources.frames import Frame, write_frame
 from ghtrader_market.sources.tqsdk_process import (
     endpoints,
     require_credentials,
@@ -26,9 +25,8 @@ from ghtrader_market.sources.tqsdk_process import (
     scratch_folder,
     worker_environment,
 )
-from ghtrader_market.sources.worker_pipe import start_worker
+from ghtrader_market.sources.worker_pipe import last_words, listen_to, start_worker
 
-Frame = tuple[dict[str, Any], pa.Table | None]
 _LOGIN_S, _LIST_S, _WATCH_S = 90.0, 60.0, 300.0
 
 
@@ -62,7 +60,7 @@ class Feed:
             worker_environment(settings, self._scratch), slot,
         )  # fmt: skip
         self._frames: queue.Queue[Frame | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        listen_to(self._process, self._frames)
         try:
             password = settings.tqsdk_password.get_secret_value()
             self._ask("done", _LOGIN_S, op="open", user=settings.tqsdk_user, password=password)
@@ -138,16 +136,9 @@ class Feed:
             raise error_from_name(frame[0]["name"], frame[0]["message"], frame[0]["hint"])
         return frame
 
-    def _listen(self) -> None:
-        with contextlib.suppress(BrokenFrame, OSError, ValueError):
-            while True:
-                self._frames.put(read_frame(self._process.stdout))  # type: ignore[arg-type]
-        self._frames.put(None)
-
     def _died(self) -> FailedError:
         self._frames.put(None)  # whoever asks next hears the same
         status = self._process.poll()
-        with contextlib.suppress(OSError):
-            if lines := [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]:
-                return FailedError(f"the recorder's TqSdk ended ({status}): {lines[-1][:200]}", "run it again")
+        if words := last_words(self._log):
+            return FailedError(f"the recorder's TqSdk ended ({status}): {words}", "run it again")
         return FailedError(f"the recorder's TqSdk ended ({status})", "run it again; what is written stays")

@@ -151,8 +151,8 @@ def schedule_from_open_interest(
             ruled[tomorrow] = main
     next_contract = None
     if bar_days:
-        last = bar_days[-1]
-        next_contract = main_after(interest[last], main, (last.year, last.month))
+        tomorrow = calendar.next_day(bar_days[-1])
+        next_contract = main_after(interest[bar_days[-1]], main, (tomorrow.year, tomorrow.month))
     contracts = {day: (contract, False) for day, contract in ruled.items()}
     contracts |= {day: (contract, True) for day, contract in (declared or {}).items()}
     return RollSchedule(traded.key, _with_segments(traded.key, sorted(contracts.items()), calendar), next_contract)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from ghtrader_base.errors import ConfigError, UsageError
 from ghtrader_base.files import ensure_dir, fsync_dir
 from ghtrader_market.sql_pruning import Bounds, bounds_of, lists_tables, tables_of
-from ghtrader_market.stores.lake import PARTITION_NAME, Lake
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.lake_days import PARTITION_NAME
 
 if TYPE_CHECKING:
     import duckdb

@@ -9,6 +9,7 @@ Points where a test may kill a run: ``build.features->labels``, beside the lake'
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -35,7 +36,8 @@ from ghtrader_models.labels import LabelSpec, compute_labels, mid_prices
 from ghtrader_models.schema import SCHEMA_VERSION, require_schema, schema_version_of
 
 if TYPE_CHECKING:
-    from ghtrader_market.stores.lake import DayManifest, Lake
+    from ghtrader_market.stores.lake import Lake
+    from ghtrader_market.stores.lake_days import DayManifest
 
 FEATURES, LABELS = "features", "labels"
 
@@ -292,13 +294,25 @@ def _check_grid(values: np.ndarray, price_tick: float, contract: str, day: date)
             )
 
 
+def _rows(count: int, width: int) -> np.ndarray:
+    """float32[count, width] of this thread, used again for its next day: fresh memory takes the system its time."""
+    held = getattr(_memory, "rows", None)
+    if held is None or held.size < count * width:
+        held = _memory.rows = np.empty(count * width, np.float32)
+    return held[: count * width].reshape(count, width)
+
+
+_memory = threading.local()
+
+
 def _feature_table(
     times: np.ndarray, values: np.ndarray, used: FactorSet, context: dict[str, Any], provenance: list[pa.Array]
 ) -> pa.Table:
     from ghtrader_models.factors.engine import FactorEngine
 
     engine = FactorEngine(used, context["price_tick"], context["multiplier"], context["sessions"] or None)
-    columns = np.ascontiguousarray(engine.batch(times, values).T)
+    rows = engine.batch(times, values, out=_rows(len(times), len(used)))
+    columns = rows.T.copy()  # always: the rows are the next day's, too
     fields = [("datetime_ns", pa.int64()), *((name, pa.float32()) for name in used.names), *PROVENANCE_FIELDS]
     return pa.table([times, *columns, *provenance], schema=pa.schema(fields))
 

@@ -23,7 +23,8 @@ from ghtrader_market.ticks import PROVENANCE_COLUMNS
 from ghtrader_market.varieties import variety_of
 
 if TYPE_CHECKING:
-    from ghtrader_market.stores.lake import DayManifest, Lake
+    from ghtrader_market.stores.lake import Lake
+    from ghtrader_market.stores.lake_days import DayManifest
 
 MAIN_L5, TICKS = "main_l5", "ticks"
 TICKS_KINDS = {"main": MAIN_L5, "raw": TICKS}
@@ -142,19 +143,36 @@ def _checked(table: pa.Table, kind: str, symbol: str, day: date) -> SourceDay:
     hint = "rebuild the day: ghtrader main-l5 with --overwrite"
     if table.num_rows == 0:
         raise IntegrityError(f"{where} has no rows", hint)
+    return SourceDay(table, *read_provenance(table, where, hint))
+
+
+def read_provenance(table: pa.Table, where: str, hint: str) -> tuple[str, int, str]:
+    """Contract, segment and schedule hash that every row of a day names.
+
+    Parameters
+    ----------
+    table : pa.Table
+        Of one day, with rows.
+    where, hint : str
+        What the day is called in an error, and what to do about it.
+
+    Raises
+    ------
+    ProvenanceError
+        A provenance column is missing, not filled on every row, or holds more than one value; names day and column.
+    """
     values = []
     for name in PROVENANCE_COLUMNS:
         if name not in table.column_names:
             raise ProvenanceError(f"{where} has no column {name}", hint)
-        column = table.column(name)
-        found = column.unique().to_pylist()
+        found = table.column(name).unique().to_pylist()
         if any(value is None or value == "" or value != value or value == -1 for value in found):
             raise ProvenanceError(f"{where} has rows without {name}", hint)
         if len(found) != 1:
             raise ProvenanceError(f"{where} mixes {len(found)} values of {name}", hint)
         values.append(found[0])
     contract, segment_id, schedule_hash = values
-    return SourceDay(table, str(contract), int(segment_id), str(schedule_hash))
+    return str(contract), int(segment_id), str(schedule_hash)
 
 
 def times_of(table: pa.Table) -> np.ndarray:

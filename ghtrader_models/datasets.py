@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ghtrader_base.errors import FailedError, IntegrityError, UsageError
+from ghtrader_market.ticks import PROVENANCE_COLUMNS
+from ghtrader_models.build_source import read_provenance
 from ghtrader_models.inference import WarmTracker
 from ghtrader_models.labels import NO_LABEL, label_column
 from ghtrader_models.schema import require_schema
@@ -25,7 +27,8 @@ from ghtrader_models.schema import require_schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ghtrader_market.stores.lake import DayManifest, Lake
+    from ghtrader_market.stores.lake import Lake
+    from ghtrader_market.stores.lake_days import DayManifest
 
 FEATURES, LABELS = "features", "labels"
 _HINT = "build the day again: ghtrader build with --overwrite"
@@ -248,6 +251,27 @@ def day_manifests(lake: Lake, symbol: str, day: date, entry: str) -> tuple[DayMa
     return features, labels
 
 
+def require_provenance(features: pa.Table, made: DayManifest, labels: pa.Table, labelled: DayManifest) -> int:
+    """The segment of a day whose rows all name their contract, segment and schedule, as the manifests do.
+
+    Raises
+    ------
+    IntegrityError
+        A day without rows; a provenance column missing, not filled, or other than the manifest's: names day and column.
+    """
+    for table, manifest in ((features, made), (labels, labelled)):
+        where = f"{manifest.dataset} of {manifest.key} on {manifest.day}"
+        if table.num_rows == 0:
+            raise IntegrityError(f"{where} has no rows", _HINT)
+        extra = manifest.extra
+        said = (extra["context"]["contract"], extra["segment_id"], extra["schedule_hash"])
+        found = read_provenance(table, where, _HINT)
+        for name, one, other in zip(PROVENANCE_COLUMNS, found, said, strict=True):
+            if one != other:
+                raise IntegrityError(f"{where}: {name} is {one}, its manifest says {other}", _HINT)
+    return int(made.extra["segment_id"])
+
+
 def day_facts(day: date, features: DayManifest, labels: DayManifest) -> DayFacts:
     """What the manifests say a day is."""
     context = features.extra["context"]
@@ -288,11 +312,7 @@ def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> d
     if not np.array_equal(times, _numpy(labels, "datetime_ns")):
         raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", _HINT)
     bid, ask = _quotes(lake, made.source, symbol, times, day)
-    if times.size == 0 or "segment_id" not in features.column_names:
-        raise IntegrityError(f"features of {symbol} on {day} are empty or lack segment_id", _HINT)
-    segment = _numpy(features, "segment_id").astype(np.int32)
-    if segment.min() != segment.max() or not np.array_equal(segment, _numpy(labels, "segment_id")):
-        raise IntegrityError(f"{symbol} on {day} mixes segments", _HINT)
+    segment_id = require_provenance(features, made, labels, labelled)
     extra = made.extra
     names = tuple(str(name) for name, _ in extra["factor_set"]["factors"])
     rows = np.empty((times.size, len(names)), np.float32)
@@ -305,7 +325,7 @@ def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> d
         "y": _numpy(labels, column).astype(np.int8),
         "datetime_ns": times,
         "row_in_day": np.arange(times.size, dtype=np.int32),
-        "segment_id": segment,
+        "segment_id": np.full(times.size, segment_id, np.int32),
         "mid": _numpy(labels, "mid"),
         "bid": bid,
         "ask": ask,

@@ -24,12 +24,13 @@ import numpy as np
 
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.files import content_hash, ensure_dir
-from ghtrader_models.datasets import FEATURES, LABELS, DayFacts, day_facts, day_manifests
+from ghtrader_models.datasets import FEATURES, LABELS, DayFacts, day_facts, day_manifests, require_provenance
 from ghtrader_models.inference import WarmTracker
 from ghtrader_models.labels import label_column
 
 if TYPE_CHECKING:
-    from ghtrader_market.stores.lake import DayManifest, Lake
+    from ghtrader_market.stores.lake import Lake
+    from ghtrader_market.stores.lake_days import DayManifest
 
 _FORMAT = 1
 _ARRAYS = ("X", "labels", "datetime_ns", "warm", "mid")
@@ -155,8 +156,9 @@ def _fill(lake: Lake, folder: Path, symbol: str, day: date, features: DayManifes
         rows = np.empty((times.size, len(names)), np.float32)
         for index, name in enumerate(names):
             rows[:, index] = _column(table, name)
-        del table
         labelled = lake.read_day(LABELS, symbol, day)
+        require_provenance(table, features, labelled, labels)
+        del table
         if not np.array_equal(times, _column(labelled, "datetime_ns")):
             raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", "build it again")
         found = [_column(labelled, label_column(horizon)) for horizon in labels.extra["label_spec"]["horizons"]]

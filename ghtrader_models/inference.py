@@ -59,19 +59,30 @@ def _logistic(rows, mean, inverse_scale, clip, coef, intercept, out):
 
 
 @njit(cache=True, error_model="numpy")
-def _trees(rows, roots, classes, base, feature, threshold, left, right, default_left, out):
-    """Softmax of summed leaves; as XGBoost: float32 `x < threshold`, float32 sums, missing by default direction."""
-    n = rows.shape[0]
+def _trees(rows, roots, depths, classes, base, feature, threshold, left, default_left, next_left, next_threshold, out):
+    """Softmax of summed leaves; as XGBoost: float32 `x < threshold`, float32 sums, missing by default direction.
+
+    The right child stands behind the left one. A row without a missing value takes as many steps in a tree as that is
+    deep, a leaf leading to itself: without a branch to guess, the walks of many trees overlap.
+    """
+    n, width = rows.shape
     for i in range(n):
         z0 = base[0]
         z1 = base[1]
         z2 = base[2]
+        whole = True
+        for j in range(width):
+            whole &= math.isfinite(rows[i, j])
         for t in range(roots.shape[0]):
             node = roots[t]
-            while left[node] >= 0:
-                x = rows[i, feature[node]]
-                go_left = x < threshold[node] if math.isfinite(x) else default_left[node]
-                node = left[node] if go_left else right[node]
+            if whole:
+                for _ in range(depths[t]):
+                    node = next_left[node] + np.int32(rows[i, feature[node]] >= next_threshold[node])
+            else:
+                while left[node] >= 0:
+                    x = rows[i, feature[node]]
+                    go_left = x < threshold[node] if math.isfinite(x) else default_left[node]
+                    node = left[node] if go_left else left[node] + 1
             leaf = threshold[node]
             c = classes[t]
             if c == 0:
@@ -246,9 +257,12 @@ class TreePredictor(Predictor):
     def __init__(self, data: bytes) -> None:
         forest = decode_forest(data)
         self.n_features = forest["n_features"]
-        self._arrays = tuple(
-            forest[key] for key in ("roots", "classes", "base", "feature", "threshold", "left", "right", "default_left")
-        )
+        names = ("roots", "depths", "classes", "base", "feature", "threshold", "left", "default_left")
+        leaf = forest["left"] < 0
+        itself = np.arange(leaf.size, dtype=np.int32)
+        next_left = np.where(leaf, itself, forest["left"])
+        next_threshold = np.where(leaf, np.float32(np.inf), forest["threshold"])
+        self._arrays = (*(forest[name] for name in names), next_left, next_threshold)
         self._compile()
 
     def _run(self, rows: np.ndarray, out: np.ndarray) -> None:
@@ -264,8 +278,8 @@ def decode_forest(data: bytes) -> dict[str, Any]:
     Returns
     -------
     dict
-        n_features int; roots int32[T]; classes int32[T]; base float32[3]; and per node feature int32,
-        threshold float32 (a leaf's value at a leaf), left and right int32 (-1 at a leaf), default_left bool.
+        n_features int; roots, depths and classes int32[T]; base float32[3]; and per node feature int32, threshold
+        float32 (a leaf's value at a leaf), left int32 (-1 at a leaf; right is the one behind it), default_left bool.
 
     Raises
     ------
@@ -293,24 +307,22 @@ def decode_forest(data: bytes) -> dict[str, Any]:
         raise IntegrityError(f"{TREES_FILE} has {len(trees)} trees for {tree_info.size} classes", _HINT)
     if base.size == 1:  # versions before 3.1 keep one number, which softmax does not see
         base = np.repeat(base, N_CLASSES)
-    parts: dict[str, list[np.ndarray]] = {
-        key: [] for key in ("feature", "threshold", "left", "right", "default_left")
-    }
-    roots = np.zeros(len(trees), np.int32)
+    parts: dict[str, list[np.ndarray]] = {key: [] for key in ("feature", "threshold", "left", "default_left")}
+    roots, depths = np.zeros(len(trees), np.int32), np.zeros(len(trees), np.int32)
     offset = 0
     for index, tree in enumerate(trees):
         roots[index] = offset
-        flat = _flatten(tree, offset, n_features)
+        flat, depths[index] = _flatten(tree, offset, n_features)
         for key, value in flat.items():
             parts[key].append(value)
         offset += flat["left"].size
-    dtypes = {"feature": np.int32, "threshold": np.float32, "left": np.int32, "right": np.int32, "default_left": bool}
+    dtypes = {"feature": np.int32, "threshold": np.float32, "left": np.int32, "default_left": bool}
     nodes = {key: np.concatenate([*parts[key], np.empty(0, dtypes[key])]).astype(dtypes[key]) for key in parts}
-    return {"n_features": n_features, "roots": roots, "classes": tree_info, "base": base, **nodes}
+    return {"n_features": n_features, "roots": roots, "depths": depths, "classes": tree_info, "base": base, **nodes}
 
 
-def _flatten(tree: dict[str, Any], offset: int, n_features: int) -> dict[str, np.ndarray]:
-    """One tree's reachable nodes, breadth first, child indices shifted by `offset`."""
+def _flatten(tree: dict[str, Any], offset: int, n_features: int) -> tuple[dict[str, np.ndarray], int]:
+    """One tree's reachable nodes, breadth first, child indices shifted by `offset`; and how deep it is."""
     try:
         left = np.asarray(tree["left_children"], np.int64)
         right = np.asarray(tree["right_children"], np.int64)
@@ -323,7 +335,7 @@ def _flatten(tree: dict[str, Any], offset: int, n_features: int) -> dict[str, np
     n = left.size
     if n == 0 or any(a.shape != (n,) for a in (right, feature, threshold, default_left)) or split_type.any():
         raise IntegrityError(f"{TREES_FILE}: a tree is empty, uneven or has categorical splits", _HINT)
-    order = [0]
+    order, level = [0], {0: 0}
     for node in order:
         a, b = int(left[node]), int(right[node])
         if a == -1 and b == -1:
@@ -331,6 +343,7 @@ def _flatten(tree: dict[str, Any], offset: int, n_features: int) -> dict[str, np
         if not (0 <= a < n and 0 <= b < n) or len(order) + 2 > n or not 0 <= feature[node] < n_features:
             raise IntegrityError(f"{TREES_FILE}: a tree points outside itself", _HINT)
         order += [a, b]
+        level[a] = level[b] = level[node] + 1
     if len(set(order)) != len(order) or not np.isfinite(threshold[order]).all():
         raise IntegrityError(f"{TREES_FILE}: a tree reaches a node twice or holds no numbers", _HINT)
     kept = np.array(order)
@@ -341,6 +354,5 @@ def _flatten(tree: dict[str, Any], offset: int, n_features: int) -> dict[str, np
         "feature": np.where(leaf, 0, feature[kept]),
         "threshold": threshold[kept],
         "left": np.where(leaf, -1, place[left[kept]]),
-        "right": np.where(leaf, -1, place[right[kept]]),
         "default_left": default_left[kept],
-    }
+    }, max(level.values())

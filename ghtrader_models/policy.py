@@ -1,19 +1,26 @@
 """From probabilities and a position to a target position: one compiled function for simulation and live.
 
-What belongs here: the decision rule, its parameters, how they are fitted from training probabilities, and the loop
-that runs the rule over recorded rows (compiled functions that call each other share a file, because of numba's
-cache). What does not: orders, fees, risk limits, the time of day. Nothing here imports a training library.
+What belongs here: the decision rule, its parameters, and the loop that runs the rule over recorded rows (compiled
+functions that call each other share a file, because of numba's cache). What does not: how parameters are found
+(`policy_fit`), orders, fees, risk limits, the time of day. Nothing here imports a training library.
 
 The rule is hysteresis on the edge ``p_up - p_down``: enter when the edge is stronger than `enter`, hold until
 it has faded to `leave` or less, reverse when it is as strong the other way. Entering and leaving at one
-threshold trades on every wobble of the edge and loses the spread each time.
+threshold trades on every wobble of the edge and loses the spread each time. Three things can be added, each off by
+default:
+
+- **Costs**: enter only when the move that the edge promises, ``|edge| * move``, is larger than the spread of the
+  moment and the fees of a round trip.
+- **Size**: one lot at `enter`, one more for every `per_lot` of edge beyond it, up to `max_lots`; a position that is
+  held grows with the edge and does not shrink before it is left.
+- **Cool-down**: after a position is left nothing is entered for so many ticks; a reversal leaves first.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -21,15 +28,10 @@ import numpy as np
 from ghtrader_base.compiled import njit
 from ghtrader_base.errors import IntegrityError, UsageError
 
-ENTER_QUANTILE = 0.90
-LEAVE_FRACTION = 0.10
-
 
 @njit(cache=True, error_model="numpy")
-def decide(
-    p_down: float, p_flat: float, p_up: float, position: int, enter: float, leave: float, lots: int
-) -> int:
-    """Target position in lots, signed.
+def decide(p_down, p_flat, p_up, position, spread, enter, leave, lots, per_lot, move, fee):
+    """Target position in lots, signed, cool-down aside.
 
     Parameters
     ----------
@@ -37,36 +39,49 @@ def decide(
         Probabilities of the next move. NaN in any of them is no opinion, and no opinion holds no position.
     position : int
         Lots held now, signed.
-    enter, leave : float
-        Edges, in probability; `leave` below `enter`.
-    lots : int
-        Size of a position that is held, at least 1.
+    spread : float
+        Best ask less best bid, CNY; looked at where costs are weighed, and NaN then enters nothing.
+    enter, leave, lots, per_lot, move, fee
+        See `PolicyParams`.
 
     Returns
     -------
     int
-        -lots, 0 or +lots.
+        Between -lots and +lots.
     """
     edge = p_up - p_down
     if not (edge == edge and p_flat == p_flat):
         return 0
-    if edge > enter:
-        return lots
-    if edge < -enter:
-        return -lots
-    if position > 0 and edge > leave:
-        return lots
-    if position < 0 and edge < -leave:
-        return -lots
+    side = 1 if edge > 0.0 else -1
+    strength = abs(edge)
+    held = position * side
+    if strength > enter and (move <= 0.0 or strength * move > spread + fee):
+        if per_lot <= 0.0:
+            return side * lots
+        return side * max(min(lots, 1 + int((strength - enter) / per_lot)), min(held, lots))
+    if held > 0 and strength > leave:
+        return side * lots if per_lot <= 0.0 else side * min(held, lots)
     return 0
 
 
 @njit(cache=True, error_model="numpy")
-def _replay(p, bid, ask, enter, leave, lots, row, volume, closed, price):
-    """Run `decide` over one stretch of rows; fills into the last four arrays, returns how many."""
+def step(p_down, p_flat, p_up, position, rest, spread, enter, leave, lots, per_lot, move, fee, cooldown):
+    """`decide` with the cool-down: target position, and the ticks left in which nothing is entered."""
+    if position == 0 and rest > 0:
+        return 0, rest - 1
+    target = decide(p_down, p_flat, p_up, position, spread, enter, leave, lots, per_lot, move, fee)
+    if cooldown > 0 and position != 0 and target * position <= 0:
+        return 0, cooldown
+    return target, 0
+
+
+@njit(cache=True, error_model="numpy")
+def _replay(p, bid, ask, enter, leave, lots, per_lot, move, fee, cooldown, row, volume, closed, price):
+    """Run `step` over one stretch of rows; fills into the last four arrays, returns how many."""
     n = p.shape[0]
     position = 0
     wanted = 0
+    rest = 0
     count = 0
     for t in range(n):
         change = wanted - position
@@ -78,7 +93,13 @@ def _replay(p, bid, ask, enter, leave, lots, row, volume, closed, price):
             price[count] = quote
             count += 1
             position = wanted
-        wanted = 0 if t >= n - 2 else decide(p[t, 0], p[t, 1], p[t, 2], wanted, enter, leave, lots)
+        if t >= n - 2:
+            wanted = 0
+        else:
+            wanted, rest = step(
+                p[t, 0], p[t, 1], p[t, 2], wanted, rest, ask[t] - bid[t],
+                enter, leave, lots, per_lot, move, fee, cooldown,
+            )  # fmt: skip
     return count
 
 
@@ -114,7 +135,7 @@ def replay(
     row, volume, closed = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
     price = np.empty(n)
     arrays = [np.ascontiguousarray(a, np.float64) for a in (p, bid, ask)]
-    count = _replay(*arrays, params.enter, params.leave, params.max_lots, row, volume, closed, price)
+    count = _replay(*arrays, *params.numbers, row, volume, closed, price)
     return row[:count], volume[:count], closed[:count], price[:count]
 
 
@@ -130,6 +151,14 @@ class PolicyParams:
         Edge in the position's favour at or below which it is closed; 0 <= leave <= enter.
     max_lots : int
         Lots of an open position, at least 1.
+    per_lot : float
+        Edge beyond `enter` that one lot more needs; 0: always `max_lots`.
+    move : float
+        Size of a move, CNY, as it was on the training rows; 0: costs are not weighed.
+    fee : float
+        Fees of a round trip, CNY for one unit of price; weighed together with `move`.
+    cooldown : int
+        Ticks after leaving in which nothing is entered.
 
     Raises
     ------
@@ -140,6 +169,10 @@ class PolicyParams:
     enter: float
     leave: float
     max_lots: int = 1
+    per_lot: float = 0.0
+    move: float = 0.0
+    fee: float = 0.0
+    cooldown: int = 0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.enter) and math.isfinite(self.leave) and 0.0 <= self.leave <= self.enter <= 1.0):
@@ -149,10 +182,24 @@ class PolicyParams:
             )
         if self.max_lots < 1:
             raise UsageError(f"policy max_lots={self.max_lots} is below 1", "a policy holds at least one lot")
+        for name in ("per_lot", "move", "fee", "cooldown"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"policy {name}={getattr(self, name)} is no number of 0 or more", "correct it")
 
-    def decide(self, p_down: float, p_flat: float, p_up: float, position: int) -> int:
-        """Target position of these parameters; the compiled `decide`."""
-        return int(decide(p_down, p_flat, p_up, position, self.enter, self.leave, self.max_lots))
+    @property
+    def numbers(self) -> tuple[float, float, int, float, float, float, int]:
+        """In the order in which `step` takes them."""
+        return self.enter, self.leave, self.max_lots, self.per_lot, self.move, self.fee, self.cooldown
+
+    def decide(self, p_down: float, p_flat: float, p_up: float, position: int, spread: float = math.nan) -> int:
+        """Target position, cool-down aside; the compiled `decide`."""
+        return int(decide(p_down, p_flat, p_up, position, spread, *self.numbers[:-1]))
+
+    def step(
+        self, p_down: float, p_flat: float, p_up: float, position: int, rest: int, spread: float
+    ) -> tuple[int, int]:
+        """Target position and ticks left to rest; the compiled `step`."""
+        return step(p_down, p_flat, p_up, position, rest, spread, *self.numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; `from_dict` takes it back exactly."""
@@ -167,40 +214,12 @@ class PolicyParams:
         IntegrityError
             A key is missing, unknown or not a number.
         """
+        known = {item.name: type(item.default) for item in fields(cls)[2:]}
         try:
-            return cls(enter=float(data["enter"]), leave=float(data["leave"]), max_lots=int(data["max_lots"]))
+            rest = {name: kind(data[name]) for name, kind in known.items() if name in data or name == "max_lots"}
+            unknown = set(data) - set(known) - {"enter", "leave"}
+            if unknown:
+                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+            return cls(enter=float(data["enter"]), leave=float(data["leave"]), **rest)
         except (KeyError, TypeError, ValueError) as exc:
             raise IntegrityError(f"policy parameters do not read: {exc!r}", "train the model again") from exc
-
-
-def fit_policy(
-    p_train: np.ndarray,
-    *,
-    quantile: float = ENTER_QUANTILE,
-    leave_fraction: float = LEAVE_FRACTION,
-    max_lots: int = 1,
-) -> PolicyParams:
-    """Thresholds from the probabilities a model gave its own training rows.
-
-    Parameters
-    ----------
-    p_train : float64[n, 3]
-        DOWN, FLAT, UP; rows with NaN are left out.
-    quantile : float
-        Share of training rows whose edge stays below the entry threshold.
-    leave_fraction : float
-        Exit threshold as a share of the entry threshold; near zero.
-    max_lots : int
-        Lots of an open position.
-
-    Raises
-    ------
-    UsageError
-        No row with probabilities.
-    """
-    edge = np.abs(p_train[:, 2] - p_train[:, 0])
-    edge = edge[np.isfinite(edge)]
-    if edge.size == 0:
-        raise UsageError("no training probabilities to fit a policy on", "check that the training days have labels")
-    enter = float(np.quantile(edge, quantile))
-    return PolicyParams(enter=enter, leave=leave_fraction * enter, max_lots=max_lots)

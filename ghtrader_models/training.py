@@ -21,7 +21,7 @@ from ghtrader_models.datasets import Dataset, load_dataset
 from ghtrader_models.evaluation.metrics import class_prior
 from ghtrader_models.evaluation.splits import training_rows
 from ghtrader_models.families.base import get_family, make_config
-from ghtrader_models.policy import fit_policy
+from ghtrader_models.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -39,11 +39,14 @@ def train(
     until_ns: int | None = None,
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
+    policy: PolicyOptions | None = None,
     run_id: str = "",
 ) -> Bundle:
     """Load the days, train, write the bundle; see `train_on`."""
     dataset = load_dataset(lake, symbol, days, horizon)
-    return train_on(dataset, models_dir, family, until_ns=until_ns, seed=seed, config=config, run_id=run_id)
+    return train_on(
+        dataset, models_dir, family, until_ns=until_ns, seed=seed, config=config, policy=policy, run_id=run_id
+    )
 
 
 def train_on(
@@ -54,6 +57,7 @@ def train_on(
     until_ns: int | None = None,
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
+    policy: PolicyOptions | None = None,
     run_id: str = "",
 ) -> Bundle:
     """Train on a data set at hand and write the bundle.
@@ -72,6 +76,8 @@ def train_on(
         Of whatever the family draws.
     config : mapping, optional
         Fields of the family's configuration that differ from its defaults.
+    policy : PolicyOptions, optional
+        How probabilities become positions; the defaults where absent.
     run_id : str
         Kept in the provenance, outside the bundle id.
 
@@ -87,12 +93,15 @@ def train_on(
     """
     rows = rows_until(dataset, until_ns)
     if rows.size == 0:
-        raise UsageError(f"no row of {dataset.symbol} to learn from", "train on more days, or until a later moment")
+        never = [name for name, x in zip(dataset.names, dataset.X.T, strict=True) if not np.isfinite(x).any()]
+        hint = f"never known on these days: {', '.join(never[:5])}" if never else "train on more days, or until later"
+        raise UsageError(f"no row of {dataset.symbol} to learn from", hint)
     learner = get_family(family)
     settings = make_config(learner, config)
     y = dataset.y[rows]
     model = learner.fit(dataset.X[rows], y, horizon=dataset.horizon, seed=seed, config=settings)
-    policy = fit_policy(model.predict_proba(dataset.X[rows[:: settings.stride]]))
+    asked = rows[:: settings.stride]
+    params = fit_policy_on(dataset, asked, model.predict_proba(dataset.X[asked]), policy or PolicyOptions())
     content = {
         "schema_version": SCHEMA_VERSION,
         "symbol": dataset.symbol,
@@ -114,7 +123,7 @@ def train_on(
         "created_at": datetime.now().astimezone().isoformat(timespec="seconds"),
         "code_version": code_version(),
     }
-    path = write_bundle(models_dir, model, dataset.factor_set_spec, dataset.label_spec, policy, content, run=run)
+    path = write_bundle(models_dir, model, dataset.factor_set_spec, dataset.label_spec, params, content, run=run)
     return load_bundle(path)
 
 

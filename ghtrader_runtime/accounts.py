@@ -14,9 +14,8 @@ from pathlib import Path
 from ghtrader_base.errors import ConfigError, IntegrityError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_json, ensure_dir, read_json
 from ghtrader_base.settings import Settings
+from ghtrader_runtime.choices import MODES, SIMS
 
-MODES = ("paper", "sim", "live")
-SIMS = ("tqkq", "tqsim")
 CONFIRMATION = "I_UNDERSTAND"
 _NAME = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 

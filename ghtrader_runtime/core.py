@@ -8,7 +8,8 @@ with in `core_reports`, what strategies ask for in `core_requests`.
 
 Rules it keeps: nothing is sent before the broker was asked what there is; one order step a symbol at a time; one
 writer a symbol, by targets or by direct orders; an order whose fate is unknown stops all sending until the broker's
-list tells; a fill counts once; what the broker says beats what we believe, and a missing report never means flat.
+list tells; a fill counts once; what the broker says beats what we believe, and a missing report never means flat; a
+contract that is not the day's any more is closed before the next one opens (`core_rolls`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from typing import Any
 
 from ghtrader_market.positions import roll_day
 from ghtrader_runtime import events as ev
+from ghtrader_runtime.core_foresight import Foresight
 from ghtrader_runtime.core_reports import BrokerReports
 from ghtrader_runtime.core_requests import SessionRequests
-from ghtrader_runtime.core_state import CoreConfig, CoreState, Marks, WantedPosition
+from ghtrader_runtime.core_rolls import ContractRolls
+from ghtrader_runtime.core_state import CoreConfig, CoreState, Marks, WantedPosition, order_number
 from ghtrader_runtime.dedupe import Watermark
 from ghtrader_runtime.events import Action, Intent, Order, OrderStatus, TradingState
 from ghtrader_runtime.executors import Place, plan_target, towards_flat
@@ -37,7 +40,7 @@ _PEAK_STEP = 0.05
 """The peak is written again once it rose by this part of the drawdown limit."""
 
 
-class Core(BrokerReports, SessionRequests):
+class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
     """Steps the state.
 
     Parameters
@@ -71,7 +74,7 @@ class Core(BrokerReports, SessionRequests):
         sent_ns: Iterable[int] = (),
         now_ns: int = 0,
     ) -> None:
-        self.config = config
+        self.config = replace(config, symbols=dict(config.symbols))
         self._order_id = order_id
         self._style = replace(config.style, max_order=min(config.style.max_order, config.limits.max_order))
         self._rules = config.limits.rules()
@@ -94,8 +97,9 @@ class Core(BrokerReports, SessionRequests):
                 )
             )  # fmt: skip
         self._handlers: dict[type, Callable[[Any], list[Action]]] = {
-            ev.Terms: self._on_terms, ev.Book: self._on_book, ev.TargetWanted: self._on_target,
-            ev.OrderWanted: self._on_order_wanted, ev.CancelWanted: self._on_cancel_wanted,
+            ev.Terms: self._on_terms, ev.Bound: self._on_bound, ev.Book: self._on_book,
+            ev.TargetWanted: self._on_target, ev.OrderWanted: self._on_order_wanted,
+            ev.CancelWanted: self._on_cancel_wanted,
             ev.OrderReport: self._on_order, ev.TradeReport: self._on_trade, ev.Timer: self._on_timer,
             ev.Equity: self._on_equity, ev.LinkChange: self._on_link, ev.KillChange: self._on_kill,
             ev.StateWanted: self._on_state, ev.Snapshot: self._on_snapshot, ev.AskFailed: self._on_ask_failed,
@@ -113,6 +117,8 @@ class Core(BrokerReports, SessionRequests):
         actions = handler(event)
         if state.killed:
             self._set_kill_block()
+        if state.bound is not None:
+            actions += self._watch_roll()
         if state.trading_state is not TradingState.ACTIVE:
             actions += self._call_in()
         return actions
@@ -132,7 +138,7 @@ class Core(BrokerReports, SessionRequests):
         state.books[book.symbol] = book
         state.market_ns = max(state.market_ns, book.market_ns)
         self._enter_day(book.trading_day)
-        if "data" in state.blocks and not self._silent():
+        if "data" in state.blocks and not self._silent()[0]:
             state.unblock("data")
             state.resubscribe_at_ns = state.resubscribe_tries = 0
         return self._advance(book.symbol)
@@ -145,24 +151,24 @@ class Core(BrokerReports, SessionRequests):
             state.positions = {symbol: roll_day(position) for symbol, position in state.positions.items()}
         state.trading_day = trading_day
 
-    def _silent(self) -> str:
-        """The first symbol that should have ticked by now, or an empty string."""
+    def _silent(self) -> tuple[str, int]:
+        """The first symbol that should have ticked by now and how long ago it did, or was subscribed; empty, 0."""
         state = self.state
-        for symbol, book in state.books.items():
-            if not self._stale_ns or state.now_ns - book.now_ns <= self._stale_ns:
+        for symbol, terms in state.terms.items():
+            if not self._stale_ns or self._is_left(symbol):
                 continue
-            terms = state.terms.get(symbol)
-            sessions = terms.sessions if terms is not None else ()
-            if any(first <= book.market_ns < end - _BREAK_NS for first, end in sessions):
-                return symbol
-        return ""
+            last = state.books.get(symbol) or terms
+            due = last.market_ns and any(first <= last.market_ns < end - _BREAK_NS for first, end in terms.sessions)
+            if due and state.now_ns - last.now_ns > self._stale_ns:
+                return symbol, state.now_ns - last.now_ns
+        return "", 0
 
     def _watch_data(self) -> list[Action]:
         state = self.state
-        symbol = self._silent()
+        symbol, age_ns = self._silent()
         if not symbol:
             return []
-        age = (state.now_ns - state.books[symbol].now_ns) / 1e9
+        age = age_ns / 1e9
         state.block("data", TradingState.REDUCING, f"{symbol}: no tick for {age:.0f} s")
         if state.now_ns < state.resubscribe_at_ns:
             return []
@@ -243,6 +249,12 @@ class Core(BrokerReports, SessionRequests):
             else:
                 state.block("data-link", TradingState.REDUCING, "the market data link is down")
             return [ev.Record("data-link", {"up": change.up})]
+        if change.who == "ledger":  # no intent can be made durable: no order may leave
+            if change.up:
+                state.unblock("ledger")
+            else:
+                state.block("ledger", TradingState.HALTED, change.reason)
+            return [ev.Record("ledger", {"up": change.up, "reason": change.reason})]
         actions: list[Action] = []
         if not change.up:
             for symbol in [symbol for symbol, writer in state.writers.items() if writer.session == change.who]:
@@ -321,8 +333,8 @@ class Core(BrokerReports, SessionRequests):
         wanted, book, spec = state.targets.get(symbol), state.books.get(symbol), self.config.symbols.get(symbol)
         if state.trading_state is TradingState.HALTED or book is None or spec is None:
             return []
-        if state.killed:
-            wanted = WantedPosition("kill", -1, 0)
+        if state.killed or self._is_left(symbol):
+            wanted = WantedPosition("kill" if state.killed else "roll", -1, 0)
         if wanted is None:
             return []
         position, working = state.position(symbol), state.live_orders(symbol)
@@ -359,18 +371,21 @@ class Core(BrokerReports, SessionRequests):
         self, symbol: str, place: Place, session: str, revision: int, book: ev.Book, kind: str
     ) -> list[ev.WriteIntent | ev.SendOrder]:
         state = self.state
+        number = order_number(state.next_number, place.side)
         order = Order(
-            self._order_id(state.next_number), symbol, place.side, place.offset, place.volume, place.price, place.tif,
+            self._order_id(number), symbol, place.side, place.offset, place.volume, place.price, place.tif,
             left=place.volume, price_type=place.price_type, kind=kind, session=session, sent_ns=state.now_ns,
             sent_market_ns=book.market_ns,
         )  # fmt: skip
-        state.next_number += 1
+        state.next_number = number + 1
         state.track(order)
         state.sent_ns.append(state.market_ns)
         return [ev.WriteIntent(order, session, revision, state.market_ns), ev.SendOrder(order)]
 
     def _forbidden(self, symbol: str, place: Place, book: ev.Book) -> str:
         state = self.state
+        if reason := self._waits_for_roll(symbol, place):
+            return reason
         spec, terms = self.config.symbols[symbol], state.terms.get(symbol)
         known = terms is not None and terms.trading_day == state.trading_day
         out = [order for order in state.live_orders(symbol) if order.side == place.side]

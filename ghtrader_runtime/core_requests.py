@@ -57,6 +57,8 @@ class SessionRequests:
             return self._refuse(event, "too many sessions")
         if event.symbol not in self.config.symbols:
             return self._refuse(event, f"{event.symbol} is not traded here")
+        if state.bound is not None and event.symbol != state.bound:
+            return self._refuse(event, f"{event.symbol} is left: the contract of the day is {state.bound or 'none'}")
         writer = state.writers.setdefault(event.symbol, Writer(event.session, kind))
         if writer.session != event.session:
             return self._refuse(event, f"{event.symbol} is written by session {writer.session}")

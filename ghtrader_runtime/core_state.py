@@ -86,9 +86,16 @@ class Marks:
     written: float = 0.0
 
 
+def order_number(next_number: int, side: int) -> int:
+    """The next order's number, `next_number` or one more: odd ones buy, even ones sell, so that of two orders that may
+    follow only one of which will, each has a number of its own."""
+    return next_number + (next_number % 2 == (side < 0))
+
+
 @dataclass
 class CoreState:
-    """Everything the core remembers. `blocks` says what limits trading and why; the strictest wins."""
+    """Everything the core remembers. `blocks` says what limits trading and why; the strictest wins; `bound` is the one
+    contract that may be opened, None where all may; `rolling` until all others are known to be flat."""
 
     blocks: dict[str, tuple[TradingState, str]] = field(default_factory=dict)
     trading_state: TradingState = TradingState.ACTIVE
@@ -118,6 +125,10 @@ class CoreState:
     resubscribe_at_ns: int = 0
     resubscribe_tries: int = 0
     reconciled: bool = False
+    requested: str = ""
+    bound: str | None = None
+    unbound: str = ""
+    rolling: bool = False
     last_refusal: dict[str, str] = field(default_factory=dict)
 
     def block(self, name: str, state: TradingState, reason: str) -> None:

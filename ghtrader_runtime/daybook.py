@@ -15,6 +15,13 @@ _TOLERANCE_NS = 10_000_000_000
 _QUIET_S = 3.0
 
 
+def _twice(array: np.ndarray) -> np.ndarray:
+    """The same rows with room for as many more, which cost no memory before they are written."""
+    found = np.empty((2 * len(array), *array.shape[1:]), array.dtype)
+    found[: len(array)] = array
+    return found
+
+
 class DayBook:
     """Ticks of one trading day, appended one by one; a later day's first tick empties it."""
 
@@ -30,11 +37,14 @@ class DayBook:
         if day != self.day:
             self.day, self.size = day, 0
         if self.size == len(self._ids):
-            self._ids, self._times, self._values = (
-                np.concatenate([array, np.empty_like(array)]) for array in (self._ids, self._times, self._values)
-            )
+            self._ids, self._times, self._values = map(_twice, (self._ids, self._times, self._values))
         self._ids[self.size], self._times[self.size], self._values[self.size] = tick_id, datetime_ns, values
         self.size += 1
+
+    @property
+    def last_ns(self) -> int:
+        """Time of the last tick, 0 where there is none."""
+        return int(self._times[self.size - 1]) if self.size else 0
 
     def after(self, tick_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids int64[n], times int64[n], values float64[n, 27] of the ticks with a greater id (views)."""
@@ -50,7 +60,7 @@ class DayWatch:
         self._calendar, self._variety = calendar, variety
         self.name = ""
         self._bounds = (0, 0)
-        self._ends: list[int] = []
+        self._sessions: list[tuple[int, int]] = []
         self._market_ns = 0
         self._seen_s: float | None = None
 
@@ -60,24 +70,32 @@ class DayWatch:
             return
         day: date = self._calendar.trading_day_of(market_ns)
         self._bounds, self.name = self._calendar.bounds(day), str(day)
-        self._ends = [end for _, end in self._calendar.sessions(self._variety, day)]
+        self._sessions = self._calendar.sessions(self._variety, day)
+
+    def covers(self, market_ns: int) -> bool:
+        """Whether a moment lies in the day at hand."""
+        return self._bounds[0] <= market_ns < self._bounds[1]
 
     def saw(self, market_ns: int, now_s: float) -> None:
         """A tick came at `now_s` (seconds, our monotonic clock)."""
         self._market_ns, self._seen_s = market_ns, now_s
 
-    def over(self, now_s: float, idle_end_s: float) -> str:
+    def over(self, now_s: float, idle_end_s: float, goes_on: bool = False) -> str:
         """Why no more ticks are to be expected, or an empty string.
 
-        The day is over a moment after a tick at its very end; and without any tick for `idle_end_s` seconds (0: never),
-        unless the last one came right before a break.
+        The day is over a moment after a tick at its very end, unless the run goes on with the next one; and without any
+        tick for `idle_end_s` seconds (0: never), unless the last one came right before a break, or a run that goes on
+        has come out of the sessions since.
         """
         if self._seen_s is None:
             return ""
         quiet = now_s - self._seen_s
-        if quiet > _QUIET_S and self._market_ns >= self._ends[-1] - _TOLERANCE_NS:
+        if not goes_on and quiet > _QUIET_S and self._market_ns >= self._sessions[-1][1] - _TOLERANCE_NS:
             return "the trading day is over"
-        at_a_break = any(0 <= end - self._market_ns <= _TOLERANCE_NS for end in self._ends)
+        by_now = self._market_ns + int(quiet * 1e9)
+        if goes_on and not any(first <= by_now < end for first, end in self._sessions):
+            return ""
+        at_a_break = any(0 <= end - self._market_ns <= _TOLERANCE_NS for _, end in self._sessions)
         if idle_end_s and quiet > idle_end_s and not at_a_break:
             return f"no tick for {idle_end_s:g} s"
         return ""

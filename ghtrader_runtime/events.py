@@ -1,8 +1,7 @@
 """The vocabulary of the gateway's mind: what can happen (events), what it wants done (actions), and its records.
 
-Plain data without behaviour that reaches outside. Times: `market_ns` is the market's time (UTC epoch ns, may run
-faster than ours), `now_ns` the monotonic clock; both are always given, never read. All of it can be encoded by
-msgspec, so that a run can be kept and played again.
+Plain data; msgspec can encode all of it, so that a run can be kept and played again. Times: `market_ns` is the market's
+(UTC epoch ns, may run faster than ours), `now_ns` the monotonic clock; both are always given, never read.
 """
 
 from __future__ import annotations
@@ -133,7 +132,11 @@ class _Event(msgspec.Struct, frozen=True, tag=True):
 
 
 class Terms(_Event, frozen=True):
-    """What a contract's trading day allows: sessions [(first ns, end ns)], price limits (NaN where unknown)."""
+    """What a contract's trading day allows: sessions [(first ns, end ns)], price limits (NaN where unknown).
+
+    `market_ns` is when it last ticked, as far as its history goes: where that is in a session, ticks are due from now
+    on (0: nobody knows).
+    """
 
     symbol: str
     trading_day: str
@@ -141,6 +144,20 @@ class Terms(_Event, frozen=True):
     now_ns: int
     lower: float = NAN
     upper: float = NAN
+    market_ns: int = 0
+
+
+class Bound(_Event, frozen=True, gc=False):
+    """`symbol` is the contract that `requested` stands for: every other one that was traded here is closed first. An
+    empty `symbol` with a `reason`: nothing may be traded, what is held is closed."""
+
+    requested: str
+    symbol: str
+    now_ns: int
+    price_tick: float = NAN
+    multiplier: int = 0
+    needs_close_today: bool = False
+    reason: str = ""
 
 
 class Book(_Event, frozen=True, gc=False):
@@ -237,11 +254,13 @@ class Equity(_Event, frozen=True, gc=False):
 
 
 class LinkChange(_Event, frozen=True, gc=False):
-    """`broker` (trading) or `data` (market data) is up or down, or strategy session `who` left (`up` False)."""
+    """`broker` (trading), `data` (market data) or `ledger` (the disk takes what must be durable) is up or down, or
+    strategy session `who` left (`up` False)."""
 
     who: str
     up: bool
     now_ns: int
+    reason: str = ""
 
 
 class KillChange(_Event, frozen=True, gc=False):
@@ -293,8 +312,8 @@ class AskFailed(_Event, frozen=True, gc=False):
 
 
 Event = (
-    Terms | Book | TargetWanted | OrderWanted | CancelWanted | OrderReport | TradeReport | Timer | Equity | LinkChange
-    | KillChange | StateWanted | Snapshot | AskFailed
+    Terms | Bound | Book | TargetWanted | OrderWanted | CancelWanted | OrderReport | TradeReport | Timer | Equity
+    | LinkChange | KillChange | StateWanted | Snapshot | AskFailed
 )  # fmt: skip
 
 # Actions, to be carried out in the order given ---------------------------------------------------------------------
@@ -337,6 +356,13 @@ class WriteMarks(msgspec.Struct, frozen=True, gc=False):
     peak: float
 
 
+class WriteBinding(msgspec.Struct, frozen=True, gc=False):
+    """Make durable that all but `symbol` is flat, before anything that follows: what a later life may find held."""
+
+    requested: str
+    symbol: str
+
+
 class TripKill(msgspec.Struct, frozen=True, gc=False):
     """Trip the durable kill switch, before anything that follows."""
 
@@ -373,5 +399,6 @@ class Record(msgspec.Struct, frozen=True):
 
 
 Action = (
-    WriteIntent | SendOrder | Cancel | CloseIntent | WriteMarks | TripKill | Answer | Resync | Resubscribe | Record
+    WriteIntent | SendOrder | Cancel | CloseIntent | WriteMarks | WriteBinding | TripKill | Answer | Resync
+    | Resubscribe | Record
 )  # fmt: skip

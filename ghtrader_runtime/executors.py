@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ghtrader_market.positions import Position, close_plan
+from ghtrader_runtime.choices import TIFS
 from ghtrader_runtime.events import Book, Order, OrderStatus, OrderWanted
 from ghtrader_runtime.positions_of import side_name
 
@@ -25,7 +26,6 @@ PRICE_TYPES = {
 }
 """What each exchange takes, as TqSdk 3.10.4 passes it on: ANY is a market order, BEST takes the opposite best price,
 FIVELEVEL up to five levels."""
-TIFS = ("FAK", "FOK", "GFD")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from ghtrader_base.errors import ConfigError
+from ghtrader_base.lock_keys import trade_key
 from ghtrader_base.locks import is_held, lock_path
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.accounts import AccountRef, all_refs
@@ -17,17 +18,29 @@ from ghtrader_runtime.messages import Ack, Command
 from ghtrader_runtime.peers import read_token
 
 
+def _gateway_runs(ref: AccountRef) -> bool:
+    return is_held(lock_path(ref.state_dir, trade_key(ref.name)))
+
+
 def _row(ref: AccountRef) -> dict[str, Any]:
     state = KillSwitch(ref.state_dir).read()
     return {
         "account": ref.name, "broker": ref.broker, "tripped": state.tripped, "reason": state.reason,
-        "since": state.since, "by": state.by, "gateway_running": is_held(lock_path(ref.state_dir, "gateway")),
+        "since": state.since, "by": state.by, "gateway_running": _gateway_runs(ref),
     }  # fmt: skip
 
 
-def status(settings: Settings, account: str, mode: str | None = None) -> list[dict[str, Any]]:
-    """The switch of an account, one row for each broker of this configuration."""
-    return [_row(ref) for ref in all_refs(settings, account, mode)]
+def status(settings: Settings, account: str | None, mode: str | None = None) -> list[dict[str, Any]]:
+    """The switch of an account, one row for each broker of this configuration; None: of every account there is."""
+    names = [account] if account is not None else sorted({ref.name for ref in known_accounts(settings)})
+    return [_row(ref) for name in names for ref in all_refs(settings, name, mode) if account or ref.state_dir.is_dir()]
+
+
+def known_accounts(settings: Settings) -> list[AccountRef]:
+    """Accounts that were ever traded, or whose switch was touched: those of this home and those that live outside."""
+    folders = [*(settings.home / "accounts").glob("*/*"), *(settings.user_state / "accounts").glob("*/*")]
+    plain = [folder for folder in sorted(folders) if folder.is_dir() and not folder.name.startswith("@")]
+    return [AccountRef(folder.parent.name, folder.name, folder) for folder in plain]
 
 
 def trip(settings: Settings, account: str, reason: str, mode: str | None = None) -> list[dict[str, Any]]:
@@ -57,7 +70,7 @@ def reset(settings: Settings, account: str, reason: str, mode: str | None = None
 
 
 def _tell(settings: Settings, ref: AccountRef, reason: str) -> bool:
-    if not is_held(lock_path(ref.state_dir, "gateway")):
+    if not _gateway_runs(ref):
         return False
 
     def build(session: str) -> Command:

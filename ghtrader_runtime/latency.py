@@ -15,8 +15,12 @@ import numpy as np
 STAGES = ("receive", "factors", "inference", "decision", "send", "acknowledge", "total")
 """Of one tick: in hand -> at the strategy -> factors done -> model done -> decided -> its answer has left; the
 broker's first word on an order; all of it from in hand to left."""
+PARTS = ("receive", "factors", "inference", "decision", "return", "send")
+"""What a sample is the sum of, exactly: as `STAGES`, with `send` split into the target's way to the gateway (`return`)
+and what the gateway does about it, the durable intent included."""
 BUCKETS_NS = tuple(10**decade * step for decade in range(3, 9) for step in (1, 2, 5))
 """Upper bounds of the histograms, 1 us to 0.5 s; what is above counts in one more bucket."""
+_NO_PARTS = (-1,) * len(PARTS)
 
 
 class Histogram:
@@ -54,9 +58,10 @@ class TickToTarget:
         self._open: dict[int, int] = {}
         self._waiting: dict[str, int] = {}
         self._orders: dict[int, int] = {}
-        self._decided: dict[int, int] = {}
+        self._decided: dict[int, tuple[int, ...]] = {}
         self._left: dict[str, int] = {}
         self._ids, self._ns, self._ordered, self._intents = array("q"), array("q"), array("b"), array("q")
+        self._parts = array("q")
         self.stages = {name: Histogram() for name in STAGES}
         self.skipped = 0
 
@@ -74,15 +79,10 @@ class TickToTarget:
         """A tick is in hand."""
         self._open[tick_id] = now_ns
 
-    def marked(self, tick_id: int, marks_ns: tuple[int, ...]) -> None:
-        """What its target told: received, factors done, model done, decided."""
-        before = self._open.get(tick_id)
-        if before is None or len(marks_ns) != 4:
-            return
-        for stage, now in zip(STAGES[:4], marks_ns, strict=True):
-            self.stages[stage].add(max(0, now - before))
-            before = now
-        self._decided[tick_id] = before
+    def marked(self, tick_id: int, marks_ns: tuple[int, ...], now_ns: int) -> None:
+        """Its target came at `now_ns` and told: received, factors done, model done, decided."""
+        if tick_id in self._open and len(marks_ns) == 4:
+            self._decided[tick_id] = (*marks_ns, now_ns)
 
     def answered(self, tick_id: int, order_ids: list[str], now_ns: int) -> None:
         """Its target was dealt with; `order_ids` are on their way out, none means there is nothing to send."""
@@ -121,11 +121,19 @@ class TickToTarget:
             self.stages["acknowledge"].add(max(0, now_ns - left))
 
     def _finish(self, tick_id: int, now_ns: int, ordered: bool) -> None:
-        total = now_ns - self._open.pop(tick_id)
-        decided = self._decided.pop(tick_id, None)
-        if decided is not None:
-            self.stages["send"].add(max(0, now_ns - decided))
-        self.stages["total"].add(total)
+        before = self._open.pop(tick_id)
+        marks, stages = self._decided.pop(tick_id, None), self.stages
+        total = now_ns - before
+        if marks is None:
+            self._parts.extend(_NO_PARTS)
+        else:
+            for stage, now in zip(STAGES[:4], marks[:4], strict=True):
+                stages[stage].add(max(0, now - before))
+                self._parts.append(now - before)
+                before = now
+            stages["send"].add(max(0, now_ns - before))
+            self._parts.extend((marks[4] - before, now_ns - marks[4]))
+        stages["total"].add(total)
         self._ids.append(tick_id)
         self._ns.append(total)
         self._ordered.append(ordered)
@@ -138,18 +146,20 @@ class TickToTarget:
         self._waiting.clear()
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Tick ids int64[n], samples in ns int64[n], and whether an order went out bool[n]."""
+        """Tick ids int64[n], samples in ns int64[n], whether an order went out bool[n], and the `PARTS` of each sample
+        in ns int64[n, 6] (-1 where the target told none)."""
         return {
             "tick_id": np.array(self._ids, np.int64),
             "ns": np.array(self._ns, np.int64),
             "ordered": np.array(self._ordered, bool),
+            "parts": np.array(self._parts, np.int64).reshape(-1, len(PARTS)),
         }
 
     def summary(self) -> dict[str, Any]:
         """Milliseconds: p50, p99, p999, max, count, unanswered, skipped (answered by a later tick's).
 
-        The same for ticks that sent orders and not, what of it was making an order's intent durable, and the median and
-        p99 of each stage (bucket bounds).
+        The same for ticks that sent orders and not, and what of it was making an order's intent durable; `parts`: the
+        median and p99 of each of `PARTS`, and their means over the slowest hundredth of the ticks (`slow`).
         """
         arrays = self.arrays()
         found = _quantiles(arrays["ns"])
@@ -157,9 +167,19 @@ class TickToTarget:
         found["with_orders"] = _quantiles(arrays["ns"][arrays["ordered"]])
         found["without_orders"] = _quantiles(arrays["ns"][~arrays["ordered"]])
         found["durable_intent"] = _quantiles(np.array(self._intents, np.int64))
-        plain = {name: histogram.plain() for name, histogram in self.stages.items()}
-        found["stages"] = {n: {"p50": quantile_ms(p, 0.5), "p99": quantile_ms(p, 0.99)} for n, p in plain.items()}
+        found["parts"] = _parts(arrays["ns"], arrays["parts"])
         return found
+
+
+def _parts(ns: np.ndarray, parts: np.ndarray) -> dict[str, dict[str, float]]:
+    told = parts[:, 0] >= 0
+    ns, parts = ns[told], parts[told] / 1e6
+    if not len(ns):
+        return {}
+    slow = parts[ns >= np.quantile(ns, 0.99)]
+    p50s, p99s = np.quantile(parts, (0.5, 0.99), axis=0)
+    table = zip(PARTS, p50s, p99s, slow.mean(axis=0), strict=True)
+    return {name: {"p50": float(p50), "p99": float(p99), "slow": float(mean)} for name, p50, p99, mean in table}
 
 
 def _quantiles(ns: np.ndarray) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ghtrader_base.errors import UsageError
+from ghtrader_base.lock_keys import trade_key
 from ghtrader_base.locks import resource_lock
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
+from ghtrader_market.calendar import load_calendar
 from ghtrader_market.positions import fee
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.symbols import parse_symbol
@@ -24,7 +26,7 @@ from ghtrader_runtime.brokers.paper import PaperBroker
 from ghtrader_runtime.brokers.replay import ReplayFeed
 from ghtrader_runtime.brokers.tqsdk_env import isolate_home
 from ghtrader_runtime.gateway import Gateway
-from ghtrader_runtime.options import GatewayOptions, ReplayOptions
+from ghtrader_runtime.options import GatewayOptions, ReplayOptions, check_options
 
 
 def replay_feed(settings: Settings, options: ReplayOptions) -> ReplayFeed:
@@ -60,8 +62,10 @@ def make_broker(settings: Settings, options: GatewayOptions) -> Broker:
     if options.replay and feed.market.symbol != options.symbol:
         raise UsageError(f"{options.replay.day} trades {feed.market.symbol}, not {options.symbol}")
 
-    def commission(offset: str, price: float, lots: int) -> float:
-        rates = variety.fees(options.symbol, feed.market.trading_day)
+    calendar = load_calendar(settings)
+
+    def commission(symbol: str, market_ns: int, offset: str, price: float, lots: int) -> float:
+        rates = variety.fees(symbol, calendar.trading_day_of(market_ns))
         return fee(rates, offset, price, lots, variety.multiplier)
 
     return PaperBroker(feed, commission, variety.needs_close_today)
@@ -69,10 +73,12 @@ def make_broker(settings: Settings, options: GatewayOptions) -> Broker:
 
 def _tqsdk(settings: Settings, options: GatewayOptions) -> Any:
     from ghtrader_runtime.brokers.tqsdk import TqSdkBroker
+    from ghtrader_runtime.brokers.tqsdk_rules import FenceLimits
 
     require_credentials(settings, options.mode, options.sim)
     isolate_home(settings, f"gateway-{options.mode}-{options.account}")
-    return TqSdkBroker(settings, options.mode, options.sim)
+    fence = FenceLimits(options.day_orders, options.day_lots)
+    return TqSdkBroker(settings, options.mode, options.sim, fence)
 
 
 def run_gateway(settings: Settings, options: GatewayOptions) -> dict[str, Any]:
@@ -85,14 +91,13 @@ def run_gateway(settings: Settings, options: GatewayOptions) -> dict[str, Any]:
     ConfigError, UsageError, UnreachableError, IntegrityError
         Credentials, symbol, exchange or ledger are not usable.
     """
+    check_options(options)
     check_gates(settings, options.mode, options.monitor_only, options.confirm_live)
-    if parse_symbol(options.symbol).continuous:
-        raise UsageError(f"{options.symbol} cannot be traded", "name the contract of the day, for example SHFE.cu2502")
     ref = account_ref(settings, options.account, options.mode, options.sim)
     purpose = f"gateway of {options.account} ({options.mode}) on {options.symbol}"
     with contextlib.ExitStack() as stack:
         for folder in bind_login(settings, ref, login_of(settings, options.mode, options.sim)):
-            stack.enter_context(resource_lock(folder, "gateway", purpose))
+            stack.enter_context(resource_lock(folder, trade_key(folder.name), purpose))
         stack.enter_context(register(settings, "gateway", purpose))
         logging.getLogger("asyncio").setLevel(logging.ERROR)
         return Gateway(settings, options, ref, make_broker(settings, options)).run()

@@ -5,7 +5,13 @@ carries a checksum; a file that is damaged, emptied or gone is refused, since an
 from an empty ledger. Each start leaves a checked copy beside it to restore from. Client order ids are deterministic:
 the ledger's own id, the epoch (one for each start of a gateway), and the number of the intent.
 
+The log has its full length before the first order, and is written over from its beginning whenever a thread of its
+own has copied it into the file: an intent then costs one flush of the disk, and no room has to be found for it. One
+that was seen coming (`prepare`) costs what is left of a flush that began earlier: see `ledger_ahead`.
+
 The kill switch has a file of its own (`killswitch`): it must be readable and writable when the ledger is not.
+
+Failpoints: ``ledger.intent->commit``, ``ledger.ahead->row``, ``ledger.closed->commit``.
 """
 
 from __future__ import annotations
@@ -14,122 +20,42 @@ import contextlib
 import os
 import secrets
 import sqlite3
+import threading
 import time
 import zlib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ghtrader_base.errors import ConfigError, FailedError, IntegrityError
+from ghtrader_base.errors import ConfigError, IntegrityError, UnwritableError
+from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_text, ensure_dir, fsync_dir
 from ghtrader_runtime.dedupe import MAX_SESSIONS
 from ghtrader_runtime.events import Intent
+from ghtrader_runtime.ledger_ahead import Ahead, read_block
+from ghtrader_runtime.ledger_state import (
+    FILE_NAME,
+    WATERMARK_TTL_NS,
+    LedgerState,
+    earlier_intents,
+    load,
+    read_ledger,
+)
 
 __all__ = ["Intent", "Ledger", "LedgerState", "earlier_intents", "read_ledger"]
-FILE_NAME = "ledger.sqlite"
 BACKUP_NAME = "ledger.backup.sqlite"
 ID_NAME = "ledger.id"
 KEEP_CLOSED = 5_000
 """Closed orders kept for whoever looks; older ones are dropped."""
-WATERMARK_TTL_NS = 7 * 24 * 3600 * 1_000_000_000
-"""How long (wall clock) a strategy session's highest revision is remembered."""
+LOG_FRAMES = 256
+"""Pages the log has room for from the start."""
+COPY_EVERY = 16
+"""Commits after which the log is copied into the file at the next `sync`; one writes some five pages."""
 _DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _TABLE = """CREATE TABLE IF NOT EXISTS records (
     kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (kind, key)
 ) WITHOUT ROWID"""
-
-
-@dataclass
-class LedgerState:
-    """What a ledger's records add up to.
-
-    Attributes
-    ----------
-    ledger_id, epoch, next_number
-        What client order ids are made of.
-    open : dict
-        Intents not closed yet, by client order id, in the order they were made.
-    watermark : dict
-        Strategy session to its highest revision that became an order.
-    closed : int
-        Orders closed since the ledger began.
-    marks : tuple of (trading day, opening, peak) or None
-        Equity marks of the last trading day, CNY.
-    sent_ns : list of int
-        Market times of the last orders, oldest first.
-    """
-
-    ledger_id: str = ""
-    epoch: int = 0
-    next_number: int = 1
-    open: dict[str, Intent] = field(default_factory=dict)
-    watermark: dict[str, int] = field(default_factory=dict)
-    closed: int = 0
-    marks: tuple[str, float, float] | None = None
-    sent_ns: list[int] = field(default_factory=list)
-
-    def order_id(self, number: int) -> str:
-        """Client order id of an intent of this epoch."""
-        return f"gt{self.ledger_id}-{self.epoch}-{number:06d}"
-
-
-_KINDS = ("head", "intent", "closed", "watermark", "marks")
-
-
-def _rows(base: sqlite3.Connection) -> dict[str, list[tuple[str, Any]]]:
-    """All records by kind, in the order of their keys; ValueError where one is not what was written."""
-    found: dict[str, list[tuple[str, Any]]] = {kind: [] for kind in _KINDS}
-    for kind, key, body, crc in base.execute("SELECT kind, key, body, crc FROM records ORDER BY kind, key"):
-        if kind not in found or zlib.crc32(f"{kind}/{key}/".encode() + body) != crc:
-            raise ValueError(f"the checksum of {kind} {key} does not match")
-        found[kind].append((key, msgspec.json.decode(body)))
-    return found
-
-
-def _load(base: sqlite3.Connection) -> LedgerState:
-    """State of a ledger; ValueError or sqlite3.Error where it is damaged."""
-    verdict = base.execute("PRAGMA quick_check").fetchone()[0]
-    if verdict != "ok":
-        raise ValueError(verdict)
-    rows = _rows(base)
-    head = dict(rows["head"]).get("ledger")
-    if head is None:
-        raise ValueError("it has no head: it was never a ledger, or was emptied")
-    state = LedgerState(head["id"], head["epoch"], 1, closed=head["closed"])
-    opened = sorted((msgspec.convert(body, Intent) for _, body in rows["intent"]), key=lambda i: i.wall_ns)
-    state.open = {intent.order_id: intent for intent in opened}
-    now_ns = time.time_ns()
-    watermark = [(key, body) for key, body in rows["watermark"] if now_ns - body["wall_ns"] < WATERMARK_TTL_NS]
-    state.watermark = {key: body["revision"] for key, body in sorted(watermark, key=lambda row: row[1]["wall_ns"])}
-    closed = [body for _, body in rows["closed"]]
-    state.sent_ns = sorted([body["market_ns"] for body in closed] + [intent.market_ns for intent in opened])
-    for _, body in rows["marks"]:
-        state.marks = (body["trading_day"], body["opening"], body["peak"])
-    return state
-
-
-def read_ledger(state_dir: Path) -> LedgerState:
-    """The ledger as it is on disk, for observers and tests; IntegrityError where it is damaged or missing."""
-    path = state_dir / FILE_NAME
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
-            return _load(base)
-    except (sqlite3.Error, ValueError, KeyError, TypeError) as exc:
-        raise IntegrityError(f"the ledger {path} cannot be read ({exc})", "see `ghtrader kill status`") from exc
-
-
-def earlier_intents(known: dict[str, Intent]) -> dict[str, Intent]:
-    """Intents an earlier life left open, with when they were sent on our monotonic clock.
-
-    A wall clock that was set back since makes them young: then the broker is asked twice, which is safe.
-    """
-    wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
-    return {
-        key: msgspec.structs.replace(intent, sent_ns=max(now_ns - max(wall_ns - intent.wall_ns, 0), 0))
-        for key, intent in known.items()
-    }
 
 
 class Ledger:
@@ -152,7 +78,13 @@ class Ledger:
         ensure_dir(state_dir)
         state_dir.chmod(0o700)
         self.folder, self.path = state_dir, state_dir / FILE_NAME
+        self._unsaved: dict[str, tuple[Intent, str, int]] = {}
+        self._lost: dict[str, tuple[str, int]] = {}
+        self._relied: dict[str, Intent] = {}
+        self._again: dict[str, Intent] = {}
         self._pending = False
+        self._commits = 0
+        self._forgotten: list[str] = []
         known = state_dir / ID_NAME
         first = not known.exists() and not self.path.exists()
         if not first:
@@ -171,6 +103,13 @@ class Ledger:
             self.path.chmod(0o600)
             atomic_write_text(known, self.state.ledger_id + "\n")
         self._back_up()
+        self._grow_log()
+        try:
+            self._ahead = Ahead(state_dir)
+        except OSError as exc:
+            self._base.close()
+            raise self._unwritable(exc) from exc
+        self._copier = _Copier(self.path)
 
     def _require_file(self) -> None:
         if not self.path.exists():
@@ -192,8 +131,8 @@ class Ledger:
         )
 
     @staticmethod
-    def _unwritable(exc: Exception) -> FailedError:
-        return FailedError(f"the ledger cannot be written: {exc}", "make room, then start the gateway again")
+    def _unwritable(exc: Exception) -> UnwritableError:
+        return UnwritableError(f"the ledger cannot be written: {exc}", "make room, then start the gateway again")
 
     def _begin(self, first: bool, run_id: str) -> LedgerState:
         self._base.execute("PRAGMA journal_mode = WAL")
@@ -203,7 +142,8 @@ class Ledger:
             self._base.execute(_TABLE)
             state = LedgerState(secrets.token_hex(4))
         else:
-            state = _load(self._base)
+            state = load(self._base)
+            self._take_in(state)
         state.epoch += 1
         self._run_id = run_id
         self._prune()
@@ -212,6 +152,18 @@ class Ledger:
         if first:
             fsync_dir(self.folder)
         return state
+
+    def _take_in(self, state: LedgerState) -> None:
+        """What the last life had made durable ahead, and may have sent, is open."""
+        block = read_block(self.folder)
+        if block is None or (block.ledger_id, block.epoch) != (state.ledger_id, state.epoch):
+            return
+        closed = "SELECT 1 FROM records WHERE kind = 'closed' AND key LIKE '%-' || ?"
+        for intent in block.intents:
+            known = intent.order_id in state.open or self._base.execute(closed, (intent.order_id,)).fetchone()
+            if not known:
+                state.open[intent.order_id] = intent
+                self._put("intent", intent.order_id, intent)
 
     def _back_up(self) -> None:
         """A copy as of this start; a disk too full for it must not stop trading's other checks from being heard."""
@@ -224,6 +176,21 @@ class Ledger:
                 os.fsync(file.fileno())
             os.replace(temporary, self.folder / BACKUP_NAME)
             fsync_dir(self.folder)
+        except (sqlite3.Error, OSError) as exc:
+            self._base.close()
+            raise self._unwritable(exc) from exc
+
+    def _grow_log(self) -> None:
+        """Write the head so often that the log has all its room, then copy it: from here on it is written over."""
+        log = self.path.with_name(FILE_NAME + "-wal")
+        try:
+            self._base.execute("PRAGMA wal_autocheckpoint = 0")
+            if log.stat().st_size < LOG_FRAMES << 12:
+                self._base.execute("PRAGMA synchronous = OFF")  # what is written has been durable since `_begin`
+                for _ in range(LOG_FRAMES):
+                    self._write_head(self.state)
+                self._base.execute("PRAGMA synchronous = FULL")
+            self._base.execute("PRAGMA wal_checkpoint(RESTART)")
         except (sqlite3.Error, OSError) as exc:
             self._base.close()
             raise self._unwritable(exc) from exc
@@ -249,41 +216,90 @@ class Ledger:
         if not self._pending:
             self._base.execute("BEGIN IMMEDIATE")
             self._pending = True
+            for intent in self._again.values():
+                self._put("intent", intent.order_id, intent)
+            self._relied |= self._again
+            self._again.clear()
 
     def _commit(self) -> None:
+        if self._again:
+            self._open_transaction()
         if self._pending:
             self._base.execute("COMMIT")
+            self._commits += 1
             self._pending = False
+            self._unsaved.clear()
+            self._relied.clear()
 
-    def _failed(self, exc: sqlite3.Error) -> FailedError:
+    def _failed(self, exc: sqlite3.Error) -> UnwritableError:
         with contextlib.suppress(sqlite3.Error):
             self._base.execute("ROLLBACK")
         self._pending = False
+        for order_id, (intent, outcome, left) in self._unsaved.items():  # rolled back too: `prove` does them again
+            self.state.open[order_id] = intent
+            self._lost[order_id] = (outcome, left)
+        self.state.closed -= len(self._unsaved)
+        self._unsaved.clear()
+        self._again |= self._relied  # durable ahead, and sent: their rows are owed
+        self._relied.clear()
         return self._unwritable(exc)
 
     def intend(self, intent: Intent) -> None:
         """Record an order about to be sent; durable when this returns, with every closing before it."""
-        session, wall_ns = intent.target_session, intent.wall_ns or time.time_ns()
-        intent = msgspec.structs.replace(intent, wall_ns=wall_ns, sent_ns=0)
-        newest = max(intent.target_revision, self.state.watermark.get(session, -1))
-        crowded = session not in self.state.watermark and len(self.state.watermark) >= MAX_SESSIONS
-        gone = next(iter(self.state.watermark)) if session and crowded else ""
+        session = intent.target_session
+        intent = msgspec.structs.replace(intent, wall_ns=intent.wall_ns or time.time_ns(), sent_ns=0)
+        failpoint("ledger.intent->commit")
         try:
-            self._open_transaction()
-            self._put("intent", intent.order_id, intent)
-            if session:
-                self._put("watermark", session, {"revision": newest, "wall_ns": wall_ns})
-            if gone:
-                self._base.execute("DELETE FROM records WHERE kind = 'watermark' AND key = ?", (gone,))
-            self._commit()
+            if self._ahead.holds(intent):
+                failpoint("ledger.ahead->row")
+                self._open_transaction()
+                self._put("intent", intent.order_id, intent)
+                self._relied[intent.order_id] = intent
+            else:
+                if self._again:
+                    self._open_transaction()
+                self._put("intent", intent.order_id, intent)  # by itself, a transaction of its own
+                self._commits += not self._pending
+                self._commit()
         except sqlite3.Error as exc:
             raise self._failed(exc) from exc
         self.state.open[intent.order_id] = intent
         self.state.next_number = max(self.state.next_number, intent.number + 1)
         if session:
-            self.state.watermark.pop(session, None)
-            self.state.watermark.pop(gone, None)
+            newest = max(intent.target_revision, self.state.watermark.pop(session, -1))
+            if len(self.state.watermark) >= MAX_SESSIONS:
+                self._forgotten.append(next(iter(self.state.watermark)))
+                del self.state.watermark[self._forgotten[-1]]
             self.state.watermark[session] = newest
+
+    def prepare(self, intents: list[Intent]) -> None:
+        """Make intents that may follow durable, aside and in the background: the next `intend` of one is quicker.
+
+        Each needs a number of its own. A row that is owed for an earlier one is written first, and waited for.
+        """
+        if self._relied or self._again:
+            self._settle()
+        if intents:
+            wall_ns = time.time_ns()
+            named = [msgspec.structs.replace(intent, wall_ns=wall_ns, sent_ns=0) for intent in intents]
+            self._ahead.begin(self.state.ledger_id, self.state.epoch, named)
+
+    def _settle(self) -> None:
+        try:
+            self._commit()
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
+
+    def rehearse(self, intent: Intent) -> None:
+        """Do all of `intend` but its commit: nothing is written or known afterwards, the next one is quicker."""
+        if self._pending:
+            return  # what waits for its commit must not be rolled back
+        with contextlib.suppress(sqlite3.Error):  # what is wrong is said when it matters
+            self._base.execute("BEGIN IMMEDIATE")
+            try:
+                self._put("intent", intent.order_id, intent)
+            finally:
+                self._base.execute("ROLLBACK")
 
     def close_intent(self, order_id: str, outcome: str, left: int) -> None:
         """Record how an order ended; durable with the next intent or `sync`: after a crash the broker is asked."""
@@ -291,17 +307,29 @@ class Ledger:
         if intent is None:
             return
         body = {"outcome": outcome, "left": left, "market_ns": intent.market_ns, "intent": intent}
+        self._unsaved[order_id] = (intent, outcome, left)
+        self.state.closed += 1
         try:
             self._open_transaction()
             self._base.execute("DELETE FROM records WHERE kind = 'intent' AND key = ?", (order_id,))
             self._put("closed", f"{intent.wall_ns:020d}-{order_id}", body)
-            self.state.closed += 1
+            self._note_session(intent.target_session)
             self._write_head(self.state)
             if self.state.closed % 1000 == 0:
                 self._prune()
         except sqlite3.Error as exc:
             raise self._failed(exc) from exc
         del self.state.open[order_id]
+        failpoint("ledger.closed->commit")
+
+    def _note_session(self, session: str) -> None:
+        """What an open intent said of its session is kept when it goes."""
+        for gone in self._forgotten:
+            self._base.execute("DELETE FROM records WHERE kind = 'watermark' AND key = ?", (gone,))
+        self._forgotten.clear()
+        if session in self.state.watermark:
+            body = {"revision": self.state.watermark[session], "wall_ns": time.time_ns()}
+            self._put("watermark", session, body)
 
     def write_marks(self, trading_day: str, opening: float, peak: float) -> None:
         """Record the day's equity marks; durable when this returns."""
@@ -313,15 +341,55 @@ class Ledger:
             raise self._failed(exc) from exc
         self.state.marks = (trading_day, opening, peak)
 
-    def sync(self) -> None:
-        """Make everything written durable."""
+    def prove(self) -> None:
+        """Write again what a failure took with it, or what changes nothing; `UnwritableError` as ever."""
+        for order_id, (outcome, left) in list(self._lost.items()):
+            self.close_intent(order_id, outcome, left)
         try:
+            self._open_transaction()
+            self._write_head(self.state)
             self._commit()
         except sqlite3.Error as exc:
             raise self._failed(exc) from exc
+        self._lost.clear()
+
+    def sync(self) -> None:
+        """Make everything written durable; a good moment to copy the log, since nothing is begun."""
+        self._settle()
+        if self._commits >= COPY_EVERY:
+            self._commits = 0
+            self._copier.due.set()
 
     def close(self) -> None:
         """Sync and close the file."""
-        with contextlib.suppress(FailedError):
+        with contextlib.suppress(UnwritableError):
             self.sync()
+        self._ahead.stop(empty=not (self._pending or self._again or self._lost))
+        self._copier.stop()
         self._base.close()
+
+
+class _Copier(threading.Thread):
+    """Copies the log into the file when told to, over a connection of its own; never waited for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(name="ledger", daemon=True)
+        self.due = threading.Event()
+        self._path, self._stopping = path, False
+        self.start()
+
+    def run(self) -> None:
+        """Until stopped."""
+        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as base:
+            while self.due.wait():
+                self.due.clear()  # before the look: a stop told after it is seen at the next turn
+                if self._stopping:
+                    return
+                with contextlib.suppress(sqlite3.Error):  # it is tried again; until then the log grows
+                    base.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def stop(self) -> None:
+        """Before the ledger closes."""
+        self._stopping = True
+        self.due.set()
+        self.join()

@@ -124,6 +124,9 @@ class Link:
         return LinkChange(self.name, before, state, reason, now_ns)
 
 
+_SHARED = random.Random()
+
+
 class Backoff:
     """Delays that double from `first_s` to `longest_s`, each made shorter by up to a half at random (full jitter would
     sometimes not wait at all).
@@ -139,7 +142,7 @@ class Backoff:
     def __init__(self, first_s: float, longest_s: float, rng: random.Random | None = None) -> None:
         self.first_s, self.longest_s = first_s, longest_s
         self.attempts = 0
-        self._rng = rng or random.Random()
+        self._rng = rng or _SHARED
 
     def next_s(self) -> float:
         """How long to wait before the next attempt, seconds."""

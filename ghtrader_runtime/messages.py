@@ -90,6 +90,8 @@ class AccountState(Message, tag="state"):
         DOWN, FLAT, UP of the last target; empty where it came with none.
     reason : str
         Of the last target.
+    requested, contract : str
+        What was asked for, and what is traded for it now.
     """
 
     account: str
@@ -118,6 +120,8 @@ class AccountState(Message, tag="state"):
     stages: dict[str, list[int]] = {}
     probabilities: list[float] = []
     reason: str = ""
+    requested: str = ""
+    contract: str = ""
 
 
 class Hello(Message, tag="hello"):
@@ -131,8 +135,8 @@ class Hello(Message, tag="hello"):
 
 
 class Welcome(Message, tag="welcome"):
-    """The gateway's answer: what is traded and how many rows of history follow in `History` messages; `more` says that
-    the day has further ones, for another `Hello`."""
+    """The gateway's answer: the contract that is traded for `requested`, and how many rows of history follow in
+    `History` messages; `more` says that the day has further ones, for another `Hello`."""
 
     symbol: str
     account: str
@@ -148,6 +152,7 @@ class Welcome(Message, tag="welcome"):
     tick_revision: int
     more: bool = False
     answers: int = 0
+    requested: str = ""
 
 
 class History(Message, tag="history"):
@@ -184,6 +189,14 @@ class Target(Message, tag="target"):
     reason: Text
     probabilities: Few = ()
     marks_ns: Marks = ()
+
+
+class Rolled(Message, tag="rolled"):
+    """The day has another contract: what was wanted of `before` is void, nothing known of it counts for `symbol`."""
+
+    before: Name
+    symbol: Name
+    trading_day: str
 
 
 class DirectOrder(Message, tag="order"):
@@ -230,7 +243,7 @@ class Goodbye(Message, tag="goodbye"):
 
 AnyMessage = (
     Tick | AccountState | Hello | Welcome | History | Ready | Target | DirectOrder | CancelOrder | Ack | Command
-    | Goodbye
+    | Goodbye | Rolled
 )  # fmt: skip
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AnyMessage)

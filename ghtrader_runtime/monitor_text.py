@@ -108,7 +108,10 @@ def orders(state: AccountState, most: int = 4) -> list[Line]:
         )
         for one in state.orders[:most]
     ]
-    counts = "  ".join(f"{name} {count}" for name, count in state.counts.items())
+    first = ("ticks", "targets", "orders", "fills")
+    told = [name for name in first if name in state.counts]
+    told += [name for name, count in state.counts.items() if count and name not in first]
+    counts = "  ".join(f"{name} {state.counts[name]}" for name in told)
     return [(f"{len(state.orders)} working   {counts}"[:80], "bold"), *lines]
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
+from ghtrader_runtime.choices import MODES, ON_KILL, PEGS, SIMS, TIFS, UNKNOWN_ORDERS
 from ghtrader_runtime.executors import ExecutionStyle
 from ghtrader_runtime.risk import RiskLimits
 
@@ -46,7 +48,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     account, mode, sim
         Account name; paper, sim or live; tqkq or tqsim.
     symbol : str
-        The contract.
+        The contract, or a main series: the contract of each trading day.
     run_id : str
         Names the run's folder.
     max_position, max_order : int
@@ -55,12 +57,17 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         At most so many orders in so many seconds of market time.
     max_open_orders, max_notional, price_collar, data_age_s, daily_loss, drawdown
         See `risk.RiskLimits`.
+    day_orders, day_lots : int
+        Opening orders, and their lots, of a contract in a trading day: TqSdk's own rules (`brokers.tqsdk_rules`),
+        where the login has them; 0 leaves a rule out.
     slip_ticks, tif, reprice_s, peg, chase_ticks, max_chases
         See `executors.ExecutionStyle`.
     on_kill, unknown_orders : str
         See `core_state.CoreConfig`.
     idle_end_s : float
         Seconds (ours) without a tick after which the market data counts as ended; 0 never.
+    days : int
+        Trading days after which the run ends; 0 never.
     """
 
     account: str
@@ -86,10 +93,30 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     data_age_s: float = 15.0
     daily_loss: float = 100_000.0
     drawdown: float = 150_000.0
+    day_orders: int = 2000
+    day_lots: int = 10_000
     on_kill: str = "hold"
     unknown_orders: str = "cancel"
     idle_end_s: float = 0.0
+    days: int = 1
     replay: ReplayOptions | None = None
+
+
+def check_options(o: GatewayOptions) -> None:
+    """Words and combinations that mean nothing: `UsageError`, before anything is connected."""
+    for name, value, known in (
+        ("--mode", o.mode, MODES), ("--sim", o.sim, SIMS), ("--tif", o.tif, TIFS), ("--peg", o.peg, PEGS),
+        ("--on-kill", o.on_kill, ON_KILL), ("--unknown-orders", o.unknown_orders, UNKNOWN_ORDERS),
+    ):  # fmt: skip
+        if value not in known:
+            raise UsageError(f"unknown {name} {value!r}", ", ".join(known))
+    if o.peg == "join" and o.tif != "GFD":
+        raise UsageError(f"--peg join rests in the book, and {o.tif} does not", "add --tif GFD")
+    if o.tif == "FOK" and o.max_order < o.max_position:
+        raise UsageError(
+            f"--tif FOK with --max-order {o.max_order} below --max-position {o.max_position} would be filled in parts",
+            "raise --max-order",
+        )
 
 
 def risk_limits(o: GatewayOptions) -> RiskLimits:

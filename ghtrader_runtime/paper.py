@@ -10,10 +10,12 @@ from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.varieties import get_variety
-from ghtrader_runtime.options import GatewayOptions, ReplayOptions, StrategyOptions
+from ghtrader_runtime.options import GatewayOptions, ReplayOptions, StrategyOptions, check_options
 from ghtrader_runtime.supervisor import new_run_id, trade
 
 DATASET = "main_l5"
+PAPER_RATE = 120
+"""Orders in a minute of market time where nobody says otherwise: a recorded day harms nobody."""
 
 
 def block_start_ns(lake: Lake, key: str, day: date, blocks: int) -> int:
@@ -55,12 +57,11 @@ def paper_day(
     from_ns: int = 0,
     blocks: int = 0,
     pace: float = 0.0,
-    max_position: int = 1,
-    rate_orders: int = 120,
     flat_before_end_s: float = 60.0,
     flat_from_ns: int = 0,
     run_id: str = "",
     on_ready: Callable[[], None] | None = None,
+    **knobs: Any,
 ) -> dict[str, Any]:
     """Trade one recorded day on paper.
 
@@ -74,8 +75,10 @@ def paper_day(
         Instead of `from_ns`: play the last of so many equal blocks.
     pace : float
         Ticks a second; 0 is lock-step, as fast as both processes go.
-    model, horizon, max_position, rate_orders, flat_before_end_s, flat_from_ns
-        As in `StrategyOptions` and `GatewayOptions`.
+    model, horizon, flat_before_end_s, flat_from_ns
+        As in `StrategyOptions`.
+    **knobs
+        Limits, policies and style, as in `GatewayOptions`.
 
     Returns
     -------
@@ -90,8 +93,9 @@ def paper_day(
     replay = ReplayOptions(dataset=DATASET, key=key, day=str(day), from_ns=from_ns, pace=pace)
     gateway = GatewayOptions(
         account=account, mode="paper", symbol=contract, run_id=run_id or new_run_id("paper"), replay=replay,
-        max_position=max_position, rate_orders=rate_orders,
+        **{"rate_orders": PAPER_RATE, **knobs},
     )  # fmt: skip
+    check_options(gateway)
     strategy = StrategyOptions(
         account=account, mode="paper", symbol=contract, model=model, horizon=horizon,
         flat_before_end_s=flat_before_end_s, flat_from_ns=flat_from_ns,

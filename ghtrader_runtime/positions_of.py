@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ghtrader_market.positions import Fill, Position, Side, apply_fill
 from ghtrader_market.varieties import FeeRates
 from ghtrader_runtime.events import Holding, TradeReport
 
-if TYPE_CHECKING:
-    from ghtrader_runtime.executors import SymbolSpec
-
 _NO_FEES = FeeRates()
 _CLOSE_TODAY = ("SHFE", "INE")
+
+
+class Spec(Protocol):
+    """What has to be known of a contract here."""
+
+    @property
+    def needs_close_today(self) -> bool:
+        """Whether today's lots want CLOSETODAY."""
+        ...
 
 
 def side_name(side: int) -> Side:
@@ -21,7 +27,7 @@ def side_name(side: int) -> Side:
     return "BUY" if side > 0 else "SELL"
 
 
-def wants_close_today(symbol: str, specs: Mapping[str, SymbolSpec]) -> bool:
+def wants_close_today(symbol: str, specs: Mapping[str, Spec]) -> bool:
     """Whether today's lots of a symbol want CLOSETODAY; by its exchange where it is none of ours."""
     spec = specs.get(symbol)
     return spec.needs_close_today if spec is not None else symbol.partition(".")[0] in _CLOSE_TODAY

@@ -59,7 +59,7 @@ class _Stage:
         variety = variety_of(market.symbol)
         rates = variety.fees(market.symbol, market.trading_day)
 
-        def commission(offset: str, price: float, lots: int) -> float:
+        def commission(_symbol: str, _market_ns: int, offset: str, price: float, lots: int) -> float:
             return fee(rates, offset, price, lots, variety.multiplier)
 
         self.broker = PaperBroker(feed, commission, variety.needs_close_today)
@@ -124,7 +124,7 @@ def rehearse(
     day, symbol = str(market.trading_day), market.symbol
     signal = Signal(bundle, calendar, symbol, market.price_tick, market.multiplier, flat_before_end_ns)
     sessions = tuple(calendar.sessions(variety_of(symbol), market.trading_day))
-    stage.step(ev.Terms(symbol, day, sessions, 0, *stage.broker.price_limits()))
+    stage.step(ev.Terms(symbol, day, sessions, 0, *stage.broker.price_limits(symbol)))
     stage.step(stage.broker.snapshot())
     ahead = signal.on_day(day, datetime_ns, np.ascontiguousarray(values.T)) if at_once else None
     targets = np.empty(len(ids), np.int32)

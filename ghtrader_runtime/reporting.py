@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import time
+from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from ghtrader_market.positions import fee
 from ghtrader_market.ticks import COLUMN_INDEX
 from ghtrader_runtime.journal import read_lines
 from ghtrader_runtime.messages import AccountState, Hello, Message, OrderLine, Welcome, pack_history
-from ghtrader_runtime.summary import profit, round_trips
+from ghtrader_runtime.summary import by_contract, profit, round_trips
 
 if TYPE_CHECKING:
     from ghtrader_runtime.events import Order, Snapshot
@@ -67,15 +68,15 @@ def welcome(gateway: Gateway, hello: Hello) -> list[Message]:
     most = _HISTORY_ROWS * _HISTORY_CHUNKS
     more = len(ids) > most
     ids, times, values = ids[:most], times[:most], values[:most]
-    options, now_ns = gateway.options, time.monotonic_ns()
+    options, contract, now_ns = gateway.options, gateway.binding.contract, time.monotonic_ns()
     messages: list[Message] = [
         Welcome(
-            session=gateway.session, revision=0, sent_ns=now_ns, symbol=options.symbol, account=gateway.ref.name,
+            session=gateway.session, revision=0, sent_ns=now_ns, symbol=contract, account=gateway.ref.name,
             mode=options.mode, run_id=options.run_id, run_dir=str(gateway.run_dir), lockstep=gateway.broker.lockstep,
             price_tick=gateway.market.price_tick, multiplier=gateway.market.multiplier,
-            max_position=options.max_position, position=gateway.core.state.position(options.symbol).net,
+            max_position=options.max_position, position=gateway.core.state.position(contract).net,
             rows=len(ids), tick_revision=gateway.tick_revision, more=more,
-            answers=hello.revision,
+            answers=hello.revision, requested=options.symbol,
         )
     ]  # fmt: skip
     for first in range(0, len(ids), _HISTORY_ROWS):
@@ -83,15 +84,15 @@ def welcome(gateway: Gateway, hello: Hello) -> list[Message]:
         last = first + _HISTORY_ROWS >= len(ids)
         messages.append(
             pack_history(
-                gateway.session, first, now_ns, options.symbol, gateway.daybook.day, ids[part], times[part],
+                gateway.session, first, now_ns, contract, gateway.daybook.day, ids[part], times[part],
                 values[part], last, hello.revision,
             )
         )  # fmt: skip
     return messages
 
 
-def account_state(gateway: Gateway, revision: int, ended: str, mark: float) -> AccountState:
-    """The account as the gateway knows it now; `mark` is the last mid."""
+def account_state(gateway: Gateway, revision: int, ended: str) -> AccountState:
+    """The account as the gateway knows it now."""
     state, target = gateway.core.state, gateway.last_target
     working = [order for order in state.orders.values() if order.live and not order.closed]
     opening, peak = (state.marks.opening, state.marks.peak) if state.marks.trading_day else (math.nan, math.nan)
@@ -104,13 +105,26 @@ def account_state(gateway: Gateway, revision: int, ended: str, mark: float) -> A
         working=len(working),
         targets={symbol: wanted.volume for symbol, wanted in state.targets.items()},
         balance=gateway.broker.balance(), tick_revision=gateway.tick_revision, ready=list(gateway.ready), ended=ended,
-        links={"broker": "DOWN" if "broker" in state.blocks else "LIVE", **gateway.peers.states()},
+        links={**_lines(state.blocks), **gateway.peers.states()},
         orders=[_line(order) for order in working[:20]],
-        net_pnl=gateway.tally.net(mark), fees=gateway.tally.fees, opening=opening, peak=peak,
+        net_pnl=gateway.tally.net(gateway.marks), fees=gateway.tally.fees, opening=opening, peak=peak,
         data_age_s=time.monotonic() - gateway.tick_s, counts={**gateway.counts, "fills": len(gateway.fills)},
         stages={name: histogram.plain() for name, histogram in gateway.latency.stages.items()},
         probabilities=list(target.probabilities) if target else [], reason=target.reason if target else "",
+        requested=gateway.options.symbol, contract=gateway.binding.contract,
     )  # fmt: skip
+
+
+def _second_fence(gateway: Gateway) -> list[str] | str:
+    """TqSdk's own risk rules in force, or why there are none."""
+    fence = getattr(gateway.broker, "fence", None)
+    return (fence.missing or fence.names) if fence is not None else []
+
+
+def _lines(blocks: Mapping[str, object]) -> dict[str, str]:
+    """States of the gateway's own links, by what stands against trading."""
+    data = "DOWN" if "data-link" in blocks else "STALE" if "data" in blocks else "LIVE"
+    return {"broker": "DOWN" if "broker" in blocks else "LIVE", "data": data}
 
 
 def _line(order: Order) -> OrderLine:
@@ -125,10 +139,13 @@ def write_state_file(gateway: Gateway, ended: str = "") -> None:
     state, last = gateway.core.state, gateway.last_state
     document = {
         "session": gateway.session, "pid": os.getpid(), "account": gateway.ref.name, "broker": gateway.ref.broker,
-        "mode": gateway.options.mode, "symbol": gateway.options.symbol, "state_dir": str(gateway.ref.state_dir),
+        "mode": gateway.options.mode, "symbol": gateway.binding.contract, "requested": gateway.options.symbol,
+        "trading_day": gateway.day.name, "schedule_hash": gateway.binding.schedule_hash,
+        "schedule_note": gateway.binding.note, "state_dir": str(gateway.ref.state_dir),
         "revision": state.revision, "ready": list(gateway.ready.values()), "killed": gateway.killed,
         "trading_state": str(state.trading_state), "reasons": [reason for _, reason in state.blocks.values()],
         "links": dict(last.links) if last else gateway.peers.states(), "metrics": gateway.metrics_url,
+        "tqsdk_rules": _second_fence(gateway),
         "positions": dict(last.positions) if last else {}, "net_pnl": last.net_pnl if last else 0.0,
         "data_age_s": last.data_age_s if last else None, "ended": ended, "written_ns": time.time_ns(),
     }  # fmt: skip
@@ -150,16 +167,21 @@ def serve_metrics(gateway: Gateway, stack: contextlib.ExitStack) -> str:
     return server.url
 
 
-def summarise(gateway: Gateway, ended: str, mark: float) -> dict[str, Any]:
-    """The run in numbers; `mark` is the last mid, which values what is still held."""
-    symbol, state = gateway.options.symbol, gateway.core.state
-    money = profit(gateway.fills, {symbol: gateway.market.multiplier}, {symbol: mark}, gateway.opening)
+def summarise(gateway: Gateway, ended: str) -> dict[str, Any]:
+    """The run in numbers; what is still held is valued at the last mid of its contract."""
+    symbol, state, opening = gateway.binding.contract, gateway.core.state, gateway.opening
+    traded = {symbol, *opening, *(fill["symbol"] for fill in gateway.fills)}
+    multipliers = dict.fromkeys(traded, gateway.market.multiplier)
+    money = profit(gateway.fills, multipliers, gateway.marks, opening)
     return {
         "run_id": gateway.options.run_id, "account": gateway.ref.name, "broker": gateway.ref.broker,
-        "mode": gateway.options.mode, "symbol": symbol, "trading_day": gateway.day.name, "ended": ended,
-        **gateway.counts, "fills": len(gateway.fills), "round_trips": round_trips(gateway.fills, gateway.opening),
+        "mode": gateway.options.mode, "symbol": symbol, "requested": gateway.options.symbol,
+        "trading_day": gateway.day.name, "trading_days": sorted(gateway.days_traded), "rolls": gateway.rolls,
+        "ended": ended,
+        **gateway.counts, "fills": len(gateway.fills), "round_trips": round_trips(gateway.fills, opening),
         **{name: round(value, 6) for name, value in money.items()},
-        "opening": gateway.opening,
+        "by_contract": by_contract(gateway.fills, multipliers, gateway.marks, opening),
+        "opening": opening,
         "positions": {name: position.net for name, position in state.positions.items()},
         "trading_state": str(state.trading_state), "killed": gateway.killed,
         "tick_to_target_ms": gateway.latency.summary(),

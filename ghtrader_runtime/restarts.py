@@ -33,6 +33,20 @@ class RestartPolicy:
     within_s: float = 300.0
 
 
+@dataclass
+class Silence:
+    """How long somebody has told nothing new, by when we saw a stamp change: the wall clock it carries may jump."""
+
+    stamp: object = None
+    since_s: float = 0.0
+
+    def seconds(self, stamp: object, now_s: float) -> float:
+        """Seconds (monotonic) since `stamp` last changed."""
+        if stamp != self.stamp:
+            self.stamp, self.since_s = stamp, now_s
+        return now_s - self.since_s
+
+
 @dataclass(frozen=True)
 class Restart:
     """One restart: which process, why, and after how long."""

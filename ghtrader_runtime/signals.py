@@ -13,13 +13,14 @@ import numpy as np
 
 from ghtrader_base.errors import RefusedError
 from ghtrader_market.calendar import TradingCalendar
-from ghtrader_market.ticks import VALUE_COLUMNS
+from ghtrader_market.ticks import COLUMN_INDEX, VALUE_COLUMNS
 from ghtrader_market.varieties import variety_of
 from ghtrader_models.bundle import Bundle
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.inference import Predictor, WarmTracker
 
+_BID, _ASK = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"]
 _NO_OPINION = np.full(3, np.nan)
 
 
@@ -82,6 +83,7 @@ class Signal:
         self._bounds: list[tuple[int, int]] = []
         self.day = ""
         self.target = position
+        self._rest = 0
         self.stop_trading = False
         """Set when the strategy is about to leave: from then on the target is flat."""
         self.width = len(self._factor_set)
@@ -91,7 +93,7 @@ class Signal:
         """Load every compiled kernel now and not at the first tick; leaves no trace in the day's state."""
         engine = FactorEngine(self._factor_set, self._price_tick, self._multiplier, [(0, 1)])
         engine.update(0, np.full(len(VALUE_COLUMNS), np.nan))
-        self._policy.decide(0.0, 1.0, 0.0, 0)
+        self._policy.step(0.0, 1.0, 0.0, 0, 0, 0.0)
 
     def _start_day(self, day: str) -> None:
         self.day = day
@@ -101,6 +103,11 @@ class Signal:
         else:
             self._engine.reset(self._bounds)
         self._warm.reset()
+        self._rest = 0
+
+    def forget(self, position: int) -> None:
+        """What was decided over history was not done: this is held, and nothing was left just now."""
+        self.target, self._rest = position, 0
 
     def in_session(self, datetime_ns: int) -> bool:
         """Whether a moment lies in a session of the day at hand."""
@@ -126,7 +133,8 @@ class Signal:
         if self._ends_soon(datetime_ns):
             return self._decide(0, "flat before the end", factors, probabilities, computed_ns, inferred_ns)
         down, flat, up = probabilities
-        wanted = self._policy.decide(float(down), float(flat), float(up), self.target)
+        spread = float(values[_ASK] - values[_BID])
+        wanted, self._rest = self._policy.step(float(down), float(flat), float(up), self.target, self._rest, spread)
         reason = "hold" if wanted == self.target else "signal"
         return self._decide(wanted, reason, factors, probabilities, computed_ns, inferred_ns)
 
@@ -152,6 +160,7 @@ class Signal:
         warm = self._warm.batch(rows)
         probabilities = np.full((len(rows), 3), np.nan)
         probabilities[warm] = self._predictor.predict(rows[warm])
+        spreads = (values[_ASK, inside] - values[_BID, inside]).tolist()
         targets = np.empty(len(datetime_ns), np.int32)
         place = 0
         for i, (moment, known) in enumerate(zip(datetime_ns.tolist(), inside.tolist(), strict=True)):
@@ -160,7 +169,9 @@ class Signal:
                     self.target = 0
                 elif warm[place]:
                     down, flat, up = probabilities[place].tolist()
-                    self.target = self._policy.decide(down, flat, up, self.target)
+                    self.target, self._rest = self._policy.step(
+                        down, flat, up, self.target, self._rest, spreads[place]
+                    )
                 place += 1
             targets[i] = self.target
         return targets

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ghtrader_base.errors import RefusedError
+from ghtrader_base.lock_keys import trade_strategy_key
 from ghtrader_base.locks import resource_lock
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
@@ -46,14 +47,14 @@ def run_strategy(settings: Settings, options: StrategyOptions) -> dict[str, Any]
     Raises
     ------
     LockHeldError
-        Another strategy trades this account and symbol.
+        Another strategy trades this account.
     RefusedError, UnreachableError, UsageError, IntegrityError
         See `Strategy` and `load_model`.
     """
     ref = account_ref(settings, options.account, options.mode, options.sim)
     purpose = f"strategy of {options.account} on {options.symbol}"
     with contextlib.ExitStack() as stack:
-        stack.enter_context(resource_lock(ref.state_dir, f"strategy={options.symbol}", purpose))
+        stack.enter_context(resource_lock(ref.state_dir, trade_strategy_key(ref.name), purpose))
         stack.enter_context(register(settings, "strategy", purpose))
         bundle = load_model(settings, options)
         matching_factor_set(bundle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -25,23 +25,36 @@ class Tally:
     Parameters
     ----------
     multiplier : float
-        Units a lot.
+        Units a lot, the same for every contract of the variety.
     """
 
     def __init__(self, multiplier: float) -> None:
-        self._multiplier, self._moved = multiplier, 0
+        self._multiplier = multiplier
+        self._moved: dict[str, int] = {}
         self._cash = self.fees = 0.0
 
     def add(self, fill: dict[str, Any]) -> None:
         """One fill: side, volume, price, commission (NaN counts as none)."""
-        self._moved += fill["side"] * fill["volume"]
+        self._moved[fill["symbol"]] = self._moved.get(fill["symbol"], 0) + fill["side"] * fill["volume"]
         self._cash -= fill["side"] * fill["volume"] * fill["price"] * self._multiplier
         self.fees += fill["commission"] if math.isfinite(fill["commission"]) else 0.0
 
-    def net(self, mark: float) -> float:
-        """CNY after fees, with what was bought or sold since valued at `mark`."""
-        held = self._moved * self._multiplier * mark if self._moved else 0.0
-        return self._cash + held - self.fees
+    def net(self, marks: Mapping[str, float]) -> float:
+        """CNY after fees, with what was bought or sold of a contract since valued at its mark."""
+        held = sum(lots * marks.get(symbol, math.nan) for symbol, lots in self._moved.items() if lots)
+        return self._cash + held * self._multiplier - self.fees
+
+
+def by_contract(
+    fills: Sequence[dict[str, Any]], multipliers: dict[str, int], marks: dict[str, float], opening: dict[str, int]
+) -> dict[str, dict[str, float]]:
+    """`profit` and the number of fills and round trips of each contract apart; arguments as there."""
+    found: dict[str, dict[str, float]] = {}
+    for symbol in sorted({fill["symbol"] for fill in fills}):
+        own, held = [fill for fill in fills if fill["symbol"] == symbol], {symbol: opening.get(symbol, 0)}
+        money = {name: round(value, 6) for name, value in profit(own, multipliers, marks, held).items()}
+        found[symbol] = {"fills": len(own), "round_trips": round_trips(own, held), **money}
+    return found
 
 
 def profit(

@@ -28,7 +28,7 @@ from ghtrader_base.settings import Settings
 from ghtrader_runtime.accounts import account_ref
 from ghtrader_runtime.killswitch import KillSwitch
 from ghtrader_runtime.options import GatewayOptions, StrategyOptions, run_folder
-from ghtrader_runtime.restarts import Restart, RestartLog, RestartPolicy
+from ghtrader_runtime.restarts import Restart, RestartLog, RestartPolicy, Silence
 
 _STOP_S = 25.0
 _POLL_S = 0.1
@@ -140,6 +140,7 @@ class Pair:
         self._was_ready = False
         self._answered = 0
         self._down_since: float | None = None
+        self._told = Silence()
         self.stopping = ""
         self.gateway = self._start("gateway")
         self.strategy = self._start("strategy")
@@ -222,7 +223,7 @@ class Pair:
         if document.get("pid") != self.gateway.process.pid or document.get("ended"):
             return
         now = time.monotonic()
-        silent_s = time.time() - document["written_ns"] / 1e9
+        silent_s = self._told.seconds(document["written_ns"], now)
         if silent_s > GATEWAY_SILENT_S and now - self.gateway.started_s > GATEWAY_SILENT_S:
             self._tell(f"the gateway has told nothing for {silent_s:.0f} s and is killed")
             self.gateway.kill()

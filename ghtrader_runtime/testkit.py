@@ -51,15 +51,16 @@ def tiny_factor_set() -> FactorSet:
 
 
 def write_tiny_bundle(
-    models_dir: Path, symbol: str = "KQ.m@SHFE.cu", enter: float = 0.4, leave: float = 0.05, price_tick: float = 10.0
-) -> Path:
+    models_dir: Path, symbol: str = "KQ.m@SHFE.cu", enter: float = 0.4, leave: float = 0.05, price_tick: float = 10.0,
+    lots: int = 1,
+) -> Path:  # fmt: skip
     """A bundle that trades often."""
     factor_set = tiny_factor_set()
     provenance = {
         "symbol": symbol, "horizon": 50, "price_tick": price_tick, "levels": 5, "days": [], "seed": 0, "config": {},
     }  # fmt: skip
     return write_bundle(
-        models_dir, TinyModel(), factor_set.spec(), {"horizons": [50]}, PolicyParams(enter, leave), provenance
+        models_dir, TinyModel(), factor_set.spec(), {"horizons": [50]}, PolicyParams(enter, leave, lots), provenance
     )
 
 

@@ -9,7 +9,9 @@ import typer
 from ghtrader.commands.factors_evaluate import add_evaluate
 from ghtrader.console_io import HomeOption, JsonOption, emit, table
 
-SetOption = Annotated[str, typer.Option("--set", help="Factor set; see the first lines of `factors list`.")]
+SetOption = Annotated[
+    str, typer.Option("--set", help="Factor set: see the first lines of `factors list`; or FILE.toml[:SET].")
+]
 _LIST_COLUMNS = ["factor", "group", "unit", "depth", "warm", "meaning"]
 
 

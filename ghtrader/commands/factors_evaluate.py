@@ -41,7 +41,7 @@ def add_evaluate(factors: typer.Typer) -> None:
         symbol: AnySeriesOption = "",
         ticks_kind: TicksKindOption = "",
         set_name: Annotated[
-            str, typer.Option("--set", help="Factor set: a name of `factors list`, or a file.")
+            str, typer.Option("--set", help="Factor set: a name of `factors list`, or FILE.toml[:SET].")
         ] = "lean",
         horizons: Annotated[str, typer.Option("--horizons", help="Ticks ahead.")] = "10,50,200",
         start: StartOption = "",
@@ -108,6 +108,8 @@ def _text(report: dict[str, Any], page: Path) -> str:
                 "adjusted p": _show(found["p_adjusted"], "%.4f"),
                 "same sign": _show(found["day_agreement"], "%.2f"),
                 "turnover": _show(row["turnover"], "%.3f"),
+                "persistence": _show(row["persistence"], "%.4f"),
+                "bias": _show(row["bias"][judged], "%.3f") + (" slow" if row["slow"] else ""),
                 "coverage": _show(row["coverage"], "%.3f"),
                 "group": row["cluster"] + 1,
             }
@@ -118,6 +120,7 @@ def _text(report: dict[str, Any], page: Path) -> str:
         f"{report['symbol']}, set {report['factor_set']}: {of} factors, {len(report['days'])} days, judged at {judged}",
         table(rows),
         f"{believed} of {of} factors beyond what chance shows anywhere (adjusted p < 0.05); {report['p_value_method']}",
+        *([report["slow"]] if any(row["slow"] for row in report["factors"]) else []),
         f"page: {page}",
     ]
     return "\n".join(lines)

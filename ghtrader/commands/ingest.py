@@ -18,7 +18,6 @@ from ghtrader.commands.pipeline_io import (
 )
 from ghtrader.console_io import HomeOption, JsonOption, emit, parse_day, progress_display, settings_of, table
 from ghtrader_base.errors import UsageError
-from ghtrader_base.lock_keys import trade_key, trade_strategy_key
 
 ExchangeOption = Annotated[str, typer.Option("--exchange", help="SHFE or CFFEX; the variety's own if left out.")]
 WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="TqSdk clients at once; 0: two.")]
@@ -156,15 +155,6 @@ def _register_import(app: typer.Typer) -> None:
         emit_runs([run], json)
 
 
-def _key_of(name: str, folder: Path) -> str:
-    """A lock's key: an account's processes keep theirs beside its ledger, under short names."""
-    if name == "gateway":
-        return trade_key(folder.name)
-    if name.startswith("strategy="):
-        return trade_strategy_key(folder.name, name.removeprefix("strategy="))
-    return name
-
-
 def _register_locks(app: typer.Typer) -> None:
     @app.command()
     def locks(home: HomeOption = None, json: JsonOption = False) -> None:
@@ -178,7 +168,7 @@ def _register_locks(app: typer.Typer) -> None:
         rows: list[dict[str, Any]] = []
         for folder in (settings.locks, slots_folder(settings), *accounts, *local):
             for row in read_holders(folder):
-                rows.append({**row, "name": _key_of(row["name"], folder), "folder": str(folder)})
+                rows.append({**row, "folder": str(folder)})
         emit({"locks": rows}, json, lambda: table(rows, ["name", "pid", "since", "purpose", "run_id"]))
 
 

@@ -13,7 +13,7 @@ from ghtrader_base.errors import FailedError, UsageError
 
 if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
-    from ghtrader_market.quality import DayQuality
+    from ghtrader_market.readiness import DayQuality
 
 SymbolOption = Annotated[str, typer.Option("--symbol", help="One contract, SHFE.cu2502, or a series, KQ.m@SHFE.cu.")]
 _STATES = ["day", "engineering_state", "source_state", "policy_state", "overall_state", "reason_code", "action_hint"]

@@ -25,6 +25,22 @@ ModelOption = Annotated[str, typer.Option("--model", help="Family: logistic or x
 _ROWS_ON_SCREEN = 1000
 HorizonOption = Annotated[int, typer.Option("--horizon", help="Label horizon in ticks: 10, 50, 200.")]
 
+MaxLotsOption = Annotated[int, typer.Option("--max-lots", min=1, help="Policy: lots of a position at the most.")]
+SizedOption = Annotated[bool, typer.Option("--sized", help="Policy: lots grow with the edge, up to --max-lots.")]
+CostAwareOption = Annotated[
+    bool, typer.Option("--cost-aware", help="Policy: enter only where the promised move exceeds spread and fees.")
+]
+CooldownOption = Annotated[
+    int, typer.Option("--cooldown", min=0, help="Policy: ticks after leaving in which nothing is entered.")
+]
+
+
+def _policy(max_lots: int, sized: bool, cost_aware: bool, cooldown: int) -> dict[str, Any]:
+    """Fields of `PolicyOptions`; what makes no sense is said before a run begins."""
+    from ghtrader_models.policy_fit import PolicyOptions
+
+    return PolicyOptions(max_lots=max_lots, sized=sized, cost_aware=cost_aware, cooldown=cooldown).changed()
+
 
 def _family(name: str) -> str:
     from ghtrader_assets.families import FAMILIES
@@ -45,9 +61,10 @@ def _horizon(horizon: int, contract: str = "") -> int:
 
 def _factor_set(name: str) -> dict[str, Any]:
     from ghtrader_models.factors.library import get_factor_set
+    from ghtrader_models.factors.own_sets import whole_name
 
     get_factor_set(name)  # a name that is none is said before a run begins
-    return {"factor_set": name}
+    return {"factor_set": whole_name(name)}
 
 
 def _label_options(definition: str, threshold: float | None, horizons: str) -> dict[str, Any]:
@@ -73,7 +90,7 @@ def _register_pipeline(app: typer.Typer) -> None:
         start: StartOption = "",
         end: EndOption = "",
         factors: Annotated[
-            str, typer.Option("--factors", help="Factor set: a name of `factors list`, or a file.")
+            str, typer.Option("--factors", help="Factor set: a name of `factors list`, or FILE.toml[:SET].")
         ] = "lean",
         labels: Annotated[
             str, typer.Option("--labels", help="Label definition: mid_move, smoothed, smoothed_mid, cost_aware.")
@@ -131,6 +148,10 @@ def _register_pipeline(app: typer.Typer) -> None:
         start: StartOption = "",
         end: EndOption = "",
         seed: Annotated[int, typer.Option("--seed", help="Seed of the fit.")] = 0,
+        max_lots: MaxLotsOption = 1,
+        sized: SizedOption = False,
+        cost_aware: CostAwareOption = False,
+        cooldown: CooldownOption = 0,
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -139,15 +160,18 @@ def _register_pipeline(app: typer.Typer) -> None:
         key, contract = series_of(var, symbol, ticks_kind)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")
         family, ticks = _family(model), _horizon(horizon, contract)
+        policy = _policy(max_lots, sized, cost_aware, cooldown)
 
         from ghtrader_assets.flows import run_contract, train_family
         from ghtrader_assets.pipeline import stderr_progress
 
         if contract:
-            config = {"family": family, "horizon": ticks, "seed": seed}
+            config = {"family": family, "horizon": ticks, "seed": seed, "policy": policy}
             run = run_contract(settings, "train_contract", contract, first, last, config, progress=stderr_progress())
         else:
-            run = train_family(settings, family, key, ticks, first, last, seed=seed, progress=stderr_progress())
+            run = train_family(
+                settings, family, key, ticks, first, last, seed=seed, policy=policy, progress=stderr_progress()
+            )
         emit_runs([run], json, variety=key, **({"symbol": contract} if contract else {}))
 
     @app.command()
@@ -160,6 +184,10 @@ def _register_pipeline(app: typer.Typer) -> None:
         start: StartOption = "",
         end: EndOption = "",
         seed: Annotated[int, typer.Option("--seed", help="Seed of the fits.")] = 0,
+        max_lots: MaxLotsOption = 1,
+        sized: SizedOption = False,
+        cost_aware: CostAwareOption = False,
+        cooldown: CooldownOption = 0,
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -171,17 +199,20 @@ def _register_pipeline(app: typer.Typer) -> None:
         key, contract = series_of(var, symbol, ticks_kind)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")
         family, ticks = _family(model), _horizon(horizon, contract)
+        policy = _policy(max_lots, sized, cost_aware, cooldown)
 
         from ghtrader_assets.flows import benchmark_families, run_contract
         from ghtrader_assets.pipeline import stderr_progress
 
         if contract:
-            config = {"families": [family], "horizon": ticks, "seed": seed}
+            config = {"families": [family], "horizon": ticks, "seed": seed, "policy": policy}
             run = run_contract(
                 settings, "benchmark_contract", contract, first, last, config, progress=stderr_progress()
             )
         else:
-            run = benchmark_families(settings, [family], key, ticks, first, last, seed=seed, progress=stderr_progress())
+            run = benchmark_families(
+                settings, [family], key, ticks, first, last, seed=seed, policy=policy, progress=stderr_progress()
+            )
         emit_runs([run], json, variety=key, **({"symbol": contract} if contract else {}))
 
 

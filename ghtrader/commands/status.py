@@ -58,7 +58,12 @@ def _text(found: dict[str, Any]) -> str:
             _store_lines(found),
             _section("last runs", runs, "none yet", ["id", "what", "status", "source", "since", "pid"]),
             _section("champions", found["champions"], "none yet", ["symbol", "horizon", "family", "bundle", "since"]),
-            _section("trading", found["trading"], "nothing trades", ["kind", "purpose", "pid", "since"]),
+            _section(
+                "trading",
+                found["trading"],
+                "nothing trades",
+                ["kind", "purpose", "pid", "since", "trading_state", "degraded"],
+            ),
             _section("kill switches", switches, "none was ever tripped", ["account", "broker", "tripped", "reason"]),
             f"disk\n  {disk.get('error') or '{free_gb} GB free of {total_gb} GB'.format(**disk)}",
             _section("gpu", gpus, "none", ["name", "memory_used_mb", "memory_total_mb", "utilization_percent"]),

@@ -6,23 +6,28 @@ import sys
 from datetime import date
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
+from ghtrader.commands.trading_options import in_force, with_knobs
 from ghtrader.console_io import HomeOption, JsonOption, VarOption, emit, note, parse_day, settings_of, table
 from ghtrader_base.errors import UsageError
+from ghtrader_base.settings import Settings
 
 AccountOption = Annotated[str, typer.Option("--account", help="Account name; locks and kill switch go by it.")]
 ModeOption = Annotated[str, typer.Option("--mode", help="paper (own fills), sim (TqKq) or live.")]
 SimOption = Annotated[str, typer.Option("--sim", help="tqkq (held by the service) or tqsim (dies with the process).")]
-SymbolOption = Annotated[str, typer.Option("--symbol", help="SHFE.cu2502; KQ.m@SHFE.cu: what trades next.")]
+SymbolOption = Annotated[
+    str, typer.Option("--symbol", help="SHFE.cu2502, or KQ.m@SHFE.cu: the contract of each trading day.")
+]
+DaysOption = Annotated[int, typer.Option("--days", min=0, help="Trading days to trade; 0 until stopped.")]
 ModelOption = Annotated[str, typer.Option("--model", help="champion, a bundle id, or a bundle's folder.")]
 HorizonOption = Annotated[int, typer.Option("--horizon", help="Whose champion: ticks ahead.")]
 MonitorOption = Annotated[bool, typer.Option("--monitor-only", help="Send nothing, whatever happens.")]
 ConfirmOption = Annotated[str, typer.Option("--confirm-live", help="I_UNDERSTAND: second step to real orders.")]
-MaxPositionOption = Annotated[int, typer.Option("--max-position", min=1, help="Lots, long or short.")]
-RateOption = Annotated[int, typer.Option("--max-orders-per-minute", min=1, help="Orders in a minute of market time.")]
-SlipOption = Annotated[int, typer.Option("--slip-ticks", min=0, help="Price ticks beyond the opposite best price.")]
-TifOption = Annotated[str, typer.Option("--tif", help="FAK, or GFD (rests, re-priced).")]
+StopOption = Annotated[
+    bool, typer.Option("--flatten-on-stop/--hold-on-stop", help="Ask for a flat position before leaving.")
+]
 FlatOption = Annotated[
     float, typer.Option("--flat-before-end", min=0, help="Flat so many market seconds before the day's end.")
 ]
@@ -32,17 +37,40 @@ SuccessionOption = Annotated[
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the switch.")]
 
 
-def _gateway_options(settings: Any, run_id: str, **given: Any) -> Any:
+def _gateway_options(settings: Settings, run_id: str, symbol: str, knobs: dict[str, Any], **given: Any) -> Any:
     from ghtrader_market.calendar import load_calendar
-    from ghtrader_runtime.bindings import contract_to_trade
-    from ghtrader_runtime.options import GatewayOptions
+    from ghtrader_runtime.bindings import Binder
+    from ghtrader_runtime.options import GatewayOptions, check_options
 
-    if given["mode"] not in ("paper", "sim", "live"):
-        raise UsageError(f"unknown mode {given['mode']!r}", "modes: paper, sim, live")
-    if given["tif"] not in ("FAK", "GFD"):
-        raise UsageError(f"unknown --tif {given['tif']!r}", "FAK or GFD")
-    symbol = contract_to_trade(settings.data, given.pop("symbol"), load_calendar(settings))
-    return GatewayOptions(run_id=run_id, symbol=symbol, **given)
+    options = GatewayOptions(run_id=run_id, symbol=symbol, **given, **in_force(settings, knobs))
+    check_options(options)
+    options = msgspec.structs.replace(options, symbol=symbol or _only_series(settings))
+    contract = Binder(settings.data, options.symbol, load_calendar(settings)).first()
+    meaning = "" if contract == options.symbol else f", next {contract}"
+    note(f"run {run_id}: {options.symbol}{meaning}, account {options.account} ({options.mode})")
+    return options
+
+
+def _only_series(settings: Settings) -> str:
+    """The main series a gateway trades where nobody named one: that of the only roll schedule there is."""
+    from ghtrader_market.varieties import get_variety
+
+    known = sorted(path.stem for path in (settings.data / "schedules").glob("*.json"))
+    if len(known) != 1:
+        found = f"this home has roll schedules of {', '.join(known)}" if known else "this home has no roll schedule"
+        raise UsageError(f"--symbol is missing, and {found}", "name a contract or a main series, as KQ.m@SHFE.cu")
+    return get_variety(known[0]).continuous_symbol
+
+
+def _mode_of(settings: Settings, account: str, mode: str | None, sim: str) -> tuple[str, str]:
+    """Mode and simulation of a strategy: as typed, else those of the account's gateway, else `sim`."""
+    from ghtrader_runtime.live_view import running_gateways
+
+    if mode is not None:
+        return mode, sim
+    found = {(one.mode, "tqsim" if one.broker.startswith("tqsim") else "tqkq")
+             for one in running_gateways(settings) if one.account == account}  # fmt: skip
+    return found.pop() if len(found) == 1 else ("sim", sim)
 
 
 def succession_way(text: str) -> str:
@@ -89,21 +117,22 @@ def _register_gateway(app: typer.Typer) -> None:
         """The process that owns a broker connection."""
 
     @app.command()
+    @with_knobs
     def run(
         account: AccountOption,
         mode: ModeOption,
-        symbol: SymbolOption,
+        symbol: Annotated[
+            str, typer.Option("--symbol", help="As SHFE.cu2502 or KQ.m@SHFE.cu; none: the home's only main series.")
+        ] = "",
         sim: SimOption = "tqkq",
         monitor_only: MonitorOption = False,
         confirm_live: ConfirmOption = "",
-        max_position: MaxPositionOption = 1,
-        max_orders_per_minute: RateOption = 20,
-        slip_ticks: SlipOption = 1,
-        tif: TifOption = "FAK",
+        days: DaysOption = 1,
+        knobs: dict[str, Any] = {},  # noqa: B006  never changed
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Own the account until SIGTERM, Ctrl-C or the end of the trading day.
+        """Own the account until SIGTERM, Ctrl-C or the end of the trading day (of the last of --days).
 
         Example: ghtrader gateway run --account demo --mode sim --symbol SHFE.cu2502
         """
@@ -112,9 +141,8 @@ def _register_gateway(app: typer.Typer) -> None:
 
         settings = settings_of(home)
         options = _gateway_options(
-            settings, new_run_id("gateway"), account=account, mode=mode, symbol=symbol, sim=sim,
-            monitor_only=monitor_only, confirm_live=confirm_live, max_position=max_position,
-            rate_orders=max_orders_per_minute, slip_ticks=slip_ticks, tif=tif,
+            settings, new_run_id("gateway"), symbol, knobs, account=account, mode=mode, sim=sim,
+            monitor_only=monitor_only, confirm_live=confirm_live, days=days,
         )  # fmt: skip
         summary = run_gateway(settings, options)
         emit(summary, json, lambda: describe(summary))
@@ -129,12 +157,15 @@ def _register_strategy(app: typer.Typer) -> None:
     def run(
         account: AccountOption,
         symbol: SymbolOption,
-        mode: ModeOption = "sim",
+        mode: Annotated[
+            str | None, typer.Option("--mode", help="paper, sim or live; without it that of the account's gateway.")
+        ] = None,
         sim: SimOption = "tqkq",
         model: ModelOption = "champion",
         horizon: HorizonOption = 50,
         succession: SuccessionOption = "flat",
         flat_before_end: FlatOption = 60.0,
+        flatten_on_stop: StopOption = True,
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -142,16 +173,14 @@ def _register_strategy(app: typer.Typer) -> None:
 
         Example: ghtrader strategy run --account demo --symbol SHFE.cu2502 --model champion
         """
-        from ghtrader_market.calendar import load_calendar
-        from ghtrader_runtime.bindings import contract_to_trade
         from ghtrader_runtime.options import StrategyOptions
         from ghtrader_runtime.strategy_launch import run_strategy
 
         settings = settings_of(home)
+        mode, sim = _mode_of(settings, account, mode, sim)
         options = StrategyOptions(
-            account=account, mode=mode, symbol=contract_to_trade(settings.data, symbol, load_calendar(settings)),
-            sim=sim, model=model, horizon=horizon, succession=succession_way(succession),
-            flat_before_end_s=flat_before_end,
+            account=account, mode=mode, symbol=symbol, sim=sim, model=model, horizon=horizon,
+            succession=succession_way(succession), flat_before_end_s=flat_before_end, flatten_on_stop=flatten_on_stop,
         )  # fmt: skip
         result = run_strategy(settings, options)
         emit(result, json, lambda: f"{result['ended']}; {result['answered']} ticks answered")
@@ -159,31 +188,31 @@ def _register_strategy(app: typer.Typer) -> None:
 
 def _register_runs(app: typer.Typer) -> None:
     @app.command()
+    @with_knobs
     def trade(
         account: AccountOption,
         mode: ModeOption,
         symbol: SymbolOption,
         model: ModelOption = "champion",
         seconds: Annotated[float, typer.Option("--for", min=0, help="Seconds to trade; 0 until the day ends.")] = 0.0,
+        days: DaysOption = 1,
         sim: SimOption = "tqkq",
         horizon: HorizonOption = 50,
         succession: SuccessionOption = "flat",
         monitor_only: MonitorOption = False,
         confirm_live: ConfirmOption = "",
-        max_position: MaxPositionOption = 1,
-        max_orders_per_minute: RateOption = 20,
-        slip_ticks: SlipOption = 1,
-        tif: TifOption = "FAK",
         flat_before_end: FlatOption = 60.0,
+        flatten_on_stop: StopOption = True,
         idle_end: Annotated[
             float, typer.Option("--idle-end", min=0, help="Stop after so many seconds without a tick; 0 never.")
         ] = 60.0,
+        knobs: dict[str, Any] = {},  # noqa: B006
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Gateway and strategy, supervised; asks for a flat position before it leaves.
+        """Gateway and strategy, supervised; asks for a flat position before it leaves. A main series is rolled.
 
-        Example: ghtrader trade --account demo --mode sim --symbol SHFE.cu2502 --for 60
+        Example: ghtrader trade --account demo --mode sim --symbol KQ.m@SHFE.cu --for 60
         """
         from ghtrader_runtime import supervisor
         from ghtrader_runtime.accounts import check_gates
@@ -191,22 +220,21 @@ def _register_runs(app: typer.Typer) -> None:
 
         settings = settings_of(home)
         options = _gateway_options(
-            settings, supervisor.new_run_id("trade"), account=account, mode=mode, symbol=symbol, sim=sim,
-            monitor_only=monitor_only, confirm_live=confirm_live, max_position=max_position,
-            rate_orders=max_orders_per_minute, slip_ticks=slip_ticks, tif=tif, idle_end_s=idle_end,
+            settings, supervisor.new_run_id("trade"), symbol, knobs, account=account, mode=mode, sim=sim,
+            monitor_only=monitor_only, confirm_live=confirm_live, idle_end_s=idle_end, days=days,
         )  # fmt: skip
         check_gates(settings, mode, monitor_only, confirm_live)
         strategy = StrategyOptions(
             account=account, mode=mode, symbol=options.symbol, sim=sim, model=model, horizon=horizon,
-            succession=succession_way(succession), flat_before_end_s=flat_before_end,
+            succession=succession_way(succession), flat_before_end_s=flat_before_end, flatten_on_stop=flatten_on_stop,
         )  # fmt: skip
-        note(f"run {options.run_id}: {options.symbol}, account {account} ({mode})")
         summary = supervisor.trade(
             settings, options, strategy, seconds or None, lambda: note("the strategy is ready; trading"), tell=note
         )
         emit(summary, json, lambda: describe(summary))
 
     @app.command()
+    @with_knobs
     def paper(
         var: VarOption,
         days: Annotated[int, typer.Option("--days", min=1, help="The last so many recorded days.")] = 1,
@@ -219,9 +247,8 @@ def _register_runs(app: typer.Typer) -> None:
         model: ModelOption = "champion",
         horizon: HorizonOption = 50,
         account: AccountOption = "paper",
-        max_position: MaxPositionOption = 1,
-        max_orders_per_minute: RateOption = 120,
         flat_before_end: FlatOption = 60.0,
+        knobs: dict[str, Any] = {},  # noqa: B006
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -229,20 +256,19 @@ def _register_runs(app: typer.Typer) -> None:
 
         Example: ghtrader paper --var cu --days 2
         """
-        from ghtrader_runtime.paper import paper_day, replay_days
+        from ghtrader_runtime.paper import PAPER_RATE, paper_day, replay_days
 
         settings = settings_of(home)
         wanted: date | None = parse_day(day, "--day") if day else None
         summaries = []
         for one in replay_days(settings, var, days, wanted):
             note(f"playing {var} {one}")
-            summaries.append(
-                paper_day(
-                    settings, var, one, account=account, model=model, horizon=horizon, from_ns=from_ns,
-                    blocks=last_block, pace=pace, max_position=max_position, rate_orders=max_orders_per_minute,
-                    flat_before_end_s=flat_before_end,
-                )  # fmt: skip
-            )
+            summary = paper_day(
+                settings, var, one, account=account, model=model, horizon=horizon, from_ns=from_ns, blocks=last_block,
+                pace=pace, flat_before_end_s=flat_before_end,
+                **in_force(settings, {"rate_orders": PAPER_RATE, **knobs}),
+            )  # fmt: skip
+            summaries.append(summary)
         summed = ("ticks", "targets", "orders", "fills", "round_trips", "fees", "net_pnl")
         total = {name: sum(summary[name] for summary in summaries) for name in summed}
         emit({"days": summaries, **total}, json, lambda: "\n\n".join(describe(one) for one in summaries))
@@ -277,7 +303,7 @@ def _register_kill(app: typer.Typer) -> None:
 
     @app.command()
     def status(
-        account: AccountOption,
+        account: Annotated[str | None, typer.Option("--account", help="One account; all without it.")] = None,
         mode: Annotated[str | None, typer.Option("--mode", help="One mode; all without it.")] = None,
         home: HomeOption = None,
         json: JsonOption = False,
@@ -303,7 +329,11 @@ def _register_kill(app: typer.Typer) -> None:
         """
         from ghtrader_runtime import killing
 
-        rows = killing.trip(settings_of(home), account, reason, mode)
+        settings = settings_of(home)
+        known = {ref.name for ref in killing.known_accounts(settings)}
+        rows = killing.trip(settings, account, reason, mode)
+        if account not in known:
+            note(f"no gateway was ever run for an account {account!r}; its switch is tripped all the same")
         emit({"account": account, "tripped": True, "brokers": rows}, json, lambda: table(rows, columns))
 
     @app.command()

@@ -17,7 +17,7 @@ from ghtrader_assets.reporting import of_manifest, plot_bars, say
 from ghtrader_assets.resources import HomeResource
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.lock_keys import build_key
-from ghtrader_market.stores.lake import DayManifest
+from ghtrader_market.stores.lake_days import DayManifest
 from ghtrader_market.varieties import get_variety
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from ghtrader_market.roll import (
     schedule_from_open_interest,
 )
 from ghtrader_market.roll_check import cross_check
-from ghtrader_market.stores.lake import DayManifest
+from ghtrader_market.stores.lake_days import DayManifest
 from ghtrader_market.stores.mirror import writing_schedule
 from ghtrader_market.varieties import get_variety
 

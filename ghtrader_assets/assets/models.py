@@ -26,7 +26,8 @@ class TrainConfig(dg.Config):
     """What a model learns from and how.
 
     `start`, `end`: trading days, empty for all that are built. `until_ns`: rows whose label is known before this
-    moment only. `settings`: fields of the family's configuration that differ from its defaults.
+    moment only. `settings`: fields of the family's configuration that differ from its defaults; `policy`: those of
+    `PolicyOptions`.
     """
 
     start: str = ""
@@ -34,6 +35,7 @@ class TrainConfig(dg.Config):
     until_ns: int | None = None
     seed: int = 0
     settings: dict[str, Any] = {}
+    policy: dict[str, Any] = {}
 
 
 def built_days(home: HomeResource, symbol: str, start: str, end: str) -> list[date]:
@@ -87,6 +89,7 @@ def train_series(
 ) -> dict[str, Any]:
     """Train one family on the built days of one series, register the bundle, say what it is."""
     from ghtrader_models.evaluation.plots import factor_importance
+    from ghtrader_models.policy_fit import PolicyOptions
     from ghtrader_models.tracking import Tracker
     from ghtrader_models.training import train
 
@@ -103,6 +106,7 @@ def train_series(
             until_ns=config.until_ns,
             seed=config.seed,
             config=config.settings,
+            policy=PolicyOptions.of(config.policy),
             run_id=run_id,
         )
         tags = {"dagster.run_id": run_id, "dagster.partition": horizon_key(horizon, variety_of(symbol).key)}

@@ -32,7 +32,7 @@ class BenchmarkConfig(dg.Config):
     """What is compared.
 
     `families`: empty for all. `start`, `end`: trading days, empty for all that are built. `settings`: family name ->
-    fields of its configuration that differ from its defaults.
+    fields of its configuration that differ from its defaults; `policy`: those of `PolicyOptions`.
     """
 
     families: list[str] = []
@@ -40,6 +40,7 @@ class BenchmarkConfig(dg.Config):
     end: str = ""
     seed: int = 0
     settings: dict[str, dict[str, Any]] = {}
+    policy: dict[str, Any] = {}
 
 
 @dg.asset(
@@ -67,8 +68,10 @@ def benchmark_series(
     from ghtrader_models.evaluation.benchmark import run_benchmark
     from ghtrader_models.evaluation.plots import factor_importance, gain_per_split
     from ghtrader_models.evaluation.splits import make_splits
+    from ghtrader_models.policy_fit import PolicyOptions
     from ghtrader_models.tracking import Tracker
 
+    policy = PolicyOptions.of(config.policy)
     days = built_days(home, symbol, config.start, config.end)
     dataset = load_dataset(home.lake, symbol, days, horizon, entry="benchmark")
     splits = make_splits(dataset)
@@ -86,7 +89,9 @@ def benchmark_series(
         for family in config.families or FAMILIES:
             say(f"{family} at horizon {horizon}: {len(splits)} tests over {len(days)} days of {symbol}")
             overrides = config.settings.get(family)
-            report = run_benchmark(dataset, family, splits=splits, config=overrides, seed=config.seed)
+            report = run_benchmark(
+                dataset, family, splits=splits, config=overrides, seed=config.seed, policy=policy
+            )
             save_report(home.settings, report, made)
             tracker.log_benchmark(
                 report,

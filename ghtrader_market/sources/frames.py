@@ -15,6 +15,10 @@ _SIZES = struct.Struct("<II")
 _LIMIT = 1 << 31
 
 
+Frame = tuple[dict[str, Any], pa.Table | None]
+"""Header and body."""
+
+
 class BrokenFrame(Exception):
     """The other end closed, or sent what is no frame."""
 
@@ -34,7 +38,7 @@ def write_frame(pipe: BinaryIO, header: dict[str, Any], table: pa.Table | None =
     pipe.flush()
 
 
-def read_frame(pipe: BinaryIO) -> tuple[dict[str, Any], pa.Table | None]:
+def read_frame(pipe: BinaryIO) -> Frame:
     """The next frame.
 
     Raises

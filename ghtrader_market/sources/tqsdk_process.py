@@ -19,14 +19,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pyarrow as pa
-
 from ghtrader_base.errors import ConfigError, FailedError, TimedOutError, UnreachableError, error_from_name
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.settings import Settings
 from ghtrader_market.sources.client_slots import ClientSlot
-from ghtrader_market.sources.frames import BrokenFrame, read_frame, write_frame
-from ghtrader_market.sources.worker_pipe import SCRATCH_ENV, start_worker
+from ghtrader_market.sources.frames import Frame, write_frame
+from ghtrader_market.sources.worker_pipe import SCRATCH_ENV, last_words, listen_to, start_worker
 
 VENDOR_AUTH_URL = "https://auth.shinnytech.com"
 START_HINT = "start it (`ghtrader exchange serve` for the simulated one), or correct TQ_AUTH_URL and TQ_MD_URL"
@@ -148,8 +146,8 @@ class Worker:
             "ghtrader_market.sources.tqsdk_worker", self._scratch, self._log,
             worker_environment(settings, self._scratch), slot,
         )  # fmt: skip
-        self._frames: queue.Queue[tuple[dict[str, Any], pa.Table | None] | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._frames: queue.Queue[Frame | None] = queue.Queue()
+        listen_to(self._process, self._frames)
         try:
             self.ask("open", user=settings.tqsdk_user, password=settings.tqsdk_password.get_secret_value())
             self._timeout_s = settings.tqsdk_timeout_s
@@ -224,21 +222,13 @@ class Worker:
             self._process.stdin.close()  # type: ignore[union-attr]
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _listen(self) -> None:
-        with contextlib.suppress(BrokenFrame, OSError, ValueError):
-            while True:
-                self._frames.put(read_frame(self._process.stdout))  # type: ignore[arg-type]
-        self._frames.put(None)
-
     def _all_reachable(self) -> bool:
         return all(reachable(url) for url in self._addresses.values())
 
     def _died(self) -> FailedError:
         status = self._process.wait()
-        with contextlib.suppress(OSError):
-            lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-            if lines:
-                return FailedError(f"the TqSdk process ended ({status}): {lines[-1][:200]}", "run it again")
+        if words := last_words(self._log):
+            return FailedError(f"the TqSdk process ended ({status}): {words}", "run it again")
         return FailedError(f"the TqSdk process ended ({status})", "run it again; what is finished stays")
 
 

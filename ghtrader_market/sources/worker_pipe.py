@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from ghtrader_market.sources.client_slots import ClientSlot
-from ghtrader_market.sources.frames import BrokenFrame, read_frame, write_frame
+from ghtrader_market.sources.frames import BrokenFrame, Frame, read_frame, write_frame
 
 SCRATCH_ENV = "GHTRADER_TQSDK_SCRATCH"
 """Set by the parent to the folder it made for this process alone; the process's HOME."""
@@ -50,6 +50,26 @@ def start_worker(
     if slot is not None:
         slot.give_to(process.pid)
     return process
+
+
+def listen_to(process: subprocess.Popen[bytes], frames: queue.Queue[Frame | None]) -> None:
+    """Put every frame a worker sends into `frames`, and None when it ends; returns at once."""
+
+    def listen() -> None:
+        with contextlib.suppress(BrokenFrame, OSError, ValueError):
+            while True:
+                frames.put(read_frame(process.stdout))  # type: ignore[arg-type]
+        frames.put(None)
+
+    threading.Thread(target=listen, daemon=True).start()
+
+
+def last_words(log: Path) -> str:
+    """The last line a worker printed, cut to what fits into a message; empty where it printed nothing."""
+    with contextlib.suppress(OSError):
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return lines[-1][:200] if lines else ""
+    return ""
 
 
 class Out:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ghtrader_base.errors import ConfigError
 from ghtrader_base.files import append_durable, ensure_dir, fsync_dir
+from ghtrader_base.processes import is_at
 
 WHOLE = "all"
 """Stands for the day where a dataset is not kept by day (the roll schedule)."""
@@ -138,10 +139,8 @@ def _open_locked(path: Path, wait: bool) -> int | None:
         except BlockingIOError:
             os.close(fd)
             return None
-        # Its last holder may have cleared it between the two calls above.
-        with contextlib.suppress(FileNotFoundError):
-            if os.fstat(fd).st_ino == path.stat().st_ino:
-                return fd
+        if is_at(fd, path):  # its last holder may have cleared it between the two calls above
+            return fd
         os.close(fd)
         if not wait:
             return None

@@ -21,7 +21,8 @@ from ghtrader_base.failpoints import failpoint
 from ghtrader_market.roll import load_schedule, schedule_path
 from ghtrader_market.stores.compare import compare_day
 from ghtrader_market.stores.debt import DIFFERS, OWED, REFILL, Debt, DebtLedger, Note
-from ghtrader_market.stores.lake import DayManifest, Lake
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.lake_days import DayManifest
 from ghtrader_market.stores.questdb import QuestDbStore
 from ghtrader_market.stores.questdb_builds import TABLES
 from ghtrader_market.stores.questdb_schema import BUILDS, MAIN_SCHEDULE, RAW_TICKS

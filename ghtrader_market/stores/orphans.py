@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ghtrader_base.errors import IntegrityError
 from ghtrader_base.files import read_json, sidecar_of
-from ghtrader_market.stores.lake import MANIFEST, Lake
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.lake_days import MANIFEST
 
 
 def _named(folder: Path) -> set[str] | None:

@@ -32,7 +32,7 @@ from ghtrader_models.evaluation.metrics import (
 )
 from ghtrader_models.evaluation.splits import Split, make_splits
 from ghtrader_models.families.base import get_family, make_config
-from ghtrader_models.policy import fit_policy
+from ghtrader_models.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.simulation.report import TradingReport, add_reports, simulate_policy, trading_costs
 
 PROBABILITIES = ("p_down", "p_flat", "p_up")
@@ -56,8 +56,8 @@ class BenchmarkReport:
 
     Attributes
     ----------
-    family, symbol, horizon, seed, config
-        What was run.
+    family, symbol, horizon, seed, config, policy
+        What was run; of the policy the options that differ from the defaults.
     splits : list of dict
         One a test: split, name, train_rows, test_rows, prior, fit_seconds.
     model : dict
@@ -88,6 +88,7 @@ class BenchmarkReport:
     importance: dict[str, float]
     predictions: pa.Table
     pnl: tuple[np.ndarray, np.ndarray]
+    policy: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -113,6 +114,7 @@ class BenchmarkReport:
             "horizon": self.horizon,
             "seed": self.seed,
             "config": self.config,
+            "policy": self.policy,
             "splits": [dict(row) for row in self.splits],
             "model": self.model,
             "baselines": self.baselines,
@@ -148,6 +150,7 @@ def run_benchmark(
     seed: int = 0,
     horizon: int | None = None,
     simulate: bool = True,
+    policy: PolicyOptions | None = None,
 ) -> BenchmarkReport:
     """Fit and score one family split by split.
 
@@ -167,6 +170,8 @@ def run_benchmark(
         Must be the data set's where given.
     simulate : bool
         Also run the policy over each test.
+    policy : PolicyOptions, optional
+        How probabilities become positions; the defaults where absent.
 
     Raises
     ------
@@ -179,6 +184,7 @@ def run_benchmark(
     family = get_family(family_name)
     settings = make_config(family, config)
     splits = list(splits) if splits is not None else make_splits(dataset)
+    options = policy or PolicyOptions()
     last = dataset.last_realised()
     found = _Collected()
     for split in splits:
@@ -197,8 +203,9 @@ def run_benchmark(
         found.persistence.append(transitions[np.where(last[split.test] < 0, 3, last[split.test])])
         found.importance.append(model.importance(dataset.names))
         if simulate:
-            policy = fit_policy(model.predict_proba(dataset.X[split.train[:: settings.stride]]))
-            _simulate(dataset, split, stretch, policy, found)
+            learned = split.train[:: settings.stride]
+            params = fit_policy_on(dataset, learned, model.predict_proba(dataset.X[learned]), options)
+            _simulate(dataset, split, stretch, params, found)
         found.rows.append(
             {
                 "split": split.index,
@@ -209,7 +216,8 @@ def run_benchmark(
                 "fit_seconds": fit_seconds,
             }
         )
-    return _report(dataset, family_name, dataclasses.asdict(settings), seed, splits, found, started)
+    config = dataclasses.asdict(settings)
+    return _report(dataset, family_name, config, options.changed(), seed, splits, found, started)
 
 
 def score(
@@ -331,6 +339,7 @@ def _report(
     dataset: Dataset,
     family: str,
     config: dict[str, Any],
+    policy: dict[str, Any],
     seed: int,
     splits: Sequence[Split],
     found: _Collected,
@@ -364,6 +373,7 @@ def _report(
         horizon=dataset.horizon,
         seed=seed,
         config=config,
+        policy=policy,
         splits=found.rows,
         model=score(found.model, found.y, found.prior),
         baselines={

@@ -16,7 +16,8 @@ A window of wall-clock time counts its ticks and merges windows of 1, 2, 4, ... 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import wraps
+from typing import Any, NamedTuple
 
 from ghtrader_models.factors import kernel as k
 from ghtrader_models.factors.expressions import CLOCK_RATE
@@ -62,6 +63,8 @@ class Builder:
         self.tables: list[int] = []
         self._known: dict[tuple, int] = {}
         self._table_at: dict[tuple[int, ...], int] = {}
+        self.chains: dict[tuple, int] = {}
+        """Chains that are there, by what was asked (`_once`)."""
 
     def op(
         self,
@@ -111,26 +114,44 @@ def finite(b: Builder, x: int) -> int:
     return x if b.rows[x].code == k.FINITE else b.op(k.FINITE, x)
 
 
+def _once(chain: Callable[..., int]) -> Callable[..., int]:
+    """Go down a chain once a builder: windows share most of their parts, and walking them again and again takes
+    seconds for a large set."""
+
+    @wraps(chain)
+    def found(b: Builder, *asked: Any) -> int:
+        key = (chain, *asked)
+        if key not in b.chains:
+            b.chains[key] = chain(b, *asked)
+        return b.chains[key]
+
+    return found
+
+
 def _pair(b: Builder, code: int, chain: Chain, x: int, window: int) -> int:
     newer, older = split(window)
     return b.op(code, chain(b, x, newer), b.back(chain(b, x, older), newer), i=newer)
 
 
+@_once
 def total(b: Builder, x: int, window: int) -> int:
     """Sum."""
     return finite(b, x) if window == 1 else _pair(b, k.PAIR_SUM, total, x, window)
 
 
+@_once
 def largest(b: Builder, x: int, window: int) -> int:
     """Maximum."""
     return finite(b, x) if window == 1 else _pair(b, k.PAIR_MAX, largest, x, window)
 
 
+@_once
 def smallest(b: Builder, x: int, window: int) -> int:
     """Minimum."""
     return finite(b, x) if window == 1 else _pair(b, k.PAIR_MIN, smallest, x, window)
 
 
+@_once
 def age_of_extreme(b: Builder, x: int, window: int, sign: float) -> int:
     """Ticks since the maximum (sign 1) or minimum (-1), of equals the latest."""
     if window == 1:
@@ -142,6 +163,7 @@ def age_of_extreme(b: Builder, x: int, window: int, sign: float) -> int:
     return b.op(k.PAIR_AGE, *ends, *ages, i=newer, p=sign)
 
 
+@_once
 def gap(b: Builder, x: int, window: int) -> int:
     """Mean of the window's older part less that of the newer."""
     newer, older = split(window)
@@ -149,15 +171,17 @@ def gap(b: Builder, x: int, window: int) -> int:
     return b.op(k.PAIR_GAP, centre(b, x, newer), b.back(centre(b, x, older), newer), x, i=newer)
 
 
+@_once
 def centre(b: Builder, x: int, window: int) -> int:
     """Mean less the present value."""
     if window == 1:
         return b.const(0.0)
     newer, older = split(window)
     mean, between = centre(b, x, newer), gap(b, x, window)
-    return b.op(k.PAIR_SHIFT, mean, mean, between, p=older / window)
+    return b.op(k.PAIR_SHIFT, mean, between, p=older / window)
 
 
+@_once
 def co_moment(b: Builder, x: int, y: int, window: int) -> int:
     """Sum of products of deviations; with y = x the sum of squares."""
     if window == 1:
@@ -167,6 +191,7 @@ def co_moment(b: Builder, x: int, y: int, window: int) -> int:
     return b.op(k.PAIR_CO, *parts, gap(b, x, window), gap(b, y, window), i=newer, p=newer * older / window)
 
 
+@_once
 def trend(b: Builder, x: int, window: int) -> int:
     """Sum of products of deviations of the values and of their tick numbers."""
     if window == 1:
@@ -176,6 +201,7 @@ def trend(b: Builder, x: int, window: int) -> int:
     return b.op(k.PAIR_TREND, *parts, gap(b, x, window), i=newer, p=-newer * older / 2)
 
 
+@_once
 def third_moment(b: Builder, x: int, window: int) -> int:
     """Sum of cubes of deviations."""
     if window == 1:

@@ -14,10 +14,38 @@ from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_market.ticks import VALUE_COLUMNS
 from ghtrader_models.factors import kernel
 from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.factors.layout import SLIDE, Layout
 from ghtrader_models.factors.program import Program, compile_program
 
 ROWS = len(VALUE_COLUMNS)
 BLOCK = 256
+STREAM_ABOVE = 1 << 22
+"""Bytes of factors that no cache holds for whoever reads them next: they are written past the caches."""
+
+
+class _Buffers:
+    """An arena, and the layout by which it keeps the ticks of a program."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.slide = max(SLIDE, layout.block)
+        self.arena = np.full(len(layout.start) + self.slide, np.nan)
+        self.position = np.zeros(1, np.int64)
+        self.reset()
+
+    def reset(self) -> None:
+        """As a trading day starts."""
+        self.position[0] = 0
+        self.arena[: len(self.layout.start)] = self.layout.start
+
+    def past(self) -> np.ndarray:
+        """The earlier ticks that the next ones need: float64[*], the same in every layout."""
+        return self.arena[self.layout.kept + self.position[0]]
+
+    def take(self, past: np.ndarray) -> None:
+        """Go on from what `past` gave."""
+        self.reset()
+        self.arena[self.layout.kept] = past
 
 
 class FactorEngine:
@@ -71,7 +99,8 @@ class FactorEngine:
         self._time = np.zeros(1, np.int64)
         self._row = np.full(len(factor_set), np.nan, np.float32)
         self._bounds = np.zeros((0, 2), np.int64)
-        self._lay_out(BLOCK)
+        self._block = 0
+        self._all_buffers = {0: _Buffers(self._program.layout(0))}
         self._set_bounds(session_bounds_ns)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -100,40 +129,39 @@ class FactorEngine:
         self._bounds = np.ascontiguousarray(bounds)
         self._point_live()
 
-    def _lay_out(self, block: int) -> None:
-        """Buffers for blocks of so many ticks, cold."""
-        self._layout = self._program.layout(block)
-        self._plans = [plan.addresses() for plan in (self._layout.blocks, self._layout.ticks)]
-        self._arena, self._position = self._layout.arena.copy(), self._layout.position.copy()
-        self._point_live()
+    def _use(self, block: int) -> None:
+        """Go on in the buffers for blocks of so many ticks, or with 0 in those for single ticks."""
+        if block not in self._all_buffers:
+            self._all_buffers[block] = _Buffers(self._program.layout(block))
+        if block != self._block:
+            self._all_buffers[block].take(self._all_buffers[self._block].past())
+            self._block = block
 
     def _point_live(self) -> None:
-        self._live_frame = self._frame(1, 1, self._tick, 1, self._time, self._row)
+        self._live_frame = self._frame(self._all_buffers[0], 1, 0, self._tick, 1, self._time, self._row)
         self._live_address = self._live_frame.ctypes.data
 
     def _frame(
         self,
+        buffers: _Buffers,
         n_ticks: int,
         block: int,
         values: np.ndarray,
         stride: int,
         times: np.ndarray,
         out: np.ndarray,
+        tile: int = 0,
     ) -> np.ndarray:
-        layout = self._layout
         fields = {
             "n_factors": len(self.factor_set),
             "n_ticks": n_ticks,
             "block": block,
             "carry": self._carry.ctypes.data,
-            "arena": self._arena.ctypes.data,
-            "position": self._position.ctypes.data,
-            "room": layout.room.ctypes.data,
-            "n_groups": len(layout.room),
-            "moves": layout.moves.ctypes.data,
-            "n_moves": len(layout.moves),
-            "block_plan": self._plans[0].ctypes.data,
-            "tick_plan": self._plans[1].ctypes.data,
+            "arena": buffers.arena.ctypes.data,
+            "position": buffers.position.ctypes.data,
+            "slide": buffers.slide,
+            "extent": len(buffers.layout.start),
+            "plan": buffers.layout.addresses.ctypes.data,
             "values": values.ctypes.data,
             "value_stride": stride,
             "times": times.ctypes.data,
@@ -141,6 +169,7 @@ class FactorEngine:
             "n_bounds": len(self._bounds),
             "out": out.ctypes.data,
             "context": self._context.ctypes.data,
+            "tile": tile,
         }
         return np.array([fields[name] for name in kernel.FRAME], np.int64)
 
@@ -155,10 +184,11 @@ class FactorEngine:
         if session_bounds_ns is not None:
             self._set_bounds(session_bounds_ns)
         self._carry[:] = self._program.carry
-        self._arena[:] = self._layout.arena
-        self._position[:] = self._layout.position
+        self._all_buffers[self._block].reset()
 
-    def batch(self, datetime_ns: np.ndarray, values: np.ndarray, *, block: int = BLOCK) -> np.ndarray:
+    def batch(
+        self, datetime_ns: np.ndarray, values: np.ndarray, *, block: int = BLOCK, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Factors of many ticks, going on from the state there is.
 
         Parameters
@@ -169,28 +199,35 @@ class FactorEngine:
             float64[27, n], rows as `ghtrader_market.ticks.VALUE_COLUMNS`.
         block : int
             Ticks an op takes at a time; no result depends on it.
+        out : numpy.ndarray, optional
+            float32[n, F], C order, to write into: fresh memory for every day may cost as much as the factors.
 
         Returns
         -------
         numpy.ndarray
-            float32[n, F], C order.
+            float32[n, F], C order; `out` where it is given.
 
         Raises
         ------
         UsageError
-            Shapes disagree.
+            Shapes disagree, or `out` is not such an array.
         """
         times = np.ascontiguousarray(datetime_ns, np.int64)
         matrix = np.ascontiguousarray(values, np.float64)
         if times.ndim != 1 or matrix.shape != (ROWS, len(times)):
             raise UsageError(f"ticks must be int64[n] and float64[{ROWS}, n], not {times.shape} and {matrix.shape}")
-        out = np.empty((len(times), len(self.factor_set)), np.float32)
+        shape = (len(times), len(self.factor_set))
+        if out is None:
+            out = np.empty(shape, np.float32)
+        elif out.shape != shape or out.dtype != np.float32 or not out.flags.carray:
+            raise UsageError(f"out must be float32{list(shape)}, C order and writable", "leave it out: one is made")
         block = max(block, 1)
-        if block > self._layout.block:
-            past = self._past()
-            self._lay_out(block)
-            self._set_past(past)
-        frame = self._frame(len(times), block, matrix, len(times), times, out)
+        self._use(max(block, BLOCK))
+        tile = np.empty((kernel.TILE, shape[1]), np.float32)
+        frame = self._frame(
+            self._all_buffers[self._block], len(times), block, matrix, len(times), times, out,
+            tile.ctypes.data if out.nbytes > STREAM_ABOVE else 0,
+        )  # fmt: skip
         kernel.run(frame.ctypes.data)
         return out
 
@@ -211,6 +248,8 @@ class FactorEngine:
         """
         if len(values) != ROWS:
             raise UsageError(f"a tick has {ROWS} values, not {len(values)}")
+        if self._block:
+            self._use(0)
         self._tick[:] = values
         self._time[0] = datetime_ns
         kernel.run(self._live_address)
@@ -220,21 +259,8 @@ class FactorEngine:
         """Take in the trading day so far (shapes as in `batch`) without keeping its factors: a start in mid-session."""
         self.batch(datetime_ns, values)
 
-    def _histories(self) -> list[slice]:
-        """Where the earlier ticks of each buffer lie now."""
-        ends = self._layout.moves[:, 0] + self._position[self._layout.moves[:, 2]]
-        return [slice(end - history, end) for end, history in zip(ends, self._layout.moves[:, 1], strict=True)]
-
     def _past(self) -> np.ndarray:
-        return np.concatenate([self._carry, *(self._arena[place] for place in self._histories())])
-
-    def _set_past(self, past: np.ndarray) -> None:
-        self._carry[:] = past[: len(self._carry)]
-        start = len(self._carry)
-        for place in self._histories():
-            length = place.stop - place.start
-            self._arena[place] = past[start : start + length]
-            start += length
+        return np.concatenate([self._carry, self._all_buffers[self._block].past()])
 
     def state(self) -> dict[str, Any]:
         """All that a restart needs: `load_state` of it into an engine of the same set gives the same bits on.
@@ -242,10 +268,12 @@ class FactorEngine:
         Returns
         -------
         dict
-            spec_hash str, price_tick float, multiplier float, session_bounds_ns list, values float64[*] (a copy).
+            spec_hash str, program str (what computes it), price_tick float, multiplier float, session_bounds_ns list,
+            values float64[*] (a copy).
         """
         return {
             "spec_hash": self.factor_set.spec_hash,
+            "program": self._program.digest,
             "price_tick": self.price_tick,
             "multiplier": self.multiplier,
             "session_bounds_ns": self._bounds.tolist(),
@@ -258,15 +286,22 @@ class FactorEngine:
         Raises
         ------
         IntegrityError
-            It belongs to another factor set, price tick or multiplier, or is damaged; the engine is as before.
+            It belongs to another factor set, price tick or multiplier, was saved by another version of the engine, or
+            is damaged; the engine is as before.
         """
         mine = (self.factor_set.spec_hash, self.price_tick, self.multiplier)
         if (state.get("spec_hash"), state.get("price_tick"), state.get("multiplier")) != mine:
             raise IntegrityError(
                 "this factor state belongs to another factor set or contract", "replay the trading day so far instead"
             )
+        if state.get("program") != self._program.digest:
+            raise IntegrityError(
+                "this factor state was saved by another version of the factor engine",
+                "replay the trading day so far instead",
+            )
         values = np.asarray(state.get("values"), np.float64)
         if values.shape != self._past().shape:
             raise IntegrityError("this factor state is damaged", "replay the trading day so far instead")
         self._set_bounds(state.get("session_bounds_ns") or None)
-        self._set_past(values)
+        self._carry[:] = values[: len(self._carry)]
+        self._all_buffers[self._block].take(values[len(self._carry) :])

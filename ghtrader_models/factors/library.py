@@ -7,6 +7,7 @@ what is said about one in `library_explain`, the page of all in `library_page`.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from functools import cache
 
 from ghtrader_base.errors import UsageError
@@ -16,7 +17,7 @@ from ghtrader_models.factors.library_factor import Factor
 from ghtrader_models.factors.library_flow import order_flow_factors, refill_factors
 from ghtrader_models.factors.library_price import activity_factors, price_factors, time_factors, volatility_factors
 from ghtrader_models.factors.library_trades import impact_factors, persistence_factors, trade_factors
-from ghtrader_models.factors.own_sets import own_sets
+from ghtrader_models.factors.own_sets import OwnSet, file_sets, own_sets
 
 __all__ = ["GROUPS", "TITLES", "Factor", "FactorSet", "factors_of", "find_factor", "get_factor_set", "set_names"]
 
@@ -74,28 +75,31 @@ def set_names() -> tuple[str, ...]:
 
 
 def factors_of(name: str) -> tuple[Factor, ...]:
-    """The factors of a named set, documented.
+    """The factors of a named set, documented; of ours, of your own, or of ``FILE.toml[:SET]``.
 
     Raises
     ------
     UsageError
         There is no such set.
     """
-    if name not in TITLES and name in own_sets():
-        return _own_factors(name, ())
-    if name not in TITLES:
-        raise UsageError(f"unknown factor set {name!r}", f"known sets: {', '.join(set_names())}")
-    return tuple(_all().values()) if name == "core" else tuple(_all()[key] for key in _LEAN.split())
+    if name in TITLES:
+        return tuple(_all().values()) if name == "core" else tuple(_all()[key] for key in _LEAN.split())
+    if (file := file_sets(name)) is not None:
+        return _own_factors({**own_sets(), **file[0]}, file[1], ())
+    sets = own_sets()
+    if name not in sets:
+        raise UsageError(f"unknown factor set {name!r}", f"known sets: {', '.join(set_names())}; or FILE.toml")
+    return _own_factors(sets, name, ())
 
 
-def _own_factors(name: str, inside: tuple[str, ...]) -> tuple[Factor, ...]:
-    own = own_sets()[name]
+def _own_factors(sets: Mapping[str, OwnSet], name: str, inside: tuple[str, ...]) -> tuple[Factor, ...]:
+    own = sets[name]
     if name in inside:
         raise UsageError(f"factor set {name!r} extends itself", " -> ".join((*inside, name)))
     start: tuple[Factor, ...] = ()
     if own.extends:
-        is_own = own.extends not in TITLES and own.extends in own_sets()
-        start = _own_factors(own.extends, (*inside, name)) if is_own else factors_of(own.extends)
+        is_own = own.extends not in TITLES and own.extends in sets
+        start = _own_factors(sets, own.extends, (*inside, name)) if is_own else factors_of(own.extends)
     factors = {factor.name: factor for factor in start}
     factors |= {factor.name: Factor(factor.name, "own", factor.expression, factor.doc) for factor in own.factors}
     return tuple(factors.values())
@@ -126,7 +130,7 @@ def get_factor_set(name: str, levels: int = 5) -> FactorSet:
     Parameters
     ----------
     name : str
-        ``core`` or ``lean``.
+        ``core``, ``lean``, one of your own (`own_sets`), or ``FILE.toml[:SET]``.
     levels : int
         Levels of the recording, 1 to 5.
 
@@ -136,4 +140,5 @@ def get_factor_set(name: str, levels: int = 5) -> FactorSet:
         There is no such set, or nothing of it is left.
     """
     factors = factors_of(name)
-    return FactorSet(name, {factor.name: factor.expression for factor in factors}).restrict_levels(levels)[0]
+    title = file[1] if (file := file_sets(name)) is not None else name
+    return FactorSet(title, {factor.name: factor.expression for factor in factors}).restrict_levels(levels)[0]

@@ -19,7 +19,12 @@ def trade_factors() -> list[Factor]:
             [
                 ("signed_volume", "SignedVolume()", "Lots bought less lots sold by aggressors, this tick.", "LR"),
                 ("trade_age", "Since(VolumeDelta())", "How long nothing has traded.", ""),
-                ("large_trade_age", f"Since({_LARGE})", "How long since a tick traded four times the usual.", ""),
+                (
+                    "large_trade_fresh",
+                    f"DecaySince({_LARGE}, 100)",
+                    "How lately a tick traded four times the usual: 1 at it, fading over 100 ticks.",
+                    "",
+                ),
                 (
                     "large_trade_side_decay_50",
                     f"Decay(Mul({_LARGE}, TradeSign()), 50)",

@@ -1,6 +1,6 @@
-"""Factor sets of your own, from the file that GHTRADER_FACTORS names: no code of ours changes.
+"""Factor sets of your own, from the file that GHTRADER_FACTORS or a command names: no code of ours changes.
 
-What belongs here: reading that file, and refusing it with the place and the reason. It is TOML, a table a set:
+What belongs here: reading such a file, and refusing it with the place and the reason. It is TOML, a table a set:
 
 .. code-block:: toml
 
@@ -19,14 +19,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ghtrader_base import settings
 from ghtrader_base.errors import ConfigError, UsageError
-from ghtrader_base.settings import load_settings
 from ghtrader_models.factors.expressions import Expression
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.parser import ExpressionError, parse
 
 _EXTENDS = "extends"
 _KEYS = {"expression", "doc"}
+_FILE = re.compile(r"(.*\.toml)(?::([^:/]+))?")
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,48 @@ def own_sets() -> dict[str, OwnSet]:
     ConfigError
         The file cannot be read or something in it is wrong: says file, line, column and reason.
     """
-    named = load_settings().factors
-    if not named:
-        return {}
-    path = Path(named).expanduser().absolute()
+    named = settings.load_settings(settings.latest_home).factors  # the home that is in force stays in force
+    return _sets_of(named, "GHTRADER_FACTORS: ") if named else {}
+
+
+def file_sets(name: str) -> tuple[dict[str, OwnSet], str] | None:
+    """The sets of a file and the one that is meant, where a name is ``FILE.toml`` or ``FILE.toml:SET``; else None.
+
+    Raises
+    ------
+    ConfigError
+        As `own_sets`.
+    UsageError
+        The file has no such set, or several and none is named.
+    """
+    found = _FILE.fullmatch(name)
+    if found is None:
+        return None
+    file, wanted = found.groups()
+    sets = _sets_of(file)
+    if not wanted and len(sets) == 1:
+        wanted = next(iter(sets))
+    if wanted not in sets:
+        said = f"has no set {wanted!r}" if wanted else f"has {len(sets)} sets"
+        raise UsageError(f"{file} {said}", f"name one: {', '.join(f'{file}:{one}' for one in sets) or '[my_set]'}")
+    return sets, wanted
+
+
+def whole_name(name: str) -> str:
+    """A set's name that means the same in every folder: a file's with its whole path."""
+    found = _FILE.fullmatch(name)
+    if found is None:
+        return name
+    file, wanted = found.groups()
+    return str(Path(file).expanduser().absolute()) + (f":{wanted}" if wanted else "")
+
+
+def _sets_of(file: str, named_by: str = "") -> dict[str, OwnSet]:
+    path = Path(file).expanduser().absolute()
     try:
         return _read(path, path.stat().st_mtime_ns)
     except OSError as exc:
-        raise ConfigError(f"GHTRADER_FACTORS: {path} cannot be read: {exc.strerror}", "name a TOML file") from exc
+        raise ConfigError(f"{named_by}{path} cannot be read: {exc.strerror}", "name a TOML file") from exc
 
 
 @lru_cache(maxsize=4)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 
@@ -22,9 +24,11 @@ from ghtrader_models.factors import sources as src
 from ghtrader_models.factors import windows as win
 from ghtrader_models.factors.chains import Builder, finite
 from ghtrader_models.factors.expressions import Expression, clock_us
-from ghtrader_models.factors.layout import Layout, lay_out
+from ghtrader_models.factors.layout import Layout, Ops, for_blocks
+from ghtrader_models.factors.tick_plan import for_ticks
 
 _NAN = float("nan")
+_KERNEL = Path(k.__file__)
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,25 @@ class Program:
     builder: Builder
     outputs: tuple[int, ...]
     carry: np.ndarray
+    _layouts: dict[int, Layout] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.builder.rows)
 
-    def layout(self, block: int) -> Layout:
-        """Orders and buffers for blocks of at most so many ticks."""
+    @cached_property
+    def digest(self) -> str:
+        """Hex sha256 of the op table and of the kernel's source: equal digests, equal arithmetic and equal state."""
         b = self.builder
-        return lay_out(b.rows, b.params, b.history, self.outputs, b.tables, block)
+        table = (b.rows, b.params, b.history, b.tables, self.outputs, self.carry.tolist())
+        return sha256(repr(table).encode() + _KERNEL.read_bytes()).hexdigest()
+
+    def layout(self, block: int) -> Layout:
+        """Orders and buffers for blocks of at most so many ticks, or with 0 for single ticks."""
+        if block not in self._layouts:
+            b = self.builder
+            ops = Ops(b.rows, b.params, b.history, self.outputs, b.tables)
+            self._layouts[block] = for_blocks(ops, block) if block else for_ticks(ops)
+        return self._layouts[block]
 
 
 def _row(level: int, side: str, volume: int) -> int:
@@ -303,7 +318,7 @@ _compiling = threading.Lock()
 
 @lru_cache(maxsize=16)
 def _compile(expressions: tuple[Expression, ...]) -> Program:
-    """A program is never changed, and a large set takes seconds: every day's engine shares one."""
+    """A program is never changed: every engine of a process shares one."""
     b = Builder()
     found: dict[Expression, int] = {}
     outputs = [_op_of(b, expression, found) for expression in expressions]

@@ -24,6 +24,7 @@ from ghtrader_models.build_source import read_source, times_of
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.labels import mid_prices
 from ghtrader_models.research.clusters import SAME, cluster_factors
+from ghtrader_models.research.persistence import SENTENCE, SLOW
 from ghtrader_models.research.scores import FactorDay, FactorScores, information_coefficients
 
 if TYPE_CHECKING:
@@ -138,7 +139,15 @@ def report_of(scores: FactorScores, used: FactorSet, symbol: str, **more: Any) -
     first: dict[int, int] = {}
     for index in order:
         first.setdefault(int(cluster[index]), int(index))
-    factors = [_row(scores, int(index), rank, int(cluster[index]), first) for rank, index in enumerate(order, 1)]
+    bias = np.stack([scores.bias(horizon) for horizon in scores.horizons], axis=1)
+    factors = [
+        {
+            **_row(scores, int(index), rank, int(cluster[index]), first),
+            "bias": {str(h): _number(value) for h, value in zip(scores.horizons, bias[index], strict=True)},
+            "slow": bool(bias[index, scores.horizons.index(judged)] > SLOW),
+        }
+        for rank, index in enumerate(order, 1)
+    ]
     strongest = [name["name"] for name in factors]
     groups = [
         {
@@ -160,6 +169,8 @@ def report_of(scores: FactorScores, used: FactorSet, symbol: str, **more: Any) -
         "p_value_method": f"{scores.method} targets, {scores.shuffles} orders; adjusted: max-statistic over "
         f"{len(scores.names) * len(scores.horizons)} tests",
         "same_from": SAME,
+        "slow_from": SLOW,
+        "slow": SENTENCE,
         "factors": factors,
         "clusters": groups,
         "code_version": code_version(),
@@ -191,6 +202,7 @@ def _row(scores: FactorScores, index: int, rank: int, cluster: int, first: dict[
         "coverage": _number(scores.coverage[index]),
         "turnover": _number(scores.turnover[index]),
         "memory": _number(scores.memory[index]),
+        "persistence": _number(scores.persistence[index]),
         "cluster": cluster,
         "represents": first[cluster] == index,
     }

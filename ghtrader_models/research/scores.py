@@ -25,12 +25,14 @@ import numpy as np
 
 from ghtrader_base.errors import UsageError
 from ghtrader_models.evaluation.metrics import t_interval
+from ghtrader_models.research.persistence import bias_bound, lag_one
 from ghtrader_models.research.ranks import centred_ranks, masked_correlation
 from ghtrader_models.research.significance import chance, known_mean
 
 MAX_ROWS = 12_000
 MIN_DAYS = 4
 _ROTATIONS = 200
+_GATHERED = ("ic", "null", "session", "coverage", "move", "memory", "persistence")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,10 @@ class FactorScores:
         Mean change of the rank from one row to the next, as a part of the whole range: 0 stands still, 1/3 is noise.
     memory : float64[F]
         Correlation of the rank with itself one middle horizon earlier.
+    persistence : float64[F]
+        Correlation of the factor with itself one tick earlier, mean over days.
+    rows : float
+        Ticks of a day, mean over days.
     correlation : float64[F, F]
         Mean rank correlation of factors with each other.
     shuffles : int
@@ -114,6 +120,8 @@ class FactorScores:
     coverage: np.ndarray
     turnover: np.ndarray
     memory: np.ndarray
+    persistence: np.ndarray
+    rows: float
     correlation: np.ndarray
     shuffles: int
     method: str
@@ -128,6 +136,10 @@ class FactorScores:
         with np.errstate(invalid="ignore", divide="ignore"):
             over_chance = np.abs(self.ic) / self.null_std
         return over_chance if np.isfinite(self.null_std).any() else np.abs(self.ic)
+
+    def bias(self, horizon: int) -> np.ndarray:
+        """float64[F]: how far the IC at a horizon may be off because the factor is slow (`persistence.bias_bound`)."""
+        return bias_bound(self.persistence, self.rows, horizon)
 
     def ranked(self, horizon: int) -> np.ndarray:
         """int64[F]: factors by `strength` at a tested horizon, the strongest first; those without an IC last."""
@@ -188,7 +200,7 @@ def information_coefficients(
     targets = [_targets(day.mid, curve, max_rows) for day in days]
     columns = [curve.index(horizon) for horizon in tested]
     shuffled = len(days) >= MIN_DAYS
-    gathered: dict[str, list[np.ndarray]] = {key: [] for key in ("ic", "null", "session", "coverage", "move", "memory")}
+    gathered: dict[str, list[np.ndarray]] = {key: [] for key in _GATHERED}
     correlation, weight = np.zeros((len(names), len(names))), np.zeros((len(names), len(names)))
     rng = np.random.default_rng(seed)
     middle = tested[len(tested) // 2]
@@ -208,6 +220,7 @@ def information_coefficients(
         gathered["session"].append(_by_session(day, step, ranks, known, y[:, columns], known_y[:, columns]))
         gathered["move"].append(_mean_change(ranks, known))
         gathered["memory"].append(_memory(ranks, known, max(1, middle // step)))
+        gathered["persistence"].append(lag_one(factors))
         own = masked_correlation(ranks, known, ranks, known)
         correlation += np.nan_to_num(own)
         weight += np.isfinite(own)
@@ -219,7 +232,7 @@ def information_coefficients(
         correlation = correlation / weight
     return _summary(
         tuple(names), tuple(day.name for day in days), tested, curve, day_ic, columns, null, gathered, correlation,
-        shuffles, shuffled, rng,
+        shuffles, shuffled, rng, float(np.mean([day.mid.size for day in days])),
     )  # fmt: skip
 
 
@@ -300,6 +313,7 @@ def _summary(
     shuffles: int,
     shuffled: bool,
     rng: np.random.Generator,
+    rows: float,
 ) -> FactorScores:
     own = day_ic[:, :, columns]
     mean = known_mean(own)
@@ -334,6 +348,8 @@ def _summary(
         coverage=np.mean(gathered["coverage"], axis=0),
         turnover=known_mean(np.stack(gathered["move"])),
         memory=known_mean(np.stack(gathered["memory"])),
+        persistence=known_mean(np.stack(gathered["persistence"])),
+        rows=rows,
         correlation=correlation,
         shuffles=shuffles,
         method="day-shuffled" if shuffled else "rotated",

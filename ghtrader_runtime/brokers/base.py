@@ -36,11 +36,13 @@ class Ticks:
 
 @dataclass(slots=True)
 class Pumped:
-    """What one wait brought. `ended` is why no more ticks will ever come, or empty."""
+    """What one wait brought. `ended` is why no more ticks will ever come, or empty; `aside` are ticks of contracts that
+    are being left."""
 
     ticks: Ticks | None = None
     reports: list[OrderReport | TradeReport | LinkChange] = field(default_factory=list)
     ended: str = ""
+    aside: list[Ticks] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,19 @@ class Broker(Protocol):
         """Connect, log in, subscribe. Raises UnreachableError, ConfigError."""
         ...
 
+    def bind(self, symbol: str) -> Market:
+        """Bring ticks of `symbol` from now on, the day so far through `history`; those of the contract before come
+        `aside`. Raises UsageError."""
+        ...
+
+    def watch(self, symbol: str) -> None:
+        """Bring ticks of a further contract `aside`. Raises UsageError."""
+        ...
+
+    def enter_day(self) -> None:
+        """A new trading day begins: what an account kept in here makes of it."""
+        ...
+
     def history(self) -> list[TickRow]:
         """Ticks of the trading day so far, oldest first; what comes later is pumped."""
         ...
@@ -75,8 +90,8 @@ class Broker(Protocol):
         """Equity in CNY; NaN where unknown."""
         ...
 
-    def price_limits(self) -> tuple[float, float]:
-        """The trading day's lowest and highest price, CNY; NaN where unknown."""
+    def price_limits(self, symbol: str) -> tuple[float, float]:
+        """The trading day's lowest and highest price of a contract, CNY; NaN where unknown."""
         ...
 
     def attach(self, fd: int, wake: Callable[[], None]) -> None:

@@ -15,7 +15,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ghtrader_market.positions import Position
+from ghtrader_base.errors import UsageError
+from ghtrader_market.positions import Position, roll_day
 from ghtrader_market.ticks import COLUMN_INDEX
 from ghtrader_runtime.brokers.base import Market, Pumped, TickRow
 from ghtrader_runtime.events import Holding, LinkChange, Order, OrderReport, Snapshot, TradeReport
@@ -84,7 +85,7 @@ class PaperBroker:
     feed : Feed
         Ticks; lock-step or not is the feed's.
     commission : callable
-        (offset, price, lots) -> CNY.
+        (contract, market time in UTC epoch ns, offset, price, lots) -> CNY.
     needs_close_today : bool
         Whether today's lots want CLOSETODAY.
     """
@@ -94,7 +95,7 @@ class PaperBroker:
     def __init__(
         self,
         feed: Feed,
-        commission: Callable[[str, float, int], float],
+        commission: Callable[[str, int, str, float, int], float],
         needs_close_today: bool,
         balance: float = STARTING_BALANCE,
     ) -> None:
@@ -102,9 +103,9 @@ class PaperBroker:
         self._needs_close_today = needs_close_today
         self._commission = commission
         self._cash = balance
-        self._position = Position()
-        self._book: TickRow | None = None
-        self._taken = np.zeros((2, LEVELS), np.int64)
+        self._positions: dict[str, Position] = {}
+        self._books: dict[str, TickRow] = {}
+        self._taken: dict[str, np.ndarray] = {}
         self._resting: dict[str, Order] = {}
         self._reports: list[OrderReport | TradeReport | LinkChange] = []
         self._departed: list[tuple[str, int]] = []
@@ -120,20 +121,41 @@ class PaperBroker:
         opener = getattr(self._feed, "open", None)
         return opener(symbol) if opener else self._feed.market
 
+    def bind(self, symbol: str) -> Market:
+        """See `Broker.bind`; a recorded day has one contract."""
+        if not hasattr(self._feed, "bind"):
+            raise UsageError(f"this recorded day is one of {self._feed.market.symbol}, not of {symbol}")
+        return self._feed.bind(symbol)
+
+    def watch(self, symbol: str) -> None:
+        """See `Broker.watch`; this account knows no contract of an earlier life."""
+
+    def enter_day(self) -> None:
+        """See `Broker.enter_day`."""
+        self._positions = {symbol: roll_day(position) for symbol, position in self._positions.items()}
+        for order_id in list(self._resting):
+            self.cancel(order_id)
+
     def history(self) -> list[TickRow]:
         """See `Broker.history`."""
         rows = self._feed.history()
         if rows:
-            self._book = rows[-1]
+            self._see(self._feed.market.symbol, rows[-1])
         return rows
+
+    def _see(self, symbol: str, row: TickRow) -> None:
+        self._books[symbol] = row
+        self._taken[symbol] = np.zeros((2, LEVELS), np.int64)
 
     def snapshot(self) -> Snapshot:
         """A paper account dies with its process: it starts flat and knows no earlier order."""
-        p = self._position
-        holding = Holding(self._feed.market.symbol, p.long_today, p.long_his, p.short_today, p.short_his)
+        holdings = tuple(
+            Holding(symbol, p.long_today, p.long_his, p.short_today, p.short_his)
+            for symbol, p in {self._feed.market.symbol: Position(), **self._positions}.items()
+        )
         now_ns = time.monotonic_ns()
         resting = tuple(self._report_of(order, False, False, "resting") for order in self._resting.values())
-        return Snapshot(str(self._feed.market.trading_day), (holding,), resting, (), now_ns)
+        return Snapshot(str(self._feed.market.trading_day), holdings, resting, (), now_ns)
 
     def reopen(self) -> Snapshot:
         """Subscribe anew where the feed can; the account is in here and needs no login."""
@@ -142,17 +164,18 @@ class PaperBroker:
             opener()
         return self.snapshot()
 
-    def price_limits(self) -> tuple[float, float]:
+    def price_limits(self, symbol: str) -> tuple[float, float]:
         """The feed's, where it knows them."""
         limits = getattr(self._feed, "price_limits", None)
-        return limits() if limits else (math.nan, math.nan)
+        return limits(symbol) if limits else (math.nan, math.nan)
 
     def balance(self) -> float:
-        """Cash flow so far plus the position at the last price."""
-        if self._book is None:
-            return self._cash
-        last = float(self._book.values[0])
-        return self._cash + self._position.net * self._feed.market.multiplier * (0.0 if math.isnan(last) else last)
+        """Cash flow so far plus what is held at the last price."""
+        worth = 0.0
+        for symbol, position in self._positions.items():
+            last = float(self._books[symbol].values[0])
+            worth += position.net * self._feed.market.multiplier * (0.0 if math.isnan(last) else last)
+        return self._cash + worth
 
     def attach(self, fd: int, wake: Callable[[], None]) -> None:
         """See `Broker.attach`."""
@@ -161,20 +184,21 @@ class PaperBroker:
     def pump(self, timeout_s: float, may_advance: bool) -> Pumped:
         """Ticks of the feed; resting orders meet each of them before anybody hears of it."""
         pumped = self._feed.pump(timeout_s, may_advance)
-        if pumped.ticks is not None:
-            for row in pumped.ticks.rows:
-                self._book = row
-                self._taken[:] = 0
+        for ticks in (*pumped.aside, pumped.ticks):
+            for row in ticks.rows if ticks is not None else ():
+                self._see(ticks.symbol, row)
                 for order in list(self._resting.values()):
-                    self._match(order, resting=True)
+                    if order.symbol == ticks.symbol:
+                        self._match(order, resting=True)
         pumped.reports = [*pumped.reports, *self.drain()]
         return pumped
 
     def submit(self, order: Order) -> None:
         """See `Broker.submit`."""
         price = order.side * math.inf if order.price_type != "LIMIT" else order.price
-        if order.price_type == "BEST" and self._book is not None:
-            price = float(self._book.values[COLUMN_INDEX["ask_price1" if order.side > 0 else "bid_price1"]])
+        book = self._books.get(order.symbol)
+        if order.price_type == "BEST" and book is not None:
+            price = float(book.values[COLUMN_INDEX["ask_price1" if order.side > 0 else "bid_price1"]])
         mine = Order(order.order_id, order.symbol, order.side, order.offset, order.volume, price, order.tif,
                      left=order.volume)  # fmt: skip
         self._departed.append((order.order_id, time.monotonic_ns()))
@@ -191,35 +215,37 @@ class PaperBroker:
             self._report(mine, finished=True, message="the rest was cancelled")
 
     def _problem(self, order: Order) -> str:
-        if self._book is None:
+        if order.symbol not in self._books:
             return "no book yet"
         if order.offset == "OPEN":
             return ""
-        p = self._position
+        p = self._positions.get(order.symbol, Position())
         today, his = (p.short_today, p.short_his) if order.side > 0 else (p.long_today, p.long_his)
         have = today if order.offset == "CLOSETODAY" else his if self._needs_close_today else today + his
-        out = sum(o.left for o in self._resting.values() if (o.side, o.offset) == (order.side, order.offset))
+        same = (order.symbol, order.side, order.offset)
+        out = sum(o.left for o in self._resting.values() if (o.symbol, o.side, o.offset) == same)
         return "" if order.volume + out <= have else f"{order.offset} of {order.volume}, {have - out} there"
 
     def _fits(self, order: Order) -> bool:
         """Whether the book has all of it now."""
-        assert self._book is not None
-        fills = take(self._book.values, self._taken.copy(), order.side, order.left, order.price)
+        book, taken = self._books[order.symbol], self._taken[order.symbol]
+        fills = take(book.values, taken.copy(), order.side, order.left, order.price)
         return sum(lots for _, lots in fills) == order.left
 
     def _match(self, order: Order, resting: bool) -> None:
-        assert self._book is not None
-        for price, lots in take(self._book.values, self._taken, order.side, order.left, order.price):
+        book, taken = self._books[order.symbol], self._taken[order.symbol]
+        for price, lots in take(book.values, taken, order.side, order.left, order.price):
             price = order.price if resting else price
             order.left -= lots
             self._trades += 1
-            fee = self._commission(order.offset, price, lots)
+            fee = self._commission(order.symbol, book.datetime_ns, order.offset, price, lots)
             trade = TradeReport(
                 f"{order.order_id}|{self._trades}", order.order_id, order.symbol, order.side, order.offset, lots, price,
-                self._book.datetime_ns, time.monotonic_ns(), fee,
+                book.datetime_ns, time.monotonic_ns(), fee,
             )  # fmt: skip
             self._cash -= order.side * lots * price * self._feed.market.multiplier + fee
-            self._position = after_trade(self._position, trade, self._needs_close_today)
+            before = self._positions.get(order.symbol, Position())
+            self._positions[order.symbol] = after_trade(before, trade, self._needs_close_today)
             self._reports.append(trade)
         if order.left == 0:
             self._resting.pop(order.order_id, None)

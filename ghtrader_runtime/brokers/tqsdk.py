@@ -1,38 +1,29 @@
-"""The one place that talks to TqSdk: ticks, orders, trades, positions of one contract and account.
+"""The one place that talks to TqSdk: orders, trades and positions of one account, ticks of its contracts.
 
 TqSdk's loop is the gateway's loop: a descriptor attached here is watched by that loop, so a target wakes it out of
-`wait_update` without polling. Every new serial id is walked, never the last row alone. A few private names of the
-pinned version are used where the public ones cost time on each tick or do not exist; all of them are in this file.
+`wait_update` without polling. A few private names of the pinned version are used where the public ones cost time on
+each tick or do not exist; all of them are here and in `tqsdk_feed`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-import numpy as np
-
-from ghtrader_base.errors import FailedError, UnreachableError, UsageError
+from ghtrader_base.errors import FailedError, GhtraderError, UnreachableError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.calendar import load_calendar
-from ghtrader_market.symbols import parse_symbol
-from ghtrader_market.ticks import VALUE_COLUMNS
-from ghtrader_runtime.brokers.base import Market, Pumped, TickRow, Ticks
-from ghtrader_runtime.brokers.canonical import canonical_time, canonical_values
+from ghtrader_runtime.brokers.base import Market, Pumped, TickRow
 from ghtrader_runtime.brokers.tqsdk_env import SendWatch, connect_error, probe
+from ghtrader_runtime.brokers.tqsdk_feed import TickFeed
+from ghtrader_runtime.brokers.tqsdk_rules import Fence, FenceLimits
 from ghtrader_runtime.events import Holding, LinkChange, Order, OrderReport, Snapshot, TradeReport
 
-LIVE_ROWS = 500
-"""Rows of the live series: short, since TqSdk moves all of it with every tick."""
-HISTORY_ROWS = 10_000
-"""TqSdk's own limit for one series."""
 _LINK_DOWN, _LINK_BACK = 2019112911, 2019112902
-_SHANGHAI = ZoneInfo("Asia/Shanghai")
 _TIMEOUT_S = 60.0
 
 
@@ -47,13 +38,20 @@ class TqSdkBroker:
         `paper` (data only: no order can leave), `sim` or `live`.
     sim : str
         `tqkq` (account held by the service) or `tqsim` (dies with this process).
+    fence : FenceLimits
+        Of TqSdk's own risk rules, where the login has them.
     """
 
     name = "tqsdk"
     lockstep = False
 
-    def __init__(self, settings: Settings, mode: str, sim: str = "tqkq") -> None:
+    def __init__(
+        self, settings: Settings, mode: str, sim: str = "tqkq", fence: FenceLimits | None = None
+    ) -> None:  # fmt: skip
         self._settings = settings
+        self.fence = Fence(fence or FenceLimits())
+        self._refused_cancels: set[str] = set()
+        self._data_down = False
         self._mode, self._sim = mode, sim
         self._calendar = load_calendar(settings)
         self._api: Any = None
@@ -62,8 +60,8 @@ class TqSdkBroker:
         self._wake_failure: BaseException | None = None
         self._reports: list[OrderReport | TradeReport | LinkChange] = []
         self._instant: list[tuple[str, int]] = []
-        self._last_id = -1
-        self.missed = 0
+        self._feed: TickFeed
+        self._aside: dict[str, TickFeed] = {}
         self.market: Market
 
     # Connecting ------------------------------------------------------------------------------------------------
@@ -76,13 +74,9 @@ class TqSdkBroker:
             (self._settings.tq_td_url if self._mode != "paper" else "", "trading server"),
         ):
             probe(url, what)
-        self._symbol = symbol
+        self._feed = TickFeed(symbol)
         self._connect()
-        quote = self._quote
-        if quote.ins_class not in ("FUTURE",) or not quote.price_tick > 0:
-            raise UsageError(f"{symbol} is no contract that trades here", "name one future, for example SHFE.cu2502")
-        day = self._calendar.trading_day_of(self._quote_ns())
-        self.market = Market(symbol, day, float(quote.price_tick), int(quote.volume_multiple))
+        self.market = self._market_of(self._feed)
         return self.market
 
     def _connect(self) -> None:
@@ -99,27 +93,22 @@ class TqSdkBroker:
         except Exception as exc:
             raise connect_error(exc) from exc
         self._quiet_logs()
-        self._require_listed()
+        self.fence.renew()
+        self._refused_cancels.clear()
         try:
-            self._quote = self._api.get_quote(self._symbol)
-            self._frame = self._api.get_tick_serial(self._symbol, LIVE_ROWS)
-        except Exception as exc:
-            raise UsageError(f"no market data for {self._symbol}: {exc}", "check the symbol") from exc
-        self._rows = self._array_of(self._frame)
-        self._columns = self._column_places(self._frame)
+            self._feed.subscribe(self._api)
+        except GhtraderError:
+            self.close()
+            raise
+        if self._mode != "paper":
+            self.fence.guard(self._api, self._feed.symbol)
+        for symbol, feed in list(self._aside.items()):
+            try:
+                feed.subscribe(self._api)
+            except UsageError:  # it has expired since
+                del self._aside[symbol]
         if self._attached is not None:
             self._api._loop.add_reader(self._attached[0], self._woken)
-
-    def _require_listed(self) -> None:
-        """A symbol nobody knows costs `get_quote` a minute: ask for the list first."""
-        symbol = parse_symbol(self._symbol)
-        listed = self._api.query_quotes(
-            ins_class="FUTURE", exchange_id=symbol.exchange, product_id=symbol.product, expired=False
-        )
-        if self._symbol not in listed:
-            some = ", ".join(sorted(listed)[:6]) or "none of that product"
-            self._api.close()
-            raise UsageError(f"{self._symbol} is not listed", f"listed now: {some}")
 
     def _make_account(self, tqsdk: Any) -> Any:
         if self._mode == "paper" or (self._mode == "sim" and self._sim == "tqsim"):
@@ -138,20 +127,6 @@ class TqSdkBroker:
         if self._watch not in wire.handlers:
             wire.addHandler(self._watch)
 
-    def _array_of(self, frame: Any) -> np.ndarray:
-        return self._api._serials[id(frame)]["array"]
-
-    def _column_places(self, frame: Any) -> tuple[int, int, np.ndarray]:
-        names = list(frame.columns)
-        return names.index("id"), names.index("datetime"), np.array([names.index(name) for name in VALUE_COLUMNS])
-
-    def _quote_ns(self) -> int:
-        text = self._quote.datetime
-        if not text:
-            raise FailedError(f"{self._symbol} has no quote yet", "start again once the market has opened")
-        moment = datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=_SHANGHAI)
-        return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
-
     def attach(self, fd: int, wake: Callable[[], None]) -> None:
         """See `Broker.attach`."""
         self._attached = (fd, wake)
@@ -165,82 +140,81 @@ class TqSdkBroker:
             self._wake_failure = exc
             self._api.create_task(_raise(exc))
 
-    # Ticks -----------------------------------------------------------------------------------------------------
+    # Market data -----------------------------------------------------------------------------------------------
+
+    def bind(self, symbol: str) -> Market:
+        """See `Broker.bind`."""
+        if symbol != self._feed.symbol:
+            self.watch(symbol)
+            self._aside[self._feed.symbol] = self._feed
+            self._feed = self._aside.pop(symbol)
+        self.market = self._market_of(self._feed)
+        return self.market
+
+    def watch(self, symbol: str) -> None:
+        """See `Broker.watch`."""
+        if symbol == self._feed.symbol or symbol in self._aside:
+            return
+        feed = TickFeed(symbol)
+        try:
+            feed.subscribe(self._api)
+        finally:
+            self._hear_all()
+        feed.only_the_last()
+        self._aside[symbol] = feed
+
+    def enter_day(self) -> None:
+        """See `Broker.enter_day`: the account is the broker's."""
+
+    def _market_of(self, feed: TickFeed) -> Market:
+        day = self._calendar.trading_day_of(feed.quote_ns())
+        return Market(feed.symbol, day, float(feed.quote.price_tick), int(feed.quote.volume_multiple))
+
+    @property
+    def missed(self) -> int:
+        """Ticks that could not be had any more."""
+        return self._feed.missed
 
     def history(self) -> list[TickRow]:
-        """Ticks of the trading day so far; a day longer than one series is fetched as a whole."""
-        rows = self._long_series()
-        if not rows:
-            return []
-        day = self._calendar.trading_day_of(rows[-1].datetime_ns)
-        start, _ = self._calendar.bounds(day)
-        if len(rows) >= HISTORY_ROWS and rows[0].datetime_ns >= start:
-            rows = self._whole_day(start, rows)
-        self._last_id = rows[-1].id
-        return [row for row in rows if row.datetime_ns >= start]
-
-    def _long_series(self) -> list[TickRow]:
-        frame = self._api.get_tick_serial(self._symbol, HISTORY_ROWS)
-        rows = self._rows_of(self._array_of(frame), HISTORY_ROWS, self._column_places(frame))
-        self._drop_series(frame)
-        return rows
-
-    def _drop_series(self, frame: Any) -> None:
-        """End a series again (there is no public way): it would be moved with every tick."""
-        frame.__dict__["_task"].cancel()
-        serial = self._api._serials.pop(id(frame))
-        self._api._requests["ticks"].pop((self._symbol, HISTORY_ROWS, None), None)
-        chart = {"chart_id": serial["chart"]["chart_id"], "ins_list": "", "duration": 0, "view_width": HISTORY_ROWS}
-        self._api._send_pack({"aid": "set_chart", **chart})
-
-    def _whole_day(self, start_ns: int, rows: list[TickRow]) -> list[TickRow]:
-        begin = datetime.fromtimestamp(start_ns / 1e9, _SHANGHAI).replace(tzinfo=None)
-        end = datetime.fromtimestamp(rows[0].datetime_ns / 1e9, _SHANGHAI).replace(tzinfo=None)
-        frame = self._api.get_tick_data_series(self._symbol, begin, end)
-        values = canonical_values(frame[list(VALUE_COLUMNS)].to_numpy(np.float64))
-        times = canonical_time(frame["datetime"].to_numpy())
-        ids = frame["id"].to_numpy(np.int64)
-        first = rows[0].id
-        early = [TickRow(int(i), int(t), v) for i, t, v in zip(ids, times, values, strict=True) if i < first]
-        return early + rows
-
-    def _rows_of(self, array: np.ndarray, count: int, places: tuple[int, int, np.ndarray]) -> list[TickRow]:
-        id_at, time_at, value_at = places
-        part = array[len(array) - count :]
-        times = part[:, time_at]
-        there = np.flatnonzero(times > 0)
-        values = canonical_values(part[np.ix_(there, value_at)])
-        moments = canonical_time(times[there])
-        return [TickRow(int(part[k, id_at]), int(moments[n]), values[n]) for n, k in enumerate(there)]
-
-    def _new_ticks(self, now_ns: int) -> Ticks | None:
-        newest = int(self._rows[-1, self._columns[0]])
-        behind = newest - self._last_id
-        if newest < 0 or behind <= 0:
-            return None
-        if behind > LIVE_ROWS and self._last_id >= 0:
-            rows = [row for row in self._long_series() if row.id > self._last_id]
-            self.missed += rows[0].id - self._last_id - 1 if rows else behind
-        else:
-            rows = self._rows_of(self._rows, min(behind, LIVE_ROWS), self._columns)
-        if not rows:
-            return None
-        self._last_id = rows[-1].id
-        return Ticks(self._symbol, rows, now_ns)
+        """Ticks of the trading day so far."""
+        return self._feed.history(self._calendar)
 
     # Waiting ---------------------------------------------------------------------------------------------------
 
     def pump(self, timeout_s: float, may_advance: bool) -> Pumped:
         """See `Broker.pump`; `may_advance` means nothing to a live market."""
-        changed = self._api.wait_update(deadline=time.time() + timeout_s)
+        changed = self._wait(timeout_s)
         now_ns = time.monotonic_ns()
         if self._wake_failure is not None:
             raise self._wake_failure
         if not changed:
             return Pumped(reports=self.drain())
-        ticks = self._new_ticks(now_ns)
+        ticks = self._feed.new_ticks(now_ns)
+        aside = [found for feed in self._aside.values() if (found := feed.new_ticks(now_ns))] if self._aside else []
         self._hear(now_ns)
-        return Pumped(ticks, self.drain())
+        if ticks is not None and self._data_down:  # whatever the link has said of itself
+            self._hear_data_link(True, now_ns)
+        return Pumped(ticks, self.drain(), aside=aside)
+
+    def _wait(self, timeout_s: float) -> bool:
+        from tqsdk import TqRiskRuleError
+
+        for order_id in list(self._refused_cancels):
+            self._refused_cancels.discard(order_id)
+            self.cancel(order_id)
+        try:
+            return self._api.wait_update(deadline=time.time() + timeout_s)
+        except TqRiskRuleError:  # of an order that passed when it was asked: it never left, the broker's list will tell
+            return False
+        except Exception:
+            if self._wake_failure is not None:
+                raise
+            # A connection of TqSdk's has given up for good, as a line that breaks between 19:00 and 19:30 does (the
+            # service's maintenance): what was a broken line is one that wants a new login.
+            logging.getLogger(__name__).exception("TqSdk gave up a connection")
+            now_ns = time.monotonic_ns()
+            self._reports += [LinkChange("broker", False, now_ns), LinkChange("broker", True, now_ns)]
+            return False
 
     def _hear(self, now_ns: int) -> None:
         orders: set[str] = set()
@@ -257,12 +231,26 @@ class TqSdkBroker:
         self._reports += [self._trade(known_trades[key], now_ns) for key in trades if key in known_trades]
         self._reports += [self._order(known_orders[key], now_ns) for key in orders if key in known_orders]
 
+    def _hear_all(self) -> None:
+        """What was told while TqSdk waited for something else; what is known already counts once."""
+        if self._mode == "paper":
+            return
+        now_ns = time.monotonic_ns()
+        self._reports += [self._trade(trade, now_ns) for trade in _entries(self._api.get_trade()).values()]
+        self._reports += [self._order(order, now_ns) for order in _entries(self._api.get_order()).values()]
+
     def _hear_notice(self, notice: Any, now_ns: int) -> None:
-        if isinstance(notice, dict) and str(notice.get("conn_id", "")).startswith("td"):
-            if notice.get("code") == _LINK_DOWN:
-                self._reports.append(LinkChange("broker", False, now_ns))
-            elif notice.get("code") == _LINK_BACK:
-                self._reports.append(LinkChange("broker", True, now_ns))
+        code = notice.get("code") if isinstance(notice, dict) else None
+        if code not in (_LINK_DOWN, _LINK_BACK):
+            return
+        if str(notice.get("conn_id", "")).startswith("td"):
+            self._reports.append(LinkChange("broker", code == _LINK_BACK, now_ns))
+        elif notice.get("conn_id") == "md":
+            self._hear_data_link(code == _LINK_BACK, now_ns)
+
+    def _hear_data_link(self, up: bool, now_ns: int) -> None:
+        self._data_down = not up
+        self._reports.append(LinkChange("data", up, now_ns))
 
     # The account -----------------------------------------------------------------------------------------------
 
@@ -278,22 +266,25 @@ class TqSdkBroker:
         )
         orders = tuple(self._order(order, now_ns) for order in _entries(self._api.get_order()).values())
         trades = tuple(self._trade(trade, now_ns) for trade in _entries(self._api.get_trade()).values())
-        return Snapshot(str(self._calendar.trading_day_of(self._quote_ns())), held, orders, trades, now_ns)
+        return Snapshot(str(self._calendar.trading_day_of(self._feed.quote_ns())), held, orders, trades, now_ns)
 
     def reopen(self) -> Snapshot:
         """See `Broker.reopen`."""
         self.close()
         self._reports.clear()
         self._connect()
+        if self._data_down:  # the line that broke is gone, this is another one
+            self._hear_data_link(True, time.monotonic_ns())
         return self.snapshot()
 
     def balance(self) -> float:
         """See `Broker.balance`."""
         return float(self._api.get_account().balance) if self._api is not None else math.nan
 
-    def price_limits(self) -> tuple[float, float]:
+    def price_limits(self, symbol: str) -> tuple[float, float]:
         """See `Broker.price_limits`."""
-        return float(self._quote.lower_limit), float(self._quote.upper_limit)
+        feed = self._feed if symbol == self._feed.symbol else self._aside.get(symbol)
+        return feed.price_limits() if feed is not None else (math.nan, math.nan)
 
     def _order(self, order: Any, now_ns: int) -> OrderReport:
         finished = order.status == "FINISHED"
@@ -315,6 +306,17 @@ class TqSdkBroker:
         """See `Broker.submit`."""
         if self._mode == "paper":
             raise FailedError("a data-only connection cannot send orders", "this is a fault in the gateway")
+        self.fence.guard(self._api, order.symbol)
+        refused = self.fence.why_not(self._account._account_key, order)
+        if refused:
+            self._reports.append(
+                OrderReport(
+                    order.order_id, order.symbol, order.side, order.offset, order.volume, order.volume, True, True, "",
+                    refused, time.monotonic_ns(), order.price,
+                )
+            )  # fmt: skip
+            self._instant.append((order.order_id, time.monotonic_ns()))
+            return
         price = {"LIMIT": order.price, "ANY": None}.get(order.price_type, order.price_type)
         self._api.insert_order(
             order.symbol, "BUY" if order.side > 0 else "SELL", order.offset, order.volume, limit_price=price,
@@ -327,7 +329,12 @@ class TqSdkBroker:
         """See `Broker.cancel`."""
         order = self._api.get_order().get(order_id)
         if order is not None and order.status == "ALIVE":
-            self._api.cancel_order(order_id)
+            from tqsdk import TqRiskRuleError
+
+            try:
+                self._api.cancel_order(order_id)
+            except TqRiskRuleError:  # too many in this second: again with the next turn
+                self._refused_cancels.add(order_id)
 
     def drain(self) -> list[OrderReport | TradeReport | LinkChange]:
         """See `Broker.drain`."""
@@ -345,7 +352,8 @@ class TqSdkBroker:
         """See `Broker.close`."""
         api, self._api = self._api, None
         if api is not None:
-            api.close()
+            with contextlib.suppress(Exception):  # what it died of is known, and the next one is another
+                api.close()
 
 
 async def _raise(exc: BaseException) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -13,6 +14,9 @@ from urllib.parse import urlparse
 from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, UnreachableError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.settings import Settings
+
+_ANSWERED = re.compile(r"\((\d{3}),")
+"""TqSdk's words about an HTTP answer: the status and what came with it."""
 
 
 def isolate_home(settings: Settings, name: str) -> Path:
@@ -59,9 +63,16 @@ class SendWatch(logging.Handler):
 def connect_error(exc: Exception) -> GhtraderError:
     """What a failed start of TqSdk means for the operator."""
     text = str(exc)
+    answered = _ANSWERED.search(text)
+    if answered is not None and (int(answered[1]) >= 500 or int(answered[1]) == 429):  # nothing about the login
+        message = f"the login service is not available ({answered[1]})"
+        return UnreachableError(message, "try again later; a gateway under a supervisor does so by itself")
     if "认证" in text or "不支持" in text or "grant" in text:
         message = "TqSdk refused the login: user, password or rights are wrong"
         return ConfigError(message, "check TQSDK_USER and TQSDK_PASSWORD")
+    if "运维" in text:
+        message = "the service is in its daily maintenance, 19:00 to 19:30 Beijing time"
+        return UnreachableError(message, "start again afterwards")
     if isinstance(exc, OSError) or "Connection" in type(exc).__name__:
         message = f"TqSdk cannot connect: {type(exc).__name__}"
         return UnreachableError(message, "check the network and the TQ_*_URL settings")

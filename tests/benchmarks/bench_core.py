@@ -7,6 +7,7 @@ interpreter, to say how fast the machine was just then.
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import Any
 
@@ -49,6 +50,7 @@ def _rate(events: int, started: float) -> float:
 def run() -> dict[str, dict[str, Any]]:
     """Both rates; the ratio says how many bare dispatches an event costs."""
     run_script(0, script_of(0))
+    gc.freeze()  # as `python -m tests.simulation` does
     started, events = time.process_time(), 0
     for seed in range(SEEDS):
         count, failure = run_script(seed, script_of(seed))

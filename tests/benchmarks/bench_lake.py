@@ -21,13 +21,13 @@ import pyarrow as pa
 from ghtrader_exchange.history import History
 from ghtrader_exchange.scenario import Scenario
 from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.catalog import bundled_contracts, merge_contracts
+from ghtrader_market.catalog import bundled_contracts
 from ghtrader_market.coverage import Coverage
 from ghtrader_market.main_l5 import build_main_l5_day
 from ghtrader_market.roll import schedule_from_open_interest
-from ghtrader_market.sources.base import ContractInfo
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.ticks import COLUMN_INDEX, VALUE_COLUMNS, table_from_values
+from tests.wide_lake import index_500_contract_years
 
 SCENARIO = Scenario(start=date(2025, 2, 10), end=date(2025, 2, 19), snapshot_seconds=0.5, contracts=2)
 CONTRACT, KEY = "SHFE.cu2503", "KQ.m@SHFE.cu"
@@ -144,27 +144,8 @@ def run(repeats: int = 15) -> dict[str, dict]:
 
 def _coverage_seconds(root: Path) -> float:
     """Processor time of the coverage document over 500 contract-years whose days stand in the index alone."""
-    import sqlite3
-
     calendar, lake = bundled_calendar(), Lake(root)
-    root.mkdir()
-    lake.index.rebuild()
-    contracts = []
-    with sqlite3.connect(lake.index.path) as connection:
-        for n in range(500):
-            end = date(2001 + n // 12, n % 12 + 1, 15)
-            symbol = f"SHFE.cu{end:%y%m}"
-            folder = lake.key_path("ticks", symbol)
-            folder.mkdir(parents=True)
-            days = calendar.days(end.replace(year=end.year - 1), end)
-            contracts.append(ContractInfo(symbol, days[-1], days[0]))
-            rest = (55_800, 5, 1, 2, "t", "r", "p", "s", "h", 9, 7)
-            connection.executemany(
-                f"INSERT INTO days VALUES ({', '.join('?' * 14)})",
-                [("ticks", symbol, str(day), *rest) for day in days if day.day % 9],
-            )
-            connection.execute("INSERT INTO folders VALUES ('ticks', ?, ?)", (symbol, folder.stat().st_mtime_ns))
-    merge_contracts(root, "cu", contracts, date(2042, 8, 15))
+    index_500_contract_years(lake, calendar)
     bundled_contracts("cu")
     taken = []
     for _ in range(3):

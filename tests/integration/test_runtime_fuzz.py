@@ -125,6 +125,7 @@ def test_hostile_messages_neither_trade_nor_kill_nor_fill_memory(settings, gatew
         send(addresses, MESSAGES // rounds, rng)
         sizes.append(resident(child))
         assert child.running, child.error()
+    print(f"{MESSAGES:,} messages; resident MiB after each part:", [size >> 20 for size in sizes])
     assert sizes[-1] - sizes[0] < GROWTH, [size >> 20 for size in sizes]
     assert not read_lines(folder / "orders.jsonl")
     state = read_json(folder / "gateway.json")

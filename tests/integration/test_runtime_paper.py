@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ghtrader_base.errors import IntegrityError, KillSwitchError, LockHeldError, RefusedError, UsageError
+from ghtrader_base.lock_keys import trade_key, trade_strategy_key
 from ghtrader_base.locks import resource_lock
 from ghtrader_market.calendar import bundled_calendar
 from ghtrader_market.stores.lake import Lake
@@ -81,9 +82,12 @@ def test_a_tripped_switch_and_a_held_account_are_refused(settings, model) -> Non
         paper_day(settings, "cu", DAY, model=model)
     killing.reset(settings, "paper", "over", "paper")
     folder = account_ref(settings, "paper", "paper").state_dir
-    with resource_lock(folder, "gateway", "another gateway"), pytest.raises(LockHeldError, match="another gateway"):
+    with (
+        resource_lock(folder, trade_key("paper"), "another gateway"),
+        pytest.raises(LockHeldError, match="another gateway"),
+    ):
         paper_day(settings, "cu", DAY, model=model)
-    held = resource_lock(folder, f"strategy={CONTRACT}", "another strategy")
+    held = resource_lock(folder, trade_strategy_key("paper"), "another strategy")
     with held, pytest.raises(LockHeldError, match="another strategy"):
         paper_day(settings, "cu", DAY, model=model)
 
@@ -127,7 +131,7 @@ def test_the_command_line(settings, model) -> None:
         (("trade", "--account", "a", "--mode", "live", "--symbol", CONTRACT), 3),
         (("gateway", "run", "--account", "a", "--mode", "sim", "--symbol", CONTRACT), 2),
         (("gateway", "run", "--account", "a", "--mode", "nonsense", "--symbol", CONTRACT), 2),
-        (("gateway", "run", "--account", "a", "--mode", "sim", "--symbol", "KQ.m@SHFE.cu"), 1),
+        (("gateway", "run", "--account", "a", "--mode", "sim", "--symbol", "KQ.m@SHFE.cu"), 3),
     ):
         done = ghtrader(*arguments)
         assert done.returncode == code and "error:" in done.stderr and "Traceback" not in done.stderr, done.stderr

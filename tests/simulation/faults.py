@@ -9,7 +9,7 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
         "if self.state.saw_trade(trade):\n            return []",
         "self.state.saw_trade(trade)",
     ),
-    ("an order number is used again", "core", "state.next_number += 1", "state.next_number += 0"),
+    ("an order number is used again", "core", "state.next_number = number + 1", "state.next_number = number"),
     (
         "sent before its intent",
         "core",
@@ -174,3 +174,47 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     ("a cancel is asked twice", "core_requests", "not (order.cancel_ns or order.over)", "not order.over"),
 )
 """Reviewers will think of others; `sweep` tries every small change there is."""
+
+ROLL_FAULTS: tuple[tuple[str, str, str, str], ...] = (
+    (
+        "the new contract opens beside the old one",
+        "core_rolls",
+        'return f"{symbol} opens once what is left is flat: {to_close}" if self.state.rolling or to_close else ""',
+        'return ""',
+    ),
+    ("what is left is not closed", "core", "if state.killed or self._is_left(symbol):", "if state.killed:"),
+    (
+        "a disk that refuses does not halt",
+        "core",
+        'state.block("ledger", TradingState.HALTED, change.reason)',
+        "pass",
+    ),
+    ("an order out of the old contract counts as flat", "core_rolls", "if net or orders:", "if net:"),
+    ("a position in the old contract counts as flat", "core_rolls", "if net or orders:", "if orders:"),
+    (
+        "not asked yet means flat",
+        "core_rolls",
+        'asked = "reconcile" not in state.blocks',
+        "asked = True",
+    ),
+    ("rolled before it is flat", "core_rolls", "if to_close or not asked:", "if not asked:"),
+    (
+        "no schedule, and it goes on",
+        "core_rolls",
+        'state.block("roll", TradingState.HALTED, state.unbound)',
+        'state.unblock("roll")',
+    ),
+    (
+        "the binding is not made durable",
+        "core_rolls",
+        "[ev.WriteBinding(state.requested, state.bound), ev.Record(",
+        "[ev.Record(",
+    ),
+    (
+        "the old contract is traded on",
+        "core_requests",
+        "if state.bound is not None and event.symbol != state.bound:",
+        "if False:",
+    ),
+)
+"""Faults of the roll and of the disk, which the stories do not play: the room's unit tests find them."""

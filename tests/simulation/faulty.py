@@ -16,7 +16,10 @@ import ghtrader_runtime
 from tests.simulation.script import script_of
 
 ROOM = Path(ghtrader_runtime.__file__).parent
-MIND = ("dedupe", "risk", "executors", "core_state", "core_reports", "core_requests", "core")
+MIND = (
+    "dedupe", "risk", "executors", "core_state", "core_reports", "core_requests", "core_rolls", "core_foresight",
+    "core",
+)  # fmt: skip
 """The modules a story exercises."""
 
 

@@ -29,4 +29,13 @@ def script_of(seed: int, length: int = 260) -> list[Step]:
     """The steps of a seed."""
     rng = random.Random(seed)
     kinds = rng.choices(_KINDS, cum_weights=_CUMULATED, k=length)
-    return [Step(kind, rng.randint(1, 120), rng.getrandbits(24)) for kind in kinds]
+    bits = rng.getrandbits
+
+    def wait_ms() -> int:
+        """`randint(1, 120)`, the same number for less."""
+        number = bits(7)
+        while number >= 120:
+            number = bits(7)
+        return number + 1
+
+    return [Step(kind, wait_ms(), bits(24)) for kind in kinds]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ghtrader_runtime.core import Core
-from tests.simulation.auditor import Broken
 from tests.simulation.script import Step, script_of
 from tests.simulation.setup import setup_of
+from tests.simulation.verdict import Broken
 from tests.simulation.world import Crash, World
 
 

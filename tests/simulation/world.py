@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ghtrader_runtime import events as ev
 from ghtrader_runtime.core import Core
 from ghtrader_runtime.events import TradingState
-from tests.simulation.auditor import Auditor, Broken, require
+from tests.simulation.auditor import Auditor
 from tests.simulation.exchange import Exchange, entropy, net_of
-from tests.simulation.script import Step
+from tests.simulation.script import WEIGHTS, Step
 from tests.simulation.setup import START_PRICE, Setup
+from tests.simulation.verdict import Broken, require
 
 MS = 1_000_000
 DAY_NS = 86_400 * 10**9
 FIRST_NS = 1_736_000_000 * 10**9
+_DAYS = [f"2025-01-{day:02d}" for day in range(1, 101)]
+_HAPPENS = {kind: "do_" + kind.replace("-", "_") for kind in WEIGHTS}
+_DONE = {
+    ev.WriteIntent, ev.SendOrder, ev.Cancel, ev.CloseIntent, ev.WriteMarks, ev.TripKill, ev.Resync, ev.Resubscribe,
+    ev.WriteBinding,
+}  # fmt: skip
+"""Actions with an effect outside; answers and records have none here."""
 _STATES = (TradingState.REDUCING, TradingState.HALTED, TradingState.REDUCING)
 
 
@@ -70,7 +80,7 @@ class World:
 
     @property
     def day(self) -> str:
-        return f"2025-01-{self.exchange.day + 1:02d}"
+        return _DAYS[self.exchange.day]
 
     @property
     def market(self) -> int:
@@ -120,7 +130,8 @@ class World:
             if self.log is not None and not isinstance(action, ev.Record):
                 self.log.append(f"               -> {describe(action)}")
             auditor.act(action)
-            ask = self.do(action) or ask
+            if type(action) in _DONE:
+                ask = self.do(action) or ask
             if self.crash_in:
                 self.crash_in -= 1
                 if self.crash_in == 0:
@@ -181,6 +192,9 @@ class World:
             self.log.append(f"{(self.now - 10**9) / 1e6:9.0f} ms  kill -9")
         self.closing.clear()
         self.wire.clear()
+        for symbol in self.symbols:  # what was made durable ahead may have been sent, for all the next life knows
+            for intent in self.core.likely(symbol) if entropy(self.setup.seed, "ahead", symbol, self.now) % 2 else ():
+                self.intents.setdefault(intent.order_id, msgspec.structs.replace(intent, sent_ns=self.now))
         for session in self.sessions.values():
             if entropy(self.setup.seed, "session", self.now) % 2:
                 session[0], session[1] = f"{session[0]}'", 0
@@ -250,10 +264,11 @@ class World:
 
     def play(self, step: Step) -> None:
         """One step of the script."""
-        self.pass_time(step.wait_ms * MS)
+        self.now += step.wait_ms * MS
+        self.offset += step.wait_ms * MS
         try:
             self.deliver()
-            getattr(self, "do_" + step.kind.replace("-", "_"))(step.dice)
+            getattr(self, _HAPPENS[step.kind])(step.dice)
             self.check_truth()
         except Crash:
             self.crash()
@@ -270,9 +285,9 @@ class World:
 
     def do_tick(self, dice: int, empty: bool = False) -> None:
         symbol = self.symbol_of(dice)
-        tick = self.core.config.symbols[symbol].price_tick
-        self.price[symbol] += tick * ((dice >> 4) % 5 - 2)
-        bid = round(self.price[symbol], 6)
+        tick = self.ticks[symbol]
+        price = self.price[symbol] = self.price[symbol] + tick * ((dice >> 4) % 5 - 2)
+        bid = round(price, 6)
         ask = round(bid + tick * (1 + (dice >> 8) % 2), 6)
         if empty:
             bid, ask = (float("nan"), ask) if dice & 256 else (bid, float("nan"))
@@ -471,9 +486,10 @@ class World:
 
     def check_truth(self) -> None:
         """What the exchange itself saw."""
-        require(not self.exchange.twice, "the exchange received an order twice", self.exchange.twice)
-        most = max(self.setup.limits.max_position, self.opened)
-        if not self.setup.strangers and self.exchange.furthest > most:
+        exchange = self.exchange
+        require(not exchange.twice, "the exchange received an order twice", exchange.twice)
+        beyond = exchange.furthest > self.setup.limits.max_position and exchange.furthest > self.opened
+        if beyond and not self.setup.strangers:
             raise Broken("the exchange saw a position beyond the limit", str(self.exchange.lots))
 
     def calm_down(self, dice: int) -> None:
@@ -498,8 +514,7 @@ class World:
             session[0] = f"{session[0]}calm"
             session[1] = 0
             self.price[symbol] = START_PRICE[symbol]
-        limit = self.setup.limits.max_position
-        wanted = {symbol: entropy(dice, symbol) % (2 * limit + 1) - limit for symbol in self.symbols}
+        wanted = self.wanted_at_last(dice)
         quiet = 0
         turn = 0
         while quiet <= 5 and turn < 150:
@@ -520,6 +535,11 @@ class World:
             there = all(net_of(self.exchange.lots[symbol]) == wanted[symbol] for symbol in self.symbols)
             quiet = quiet + 1 if there and len(self.exchange.received) == before else 0
         self.finish(wanted, turn)
+
+    def wanted_at_last(self, dice: int) -> dict[str, int]:
+        """Lots of each contract that must have come true when it is quiet."""
+        limit = self.setup.limits.max_position
+        return {symbol: entropy(dice, symbol) % (2 * limit + 1) - limit for symbol in self.symbols}
 
     def finish(self, wanted: dict[str, int], turns: int) -> None:
         """At the end all books say the same."""

@@ -177,9 +177,7 @@ def test_a_refused_set_leaves_nothing_held(tmp_path: Path, holder: subprocess.Po
 
 def test_keys_stay_readable_as_files(tmp_path: Path) -> None:
     assert lock_path(tmp_path, ticks_key("KQ.m@SHFE.cu")).name == "ticks:symbol=KQ.m@SHFE.cu.lock"
-    assert lock_path(tmp_path, trade_strategy_key("a/b", "SHFE.cu2502")).name == (
-        "trade:strategy:account=a_b,symbol=SHFE.cu2502.lock"
-    )
+    assert lock_path(tmp_path, trade_strategy_key("a/b")).name == "trade:strategy:account=a_b.lock"
 
 
 def test_start_ticks_know_the_living_from_the_dead(holder: subprocess.Popen) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 from ghtrader_base.processes import list_processes, register
 from ghtrader_base.settings import Settings
@@ -27,3 +28,26 @@ def test_living_are_listed_and_killed_are_dropped(settings: Settings) -> None:
         child.kill()
         child.wait()
     assert list_processes(settings) == []
+
+
+def test_who_registers_while_others_look_is_listed(settings: Settings) -> None:
+    """A look between the making of an entry and its lock takes it for a dead one's: it has to be made again."""
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            list_processes(settings)
+
+    watchers = [threading.Thread(target=look) for _ in range(3)]
+    for watcher in watchers:
+        watcher.start()
+    missed = 0
+    try:
+        for _ in range(300):
+            with register(settings, "gateway", "mine"):
+                missed += not list((settings.home / "processes").glob("gateway-*.json"))
+    finally:
+        done.set()
+        for watcher in watchers:
+            watcher.join()
+    assert missed == 0

@@ -316,3 +316,20 @@ def test_a_live_bar_is_told_again_while_it_grows(history):
     gone = str(int(last) - 2)
     assert set(told) == {last, following, gone} and told[gone] is None
     assert told[last]["volume"] + told[following]["volume"] == volume[6]
+
+
+def test_the_record_tells_what_became_of_orders_step_by_step(floor):
+    floor.venue.hear("", {"aid": "req_login", "password": "a secret", "client_system_info": "a machine"})
+    floor.order(volume=2)
+    floor.order(side="SELL", offset="CLOSE")  # yesterday's lots: there are none
+    floor.order(price=floor.market.quote(floor.symbol)["bid_price1"] - 100)
+    floor.venue.cancel(floor.account, f"o{floor.count}")
+    record = floor.venue.record
+    told = [(row["what"], row["order_id"], row["left"]) for row in record if row["what"] != "filled"]
+    assert told == [("accepted", "o1", 2), ("refused", "o2", 1), ("accepted", "o3", 1), ("cancelled", "o3", 1)]
+    assert sum(row["volume"] for row in record if row["what"] == "filled") == 2
+    assert [row["at_ns"] for row in record] == sorted(row["at_ns"] for row in record)
+    assert set(floor.venue.received[0]) == {"aid", "order_id", "user", "at_ns"}
+    faults = OrderFaults()
+    faults.set("repeat-acks", count=1)
+    assert [faults.takes_repeat(), faults.takes_repeat()] == [True, False]

@@ -17,21 +17,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ghtrader_base.errors import FailedError, IntegrityError, RefusedError
+from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, RefusedError
 from ghtrader_base.failpoints import KILL_ENV, TRACE_ENV
 from ghtrader_market.calendar import bundled_calendar
 from ghtrader_market.main_l5 import build_main_l5_day
 from ghtrader_market.roll import schedule_from_open_interest
 from ghtrader_market.stores.lake import Lake
-from ghtrader_market.ticks import MAIN_L5_SCHEMA, table_from_values
+from ghtrader_market.ticks import MAIN_L5_SCHEMA, PROVENANCE_COLUMNS, table_from_values
 from ghtrader_models import build_days as module
 from ghtrader_models.build_days import MANIFEST, build_days
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.parser import parse
-from ghtrader_models.labels import LabelSpec
+from ghtrader_models.labels import DEFINITIONS, LabelSpec
 
 SYMBOL, CONTRACT = "KQ.m@SHFE.cu", "SHFE.cu2502"
 DAYS = tuple(bundled_calendar().days(date(2024, 12, 2), date(2024, 12, 6)))
@@ -55,8 +55,8 @@ def lake(tmp_path, make_ticks) -> Lake:
     return made
 
 
-def build(lake: Lake, days=DAYS, **options):
-    return build_days(lake, SYMBOL, days, FEW, SPEC, run_id="run", **options)
+def build(lake: Lake, days=DAYS, spec: LabelSpec = SPEC, **options):
+    return build_days(lake, SYMBOL, days, FEW, spec, run_id="run", **options)
 
 
 def tree_hash(root: Path) -> str:
@@ -86,24 +86,55 @@ def test_only_missing_and_changed_days_are_built(lake, make_ticks):
     assert sorted(day for day, *_ in told) == list(DAYS) and [done for *_, done, _ in told] == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda table: table.drop_columns(["segment_id"]), "has no column segment_id"),
-        (lambda table: table.set_column(30, "segment_id", pa.nulls(200, pa.int32())), "rows without segment_id"),
-        (lambda table: table.drop_columns(["schedule_hash"]), "has no column schedule_hash"),
-    ],
+def damaged(table: pa.Table, column: str, how: str, row: int) -> pa.Table:
+    """A day whose provenance column is gone, blank on every row or on one, or speaks of two."""
+    if not column:
+        return table
+    place = table.schema.get_field_index(column)
+    if how == "removed":
+        return table.remove_column(place)
+    values = table.column(column).to_pylist()
+    number = column == "segment_id"
+    other = {"null": None, "empty": -1 if number else "", "mixed": 9 if number else "another"}[how.split()[0]]
+    values = [other] * len(values) if how.endswith("everywhere") else [*values[:row], other, *values[row + 1 :]]
+    return table.set_column(place, column, pa.array(values, table.schema.field(column).type))
+
+
+DAMAGE = ("removed", "null everywhere", "null", "empty everywhere", "empty", "mixed")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(DAYS),
+        st.tuples(st.sampled_from(PROVENANCE_COLUMNS), st.sampled_from(DAMAGE), st.integers(0, 199)),
+        min_size=1,
+        max_size=3,
+    ),
+    st.integers(1, 3),
 )
-def test_a_day_without_provenance_fails_by_name_and_the_others_are_built(lake, make_ticks, change, reason):
-    write_main(lake, DAYS[2], make_ticks, change)
-    report = build(lake, workers=2)
-    assert sorted(report.built) == [day for day in DAYS if day != DAYS[2]]
-    with pytest.raises(IntegrityError) as refusal:
+@example({DAYS[2]: ("segment_id", "removed", 0)}, 2)
+@example({DAYS[0]: ("segment_id", "null everywhere", 0)}, 1)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_days_without_provenance_fail_by_name_and_the_others_are_built(tmp_path_factory, make_ticks, faults, workers):
+    lake = Lake(tmp_path_factory.mktemp("lake") / "data")
+    for day in DAYS:
+        write_main(lake, day, make_ticks, lambda table, day=day: damaged(table, *faults.get(day, ("", "none", 0))))
+    report = build(lake, workers=workers)
+    good = [day for day in DAYS if day not in faults]
+    assert sorted(report.built) == lake.days("features", SYMBOL) == lake.days("labels", SYMBOL) == good
+    assert report.failed.keys() == faults.keys() and not report.left_out
+    for day, (column, _, _) in faults.items():
+        assert isinstance(report.failed[day], IntegrityError)
+        assert column in report.failed[day].message and str(day) in report.failed[day].message
+    with pytest.raises(GhtraderError) as refusal:
         report.raise_if_failed()
-    assert str(DAYS[2]) in refusal.value.message and reason in refusal.value.message
-    assert lake.days("features", SYMBOL) == lake.days("labels", SYMBOL) == sorted(report.built)
+    assert refusal.value.exit_code == 1 and all(str(day) in refusal.value.message for day in faults)
     relaxed = build(lake, strict=False)
-    assert list(relaxed.left_out) == [DAYS[2]] and not relaxed.failed
+    assert relaxed.left_out.keys() == faults.keys() and not relaxed.failed
+    for day in faults:  # mended: these days alone are built
+        write_main(lake, day, make_ticks)
+    mended = build(lake)
+    assert {day for day, result in mended.built.items() if not result.skipped} == set(faults)
 
 
 def test_several_failures_are_all_named_and_a_strangers_error_is_one_of_them(lake, make_ticks, monkeypatch):
@@ -209,13 +240,13 @@ def rolling_open_interest(draw):
     return draw(st.lists(st.tuples(interest, interest, interest), min_size=4, max_size=4))
 
 
-@given(rolling_open_interest(), st.integers(0, 2), st.data())
+@given(rolling_open_interest(), st.integers(0, 2), st.sampled_from(sorted(DEFINITIONS)), st.data())
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_label_and_no_factor_looks_across_a_roll_whatever_the_schedule(
-    tmp_path_factory, make_ticks, rows, seed, data
+    tmp_path_factory, make_ticks, rows, seed, definition, data
 ):
     """Ticks of every other day are changed wholly; the day's features and labels keep their bits."""
-    calendar = bundled_calendar()
+    calendar, spec = bundled_calendar(), LabelSpec.named(definition, SPEC.horizons)
     days = calendar.days(date(2024, 12, 2), date(2024, 12, 5))
     contracts = ("SHFE.cu2501", "SHFE.cu2502", "SHFE.cu2503")
     bars = [
@@ -235,7 +266,7 @@ def test_no_label_and_no_factor_looks_across_a_roll_whatever_the_schedule(
             times = start + np.arange(60) * 500_000_000
             lake.write_day("ticks", contract, day, table_from_values(np.arange(60), times, values), source="t")
             build_main_l5_day(lake, calendar, schedule, day)
-        build(lake, days[1:], calendar=calendar)
+        build(lake, days[1:], spec, calendar=calendar)
         return lake
 
     one, other = built(0), built(100)
@@ -245,5 +276,5 @@ def test_no_label_and_no_factor_looks_across_a_roll_whatever_the_schedule(
         assert stored[0].extra["segment_id"] == schedule.contract_on(kept).segment_id
     for day in days[1:]:
         labels = one.read_day("labels", SYMBOL, day)
-        for horizon in SPEC.horizons:
+        for horizon in spec.horizons:
             assert (labels.column(f"label_{horizon}").to_numpy()[-horizon:] == -1).all()

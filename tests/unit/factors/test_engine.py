@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_market.ticks import COLUMN_INDEX, VALUE_COLUMNS
-from ghtrader_models.factors import kernel
+from ghtrader_models.factors import engine as engine_module
+from ghtrader_models.factors import kernel, program
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_models.factors.expressions import Clip, Expression
 from ghtrader_models.factors.factor_set import FactorSet
@@ -122,6 +124,61 @@ def test_lean_is_the_same_live_as_in_batch(make_ticks):
         assert (bits(make(lean, times).batch(times, values, block=block)) == expected).all()
 
 
+@pytest.mark.parametrize("n_factors", [1, 3, 4, 7, 16, 43])
+@pytest.mark.parametrize("ahead", [0, 1, 5, 8])
+def test_rows_streamed_past_the_caches_are_the_same(make_ticks, monkeypatch, n_factors, ahead):
+    times, values = make_ticks(777, 14, 0.001)
+    lean = get_factor_set("lean")
+    some = FactorSet("some", dict(list(lean.expressions.items())[:n_factors]))
+    expected = bits(make(some, times).batch(times, values))
+    monkeypatch.setattr(engine_module, "STREAM_ABOVE", 0)
+    for block in (1, 7, 64, 256, 1000):
+        whole = np.full(777 * n_factors + ahead + 9, 7.0, np.float32)  # so that rows begin anywhere in a cache line
+        out = whole[ahead : ahead + 777 * n_factors].reshape(777, n_factors)
+        assert make(some, times).batch(times, values, block=block, out=out) is out
+        assert (bits(out) == expected).all()
+        assert (whole[:ahead] == 7).all() and (whole[ahead + out.size :] == 7).all(), "written beside its place"
+
+
+def test_an_array_that_cannot_hold_the_factors_is_refused(make_ticks):
+    times, values = make_ticks(50)
+    lean = get_factor_set("lean")
+    fixed = np.zeros((50, 43), np.float32)
+    fixed.flags.writeable = False
+    for out in (
+        np.zeros((49, 43), np.float32), np.zeros((50, 43)), np.zeros((43, 50), np.float32).T,
+        np.zeros((50, 86), np.float32)[:, ::2], fixed,
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=r"float32\[50, 43\]"):
+            make(lean, times).batch(times, values, out=out)
+
+
+def test_blocks_and_single_ticks_may_follow_each_other(make_ticks):
+    times, values = make_ticks(1500, 12, 0.001)
+    lean = get_factor_set("lean")
+    expected = bits(make(lean, times).batch(times, values))
+    engine, rng, start = make(lean, times), np.random.default_rng(0), 0
+    while start < len(times):
+        part = slice(start, start + int(rng.integers(1, 120)))
+        if rng.random() < 0.5:
+            got = engine.batch(times[part], values[:, part], block=int(rng.choice([1, 7, 256, 1000])))
+        else:
+            got = live(engine, times[part], values[:, part])
+        assert (bits(got) == expected[part]).all()
+        start = part.stop
+
+
+@pytest.mark.parametrize("slide", [260, 301])
+def test_bringing_the_buffers_back_to_the_front_changes_nothing(make_ticks, monkeypatch, slide):
+    times, values = make_ticks(1500, 13, 0.001)
+    lean = get_factor_set("lean")
+    expected = bits(make(lean, times).batch(times, values))
+    monkeypatch.setattr(engine_module, "SLIDE", slide)
+    assert (bits(live(make(lean, times), times, values)) == expected).all()
+    for block in (1, 7, 256, 1000):
+        assert (bits(make(lean, times).batch(times, values, block=block)) == expected).all()
+
+
 def test_a_value_that_is_not_finite_leaves_nothing_behind(make_ticks):
     times, values = make_ticks(400)
     broken = values.copy()
@@ -227,10 +284,26 @@ def test_a_state_of_another_engine_is_refused(make_ticks):
     ):
         with pytest.raises(IntegrityError):
             engine.load_state(other.state())
+    with pytest.raises(IntegrityError, match="another version"):
+        engine.load_state({**engine.state(), "program": "of yesterday"})
     with pytest.raises(IntegrityError):
         engine.load_state({**engine.state(), "values": np.zeros(3)})
     with pytest.raises(IntegrityError):
         engine.load_state({})
+
+
+def test_what_computes_a_set_has_a_digest(monkeypatch, tmp_path):
+    def digest(texts, source=None):
+        compiled = program.compile_program({text: parse(text) for text in texts})
+        monkeypatch.setattr(program, "_KERNEL", source or Path(kernel.__file__))
+        return program.Program.digest.func(compiled)  # kept once it is known, so not asked of the program
+
+    first = digest(["Mean(Mid(), 50)", "Spread()"])
+    assert digest(["Mean(Mid(), 50)", "Spread()"]) == first
+    assert digest(["Mean(Mid(), 51)", "Spread()"]) != first
+    changed = tmp_path / "kernel.py"
+    changed.write_text(Path(kernel.__file__).read_text("utf-8").replace("v - v", "v - 0"), "utf-8")
+    assert digest(["Mean(Mid(), 50)", "Spread()"], changed) != first
 
 
 @pytest.mark.parametrize(("price_tick", "multiplier"), [(0, 5), (-1, 5), (10, 0), (float("nan"), 5)])

@@ -92,6 +92,14 @@ def test_no_two_factors_of_core_say_the_same_and_none_is_constant_or_often_unkno
     assert not len(twice), [(names[a], names[b]) for a, b in twice]
 
 
+def test_no_factor_of_core_waits_for_something_that_may_not_happen(make_ticks) -> None:
+    """A factor that is unknown the whole day would leave the day without a row to learn from or to trade."""
+    times, values = make_ticks(1200)  # of lots of nearly one size: nobody ever trades four times the usual
+    rows, warm = computed(get_factor_set("core"), 10.0, 5, [(int(times[0]), int(times[-1]) + 1)], times, values)
+    names, late = np.array(get_factor_set("core").names), np.isfinite(rows[:800]).any(axis=0)
+    assert warm[800:].all(), names[~late].tolist()
+
+
 @pytest.mark.parametrize("name", TITLES)
 def test_names_and_expressions_differ_and_everything_is_documented(name: str) -> None:
     factors = factors_of(name)

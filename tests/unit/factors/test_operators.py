@@ -1,4 +1,4 @@
-"""Every operator and source against its plain definition in NumPy and pandas."""
+"""Every operator against its plain definition in NumPy and pandas; sources: `test_oracle_sources`."""
 
 from __future__ import annotations
 
@@ -149,73 +149,6 @@ def test_at_change():
     y = np.array([np.nan, 1, 1, 2, np.nan, 2, 1])
     got = engine_values("AtChange(BidVolume(1), BidVolume(2))", *given(x, y))
     np.testing.assert_array_equal(got, [np.nan, 6, 6, 8, np.nan, 8, 11])
-
-
-def column(values: np.ndarray, name: str) -> np.ndarray:
-    return values[COLUMN_INDEX[name]]
-
-
-def shifted(x: np.ndarray) -> np.ndarray:
-    return np.concatenate([[np.nan], x[:-1]])
-
-
-def source_definitions(times: np.ndarray, v: np.ndarray) -> dict[str, np.ndarray]:
-    """Each source as its docstring says it, on the conftest's ticks (price tick 10, multiplier 5)."""
-    b, a = column(v, "bid_price1") / 10, column(v, "ask_price1") / 10
-    qb, qa = column(v, "bid_volume1"), column(v, "ask_volume1")
-    mid, spread = (b + a) / 2, a - b
-
-    def ofi(level: int) -> np.ndarray:
-        p, q = column(v, f"bid_price{level}"), column(v, f"bid_volume{level}")
-        r, s = column(v, f"ask_price{level}"), column(v, f"ask_volume{level}")
-        p0, q0, r0, s0 = shifted(p), shifted(q), shifted(r), shifted(s)
-        flow = (p >= p0) * q - (p <= p0) * q0 - (r <= r0) * s + (r >= r0) * s0
-        flow[np.isnan(p + p0 + r + r0)] = np.nan
-        return flow
-
-    def depth(side: str, levels: int) -> np.ndarray:
-        prices = [column(v, f"{side}_price{k}") for k in range(1, levels + 1)]
-        return sum(column(v, f"{side}_volume{k}") for k in range(1, levels + 1)) + 0 * sum(prices)
-
-    lots = np.diff(column(v, "volume"), prepend=np.nan)
-    with np.errstate(all="ignore"):
-        paid = np.diff(column(v, "amount"), prepend=np.nan) / lots / 5 / 10
-        unknown = 0 * (mid + shifted(mid))
-        offset = np.where(lots == 0, 0, paid - (mid + shifted(mid)) / 2) + unknown
-        half = (spread + shifted(spread)) / 4
-        signed = np.where(lots == 0, 0, lots * np.clip((paid - (mid + shifted(mid)) / 2) / half, -1, 1)) + unknown
-    return {
-        "BidPrice(2)": column(v, "bid_price2") / 10,
-        "AskPrice(3)": column(v, "ask_price3") / 10,
-        "BidVolume(4)": np.where(np.isnan(column(v, "bid_price4")), np.nan, column(v, "bid_volume4")),
-        "AskVolume(3)": np.where(np.isnan(column(v, "ask_price3")), np.nan, column(v, "ask_volume3")),
-        "LastPrice()": column(v, "last_price") / 10,
-        "Mid()": mid,
-        "Spread()": spread,
-        "Microprice()": (b * qa + a * qb) / (qa + qb),
-        "MicropriceOffset()": (b * qa + a * qb) / (qa + qb) - mid,
-        "MidReturn(4)": pd.Series(mid).diff(4).to_numpy(),
-        "Imbalance(1)": (qb - qa) / np.where(qb + qa == 0, np.nan, qb + qa) + 0 * mid,
-        "Depth('ask', 3)": depth("ask", 3),
-        "CumImbalance(4)": (depth("bid", 4) - depth("ask", 4)) / (depth("bid", 4) + depth("ask", 4)),
-        "Ofi(2)": ofi(2),
-        "MultiOfi(3)": ofi(1) + ofi(2) + ofi(3),
-        "VolumeDelta()": lots,
-        "OpenInterestChange()": np.diff(column(v, "open_interest"), prepend=np.nan),
-        "VwapOffset()": offset,
-        "SignedVolume()": signed,
-        "TradeSign()": np.sign(signed),
-        "TickInterval()": np.diff(times, prepend=times[0]) / 1e9 + np.where(np.arange(len(times)) == 0, np.nan, 0),
-    }
-
-
-@pytest.mark.parametrize("gaps", [0.0, 0.05])
-def test_sources(make_ticks, gaps):
-    times, values = make_ticks(600, seed=3, gaps=gaps)
-    for text, want in source_definitions(times, values).items():
-        engine = FactorEngine(FactorSet("s", {"f": parse(text)}), 10.0, 5.0)
-        got = engine.batch(times, values)[:, 0]
-        np.testing.assert_allclose(got, want.astype(np.float32), rtol=2e-6, atol=2e-6, err_msg=text)
 
 
 def test_a_falling_volume_is_not_a_trade(make_ticks):

@@ -9,7 +9,7 @@ import pytest
 
 from ghtrader_base.errors import ConfigError, UsageError
 from ghtrader_models.factors.library import factors_of, find_factor, get_factor_set, set_names
-from ghtrader_models.factors.own_sets import own_sets, read_sets
+from ghtrader_models.factors.own_sets import own_sets, read_sets, whole_name
 from ghtrader_models.factors.parser import parse
 
 GOOD = """
@@ -52,6 +52,36 @@ def test_the_file_is_read_again_when_it_changes(file):
     file.write_text('[a]\nx = "Spread()"')
     os.utime(file, ns=(1, 1))
     assert str(get_factor_set("a").expressions["x"]) == "Spread()"
+
+
+def test_a_file_is_a_set_by_itself(tmp_path, monkeypatch):
+    monkeypatch.delenv("GHTRADER_FACTORS", raising=False)
+    one, many = tmp_path / "one.toml", tmp_path / "many.toml"
+    one.write_text('[mine]\nextends = "lean"\nx = "Ema(Spread(), 20)"')
+    many.write_text(GOOD)
+    assert get_factor_set(str(one)).name == "mine" and get_factor_set(str(one)).names[-1] == "x"
+    assert get_factor_set(f"{many}:steep").names[-1] == "slope", "which extends another of its file"
+    assert get_factor_set(str(one)) == get_factor_set(f"{one}:mine")
+    monkeypatch.chdir(tmp_path)
+    assert whole_name("one.toml:mine") == f"{one}:mine" and whole_name("core") == "core"
+    with pytest.raises(UsageError, match="has 2 sets"):
+        get_factor_set(str(many))
+    with pytest.raises(UsageError, match="has no set 'his'"):
+        get_factor_set(f"{one}:his")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        get_factor_set("none.toml")
+    one.write_text('[mine]\nx = "Ema(Spred(), 20)"')
+    with pytest.raises(ConfigError, match=r"one.toml, line 2, column 10: factor x: unknown name 'Spred'"):
+        get_factor_set(str(one))
+
+
+def test_looking_for_sets_leaves_the_home_in_force_alone(file, tmp_path):
+    from ghtrader_base import settings
+
+    file.write_text(GOOD)
+    settings.load_settings(tmp_path / "a home")
+    get_factor_set("pressure")
+    assert settings.latest_home == tmp_path / "a home", "compiled code goes there"
 
 
 def test_no_file_no_sets(monkeypatch):

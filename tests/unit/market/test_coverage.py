@@ -31,6 +31,7 @@ from ghtrader_market.no_data import add_no_data
 from ghtrader_market.skip_ledger import add_skips
 from ghtrader_market.sources.base import ContractInfo
 from ghtrader_market.stores.lake import Lake
+from tests.wide_lake import index_500_contract_years
 
 CALENDAR = bundled_calendar()
 FINISHED = date(2025, 4, 8)
@@ -250,25 +251,8 @@ def test_the_commands(lake: Lake, make_ticks: Make, capsys) -> None:
 
 def test_500_contract_years_are_covered_from_the_index_alone(settings: Settings) -> None:
     """500 contracts of a year each, written straight into the index: the lake's days are not looked at."""
-    import sqlite3
-
     lake = Lake(settings.data)
-    lake.root.mkdir(parents=True)
-    lake.index.rebuild()
-    contracts = []
-    with sqlite3.connect(lake.index.path) as connection:
-        for n in range(500):
-            end = date(2001 + n // 12, n % 12 + 1, 15)
-            symbol = f"SHFE.cu{end:%y%m}"
-            folder = lake.key_path("ticks", symbol)
-            folder.mkdir(parents=True)
-            days = CALENDAR.days(end.replace(year=end.year - 1), end)
-            contracts.append(ContractInfo(symbol, days[-1], days[0]))
-            rest = (55_800, 5, 1, 2, "t", "r", "p", "s", "h", 9, 7)
-            rows = [("ticks", symbol, str(day), *rest) for day in days if day.day % 9]
-            connection.executemany(f"INSERT INTO days VALUES ({', '.join('?' * 14)})", rows)
-            connection.execute("INSERT INTO folders VALUES ('ticks', ?, ?)", (symbol, folder.stat().st_mtime_ns))
-    merge_contracts(settings.data, "cu", contracts, date(2042, 8, 15))
+    index_500_contract_years(lake, CALENDAR)
     bundled_contracts("cu")
     document = Coverage(lake, CALENDAR, "cu").to_json()  # how fast: tests/benchmarks/bench_lake.py
     assert sum(row["days"] for row in document["contracts"]) > 110_000

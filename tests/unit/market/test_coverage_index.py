@@ -20,7 +20,8 @@ import pyarrow as pa
 import pytest
 
 from ghtrader_market.coverage_index import INDEX_NAME
-from ghtrader_market.stores.lake import MANIFEST, Lake
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.lake_days import MANIFEST
 
 SYMBOL = "SHFE.cu2502"
 DAY = date(2025, 1, 6)

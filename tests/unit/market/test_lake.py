@@ -19,7 +19,8 @@ import pytest
 from ghtrader_base.errors import BadRecordingError, ConfigError, FailedError, IntegrityError, UsageError
 from ghtrader_market.coverage_index import INDEX_NAME
 from ghtrader_market.stores.base import TickStore
-from ghtrader_market.stores.lake import MANIFEST, Lake
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.lake_days import MANIFEST
 from ghtrader_market.ticks import RAW_TICK_SCHEMA, table_hash
 
 SYMBOL = "SHFE.cu2502"

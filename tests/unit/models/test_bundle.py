@@ -19,8 +19,11 @@ import pytest
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_models import champions
 from ghtrader_models.bundle import Bundle, bundles_dir, list_bundles, load_bundle, write_bundle
+from ghtrader_models.evaluation.benchmark import run_benchmark
 from ghtrader_models.inference import Predictor
 from ghtrader_models.policy import PolicyParams
+from ghtrader_models.policy_fit import PolicyOptions
+from ghtrader_models.simulation.report import trading_costs
 from ghtrader_models.training import rows_until, train_on
 
 
@@ -65,6 +68,26 @@ def test_the_id_is_the_content_and_not_the_run(make_world: Callable[..., Any], t
     repeated = train_on(dataset, tmp_path / "a", "logistic", seed=1, run_id="r3")
     assert repeated.path == first.path and repeated.provenance["run"]["run_id"] == "r1"
     assert [path.name for path in list_bundles(tmp_path / "a")] == sorted([first.bundle_id, other.bundle_id])
+
+
+def test_costs_are_weighed_by_the_moves_and_fees_of_the_training_rows(
+    make_world: Callable[..., Any], tmp_path: Path
+) -> None:
+    dataset, _ = make_world(days=2, rows=600)
+    bundle = train_on(dataset, tmp_path, "logistic", seed=1, policy=PolicyOptions(cost_aware=True, cooldown=9))
+    found, plain = bundle.policy, train_on(dataset, tmp_path, "logistic", seed=1).policy
+    rows = np.flatnonzero(dataset.usable & (dataset.y != 1))
+    moves = np.abs(dataset.mid[rows + dataset.horizon] - dataset.mid[rows])
+    assert found.move == pytest.approx(np.nanmean(moves), rel=0.2) and found.cooldown == 9
+    fees = trading_costs(dataset.facts[-1].contract, dataset.facts[-1].day).rates
+    price, multiplier = float(np.nanmedian(dataset.mid)), dataset.multiplier
+    ratio, lot = fees.open_ratio + fees.close_today_ratio, fees.open_lot + fees.close_today_lot
+    assert found.fee == pytest.approx(ratio * price + lot / multiplier, rel=1e-3)
+    assert (found.enter, found.leave) == (plain.enter, plain.leave) and plain.move == plain.fee == 0.0
+    report = run_benchmark(make_world(days=6, rows=600)[0], "logistic", policy=PolicyOptions(cost_aware=True))
+    assert report.to_dict()["policy"] == {"cost_aware": True} and report.simulation is not None
+    free = run_benchmark(make_world(days=6, rows=600)[0], "logistic")
+    assert report.simulation["fills"] < free.simulation["fills"], "what does not pay is not traded"
 
 
 @pytest.mark.parametrize("name", ["model.ubj", "factors.json", "labels.json", "policy.json", "provenance.json"])
@@ -130,6 +153,7 @@ import os, signal, sys
 from pathlib import Path
 from ghtrader_models import bundle
 from ghtrader_models.bundle import load_bundle, write_bundle
+from ghtrader_models.evaluation.benchmark import run_benchmark
 from ghtrader_models.inference import Predictor
 source = load_bundle(Path(sys.argv[1]))
 class Model:

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ghtrader_base.errors import FailedError, IntegrityError, UsageError
@@ -13,13 +14,14 @@ from ghtrader_market.calendar import bundled_calendar
 from ghtrader_market.main_l5 import with_provenance
 from ghtrader_market.roll import ScheduleDay
 from ghtrader_market.stores.lake import Lake
-from ghtrader_market.ticks import COLUMN_INDEX, table_from_values
+from ghtrader_market.ticks import COLUMN_INDEX, RAW_TICK_SCHEMA, table_from_values
 from ghtrader_market.varieties import get_variety
 from ghtrader_models.build import build_day
 from ghtrader_models.datasets import load_dataset
 from ghtrader_models.factors.library import get_factor_set
 from ghtrader_models.labels import LabelSpec
 from ghtrader_models.training import train
+from ghtrader_models.windows import WindowSpec, open_windows
 
 SYMBOL = "KQ.m@SHFE.cu"
 DAYS = (date(2025, 4, 1), date(2025, 4, 2), date(2025, 4, 3))
@@ -32,11 +34,11 @@ def write_day(lake: Lake, day: date, seed: int, contract: str = "SHFE.cu2506", s
     times = start + np.arange(ROWS, dtype=np.int64) * 500_000_000
     bid = 70_000 + 10 * np.cumsum(rng.integers(-1, 2, ROWS)).astype(float)
     values = np.zeros((27, ROWS))
-    volume = np.cumsum(rng.integers(0, 5, ROWS))
+    traded = rng.integers(0, 5, ROWS)
     for name in ("last_price", "average", "highest", "lowest"):
         values[COLUMN_INDEX[name]] = bid
-    values[COLUMN_INDEX["volume"]] = volume
-    values[COLUMN_INDEX["amount"]] = volume * 5 * bid
+    values[COLUMN_INDEX["volume"]] = np.cumsum(traded)
+    values[COLUMN_INDEX["amount"]] = np.cumsum(traded * 5 * bid)
     values[COLUMN_INDEX["open_interest"]] = 1000
     for level in range(1, 6):
         values[COLUMN_INDEX[f"bid_price{level}"]] = bid - 10 * (level - 1)
@@ -87,7 +89,7 @@ def test_usable_rows_are_warm_labelled_and_end_inside_their_day(lake: Lake) -> N
         first = int(np.argmax(warm))
         assert first > 0 and not warm[:first].any() and warm[first:].all()
         assert np.isfinite(found.X[rows[first]]).all()
-        up_to = found.X[rows[: first]]
+        up_to = found.X[rows[:first]]
         assert not np.isfinite(up_to).any(axis=0).all()
     moved = np.flatnonzero(found.usable)[:200]
     move = np.rint((found.mid[moved + 50] - found.mid[moved]) / 5)
@@ -107,6 +109,48 @@ def test_days_that_do_not_belong_together_are_refused(lake: Lake) -> None:
     build_day(lake, SYMBOL, DAYS[1], get_factor_set("lean", levels=5), LabelSpec((50,)), run_id="t", overwrite=True)
     with pytest.raises(IntegrityError, match="built differently"):
         load_dataset(lake, SYMBOL, DAYS, 50)
+
+
+@pytest.mark.parametrize("kind", ["main_l5", "ticks"])
+def test_a_built_day_whose_rows_lost_their_provenance_is_named(lake: Lake, tmp_path: Path, kind: str) -> None:
+    """Of a main series and of one contract: removed, blank or another's, in features or labels, rows or windows."""
+    symbol = SYMBOL if kind == "main_l5" else "SHFE.cu2506"
+    if kind == "ticks":
+        for day in DAYS[:2]:
+            ticks = lake.read_day("main_l5", SYMBOL, day).select(RAW_TICK_SCHEMA.names)
+            lake.write_day("ticks", symbol, day, ticks, source="t")
+            build_day(lake, symbol, day, get_factor_set("lean"), LabelSpec((10, 50)), run_id="t", kind=kind)
+    for number, (dataset, column, how) in enumerate(
+        [
+            ("features", "segment_id", "removed"),
+            ("labels", "segment_id", "null"),
+            ("features", "segment_id", "another"),
+            ("labels", "schedule_hash", "null"),
+            ("features", "underlying_contract", "removed"),
+        ]
+    ):
+        table, manifest = lake.read_day(dataset, symbol, DAYS[1]), lake.manifest(dataset, symbol, DAYS[1])
+        place = table.schema.get_field_index(column)
+        changed = table.remove_column(place)
+        if how != "removed":
+            blank = pa.array([None if how == "null" else 3] * ROWS, table.schema.field(column).type)
+            changed = table.set_column(place, column, blank)
+        lake.write_day(
+            dataset, symbol, DAYS[1], changed, schema=changed.schema, source=manifest.source, extra=manifest.extra
+        )
+        for read in (
+            lambda: load_dataset(lake, symbol, DAYS[:2], 50),
+            lambda number=number: open_windows(
+                lake, tmp_path / f"cache{number}", symbol, DAYS[:2], WindowSpec(5, horizon=50)
+            ),
+        ):
+            with pytest.raises(IntegrityError) as refusal:
+                read()
+            assert column in refusal.value.message and f"{dataset} of {symbol} on {DAYS[1]}" in refusal.value.message
+        lake.write_day(
+            dataset, symbol, DAYS[1], table, schema=table.schema, source=manifest.source, extra=manifest.extra
+        )
+    assert load_dataset(lake, symbol, DAYS[:2], 50).usable.any()
 
 
 def test_what_is_not_there_is_named(lake: Lake) -> None:

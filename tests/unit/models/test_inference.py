@@ -158,8 +158,8 @@ def test_any_flipped_bytes_either_decode_safely_or_are_refused(seed: int) -> Non
         return
     nodes = forest["left"].size
     inner = forest["left"] >= 0
-    for side in ("left", "right"):
-        assert (forest[side][inner] < nodes).all() and (forest[side][inner] > np.flatnonzero(inner)).all()
+    assert (forest["left"][inner] + 1 < nodes).all() and (forest["left"][inner] > np.flatnonzero(inner)).all()
+    assert (forest["depths"] < nodes).all()
     assert (forest["feature"] >= 0).all() and (forest["feature"] < forest["n_features"]).all()
 
 

@@ -1,4 +1,4 @@
-"""The decision rule: hysteresis, what no opinion means, and the same function over recorded rows."""
+"""The decision rule: hysteresis, costs, size, rest, what no opinion means, and the same function over recorded rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghtrader_base.errors import IntegrityError, UsageError
-from ghtrader_models.policy import PolicyParams, decide, fit_policy, replay
+from ghtrader_models.policy import PolicyParams, replay
+from ghtrader_models.policy_fit import PolicyOptions, fit_policy
 
 PARAMS = PolicyParams(enter=0.3, leave=0.05, max_lots=2)
 
@@ -49,15 +50,47 @@ def test_no_opinion_holds_no_position(missing: int, position: int) -> None:
 
 
 @given(
-    p=st.tuples(*[st.floats(0, 1)] * 3), position=st.integers(-3, 3), enter=st.floats(0, 1), share=st.floats(0, 1)
-)
-@settings(max_examples=200, deadline=None)
-def test_sides_are_mirror_images(p: tuple[float, float, float], position: int, enter: float, share: float) -> None:
+    p=st.tuples(*[st.floats(0, 1)] * 3), position=st.integers(-3, 3), enter=st.floats(0, 1), share=st.floats(0, 1),
+    per_lot=st.sampled_from([0.0, 0.05]), move=st.sampled_from([0.0, 30.0]), rest=st.integers(0, 3),
+    cooldown=st.integers(0, 3),
+)  # fmt: skip
+@settings(max_examples=300, deadline=None)
+def test_sides_are_mirror_images_and_no_limit_is_passed(p, position, enter, share, per_lot, move, rest, cooldown):
     down, flat, up = p
-    leave = enter * share
-    target = decide(down, flat, up, position, enter, leave, 1)
-    assert target in (-1, 0, 1)
-    assert decide(up, flat, down, -position, enter, leave, 1) == -target
+    params = PolicyParams(enter, enter * share, 3, per_lot, move, 2.0, cooldown)
+    target, left = params.step(down, flat, up, position, rest, 10.0)
+    assert -3 <= target <= 3 and 0 <= left <= 3
+    assert params.step(up, flat, down, -position, rest, 10.0) == (-target, left)
+    if position == 0 and rest:
+        assert (target, left) == (0, rest - 1)
+
+
+def test_costs_keep_from_entering_and_never_from_holding() -> None:
+    params = PolicyParams(0.3, 0.05, 1, move=40.0, fee=4.0)  # an edge of 0.35 promises 14 CNY
+    up, down = (0.325, 0.0, 0.675), (0.675, 0.0, 0.325)
+    assert params.decide(*up, 0, spread=9.9) == 1 and params.decide(*down, 0, spread=9.9) == -1
+    assert params.decide(*up, 0, spread=10.1) == 0 and params.decide(*up, 0) == 0, "an unknown spread enters nothing"
+    assert params.decide(*up, 1, spread=50.0) == 1, "what is held stays"
+    assert params.decide(*down, 1, spread=50.0) == 0, "a reversal that does not pay leaves only"
+    assert params.decide(0.0, 0.0, 1.0, 0, spread=35.0) == 1, "a stronger edge pays for more"
+
+
+def test_size_grows_with_the_edge_and_does_not_shrink_before_it_is_left() -> None:
+    params = PolicyParams(0.25, 0.125, 4, per_lot=0.125)
+    ask = lambda edge, held: params.decide(0.5 - edge / 2, 0.0, 0.5 + edge / 2, held)  # noqa: E731
+    assert [ask(edge, 0) for edge in (0.2, 0.3, 0.4, 0.55, 0.7, 1.0)] == [0, 1, 2, 3, 4, 4]
+    assert ask(0.3, 3) == 3 and ask(0.2, 3) == 3 and ask(0.55, 1) == 3 and ask(0.1, 3) == 0
+    assert ask(-0.4, 3) == -2
+
+
+def test_after_leaving_it_rests() -> None:
+    params = PolicyParams(0.3, 0.1, 1, cooldown=3)
+    strong, weak, other = (0.0, 0.0, 1.0), (0.5, 0.0, 0.5), (1.0, 0.0, 0.0)
+    held, rest, path = 0, 0, []
+    for p in (strong, strong, weak, strong, strong, strong, strong, other, other):
+        held, rest = params.step(*p, held, rest, 0.0)
+        path.append(held)
+    assert path == [1, 1, 0, 0, 0, 0, 1, 0, 0], "three ticks after leaving; a reversal leaves first"
 
 
 def test_parameters_survive_json_and_refuse_nonsense() -> None:
@@ -68,7 +101,14 @@ def test_parameters_survive_json_and_refuse_nonsense() -> None:
             PolicyParams(**bad)
     with pytest.raises(UsageError):
         PolicyParams(0.2, 0.1, max_lots=0)
-    for broken in ({}, {"enter": "x", "leave": 0, "max_lots": 1}, {"enter": 0.1, "leave": 0.0}):
+    for bad in ({"per_lot": -0.1}, {"move": float("inf")}, {"fee": -1.0}, {"cooldown": -1}):
+        with pytest.raises(UsageError):
+            PolicyParams(0.2, 0.1, **bad)
+    plain = {"enter": 0.2, "leave": 0.1, "max_lots": 1}
+    assert PolicyParams.from_dict(plain) == PolicyParams(0.2, 0.1), "what is off may be left out"
+    whole = PolicyParams(0.2, 0.1, 3, 0.05, 20.0, 1.5, 7)
+    assert PolicyParams.from_dict(json.loads(json.dumps(whole.to_dict()))) == whole
+    for broken in ({**plain, "other": 1}, {}, {"enter": "x", "leave": 0, "max_lots": 1}, {"enter": 0.1, "leave": 0.0}):
         with pytest.raises(IntegrityError):
             PolicyParams.from_dict(broken)
 
@@ -84,6 +124,18 @@ def test_fit_takes_the_training_quantile_and_a_constant_model_never_trades() -> 
     assert all(always.decide(*row, 0) == 0 for row in constant)
     with pytest.raises(UsageError):
         fit_policy(np.full((3, 3), np.nan))
+
+
+def test_options_are_fitted_and_refused_where_they_make_no_sense() -> None:
+    edge = np.linspace(-1, 1, 2001)
+    p = np.stack([(1 - edge) / 2, np.zeros_like(edge), (1 + edge) / 2], axis=1)
+    params = fit_policy(p, PolicyOptions(max_lots=4, sized=True, cooldown=5), move=30.0, fee=2.0)
+    assert params.enter + 3 * params.per_lot == pytest.approx(0.99, abs=1e-3), "a tenth of what enters is full size"
+    assert (params.max_lots, params.move, params.fee, params.cooldown) == (4, 30.0, 2.0, 5)
+    assert PolicyOptions.of({"cost_aware": True}).changed() == {"cost_aware": True}
+    for bad in ({"sized": True}, {"max_lots": 0}, {"cooldown": -1}, {"quantile": 1.5}, {"lots": 2}):
+        with pytest.raises(UsageError):
+            PolicyOptions.of(bad)
 
 
 def test_replay_fills_at_the_next_opposite_quote_and_ends_flat() -> None:
@@ -102,21 +154,25 @@ def test_replay_fills_at_the_next_opposite_quote_and_ends_flat() -> None:
 
 @given(
     data=st.lists(st.tuples(st.floats(-1, 1), st.integers(90, 110), st.booleans()), min_size=1, max_size=60),
-    enter=st.floats(0.01, 0.9),
-)
-@settings(max_examples=100, deadline=None)
-def test_replay_agrees_with_a_plain_walk(data: list[tuple[float, int, bool]], enter: float) -> None:
+    enter=st.floats(0.01, 0.9), lots=st.integers(1, 3), per_lot=st.sampled_from([0.0, 0.1]),
+    move=st.sampled_from([0.0, 5.0]), cooldown=st.integers(0, 4),
+)  # fmt: skip
+@settings(max_examples=200, deadline=None)
+def test_replay_agrees_with_a_plain_walk(data, enter, lots, per_lot, move, cooldown) -> None:
     edge = np.array([row[0] for row in data])
     p = np.stack([(1 - edge) / 2, np.zeros_like(edge), (1 + edge) / 2], axis=1)
     bid = np.array([row[1] if row[2] else np.nan for row in data], float)
     ask = bid + 1
-    params = PolicyParams(enter, enter / 10)
+    params = PolicyParams(enter, enter / 10, lots, per_lot, move, 0.5, cooldown)
     row, volume, _, price = replay(p, bid, ask, params)
-    fills, position, wanted = [], 0, 0
+    fills, position, wanted, rest = [], 0, 0, 0
     for t in range(len(data)):
         if wanted != position and np.isfinite(bid[t]):
             fills.append((t, wanted - position, ask[t] if wanted > position else bid[t]))
             position = wanted
-        wanted = 0 if t >= len(data) - 2 else params.decide(*p[t], wanted)
+        if t >= len(data) - 2:
+            wanted = 0
+        else:
+            wanted, rest = params.step(*p[t], wanted, rest, ask[t] - bid[t])
     assert list(zip(row.tolist(), volume.tolist(), price.tolist(), strict=True)) == fills
     assert position == 0 or not np.isfinite(bid[-1])

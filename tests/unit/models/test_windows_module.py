@@ -1,4 +1,4 @@
-"""The data module: what a loader gives, to one process and to two, and what the bundle keeps of it."""
+"""The data module: what a loader gives, and what the bundle keeps of it. Two processes: `test_windows_ranks`."""
 
 from __future__ import annotations
 
@@ -79,21 +79,6 @@ def test_validation_keeps_its_order_and_the_training_spans_scale(module):
     assert module.normaliser.rows == 720 and module.normaliser.mean[0] == pytest.approx(359.5)
     weights = module.class_weights.numpy()
     np.testing.assert_allclose(weights * module.train.class_counts(), len(module.train) / 3, rtol=1e-6)
-
-
-def test_two_ranks_share_the_windows_between_them(module):
-    from torch.utils.data import DataLoader, DistributedSampler
-
-    from ghtrader_models.windows_module import as_it_is
-
-    dataset, seen = module.train_dataloader().dataset, []
-    for rank in range(2):
-        sampler = DistributedSampler(dataset, num_replicas=2, rank=rank, shuffle=True, seed=1)
-        sampler.set_epoch(3)
-        loader = DataLoader(dataset, batch_size=32, sampler=sampler, collate_fn=as_it_is)
-        seen.append({end for x, _ in loader for end in rows_of(module, x)})
-    assert abs(len(seen[0]) - len(seen[1])) <= 1 and len(seen[0] & seen[1]) <= 1
-    assert seen[0] | seen[1] == set((module.train.day_index * 400 + module.train.end).tolist())
 
 
 def test_a_split_without_training_windows_is_refused(days):

@@ -21,7 +21,8 @@ from ghtrader_base.failpoints import KILL_ENV, TRACE_ENV
 from ghtrader_market.calendar import bundled_calendar
 from ghtrader_market.main_l5 import MainReport, build_main_l5, build_main_l5_day, schedule_copy_path
 from ghtrader_market.roll import RollSchedule, load_schedule, read_schedule, save_schedule, schedule_from_open_interest
-from ghtrader_market.stores.lake import DayManifest, Lake
+from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.lake_days import DayManifest
 from tests.unit.quality.conftest import whole_day
 
 CALENDAR = bundled_calendar()

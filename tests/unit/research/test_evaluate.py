@@ -85,11 +85,14 @@ def test_a_set_is_judged_on_ticks_and_the_report_says_what_was_found(lake, tmp_p
     leads = [row["name"] for row in report["factors"] if row["represents"]]
     assert len(leads) == len(report["clusters"]) and report["factors"][0]["represents"]
     assert rows["past"]["coverage"] == pytest.approx(1 - 5 / ROWS, abs=1e-4)
+    assert rows["clock"]["slow"] and rows["clock"]["persistence"] > 0.99 and rows["clock"]["bias"]["50"] > 0.1
+    assert not rows["depth"]["slow"] and rows["depth"]["bias"]["10"] < rows["depth"]["bias"]["50"] < 0.01
     path = save_report(tmp_path / "out", report, scores)
     assert json.loads(path.read_text())["factors"] == report["factors"]
     page = path.with_suffix(".html").read_text()
     assert page.count("data:image/png;base64,") == 6 and "http" not in re.sub(r"base64,[^\"]*", "", page)
     assert all(name in page for name in SET.names)
+    assert "Stambaugh 1999" in page and page.count(" slow</td>") == sum(row["slow"] for row in report["factors"]) > 0
 
 
 def test_one_level_and_one_day_leave_out_what_they_cannot_say(settings, tmp_path):
@@ -106,8 +109,13 @@ def test_the_command_prints_a_table_or_one_document_and_leaves_its_report(lake, 
     assert run(arguments) == 0
     text = capsys.readouterr()
     assert "imbalance_1" in text.out and "beyond what chance shows" in text.out and "day 6 of 6" in text.err
+    assert "persistence" in text.out and " slow" in text.out and "Stambaugh 1999" in text.out
     folder = settings.runs / "factors" / SYMBOL / "lean"
     assert (folder / "report.json").exists() and (folder / "report.html").exists()
+    wanted = "SELECT split, value FROM run_metrics WHERE family = 'lean' AND metric = 'ic' AND horizon = 10 AND who = "
+    assert run(["sql", f"{wanted}'imbalance_1'", "--json"]) == 0
+    found = {row["split"]: row["value"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert set(found) == {"mean", "low", "high", *map(str, DAYS)} and found["low"] < found["mean"] < found["high"]
     assert run([*arguments, "--end", str(DAYS[3]), "--json", "--out", str(settings.home / "mine")]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["days"]) == 4 and found["report"] == str(settings.home / "mine" / "report.json")

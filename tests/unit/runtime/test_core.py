@@ -174,7 +174,7 @@ def test_an_earlier_lifes_intents_are_settled_by_what_the_broker_says() -> None:
     assert not only(core.handle(target(0, 1)), ev.WriteIntent), "o2 may still fill"
     core.handle(report("o2", 1, True))
     (submit,) = only(core.handle(target(0, 2)), ev.WriteIntent)
-    assert submit.order.order_id == "p9" and submit.order.offset == "CLOSETODAY"
+    assert submit.order.order_id == "p10" and submit.order.offset == "CLOSETODAY", "even ones sell"
 
 
 def test_a_stranger_at_work_is_taken_back() -> None:
@@ -324,6 +324,24 @@ def test_silent_data_stops_opening_and_subscribes_anew_outside_breaks_only() -> 
     end = TERMS.sessions[0][1] - second
     core.handle(ev.Book(SYMBOL, DAY, end, 100, 70_000.0, 70_010.0, 34 * second))
     assert not core.handle(ev.Timer(900 * second)), "a break is silent"
+
+
+@pytest.mark.parametrize(
+    ("last_ns", "due"),
+    [(40 * 10**9, True), (0, False), (TERMS.sessions[0][1] - 10**9, False), (2 * 10**15, False)],
+    ids=["in a session", "nobody knows", "at its end", "after it"],
+)
+def test_ticks_that_never_begin_are_missed_too(last_ns: int, due: bool) -> None:
+    """The data line may close between the subscription and the first tick; then no tick is there to grow old."""
+    core, second = Core(ready().config, lambda number: f"o{number}"), 10**9
+    core.handle(ev.Terms(SYMBOL, DAY, TERMS.sessions, 5 * second, 60_000.0, 80_000.0, last_ns))
+    core.handle(snapshot(now=6 * second))
+    assert not only(core.handle(ev.Timer(20 * second)), ev.Resubscribe)
+    again = only(core.handle(ev.Timer(21 * second)), ev.Resubscribe)
+    assert bool(again) is due
+    assert core.state.trading_state is (TradingState.REDUCING if due else TradingState.ACTIVE)
+    core.handle(ev.Book(SYMBOL, DAY, 50 * second, 7, 70_000.0, 70_010.0, 22 * second))
+    assert core.state.trading_state is TradingState.ACTIVE
 
 
 def test_direct_orders_go_once_by_what_the_exchange_takes() -> None:

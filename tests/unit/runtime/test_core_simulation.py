@@ -17,8 +17,9 @@ import pytest
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT))  # `tests` is found however pytest was started
 
-from tests.simulation.faults import FAULTS  # noqa: E402
-from tests.simulation.faulty import find, patch, shorten  # noqa: E402
+from tests.simulation import sweep  # noqa: E402
+from tests.simulation.faults import FAULTS, ROLL_FAULTS  # noqa: E402
+from tests.simulation.faulty import find, patch, shorten, source  # noqa: E402
 from tests.simulation.script import script_of  # noqa: E402
 from tests.simulation.story import run_script  # noqa: E402
 
@@ -55,6 +56,14 @@ def test_no_story_breaks_an_invariant(tmp_path) -> None:
 def test_deliberate_faults_are_found() -> None:
     assert len(FAULTS) >= 15
     print(finish(start("--faults")))
+
+
+def test_deliberate_faults_of_roll_and_disk_are_found_by_the_unit_tests() -> None:
+    sweep.warm_up()
+    judges = ("test_core_rolls.py", "test_core_corners.py", "test_durable.py")
+    assert sweep.unit_tests_say("core", source("core"), judges) == "", "without a fault they pass"
+    missed = [name for name, *where in ROLL_FAULTS if not sweep.unit_tests_find(where[0], patch(*where), judges)]
+    assert not missed
 
 
 def test_a_story_replays_exactly() -> None:

@@ -113,7 +113,7 @@ def paper(values: np.ndarray, needs_close_today: bool = True) -> PaperBroker:
     n = values.shape[1]
     market = Market("SHFE.cu2502", date(2025, 1, 8), 10.0, 5)
     feed = ReplayFeed(market, np.arange(n), np.arange(n), np.ascontiguousarray(values.T))
-    return PaperBroker(feed, lambda offset, price, lots: 7.0 * lots, needs_close_today)
+    return PaperBroker(feed, lambda *order: 7.0 * order[-1], needs_close_today)
 
 
 def test_paper_orders_fill_rest_and_close() -> None:
@@ -172,9 +172,14 @@ def test_latency_counts_every_tick_to_its_last_order() -> None:
     clock.order_left("b", 2900)
     clock.order_left("b", 9999)
     clock.answered(77, [], 1)
+    clock.marked(3, (3100, 3150, 3180, 3190), 3300)
+    clock.answered(3, [], 3350)
     arrays = clock.arrays()
-    assert arrays["ns"].tolist() == [500, 900] and arrays["ordered"].tolist() == [False, True]
-    assert clock.summary()["count"] == 2 and clock.summary()["unanswered"] == 1
+    assert arrays["ns"].tolist() == [500, 900, 350] and arrays["ordered"].tolist() == [False, True, False]
+    assert arrays["parts"].tolist() == [[-1] * 6, [-1] * 6, [100, 50, 30, 10, 110, 50]]
+    found = clock.summary()
+    assert found["count"] == 3 and found["unanswered"] == 0
+    assert found["parts"]["receive"] == {"p50": 1e-4, "p99": 1e-4, "slow": 1e-4}
 
 
 def test_live_rows_equal_downloaded_ones() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghtrader_base import errors
+from ghtrader_runtime.brokers.tqsdk_env import connect_error
 from ghtrader_runtime.restarts import NEVER_AGAIN, RestartLog, RestartPolicy
 
 CRASH = errors.FailedError("the gateway was killed by signal 9")
@@ -54,3 +55,18 @@ def test_never_more_than_allowed_in_any_window(gaps: list[float]) -> None:
     for start in times:
         assert sum(start <= at <= start + 120.0 for at in times) <= 4
         assert sum(start <= at < start + 119.9 for at in times) <= 3
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        ("用户权限认证失败 (503,{'error': 'temporarily_unavailable'})", True),
+        ("用户权限认证失败 (429,{'error': 'too_many'})", True),
+        ("用户权限认证失败 (401,{'error': 'invalid_grant'})", False),
+        ("您的账户不支持查看 SHFE.cu2506 的行情数据", False),
+        ("Expecting property name enclosed in double quotes: line 1 column 2 (char 1)", True),
+    ],
+)
+def test_what_tqsdk_dies_of_is_forgiven_unless_the_login_itself_is_wrong(said: str, again: bool) -> None:
+    """A login service that is away for a moment once ended a run that a kill -9 would not have ended."""
+    assert (RestartLog("gateway").next(connect_error(Exception(said)), 0.0) is not None) == again

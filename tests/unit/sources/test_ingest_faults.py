@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -246,3 +247,29 @@ def test_every_run_has_its_manifest(tmp_path: Path) -> None:
     assert told["written"] == {SYMBOL: [str(day) for day in DAYS[1:]]} and told["empty"] == {SYMBOL: [str(DAYS[0])]}
     fetch(Faulty(lambda *_: None), lake, symbols=(OTHER,))
     assert {path.name for path in (lake.root / "manifests").iterdir()} == {"run.json", "run-2.json"}
+
+
+def test_a_stop_while_the_work_is_handed_out_ends_what_was_handed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal may come between two submissions; whoever is at work by then must hear of it."""
+
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *arguments, **named):
+            super().submit(*arguments, **named)
+            while not source.asked:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    def fault(symbol: str, day: date, number: int) -> None:
+        raise FailedError("this source is closed")
+
+    source = Faulty(fault)
+    patient = FetchPolicy(attempts=3, outage_s=600.0, breaker=Policy(pause_s=60.0, longest_s=60.0))
+    monkeypatch.setattr("ghtrader_market.ingest.ThreadPoolExecutor", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(source, Lake(tmp_path), symbols=(SYMBOL, OTHER), policy=patient)
+    deadline = time.monotonic() + 10.0
+    while any(thread.name.startswith("ingest") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "a thread goes on asking a source that nobody waits for"
+        time.sleep(0.01)

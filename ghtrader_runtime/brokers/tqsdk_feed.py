@@ -1,0 +1,166 @@
+"""Quote and ticks of one contract on a TqApi: every new serial id is walked, never the last row alone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from ghtrader_base.errors import FailedError, GhtraderError, UsageError
+from ghtrader_market.calendar import TradingCalendar
+from ghtrader_market.symbols import parse_symbol
+from ghtrader_market.ticks import VALUE_COLUMNS
+from ghtrader_runtime.brokers.base import TickRow, Ticks
+from ghtrader_runtime.brokers.canonical import canonical_time, canonical_values
+from ghtrader_runtime.brokers.tqsdk_env import connect_error
+
+LIVE_ROWS = 500
+"""Rows of the live series: short, since TqSdk moves all of it with every tick."""
+HISTORY_ROWS = 10_000
+"""TqSdk's own limit for one series."""
+_SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+
+class TickFeed:
+    """One contract's market data.
+
+    Parameters
+    ----------
+    symbol : str
+
+    Attributes
+    ----------
+    quote
+        TqSdk's, once subscribed.
+    missed : int
+        Ticks that could not be had any more.
+    """
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.quote: Any = None
+        self.missed = 0
+        self._api: Any = None
+        self._last_id = -1
+
+    def subscribe(self, api: Any) -> None:
+        """Ask for quote and ticks, on a new connection once more; what was seen stays seen.
+
+        Raises
+        ------
+        UsageError
+            The contract is not listed, or is no future.
+        ConfigError, UnreachableError, FailedError
+            It is listed, but nothing comes of it: rights, line, or nonsense on the line.
+        """
+        self._api = api
+        try:
+            self._require_listed()
+            self.quote = api.get_quote(self.symbol)
+            frame = api.get_tick_serial(self.symbol, LIVE_ROWS)
+        except GhtraderError:
+            raise
+        except Exception as exc:
+            raise connect_error(exc) from exc  # it is listed: not the symbol, but the line or the account's rights
+        if self.quote.ins_class not in ("FUTURE",) or not self.quote.price_tick > 0:
+            raise UsageError(
+                f"{self.symbol} is no contract that trades here", "name one future, for example SHFE.cu2502"
+            )
+        self._rows = self._array_of(frame)
+        self._columns = self._column_places(frame)
+
+    def _require_listed(self) -> None:
+        """A symbol nobody knows costs `get_quote` a minute: ask for the list first."""
+        symbol = parse_symbol(self.symbol)
+        listed = self._api.query_quotes(
+            ins_class="FUTURE", exchange_id=symbol.exchange, product_id=symbol.product, expired=False
+        )
+        if self.symbol not in listed:
+            some = ", ".join(sorted(listed)[:6]) or "none of that product"
+            raise UsageError(f"{self.symbol} is not listed", f"listed now: {some}")
+
+    def _array_of(self, frame: Any) -> np.ndarray:
+        return self._api._serials[id(frame)]["array"]
+
+    def _column_places(self, frame: Any) -> tuple[int, int, np.ndarray]:
+        names = list(frame.columns)
+        return names.index("id"), names.index("datetime"), np.array([names.index(name) for name in VALUE_COLUMNS])
+
+    def quote_ns(self) -> int:
+        """Market time of the quote, UTC epoch ns."""
+        text = self.quote.datetime
+        if not text:
+            raise FailedError(f"{self.symbol} has no quote yet", "start again once the market has opened")
+        moment = datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=_SHANGHAI)
+        return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+
+    def price_limits(self) -> tuple[float, float]:
+        """The trading day's lowest and highest price, CNY."""
+        return float(self.quote.lower_limit), float(self.quote.upper_limit)
+
+    def history(self, calendar: TradingCalendar) -> list[TickRow]:
+        """Ticks of the last tick's trading day; a day longer than one series is fetched as a whole."""
+        rows = self._long_series()
+        if not rows:
+            return []
+        start, _ = calendar.bounds(calendar.trading_day_of(rows[-1].datetime_ns))
+        if len(rows) >= HISTORY_ROWS and rows[0].datetime_ns >= start:
+            rows = self._whole_day(start, rows)
+        self._last_id = rows[-1].id
+        return [row for row in rows if row.datetime_ns >= start]
+
+    def only_the_last(self) -> None:
+        """Of what is there, `new_ticks` brings no more than the last tick."""
+        self._last_id = max(int(self._rows[-1, self._columns[0]]) - 1, self._last_id)
+
+    def _long_series(self) -> list[TickRow]:
+        frame = self._api.get_tick_serial(self.symbol, HISTORY_ROWS)
+        rows = self._rows_of(self._array_of(frame), HISTORY_ROWS, self._column_places(frame))
+        self._drop_series(frame)
+        return rows
+
+    def _drop_series(self, frame: Any) -> None:
+        """End a series again (there is no public way): it would be moved with every tick."""
+        frame.__dict__["_task"].cancel()
+        serial = self._api._serials.pop(id(frame))
+        self._api._requests["ticks"].pop((self.symbol, HISTORY_ROWS, None), None)
+        chart = {"chart_id": serial["chart"]["chart_id"], "ins_list": "", "duration": 0, "view_width": HISTORY_ROWS}
+        self._api._send_pack({"aid": "set_chart", **chart})
+
+    def _whole_day(self, start_ns: int, rows: list[TickRow]) -> list[TickRow]:
+        begin = datetime.fromtimestamp(start_ns / 1e9, _SHANGHAI).replace(tzinfo=None)
+        end = datetime.fromtimestamp(rows[0].datetime_ns / 1e9, _SHANGHAI).replace(tzinfo=None)
+        frame = self._api.get_tick_data_series(self.symbol, begin, end)
+        values = canonical_values(frame[list(VALUE_COLUMNS)].to_numpy(np.float64))
+        times = canonical_time(frame["datetime"].to_numpy())
+        ids = frame["id"].to_numpy(np.int64)
+        first = rows[0].id
+        early = [TickRow(int(i), int(t), v) for i, t, v in zip(ids, times, values, strict=True) if i < first]
+        return early + rows
+
+    def _rows_of(self, array: np.ndarray, count: int, places: tuple[int, int, np.ndarray]) -> list[TickRow]:
+        id_at, time_at, value_at = places
+        part = array[len(array) - count :]
+        times = part[:, time_at]
+        there = np.flatnonzero(times > 0)
+        values = canonical_values(part[np.ix_(there, value_at)])
+        moments = canonical_time(times[there])
+        return [TickRow(int(part[k, id_at]), int(moments[n]), values[n]) for n, k in enumerate(there)]
+
+    def new_ticks(self, now_ns: int) -> Ticks | None:
+        """Ticks that came since the last call, oldest first."""
+        newest = int(self._rows[-1, self._columns[0]])
+        behind = newest - self._last_id
+        if newest < 0 or behind <= 0:
+            return None
+        if behind > LIVE_ROWS and self._last_id >= 0:
+            rows = [row for row in self._long_series() if row.id > self._last_id]
+            self.missed += rows[0].id - self._last_id - 1 if rows else behind
+        else:
+            rows = self._rows_of(self._rows, min(behind, LIVE_ROWS), self._columns)
+        if not rows:
+            return None
+        self._last_id = rows[-1].id
+        return Ticks(self.symbol, rows, now_ns)
