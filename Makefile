@@ -27,7 +27,7 @@ demo: setup
 
 test: setup
 	rm -rf .cache/coverage && mkdir -p .cache/coverage
-	$(BIN)/coverage run -m pytest -n $(TEST_JOBS) --dist loadfile tests/integration tests/unit --durations=40
+	$(BIN)/coverage run -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/integration tests/unit --durations=40
 	$(BIN)/coverage combine -q && $(BIN)/coverage report
 
 # The demos one by one, because they measure; the rest side by side.

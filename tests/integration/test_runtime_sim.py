@@ -36,7 +36,7 @@ from ghtrader_runtime.ledger import Intent, Ledger
 from ghtrader_runtime.options import GatewayOptions, StrategyOptions
 from ghtrader_runtime.paper import paper_day
 from ghtrader_runtime.peers import read_token
-from ghtrader_runtime.supervisor import Child, new_run_id, trade
+from ghtrader_runtime.supervisor import Child, Pair, new_run_id, trade
 from ghtrader_runtime.testkit import tiny_factor_set, write_tiny_bundle
 
 SCENARIO = Scenario(start=date(2025, 4, 14), end=date(2025, 4, 15), snapshot_seconds=6.0, contracts=2)
@@ -256,33 +256,36 @@ def test_kill_9_with_a_position_a_tripped_switch_and_an_order_in_flight(exchange
 
 def test_what_is_killed_is_started_again_and_nothing_is_lost_or_sent_twice(exchange, settings) -> None:
     model = write_tiny_bundle(settings.models, enter=0.7, leave=0.2)
-    found: dict = {}
     told: list[str] = []
+    pair = Pair(settings, options(new_run_id("test")), strategy(model), tell=told.append)
 
-    def work() -> None:
-        found["run"] = trade(
-            settings, options(new_run_id("test")), strategy(model), seconds=55.0, tell=told.append,
-            on_ready=lambda: exchange.control.set_clock(frozen=False, speed=60.0),
-        )  # fmt: skip
+    def run_clock() -> None:
+        exchange.control.set_clock(frozen=False, speed=60.0)
 
     def pid_of(kind: str) -> int | None:
         return next((process.pid for process in list_processes(settings) if process.kind == kind), None)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=pair.wait, args=(None, run_clock))
     thread.start()
-    deadline = time.monotonic() + 120
-    while len(exchange.control.fills()) < 3:
-        assert time.monotonic() < deadline and thread.is_alive()
-        time.sleep(0.2)
-    for kind in ("gateway", "strategy"):
-        first = pid_of(kind)
-        os.kill(first, signal.SIGKILL)
-        before = len(exchange.control.fills())
-        while pid_of(kind) in (None, first) or len(exchange.control.fills()) <= before:
+
+    def until(holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 90
+        while not holds():
             assert time.monotonic() < deadline and thread.is_alive(), told
             time.sleep(0.2)
-    thread.join(timeout=120)
-    run = found["run"]
+
+    try:
+        until(lambda: len(exchange.control.fills()) >= 3)
+        for kind in ("gateway", "strategy"):
+            first, before = pid_of(kind), len(exchange.control.fills())
+            os.kill(first, signal.SIGKILL)
+            until(lambda kind=kind, first=first: pid_of(kind) not in (None, first))
+            until(lambda before=before: len(exchange.control.fills()) > before + 2)
+    finally:
+        pair.request_stop("the test is over")
+        thread.join()
+        pair.stop()
+    run = pair.result()
     assert [one["kind"] for one in run["restarts"]] == ["gateway", "strategy"] and len(told) == 2
     assert all("killed by signal 9" in one["reason"] for one in run["restarts"])
     ours = sorted((f["trade"], f["order"], f["volume"], f["price"]) for f in run["fill_list"])
