@@ -201,6 +201,15 @@ class PolicyParams:
         """Target position and ticks left to rest; the compiled `step`."""
         return step(p_down, p_flat, p_up, position, rest, spread, *self.numbers)
 
+    def near(
+        self, p_down: float, p_flat: float, p_up: float, position: int, rest: int, spread: float, reach: float
+    ) -> tuple[int, ...]:
+        """Other targets than `position` that `step` would give were the edge smaller or larger by `reach`."""
+        half = reach / 2.0
+        lower, _ = step(p_down + half, p_flat, p_up - half, position, rest, spread, *self.numbers)
+        upper, _ = step(p_down - half, p_flat, p_up + half, position, rest, spread, *self.numbers)
+        return tuple(target for target in (lower, upper) if target != position)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; `from_dict` takes it back exactly."""
         return asdict(self)

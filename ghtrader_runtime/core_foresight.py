@@ -7,7 +7,7 @@ the one that is then decided on need not wait for the disk.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ghtrader_runtime import events as ev
 from ghtrader_runtime.core_state import CoreConfig, CoreState, order_number
@@ -32,11 +32,12 @@ class Foresight:
     def _is_left(self, symbol: str) -> bool:
         raise NotImplementedError
 
-    def likely(self, symbol: str) -> list[Intent]:
-        """Intents that the next target would bring about at once: flat, or on either side as many lots as the last.
+    def likely(self, symbol: str, targets: Iterable[int]) -> list[Intent]:
+        """Intents that one of `targets` (lots, signed) would bring about at once, were it wanted next.
 
         They are as the core would give them out (`events.WriteIntent`), but name no target. None of direct orders: such
-        a request must be known for ever once it was acted on, where a target only says what is wanted now.
+        a request must be known for ever once it was acted on, where a target only says what is wanted now. Each has a
+        number of its own: of two targets that begin with an order of one side the first counts.
         """
         state = self.state
         book, spec = state.books.get(symbol), self.config.symbols.get(symbol)
@@ -48,15 +49,14 @@ class Foresight:
             return []
         terms = state.terms.get(symbol)
         lower, upper = (terms.lower, terms.upper) if terms is not None else (math.nan, math.nan)
-        wanted = state.targets.get(symbol)
-        lots = max(1, abs(wanted.volume)) if wanted is not None else 1
         found: list[Intent] = []
-        for target in (0,) if position.net else (lots, -lots):
+        for target in targets:
             number = state.next_number
             for place in plan_target(target, position, (), book, spec, self._style, 0, lower, upper).place:
-                if len(found) == MOST or self._forbidden(symbol, place, book):
-                    break
                 number = order_number(number, place.side)
+                taken = any(number == one.number for one in found)
+                if taken or len(found) == MOST or self._forbidden(symbol, place, book):
+                    break
                 found.append(
                     Intent(
                         self._order_id(number), number, symbol, place.side, place.offset, place.volume, place.price,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ class GatewayActions:
     _next_state_ns: int
     _published_ns: int = 0
     _seen_ahead: tuple[Any, ...] = ()
+    _foreseen: Sequence[Intent] = ()
     _stop: str
     _resync: str
     _connected: bool

@@ -70,24 +70,32 @@ class GatewayInbox(GatewayDays):
             self._step(ev.Book(symbol, self.day.name, row.datetime_ns, row.id, bid, ask, ticks.now_ns))
         if self.broker.lockstep:  # with every tick, so that a replay is the same twice
             self._step(ev.Equity(self.broker.balance(), ticks.now_ns))
-        elif ready and not self.options.monitor_only and self.latency.undecided:
-            self._look_ahead(symbol, bid, ask)
+        elif ready and self.latency.undecided:
+            self._look_ahead(symbol, bid, ask, now=True)
         self._await_answers(ready)
+        self._look_ahead(symbol, bid, ask, now=False)
         last = ticks.rows[-1]
         self.day.saw(last.datetime_ns, time.monotonic())
         self.marks[symbol] = mid_of(last.values)
         self.tick_s = time.monotonic()
 
-    def _look_ahead(self, symbol: str, bid: float, ask: float) -> None:
-        """While the strategy thinks, and where other orders may follow than before: these are made durable."""
-        state = self.core.state
-        seen = symbol, bid, ask, state.next_number, state.positions.get(symbol), state.targets.get(symbol)
-        if seen == self._seen_ahead:
+    def _look_ahead(self, symbol: str, bid: float, ask: float, now: bool) -> None:
+        """Make durable what the strategy's next target may well bring, before it comes: at leisure after a tick, and
+        `now`, while the strategy thinks, where the next one has moved the prices."""
+        if self.options.monitor_only or self.broker.lockstep:
             return
-        self._seen_ahead = seen
-        intents = self.core.likely(symbol)
-        if self.durable.attempt(partial(self.ledger.prepare, intents)) and intents:
-            self.ledger.rehearse(intents[0])
+        target, state = self.last_target, self.core.state
+        near = target.near if target is not None and target.symbol == symbol else ()
+        if now and not near:
+            return
+        working = bool(state.live.get(symbol))
+        seen = symbol, bid, ask, near, state.next_number, state.positions.get(symbol), working
+        if seen != self._seen_ahead:
+            self._seen_ahead = seen
+            self._foreseen = self.core.likely(symbol, near)
+            self.durable.attempt(partial(self.ledger.prepare, self._foreseen))
+        if now and self._foreseen:
+            self.ledger.rehearse(self._foreseen[0])
             self.kill.read()
 
     def _await_answers(self, ready: bool) -> None:

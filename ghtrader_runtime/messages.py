@@ -19,6 +19,7 @@ Text = Annotated[str, msgspec.Meta(max_length=2000)]
 Few = Annotated[tuple[float, ...], msgspec.Meta(max_length=3)]
 Marks = Annotated[tuple[int, ...], msgspec.Meta(max_length=4)]
 Lots = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
+Near = Annotated[tuple[Lots, ...], msgspec.Meta(max_length=4)]
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -179,7 +180,8 @@ class Target(Message, tag="target"):
     """The position a strategy wants after a tick: `volume` lots, negative short. Sent for every tick.
 
     `probabilities` are the model's (DOWN, FLAT, UP), for the views; `marks_ns` when the tick was received, its factors,
-    the model and the decision were done (monotonic), for the latency of each stage. Either may be empty.
+    the model and the decision were done (monotonic), for the latency of each stage; `near` is what the next tick may well
+    bring instead of `volume`, so that such an order can be made durable while the strategy thinks. Each may be empty.
     """
 
     symbol: Name
@@ -189,6 +191,7 @@ class Target(Message, tag="target"):
     reason: Text
     probabilities: Few = ()
     marks_ns: Marks = ()
+    near: Near = ()
 
 
 class Rolled(Message, tag="rolled"):

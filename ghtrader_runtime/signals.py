@@ -5,6 +5,7 @@ The same for replay, paper, sim and live. A trading day stands alone: factors st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -22,17 +23,21 @@ from ghtrader_models.inference import Predictor, WarmTracker
 
 _BID, _ASK = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"]
 _NO_OPINION = np.full(3, np.nan)
+_SWING_WEIGHT, _REACH = 0.05, float(__import__("os").environ.get("GTREACH") or 2.5)
+"""How far the edge may move until the next tick: so many times what it moved lately, exponentially weighted."""
 
 
 @dataclass
 class Decision:
-    """What the strategy makes of one tick; `marks_ns` is when factors, model and decision were done."""
+    """What the strategy makes of one tick; `marks_ns` is when factors, model and decision were done, `near` what else it
+    may well want after the next one."""
 
     target: int
     reason: str
     factors: np.ndarray
     probabilities: np.ndarray
     marks_ns: tuple[int, int, int] = (0, 0, 0)
+    near: tuple[int, ...] = ()
 
 
 class Signal:
@@ -84,6 +89,7 @@ class Signal:
         self.day = ""
         self.target = position
         self._rest = 0
+        self._edge, self._swing = math.nan, 0.0
         self.stop_trading = False
         """Set when the strategy is about to leave: from then on the target is flat."""
         self.width = len(self._factor_set)
@@ -104,6 +110,7 @@ class Signal:
             self._engine.reset(self._bounds)
         self._warm.reset()
         self._rest = 0
+        self._edge, self._swing = math.nan, 0.0
 
     def forget(self, position: int) -> None:
         """What was decided over history was not done: this is held, and nothing was left just now."""
@@ -132,11 +139,21 @@ class Signal:
         inferred_ns = self._clock()
         if self._ends_soon(datetime_ns):
             return self._decide(0, "flat before the end", factors, probabilities, computed_ns, inferred_ns)
-        down, flat, up = probabilities
+        down, flat, up = probabilities.tolist()
         spread = float(values[_ASK] - values[_BID])
-        wanted, self._rest = self._policy.step(float(down), float(flat), float(up), self.target, self._rest, spread)
+        wanted, self._rest = self._policy.step(down, flat, up, self.target, self._rest, spread)
         reason = "hold" if wanted == self.target else "signal"
-        return self._decide(wanted, reason, factors, probabilities, computed_ns, inferred_ns)
+        decision = self._decide(wanted, reason, factors, probabilities, computed_ns, inferred_ns)
+        decision.near = self._near(down, flat, up, spread)
+        return decision
+
+    def _near(self, down: float, flat: float, up: float, spread: float) -> tuple[int, ...]:
+        """Targets that the next tick may well bring, should the edge move as it did lately."""
+        edge = up - down
+        if self._edge == self._edge:
+            self._swing += _SWING_WEIGHT * (abs(edge - self._edge) - self._swing)
+        self._edge = edge
+        return self._policy.near(down, flat, up, self.target, self._rest, spread, _REACH * self._swing)
 
     def on_day(self, day: str, datetime_ns: np.ndarray, values: np.ndarray) -> np.ndarray:
         """The target after each tick of a whole day, as `on_tick` gives it, factors and model computed in one go.

@@ -249,17 +249,17 @@ class StrategyLink:
         else:
             marks = (got_ns, *decision.marks_ns) if got_ns else ()
             opinion = tuple(decision.probabilities.tolist())
-            self._want(self.signal.target, tick_id, moment, decision.reason, opinion, marks)
+            self._want(self.signal.target, tick_id, moment, decision.reason, opinion, marks, decision.near)
         self.answered += 1
 
     def _want(
         self, volume: int, tick_id: int, moment: int, reason: str, opinion: tuple[float, ...] = (),
-        marks_ns: tuple[int, ...] = (),
+        marks_ns: tuple[int, ...] = (), near: tuple[int, ...] = (),
     ) -> None:  # fmt: skip
         """Send a target, and keep it until the gateway has acknowledged it or a newer one takes its place."""
         target = msg.Target(
             **self._head(), symbol=self.contract, volume=volume, tick_id=tick_id, tick_ns=moment, reason=reason,
-            probabilities=opinion, marks_ns=marks_ns,
+            probabilities=opinion, marks_ns=marks_ns, near=near,
         )  # fmt: skip
         failpoint("strategy.decided->sent")
         self.bus.send(target)

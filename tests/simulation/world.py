@@ -193,7 +193,11 @@ class World:
         self.closing.clear()
         self.wire.clear()
         for symbol in self.symbols:  # what was made durable ahead may have been sent, for all the next life knows
-            for intent in self.core.likely(symbol) if entropy(self.setup.seed, "ahead", symbol, self.now) % 2 else ():
+            if entropy(self.setup.seed, "ahead", symbol, self.now) % 2:
+                continue
+            wanted = self.core.state.targets.get(symbol)
+            lots = max(1, abs(wanted.volume)) if wanted is not None else 1
+            for intent in self.core.likely(symbol, (0, lots, -lots)):
                 self.intents.setdefault(intent.order_id, msgspec.structs.replace(intent, sent_ns=self.now))
         for session in self.sessions.values():
             if entropy(self.setup.seed, "session", self.now) % 2:

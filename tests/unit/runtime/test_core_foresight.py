@@ -77,14 +77,14 @@ def test_numbers_only_grow_and_say_the_side(next_number: int, side: int) -> None
 )
 def test_what_is_foreseen_is_what_is_sent(moves: list[tuple[int, int]], style: ExecutionStyle) -> None:
     core, now, hits = a_core(style), 10, 0
-    assert not core.likely(SYMBOL), "nobody has written a target yet"
+    assert not core.likely(SYMBOL, (1, -1)), "nobody has written a target yet"
     wants(core, 0, 1)
     for revision, (volume, step) in enumerate(moves, 2):
         now += 10
         core.handle(a_book(now, 70_000.0 + 10 * step, 70_010.0 + 10 * step))
         lots, net = abs(core.state.targets[SYMBOL].volume) or 1, core.state.positions[SYMBOL].net
         before = pickle.dumps(copy.deepcopy(core.state))
-        foreseen = core.likely(SYMBOL)
+        foreseen = core.likely(SYMBOL, (0, lots, -lots))
         assert pickle.dumps(copy.deepcopy(core.state)) == before, "looking changed something"
         assert len({one.number for one in foreseen}) == len(foreseen)
         sent = wants(core, volume, revision)
@@ -108,13 +108,13 @@ def intent_of(order: ev.Order) -> Intent:
 def test_from_flat_either_side_and_from_a_position_its_closing() -> None:
     core = a_core()
     wants(core, 0, 1)
-    buy, sell = core.likely(SYMBOL)
+    buy, sell = core.likely(SYMBOL, (1, -1))
     assert (buy.order_id, buy.side, buy.price) == ("o1", 1, 70_020.0)
     assert (sell.order_id, sell.side, sell.price) == ("o2", -1, 69_990.0)
     assert wants(core, -1, 2) == [sell]
-    assert not core.likely(SYMBOL), "an order is out"
+    assert not core.likely(SYMBOL, (0, 1)), "an order is out"
     fill(core, sell, 20)
-    (close,) = core.likely(SYMBOL)
+    (close,) = core.likely(SYMBOL, (0, 1))
     assert (close.order_id, close.side, close.offset) == ("o3", 1, "CLOSETODAY")
     assert wants(core, 1, 3) == [close]
 
@@ -122,7 +122,7 @@ def test_from_flat_either_side_and_from_a_position_its_closing() -> None:
 def test_both_legs_of_a_closing_are_foreseen() -> None:
     core = a_core(None, ev.Holding(SYMBOL, long_today=1, long_his=1))
     wants(core, 2, 1)
-    foreseen = core.likely(SYMBOL)
+    foreseen = core.likely(SYMBOL, (0,))
     assert [one.offset for one in foreseen] == [one.offset for one in wants(core, 0, 2)]
     assert [one.number for one in foreseen] == [2, 4]
 
@@ -142,11 +142,11 @@ def test_what_may_not_be_sent_is_not_foreseen(why: str) -> None:
         core.handle(ev.KillChange(True, "test", 5))
     elif why == "no offer":
         core.handle(a_book(9, float("nan"), float("nan")))
-    assert core.likely("SHFE.au2502" if why == "another symbol" else SYMBOL) == []
+    assert core.likely("SHFE.au2502" if why == "another symbol" else SYMBOL, (1, -1, 0)) == []
 
 
 def test_intents_are_plain_data() -> None:
     core = a_core()
     wants(core, 0, 1)
-    for intent in core.likely(SYMBOL):
+    for intent in core.likely(SYMBOL, (1, -1)):
         assert msgspec.json.decode(msgspec.json.encode(intent), type=Intent) == intent
