@@ -35,7 +35,7 @@ class GatewayInbox(GatewayDays):
             self._enter(rows[0].datetime_ns)
             if self._stop:
                 return
-            count = sum(map(self.day.covers, (row.datetime_ns for row in rows)))
+            count = sum(self.day.covers(row.datetime_ns) for row in rows) if len(rows) > 1 else 1
             part, rows = Ticks(ticks.symbol, rows[:count], ticks.now_ns), rows[count:]
             if ticks.symbol == self.binding.contract:
                 self._play(part)

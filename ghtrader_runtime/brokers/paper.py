@@ -145,7 +145,11 @@ class PaperBroker:
 
     def _see(self, symbol: str, row: TickRow) -> None:
         self._books[symbol] = row
-        self._taken[symbol] = np.zeros((2, LEVELS), np.int64)
+        self._taken.pop(symbol, None)
+
+    def _taken_of(self, symbol: str) -> np.ndarray:
+        """Lots of the book at hand that our orders have had, int64[2, 5]; made where an order asks, not with each tick."""
+        return self._taken.setdefault(symbol, np.zeros((2, LEVELS), np.int64))
 
     def snapshot(self) -> Snapshot:
         """A paper account dies with its process: it starts flat and knows no earlier order."""
@@ -190,7 +194,8 @@ class PaperBroker:
                 for order in list(self._resting.values()):
                     if order.symbol == ticks.symbol:
                         self._match(order, resting=True)
-        pumped.reports = [*pumped.reports, *self.drain()]
+        if self._reports:
+            pumped.reports = [*pumped.reports, *self.drain()]
         return pumped
 
     def submit(self, order: Order) -> None:
@@ -228,12 +233,12 @@ class PaperBroker:
 
     def _fits(self, order: Order) -> bool:
         """Whether the book has all of it now."""
-        book, taken = self._books[order.symbol], self._taken[order.symbol]
+        book, taken = self._books[order.symbol], self._taken_of(order.symbol)
         fills = take(book.values, taken.copy(), order.side, order.left, order.price)
         return sum(lots for _, lots in fills) == order.left
 
     def _match(self, order: Order, resting: bool) -> None:
-        book, taken = self._books[order.symbol], self._taken[order.symbol]
+        book, taken = self._books[order.symbol], self._taken_of(order.symbol)
         for price, lots in take(book.values, taken, order.side, order.left, order.price):
             price = order.price if resting else price
             order.left -= lots
