@@ -85,6 +85,7 @@ class Ledger:
         self._pending = False
         self._commits = 0
         self._forgotten: list[str] = []
+        self.foreseen = 0  # intents of this life that `prepare` had made durable
         known = state_dir / ID_NAME
         first = not known.exists() and not self.path.exists()
         if not first:
@@ -255,6 +256,7 @@ class Ledger:
                 self._open_transaction()
                 self._put("intent", intent.order_id, intent)
                 self._relied[intent.order_id] = intent
+                self.foreseen += 1
             else:
                 if self._again:
                     self._open_transaction()

@@ -180,8 +180,8 @@ class Target(Message, tag="target"):
     """The position a strategy wants after a tick: `volume` lots, negative short. Sent for every tick.
 
     `probabilities` are the model's (DOWN, FLAT, UP), for the views; `marks_ns` when the tick was received, its factors,
-    the model and the decision were done (monotonic), for the latency of each stage; `near` is what the next tick may well
-    bring instead of `volume`, so that such an order can be made durable while the strategy thinks. Each may be empty.
+    the model and the decision were done (monotonic), for the latency of each stage; `near` what the next tick may
+    well bring instead of `volume`, so that such an order is made durable while the strategy thinks. Each may be empty.
     """
 
     symbol: Name

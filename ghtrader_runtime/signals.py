@@ -23,14 +23,16 @@ from ghtrader_models.inference import Predictor, WarmTracker
 
 _BID, _ASK = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"]
 _NO_OPINION = np.full(3, np.nan)
-_SWING_WEIGHT, _REACH = 0.05, float(__import__("os").environ.get("GTREACH") or 2.5)
+_SWING_WEIGHT, _REACH = 0.05, 2.5
 """How far the edge may move until the next tick: so many times what it moved lately, exponentially weighted."""
 
 
 @dataclass
 class Decision:
-    """What the strategy makes of one tick; `marks_ns` is when factors, model and decision were done, `near` what else it
-    may well want after the next one."""
+    """What the strategy makes of one tick.
+
+    `marks_ns` is when factors, model and decision were done, `near` what else it may well want after the next tick.
+    """
 
     target: int
     reason: str

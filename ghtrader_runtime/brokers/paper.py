@@ -148,7 +148,7 @@ class PaperBroker:
         self._taken.pop(symbol, None)
 
     def _taken_of(self, symbol: str) -> np.ndarray:
-        """Lots of the book at hand that our orders have had, int64[2, 5]; made where an order asks, not with each tick."""
+        """Lots of the book at hand that our orders have had, int64[2, 5]; made only where an order asks."""
         return self._taken.setdefault(symbol, np.zeros((2, LEVELS), np.int64))
 
     def snapshot(self) -> Snapshot:

@@ -65,6 +65,27 @@ def test_sides_are_mirror_images_and_no_limit_is_passed(p, position, enter, shar
         assert (target, left) == (0, rest - 1)
 
 
+@given(
+    edge=st.floats(-1, 1), position=st.integers(-2, 2), reach=st.floats(0, 1), per_lot=st.sampled_from([0.0, 0.05]),
+    cooldown=st.integers(0, 3),
+)  # fmt: skip
+@settings(max_examples=300, deadline=None)
+def test_near_is_what_the_rule_says_of_a_smaller_and_a_larger_edge(edge, position, reach, per_lot, cooldown) -> None:
+    params = PolicyParams(0.3, 0.05, 2, per_lot, cooldown=cooldown)
+
+    def at(edge: float) -> tuple[float, float, float]:
+        return 0.5 - edge / 2, 0.0, 0.5 + edge / 2
+
+    target, rest = params.step(*at(edge), position, 0, 10.0)
+    near = params.near(*at(edge), target, rest, 10.0, reach)
+    assert target not in near and set(near) <= set(range(-2, 3))
+    assert params.near(*at(edge), target, rest, 10.0, 0.0) == (), "where nothing moves nothing changes"
+    for moved in (edge - reach, edge + reach):
+        wanted, _ = params.step(*at(moved), target, rest, 10.0)
+        on_the_edge = min(abs(abs(moved) - limit) for limit in (0.3, 0.35, 0.05)) < 1e-9
+        assert on_the_edge or wanted == target or wanted in near
+
+
 def test_costs_keep_from_entering_and_never_from_holding() -> None:
     params = PolicyParams(0.3, 0.05, 1, move=40.0, fee=4.0)  # an edge of 0.35 promises 14 CNY
     up, down = (0.325, 0.0, 0.675), (0.675, 0.0, 0.325)

@@ -92,12 +92,14 @@ def test_live_factors_equal_the_batch_and_the_day_ends_flat(settings, tmp_path) 
     times = times[keep]
     values = synthetic_values(len(times), 3)
     signal = Signal(bundle, bundled_calendar(), CONTRACT, 10.0, 5, flat_before_end_ns=60 * 10**9)
+    nears = []
     journal = Journal(tmp_path / "run")
     rows = FactorJournal(journal, signal.width)
     targets = []
     for i, moment in enumerate(times.tolist()):
         decision = signal.on_tick(str(DAY), moment, values[:, i])
         targets.append(decision.target)
+        nears.append(decision.near)
         rows.add(i, moment, str(DAY), decision.factors, decision.probabilities, decision.target, True)
     rows.flush()
     journal.close()
@@ -106,6 +108,10 @@ def test_live_factors_equal_the_batch_and_the_day_ends_flat(settings, tmp_path) 
     kept = read_factors(tmp_path / "run")
     assert kept["factors"].tobytes() == batch.tobytes() and kept["id"].tolist() == list(range(len(times)))
     assert {-1, 1} <= set(targets) and set(targets[-119:]) == {0}
+    changes = [i for i in range(1, 1500) if targets[i] != targets[i - 1]]
+    told = sum(targets[i] in nears[i - 1] for i in changes)
+    assert told > len(changes) / 2, "most changes were told one tick before"
+    assert not any(target in near for target, near in zip(targets, nears, strict=True))
     assert signal.on_tick(str(DAY), bounds[-1][1], values[:, -1]) is None
     signal.stop_trading = True
     again = signal.on_tick("2025-01-09", int(session_times(CONTRACT, date(2025, 1, 9), 1)[0]), values[:, 0])

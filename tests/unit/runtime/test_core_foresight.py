@@ -119,6 +119,23 @@ def test_from_flat_either_side_and_from_a_position_its_closing() -> None:
     assert wants(core, 1, 3) == [close]
 
 
+@pytest.mark.parametrize("ask", [79_990.0, 80_000.0])
+def test_the_days_limits_are_foreseen(ask: float) -> None:
+    core = a_core()
+    wants(core, 0, 1)
+    core.handle(a_book(9, ask - 10.0, ask))
+    (buy,) = core.likely(SYMBOL, (1,))
+    assert buy.price == 80_000.0 and wants(core, 1, 2) == [buy]
+
+
+def test_of_two_targets_on_one_side_the_first_counts() -> None:
+    core = a_core()
+    wants(core, 0, 1)
+    two, sell = core.likely(SYMBOL, (2, 3, -1))
+    assert (two.volume, two.number, sell.volume, sell.number) == (2, 1, 1, 2)
+    assert core.likely(SYMBOL, ()) == []
+
+
 def test_both_legs_of_a_closing_are_foreseen() -> None:
     core = a_core(None, ev.Holding(SYMBOL, long_today=1, long_his=1))
     wants(core, 2, 1)

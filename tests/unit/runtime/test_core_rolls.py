@@ -206,3 +206,14 @@ def test_silence_of_what_is_left_is_no_alarm() -> None:
     desk(ev.Book(NEW, DAYS[0], 900_000, desk.now, 1.0, 2.0, desk.now))
     assert not [a for a in desk(ev.Timer(desk.now + NS)) if isinstance(a, ev.Resubscribe)]
     assert desk.state is TradingState.ACTIVE
+
+
+def test_nothing_is_foreseen_of_a_contract_that_is_left() -> None:
+    desk = Desk()
+    desk.tick(OLD)
+    desk.want(OLD, 0)
+    assert [one.symbol for one in desk.core.likely(OLD, (1, -1))] == [OLD, OLD]
+    desk.bind(NEW)
+    desk.tick(NEW)
+    assert desk.state is TradingState.ACTIVE
+    assert desk.core.likely(OLD, (1, -1)) == []

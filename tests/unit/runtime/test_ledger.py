@@ -107,12 +107,14 @@ FORESEEN = st.lists(
 @QUICK
 @given(operations=FORESEEN, data=st.data())
 def test_a_crash_leaves_what_was_made_durable_ahead(tmp_path_factory, operations, data) -> None:
-    """Whatever was acknowledged is there; what else is open was foreseen last, and may have been sent."""
+    """Whatever was acknowledged is there; what else is open was foreseen, and may have been sent."""
     folder = tmp_path_factory.mktemp("ledger")
     ledger, last, acknowledged = Ledger(folder), [], {}
+    named: set[str] = set()
     for revision, operation in enumerate(operations):
         if operation in ("foreseen", "unforeseen", "in vain", "refused"):
             last = foresee(ledger, revision)
+            named |= {intent.order_id for intent in last}
             if operation == "foreseen":
                 wanted = decided(data.draw(st.sampled_from(last)), revision)
                 ledger.intend(wanted)
@@ -140,11 +142,13 @@ def test_a_crash_leaves_what_was_made_durable_ahead(tmp_path_factory, operations
             ledger.write_marks("2025-01-08", 1e6, 1e6 + revision)
         else:
             ledger.close()
-            ledger, last = Ledger(folder), []
+            ledger, last, named = Ledger(folder), [], set()
             assert set(ledger.state.open) == set(acknowledged), "an orderly end leaves nothing in doubt"
+    if last and ledger._ahead.holds(last[0]):  # a slow disk may still be at an earlier block: the new one was left out
+        named = {intent.order_id for intent in last}
     after = Ledger(copy_of(folder, folder.parent / f"{folder.name}-copy"))
     extra = set(after.state.open) - set(acknowledged)
-    assert set(acknowledged) <= set(after.state.open) and extra <= {intent.order_id for intent in last}
+    assert set(acknowledged) <= set(after.state.open) and extra <= named
     for order_id, intent in acknowledged.items():
         found = after.state.open[order_id]
         assert (found.side, found.price, found.offset) == (intent.side, intent.price, intent.offset)
