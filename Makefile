@@ -34,6 +34,7 @@ test: setup
 acceptance: setup
 	$(BIN)/python -m pytest tests/acceptance/test_*demo*.py -v
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(filter-out $(wildcard tests/acceptance/test_*demo*.py),$(wildcard tests/acceptance/test_*.py)) -v --durations=30
+	FUZZ_MESSAGES=1000000 $(BIN)/python -m pytest tests/integration/test_runtime_fuzz.py -k hostile -v
 
 lint: setup
 	$(BIN)/ruff check .
