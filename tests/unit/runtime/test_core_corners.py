@@ -522,3 +522,35 @@ def test_clocks_that_jump_back_make_nothing_old_young_or_double() -> None:
     back = core.handle(ev.Book(CU, DAY, 400 * S, 3, 70_000.0, 70_010.0, 4))
     assert not back and core.state.market_ns == 500 * S and core.state.next_number == 2
     assert not only(core.handle(want(2, 2)), ev.SendOrder), "the rate is not forgotten by a market clock that goes back"
+
+
+def test_reducing_counts_what_is_out_on_the_same_side() -> None:
+    core = started(ev.Holding(CU, long_today=2))
+
+    def sell(revision: int, offset: str, volume: int) -> tuple[str, list[Order]]:
+        actions = core.handle(ev.OrderWanted("s", revision, CU, -1, offset, volume, 2, 70_010.0, "LIMIT", "GFD"))
+        (answer,) = only(actions, ev.Answer)
+        return answer.status, [action.order for action in only(actions, ev.SendOrder)]
+
+    status, (opening,) = sell(1, "OPEN", 1)
+    core.handle(said(opening.order_id, 1, False, side=-1))
+    core.handle(ev.StateWanted(TradingState.REDUCING, "a test"))  # it is called in, and may be filled until it is
+    assert status == "accepted" and sell(2, "CLOSETODAY", 2)[0] == "refused"
+    assert sell(3, "CLOSETODAY", 1)[0] == "accepted"
+    core = started(ev.Holding(CU, long_today=2))
+    core.handle(ev.OrderWanted("s", 1, CU, 1, "OPEN", 1, 2, 70_000.0, "LIMIT", "GFD"))
+    core.handle(ev.StateWanted(TradingState.REDUCING, "a test"))
+    assert sell(2, "CLOSETODAY", 2)[0] == "accepted", "what is out on the other side does not count"
+
+
+def test_a_tick_told_again_changes_nothing() -> None:
+    core = started()
+    for repeated in (book(1, bid=69_000.0, now=9), book(0, bid=69_000.0, now=9)):
+        core.handle(repeated)
+        assert (core.state.books[CU].bid, core.state.books[CU].now_ns) == (70_000.0, 1), "no fresher, either"
+
+
+def test_how_long_the_market_has_been_silent_is_said() -> None:
+    core = started()
+    (told,) = only(core.handle(ev.Timer(250 * S)), ev.Record)
+    assert told.fields == {"symbol": CU, "age_s": pytest.approx(250.0)}

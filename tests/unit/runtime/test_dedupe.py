@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,13 +24,14 @@ def test_a_request_counts_once(requests) -> None:
             done.add((session, revision))
 
 
-def test_no_flood_of_sessions_pushes_one_out_before_its_time() -> None:
+@pytest.mark.parametrize("start", [0, 10**18])
+def test_no_flood_of_sessions_pushes_one_out_before_its_time(start: int) -> None:
     mark = Watermark()
-    assert mark.note("real", 7, 0) == "new"
-    answers = [mark.note(f"made-up-{i}", 1, i) for i in range(1000)]
+    assert mark.note("real", 7, start) == "new"
+    answers = [mark.note(f"made-up-{i}", 1, start + i) for i in range(1000)]
     assert answers.count("new") == MAX_SESSIONS - 1 and set(answers[MAX_SESSIONS:]) == {"full"}
-    assert mark.note("real", 7, TTL_NS - 1) == "duplicate"
-    assert mark.note("next", 1, TTL_NS) == "new" and len(mark.marks) == MAX_SESSIONS
+    assert mark.note("real", 7, start + TTL_NS - 1) == "duplicate"
+    assert mark.note("next", 1, start + TTL_NS) == "new" and len(mark.marks) == MAX_SESSIONS
     assert Watermark.of([("a", 3)], 5).note("a", 3, 6) == "duplicate"
 
 
