@@ -552,5 +552,6 @@ def test_a_tick_told_again_changes_nothing() -> None:
 
 def test_how_long_the_market_has_been_silent_is_said() -> None:
     core = started()
-    (told,) = only(core.handle(ev.Timer(250 * S)), ev.Record)
+    core.handle(book(2, now=100 * S))
+    (told,) = only(core.handle(ev.Timer(350 * S)), ev.Record)
     assert told.fields == {"symbol": CU, "age_s": pytest.approx(250.0)}
