@@ -152,8 +152,9 @@ class Signal:
     def _near(self, down: float, flat: float, up: float, spread: float) -> tuple[int, ...]:
         """Targets that the next tick may well bring, should the edge move as it did lately."""
         edge = up - down
-        if self._edge == self._edge:
-            self._swing += _SWING_WEIGHT * (abs(edge - self._edge) - self._swing)
+        moved = abs(edge - self._edge)
+        if moved == moved:  # a tick without an opinion says nothing of how it moves
+            self._swing += _SWING_WEIGHT * (moved - self._swing)
         self._edge = edge
         return self._policy.near(down, flat, up, self.target, self._rest, spread, _REACH * self._swing)
 

@@ -139,3 +139,13 @@ def test_the_journal_keeps_order_and_survives_odd_numbers(tmp_path) -> None:
     with (tmp_path / "events.jsonl").open("a") as file:
         file.write(json.dumps({"cut": True})[:5])
     assert len(read_lines(tmp_path / "events.jsonl")) == 300
+
+
+def test_a_tick_without_an_opinion_does_not_blind_the_foresight(settings) -> None:
+    signal = Signal(load_bundle(write_tiny_bundle(settings.models)), bundled_calendar(), CONTRACT, 10.0, 5)
+    enter = signal._policy.enter
+    signal.target = 0
+    nan, below = float("nan"), enter - 0.01
+    for edge in (*[below, below - 0.02] * 30, nan, below, below - 0.02):
+        near = signal._near(0.5 - edge / 2, 0.0, 0.5 + edge / 2, 10.0)
+    assert near == (1,) and signal._near(nan, nan, nan, 10.0) == ()
