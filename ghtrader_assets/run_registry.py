@@ -9,12 +9,11 @@ when the run ends.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.files import ensure_dir
-from ghtrader_base.processes import create_locked, is_at, start_ticks
+from ghtrader_base.processes import create_locked, holders, start_ticks
 from ghtrader_base.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,31 +65,9 @@ def executing(settings: Settings, run_id: str, source: str) -> Iterator[Executor
         os.close(fd)
 
 
-def _sweep(settings: Settings, gone: Callable[[str], None] | None) -> list[Executor]:
-    """Executors alive now; for each that is gone call `gone` with the run id and drop its file, lock in hand."""
-    alive: list[Executor] = []
-    directory = _directory(settings)
-    for path in sorted(directory.iterdir()) if directory.exists() else []:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if gone is not None and is_at(fd, path):
-                gone(path.name)
-                path.unlink(missing_ok=True)
-        except BlockingIOError:
-            with contextlib.suppress(ValueError, TypeError, OSError):
-                alive.append(Executor(**json.loads(path.read_text())))
-        finally:
-            os.close(fd)
-    return alive
-
-
 def executors(settings: Settings) -> list[Executor]:
     """Processes of this home that execute a run now."""
-    return _sweep(settings, None)
+    return holders(_directory(settings).glob("*"), Executor, None)
 
 
 def close_dead_runs(settings: Settings, instance: DagsterInstance) -> list[str]:
@@ -104,7 +81,7 @@ def close_dead_runs(settings: Settings, instance: DagsterInstance) -> list[str]:
             instance.report_run_failed(run, f"process gone: pid {pid} ended without closing this run (killed?)")
             closed.append(run_id)
 
-    _sweep(settings, close)
+    holders(_directory(settings).glob("*"), Executor, close)
     return closed
 
 

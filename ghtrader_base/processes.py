@@ -12,15 +12,17 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.settings import Settings
 
 _PR_SET_PDEATHSIG = 1
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,30 @@ def is_at(fd: int, path: Path) -> bool:
     return False
 
 
+def holders(paths: Iterable[Path], make: Callable[..., _T], gone: Callable[[str], object] | None) -> list[_T]:
+    """What the files of holders that are alive say, as `make` takes it; unfinished ones are left out.
+
+    Where `gone` is given, a file whose holder is not there any more is told to it by name and dropped, lock in hand.
+    """
+    alive = []
+    for path in sorted(paths):
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if gone is not None and is_at(fd, path):  # and not a later one of the same name
+                gone(path.name)
+                path.unlink(missing_ok=True)
+        except BlockingIOError:
+            with contextlib.suppress(ValueError, TypeError, OSError):
+                alive.append(make(**json.loads(path.read_text())))
+        finally:
+            os.close(fd)
+    return alive
+
+
 @contextlib.contextmanager
 def register(
     settings: Settings, kind: str, purpose: str, source: str = "cli", detail: str = ""
@@ -105,22 +131,7 @@ def register(
 
 def list_processes(settings: Settings) -> list[ProcessInfo]:
     """Processes of this home that are alive now, oldest first."""
-    found = []
-    directory = _directory(settings)
-    for path in sorted(directory.glob("*.json")) if directory.exists() else []:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if is_at(fd, path):  # and not a later one of the same name
-                path.unlink(missing_ok=True)
-        except BlockingIOError:
-            with contextlib.suppress(ValueError, TypeError, FileNotFoundError):
-                found.append(ProcessInfo(**json.loads(path.read_text())))
-        finally:
-            os.close(fd)
+    found = holders(_directory(settings).glob("*.json"), ProcessInfo, lambda _: None)
     return sorted(found, key=lambda info: info.since)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ghtrader_base.errors import ConfigError
 from ghtrader_base.files import append_durable, ensure_dir, fsync_dir
-from ghtrader_base.processes import is_at
+from ghtrader_base.processes import create_locked, is_at
 
 WHOLE = "all"
 """Stands for the day where a dataset is not kept by day (the roll schedule)."""
@@ -126,24 +126,20 @@ class Note:
 
 
 def _open_locked(path: Path, wait: bool) -> int | None:
-    while True:
-        try:
-            flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if wait else 0)
-            fd = os.open(path, flags, 0o600)
-        except FileNotFoundError:
-            return None
-        except OSError as exc:
-            raise ConfigError(f"cannot write {path}: {exc.strerror or exc}", "check the folder's permissions") from exc
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(fd)
-            return None
+    try:
+        if wait:
+            return create_locked(path)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise ConfigError(f"cannot write {path}: {exc.strerror or exc}", "check the folder's permissions") from exc
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if is_at(fd, path):  # its last holder may have cleared it between the two calls above
             return fd
-        os.close(fd)
-        if not wait:
-            return None
+    os.close(fd)
+    return None
 
 
 def _read(path: Path) -> Debt:
