@@ -10,10 +10,12 @@ import os
 import random
 import secrets
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import zmq
+from zmq.auth.thread import ThreadAuthenticator
 
 from ghtrader_base.errors import PortInUseError
 from ghtrader_runtime import curve
@@ -33,12 +35,36 @@ def new_session(kind: str) -> str:
     return f"{kind}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def _socket(context: zmq.Context, kind: int, waiting: int) -> zmq.Socket:
-    socket = context.socket(kind)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.SNDHWM, waiting)
-    socket.setsockopt(zmq.RCVHWM, waiting)
-    return socket
+class _Sockets:
+    """A context and its sockets, which end with `owner` where nobody has closed them.
+
+    Python's collector finalises the objects of a cycle in any order, and a context that ends before its sockets waits
+    for them for ever: a bus in the traceback of a failure once held up its whole process. So they are kept apart from
+    any cycle until they are closed.
+    """
+
+    def __init__(self, owner: object) -> None:
+        self.context = zmq.Context()
+        self.authenticator: ThreadAuthenticator | None = None
+        self._made: list[zmq.Socket] = []
+        weakref.finalize(owner, self.close).atexit = False
+
+    def socket(self, kind: int, waiting: int) -> zmq.Socket:
+        """One more, that keeps up to `waiting` messages either way for a slow peer."""
+        socket = self.context.socket(kind)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.SNDHWM, waiting)
+        socket.setsockopt(zmq.RCVHWM, waiting)
+        self._made.append(socket)
+        return socket
+
+    def close(self) -> None:
+        """End those that are not closed yet without waiting for what they have not sent, then the context."""
+        for socket in self._made:
+            socket.close()
+        if self.authenticator is not None:
+            self.authenticator.stop()
+        self.context.term()
 
 
 class GatewayBus:
@@ -51,13 +77,14 @@ class GatewayBus:
     """
 
     def __init__(self, addresses: Endpoints) -> None:
-        self._context = zmq.Context()
+        self._sockets = _Sockets(self)
         keys = addresses.keys
-        self._authenticator = curve.authenticator(self._context, keys) if keys else None
+        if keys:
+            self._sockets.authenticator = curve.authenticator(self._sockets.context, keys)
         both = (addresses.publish, addresses.requests)
         self._paths = [Path(one.removeprefix("ipc://")) for one in both if one.startswith("ipc://")]
-        self.publisher = _socket(self._context, zmq.PUB, _TICKS_WAITING)
-        self.router = _socket(self._context, zmq.ROUTER, _REQUESTS_WAITING)
+        self.publisher = self._sockets.socket(zmq.PUB, _TICKS_WAITING)
+        self.router = self._sockets.socket(zmq.ROUTER, _REQUESTS_WAITING)
         self.router.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST)
         self.malformed = 0
         self.unsent = 0
@@ -110,9 +137,7 @@ class GatewayBus:
         """Close both sockets; what is queued for local peers gets a moment to leave."""
         self.publisher.close(linger=200)
         self.router.close(linger=200)
-        if self._authenticator is not None:
-            self._authenticator.stop()
-        self._context.term()
+        self._sockets.close()
         for path in self._paths:  # the account's lock is still ours
             path.unlink(missing_ok=True)
 
@@ -122,8 +147,8 @@ class ClientBus:
     double (so that many clients of a gateway that came back do not all knock at once)."""
 
     def __init__(self, addresses: Endpoints, subscribe: bool = True) -> None:
-        self._context = zmq.Context()
-        self._sockets: list[tuple[zmq.Socket, int]] = []
+        self._sockets = _Sockets(self)
+        self._polled: list[tuple[zmq.Socket, int]] = []
         self.dealer = self._connected(zmq.DEALER, _REQUESTS_WAITING, addresses.requests, addresses)
         self.subscriber: zmq.Socket | None = None
         if subscribe:
@@ -131,7 +156,7 @@ class ClientBus:
         self.malformed = 0
 
     def _connected(self, kind: int, waiting: int, address: str, addresses: Endpoints) -> zmq.Socket:
-        socket = _socket(self._context, kind, waiting)
+        socket = self._sockets.socket(kind, waiting)
         socket.setsockopt(zmq.RECONNECT_IVL, random.randint(50, 150))
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 400)  # a local knock costs nothing; more waits for nothing
         if kind == zmq.SUB:
@@ -139,7 +164,7 @@ class ClientBus:
         if addresses.keys:
             curve.connect_with(socket, addresses.keys)
         socket.connect(address)
-        self._sockets.append((socket, zmq.POLLIN))
+        self._polled.append((socket, zmq.POLLIN))
         return socket
 
     def send(self, message: Message) -> bool:
@@ -155,7 +180,7 @@ class ClientBus:
         deadline = time.monotonic() + timeout_s
         left_ms = max(int(timeout_s * 1000), 0)
         while True:
-            for socket, _ in zmq.zmq_poll(self._sockets, left_ms):
+            for socket, _ in zmq.zmq_poll(self._polled, left_ms):
                 message = self._take(socket)
                 if message is not None:
                     return message
@@ -183,7 +208,7 @@ class ClientBus:
         self.dealer.close(linger=500)
         if self.subscriber is not None:
             self.subscriber.close()
-        self._context.term()
+        self._sockets.close()
 
 
 def ask(addresses: Endpoints, build: Callable[[str], Message], timeout_s: float = 2.0) -> AnyMessage | None:

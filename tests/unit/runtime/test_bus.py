@@ -6,6 +6,8 @@ import os
 import random
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -180,6 +182,33 @@ def test_a_question_is_repeated_under_its_revision(settings: Settings, tmp_path:
     thread.join()
     gateway.close()
     assert isinstance(answer, msg.Ack) and seen == [7, 7, 7]
+
+
+_IN_A_CYCLE = """
+import gc, sys
+from ghtrader_base.settings import load_settings
+from ghtrader_runtime import messages as msg
+from ghtrader_runtime.addresses import endpoints
+from ghtrader_runtime.bus import ClientBus, GatewayBus
+from pathlib import Path
+gc.disable()
+for _ in range(3):
+    addresses = endpoints(load_settings(), Path(sys.argv[1]))
+    for bus in (GatewayBus(addresses), ClientBus(addresses)):
+        bus.itself = bus  # as a traceback does that holds the frame it came through
+    bus.send(msg.Command(session="s", revision=1, sent_ns=1, name="kill"))
+    del bus
+    gc.collect()
+print("over")
+"""
+
+
+@pytest.mark.parametrize("bus", ["ipc", "tcp"])
+def test_a_bus_nobody_closed_ends_with_its_garbage(bus: str, request, settings: Settings, tmp_path: Path) -> None:
+    if bus == "tcp":
+        make_keys(request.getfixturevalue("tcp"))
+    command = [sys.executable, "-c", _IN_A_CYCLE, str(tmp_path / "account")]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout == "over\n"
 
 
 def test_nobody_there_is_told_in_time(settings: Settings, tmp_path: Path) -> None:
