@@ -82,16 +82,17 @@ class Monitor(App[None]):
         self._settings, self._gateway = settings, gateway
         self.view = LiveView(settings, gateway.state_dir, gateway.symbol)
         self.told = ""
+        # Held here and not looked up: a last refresh may come when the screen has been taken apart.
+        self._panels = {name: Static(id=name) for name in ("head", "book", "right", "links", "orders", "latency")}
 
     def compose(self) -> ComposeResult:
         """The panels."""
-        yield Static(id="head")
+        yield self._panels["head"]
         with Horizontal(id="middle"):
-            yield Static(id="book")
-            yield Static(id="right")
-        yield Static(id="links")
-        yield Static(id="orders")
-        yield Static(id="latency")
+            yield self._panels["book"]
+            yield self._panels["right"]
+        for name in ("links", "orders", "latency"):
+            yield self._panels[name]
         yield Footer()
 
     def on_mount(self) -> None:
@@ -122,7 +123,7 @@ class Monitor(App[None]):
         self._show("latency", monitor_text.latency(state))
 
     def _show(self, panel: str, lines: list[monitor_text.Line]) -> None:
-        self.query_one(f"#{panel}", Static).update(_text(lines))
+        self._panels[panel].update(_text(lines))
 
     def action_kill(self) -> None:
         """The k key."""

@@ -155,6 +155,8 @@ def test_the_monitor_draws_and_trips_the_switch(settings, run) -> None:
                 if "KILL SWITCH TRIPPED" in str(app.query_one("#right").render()):
                     break
             assert "KILL SWITCH TRIPPED" in str(app.query_one("#right").render())
+            await app.screen.remove_children()  # as whoever leaves does, with a refresh still to come
+            app.follow()
 
     asyncio.run(look())
     state = KillSwitch(account_ref(settings, "paper", "paper").state_dir).read()
