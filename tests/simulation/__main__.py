@@ -1,7 +1,8 @@
 """`python -m tests.simulation`: play stories of the core; a failing one is told in short.
 
 `--seeds N [--first K]` plays so many, `--seed N` one, event by event; `--faults` puts each deliberate fault into the
-core and shows which story finds it; `--json FILE` keeps what was measured.
+core and shows which story finds it, `--unit-faults` those that are for the unit tests to find; `--tell NAME` shows the
+shortest story that finds one; `--json FILE` keeps what was measured.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.simulation.faults import FAULTS
+from tests.simulation.faults import FAULTS, ROLL_FAULTS
 from tests.simulation.script import script_of
 
 
@@ -56,6 +57,38 @@ def deliberate(seeds: int) -> tuple[int, dict[str, object]]:
     return missed > 0, found
 
 
+def by_unit_tests() -> tuple[int, dict[str, object]]:
+    """Each fault of roll and disk: whether the unit tests of them find it, which pass without."""
+    from tests.simulation import sweep
+    from tests.simulation.faulty import patch, source
+
+    sweep.warm_up()
+    judges = ("test_core_rolls.py", "test_core_corners.py", "test_durable.py")
+    if said := sweep.unit_tests_say("core", source("core"), judges):
+        print(f"they fail without a fault: {said}")
+        return 1, {}
+    found: dict[str, object] = {}
+    for name, module, old, new in ROLL_FAULTS:
+        found[name] = sweep.unit_tests_find(module, patch(module, old, new), judges)
+        print(f"{'found' if found[name] else 'NOT FOUND':9s}  {name}", flush=True)
+    return not all(found.values()), found
+
+
+def shortest(name: str) -> tuple[int, dict[str, object]]:
+    """The shortest story that finds a fault of the list."""
+    from tests.simulation.faulty import find, patch, shorten
+
+    ((_, module, old, new),) = [fault for fault in FAULTS if fault[0] == name]
+    text = patch(module, old, new)
+    seed, what = find(module, text, range(200))
+    if seed < 0:
+        print("no story finds it")
+        return 1, {}
+    story = shorten(module, text, seed)
+    print(story)
+    return 0, {"seed": seed, "as": what, "story": story}
+
+
 def main() -> int:
     """Run; 0 where nothing broke and every fault was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
@@ -63,11 +96,18 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="this story alone, with every event")
     parser.add_argument("--faults", action="store_true", help="put faults into the core instead")
+    parser.add_argument("--unit-faults", action="store_true", help="those the unit tests have to find")
+    parser.add_argument("--tell", metavar="NAME", help="the shortest story that finds this fault")
     parser.add_argument("--json", type=Path, help="where to write what was measured")
     given = parser.parse_args()
     if given.seed is not None:
         return one(given.seed)
-    code, measured = deliberate(min(given.seeds, 600)) if given.faults else play(given.first, given.seeds)
+    if given.unit_faults:
+        code, measured = by_unit_tests()
+    elif given.tell:
+        code, measured = shortest(given.tell)
+    else:
+        code, measured = deliberate(min(given.seeds, 600)) if given.faults else play(given.first, given.seeds)
     if given.json:
         given.json.write_text(json.dumps(measured))
     return int(code)

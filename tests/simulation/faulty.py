@@ -7,7 +7,11 @@ import importlib.abc
 import importlib.machinery
 import os
 import pickle
+import select
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -72,27 +76,44 @@ def _forget() -> None:
 
 
 def in_child(module: str, text: str, work: Callable[[], object], timeout_s: float = 120.0) -> object:
-    """What `work` returns in a child process that imports `module` with `text`; a string where the child failed."""
+    """What `work` returns in a child process that imports `module` with `text`; a string where the child failed.
+
+    A fork, so it is for a process that has one thread: who has more starts `python -m tests.simulation`. A fault that
+    loops is stopped after `timeout_s` of CPU, one that waits after three times as long by the clock.
+    """
+    if threading.active_count() > 1:
+        raise RuntimeError("a fork of several threads may hold their locks for ever")
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(read)
-        answer: object = "the child said nothing"
         try:
-            _limit(timeout_s)
-            _forget()
-            sys.meta_path.insert(0, _Finder(f"ghtrader_runtime.{module}", text))
-            answer = work()
-        except BaseException as exc:
-            answer = f"{type(exc).__name__}: {exc}"
-        with os.fdopen(write, "wb") as pipe:
-            pickle.dump(answer, pipe)
-        os._exit(0)
+            os.close(read)
+            _work_as_child(module, text, work, timeout_s, write)
+        finally:
+            os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
-        data = pipe.read()
+        data, until = b"", time.monotonic() + 3 * timeout_s
+        while select.select([pipe], [], [], max(0.0, until - time.monotonic()))[0]:
+            if not (more := os.read(read, 1 << 16)):
+                break
+            data += more
+        else:
+            os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     return pickle.loads(data) if data else f"the child died ({status})"
+
+
+def _work_as_child(module: str, text: str, work: Callable[[], object], timeout_s: float, write: int) -> None:
+    try:
+        _limit(timeout_s)
+        _forget()
+        sys.meta_path.insert(0, _Finder(f"ghtrader_runtime.{module}", text))
+        answer = work()
+    except BaseException as exc:
+        answer = f"{type(exc).__name__}: {exc}"
+    with os.fdopen(write, "wb") as pipe:
+        pickle.dump(answer, pipe)
 
 
 def _limit(seconds: float) -> None:
