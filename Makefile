@@ -32,8 +32,8 @@ test: setup
 
 # The demos one by one, because they measure; the rest side by side.
 acceptance: setup
-	$(BIN)/python -m pytest tests/acceptance/test_*demo*.py -v
-	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(filter-out $(wildcard tests/acceptance/test_*demo*.py),$(wildcard tests/acceptance/test_*.py)) -v --durations=30
+	$(BIN)/python -m pytest -o faulthandler_timeout=3300 tests/acceptance/test_*demo*.py -v
+	$(BIN)/python -m pytest -o faulthandler_timeout=3300 -n $(TEST_JOBS) --dist loadfile $(filter-out $(wildcard tests/acceptance/test_*demo*.py),$(wildcard tests/acceptance/test_*.py)) -v --durations=30
 	FUZZ_MESSAGES=1000000 $(BIN)/python -m pytest tests/integration/test_runtime_fuzz.py -k hostile -v
 
 lint: setup
