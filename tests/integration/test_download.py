@@ -142,7 +142,7 @@ def test_an_unknown_contract_is_named_at_once(source: TqSdkSource, settings: Set
     started = time.monotonic()
     with pytest.raises(UsageError, match=r"does not know the contract SHFE\.cu2511") as caught:
         download(source, Lake(settings.data), CALENDAR, ["SHFE.cu2511"], DAYS[0], DAYS[1])
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert caught.value.hint and not settings.data.exists()
     assert source.contracts("cu", BEFORE, AFTER)  # the worker is still of use
 

@@ -39,7 +39,7 @@ def test_runs_versions_and_aliases(settings: Settings, dataset: Any, tmp_path: P
     first = train_on(dataset, settings.models, "logistic")
     second = train_on(dataset, settings.models, "xgboost")
     versions = [tracker.register_bundle(bundle, tags=tags) for bundle in (first, second, first)]
-    assert time.perf_counter() - started < 15
+    assert time.perf_counter() - started < 60
     assert versions == ["1", "2", "1"]
 
     assert run.info.status == "FINISHED"

@@ -53,7 +53,7 @@ def test_second_process_is_told_who_holds_it(tmp_path: Path, holder: subprocess.
     began = time.monotonic()
     with pytest.raises(LockHeldError) as caught, resource_lock(tmp_path, "data/cu", "second"):
         pass
-    assert time.monotonic() - began < 1.0, "no time to wait: refused at once"
+    assert time.monotonic() - began < 5.0, "no time to wait: refused at once"
     assert str(holder.pid) in caught.value.message and "holder of the test" in caught.value.message
     assert caught.value.message.startswith("data/cu is held by") and caught.value.exit_code == 3
     (row,) = read_holders(tmp_path)

@@ -64,7 +64,7 @@ def test_nobody_waits_for_ever_and_the_wait_names_the_holders(two: Settings, cli
     began = time.monotonic()
     with TqSdkSource(two, tell=lines.append) as source, pytest.raises(LockHeldError) as caught:
         source.finished_day("cu")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert f"pid {client.pid}" in caught.value.message and caught.value.exit_code == 3
     assert len(lines) == 1 and f"pid {client.pid}" in lines[0]
     mine.close()
