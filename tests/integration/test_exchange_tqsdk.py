@@ -61,7 +61,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def told(exchange, folder):
-    return run_client("market_data.py", exchange, folder, 100)
+    return run_client("market_data.py", exchange, folder, 240)
 
 
 @pytest.fixture(scope="module")

@@ -114,12 +114,18 @@ def held(exchange: ExchangeProcess) -> dict[str, int]:
 
 
 def walk_to_the_end(exchange: ExchangeProcess, day: date, minutes: int = 12) -> dict[str, int]:
-    """Tick by tick up to the day's last one, each answered while the clock stands; what is held then."""
+    """Tick by tick up to the day's last one, each answered while the clock stands; what is held when all are."""
     end = CALENDAR.sessions("cu", day)[-1][1]
     for left in range(minutes, 0, -1):
         exchange.control.set_clock(at_ns=end - left * MINUTE, frozen=True)
         time.sleep(0.15)
-    return until(lambda: held(exchange), f"a position at the end of {day}")
+    until(lambda: held(exchange), f"a position at the end of {day}")
+    known, since = -1, time.monotonic()
+    while time.monotonic() - since < 2.0:  # a slow machine still answers the last ticks
+        if (now := len(exchange.control.fills()) + len(exchange.control.orders())) != known:
+            known, since = now, time.monotonic()
+        time.sleep(0.1)
+    return held(exchange)
 
 
 def open_day(exchange: ExchangeProcess, day: date) -> None:

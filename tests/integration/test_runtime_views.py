@@ -40,13 +40,15 @@ def run(settings: Settings) -> Iterator[dict[str, Any]]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    wait(lambda: bool(ready(settings)), 60)
-    yield found
-    for process in list_processes(settings):
-        if process.kind in ("gateway", "strategy"):
-            os.kill(process.pid, signal.SIGCONT)
-            os.kill(process.pid, signal.SIGTERM)
-    thread.join(timeout=60)
+    try:
+        wait(lambda: bool(ready(settings)), 60)
+        yield found
+    finally:
+        for process in list_processes(settings):
+            if process.kind in ("gateway", "strategy"):
+                os.kill(process.pid, signal.SIGCONT)
+                os.kill(process.pid, signal.SIGTERM)
+        thread.join(timeout=60)
     assert not thread.is_alive()
 
 
