@@ -235,7 +235,7 @@ def test_kill_9_with_a_position_a_tripped_switch_and_an_order_in_flight(exchange
     again = Hand(settings)
     again.join()
     assert again.state.killed and again.state.trading_state == "HALTED"
-    again.listen(lambda: bool(events(settings, run_id, "order-unsent")))  # the broker was asked, and what it said written
+    again.listen(lambda: bool(events(settings, run_id, "order-unsent")))  # the broker was asked, and that written
     assert [line["id"] for line in events(settings, run_id, "order-unsent")] == [never_sent.order_id]
     again.listen(lambda: again.position == truth)  # the position is the exchange's
     again.want(1)
