@@ -18,7 +18,6 @@ from ghtrader_assets.runs import list_runs
 from ghtrader_base.errors import PortInUseError
 from ghtrader_market.samples import IF2101
 
-pytestmark = pytest.mark.timeout(300)
 REEXECUTE = """mutation($p: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $p) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 GRAPH = """{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename

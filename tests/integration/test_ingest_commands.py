@@ -22,7 +22,6 @@ from ghtrader_market.sources.client_slots import take_slot
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.ticks import L1_TICK_SCHEMA
 
-pytestmark = pytest.mark.timeout(300)
 SCENARIO = Scenario(start=date(2025, 4, 8), end=date(2025, 4, 15), snapshot_seconds=60.0)
 DAYS = bundled_calendar().days(SCENARIO.start, SCENARIO.end)
 MAIN = "KQ.m@SHFE.cu"

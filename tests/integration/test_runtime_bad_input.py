@@ -145,12 +145,12 @@ def test_a_full_disk_under_a_running_gateway(settings: Settings, home: Path) -> 
             fill(True)
             wait(lambda: document()["trading_state"] == "HALTED", 60)
             assert any("ledger cannot be written" in reason for reason in document()["reasons"]), document()["reasons"]
-            wait(lambda: any(line["kind"] == "ledger" for line in read_lines(where / "events.jsonl")), 5)
+            wait(lambda: any(line["kind"] == "ledger" for line in read_lines(where / "events.jsonl")), 60)
             before = sent()
             time.sleep(2.0)
             assert sent() == before and gateway.running and strategy.running
             fill(False)
-            wait(lambda: document()["trading_state"] == "ACTIVE", 10)
+            wait(lambda: document()["trading_state"] == "ACTIVE", 60)
             wait(lambda: sent() > before, 30)
         finally:
             strategy.stop()

@@ -19,7 +19,7 @@ def chaos(home: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str]
     told = home / "told.json"
     command = [sys.executable, "-m", "tests.chaos", "--home", str(home / "home"), "--json", str(told), *arguments]
     done = subprocess.run(
-        command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=280, check=False
+        command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=480, check=False
     )
     return done, json.loads(told.read_text()) if told.exists() else {}
 

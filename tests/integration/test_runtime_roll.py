@@ -222,6 +222,7 @@ def test_a_gateway_killed_in_the_middle_of_a_roll_and_a_day_without_a_schedule(e
         exchange.control.fault("reject-next-order", count=1, reason="a test")  # closing it does not succeed at once
         open_day(exchange, ROLL)
         until(lambda: exchange.control.orders()[-1]["last_msg"].endswith("a test"), "the roll begins")
+        until(lambda: events(settings, pair, "roll"), "it is written")
         first = pair.gateway.process.pid
         os.kill(first, signal.SIGKILL)
         still = held(exchange)
@@ -229,7 +230,7 @@ def test_a_gateway_killed_in_the_middle_of_a_roll_and_a_day_without_a_schedule(e
         until(lambda: pair.gateway.process.pid != first, "it is started again")
         exchange.control.set_clock(frozen=False)
         until(lambda: left_for(settings, pair, NEW), "the second life leaves it")
-        assert [line["before"] for line in events(settings, pair, "roll")] == [OLD, OLD]
+        until(lambda: [line["before"] for line in events(settings, pair, "roll")] == [OLD, OLD], "both lives told it")
         until(lambda: held(exchange).get(NEW), "a position in the new contract")
         check_the_roll(exchange)
 
