@@ -53,7 +53,7 @@ told["daily"] = bars[["id", "datetime", "open", "high", "low", "close", "volume"
 minutes = api.get_kline_serial(symbol, 60, 30)
 told["minute_ids"] = minutes.id.tolist()
 
-serial = api.get_tick_serial(symbol, 500)
+serial = api.get_tick_serial(symbol, 3000)  # however late it is looked at, no row has left it
 rows: list[list[float]] = []
 live_columns = [name for name in serial.columns if name not in ("symbol", "duration")]
 newest = serial.id.iloc[-1]
