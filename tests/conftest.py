@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from ghtrader_base.settings import Settings, load_settings
@@ -23,6 +24,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # One folder of compiled code for all tests, whatever their homes: a cold one costs minutes.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parent.parent / ".cache" / "numba"))
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# An example may take what a busy machine makes of it: no test is a clock.
+hypothesis.settings.register_profile("untimed", parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture
