@@ -106,8 +106,10 @@ def main() -> int:
         code, measured = by_unit_tests()
     elif given.tell:
         code, measured = shortest(given.tell)
+    elif given.faults:
+        code, measured = deliberate(min(given.seeds, 600))
     else:
-        code, measured = deliberate(min(given.seeds, 600)) if given.faults else play(given.first, given.seeds)
+        code, measured = play(given.first, given.seeds)
     if given.json:
         given.json.write_text(json.dumps(measured))
     return int(code)
