@@ -9,6 +9,7 @@ import importlib
 import signal
 import sys
 import traceback
+from types import FrameType
 
 import typer
 
@@ -34,6 +35,8 @@ _COMMAND_MODULES = (
 )
 _DEBUG = "--debug"
 _INTERRUPTED = 130
+_terminated = False
+"""Whether SIGTERM has come."""
 
 
 def build_app() -> typer.Typer:
@@ -71,7 +74,14 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return 1
     except Exception as exc:  # the last line of defence: a person gets a sentence, a developer gets --debug
-        return _unexpected(exc, debug)
+        # What a signal raised may have passed through C code (an import, say) that makes an error of its own of it.
+        interrupted = isinstance(exc.__cause__, KeyboardInterrupt)
+        if not (_terminated or interrupted):
+            return _unexpected(exc, debug)
+        if debug:
+            traceback.print_exc()
+        sys.stderr.write("stopped\n")
+        return _INTERRUPTED if interrupted else 128 + signal.SIGTERM
 
 
 def _unexpected(exc: Exception, debug: bool) -> int:
@@ -90,5 +100,11 @@ def _unexpected(exc: Exception, debug: bool) -> int:
 def main() -> None:
     """Entry point of the console script."""
     # Asked to end, a command unwinds as on Ctrl-C: what it started is stopped, what it was writing is left out.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    global _terminated
+    _terminated = True
+    sys.exit(128 + number)

@@ -24,6 +24,7 @@ from ghtrader_market.sources.frames import BrokenFrame, Frame, read_frame, write
 SCRATCH_ENV = "GHTRADER_TQSDK_SCRATCH"
 """Set by the parent to the folder it made for this process alone; the process's HOME."""
 Requests = queue.Queue[dict[str, Any]]
+_LISTENER_ENDS_S = 10.0
 
 
 def start_worker(
@@ -117,7 +118,10 @@ def run_worker(serve: Callable[[Requests, Out], None], command: str) -> int:
             shutil.rmtree(scratch, ignore_errors=True)
             os._exit(0)
 
-    threading.Thread(target=listen, daemon=True).start()
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
     with contextlib.suppress(BrokenPipeError):
         serve(requests, out)
+    # It has heard "close"; or the parent died (nobody reads our answers), and it ends this process and its folder.
+    listener.join(_LISTENER_ENDS_S)
     return 0

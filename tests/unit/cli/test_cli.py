@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,3 +145,27 @@ def test_an_interrupt_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr("ghtrader.commands.config.version_table", interrupted)
     assert cli.run(["version"]) == 130
     assert capsys.readouterr().err == "stopped\n"
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "SystemExit(143)"])
+def test_an_end_asked_for_is_one_whatever_c_code_makes_of_it(raised: str) -> None:
+    """NumPy's import did so: `SystemError: <class 'numpy.dtype'> returned a result with an exception set`."""
+    number = signal.SIGINT if raised == "KeyboardInterrupt" else signal.SIGTERM
+    script = (
+        "import os, signal\n"
+        "from ghtrader import cli\n"
+        "from ghtrader.commands import config\n"
+        "def ended():\n"
+        "    try:\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "        signal.pause()\n"
+        "    except BaseException as exc:\n"
+        f"        assert repr(exc).startswith({raised!r}), exc\n"
+        "        raise SystemError('returned a result with an exception set') from exc\n"
+        "config.version_table = ended\n"
+        "import sys\n"
+        "sys.argv = ['ghtrader', 'version']\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (128 + number, "stopped\n")
