@@ -24,6 +24,7 @@ from ghtrader_runtime import messages as msg
 from ghtrader_runtime.accounts import AccountRef
 from ghtrader_runtime.addresses import endpoints
 from ghtrader_runtime.bus import ClientBus, new_session
+from ghtrader_runtime.departure import Departure, is_flat
 from ghtrader_runtime.journal import FactorJournal, Journal, read_lines
 from ghtrader_runtime.links import Link
 from ghtrader_runtime.options import StrategyOptions
@@ -31,7 +32,6 @@ from ghtrader_runtime.outbox import Outbox
 from ghtrader_runtime.strategy_link import StrategyLink
 from ghtrader_runtime.succession import Succession
 
-_STOP_WAIT_S = 15.0
 _GATEWAY_LOST_S = 120.0
 """Silence after which a strategy leaves; a supervised gateway that crashed is back, and logged in, well before."""
 
@@ -58,8 +58,7 @@ class Strategy(StrategyLink):
         self._last_id = -1
         self.gaps = 0
         self._pending: deque[msg.Tick] = deque()
-        self._leaving_since = 0
-        self._leave_by = self._next_ask = 0.0
+        self._departure = Departure()
         self._welcome: msg.Welcome | None = None
         self._welcomed_ns = 0
         self.contract = self._first_contract = ""
@@ -128,6 +127,7 @@ class Strategy(StrategyLink):
 
     def _on_ack(self, ack: msg.Ack) -> None:
         self.outbox.answered(ack.answers)
+        self._departure.on_ack(ack)
         if ack.status == "refused":
             self.refused[ack.reason] = self.refused.get(ack.reason, 0) + 1
         elif ack.status == "unknown":
@@ -205,11 +205,8 @@ class Strategy(StrategyLink):
         elif state.tick_revision > self._seen and not self._pending:  # the last ticks were lost, no later one tells
             self._seen = state.tick_revision
             self._repair()
-        elif self._leaving_since and state.sent_ns > self._leaving_since:
-            held = any(state.positions.get(symbol, 0) for symbol in (self.contract, *self._left))
-            flat = not held and state.working == 0
-            if flat or state.trading_state == "HALTED":
-                self.ended = f"stopped by {self._stop}"
+        elif self._departure.may_go(state, (self.contract, *self._left)):
+            self.ended = f"stopped by {self._stop}"
 
     def _look_for_a_champion(self, state: msg.AccountState) -> None:
         if self._succession.look(time.monotonic()):
@@ -217,8 +214,7 @@ class Strategy(StrategyLink):
         elif self._succession.refused:
             self._tell("champion-refused", {"reason": self._succession.refused})
             self._succession.refused = ""
-        held = state.positions.get(self.contract, 0) or state.targets.get(self.contract, 0)
-        flat = not (held or state.working or self.signal.target or self._pending or len(self.outbox))
+        flat = is_flat(state, (self.contract,)) and not (self.signal.target or self._pending or len(self.outbox))
         if not self._stop and (successor := self._succession.due(new_day=False, flat=flat)):
             self._hand_over(successor, self._welcome)
             self._last_id = -1  # the day so far warms it
@@ -230,14 +226,14 @@ class Strategy(StrategyLink):
     def _leave(self) -> None:
         """Told to stop: want a flat position, go on answering ticks, and go once the gateway says it is flat."""
         now = time.monotonic()
-        if not self._leaving_since:
-            self._leaving_since, self._leave_by = time.monotonic_ns(), now + _STOP_WAIT_S
+        if not self._departure.begun:
+            self._departure.begin(now)
             self.signal.stop_trading = True
             if not self.options.flatten_on_stop:
                 self.ended = f"stopped by {self._stop}"
                 return
-        if now >= self._leave_by:
+        if self._departure.too_late(now):
             self.ended = f"stopped by {self._stop}, the position was not flat in time"
-        elif now >= self._next_ask:
-            self._next_ask = now + 1.0
+        elif self._departure.asks(now):
             self._want(0, -1, 0, "leaving")
+            self._departure.asked(self._revision)

@@ -23,6 +23,7 @@ from ghtrader_market.varieties import variety_of
 from ghtrader_models.bundle import Bundle
 from ghtrader_runtime import messages as msg
 from ghtrader_runtime.bus import ClientBus
+from ghtrader_runtime.departure import Departure
 from ghtrader_runtime.journal import FactorJournal, Journal
 from ghtrader_runtime.links import HEARTBEAT_S, Backoff, Link, LinkChange
 from ghtrader_runtime.options import StrategyOptions
@@ -32,6 +33,8 @@ from ghtrader_runtime.signals import Decision, Signal
 from ghtrader_runtime.succession import Succession
 
 _HISTORY_WAIT_S = 60.0
+_HURRIED_WAIT_S = 5.0
+"""The same for one that was told to stop."""
 
 
 class StrategyLink:
@@ -64,7 +67,7 @@ class StrategyLink:
     _models: int
     _seen: int
     _last_id: int
-    _leaving_since: int
+    _departure: Departure
     _stop: str
     _next_beat: float
     _late: bool
@@ -149,7 +152,10 @@ class StrategyLink:
         """Say hello again and take what is missing, the tick that told included; answered late where `answer` says."""
         backoff, next_hello = Backoff(1.0, 5.0), 0.0
         deadline = time.monotonic() + _HISTORY_WAIT_S
-        while time.monotonic() < deadline and not self._stop:
+        hurried = False
+        while time.monotonic() < deadline:
+            if self._stop and not hurried:  # what is held cannot be given back by leaving at once
+                hurried, deadline = True, min(deadline, time.monotonic() + _HURRIED_WAIT_S)
             if time.monotonic() >= next_hello:
                 next_hello = time.monotonic() + backoff.next_s()
                 self._hello()
@@ -182,7 +188,7 @@ class StrategyLink:
             self.bundle, self.calendar, self.contract, welcome.price_tick, welcome.multiplier,
             int(o.flat_before_end_s * 1e9), o.flat_from_ns, position, time.monotonic_ns,
         )  # fmt: skip
-        self.signal.stop_trading = self._leaving_since > 0
+        self.signal.stop_trading = self._departure.begun
         name = "factors" if self.contract == self._first_contract else f"factors-{self.contract}"
         name += f"-{self._models}" if self._models > 1 else ""
         self._factor_journal = FactorJournal(journal, self.signal.width, name)
