@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1500)]
 NODES = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } }
   assetNodes { assetKey { path } assetMaterializations(limit: 200) { partition metadataEntries { label } } } }"""
@@ -26,7 +28,7 @@ def _free_port() -> int:
 
 def _post(url: str, body: dict) -> dict:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as reply:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
         return json.load(reply)
 
 
@@ -42,7 +44,7 @@ def servers(default_demo):
     assert up.returncode == 0, up.stderr
     pids = [server["pid"] for server in json.loads(up.stdout)["servers"]]
     yield {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    down = subprocess.run([*command, "down"], env=default_demo.env, capture_output=True, text=True, timeout=120)
+    down = subprocess.run([*command, "down"], env=default_demo.env, capture_output=True, text=True, timeout=PATIENCE_S)
     for pid in pids if down.returncode else []:
         os.killpg(pid, signal.SIGKILL)
 
@@ -79,7 +81,7 @@ def test_mlflow_shows_runs_and_the_registered_champion(default_demo, servers) ->
     assert len(runs) >= 12
     metrics = {metric["key"] for run in runs for metric in run["data"].get("metrics", [])}
     assert any("logloss" in name for name in metrics)
-    with urllib.request.urlopen(f"{url}/registered-models/search?max_results=50", timeout=60) as reply:
+    with urllib.request.urlopen(f"{url}/registered-models/search?max_results=50", timeout=PATIENCE_S) as reply:
         models = json.load(reply)["registered_models"]
     aliases = {alias["alias"] for model in models for alias in model.get("aliases", [])}
     assert "champion" in aliases, models

@@ -22,6 +22,7 @@ from ghtrader_market.main_l5 import with_provenance
 from ghtrader_market.roll import ScheduleDay
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.ticks import COLUMN_INDEX, table_from_values
+from tests.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 SYMBOL = "KQ.m@SHFE.cu"
@@ -88,7 +89,7 @@ def tree_hash(root: Path) -> str:
 
 def build(root: Path, **armed: str) -> int:
     command = [sys.executable, "-c", _BUILD, str(root), *map(str, DAYS)]
-    return subprocess.run(command, env={**os.environ, **armed}, timeout=180, check=False).returncode
+    return subprocess.run(command, env={**os.environ, **armed}, timeout=PATIENCE_S, check=False).returncode
 
 
 def test_a_build_killed_at_twenty_moments_leaves_what_an_undisturbed_one_leaves(tmp_path):
@@ -144,7 +145,7 @@ def test_twenty_million_rows_are_read_below_two_gigabytes(tmp_path):
                 else:
                     os.link(path, copy / path.name)
     done = subprocess.run(
-        [sys.executable, "-c", _READ, str(tmp_path)], capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-c", _READ, str(tmp_path)], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

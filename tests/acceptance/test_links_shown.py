@@ -31,20 +31,20 @@ from tests.integration.test_runtime_sim import (  # noqa: F401  fixtures
 
 from ghtrader_runtime.supervisor import Child, new_run_id  # isort: skip
 from tests.stalls import Stalls
+from tests.waiting import PATIENCE_S
 
 WITHIN_S = 2.0
 LINKS = ("broker", "data")
 
 
 def ghtrader(*arguments: str) -> dict:
-    done = subprocess.run(
-        [sys.executable, "-m", "ghtrader", *arguments, "--json"], capture_output=True, text=True, timeout=60, check=True
-    )
+    command = [sys.executable, "-m", "ghtrader", *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     return json.loads(done.stdout)
 
 
 def scraped(url: str) -> dict[str, float]:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
         lines = answer.read().decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 

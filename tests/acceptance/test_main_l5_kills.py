@@ -15,6 +15,7 @@ from ghtrader_base.failpoints import KILL_ENV, TRACE_ENV
 from ghtrader_market.stores.lake import Lake
 from tests.unit.quality.conftest import ticks_of
 from tests.unit.quality.test_main_days import DAYS, POINTS, built, raw, tree
+from tests.waiting import PATIENCE_S
 
 __all__ = ["raw", "ticks_of"]  # fixtures
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
@@ -25,7 +26,7 @@ def killed(arguments: list[str], at: str, trace: Path, root: Path, **more: str) 
     """Run something that is killed at a failpoint; returns the point."""
     trace.unlink(missing_ok=True)
     environment = {**os.environ, KILL_ENV: at, TRACE_ENV: str(trace), **more}
-    done = subprocess.run(arguments, env=environment, cwd=root, timeout=120, capture_output=True)
+    done = subprocess.run(arguments, env=environment, cwd=root, timeout=PATIENCE_S, capture_output=True)
     assert done.returncode == -9, done.stderr.decode()
     return trace.read_text().split()[-1]
 
@@ -56,11 +57,11 @@ def test_through_the_command(raw: Path, tmp_path: Path, request: pytest.FixtureR
     point = killed([*command, str(homes[1])], "lake.rename->sidecar:4", tmp_path / "trace", root)
     assert point == "lake.rename->sidecar"
     for home in homes:
-        done = subprocess.run([*command, str(home)], cwd=root, timeout=120, capture_output=True, text=True)
+        done = subprocess.run([*command, str(home)], cwd=root, timeout=PATIENCE_S, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert len(json.loads(done.stdout)["runs"][0]["made"]) == len(DAYS)
     audit = [sys.executable, "-m", "ghtrader", "audit", "--home", str(homes[1]), "--json"]
-    done = subprocess.run(audit, cwd=root, timeout=120, capture_output=True, text=True)
+    done = subprocess.run(audit, cwd=root, timeout=PATIENCE_S, capture_output=True, text=True)
     assert done.returncode == 0 and json.loads(done.stdout)["findings"] == []
     trees = [tree(Lake(home / "data")) for home in homes]
     manifests = {name for name in trees[0] if name.endswith("_manifest.json")}

@@ -12,7 +12,7 @@ import pytest
 from ghtrader_market.calendar import bundled_calendar
 from ghtrader_market.stores.lake import Lake
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.acceptance]
 LIMIT_MIB = 2048
 
 

@@ -28,6 +28,7 @@ from ghtrader_market.stores.mirror import debt_ledger
 from ghtrader_market.stores.questdb import QuestDbStore
 from ghtrader_market.stores.questdb_schema import LEDGER, expected_tables
 from tests.integration.conftest import pg, questdb, questdb_server, questdb_settings  # noqa: F401 (fixtures)
+from tests.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3000)]
 SYMBOL, SERIES, DAY = "CFFEX.IF2101", "KQ.m@CFFEX.IF", date(2021, 1, 4)
@@ -44,7 +45,7 @@ def ghtrader(home: Path, arguments: list[str], **environment: str) -> int:
     """One command in a process of its own; its exit code, or minus the signal that ended it."""
     command = [sys.executable, "-m", "ghtrader", *arguments, "--home", str(home)]
     done = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, timeout=180, check=False
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode in (0, -signal.SIGKILL), (arguments, done.stdout, done.stderr)
     return done.returncode

@@ -30,6 +30,7 @@ from tests.integration.test_runtime_sim import (  # noqa: F401  fixtures
     settings,
     strategy,
 )  # fmt: skip
+from tests.waiting import PATIENCE_S
 
 
 def begin(settings: Settings, children: list[Child], kind: str, name: str, given) -> Child:  # noqa: F811
@@ -40,7 +41,7 @@ def begin(settings: Settings, children: list[Child], kind: str, name: str, given
 
 def wait_for_token(settings: Settings, mode: str) -> None:  # noqa: F811
     """Until a gateway of the account has its lock and its token."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not any(account_ref(settings, ACCOUNT, mode).state_dir.glob("*token*")):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -83,7 +84,7 @@ def test_a_second_home_is_refused_by_lock_and_blocked_by_the_switch(
     for mode in ("sim", "live"):
         wait_for_token(settings, mode)
     wanted = {f"trade:account={ACCOUNT}", f"trade:strategy:account={ACCOUNT}"}
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not wanted <= held_there(capfd, second):  # a slow machine starts a strategy more slowly than this one types
         assert time.monotonic() < deadline, held_there(capfd, second)
         time.sleep(0.2)
@@ -103,7 +104,7 @@ def test_a_second_home_is_refused_by_lock_and_blocked_by_the_switch(
     assert code == 0 and told_to == {"tqkq", "live"}, "both gateways have acknowledged it"
     for child in began:  # the machine goes down: nobody says goodbye, and its sockets are gone
         os.kill(child.process.pid, signal.SIGKILL)
-        child.process.wait(10)
+        child.process.wait(PATIENCE_S)
     sockets = endpoints(settings, account_ref(settings, ACCOUNT, "sim").state_dir)
     for address in (sockets.publish, sockets.requests):
         Path(address.removeprefix("ipc://")).unlink()

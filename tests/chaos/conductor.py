@@ -30,12 +30,13 @@ from tests.chaos.auditor import Finding, audit
 from tests.chaos.evidence import Evidence, journal_of, killed_at, net_at_exchange, read_ledger_rows, read_lives
 from tests.chaos.processes import start_exchange, supervise
 from tests.chaos.script import Act, Plan
+from tests.waiting import PATIENCE_S
 
 SCENARIO = Scenario(start=date(2025, 4, 14), end=date(2025, 4, 15), snapshot_seconds=3.0, contracts=2)
 LIVE_DAY = date(2025, 4, 16)
 SYMBOL = "SHFE.cu2506"
 ACCOUNT = "chaos"
-READY_S, RECOVERY_S, END_S = 60.0, 75.0, 60.0
+READY_S, RECOVERY_S, END_S = 240.0, 150.0, 120.0
 EXCHANGE_FAULTS = {
     "abort-md", "abort-td", "close-md", "close-td", "garbage-md", "garbage-td", "repeat-acks", "reject-next-order",
     "lose-next-order",
@@ -310,7 +311,7 @@ class Conductor:
         for process in (self.supervisor, self.exchange):
             process.kill()
             with contextlib.suppress(Exception):
-                process.wait(10)
+                process.wait(PATIENCE_S)
         for pid in lives:  # they die with the supervisor
             deadline = time.monotonic() + 5
             while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:

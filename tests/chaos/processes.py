@@ -25,6 +25,7 @@ import msgspec
 
 from tests.chaos import faults
 from tests.chaos.script import Plan
+from tests.waiting import PATIENCE_S
 
 
 def preload() -> None:
@@ -116,7 +117,7 @@ def start_exchange(folder: Path, cache: Path, scenario: Any) -> tuple[Forked, di
         server.run(options, lambda env: atomic_write_json(ready, env))
 
     process = Forked(work, folder / "exchange.log")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"no exchange: {(folder / 'exchange.log').read_text()[-2000:]}")

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.chaos.processes import Forked, preload
 from tests.chaos.script import Plan
+from tests.waiting import PATIENCE_S
 
 LONGEST_S = 280.0
 """A scenario that takes longer hangs: a finding of its own."""
@@ -107,7 +108,7 @@ def play(
                     continue
                 why = f"it hung for {LONGEST_S:g} s"
                 process.kill()
-                process.wait(10)
+                process.wait(PATIENCE_S)
             running.remove(one)
             verdict = _verdict(plan, folder, why)
             if not verdict["findings"] and not keep:

@@ -23,8 +23,8 @@ from ghtrader_exchange.scenario import Scenario
 from ghtrader_market.calendar import bundled_calendar
 from ghtrader_market.roll import load_schedule
 from ghtrader_market.stores.lake import Lake
+from tests.waiting import PATIENCE_S
 
-pytestmark = pytest.mark.timeout(600)
 # The default start lies ahead of a roll; coarse days keep it quick.
 SCENARIO = Scenario(end=date(2025, 4, 11), snapshot_seconds=30.0)
 FIRST, LAST = "2025-03-31", "2025-04-11"
@@ -114,7 +114,7 @@ def test_dagsters_own_shell_materializes_main_l5(environment, pipeline_settings,
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     with open_instance(pipeline_settings) as instance:
@@ -126,7 +126,7 @@ def test_dagsters_own_shell_materializes_main_l5(environment, pipeline_settings,
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert done.returncode != 0
 
@@ -188,7 +188,7 @@ def test_a_killed_download_is_closed_and_resumes(environment, exchange, tmp_path
         [sys.executable, "-m", "ghtrader", *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     settings = load_settings(home)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and not run_registry.executors(settings):
         time.sleep(0.05)
     (executor,) = run_registry.executors(settings)
@@ -199,7 +199,7 @@ def test_a_killed_download_is_closed_and_resumes(environment, exchange, tmp_path
             time.sleep(0.05)
     time.sleep(1.0)
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_S)
     rows = answer(ghtrader(environment, "jobs", "list", "--json"))["runs"]
     (killed,) = [row for row in rows if row["id"] == executor.run_id]
     assert killed["status"] == "failure"

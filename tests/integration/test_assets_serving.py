@@ -17,6 +17,7 @@ from ghtrader_assets.pipeline import run_job
 from ghtrader_assets.runs import list_runs
 from ghtrader_base.errors import PortInUseError
 from ghtrader_market.samples import IF2101
+from tests.waiting import PATIENCE_S
 
 REEXECUTE = """mutation($p: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $p) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
@@ -35,7 +36,7 @@ def ghtrader(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "ghtrader", *arguments],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=PATIENCE_S,
         env=dict(os.environ),
     )
 
@@ -43,7 +44,7 @@ def ghtrader(*arguments: str) -> subprocess.CompletedProcess[str]:
 def graphql(port: int, query: str, variables: dict | None = None) -> dict:
     body = json.dumps({"query": query, "variables": variables or {}}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as reply:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
         found = json.load(reply)
     assert "errors" not in found, found
     return found["data"]
@@ -100,7 +101,7 @@ def test_mlflow_answers_and_stops(stopped_afterwards):
     port = free_port()
     done = ghtrader("up", "--only", "mlflow", "--mlflow-port", str(port), "--json")
     assert done.returncode == 0, done.stderr
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S) as page:
         assert page.status == 200
     assert json.loads(ghtrader("down", "--json").stdout)["stopped"][0]["server"] == "mlflow"
     assert serving.servers(settings) == []

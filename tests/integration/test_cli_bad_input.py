@@ -23,12 +23,11 @@ import pytest
 from ghtrader.cli import run
 from ghtrader_exchange.launch import ExchangeProcess
 from ghtrader_exchange.scenario import Scenario
+from tests.waiting import PATIENCE_S
 
-pytestmark = pytest.mark.timeout(120)
 SAMPLE = gzip.decompress(resources.files("ghtrader_market").joinpath("samples/IF2101_20210104.csv.gz").read_bytes())
 LINES = SAMPLE.splitlines(keepends=True)[:200]
 SCENARIO = Scenario(end=date(2025, 4, 3), snapshot_seconds=60.0)
-WAIT_S = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +243,7 @@ def test_a_second_gateway_names_the_first(
     first = start(dict(os.environ), *arguments)
     try:
         status = ["kill", "status", "--account", "x", "--mode", "paper", "--json"]
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + PATIENCE_S
         running = False
         while not running and time.monotonic() < deadline and first.poll() is None:
             capfd.readouterr()
@@ -255,7 +254,7 @@ def test_a_second_gateway_names_the_first(
         assert f"pid {first.pid}" in refused(capfd, 3, *arguments)
     finally:
         first.send_signal(signal.SIGTERM)
-        _, told = first.communicate(timeout=WAIT_S)
+        _, told = first.communicate(timeout=PATIENCE_S)
     assert first.returncode in (0, 128 + signal.SIGTERM), told  # it may not have come as far as its own handler
     assert group_of(first) == []
 
@@ -271,7 +270,7 @@ def test_a_download_that_is_stopped_leaves_whole_days_alone(
         if "fetch_contract ..." in line:
             break
     os.killpg(process.pid, ending)
-    out, told = process.communicate(timeout=WAIT_S)
+    out, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, told
     assert told.endswith("stopped\n") and "Traceback" not in told and not out
     assert group_of(process) == []
@@ -288,6 +287,6 @@ def test_an_exchange_that_is_stopped_is_gone(ending: signal.Signals, home: Path,
     ready = json.loads(process.stdout.readline())
     assert ready["GHTRADER_EXCHANGE_LAST_DAY"] == "2025-04-03"
     os.killpg(process.pid, ending)
-    out, told = process.communicate(timeout=WAIT_S)
+    out, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0 and not out and "Traceback" not in told, told
     assert group_of(process) == [] and not list(home.glob("processes/*"))

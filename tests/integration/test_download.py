@@ -29,6 +29,7 @@ from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, TickSource
 from ghtrader_market.sources.tqsdk import TqSdkSource
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.ticks import VALUE_COLUMNS, values_matrix
+from tests.waiting import PATIENCE_S
 
 CALENDAR = bundled_calendar()
 SCENARIO = Scenario(start=date(2025, 4, 1), end=date(2025, 4, 8), snapshot_seconds=20.0)
@@ -184,12 +185,12 @@ def test_a_killed_download_leaves_whole_days_and_no_process(settings: Settings, 
     symbol = history.contracts("cu")[0]
     command = [sys.executable, "-c", textwrap.dedent(_KILLED), str(settings.home), symbol]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=os.environ | {"HOME": "/nonexistent"}
+        command, capture_output=True, text=True, timeout=PATIENCE_S, env=os.environ | {"HOME": "/nonexistent"}
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     workers = [int(pid) for pid in done.stdout.split()]
     assert workers
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while any(psutil.pid_exists(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(psutil.pid_exists(pid) for pid in workers)

@@ -19,6 +19,7 @@ from ghtrader_exchange.launch import ExchangeProcess
 from ghtrader_exchange.scenario import Scenario
 from ghtrader_market.calendar import bundled_calendar, midnight_ns
 from ghtrader_market.ticks import VALUE_COLUMNS
+from tests.waiting import PATIENCE_S
 
 CLIENTS = Path(__file__).parent / "exchange_clients"
 SCENARIO = Scenario(start=date(2025, 4, 1), end=date(2025, 4, 8), snapshot_seconds=6.0)
@@ -194,7 +195,7 @@ def test_it_dies_with_its_parent(tmp_path):
         "x = ExchangeProcess(s, Path(sys.argv[1])).start(); print(x.pid, flush=True); os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     child = int(done.stdout)
     for _ in range(100):

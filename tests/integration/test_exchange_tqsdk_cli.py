@@ -14,6 +14,7 @@ import pytest
 
 from ghtrader_exchange.launch import parse_exports
 from ghtrader_exchange.scenario import Scenario
+from tests.waiting import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "ghtrader", "exchange", "serve"]
 
@@ -40,7 +41,7 @@ def test_it_says_how_to_reach_it_serves_and_ends_when_told(tmp_path, number):
             with urllib.request.urlopen(environment["TQ_CONT_TABLE_URL"], timeout=10) as answer:
                 assert b"SHFE.cu" in answer.read()
             process.send_signal(number)
-            assert process.wait(10) == 0
+            assert process.wait(PATIENCE_S) == 0
             assert "Traceback" not in process.stderr.read()
         finally:
             if process.poll() is None:

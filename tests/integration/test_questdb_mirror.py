@@ -32,6 +32,7 @@ from ghtrader_market.stores.mirror import MirroredLake, debt_ledger, pay, writin
 from ghtrader_market.stores.questdb import QuestDbStore
 from ghtrader_market.stores.questdb_schema import MAIN_L5, RAW_TICKS
 from ghtrader_market.ticks import RAW_TICK_SCHEMA
+from tests.waiting import PATIENCE_S
 
 Pg = Callable[[str], list[tuple]]
 SYMBOL, SERIES, DAY = "CFFEX.IF2101", "KQ.m@CFFEX.IF", date(2021, 1, 4)
@@ -118,7 +119,7 @@ def child(trace: Path, kill: str) -> int:
     environment = os.environ | {"GHTRADER_FAILPOINT_TRACE": str(trace), "GHTRADER_FAILPOINT_KILL": kill}
     repository = str(Path(__file__).resolve().parents[2])
     code = _CHILD.format(repository=repository)
-    return subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=False).returncode
+    return subprocess.run([sys.executable, "-c", code], env=environment, timeout=PATIENCE_S, check=False).returncode
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,7 @@ for a strategy that was there from the first tick, and for one that joined a run
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from ghtrader_runtime.journal import read_factors
 from ghtrader_runtime.options import GatewayOptions, StrategyOptions
 from ghtrader_runtime.supervisor import Pair, new_run_id
 from ghtrader_runtime.testkit import TinyModel
+from tests.waiting import until
 
 SCENARIO = Scenario(start=date(2025, 4, 14), end=date(2025, 4, 15), snapshot_seconds=6.0, contracts=2)
 DAYS = [SCENARIO.start, SCENARIO.end]
@@ -67,13 +67,6 @@ def start(settings: Settings, model: Path, account: str, sim: str) -> Pair:
         GatewayOptions(account=account, mode="sim", sim=sim, symbol=SYMBOL, run_id=run_id, rate_orders=10_000),
         StrategyOptions(account=account, mode="sim", sim=sim, symbol=SYMBOL, model=str(model)),
     )
-
-
-def until(holds: Callable[[], object], within_s: float = 120.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def journalled(pair: Pair) -> dict[str, np.ndarray]:

@@ -28,6 +28,7 @@ from ghtrader_runtime.options import GatewayOptions, ReplayOptions, run_folder
 from ghtrader_runtime.peers import read_token
 from ghtrader_runtime.supervisor import Child, new_run_id
 from ghtrader_runtime.testkit import write_day
+from tests.waiting import PATIENCE_S
 
 MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "60000"))
 CONTRACT, DAY = "SHFE.cu2502", date(2025, 1, 8)
@@ -43,7 +44,7 @@ def gateway(settings: Settings) -> Iterator[tuple[Child, Path]]:
     options = GatewayOptions(account="fuzz", mode="paper", symbol=CONTRACT, run_id=run_id, replay=replay)
     child = Child(settings, "gateway", run_folder(settings, run_id), options)
     folder = run_folder(settings, run_id)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not (folder / "gateway.json").exists():
         assert time.monotonic() < deadline and child.running, child.error()
         time.sleep(0.05)
@@ -107,7 +108,7 @@ def send(addresses: Endpoints, total: int, rng: random.Random) -> None:
 def resident(child: Child) -> int:
     """Bytes, once it has dealt with all that was sent."""
     process, idle = psutil.Process(child.process.pid), 0
-    deadline = time.monotonic() + 60 + MESSAGES / 5000
+    deadline = time.monotonic() + PATIENCE_S + MESSAGES / 5000
     while idle < 3 and child.running:
         assert time.monotonic() < deadline, "it never came to rest"
         idle = idle + 1 if process.cpu_percent(0.4) < 20 else 0
@@ -134,13 +135,13 @@ def test_hostile_messages_neither_trade_nor_kill_nor_fill_memory(settings, gatew
     friend = ClientBus(addresses)
     head = {"session": new_session("strategy"), "sent_ns": 1}
     friend.send(msg.Hello(**head, revision=1, symbol=CONTRACT, purpose="trade", token=read_token(state_dir)))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     welcome = None
     while not isinstance(welcome, msg.Welcome):
         assert time.monotonic() < deadline, "a friend is still let in"
         welcome = friend.receive(0.5)
     friend.send(msg.Command(**head, revision=2, name="stop", reason="enough", token=read_token(state_dir)))
-    child.process.wait(30)
+    child.process.wait(PATIENCE_S)
     friend.close()
     assert child.error() is None
     summary = read_json(folder / "summary.json")
@@ -157,7 +158,7 @@ def test_more_sessions_than_there_is_place_for_do_not_keep_a_strategy_out(settin
     friend = ClientBus(addresses, subscribe=False)
     head = {"session": new_session("strategy"), "sent_ns": 1}
     token = read_token(state_dir)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     answer, revision = None, 0
     while not isinstance(answer, msg.Welcome):
         assert time.monotonic() < deadline and child.running

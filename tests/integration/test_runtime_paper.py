@@ -24,6 +24,7 @@ from ghtrader_runtime.journal import read_factors, read_lines
 from ghtrader_runtime.ledger import read_ledger
 from ghtrader_runtime.paper import block_start_ns, paper_day
 from ghtrader_runtime.testkit import tiny_factor_set, write_day, write_tiny_bundle
+from tests.waiting import PATIENCE_S
 
 CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 1500
 
@@ -110,7 +111,7 @@ def test_a_model_of_another_variety_is_refused(settings, model) -> None:
 
 def ghtrader(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "ghtrader", *arguments], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "ghtrader", *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
 
 

@@ -6,11 +6,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +29,7 @@ from ghtrader_runtime.mind import retrace
 from ghtrader_runtime.options import GatewayOptions, StrategyOptions
 from ghtrader_runtime.supervisor import Pair, new_run_id
 from ghtrader_runtime.testkit import tiny_factor_set, write_tiny_bundle
+from tests.waiting import until
 
 SCENARIO = Scenario(start=date(2025, 3, 4), end=date(2025, 3, 5), snapshot_seconds=60.0, contracts=2, live_days=3)
 FIRST, ROLL, AFTER = date(2025, 3, 6), date(2025, 3, 7), date(2025, 3, 10)
@@ -79,7 +79,7 @@ def running(settings: Settings, days: int) -> Iterator[Pair]:
     watch = threading.Thread(target=pair.wait, args=(None,), daemon=True)
     watch.start()
     try:
-        until(lambda: pair.ready() or not pair.gateway.running, "the strategy is ready", 90.0)
+        until(lambda: pair.ready() or not pair.gateway.running, "the strategy is ready")
         if pair.ready():
             yield pair
     finally:
@@ -88,14 +88,6 @@ def running(settings: Settings, days: int) -> Iterator[Pair]:
         pair.stop()
     if not pair.ready():
         pair.result()
-
-
-def until(there: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := there()):
-        assert time.monotonic() < deadline, f"not in {seconds:g} s: {what}"
-        time.sleep(0.05)
-    return found
 
 
 def events(settings: Settings, pair: Pair, kind: str) -> list[dict]:

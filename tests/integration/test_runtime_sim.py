@@ -38,6 +38,7 @@ from ghtrader_runtime.paper import paper_day
 from ghtrader_runtime.peers import read_token
 from ghtrader_runtime.supervisor import Child, Pair, new_run_id, trade
 from ghtrader_runtime.testkit import tiny_factor_set, write_tiny_bundle
+from tests.waiting import PATIENCE_S
 
 SCENARIO = Scenario(start=date(2025, 4, 14), end=date(2025, 4, 15), snapshot_seconds=6.0, contracts=2)
 LIVE_DAY = date(2025, 4, 16)
@@ -88,7 +89,7 @@ class Hand:
         self.revision += 1
         return {"session": self.session, "revision": self.revision, "sent_ns": time.monotonic_ns()}
 
-    def listen(self, until: Callable[[], bool], seconds: float = 30.0) -> None:
+    def listen(self, until: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + seconds
         while not until():
             assert time.monotonic() < deadline, f"it did not happen; the last state was {self.state}"
@@ -102,14 +103,14 @@ class Hand:
             self.bus.send(msg.Command(**self.head(), name="heartbeat"))
 
     def join(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while self.state is None:  # until a gateway is there, and has made its token
             assert time.monotonic() < deadline, "no gateway"
             self.hello()
             with contextlib.suppress(AssertionError):
                 self.listen(lambda: self.state is not None, 1.0)
         self.hello()
-        self.listen(lambda: self.state is not None, 60.0)
+        self.listen(lambda: self.state is not None)
         self.bus.send(msg.Ready(**self.head(), symbol=SYMBOL, rows=0, model="by hand"))
 
     def hello(self) -> None:
@@ -222,7 +223,7 @@ def test_kill_9_with_a_position_a_tripped_switch_and_an_order_in_flight(exchange
     row = killing.trip(settings, ACCOUNT, "a test", "sim")[0]
     assert row["tripped"] and row["told"] and row["gateway_running"]
     os.kill(gateway.process.pid, signal.SIGKILL)
-    gateway.process.wait(10)
+    gateway.process.wait(PATIENCE_S)
     exchange.control.fault("clear")
     truth = held_at_exchange(exchange)
 
@@ -270,7 +271,7 @@ def test_what_is_killed_is_started_again_and_nothing_is_lost_or_sent_twice(excha
     thread.start()
 
     def until(holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + PATIENCE_S
         while not holds():
             assert time.monotonic() < deadline and thread.is_alive(), told
             time.sleep(0.2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,10 @@ from ghtrader_runtime.journal import read_factors, read_lines
 from ghtrader_runtime.live_view import running_gateways
 from ghtrader_runtime.paper import paper_day
 from ghtrader_runtime.testkit import TinyModel, tiny_factor_set, write_day, write_tiny_bundle
+from tests.waiting import PATIENCE_S, until
 
 CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 4000
 SERIES = "KQ.m@SHFE.cu"
-
-
-def wait(until: Any, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 def test_a_new_champion_takes_over_at_flat_and_a_damaged_one_does_not(settings) -> None:
@@ -52,16 +45,16 @@ def test_a_new_champion_takes_over_at_flat_and_a_damaged_one_does_not(settings) 
 
     thread = threading.Thread(target=work)
     thread.start()
-    wait(lambda: any(one.document["ready"] for one in running_gateways(settings)))
+    until(lambda: any(one.document["ready"] for one in running_gateways(settings)))
     folder = running_gateways(settings)[0].run_dir
     journal = folder / "strategy" / "events.jsonl"
     good = champion_path(settings.models, SERIES, 50).read_text()
     champion_path(settings.models, SERIES, 50).write_text(good.replace(first.bundle_id, "b" * len(first.bundle_id)))
-    wait(lambda: any(line["kind"] == "champion-refused" for line in read_lines(journal)))
+    until(lambda: any(line["kind"] == "champion-refused" for line in read_lines(journal)))
     write_champion(settings.models, second, reason="the second")
-    wait(lambda: any(line["kind"] == "champion-takes-over" for line in read_lines(journal)))
-    wait(lambda: second.bundle_id in running_gateways(settings)[0].document["ready"])
-    thread.join(timeout=200)
+    until(lambda: any(line["kind"] == "champion-takes-over" for line in read_lines(journal)))
+    until(lambda: second.bundle_id in running_gateways(settings)[0].document["ready"])
+    thread.join(timeout=PATIENCE_S)
     assert not thread.is_alive()
     run = found["run"]
     took = next(line for line in read_lines(journal) if line["kind"] == "champion-takes-over")

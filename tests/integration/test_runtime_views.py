@@ -24,6 +24,7 @@ from ghtrader_runtime.monitor import KillScreen, Monitor
 from ghtrader_runtime.paper import paper_day
 from ghtrader_runtime.testkit import write_day, write_tiny_bundle
 from tests.stalls import Stalls
+from tests.waiting import PATIENCE_S
 
 CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 6000
 
@@ -48,7 +49,7 @@ def run(settings: Settings) -> Iterator[dict[str, Any]]:
             if process.kind in ("gateway", "strategy"):
                 os.kill(process.pid, signal.SIGCONT)
                 os.kill(process.pid, signal.SIGTERM)
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE_S)
     assert not thread.is_alive()
 
 
@@ -74,7 +75,7 @@ def pid_of(settings: Settings, kind: str) -> int:
 
 
 def scrape(settings: Settings) -> dict[str, float]:
-    with urllib.request.urlopen(choose_gateway(settings, None).document["metrics"], timeout=5) as answer:
+    with urllib.request.urlopen(choose_gateway(settings, None).document["metrics"], timeout=PATIENCE_S) as answer:
         lines = answer.read().decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 

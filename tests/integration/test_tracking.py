@@ -17,6 +17,7 @@ from ghtrader_models.evaluation.benchmark import run_benchmark
 from ghtrader_models.promotion import GateConfig, judge, promote
 from ghtrader_models.tracking import Tracker, artifact_root, model_name, tracking_uri
 from ghtrader_models.training import train_on
+from tests.waiting import PATIENCE_S
 
 _WORLD = Path(__file__).parents[1] / "unit" / "models" / "conftest.py"
 
@@ -76,6 +77,6 @@ def test_two_first_users_do_not_race(settings: Settings, home: Path) -> None:
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=180) for process in running]
+    outputs = [process.communicate(timeout=PATIENCE_S) for process in running]
     assert [process.returncode for process in running] == [0, 0], outputs
     assert len({out.strip().splitlines()[-1] for out, _ in outputs}) == 1

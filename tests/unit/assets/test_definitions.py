@@ -5,11 +5,11 @@ import sys
 import textwrap
 
 import dagster as dg
-import pytest
 
 from ghtrader_assets.build import build_defs
 from ghtrader_assets.definitions import defs
 from ghtrader_assets.partitions import PARTITIONS
+from tests.waiting import PATIENCE_S
 
 LINEAGE = {
     "trading_calendar": (None, set()),
@@ -85,7 +85,6 @@ def test_a_mapping_reads_all_days_of_the_same_variety_only():
     assert len(upstream) == len(PARTITIONS.trading_days.get_partition_keys())
 
 
-@pytest.mark.timeout(60)
 def test_loading_touches_neither_network_nor_disk(tmp_path):
     code = textwrap.dedent(
         """
@@ -107,7 +106,7 @@ def test_loading_touches_neither_network_nor_disk(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr

@@ -15,6 +15,7 @@ from ghtrader_base.errors import LockHeldError
 from ghtrader_base.locks import Holder
 from ghtrader_base.processes import register, start_ticks
 from ghtrader_base.settings import Settings, load_settings
+from tests.waiting import PATIENCE_S
 
 _HOLDER = """
 import sys, time
@@ -63,7 +64,7 @@ def test_only_a_holder_of_ours_is_ended_and_only_where_the_setting_says_so(
             assert holder.poll() is None
         else:
             with lock:
-                assert holder.wait(10) != 0
+                assert holder.wait(PATIENCE_S) != 0
     finally:
         holder.kill()
         holder.wait()

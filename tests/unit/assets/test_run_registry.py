@@ -13,6 +13,7 @@ from ghtrader_assets import run_registry
 from ghtrader_assets.instance import open_instance
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import load_settings
+from tests.waiting import PATIENCE_S
 
 CHILD = textwrap.dedent(
     """
@@ -64,10 +65,9 @@ def child(settings):
     assert run_id
     yield process, run_id
     process.kill()
-    process.wait(10)
+    process.wait(PATIENCE_S)
 
 
-@pytest.mark.timeout(60)
 def test_a_killed_run_is_closed_with_a_reason(settings, child):
     process, run_id = child
     with open_instance(settings) as instance:
@@ -75,7 +75,7 @@ def test_a_killed_run_is_closed_with_a_reason(settings, child):
         assert [item.pid for item in run_registry.executors(settings)] == [process.pid]
         assert instance.get_run_by_id(run_id).status.value == "STARTED"
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(PATIENCE_S)
         assert run_registry.close_dead_runs(settings, instance) == [run_id]
         assert instance.get_run_by_id(run_id).status.value == "FAILURE"
         messages = [entry.message for entry in instance.all_logs(run_id)]
@@ -84,14 +84,13 @@ def test_a_killed_run_is_closed_with_a_reason(settings, child):
         assert run_registry.close_dead_runs(settings, instance) == []
 
 
-@pytest.mark.timeout(60)
 def test_cancel_signals_the_process_that_executes(settings, child):
     process, run_id = child
     with open_instance(settings) as instance:
         began = time.monotonic()
         assert run_registry.cancel(settings, instance, run_id[:8]) == "CANCELED"
         assert time.monotonic() - began < 15
-        process.wait(10)
+        process.wait(PATIENCE_S)
         assert run_registry.cancel(settings, instance, run_id) == "CANCELED"
 
 
@@ -114,7 +113,7 @@ def test_two_first_users_of_a_home_do_not_race(settings):
         for _ in range(3)
     ]
     for process in children:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, err
         assert out.strip().endswith("0")
     assert (settings.dagster / "dagster.yaml").exists()

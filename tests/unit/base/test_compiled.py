@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import ghtrader_base
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(ghtrader_base.__file__).parent.parent
 CHILD = """
@@ -31,7 +32,7 @@ def child(home: Path, *arguments: str, **environment: str) -> tuple[Path, Path]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "GHTRADER_", "COVERAGE_"))}
     env = {**clean, "GHTRADER_HOME": str(home), **environment}
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, *arguments], env=env, cwd=home, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", CHILD, *arguments], env=env, cwd=home, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.split()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 _BODY = """
 from ghtrader_base.failpoints import failpoint
 for name in ("a->b", "b->c", "a->b", "b->c"):
@@ -21,7 +23,8 @@ print("through")
 def passed(tmp_path: Path, **armed: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     trace = tmp_path / "trace"
     environment = {**os.environ, **{f"GHTRADER_FAILPOINT_{name}": value for name, value in armed.items()}}
-    done = subprocess.run([sys.executable, "-c", _BODY], env=environment, capture_output=True, text=True, timeout=30)
+    command = [sys.executable, "-c", _BODY]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     lines = trace.read_text().splitlines() if trace.exists() else []
     return done, [line.split(" ", 1)[1] for line in lines]
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ghtrader_base import files
 from ghtrader_base.errors import ConfigError, IntegrityError
+from tests.waiting import PATIENCE_S
 
 
 def test_sidecar_catches_one_changed_byte(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_kill_9_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     )
     for _ in range(3):
         child = subprocess.Popen([sys.executable, "-c", code, str(path)])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         before = path.stat().st_mtime_ns if path.exists() else 0
         while (not path.exists() or path.stat().st_mtime_ns == before) and time.monotonic() < deadline:
             time.sleep(0.005)

@@ -17,6 +17,7 @@ from ghtrader_base.errors import LockHeldError
 from ghtrader_base.lock_keys import ticks_key, trade_strategy_key
 from ghtrader_base.locks import Holder, holder_of, is_held, lock_path, read_holders, resource_lock
 from ghtrader_base.processes import start_ticks
+from tests.waiting import PATIENCE_S
 
 _HOLDER = (
     "import sys, time; from pathlib import Path; from ghtrader_base.locks import resource_lock\n"
@@ -137,7 +138,7 @@ def test_a_stuck_holder_of_ours_is_ended(
         return True
 
     with resource_lock(tmp_path, "data/cu", "second", wait_s=0.2, tell=lines.append, ours=ours):
-        assert child.wait(5) in (-signal.SIGTERM, -signal.SIGKILL)
+        assert child.wait(PATIENCE_S) in (-signal.SIGTERM, -signal.SIGKILL)
     assert asked[0].pid == child.pid and "ending pid" in lines[-1]
 
 

@@ -16,6 +16,7 @@ import typer
 from ghtrader import cli, console_io
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import load_settings
+from tests.waiting import PATIENCE_S
 
 
 def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -167,5 +168,5 @@ def test_an_end_asked_for_is_one_whatever_c_code_makes_of_it(raised: str) -> Non
         "sys.argv = ['ghtrader', 'version']\n"
         "cli.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (128 + number, "stopped\n")

@@ -17,6 +17,7 @@ from ghtrader_exchange.scenario import Scenario
 from ghtrader_market.calendar import bundled_calendar
 from ghtrader_market.ticks import RAW_TICK_SCHEMA, VALUE_COLUMNS, validate_ticks
 from ghtrader_market.varieties import get_variety
+from tests.waiting import PATIENCE_S
 
 QUICK = Scenario(snapshot_seconds=30.0)
 
@@ -242,14 +243,14 @@ def test_two_threads_get_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
     start = threading.Barrier(4)
 
     def ask() -> None:
-        start.wait(timeout=10)
+        start.wait(timeout=PATIENCE_S)
         got.append(history.day("SHFE.cu2505", history.days[2]))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE_S)
     assert len(got) == 4 and all(made is got[0] for made in got)
 
 

@@ -15,6 +15,7 @@ from ghtrader.cli import run
 from ghtrader_base.settings import Settings
 from ghtrader_market.duckdb_file import FILE_NAME, create_views, store_metrics
 from ghtrader_market.stores.lake import Lake
+from tests.waiting import PATIENCE_S
 
 TIMES = 1_736_125_200_000_000_000 + 500_000_000 * np.arange(40)
 Make = Callable[..., pa.Table]
@@ -52,4 +53,4 @@ def test_a_file_that_is_open_elsewhere_is_left_alone(settings: Settings, capsys:
         assert run(["db", "init"]) == 3
         assert "is in use" in capsys.readouterr().err
     finally:
-        holder.communicate("\n", timeout=10)
+        holder.communicate("\n", timeout=PATIENCE_S)

@@ -22,6 +22,7 @@ from ghtrader_market.stores.base import TickStore
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.stores.lake_days import MANIFEST
 from ghtrader_market.ticks import RAW_TICK_SCHEMA, table_hash
+from tests.waiting import PATIENCE_S
 
 SYMBOL = "SHFE.cu2502"
 DAY = date(2025, 1, 6)
@@ -162,7 +163,7 @@ def test_kill_9_at_any_moment_leaves_the_old_day_or_the_new_one(tmp_path: Path, 
             time.sleep(float(rng.uniform(0.0, 0.15)))
         finally:
             os.kill(writer.pid, signal.SIGKILL)
-            writer.wait(10)
+            writer.wait(PATIENCE_S)
             writer.stdout.close()
         manifest = lake.verify_day("ticks", SYMBOL, DAY)
         assert manifest.content_hash in allowed and manifest.rows == 20_000

@@ -28,6 +28,7 @@ from ghtrader_market.recorder_days import QUIET_S, RecordedDays, accept
 from ghtrader_market.recorder_journal import Journal, journal_days, journal_path
 from ghtrader_market.ticks import RAW_TICK_SCHEMA, table_hash
 from ghtrader_market.varieties import get_variety
+from tests.waiting import PATIENCE_S
 
 CALENDAR, CU = bundled_calendar(), get_variety("cu")
 DAY = date(2025, 1, 6)
@@ -176,7 +177,7 @@ def test_kill_9_loses_nothing_that_was_flushed(tmp_path: Path, make_ticks: Make)
         assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
         time.sleep(0.01 + 0.02 * number)
         os.kill(writer.pid, signal.SIGKILL)
-        writer.wait(10)
+        writer.wait(PATIENCE_S)
         told = writer.stdout.read().split()
         writer.stdout.close()
         kept = Journal(path).read()

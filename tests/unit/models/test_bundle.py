@@ -25,6 +25,7 @@ from ghtrader_models.policy import PolicyParams
 from ghtrader_models.policy_fit import PolicyOptions
 from ghtrader_models.simulation.report import trading_costs
 from ghtrader_models.training import rows_until, train_on
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -181,10 +182,10 @@ def test_kill_while_writing_leaves_no_bundle_and_does_not_stand_in_the_way(
 ) -> None:
     models = tmp_path / "killed"
     command = [sys.executable, "-c", KILLED, str(bundle.path), str(models)]
-    died = subprocess.run([*command, str(step)], timeout=120, check=False)
+    died = subprocess.run([*command, str(step)], timeout=PATIENCE_S, check=False)
     assert died.returncode == -signal.SIGKILL
     assert list_bundles(models) == []
-    done = subprocess.run([*command, "1000"], timeout=120, check=False)
+    done = subprocess.run([*command, "1000"], timeout=PATIENCE_S, check=False)
     assert done.returncode == 0
     assert load_bundle(list_bundles(models)[0]).bundle_id == bundle.bundle_id
 
@@ -248,7 +249,7 @@ def test_writers_of_the_same_bundle_do_not_meet(bundle: Bundle, tmp_path: Path) 
     models = tmp_path / "both"
     command = [sys.executable, "-c", KILLED, str(bundle.path), str(models), "1000"]
     running = [subprocess.Popen(command) for _ in range(3)]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     for process in running:
         assert process.wait(max(1, deadline - time.monotonic())) == 0
     assert [path.name for path in list_bundles(models)] == [bundle.bundle_id]

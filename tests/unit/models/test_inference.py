@@ -18,6 +18,7 @@ from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_models.families.base import get_family, make_config
 from ghtrader_models.inference import LogisticPredictor, Predictor, TreePredictor, WarmTracker, decode_forest
 from ghtrader_models.ubj import read_ubj
+from tests.waiting import PATIENCE_S
 
 
 def data(n: int = 4000, width: int = 12, missing: float = 0.05, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +128,7 @@ def test_nothing_that_trains_is_imported() -> None:
         "bad = {'sklearn', 'xgboost', 'mlflow', 'dagster', 'matplotlib', 'scipy.stats', 'pandas'} & set(sys.modules);"
         "sys.exit(','.join(sorted(bad)) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 if importlib.util.find_spec("lightning") is None:  # not imported here: the children take seconds for that
     pytest.skip("pip install ghtrader[deep]", allow_module_level=True)
 CHILD = Path(__file__).with_name("ranks_child.py")
@@ -48,7 +50,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
         for rank in range(2)
     ]  # fmt: skip
     try:
-        said = [child.communicate(timeout=120)[0] for child in children]
+        said = [child.communicate(timeout=PATIENCE_S)[0] for child in children]
     finally:
         for child in children:
             child.kill()

@@ -24,6 +24,7 @@ from ghtrader_market.roll import RollSchedule, load_schedule, read_schedule, sav
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.stores.lake_days import DayManifest
 from tests.unit.quality.conftest import whole_day
+from tests.waiting import PATIENCE_S
 
 CALENDAR = bundled_calendar()
 KEY = "KQ.m@SHFE.cu"
@@ -151,7 +152,8 @@ def test_killed_at_every_point_and_run_again_it_is_the_same_to_the_byte(
             trace.unlink(missing_ok=True)
             environment = {**os.environ, KILL_ENV: f"*:{kill}", TRACE_ENV: str(trace)}
             child = [sys.executable, "-m", "tests.unit.quality.main_child", str(home), str(workers)]
-            done = subprocess.run(child, env=environment, cwd=request.config.rootpath, timeout=60, capture_output=True)
+            root = request.config.rootpath
+            done = subprocess.run(child, env=environment, cwd=root, timeout=PATIENCE_S, capture_output=True)
             assert done.returncode == -9, done.stderr.decode()
             hit.add(trace.read_text().split()[-1])
         resumed = Lake(home)

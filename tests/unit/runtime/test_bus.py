@@ -26,6 +26,7 @@ from ghtrader_runtime import messages as msg
 from ghtrader_runtime.addresses import Endpoints, endpoints, runtime_dir
 from ghtrader_runtime.bus import ClientBus, GatewayBus, ask, new_session
 from ghtrader_runtime.curve import connect_with, load_keys, make_keys
+from tests.waiting import PATIENCE_S
 
 HEAD = {"session": "s", "revision": 1, "sent_ns": 5}
 
@@ -85,7 +86,7 @@ def pair(tmp_path: Path, settings: Settings):
     gateway.close()
 
 
-def wait_for(receive, seconds: float = 5.0):
+def wait_for(receive, seconds: float = PATIENCE_S):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = receive()
@@ -102,7 +103,7 @@ def test_requests_answers_and_published_ticks(pair) -> None:
     assert isinstance(hello, msg.Hello)
     gateway.send(identity, msg.Ack(**HEAD, answers=1, status="accepted"))
     assert isinstance(client.receive(5.0), msg.Ack)
-    deadline = time.monotonic() + 5  # a subscription takes a moment
+    deadline = time.monotonic() + PATIENCE_S  # a subscription takes a moment
     got = None
     while got is None and time.monotonic() < deadline:
         gateway.publish(tick(0))
@@ -152,7 +153,7 @@ def test_the_wake_descriptor_tells_of_requests(pair) -> None:
     while gateway.receive() is not None:
         pass
     client.send(msg.Command(**HEAD, name="heartbeat"))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     found = None
     while found is None and time.monotonic() < deadline:  # the descriptor also wakes for what is no message
         assert poller.poll(5000)
@@ -168,7 +169,7 @@ def test_a_question_is_repeated_under_its_revision(settings: Settings, tmp_path:
     seen: list[int] = []
 
     def serve() -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         while len(seen) < 3 and time.monotonic() < deadline:
             if gateway.wait(0.05):
                 identity, message = gateway.receive() or (b"", None)
@@ -208,7 +209,7 @@ def test_a_bus_nobody_closed_ends_with_its_garbage(bus: str, request, settings: 
     if bus == "tcp":
         make_keys(request.getfixturevalue("tcp"))
     command = [sys.executable, "-c", _IN_A_CYCLE, str(tmp_path / "account")]
-    assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout == "over\n"
+    assert subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout == "over\n"
 
 
 def test_nobody_there_is_told_in_time(settings: Settings, tmp_path: Path) -> None:
@@ -284,7 +285,7 @@ def test_tcp_lets_in_who_has_the_keys_alone(tcp: Settings, tmp_path: Path) -> No
         assert isinstance(first, msg.Hello)
         time.sleep(0.5)
         assert gateway.receive() is None, "neither without keys nor with others'"
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         got = None
         while got is None and time.monotonic() < deadline:
             gateway.publish(tick(0))

@@ -35,7 +35,7 @@ def start(*arguments: str) -> subprocess.Popen:
 
 def finish(process: subprocess.Popen) -> str:
     try:
-        output, _ = process.communicate(timeout=480)
+        output, _ = process.communicate(timeout=800)
     finally:
         process.kill()
     assert process.returncode == 0, output[-6000:]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghtrader_runtime.dedupe import MAX_SESSIONS, TTL_NS, Watermark
+from tests.waiting import PATIENCE_S
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 20)), max_size=60))
@@ -55,8 +56,7 @@ print(new, len(mark.marks), after - before)
 
 def test_ten_million_ids_stay_bounded() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE", "COV_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", TEN_MILLION], capture_output=True, text=True, timeout=200, check=True, env=environment
-    )
+    command = [sys.executable, "-c", TEN_MILLION]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True, env=environment)
     new, kept, grown_kb = map(int, done.stdout.split())
     assert new == 10_000_000 and kept <= MAX_SESSIONS and grown_kb < 1024

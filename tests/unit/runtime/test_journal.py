@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ghtrader_runtime.journal import FactorJournal, Journal, read_factors, read_lines
+from tests.waiting import PATIENCE_S
 
 
 def test_lines_come_back_in_order_over_rotated_files(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_a_disk_that_refuses_is_told_and_counted_and_comes_back(tmp_path: Path) 
     (tmp_path / "events.jsonl").mkdir()  # opening it fails as a full or broken disk does
     for number in range(3):
         journal.write("events", "x", {"n": number})
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while journal.dropped < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert journal.dropped == 3 and "journal:" in journal.failure

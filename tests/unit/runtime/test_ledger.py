@@ -23,6 +23,7 @@ from ghtrader_runtime.dedupe import MAX_SESSIONS
 from ghtrader_runtime.ledger import BACKUP_NAME, FILE_NAME, ID_NAME, Intent, Ledger, earlier_intents, read_ledger
 from ghtrader_runtime.ledger_ahead import BLOCK, Block, _encode, read_block
 from ghtrader_runtime.ledger_ahead import FILE_NAME as AHEAD_NAME
+from tests.waiting import PATIENCE_S
 
 QUICK = limits(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 OPERATIONS = st.lists(st.sampled_from(["intend", "intend", "close", "marks", "restart", "rehearse"]), max_size=15)
@@ -391,7 +392,7 @@ def test_kill_9_loses_no_intent_that_was_acknowledged(tmp_path: Path, way: str) 
         now = [child.stdout.readline().strip() for _ in range(40)]
         child.send_signal(signal.SIGKILL)
         now += child.stdout.read().split()
-        child.wait(10)
+        child.wait(PATIENCE_S)
         ledger = Ledger(tmp_path)
         unclosed = [one for one in now if int(one.rsplit("-", 1)[1]) % 2 == 0]
         assert set(unclosed) <= set(ledger.state.open) and not set(now) & set(told)

@@ -26,6 +26,7 @@ from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, empty_ticks
 from ghtrader_market.sources.recordings import read_recording
 from ghtrader_market.stores.lake import Lake
 from ghtrader_market.ticks import RAW_TICK_SCHEMA
+from tests.waiting import PATIENCE_S
 
 CALENDAR = bundled_calendar()
 SYMBOL, OTHER = "SHFE.cu1911", "SHFE.cu1912"
@@ -269,7 +270,7 @@ def test_a_stop_while_the_work_is_handed_out_ends_what_was_handed_out(
     monkeypatch.setattr("ghtrader_market.ingest.ThreadPoolExecutor", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         fetch(source, Lake(tmp_path), symbols=(SYMBOL, OTHER), policy=patient)
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + PATIENCE_S
     while any(thread.name.startswith("ingest") for thread in threading.enumerate()):
         assert time.monotonic() < deadline, "a thread goes on asking a source that nobody waits for"
         time.sleep(0.01)

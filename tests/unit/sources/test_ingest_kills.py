@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.lake_tree import folders, tree
+from tests.waiting import PATIENCE_S
 
 _RUN = """
 import sys
@@ -41,7 +42,7 @@ def run(data: Path, name: str, **armed: str) -> int:
     environment = {**os.environ, **{f"GHTRADER_FAILPOINT_{key}": value for key, value in armed.items()}}
     environment["PYTHONPATH"] = str(ROOT)
     command = [sys.executable, "-c", _RUN, str(data), name]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode
 

@@ -16,6 +16,7 @@ from ghtrader_base.errors import ConfigError, UnreachableError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.sources.tqsdk import TqSdkSource
 from ghtrader_market.sources.tqsdk_process import scratch_folder, worker_environment
+from tests.waiting import PATIENCE_S
 
 DAY = date(2025, 4, 1)
 
@@ -105,7 +106,7 @@ def test_importing_the_source_loads_no_tqsdk() -> None:
         "import sys, ghtrader_market.sources.tqsdk, ghtrader_market.ingest;"
         "print([m for m in ('tqsdk', 'questdb', 'psycopg', 'pandas') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -117,7 +118,7 @@ def test_the_worker_refuses_a_persons_own_home(tmp_path: Path) -> None:
     environment.pop("GHTRADER_TQSDK_SCRATCH", None)
     command = [sys.executable, "-m", "ghtrader_market.sources.tqsdk_worker"]
     done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 2 and "started by it" in done.stderr
     assert keep.read_text() == "precious"

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ghtrader_market.sources.worker_pipe import SCRATCH_ENV
+from tests.waiting import PATIENCE_S
 
 WORKER = """
 from ghtrader_market.sources.worker_pipe import run_worker
@@ -35,7 +36,7 @@ def test_a_parent_that_dies_leaves_no_folder_whichever_pipe_is_seen_to_break_fir
             worker.wait(1.0)
         except subprocess.TimeoutExpired:
             worker.stdin.close()
-        assert worker.wait(30.0) == 0 and not scratch.exists()
+        assert worker.wait(PATIENCE_S) == 0 and not scratch.exists()
     finally:
         worker.kill()
         worker.wait()
