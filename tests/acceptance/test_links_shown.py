@@ -107,7 +107,7 @@ def break_both_lines(exchange, lookers: Lookers, settings: Settings) -> bool:  #
     with Stalls() as stalls:
         while not lookers.all_say("LIVE"):
             lookers.look()
-            assert time.monotonic() < broken + 60, lookers.seen
+            assert time.monotonic() < broken + PATIENCE_S, lookers.seen
     for link in LINKS:
         firsts = lookers.first("LIVE", link)
         assert max(firsts) - min(firsts) - stalls.seconds < WITHIN_S, lookers.seen

@@ -42,7 +42,7 @@ def run(settings: Settings) -> Iterator[dict[str, Any]]:
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        wait(lambda: bool(ready(settings)), 60)
+        wait(lambda: bool(ready(settings)))
         yield found
     finally:
         for process in list_processes(settings):
@@ -60,12 +60,12 @@ def ready(settings: Settings) -> list[str]:
         return []
 
 
-def wait(until: Callable[[], bool], seconds: float) -> float:
+def wait(until: Callable[[], bool]) -> float:
     """How long that took, less what the machine gave to others."""
     started = time.monotonic()
     with Stalls() as stalls:
         while not until():
-            assert time.monotonic() - started < seconds, "it did not happen"
+            assert time.monotonic() - started < PATIENCE_S, "it did not happen"
             time.sleep(0.02)
     return time.monotonic() - started - stalls.seconds
 
@@ -95,19 +95,19 @@ def test_a_silence_shows_everywhere_within_two_seconds_and_so_does_the_recovery(
     strategy = pid_of(settings, "strategy")
     os.kill(strategy, signal.SIGSTOP)
     try:
-        assert wait(lambda: link('"STALE"') == 1 and in_file("STALE"), 10) < 2.0
+        assert wait(lambda: link('"STALE"') == 1 and in_file("STALE")) < 2.0
     finally:
         os.kill(strategy, signal.SIGCONT)
-    assert wait(lambda: link('"LIVE"') == 1 and in_file("LIVE"), 10) < 2.0
+    assert wait(lambda: link('"LIVE"') == 1 and in_file("LIVE")) < 2.0
     view = LiveView(settings, gateway.state_dir, gateway.symbol)
     try:
-        wait(lambda: view.poll(0.05) and view.link.usable, 10)
+        wait(lambda: view.poll(0.05) and view.link.usable)
         os.kill(gateway.pid, signal.SIGSTOP)
         try:
-            assert wait(lambda: (view.poll(0.05) or True) and not view.link.usable, 10) < 2.0
+            assert wait(lambda: (view.poll(0.05) or True) and not view.link.usable) < 2.0
         finally:
             os.kill(gateway.pid, signal.SIGCONT)
-        assert wait(lambda: (view.poll(0.05) or True) and view.link.usable, 10) < 2.0
+        assert wait(lambda: (view.poll(0.05) or True) and view.link.usable) < 2.0
         assert [str(change.after) for change in view.picture.changes] == ["LIVE", "STALE", "LIVE"]
     finally:
         view.close()
@@ -116,7 +116,8 @@ def test_a_silence_shows_everywhere_within_two_seconds_and_so_does_the_recovery(
 def test_metrics_and_one_picture_tell_the_same(settings, run) -> None:
     time.sleep(2.0)
     before = scrape(settings)
-    picture = one_picture(settings, choose_gateway(settings, "paper"))
+    with Stalls() as stalls:
+        picture = one_picture(settings, choose_gateway(settings, "paper"))
     after = scrape(settings)
     ticks = 'ghtrader_ticks_total{account="paper",mode="paper"}'
     assert before[ticks] <= picture["counts"]["ticks"] <= after[ticks] + 200 and picture["counts"]["ticks"] > 0
@@ -124,7 +125,7 @@ def test_metrics_and_one_picture_tell_the_same(settings, run) -> None:
     assert len(stages) == 7 and all(after[name] > 0 for name in stages if "acknowledge" not in name)
     assert picture["trading_state"] == "ACTIVE" and picture["links"]["broker"] == "LIVE"
     assert 0 < picture["stages_ms"]["factors"]["p50"] < 50 and len(picture["probabilities"]) == 3
-    assert picture["data_age_s"] < 2.0
+    assert picture["data_age_s"] < 2.0 + stalls.seconds
 
 
 def test_the_monitor_draws_and_trips_the_switch(settings, run) -> None:
