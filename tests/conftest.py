@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -27,6 +28,25 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # An example may take what a busy machine makes of it: no test is a clock.
 hypothesis.settings.register_profile("untimed", parent=hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+# Modules whose child processes count for the coverage. A trace doubles what Python costs, TqSdk's and Dagster's too;
+# what runs in children at all runs in those of these, and the others' time is better spent.
+TRACED_CHILDREN = {
+    "test_assets",
+    "test_cli_bad_input",
+    "test_download",
+    "test_exchange_tqsdk_trading",
+    "test_runtime_paper",
+    "test_runtime_sim",
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _children_are_traced_where_it_tells(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.module.__name__.rpartition(".")[2] not in TRACED_CHILDREN:
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
 
 
 @pytest.fixture
