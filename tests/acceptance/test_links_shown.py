@@ -9,11 +9,8 @@ import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import msgspec
-import pytest
 
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.live_view import LiveView, choose_gateway
@@ -30,6 +27,7 @@ from tests.integration.test_runtime_sim import (  # noqa: F401  fixtures
 )  # fmt: skip
 
 from ghtrader_runtime.supervisor import Child, new_run_id  # isort: skip
+from tests.maintenance import skip_at_maintenance
 from tests.stalls import Stalls
 from tests.waiting import PATIENCE_S
 
@@ -114,16 +112,8 @@ def break_both_lines(exchange, lookers: Lookers, settings: Settings) -> bool:  #
     return lasted
 
 
-def at_maintenance() -> bool:
-    """Between 19:00 and 19:30 in Beijing TqSdk 3.10.4 raises on the first break of a line instead of waiting; the
-    gateway then opens a new one within milliseconds, and nobody can see it down."""
-    now = datetime.now(ZoneInfo("Asia/Shanghai"))
-    return now.hour == 19 and now.minute <= 31 or (now.hour == 18 and now.minute >= 55)
-
-
 def test_a_broken_line_shows_everywhere_within_two_seconds(exchange, settings, children) -> None:  # noqa: F811
-    if at_maintenance():  # asked now: files are collected up to an hour before
-        pytest.skip("the service's maintenance: TqSdk keeps no broken line then")
+    skip_at_maintenance()
     run_id = new_run_id("test")
     given = msgspec.structs.replace(options(run_id), day_orders=3, max_position=1)
     children.append(Child(settings, "gateway", run_folder(settings, run_id), given))

@@ -16,6 +16,7 @@ import pytest
 from ghtrader_exchange.launch import ExchangeProcess
 from ghtrader_exchange.scenario import Scenario
 from ghtrader_market.varieties import get_variety
+from tests.maintenance import skip_at_maintenance
 
 CLIENT = Path(__file__).parent / "exchange_clients" / "trading.py"
 SCENARIO = Scenario(start=date(2025, 4, 1), end=date(2025, 4, 2), snapshot_seconds=6.0)
@@ -30,6 +31,7 @@ def exchange(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def told(exchange, tmp_path_factory):
+    skip_at_maintenance()
     folder = tmp_path_factory.mktemp("client")
     environment = os.environ | exchange.env | {"HOME": str(folder)}
     done = subprocess.run(
