@@ -141,17 +141,17 @@ def test_a_full_disk_under_a_running_gateway(settings: Settings, home: Path) -> 
         strategy = Child(settings, "strategy", where, StrategyOptions(
             account="full", mode="paper", symbol=CONTRACT, model=str(model)))  # fmt: skip
         try:
-            wait(lambda: sent() > 5, 60)
+            wait(lambda: sent() > 5)
             fill(True)
-            wait(lambda: document()["trading_state"] == "HALTED", 60)
+            wait(lambda: document()["trading_state"] == "HALTED")
             assert any("ledger cannot be written" in reason for reason in document()["reasons"]), document()["reasons"]
-            wait(lambda: any(line["kind"] == "ledger" for line in read_lines(where / "events.jsonl")), 60)
+            wait(lambda: any(line["kind"] == "ledger" for line in read_lines(where / "events.jsonl")))
             before = sent()
             time.sleep(2.0)
             assert sent() == before and gateway.running and strategy.running
             fill(False)
-            wait(lambda: document()["trading_state"] == "ACTIVE", 60)
-            wait(lambda: sent() > before, 30)
+            wait(lambda: document()["trading_state"] == "ACTIVE")
+            wait(lambda: sent() > before)
         finally:
             strategy.stop()
             gateway.stop()
