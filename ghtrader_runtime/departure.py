@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from ghtrader_runtime import messages as msg
 
 WAIT_S, AGAIN_S = 15.0, 1.0
+"""Seconds after which it goes whatever is held, and between two requests for a flat position."""
 
 
 def is_flat(state: msg.AccountState, symbols: Iterable[str]) -> bool:
@@ -21,16 +22,9 @@ def is_flat(state: msg.AccountState, symbols: Iterable[str]) -> bool:
 
 
 class Departure:
-    """One strategy's way out.
+    """One strategy's way out."""
 
-    Parameters
-    ----------
-    wait_s, again_s : float
-        Seconds after which it goes whatever is held, and between two requests for a flat position.
-    """
-
-    def __init__(self, wait_s: float = WAIT_S, again_s: float = AGAIN_S) -> None:
-        self._wait_s, self._again_s = wait_s, again_s
+    def __init__(self) -> None:
         self._leave_by = self._next_ask = 0.0
         self._first_asked = 0
         self._heard_ns = 0
@@ -39,7 +33,7 @@ class Departure:
     def begin(self, now_s: float) -> None:
         """From now on a flat position is wanted."""
         self.begun = True
-        self._leave_by = now_s + self._wait_s
+        self._leave_by = now_s + WAIT_S
 
     def too_late(self, now_s: float) -> bool:
         """Whether it has waited long enough."""
@@ -49,7 +43,7 @@ class Departure:
         """Whether to ask for a flat position, again, now."""
         due = self.begun and now_s >= self._next_ask
         if due:
-            self._next_ask = now_s + self._again_s
+            self._next_ask = now_s + AGAIN_S
         return due
 
     def asked(self, revision: int) -> None:

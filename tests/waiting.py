@@ -14,11 +14,11 @@ PATIENCE_S = 300.0
 _T = TypeVar("_T")
 
 
-def until(there: Callable[[], _T], what: str | Callable[[], str] = "it", look_s: float = 0.05) -> _T:
+def until(there: Callable[[], _T], what: str | Callable[[], str] = "it") -> _T:
     """The first true value of `there`; AssertionError that names what did not happen within `PATIENCE_S`."""
     deadline = time.monotonic() + PATIENCE_S
     while not (found := there()):
         if time.monotonic() > deadline:
             raise AssertionError(f"{what() if callable(what) else what}: not within {PATIENCE_S:g} s")
-        time.sleep(look_s)
+        time.sleep(0.05)
     return found

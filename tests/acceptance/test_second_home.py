@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import msgspec
@@ -30,7 +29,7 @@ from tests.integration.test_runtime_sim import (  # noqa: F401  fixtures
     settings,
     strategy,
 )  # fmt: skip
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 
 def begin(settings: Settings, children: list[Child], kind: str, name: str, given) -> Child:  # noqa: F811
@@ -41,10 +40,7 @@ def begin(settings: Settings, children: list[Child], kind: str, name: str, given
 
 def wait_for_token(settings: Settings, mode: str) -> None:  # noqa: F811
     """Until a gateway of the account has its lock and its token."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not any(account_ref(settings, ACCOUNT, mode).state_dir.glob("*token*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: any(account_ref(settings, ACCOUNT, mode).state_dir.glob("*token*")), "a token")
 
 
 def typed(capfd: pytest.CaptureFixture[str], home: Path, *arguments: str) -> tuple[int, str, str]:
@@ -84,10 +80,8 @@ def test_a_second_home_is_refused_by_lock_and_blocked_by_the_switch(
     for mode in ("sim", "live"):
         wait_for_token(settings, mode)
     wanted = {f"trade:account={ACCOUNT}", f"trade:strategy:account={ACCOUNT}"}
-    deadline = time.monotonic() + PATIENCE_S
-    while not wanted <= held_there(capfd, second):  # a slow machine starts a strategy more slowly than this one types
-        assert time.monotonic() < deadline, held_there(capfd, second)
-        time.sleep(0.2)
+    # A slow machine starts a strategy more slowly than this one types.
+    until(lambda: wanted <= held_there(capfd, second), lambda: f"{wanted} among {held_there(capfd, second)}")
 
     account = ("--account", ACCOUNT, "--symbol", SYMBOL)
     confirm = ("--confirm-live", "I_UNDERSTAND")
