@@ -19,7 +19,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
-	NUMBA_CACHE_DIR=$(CURDIR)/.cache/numba $(BIN)/python -m ghtrader.warm var/demo var
+	NUMBA_CACHE_DIR=$(CURDIR)/.cache/numba $(BIN)/python -m ghtrader.compile_kernels var/demo var
 	@touch $(STAMP)
 
 demo: setup
@@ -34,7 +34,7 @@ test: setup
 acceptance: setup
 	$(BIN)/python -m pytest -o faulthandler_timeout=3300 tests/acceptance/test_*demo*.py -v
 	$(BIN)/python -m pytest -o faulthandler_timeout=3300 -n $(TEST_JOBS) --dist loadfile $(filter-out $(wildcard tests/acceptance/test_*demo*.py),$(wildcard tests/acceptance/test_*.py)) -v --durations=30
-	FUZZ_MESSAGES=1000000 $(BIN)/python -m pytest tests/integration/test_runtime_fuzz.py -k hostile -v
+	FUZZ_MESSAGES=1000000 $(BIN)/python -m pytest tests/integration/runtime/test_fuzz.py -k hostile -v
 
 lint: setup
 	$(BIN)/ruff check .

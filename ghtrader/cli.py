@@ -17,7 +17,7 @@ from ghtrader_base.errors import GhtraderError
 
 _COMMAND_MODULES = (
     "ingest",
-    "market",
+    "main_series",
     "data",
     "record",
     "quality",

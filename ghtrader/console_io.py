@@ -69,7 +69,7 @@ def progress_display() -> Iterator[Callable[[str], None]]:
 
     Always to the stderr this process began with: a step's output is captured by descriptor meanwhile.
     """
-    from ghtrader_assets.pipeline import stderr_progress
+    from ghtrader_assets.runs.execute import stderr_progress
 
     if not sys.stderr.isatty():
         yield stderr_progress()
@@ -77,7 +77,7 @@ def progress_display() -> Iterator[Callable[[str], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from ghtrader_market.ingest_report import ProgressLine
+    from ghtrader_market.ingest.report import ProgressLine
 
     with os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1) as stream:
         console = Console(file=stream, force_terminal=True)

@@ -76,8 +76,8 @@ def _servers(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _lake(settings: Settings) -> dict[str, Any]:
-    from ghtrader_market.stores.lake import Lake
-    from ghtrader_market.stores.lake_days import PARTITION_NAME
+    from ghtrader_market.stores.lake.lake import Lake
+    from ghtrader_market.stores.lake.manifests import PARTITION_NAME
 
     lake = Lake(settings.data)
     if not settings.data.exists():
@@ -94,8 +94,8 @@ def _lake(settings: Settings) -> dict[str, Any]:
 def _questdb(settings: Settings) -> dict[str, Any]:
     if not settings.questdb_host:
         return {"configured": False}
-    from ghtrader_market.stores.mirror import debt_ledger
-    from ghtrader_market.stores.questdb import QuestDbStore
+    from ghtrader_market.stores.mirror.mirrored_lake import debt_ledger
+    from ghtrader_market.stores.questdb.store import QuestDbStore
 
     debts = debt_ledger(settings).debts()
     states = [debt.state for debt in debts]
@@ -111,7 +111,7 @@ def _questdb(settings: Settings) -> dict[str, Any]:
 
 
 def _runs(settings: Settings) -> list[dict[str, Any]]:
-    from ghtrader_assets.run_registry import SOURCE_TAG, executors
+    from ghtrader_assets.instance.run_registry import SOURCE_TAG, executors
 
     path = settings.dagster / "history" / "runs.db"
     if not path.exists():
@@ -156,7 +156,7 @@ def _iso(timestamp: float | None) -> str:
 
 
 def _champions(settings: Settings) -> list[dict[str, Any]]:
-    from ghtrader_models.champions import list_champions
+    from ghtrader_models.bundles.champions import list_champions
 
     return [
         {
@@ -173,7 +173,7 @@ def _champions(settings: Settings) -> list[dict[str, Any]]:
 
 def _trading(settings: Settings) -> list[dict[str, Any]]:
     """Trading processes; a gateway with its state and what is wrong with its links."""
-    from ghtrader_runtime.live_view import running_gateways
+    from ghtrader_runtime.operator_views.gateway_view import running_gateways
 
     documents = {gateway.pid: gateway.document for gateway in running_gateways(settings)}
     return [
@@ -193,7 +193,7 @@ def _stands(document: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _kill_switches(settings: Settings) -> list[dict[str, Any]]:
-    from ghtrader_runtime.killswitch import FILE_NAME, KillSwitch
+    from ghtrader_runtime.accounts.kill_switch import FILE_NAME, KillSwitch
 
     outside = settings.account_state("x", "x").parent.parent
     folders = [*(settings.home / "accounts").glob(f"*/*/{FILE_NAME}"), *outside.glob(f"*/*/{FILE_NAME}")]

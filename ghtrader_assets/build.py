@@ -14,11 +14,11 @@ from ghtrader_assets.assets.market import contracts, daily_bars, raw_ticks, trad
 from ghtrader_assets.assets.models import MODEL_ASSETS
 from ghtrader_assets.assets.reports import benchmark_report, champion
 from ghtrader_assets.checks import ALL_CHECKS
-from ghtrader_assets.contract_jobs import CONTRACT_JOBS
-from ghtrader_assets.jobs import daily_update, download_contract, import_recordings_job
-from ghtrader_assets.resources import HomeResource, SourceResource
+from ghtrader_assets.jobs.main_series import daily_update, download_contract, import_recordings_job
+from ghtrader_assets.jobs.one_contract import CONTRACT_JOBS
+from ghtrader_assets.jobs.update import update_variety
+from ghtrader_assets.resources.resources import HomeResource, SourceResource
 from ghtrader_assets.schedules import daily_update_schedule
-from ghtrader_assets.update_job import update_variety
 
 MARKET_ASSETS = [trading_calendar, contracts, daily_bars, main_schedule, raw_ticks, main_l5]
 

@@ -9,13 +9,13 @@ from datetime import date
 import dagster as dg
 import numpy as np
 
-from ghtrader_assets.fetching import symbols_with_ticks
+from ghtrader_assets.assets.tick_download import symbols_with_ticks
 from ghtrader_assets.partitions import PARTITIONS, days_by_variety, split_horizon_key
-from ghtrader_assets.resources import HomeResource
-from ghtrader_assets.results import load_reports
+from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.results.reports_store import load_reports
 from ghtrader_base.errors import IntegrityError
-from ghtrader_market.roll import load_schedule
-from ghtrader_market.varieties import get_variety
+from ghtrader_market.reference.roll_schedule import load_schedule
+from ghtrader_market.reference.varieties import get_variety
 
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _PARTITION = "dagster/partition"
@@ -216,8 +216,8 @@ _STATES = ("engineering_state", "source_state", "policy_state", "overall_state",
 
 def readiness_of_days(home: HomeResource, wanted: dict[str, list[date]]) -> dict:
     """`passed`, `metadata` and `description` of the readiness of main_l5 days: what the gate of features asks."""
-    from ghtrader_market.quality import readiness
-    from ghtrader_market.readiness import OVERALL_STATES
+    from ghtrader_market.quality.assessment import readiness
+    from ghtrader_market.quality.types import OVERALL_STATES
 
     found = [
         readiness(home.settings, "main_l5", get_variety(variety).continuous_symbol, day, calendar=home.calendar)

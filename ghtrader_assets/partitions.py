@@ -17,8 +17,8 @@ import dagster as dg
 
 from ghtrader_assets.families import HORIZONS
 from ghtrader_base.settings import load_settings
-from ghtrader_market.calendar import TradingCalendar, load_calendar
-from ghtrader_market.varieties import all_varieties
+from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
+from ghtrader_market.reference.varieties import all_varieties
 
 # Dagster calls range runs and some partition mappings beta; a terminal user can do nothing about that.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ghtrader_base.errors import GhtraderError
 from ghtrader_base.processes import die_with_parent
-from ghtrader_exchange.scenario import Scenario
+from ghtrader_exchange.world.scenario import Scenario
 
 ERROR_MARK = "# error "
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 1  # it died before we could ask the kernel to tell us
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
-        from ghtrader_exchange import server
+        from ghtrader_exchange.server import server
 
         scenario = Scenario.from_toml(given.scenario) if given.scenario else Scenario()
         closed = not given.live_through_closed_hours

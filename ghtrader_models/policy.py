@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_base.compiled import njit
 from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.numba_cache import njit
 
 
 @njit(cache=True, error_model="numpy")

@@ -16,16 +16,16 @@ import numpy as np
 
 from ghtrader_base.errors import UsageError
 from ghtrader_base.version import code_version
-from ghtrader_models.bundle import Bundle, load_bundle, write_bundle
-from ghtrader_models.datasets import Dataset, load_dataset
+from ghtrader_models.bundles.bundle import Bundle, load_bundle, write_bundle
+from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
+from ghtrader_models.datasets.load import Dataset, load_dataset
 from ghtrader_models.evaluation.metrics import class_prior
+from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.evaluation.splits import training_rows
 from ghtrader_models.families.base import get_family, make_config
-from ghtrader_models.policy_fit import PolicyOptions, fit_policy_on
-from ghtrader_models.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from ghtrader_market.stores.lake import Lake
+    from ghtrader_market.stores.lake.lake import Lake
 
 
 def train(

@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
         Example: ghtrader audit --dataset main_l5 --var cu
         """
-        from ghtrader_assets.auditing import audit_home
+        from ghtrader_assets.audit_home import audit_home
 
         settings = settings_of(home)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")

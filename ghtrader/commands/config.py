@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Make the keys that gateway and strategy need where GHTRADER_BUS is tcp. Example: ghtrader config bus-keys"""
-        from ghtrader_runtime.curve import make_keys
+        from ghtrader_runtime.bus.curve_keys import make_keys
 
         folder = make_keys(settings_of(home), replace)
         emit({"keys": str(folder)}, json, lambda: f"keys of the bus made in {folder}, readable by you alone")

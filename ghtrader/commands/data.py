@@ -12,15 +12,15 @@ from ghtrader_base.errors import GhtraderError, UsageError
 
 if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
-    from ghtrader_market.stores.lake import Lake
+    from ghtrader_market.stores.lake.lake import Lake
 
 OptionalVar = Annotated[str, typer.Option("--var", help="Variety: cu, au, ag, IF; all that have data where left out.")]
 
 
 def _ask_service(settings: Settings, lake: Lake, variety: str, must: bool) -> None:
     """Bring the kept contract list up to date; where it need not, say why it was not."""
-    from ghtrader_market.catalog import refresh
-    from ghtrader_market.sources.tqsdk import TqSdkSource
+    from ghtrader_market.inventory.contract_catalog import refresh
+    from ghtrader_market.sources.tqsdk.source import TqSdkSource
 
     try:
         note(f"asking the service for the contracts of {variety}")
@@ -48,11 +48,11 @@ def _register_contracts(data: typer.Typer) -> None:
         """
         from datetime import UTC, datetime
 
-        from ghtrader_market.calendar import load_calendar
-        from ghtrader_market.catalog import load_snapshot
-        from ghtrader_market.coverage import Coverage
-        from ghtrader_market.stores.lake import Lake
-        from ghtrader_market.varieties import get_variety
+        from ghtrader_market.inventory.contract_catalog import load_snapshot
+        from ghtrader_market.inventory.coverage import Coverage
+        from ghtrader_market.reference.trading_calendar import load_calendar
+        from ghtrader_market.reference.varieties import get_variety
+        from ghtrader_market.stores.lake.lake import Lake
 
         if refresh and offline:
             raise UsageError("--refresh asks the service and --offline does not", "choose one")
@@ -101,10 +101,10 @@ def _register_coverage(data: typer.Typer) -> None:
 
         Example: ghtrader data coverage --var cu
         """
-        from ghtrader_market.calendar import load_calendar
-        from ghtrader_market.coverage import Coverage
-        from ghtrader_market.stores.lake import Lake
-        from ghtrader_market.varieties import get_variety, variety_of
+        from ghtrader_market.inventory.coverage import Coverage
+        from ghtrader_market.reference.trading_calendar import load_calendar
+        from ghtrader_market.reference.varieties import get_variety, variety_of
+        from ghtrader_market.stores.lake.lake import Lake
 
         settings = settings_of(home)
         lake, calendar = Lake(settings.data), load_calendar(settings)
@@ -124,14 +124,14 @@ def _register_coverage(data: typer.Typer) -> None:
 
 
 def _varieties_here(lake: Lake) -> list[str]:
-    from ghtrader_market.catalog import symbols_here
-    from ghtrader_market.varieties import all_varieties
+    from ghtrader_market.inventory.contract_catalog import symbols_here
+    from ghtrader_market.reference.varieties import all_varieties
 
     return [variety.key for variety in all_varieties() if symbols_here(lake, variety.key)]
 
 
 def _coverage_text(found: Any, symbol: str, weeks: int) -> str:
-    from ghtrader_market.coverage import MARKS, picture
+    from ghtrader_market.inventory.coverage import MARKS, picture
 
     contracts = found.contracts(symbol)
     here = [item for item in contracts if item.days or item.no_data or item.skipped]
@@ -184,16 +184,16 @@ def _register_l5_start(data: typer.Typer) -> None:
 
         Example: ghtrader data l5-start --exchange SHFE --var cu
         """
-        from ghtrader_market.l5_start import find_l5_start, probe_l5_start
-        from ghtrader_market.stores.lake import Lake
-        from ghtrader_market.varieties import get_variety
+        from ghtrader_market.inventory.l5_start import find_l5_start, probe_l5_start
+        from ghtrader_market.reference.varieties import get_variety
+        from ghtrader_market.stores.lake.lake import Lake
 
         settings, variety = settings_of(home), get_variety(var)
         if exchange and exchange != variety.exchange:
             raise UsageError(f"{var} trades on {variety.exchange}, not on {exchange}", "correct --exchange")
         found = find_l5_start(settings, variety.key)
         if not offline and (refresh or found.how == "disk"):
-            from ghtrader_market.sources.tqsdk import TqSdkSource
+            from ghtrader_market.sources.tqsdk.source import TqSdkSource
 
             try:
                 with TqSdkSource(settings) as source:

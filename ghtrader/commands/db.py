@@ -13,12 +13,12 @@ from ghtrader_base.errors import UsageError
 
 if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
-    from ghtrader_market.stores.migrations import Step
-    from ghtrader_market.stores.questdb import QuestDbStore
+    from ghtrader_market.stores.questdb.migrations import Step
+    from ghtrader_market.stores.questdb.store import QuestDbStore
 
 
 def _store(settings: Settings) -> QuestDbStore:
-    from ghtrader_market.stores.questdb import QuestDbStore
+    from ghtrader_market.stores.questdb.store import QuestDbStore
 
     store = QuestDbStore(settings)
     store.require()
@@ -57,7 +57,7 @@ def _register_questdb(db: typer.Typer) -> None:
     @db.command("questdb-init")
     def questdb_init(home: HomeOption = None, json: JsonOption = False) -> None:
         """Create our tables in QuestDB; harmless where they exist. Example: ghtrader db questdb-init"""
-        from ghtrader_market.stores.migrations import schema_state
+        from ghtrader_market.stores.questdb.migrations import schema_state
 
         store = _store(settings_of(home))
         fresh = schema_state(store.client).fresh
@@ -71,8 +71,8 @@ def _register_questdb(db: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Move QuestDB's schema forward and mend what is missing or retyped. Example: ghtrader db migrate --dry-run"""
-        from ghtrader_market.stores.migrations import migrate as apply
-        from ghtrader_market.stores.mirror import owe_refill
+        from ghtrader_market.stores.mirror.mirrored_lake import owe_refill
+        from ghtrader_market.stores.questdb.migrations import migrate as apply
 
         settings = settings_of(home)
         store = _store(settings)
@@ -102,10 +102,10 @@ def _register_sync(db: typer.Typer) -> None:
 
         Example: ghtrader db serve-sync --var cu --from lake
         """
-        from ghtrader_assets.home_locks import home_lock
-        from ghtrader_market.stores.mirror import MirroredLake, mirrored_datasets
-        from ghtrader_market.stores.sync import LAKE, QUESTDB, sync
-        from ghtrader_market.varieties import get_variety
+        from ghtrader_assets.resources.home_locks import home_lock
+        from ghtrader_market.reference.varieties import get_variety
+        from ghtrader_market.stores.mirror.mirrored_lake import MirroredLake, mirrored_datasets
+        from ghtrader_market.stores.mirror.sync import LAKE, QUESTDB, sync
 
         if source not in ("", LAKE, QUESTDB):
             raise UsageError(f"--from {source!r} is no store", "it is lake or questdb")

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
     @db.command()
     def init(home: HomeOption = None, json: JsonOption = False) -> None:
         """Views over the lake in data/ghtrader.duckdb, for any DuckDB. Example: ghtrader db init"""
-        from ghtrader_market.duckdb_file import FILE_NAME, create_views
+        from ghtrader_market.sql.duckdb_file import FILE_NAME, create_views
 
         settings = settings_of(home)
         views = create_views(settings.data)
@@ -26,8 +26,8 @@ def register(app: typer.Typer) -> None:
     @db.command("ingest-metrics")
     def ingest_metrics(home: HomeOption = None, json: JsonOption = False) -> None:
         """Index the JSON reports into run_metrics of data/ghtrader.duckdb. Example: ghtrader db ingest-metrics"""
-        from ghtrader_assets.metrics_index import run_metrics
-        from ghtrader_market.duckdb_file import FILE_NAME, store_metrics
+        from ghtrader_assets.results.run_metrics import run_metrics
+        from ghtrader_market.sql.duckdb_file import FILE_NAME, store_metrics
 
         settings = settings_of(home)
         rows = store_metrics(settings.data, run_metrics(settings))

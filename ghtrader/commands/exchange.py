@@ -36,8 +36,8 @@ def register(app: typer.Typer) -> None:
         Example: ghtrader exchange serve --port 7788 --scenario my.toml
         """
         from ghtrader_base.processes import register as announce
-        from ghtrader_exchange import server
-        from ghtrader_exchange.scenario import Scenario
+        from ghtrader_exchange.server import server
+        from ghtrader_exchange.world.scenario import Scenario
 
         settings = settings_of(home)
         played = Scenario.from_toml(scenario) if scenario else Scenario()

@@ -24,7 +24,7 @@ def _register_looking(factors: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """The factors of a set, one a line. Example: ghtrader factors list --group refill"""
-        from ghtrader_models.factors.library_explain import list_factors, set_rows
+        from ghtrader_models.factors.library.explain import list_factors, set_rows
 
         rows, sets = list_factors(set_name, group), set_rows()
         text = f"{table(sets)}\n\n{set_name}: {len(rows)} factors\n"
@@ -37,7 +37,7 @@ def _register_looking(factors: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """What a factor (or a set) is. Example: ghtrader factors show ofi_1_sum_20"""
-        from ghtrader_models.factors.library_explain import describe
+        from ghtrader_models.factors.library.explain import describe
 
         found = describe(name)
         emit(found, json, lambda: _lines(found))
@@ -49,7 +49,7 @@ def _register_looking(factors: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """How a factor is computed, step by step. Example: ghtrader factors explain signed_share_100"""
-        from ghtrader_models.factors.library_explain import explain_factor
+        from ghtrader_models.factors.library.explain import explain_factor
 
         found = explain_factor(name)
         steps = [{**step, "step": "  " * step["nesting"] + step["step"]} for step in found["steps"]]

@@ -64,11 +64,11 @@ def add_evaluate(factors: typer.Typer) -> None:
         key, contract = series_of(var, symbol, ticks_kind)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")
 
-        from ghtrader_market.calendar import load_calendar
-        from ghtrader_market.stores.lake import Lake
-        from ghtrader_market.varieties import get_variety
-        from ghtrader_models.build_source import source_kind
-        from ghtrader_models.factors.library import get_factor_set
+        from ghtrader_market.reference.trading_calendar import load_calendar
+        from ghtrader_market.reference.varieties import get_variety
+        from ghtrader_market.stores.lake.lake import Lake
+        from ghtrader_models.datasets.tick_input import source_kind
+        from ghtrader_models.factors.library.sets import get_factor_set
         from ghtrader_models.research.evaluate import evaluate_factors, report_of, save_report
 
         lake, calendar, factor_set = Lake(settings.data), load_calendar(settings), get_factor_set(set_name)

@@ -36,15 +36,15 @@ def _register_downloads(app: typer.Typer) -> None:
 
         Example: ghtrader download --symbol SHFE.cu2502 --start 2025-01-02 --end 2025-01-10
         """
-        from ghtrader_market.calendar import load_calendar
-        from ghtrader_market.varieties import variety_of
+        from ghtrader_market.reference.trading_calendar import load_calendar
+        from ghtrader_market.reference.varieties import variety_of
 
         settings = settings_of(home)
         variety_of(symbol)
         first, last = parse_day(start, "--start"), parse_day(end, "--end")
         load_calendar(settings).require_days(first, last)
 
-        from ghtrader_assets.pipeline import run_job
+        from ghtrader_assets.runs.execute import run_job
 
         config = {"symbol": symbol, "start": first.isoformat(), "end": last.isoformat()}
         run_config = {"ops": {"fetch_contract": {"config": config}}}
@@ -67,14 +67,14 @@ def _register_downloads(app: typer.Typer) -> None:
 
         Example: ghtrader download-contract-range --exchange SHFE --var cu --start 2025-01-02 --end 2025-01-10
         """
-        from ghtrader_market.calendar import load_calendar
+        from ghtrader_market.reference.trading_calendar import load_calendar
 
         settings = settings_of(home)
         key = _variety_on(exchange, var, symbol)
         first, last = parse_day(start, "--start"), parse_day(end, "--end")
         load_calendar(settings).require_days(first, last)
 
-        from ghtrader_assets.flows import download_range
+        from ghtrader_assets.runs.flows import download_range
 
         with progress_display() as progress:
             runs = download_range(settings, key, first, last, workers=workers, progress=progress)
@@ -102,8 +102,8 @@ def _register_downloads(app: typer.Typer) -> None:
         settings = settings_of(home)
         key = _variety_on(exchange, var, symbol)
 
-        from ghtrader_assets.pipeline import run_job
-        from ghtrader_assets.update_job import update_config
+        from ghtrader_assets.jobs.update import update_config
+        from ghtrader_assets.runs.execute import run_job
 
         run_config = update_config(key, recent_expired_days, refresh_catalog, workers)
         with progress_display() as progress:
@@ -113,7 +113,7 @@ def _register_downloads(app: typer.Typer) -> None:
 
 def _variety_on(exchange: str, var: str, symbol: str) -> str:
     """The variety named, which must trade on the exchange named."""
-    from ghtrader_market.varieties import get_variety
+    from ghtrader_market.reference.varieties import get_variety
 
     key = variety_key(var, symbol)
     if exchange and exchange != get_variety(key).exchange:
@@ -134,8 +134,8 @@ def _register_import(app: typer.Typer) -> None:
     ) -> None:
         """Recordings people already have. Example: ghtrader data import IF2101_20210104.csv.gz --var IF"""
         from ghtrader_base.errors import BadRecordingError
-        from ghtrader_market.symbols import parse_symbol
-        from ghtrader_market.varieties import get_variety
+        from ghtrader_market.reference.symbols import parse_symbol
+        from ghtrader_market.reference.varieties import get_variety
 
         settings = settings_of(home)
         if var:
@@ -146,7 +146,7 @@ def _register_import(app: typer.Typer) -> None:
             if not path.is_file():
                 raise BadRecordingError(f"there is no file {path}", "check the path")
 
-        from ghtrader_assets.pipeline import run_job
+        from ghtrader_assets.runs.execute import run_job
 
         config = {"paths": [str(path.absolute()) for path in files], "variety": var, "symbol": symbol}
         run_config = {"ops": {"read_recordings": {"config": config}}}
@@ -160,7 +160,7 @@ def _register_locks(app: typer.Typer) -> None:
     def locks(home: HomeOption = None, json: JsonOption = False) -> None:
         """Who holds what since when: this home's locks, accounts' and TqSdk clients'. Example: ghtrader locks"""
         from ghtrader_base.locks import read_holders
-        from ghtrader_market.sources.client_slots import slots_folder
+        from ghtrader_market.sources.tqsdk.client_slots import slots_folder
 
         settings = settings_of(home)
         accounts = sorted({path.parent for path in (settings.user_state / "accounts").glob("**/*.lock")})

@@ -42,12 +42,12 @@ def _register_servers(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Start the web UIs on 127.0.0.1 in the background. Example: ghtrader up --only dagster"""
-        from ghtrader_assets import serving
+        from ghtrader_assets.instance import web_servers
 
         settings = settings_of(home)
-        groups = serving.groups_of(only)
+        groups = web_servers.groups_of(only)
         note("starting: " + ", ".join(groups))
-        servers = serving.up(settings, groups, dagster_port, mlflow_port)
+        servers = web_servers.up(settings, groups, dagster_port, mlflow_port)
         urls = [server.url for server in servers if server.url]
         rows = [
             {"server": s.kind, "pid": s.pid, "url": s.url, "now": "started" if s.started else "ran already"}
@@ -63,9 +63,9 @@ def _register_servers(app: typer.Typer) -> None:
     @app.command()
     def down(only: OnlyOption = "", home: HomeOption = None, json: JsonOption = False) -> None:
         """Stop what `up` started. Example: ghtrader down"""
-        from ghtrader_assets import serving
+        from ghtrader_assets.instance import web_servers
 
-        stopped = serving.down(settings_of(home), serving.groups_of(only))
+        stopped = web_servers.down(settings_of(home), web_servers.groups_of(only))
         rows = [{"server": info.kind, "pid": info.pid} for info in stopped]
         emit({"stopped": rows}, json, lambda: f"stopped\n{table(rows)}" if rows else "nothing was running")
 
@@ -78,8 +78,8 @@ def _register_jobs(jobs: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Pipeline runs and serving processes, whoever started them. Example: ghtrader jobs list --limit 5"""
-        from ghtrader_assets.instance import open_instance
-        from ghtrader_assets.runs import list_runs
+        from ghtrader_assets.instance.instance import open_instance
+        from ghtrader_assets.runs.inspect import list_runs
 
         settings = settings_of(home)
         with open_instance(settings) as instance:
@@ -92,8 +92,8 @@ def _register_jobs(jobs: typer.Typer) -> None:
     @jobs.command()
     def show(run_id: RunArgument, home: HomeOption = None, json: JsonOption = False) -> None:
         """One run: what, when, how it ended, what it made. Example: ghtrader jobs show 3f2a"""
-        from ghtrader_assets.instance import open_instance
-        from ghtrader_assets.runs import describe_run
+        from ghtrader_assets.instance.instance import open_instance
+        from ghtrader_assets.runs.inspect import describe_run
 
         settings = settings_of(home)
         with open_instance(settings) as instance:
@@ -108,8 +108,8 @@ def _register_jobs(jobs: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """The event log of a run. Example: ghtrader jobs logs 3f2a --follow"""
-        from ghtrader_assets.instance import open_instance
-        from ghtrader_assets.runs import run_events
+        from ghtrader_assets.instance.instance import open_instance
+        from ghtrader_assets.runs.inspect import run_events
 
         def line(event: dict[str, Any]) -> str:
             return f"{datetime.fromtimestamp(event['time']):%H:%M:%S} {event['step'] or '-':16} {event['message']}"
@@ -125,8 +125,8 @@ def _register_jobs(jobs: typer.Typer) -> None:
     @jobs.command()
     def cancel(run_id: RunArgument, home: HomeOption = None, json: JsonOption = False) -> None:
         """Stop a run, in whatever process it works. Example: ghtrader jobs cancel 3f2a"""
-        from ghtrader_assets import run_registry
-        from ghtrader_assets.instance import open_instance
+        from ghtrader_assets.instance import run_registry
+        from ghtrader_assets.instance.instance import open_instance
 
         settings = settings_of(home)
         with open_instance(settings) as instance:

@@ -12,7 +12,7 @@ from ghtrader.console_io import emit, parse_day
 from ghtrader_base.errors import UsageError
 
 if TYPE_CHECKING:
-    from ghtrader_assets.pipeline import RunResult
+    from ghtrader_assets.runs.execute import RunResult
 
 VarietyOption = Annotated[str, typer.Option("--var", help="Variety: cu, au, ag, IF.")]
 SeriesOption = Annotated[str, typer.Option("--symbol", help="KQ.m@SHFE.cu, the same as --var cu.")]
@@ -36,8 +36,8 @@ def variety_key(variety: str, symbol: str = "") -> str:
     UsageError
         Neither or both, an unknown variety, or one contract's symbol.
     """
-    from ghtrader_market.symbols import parse_symbol
-    from ghtrader_market.varieties import get_variety, variety_of
+    from ghtrader_market.reference.symbols import parse_symbol
+    from ghtrader_market.reference.varieties import get_variety, variety_of
 
     if bool(variety) == bool(symbol):
         raise UsageError("name one variety: --var or --symbol", "for example --var cu, or --symbol KQ.m@SHFE.cu")
@@ -58,9 +58,9 @@ def series_of(variety: str, symbol: str, ticks_kind: str = "") -> tuple[str, str
     UsageError
         As `variety_key`, or a --ticks-kind that does not go with the symbol.
     """
-    from ghtrader_market.symbols import parse_symbol
-    from ghtrader_market.varieties import get_variety, variety_of
-    from ghtrader_models.build_source import source_kind
+    from ghtrader_market.reference.symbols import parse_symbol
+    from ghtrader_market.reference.varieties import get_variety, variety_of
+    from ghtrader_models.datasets.tick_input import source_kind
 
     if symbol and not variety and not parse_symbol(symbol).continuous:
         source_kind(symbol, ticks_kind)

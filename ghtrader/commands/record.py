@@ -37,9 +37,9 @@ def register(app: typer.Typer) -> None:
         Example: ghtrader record --var cu
         """
         from ghtrader_base.processes import register as announce
-        from ghtrader_market.recorder import Recorder
-        from ghtrader_market.symbols import parse_symbol
-        from ghtrader_market.varieties import get_variety, variety_of
+        from ghtrader_market.recorder.recorder import Recorder
+        from ghtrader_market.reference.symbols import parse_symbol
+        from ghtrader_market.reference.varieties import get_variety, variety_of
 
         settings = settings_of(home)
         named = [name.strip() for text in symbols or [] for name in text.split(",") if name.strip()]

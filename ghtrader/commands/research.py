@@ -37,7 +37,7 @@ CooldownOption = Annotated[
 
 def _policy(max_lots: int, sized: bool, cost_aware: bool, cooldown: int) -> dict[str, Any]:
     """Fields of `PolicyOptions`; what makes no sense is said before a run begins."""
-    from ghtrader_models.policy_fit import PolicyOptions
+    from ghtrader_models.evaluation.policy_fit import PolicyOptions
 
     return PolicyOptions(max_lots=max_lots, sized=sized, cost_aware=cost_aware, cooldown=cooldown).changed()
 
@@ -60,8 +60,8 @@ def _horizon(horizon: int, contract: str = "") -> int:
 
 
 def _factor_set(name: str) -> dict[str, Any]:
-    from ghtrader_models.factors.library import get_factor_set
-    from ghtrader_models.factors.own_sets import whole_name
+    from ghtrader_models.factors.library.sets import get_factor_set
+    from ghtrader_models.factors.library.user_sets import whole_name
 
     get_factor_set(name)  # a name that is none is said before a run begins
     return {"factor_set": whole_name(name)}
@@ -69,7 +69,7 @@ def _factor_set(name: str) -> dict[str, Any]:
 
 def _label_options(definition: str, threshold: float | None, horizons: str) -> dict[str, Any]:
     """Fields of `BuildConfig`; a definition that makes no sense is said before a run begins."""
-    from ghtrader_models.labels import LabelSpec
+    from ghtrader_models.labels.labels import LabelSpec
 
     try:
         ticks = sorted({int(text) for text in horizons.split(",") if text.strip()})
@@ -125,8 +125,8 @@ def _register_pipeline(app: typer.Typer) -> None:
             "strict": strict,
         }
 
-        from ghtrader_assets.flows import build_datasets, run_contract
-        from ghtrader_assets.pipeline import stderr_progress
+        from ghtrader_assets.runs.execute import stderr_progress
+        from ghtrader_assets.runs.flows import build_datasets, run_contract
 
         if contract:
             config = {**options, "overwrite": overwrite}
@@ -162,8 +162,8 @@ def _register_pipeline(app: typer.Typer) -> None:
         family, ticks = _family(model), _horizon(horizon, contract)
         policy = _policy(max_lots, sized, cost_aware, cooldown)
 
-        from ghtrader_assets.flows import run_contract, train_family
-        from ghtrader_assets.pipeline import stderr_progress
+        from ghtrader_assets.runs.execute import stderr_progress
+        from ghtrader_assets.runs.flows import run_contract, train_family
 
         if contract:
             config = {"family": family, "horizon": ticks, "seed": seed, "policy": policy}
@@ -201,8 +201,8 @@ def _register_pipeline(app: typer.Typer) -> None:
         family, ticks = _family(model), _horizon(horizon, contract)
         policy = _policy(max_lots, sized, cost_aware, cooldown)
 
-        from ghtrader_assets.flows import benchmark_families, run_contract
-        from ghtrader_assets.pipeline import stderr_progress
+        from ghtrader_assets.runs.execute import stderr_progress
+        from ghtrader_assets.runs.flows import benchmark_families, run_contract
 
         if contract:
             config = {"families": [family], "horizon": ticks, "seed": seed, "policy": policy}
@@ -228,8 +228,8 @@ def _register_sql(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Read-only SQL over the lake. Example: ghtrader sql "SELECT symbol, count(*) FROM ticks_raw_v2 GROUP BY 1" """
-        from ghtrader_assets.metrics_index import run_metrics
-        from ghtrader_market.sql import export, query
+        from ghtrader_assets.results.run_metrics import run_metrics
+        from ghtrader_market.sql.query import export, query
 
         settings = settings_of(home)
         if out is not None:
@@ -252,8 +252,8 @@ def _register_models(app: typer.Typer) -> None:
     @models.command("list")
     def list_(home: HomeOption = None, json: JsonOption = False) -> None:
         """Bundles and champions of this home. Example: ghtrader models list --json"""
-        from ghtrader_assets.model_catalog import bundle_rows
-        from ghtrader_models.champions import list_champions
+        from ghtrader_assets.results.model_list import bundle_rows
+        from ghtrader_models.bundles.champions import list_champions
 
         settings = settings_of(home)
         rows = bundle_rows(settings.models)
@@ -270,7 +270,7 @@ def _register_models(app: typer.Typer) -> None:
         """One bundle whole: inputs, policy, provenance. Example: ghtrader models show 3f2a"""
         from json import dumps
 
-        from ghtrader_assets.model_catalog import describe_bundle
+        from ghtrader_assets.results.model_list import describe_bundle
 
         found = describe_bundle(settings_of(home).models, bundle_id)
         emit(found, json, lambda: dumps(found, indent=2, ensure_ascii=False))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from ghtrader.commands.trading_options import in_force, with_knobs
+from ghtrader.commands.risk_options import in_force, with_knobs
 from ghtrader.console_io import HomeOption, JsonOption, VarOption, emit, note, parse_day, settings_of, table
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
@@ -38,9 +38,9 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the 
 
 
 def _gateway_options(settings: Settings, run_id: str, symbol: str, knobs: dict[str, Any], **given: Any) -> Any:
-    from ghtrader_market.calendar import load_calendar
-    from ghtrader_runtime.bindings import Binder
-    from ghtrader_runtime.options import GatewayOptions, check_options
+    from ghtrader_market.reference.trading_calendar import load_calendar
+    from ghtrader_runtime.config import GatewayOptions, check_options
+    from ghtrader_runtime.gateway.contract_resolver import Binder
 
     options = GatewayOptions(run_id=run_id, symbol=symbol, **given, **in_force(settings, knobs))
     check_options(options)
@@ -53,7 +53,7 @@ def _gateway_options(settings: Settings, run_id: str, symbol: str, knobs: dict[s
 
 def _only_series(settings: Settings) -> str:
     """The main series a gateway trades where nobody named one: that of the only roll schedule there is."""
-    from ghtrader_market.varieties import get_variety
+    from ghtrader_market.reference.varieties import get_variety
 
     known = sorted(path.stem for path in (settings.data / "schedules").glob("*.json"))
     if len(known) != 1:
@@ -64,7 +64,7 @@ def _only_series(settings: Settings) -> str:
 
 def _mode_of(settings: Settings, account: str, mode: str | None, sim: str) -> tuple[str, str]:
     """Mode and simulation of a strategy: as typed, else those of the account's gateway, else `sim`."""
-    from ghtrader_runtime.live_view import running_gateways
+    from ghtrader_runtime.operator_views.gateway_view import running_gateways
 
     if mode is not None:
         return mode, sim
@@ -136,8 +136,8 @@ def _register_gateway(app: typer.Typer) -> None:
 
         Example: ghtrader gateway run --account demo --mode sim --symbol SHFE.cu2502
         """
-        from ghtrader_runtime.launch import run_gateway
-        from ghtrader_runtime.supervisor import new_run_id
+        from ghtrader_runtime.gateway.launch import run_gateway
+        from ghtrader_runtime.supervisor.supervisor import new_run_id
 
         settings = settings_of(home)
         options = _gateway_options(
@@ -173,8 +173,8 @@ def _register_strategy(app: typer.Typer) -> None:
 
         Example: ghtrader strategy run --account demo --symbol SHFE.cu2502 --model champion
         """
-        from ghtrader_runtime.options import StrategyOptions
-        from ghtrader_runtime.strategy_launch import run_strategy
+        from ghtrader_runtime.config import StrategyOptions
+        from ghtrader_runtime.strategy.launch import run_strategy
 
         settings = settings_of(home)
         mode, sim = _mode_of(settings, account, mode, sim)
@@ -214,9 +214,9 @@ def _register_runs(app: typer.Typer) -> None:
 
         Example: ghtrader trade --account demo --mode sim --symbol KQ.m@SHFE.cu --for 60
         """
-        from ghtrader_runtime import supervisor
-        from ghtrader_runtime.accounts import check_gates
-        from ghtrader_runtime.options import StrategyOptions
+        from ghtrader_runtime.accounts.account import check_gates
+        from ghtrader_runtime.config import StrategyOptions
+        from ghtrader_runtime.supervisor import supervisor
 
         settings = settings_of(home)
         options = _gateway_options(
@@ -256,7 +256,7 @@ def _register_runs(app: typer.Typer) -> None:
 
         Example: ghtrader paper --var cu --days 2
         """
-        from ghtrader_runtime.paper import PAPER_RATE, paper_day, replay_days
+        from ghtrader_runtime.replay.recorded_days import PAPER_RATE, paper_day, replay_days
 
         settings = settings_of(home)
         wanted: date | None = parse_day(day, "--day") if day else None
@@ -285,7 +285,7 @@ def _register_monitor(app: typer.Typer) -> None:
 
         Example: ghtrader monitor --account demo
         """
-        from ghtrader_runtime.live_view import choose_gateway, one_picture
+        from ghtrader_runtime.operator_views.gateway_view import choose_gateway, one_picture
 
         settings = settings_of(home)
         gateway = choose_gateway(settings, account)
@@ -293,7 +293,7 @@ def _register_monitor(app: typer.Typer) -> None:
             picture = one_picture(settings, gateway)
             emit(picture, json, lambda: "\n".join(f"{name:14} {value}" for name, value in picture.items()))
             return
-        from ghtrader_runtime.monitor import run_monitor
+        from ghtrader_runtime.operator_views.monitor_app import run_monitor
 
         run_monitor(settings, gateway)
 
@@ -309,9 +309,9 @@ def _register_kill(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Whether it is tripped, why and since when. Example: ghtrader kill status --account demo"""
-        from ghtrader_runtime import killing
+        from ghtrader_runtime.operator_views import kill_commands
 
-        rows = killing.status(settings_of(home), account, mode)
+        rows = kill_commands.status(settings_of(home), account, mode)
         answer = {"account": account, "tripped": any(row["tripped"] for row in rows), "brokers": rows}
         emit(answer, json, lambda: table(rows, columns))
 
@@ -327,11 +327,11 @@ def _register_kill(app: typer.Typer) -> None:
 
         Example: ghtrader kill trip --account demo --reason "spread looks wrong"
         """
-        from ghtrader_runtime import killing
+        from ghtrader_runtime.operator_views import kill_commands
 
         settings = settings_of(home)
-        known = {ref.name for ref in killing.known_accounts(settings)}
-        rows = killing.trip(settings, account, reason, mode)
+        known = {ref.name for ref in kill_commands.known_accounts(settings)}
+        rows = kill_commands.trip(settings, account, reason, mode)
         if account not in known:
             note(f"no gateway was ever run for an account {account!r}; its switch is tripped all the same")
         emit({"account": account, "tripped": True, "brokers": rows}, json, lambda: table(rows, columns))
@@ -345,7 +345,7 @@ def _register_kill(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Allow orders again. Example: ghtrader kill reset --account demo --reason "fixed the model" """
-        from ghtrader_runtime import killing
+        from ghtrader_runtime.operator_views import kill_commands
 
-        rows = killing.reset(settings_of(home), account, reason, mode)
+        rows = kill_commands.reset(settings_of(home), account, reason, mode)
         emit({"account": account, "tripped": False, "brokers": rows}, json, lambda: table(rows, columns))

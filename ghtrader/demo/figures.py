@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ghtrader.demo import scores
-from ghtrader.demo.half import VARIETY
-from ghtrader.demo.page import Plot
-from ghtrader.demo.trading import latencies_ms
+from ghtrader.demo.pipeline_stages import VARIETY
+from ghtrader.demo.report_page import Plot
+from ghtrader.demo.trading_results import latencies_ms
 from ghtrader_base.settings import Settings, load_settings
-from ghtrader_market.varieties import get_variety
+from ghtrader_market.reference.varieties import get_variety
 
 if TYPE_CHECKING:
-    from ghtrader.demo.half import LiveHalf
+    from ghtrader.demo.pipeline_stages import LiveHalf
     from ghtrader.demo.recorded import RecordedHalf
 
 
 def _judgement_plots(settings: Settings, variety: str) -> list[Plot]:
     """Gain per split, reliability, importance and walk-forward PnL at the judged horizon."""
-    from ghtrader_assets.results import load_pnl, load_predictions, load_reports
+    from ghtrader_assets.results.reports_store import load_pnl, load_predictions, load_reports
     from ghtrader_models.evaluation import plots
     from ghtrader_models.evaluation.benchmark import predicted_probabilities
     from ghtrader_models.evaluation.metrics import reliability
@@ -63,9 +63,9 @@ def _trading_plots(
     settings: Settings, variety: str, day: date, trading: dict[str, Any], latency_folder: Path
 ) -> list[Plot]:
     """Price with fills, PnL of the run and its latency."""
-    from ghtrader_market.stores.lake import Lake
+    from ghtrader_market.stores.lake.lake import Lake
     from ghtrader_models.evaluation import plots
-    from ghtrader_models.simulation.report import Fill, trading_report
+    from ghtrader_models.evaluation.trading_report import Fill, trading_report
 
     product = get_variety(variety)
     columns = ["datetime_ns", "bid_price1", "ask_price1"]

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ghtrader.demo import scores
-from ghtrader.demo.half import build_days, judge_models, judged_facts
-from ghtrader.demo.stage import Stages
-from ghtrader.demo.trading import compare_with_batch, trading_facts
+from ghtrader.demo.pipeline_stages import build_days, judge_models, judged_facts
+from ghtrader.demo.progress import Stages
+from ghtrader.demo.trading_results import compare_with_batch, trading_facts
 from ghtrader_base.settings import Settings, load_settings
 
 VARIETY = "IF"
@@ -33,12 +33,12 @@ class RecordedHalf:
 
 def run(home: Path, seed: int, stages: Stages) -> RecordedHalf:
     """Play the second half in `home`."""
-    from ghtrader_assets.pipeline import run_job
+    from ghtrader_assets.runs.execute import run_job
+    from ghtrader_market.reference.varieties import get_variety
     from ghtrader_market.samples import IF2101
-    from ghtrader_market.stores.lake import Lake
-    from ghtrader_market.varieties import get_variety
+    from ghtrader_market.stores.lake.lake import Lake
     from ghtrader_models.evaluation.splits import BLOCKS
-    from ghtrader_runtime.paper import block_start_ns
+    from ghtrader_runtime.replay.recorded_days import block_start_ns
 
     settings = load_settings(home)
     with stages.stage(f"real recording: {IF2101.name} imported, main_l5, factors of one level, labels"):
@@ -57,7 +57,7 @@ def _paper(
     settings: Settings, facts: dict[str, Any], last_block: int, stages: Stages
 ) -> tuple[dict[str, Any], Path, Path]:
     """The better candidate over the last block, which it never saw: in lock-step, then at a pace for latency."""
-    from ghtrader_runtime.paper import paper_day
+    from ghtrader_runtime.replay.recorded_days import paper_day
 
     model = str(settings.models / "bundles" / facts["candidate"])
     options = {"model": model, "horizon": scores.JUDGED, "from_ns": last_block}

@@ -12,9 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ghtrader.demo import figures, page, recorded, scores, service, simulated
-from ghtrader.demo.half import LiveHalf
-from ghtrader.demo.stage import Stages
+from ghtrader.demo import figures, recorded, report_page, scores, service, simulated
+from ghtrader.demo.pipeline_stages import LiveHalf
+from ghtrader.demo.progress import Stages
 from ghtrader_base.errors import ConfigError, RefusedError
 from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
 from ghtrader_base.locks import resource_lock
@@ -79,7 +79,7 @@ def start_over(home: Path) -> None:
 def verdict(half: dict[str, Any]) -> str:
     """The honest sentence about one half."""
     judged = str(scores.JUDGED)
-    families = [name for name in half["models"] if name not in page.BASELINES]
+    families = [name for name in half["models"] if name not in report_page.BASELINES]
     gains = {name: half["models"][name][judged]["logloss_gain"] for name in families}
     best = max(gains, key=lambda name: gains[name]["mean"])
     gain = gains[best]
@@ -153,17 +153,17 @@ def _report(
     folder = ensure_dir(home / "runs" / "demo")
     with stages.stage("report"):
         halves = [
-            page.half_context(
+            report_page.half_context(
                 first.name, first.title, first.name, report[first.name],
                 figures.live_plots(home, first), "day", scores.JUDGED,
             ),
-            page.half_context(
+            report_page.half_context(
                 "real", "CFFEX IF2101 on 2021-01-04", "real recording", report["real"],
                 figures.recorded_plots(home, second), "block", scores.JUDGED,
             ),
         ]  # fmt: skip
         report["seconds"] = round(stages.elapsed, 1)
-        atomic_write_text(folder / "report.html", page.render(report, halves))
+        atomic_write_text(folder / "report.html", report_page.render(report, halves))
     atomic_write_json(folder / "report.json", report)
     return {**report, "files": {"json": str(folder / "report.json"), "html": str(folder / "report.html")}}
 
@@ -176,7 +176,7 @@ def closing_text(report: dict[str, Any], home: Path) -> str:
     for name in (key for key in ("simulated", "service", "real") if key in report):
         half = report[name]
         judged = str(report["judged_horizon"])
-        rows = [row for row in page.score_rows(half["models"]) if str(row["horizon"]) == judged]
+        rows = [row for row in report_page.score_rows(half["models"]) if str(row["horizon"]) == judged]
         columns = ["model", "logloss", "gain", "interval", "accuracy", "macro_f1", "ece"]
         lines += ["", f"{name.upper()}: {half['ticks']:,} ticks, {half['days']} days, {half['segments']} segments, "
                   f"{half['factors']} factors; horizon {judged}", table(rows, columns)]  # fmt: skip

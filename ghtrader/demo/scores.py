@@ -9,7 +9,7 @@ import numpy as np
 
 from ghtrader_base.files import content_hash
 from ghtrader_base.settings import Settings
-from ghtrader_market.varieties import get_variety
+from ghtrader_market.reference.varieties import get_variety
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +26,7 @@ def _shown(score: dict[str, Any]) -> dict[str, Any]:
 
 def oracle_probabilities(predictions: pa.Table, truth: Path, variety: str, horizon: int) -> np.ndarray:
     """float64[n, 3] of the best possible predictor, row by row of a benchmark's predictions."""
-    from ghtrader_exchange.oracle import Oracle
+    from ghtrader_exchange.world.oracle import Oracle
 
     oracle = Oracle(truth)
     days = np.array(predictions.column("day").to_pylist())
@@ -52,7 +52,7 @@ def collect(settings: Settings, variety: str, truth: Path | None = None) -> dict
         ``models``: name -> horizon (text) -> scores; ``hash``: over all metrics; ``pnl``: family -> net PnL of the
         walk-forward simulation at the judged horizon, CNY; ``tests``: names of the judged horizon's test splits.
     """
-    from ghtrader_assets.results import load_predictions, load_reports
+    from ghtrader_assets.results.reports_store import load_predictions, load_reports
     from ghtrader_models.evaluation.benchmark import score_external
 
     symbol = get_variety(variety).continuous_symbol
@@ -78,8 +78,8 @@ def collect(settings: Settings, variety: str, truth: Path | None = None) -> dict
 
 def facts(settings: Settings, variety: str, days: list) -> dict[str, Any]:
     """What a half was made of: ticks, days, segments, factors, and hashes of contents over these days."""
-    from ghtrader_market.roll import load_schedule
-    from ghtrader_market.stores.lake import Lake
+    from ghtrader_market.reference.roll_schedule import load_schedule
+    from ghtrader_market.stores.lake.lake import Lake
 
     symbol = get_variety(variety).continuous_symbol
     lake, schedule = Lake(settings.data), load_schedule(settings.data, variety)

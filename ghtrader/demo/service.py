@@ -13,9 +13,9 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ghtrader.demo.half import LiveHalf, to_a_champion, trade_champion
-from ghtrader.demo.stage import Stages
-from ghtrader.demo.trading import trading_facts
+from ghtrader.demo.pipeline_stages import LiveHalf, to_a_champion, trade_champion
+from ghtrader.demo.progress import Stages
+from ghtrader.demo.trading_results import trading_facts
 from ghtrader_base.errors import ConfigError
 from ghtrader_base.settings import Settings, load_settings
 
@@ -33,7 +33,7 @@ class ServiceOptions:
 def history_days(settings: Settings, end: date | None) -> list[date]:
     """The `DAYS` trading days up to `end`."""
     from ghtrader_assets.partitions import last_finished_day
-    from ghtrader_market.calendar import load_calendar
+    from ghtrader_market.reference.trading_calendar import load_calendar
 
     calendar = load_calendar(settings)
     days = [calendar.require_trading_day(end) if end else last_finished_day(calendar)]

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ghtrader.demo.half import VARIETY, LiveHalf, build_days, to_a_champion, trade_champion
-from ghtrader.demo.stage import Stages
-from ghtrader.demo.trading import compare_with_batch, trading_facts
+from ghtrader.demo.pipeline_stages import VARIETY, LiveHalf, build_days, to_a_champion, trade_champion
+from ghtrader.demo.progress import Stages
+from ghtrader.demo.trading_results import compare_with_batch, trading_facts
 from ghtrader_base.settings import load_settings
 
 if TYPE_CHECKING:
-    from ghtrader_exchange.launch import ExchangeProcess
-    from ghtrader_exchange.scenario import Scenario
+    from ghtrader_exchange.client import ExchangeProcess
+    from ghtrader_exchange.world.scenario import Scenario
 
 STRENGTH = 2.0
 """Of the planted signal. From 1 to 2 both models find 0.63 to 0.71 of the oracle's gain on the demo's ten days; at 1
@@ -30,7 +30,7 @@ LIVE_TICKS_A_SECOND = 150.0
 
 def scenario_of(seed: int, signal: bool, quick: bool) -> Scenario:
     """The demo's scenario: thinned days of copper, a roll on the fifth; `quick` has longer gaps between snapshots."""
-    from ghtrader_exchange.scenario import Scenario
+    from ghtrader_exchange.world.scenario import Scenario
 
     scenario = Scenario(seed=seed, world="driver" if signal else "none", strength=STRENGTH)
     return scenario.with_changes(snapshot_seconds=10.0) if quick else scenario
@@ -38,7 +38,7 @@ def scenario_of(seed: int, signal: bool, quick: bool) -> Scenario:
 
 def run(home: Path, scenario: Scenario, stages: Stages) -> LiveHalf:
     """Play the first half in `home`; the exchange process ends with it."""
-    from ghtrader_exchange.launch import ExchangeProcess
+    from ghtrader_exchange.client import ExchangeProcess
 
     with stages.stage("simulated exchange: an order book behind each contract, TqSdk's protocol on loopback"):
         exchange = ExchangeProcess(scenario, home / "exchange")
@@ -66,8 +66,8 @@ def _pointed_at(exchange: ExchangeProcess) -> Iterator[None]:
 
 
 def _play(home: Path, exchange: ExchangeProcess, scenario: Scenario, stages: Stages) -> LiveHalf:
-    from ghtrader_assets import flows
-    from ghtrader_market.calendar import load_calendar, parse_day
+    from ghtrader_assets.runs import flows
+    from ghtrader_market.reference.trading_calendar import load_calendar, parse_day
 
     settings = load_settings(home)
     calendar = load_calendar(settings)

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ghtrader_assets.families import HORIZONS
-from ghtrader_assets.guard import guarded
 from ghtrader_assets.partitions import PARTITIONS, day_key, days_by_variety
-from ghtrader_assets.reporting import of_manifest, plot_bars, say
-from ghtrader_assets.resources import HomeResource
+from ghtrader_assets.resources.progress import of_manifest, plot_bars, say
+from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.lock_keys import build_key
-from ghtrader_market.stores.lake_days import DayManifest
-from ghtrader_market.varieties import get_variety
+from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.stores.lake.manifests import DayManifest
 
 if TYPE_CHECKING:
-    from ghtrader_models.build import BuildResult, QualityGate
-    from ghtrader_models.build_days import BuildReport
+    from ghtrader_models.datasets.build_day import BuildResult, QualityGate
+    from ghtrader_models.datasets.build_days import BuildReport
 
 GROUP = "datasets"
 CODE_VERSION = "2"
@@ -99,10 +99,10 @@ def build_series(
     home: HomeResource, symbol: str, kind: str, days: Sequence[date], config: BuildConfig, run_id: str
 ) -> "BuildReport":
     """Features and labels of some days of one series, under its lock, with a line of progress a day."""
-    from ghtrader_models.build import BuildResult
-    from ghtrader_models.build_days import build_days
-    from ghtrader_models.factors.library import get_factor_set
-    from ghtrader_models.labels import LabelSpec
+    from ghtrader_models.datasets.build_day import BuildResult
+    from ghtrader_models.datasets.build_days import build_days
+    from ghtrader_models.factors.library.sets import get_factor_set
+    from ghtrader_models.labels.labels import LabelSpec
 
     factors = get_factor_set(config.factor_set)
     labels = LabelSpec.named(config.labels, tuple(sorted(set(config.horizons))), config.threshold)
@@ -136,8 +136,8 @@ def build_series(
 
 def quality_gate(home: HomeResource, kind: str, symbol: str, accept: bool) -> "QualityGate":
     """The gate of `build_day`: a day that is not ready is refused, unless `accept`; either way the manifest tells."""
-    from ghtrader_market.quality import readiness
-    from ghtrader_models.build import QualityVerdict
+    from ghtrader_market.quality.assessment import readiness
+    from ghtrader_models.datasets.build_day import QualityVerdict
 
     def verdict(day: date) -> QualityVerdict:
         found = readiness(home.settings, kind, symbol, day, calendar=home.calendar)

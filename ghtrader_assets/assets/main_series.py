@@ -5,28 +5,28 @@ from datetime import date
 import dagster as dg
 import numpy as np
 
+from ghtrader_assets.assets.daily_bars import bars_from_ticks, read_bars
 from ghtrader_assets.assets.market import GROUP, raw_ticks
-from ghtrader_assets.bars import bars_from_ticks, read_bars
-from ghtrader_assets.fetching import symbols_with_ticks
-from ghtrader_assets.guard import guarded
+from ghtrader_assets.assets.tick_download import symbols_with_ticks
 from ghtrader_assets.partitions import PARTITIONS, by_variety, day_key, days_by_variety
-from ghtrader_assets.reporting import of_manifest, plot_series, say
-from ghtrader_assets.resources import HomeResource
+from ghtrader_assets.resources.progress import of_manifest, plot_series, say
+from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.lock_keys import main_l5_key, main_schedule_key
-from ghtrader_market.imports import load_declared
-from ghtrader_market.main_l5 import build_main_l5
-from ghtrader_market.roll import (
+from ghtrader_market.ingest.import_recordings import load_declared
+from ghtrader_market.main_series.main_l5 import build_main_l5
+from ghtrader_market.main_series.vendor_check import cross_check
+from ghtrader_market.reference.roll_schedule import (
     RollSchedule,
     load_schedule,
     missing_bar_days,
     save_schedule,
     schedule_from_open_interest,
 )
-from ghtrader_market.roll_check import cross_check
-from ghtrader_market.stores.lake_days import DayManifest
-from ghtrader_market.stores.mirror import writing_schedule
-from ghtrader_market.varieties import get_variety
+from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.stores.lake.manifests import DayManifest
+from ghtrader_market.stores.mirror.mirrored_lake import writing_schedule
 
 CODE_VERSION = "2"
 _SHOWN = 60

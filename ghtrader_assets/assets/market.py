@@ -8,8 +8,8 @@ from datetime import date
 
 import dagster as dg
 
-from ghtrader_assets.bars import bars_from_ticks, read_bars, traded_symbols, write_bars
-from ghtrader_assets.fetching import (
+from ghtrader_assets.assets.daily_bars import bars_from_ticks, read_bars, traded_symbols, write_bars
+from ghtrader_assets.assets.tick_download import (
     bar_volumes,
     fetch_ticks,
     report_whole_days,
@@ -17,16 +17,16 @@ from ghtrader_assets.fetching import (
     symbols_with_ticks,
     ticks_metadata,
 )
-from ghtrader_assets.guard import guarded
 from ghtrader_assets.partitions import FIRST_DAY, PARTITIONS, by_variety, day_key, days_by_variety
-from ghtrader_assets.reporting import of_manifest, say
-from ghtrader_assets.resources import HomeResource, SourceResource
+from ghtrader_assets.resources.progress import of_manifest, say
+from ghtrader_assets.resources.resources import HomeResource, SourceResource
+from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError
 from ghtrader_base.files import content_hash
 from ghtrader_base.lock_keys import daily_bars_key, ticks_range_key
-from ghtrader_market.catalog import contracts_living, load_contracts, merge_contracts
-from ghtrader_market.imports import load_declared
-from ghtrader_market.varieties import get_variety
+from ghtrader_market.ingest.import_recordings import load_declared
+from ghtrader_market.inventory.contract_catalog import contracts_living, load_contracts, merge_contracts
+from ghtrader_market.reference.varieties import get_variety
 
 GROUP = "market"
 CODE_VERSION = "1"

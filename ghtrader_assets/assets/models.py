@@ -9,14 +9,14 @@ from typing import Any
 import dagster as dg
 
 from ghtrader_assets.families import FAMILIES
-from ghtrader_assets.guard import guarded
 from ghtrader_assets.partitions import PARTITIONS, all_days_of_variety, horizon_key, split_horizon_key
-from ghtrader_assets.reporting import png_bytes_markdown, say
-from ghtrader_assets.resources import HomeResource
-from ghtrader_assets.results import save_candidate
+from ghtrader_assets.resources.progress import png_bytes_markdown, say
+from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.results.reports_store import save_candidate
+from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError
 from ghtrader_base.lock_keys import train_key
-from ghtrader_market.varieties import get_variety, variety_of
+from ghtrader_market.reference.varieties import get_variety, variety_of
 
 GROUP = "models"
 CODE_VERSION = "1"
@@ -89,8 +89,8 @@ def train_series(
 ) -> dict[str, Any]:
     """Train one family on the built days of one series, register the bundle, say what it is."""
     from ghtrader_models.evaluation.plots import factor_importance
-    from ghtrader_models.policy_fit import PolicyOptions
-    from ghtrader_models.tracking import Tracker
+    from ghtrader_models.evaluation.policy_fit import PolicyOptions
+    from ghtrader_models.registry.mlflow_tracking import Tracker
     from ghtrader_models.training import train
 
     days = built_days(home, symbol, config.start, config.end)

@@ -6,11 +6,10 @@ import dagster as dg
 
 from ghtrader_assets.assets.models import built_days, days_of_variety_deps
 from ghtrader_assets.families import FAMILIES
-from ghtrader_assets.guard import guarded
 from ghtrader_assets.partitions import PARTITIONS, horizon_key, split_horizon_key
-from ghtrader_assets.reporting import png_bytes_markdown, say
-from ghtrader_assets.resources import HomeResource
-from ghtrader_assets.results import (
+from ghtrader_assets.resources.progress import png_bytes_markdown, say
+from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.results.reports_store import (
     StoredReport,
     data_hash,
     decision_path,
@@ -19,10 +18,11 @@ from ghtrader_assets.results import (
     load_reports,
     save_report,
 )
+from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError
 from ghtrader_base.files import atomic_write_json
 from ghtrader_base.version import code_version
-from ghtrader_market.varieties import get_variety, variety_of
+from ghtrader_market.reference.varieties import get_variety, variety_of
 
 GROUP = "reports"
 CODE_VERSION = "1"
@@ -64,12 +64,12 @@ def benchmark_series(
     home: HomeResource, symbol: str, horizon: int, config: BenchmarkConfig, run_id: str
 ) -> dict[str, Any]:
     """Reports of the families on the built days of one series, kept and logged; the scores in a few words."""
-    from ghtrader_models.datasets import load_dataset
+    from ghtrader_models.datasets.load import load_dataset
     from ghtrader_models.evaluation.benchmark import run_benchmark
     from ghtrader_models.evaluation.plots import factor_importance, gain_per_split
+    from ghtrader_models.evaluation.policy_fit import PolicyOptions
     from ghtrader_models.evaluation.splits import make_splits
-    from ghtrader_models.policy_fit import PolicyOptions
-    from ghtrader_models.tracking import Tracker
+    from ghtrader_models.registry.mlflow_tracking import Tracker
 
     policy = PolicyOptions.of(config.policy)
     days = built_days(home, symbol, config.start, config.end)
@@ -130,9 +130,9 @@ def champion(context: dg.AssetExecutionContext, home: HomeResource) -> None:
 
 
 def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str) -> dict[str, Any]:
-    from ghtrader_models.champions import load_champion
-    from ghtrader_models.promotion import choose, judge, promote
-    from ghtrader_models.tracking import Tracker
+    from ghtrader_models.bundles.champions import load_champion
+    from ghtrader_models.registry.mlflow_tracking import Tracker
+    from ghtrader_models.registry.promotion import choose, judge, promote
 
     settings = home.settings
     horizon, variety = split_horizon_key(key)

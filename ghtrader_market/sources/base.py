@@ -14,8 +14,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
-from ghtrader_market.symbols import parse_symbol
-from ghtrader_market.ticks import LEVELS, RAW_TICK_SCHEMA, VALUE_COLUMNS
+from ghtrader_market.reference.symbols import parse_symbol
+from ghtrader_market.reference.tick_schema import LEVELS, RAW_TICK_SCHEMA, VALUE_COLUMNS
 
 DAILY_BAR_SCHEMA = pa.schema(
     [

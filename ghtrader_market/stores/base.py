@@ -29,8 +29,8 @@ class StoreHealth:
 class TickStore(Protocol):
     """A place where raw ticks of one contract and trading day are written and read.
 
-    Tables have `ghtrader_market.ticks.RAW_TICK_SCHEMA`, ordered by `id`. Writing the same content twice leaves the
-    store as it was. Days are trading days: the night session belongs to the next one.
+    Tables have `tick_schema.RAW_TICK_SCHEMA`, ordered by `id`. Writing the same content twice leaves the store as it
+    was. Days are trading days: the night session belongs to the next one.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """One family over walk-forward splits, beside baselines that know nothing and a score from outside.
 
 What belongs here: fitting and scoring split by split, and the report. How splits are cut is `splits.py`, what a score
-is `metrics.py`, whether a model is good enough `ghtrader_models.promotion`.
+is `metrics.py`, whether a model is good enough `ghtrader_models.registry.promotion`.
 
 Baselines: `prior` (class frequencies of the training rows), `majority` (its most frequent class; no probabilities,
 hence no log-loss) and `persistence` (the training table of class given the last label whose outcome is known).
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from ghtrader_base.errors import UsageError
 from ghtrader_base.files import arrays_hash, content_hash
-from ghtrader_models.datasets import Dataset
+from ghtrader_models.datasets.load import Dataset
 from ghtrader_models.evaluation.metrics import (
     accuracy,
     class_prior,
@@ -30,10 +30,10 @@ from ghtrader_models.evaluation.metrics import (
     t_interval,
     transition_table,
 )
+from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.evaluation.splits import Split, make_splits
+from ghtrader_models.evaluation.trading_report import TradingReport, add_reports, simulate_policy, trading_costs
 from ghtrader_models.families.base import get_family, make_config
-from ghtrader_models.policy_fit import PolicyOptions, fit_policy_on
-from ghtrader_models.simulation.report import TradingReport, add_reports, simulate_policy, trading_costs
 
 PROBABILITIES = ("p_down", "p_flat", "p_up")
 PRIORS = ("prior_down", "prior_flat", "prior_up")

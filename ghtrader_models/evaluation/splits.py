@@ -15,7 +15,7 @@ import numpy as np
 from ghtrader_base.errors import UsageError
 
 if TYPE_CHECKING:
-    from ghtrader_models.datasets import Dataset
+    from ghtrader_models.datasets.load import Dataset
 
 MIN_TRAIN_DAYS = 3
 BLOCKS, MIN_TRAIN_BLOCKS = 12, 4

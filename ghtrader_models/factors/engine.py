@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ghtrader_base.errors import IntegrityError, UsageError
-from ghtrader_market.ticks import VALUE_COLUMNS
-from ghtrader_models.factors import kernel
+from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
+from ghtrader_models.factors.compiler import kernel
+from ghtrader_models.factors.compiler.buffer_layout import SLIDE, Layout
+from ghtrader_models.factors.compiler.op_table import Program, compile_program
 from ghtrader_models.factors.factor_set import FactorSet
-from ghtrader_models.factors.layout import SLIDE, Layout
-from ghtrader_models.factors.program import Program, compile_program
 
 ROWS = len(VALUE_COLUMNS)
 BLOCK = 256
@@ -72,7 +72,7 @@ class FactorEngine:
 
     Examples
     --------
-    >>> from ghtrader_models.factors.parser import parse
+    >>> from ghtrader_models.factors.language.parser import parse
     >>> engine = FactorEngine(FactorSet("two", {"spread": parse("Spread()"), "ret": parse("MidReturn(1)")}), 10.0, 5)
     >>> values = np.full((27, 2), np.nan)
     >>> values[7], values[9] = [70000.0, 70010.0], [70010.0, 70020.0]
@@ -196,7 +196,7 @@ class FactorEngine:
         datetime_ns : numpy.ndarray
             int64[n], UTC ns.
         values : numpy.ndarray
-            float64[27, n], rows as `ghtrader_market.ticks.VALUE_COLUMNS`.
+            float64[27, n], rows as `ghtrader_market.reference.tick_schema.VALUE_COLUMNS`.
         block : int
             Ticks an op takes at a time; no result depends on it.
         out : numpy.ndarray, optional

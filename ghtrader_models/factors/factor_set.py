@@ -15,8 +15,8 @@ from typing import Any
 
 from ghtrader_base.errors import UsageError
 from ghtrader_base.files import content_hash
-from ghtrader_models.factors.expressions import LANGUAGE_VERSION, Expression
-from ghtrader_models.factors.parser import parse
+from ghtrader_models.factors.language.expressions import LANGUAGE_VERSION, Expression
+from ghtrader_models.factors.language.parser import parse
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 RESERVED_NAMES = frozenset({"datetime_ns", "mid", "underlying_contract", "segment_id", "schedule_hash"})

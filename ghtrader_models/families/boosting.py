@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ghtrader_models.families.base import check_training_rows, row_weight, without_infinite
-from ghtrader_models.inference import N_CLASSES, TREES_FILE, TreePredictor
+from ghtrader_models.inference.predictors import N_CLASSES, TREES_FILE, TreePredictor
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ghtrader_models.families.base import check_training_rows, row_weight, without_infinite
-from ghtrader_models.inference import LOGISTIC_FILE, N_CLASSES, LogisticPredictor
+from ghtrader_models.inference.predictors import LOGISTIC_FILE, N_CLASSES, LogisticPredictor
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,18 @@ import numpy as np
 from ghtrader_base.errors import UsageError
 from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
 from ghtrader_base.version import code_version
-from ghtrader_market.calendar import TradingCalendar
-from ghtrader_market.ticks import has_depth, values_matrix
-from ghtrader_market.varieties import variety_of
-from ghtrader_models.build_source import read_source, times_of
+from ghtrader_market.reference.tick_schema import has_depth, values_matrix
+from ghtrader_market.reference.trading_calendar import TradingCalendar
+from ghtrader_market.reference.varieties import variety_of
+from ghtrader_models.datasets.tick_input import read_source, times_of
 from ghtrader_models.factors.factor_set import FactorSet
-from ghtrader_models.labels import mid_prices
+from ghtrader_models.labels.labels import mid_prices
 from ghtrader_models.research.clusters import SAME, cluster_factors
 from ghtrader_models.research.persistence import SENTENCE, SLOW
 from ghtrader_models.research.scores import FactorDay, FactorScores, information_coefficients
 
 if TYPE_CHECKING:
-    from ghtrader_market.stores.lake import Lake
+    from ghtrader_market.stores.lake.lake import Lake
 
 REPORT, PAGE = "report.json", "report.html"
 JUDGED = 50

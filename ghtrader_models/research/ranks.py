@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ghtrader_base.compiled import njit
+from ghtrader_base.numba_cache import njit
 
 
 @njit(cache=True, error_model="numpy", nogil=True)

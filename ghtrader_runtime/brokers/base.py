@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ghtrader_runtime.events import LinkChange, Order, OrderReport, Snapshot, TradeReport
+from ghtrader_runtime.core.events import LinkChange, Order, OrderReport, Snapshot, TradeReport
 
 
 @dataclass(slots=True)

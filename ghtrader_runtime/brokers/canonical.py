@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX, RAW_TICK_SCHEMA, VALUE_COLUMNS
 from ghtrader_market.sources.base import canonical_time
-from ghtrader_market.ticks import COLUMN_INDEX, RAW_TICK_SCHEMA, VALUE_COLUMNS
 
 PRICE_LIMIT = 1e12
 _PRICES = np.array([i for i, name in enumerate(VALUE_COLUMNS) if "_price" in name and name != "last_price"])

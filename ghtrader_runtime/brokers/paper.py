@@ -16,11 +16,11 @@ from typing import Protocol
 import numpy as np
 
 from ghtrader_base.errors import UsageError
-from ghtrader_market.positions import Position, roll_day
-from ghtrader_market.ticks import COLUMN_INDEX
+from ghtrader_market.accounting.positions import Position, roll_day
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_runtime.brokers.base import Market, Pumped, TickRow
-from ghtrader_runtime.events import Holding, LinkChange, Order, OrderReport, Snapshot, TradeReport
-from ghtrader_runtime.positions_of import after_trade
+from ghtrader_runtime.core.events import Holding, LinkChange, Order, OrderReport, Snapshot, TradeReport
+from ghtrader_runtime.core.position_updates import after_trade
 
 LEVELS = 5
 STARTING_BALANCE = 10_000_000.0

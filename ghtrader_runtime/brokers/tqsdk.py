@@ -16,12 +16,12 @@ from typing import Any
 
 from ghtrader_base.errors import FailedError, GhtraderError, UnreachableError, UsageError
 from ghtrader_base.settings import Settings
-from ghtrader_market.calendar import load_calendar
+from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_runtime.brokers.base import Market, Pumped, TickRow
-from ghtrader_runtime.brokers.tqsdk_env import SendWatch, connect_error, probe
 from ghtrader_runtime.brokers.tqsdk_feed import TickFeed
-from ghtrader_runtime.brokers.tqsdk_rules import Fence, FenceLimits
-from ghtrader_runtime.events import Holding, LinkChange, Order, OrderReport, Snapshot, TradeReport
+from ghtrader_runtime.brokers.tqsdk_isolation import SendWatch, connect_error, probe
+from ghtrader_runtime.brokers.tqsdk_risk_rules import Fence, FenceLimits
+from ghtrader_runtime.core.events import Holding, LinkChange, Order, OrderReport, Snapshot, TradeReport
 
 _LINK_DOWN, _LINK_BACK = 2019112911, 2019112902
 _TIMEOUT_S = 60.0

@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from ghtrader_base.errors import FailedError, GhtraderError, UsageError
-from ghtrader_market.calendar import TradingCalendar
-from ghtrader_market.symbols import parse_symbol
-from ghtrader_market.ticks import VALUE_COLUMNS
+from ghtrader_market.reference.symbols import parse_symbol
+from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
+from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_runtime.brokers.base import TickRow, Ticks
 from ghtrader_runtime.brokers.canonical import canonical_time, canonical_values
-from ghtrader_runtime.brokers.tqsdk_env import connect_error
+from ghtrader_runtime.brokers.tqsdk_isolation import connect_error
 
 LIVE_ROWS = 500
 """Rows of the live series: short, since TqSdk moves all of it with every tick."""

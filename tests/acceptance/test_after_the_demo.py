@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1500)]
 NODES = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } }

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 from ghtrader_base.failpoints import KILL_ENV, TRACE_ENV
-from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.main_l5 import with_provenance
-from ghtrader_market.roll import ScheduleDay
-from ghtrader_market.stores.lake import Lake
-from ghtrader_market.ticks import COLUMN_INDEX, table_from_values
-from tests.waiting import PATIENCE_S
+from ghtrader_market.main_series.main_l5 import with_provenance
+from ghtrader_market.reference.roll_schedule import ScheduleDay
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX, table_from_values
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.stores.lake.lake import Lake
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 SYMBOL = "KQ.m@SHFE.cu"
@@ -34,10 +34,10 @@ _BUILD = """
 import sys
 from datetime import date
 from pathlib import Path
-from ghtrader_market.stores.lake import Lake
-from ghtrader_models.build_days import build_days
-from ghtrader_models.factors.library import get_factor_set
-from ghtrader_models.labels import LabelSpec
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_models.datasets.build_days import build_days
+from ghtrader_models.factors.library.sets import get_factor_set
+from ghtrader_models.labels.labels import LabelSpec
 days = [date.fromisoformat(text) for text in sys.argv[2:]]
 build_days(Lake(Path(sys.argv[1])), "KQ.m@SHFE.cu", days, get_factor_set("lean"), LabelSpec(), run_id="r", workers=2)
 """
@@ -46,8 +46,8 @@ _READ = """
 import json, resource, sys, time
 from datetime import date, timedelta
 from pathlib import Path
-from ghtrader_market.stores.lake import Lake
-from ghtrader_models.windows import WindowSpec, open_windows
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_models.datasets.windows import WindowSpec, open_windows
 lake = Lake(Path(sys.argv[1]) / "data")
 days = lake.days("features", "KQ.m@SHFE.cu")
 windows = open_windows(lake, Path(sys.argv[1]) / "cache", "KQ.m@SHFE.cu", days, WindowSpec(100, 100, 50))
@@ -126,9 +126,9 @@ def test_a_build_killed_at_twenty_moments_leaves_what_an_undisturbed_one_leaves(
 
 def test_twenty_million_rows_are_read_below_two_gigabytes(tmp_path):
     """One full day of lean, under 359 trading days: each is opened, mapped and read for itself."""
-    from ghtrader_models.build import build_day
-    from ghtrader_models.factors.library import get_factor_set
-    from ghtrader_models.labels import LabelSpec
+    from ghtrader_models.datasets.build_day import build_day
+    from ghtrader_models.factors.library.sets import get_factor_set
+    from ghtrader_models.labels.labels import LabelSpec
 
     lake = Lake(tmp_path / "data")
     write_main(lake, DAYS[1], 0, 60_000)

@@ -71,10 +71,10 @@ def test_without_a_signal_nothing_is_promoted(demos) -> None:
 
 
 def test_shuffled_labels_end_as_no_signal(default_demo) -> None:
-    from ghtrader_market.stores.lake import Lake
-    from ghtrader_models.datasets import load_dataset
+    from ghtrader_market.stores.lake.lake import Lake
+    from ghtrader_models.datasets.load import load_dataset
     from ghtrader_models.evaluation.benchmark import run_benchmark, shuffled_labels
-    from ghtrader_models.promotion import judge
+    from ghtrader_models.registry.promotion import judge
 
     lake, symbol = Lake(default_demo.home / "data"), "KQ.m@SHFE.cu"
     last = date.fromisoformat(default_demo.report["simulated"]["last_day"])
@@ -90,9 +90,9 @@ def test_shuffled_labels_end_as_no_signal(default_demo) -> None:
 def test_live_factors_equal_the_stored_batch(default_demo, home: Path) -> None:
     """The simulated live day through TqSdk and ZeroMQ, and every tick of the real day through the replay."""
     from ghtrader.demo.recorded import DAY
-    from ghtrader.demo.trading import compare_with_batch
+    from ghtrader.demo.trading_results import compare_with_batch
     from ghtrader_base.settings import load_settings
-    from ghtrader_runtime.paper import paper_day
+    from ghtrader_runtime.replay.recorded_days import paper_day
 
     found = default_demo.report["simulated"]["trading"]["live_equals_batch"]
     assert found["different"] == 0 and found["ticks"] == found["day_ticks"] and found["live"] > 0.99 * found["ticks"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ghtrader_exchange.launch import ExchangeProcess
-from ghtrader_exchange.scenario import Scenario
+from ghtrader_exchange.client import ExchangeProcess
+from ghtrader_exchange.world.scenario import Scenario
 from tests.acceptance.conftest import run_demo
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1200)]

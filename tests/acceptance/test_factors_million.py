@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghtrader_exchange.history import History
-from ghtrader_exchange.scenario import Scenario
+from ghtrader_exchange.world.scenario import Scenario
+from ghtrader_exchange.world.tick_history import History
+from ghtrader_market.reference.tick_schema import VALUE_COLUMNS, values_matrix
+from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.samples import IF2101
-from ghtrader_market.sources.recordings import read_recording
-from ghtrader_market.ticks import VALUE_COLUMNS, values_matrix
-from ghtrader_market.varieties import get_variety
+from ghtrader_market.sources.recordings.reader import read_recording
 from ghtrader_models.factors.engine import FactorEngine
-from ghtrader_models.factors.library import get_factor_set
+from ghtrader_models.factors.library.sets import get_factor_set
 
 TICKS = 1_000_000
 

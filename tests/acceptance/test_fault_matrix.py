@@ -15,14 +15,14 @@ import pytest
 
 from ghtrader_base.errors import LoginRefusedError, TimedOutError, UnreachableError
 from ghtrader_base.settings import Settings, load_settings
-from ghtrader_exchange.history import History
-from ghtrader_exchange.launch import ExchangeProcess
-from ghtrader_exchange.scenario import Scenario
-from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.ingest import IngestReport, download, policy_of
-from ghtrader_market.skip_ledger import skipped_days
-from ghtrader_market.sources.tqsdk import TqSdkSource
-from ghtrader_market.stores.lake import Lake
+from ghtrader_exchange.client import ExchangeProcess
+from ghtrader_exchange.world.scenario import Scenario
+from ghtrader_exchange.world.tick_history import History
+from ghtrader_market.ingest.download import IngestReport, download, policy_of
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.sources.tqsdk.source import TqSdkSource
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.skipped_days import skipped_days
 
 pytestmark = pytest.mark.timeout(600)
 CALENDAR = bundled_calendar()

@@ -21,10 +21,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ghtrader_exchange.launch import ExchangeProcess
-from ghtrader_exchange.scenario import Scenario
-from ghtrader_market.stores.lake import Lake
-from tests.lake_tree import folders, tree
+from ghtrader_exchange.client import ExchangeProcess
+from ghtrader_exchange.world.scenario import Scenario
+from ghtrader_market.stores.lake.lake import Lake
+from tests.support.lake_hash import folders, tree
 
 pytestmark = pytest.mark.timeout(1800)
 SCENARIO = Scenario(start=date(2025, 4, 1), end=date(2025, 4, 15), snapshot_seconds=60.0, contracts=6)

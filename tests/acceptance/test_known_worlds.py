@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ghtrader_exchange.history import ContractDay, History
-from ghtrader_exchange.oracle import Oracle
-from ghtrader_exchange.scenario import Scenario
-from ghtrader_market.ticks import VALUE_COLUMNS
-from ghtrader_market.varieties import get_variety
-from ghtrader_models.datasets import Dataset, DayFacts
+from ghtrader_exchange.world.oracle import Oracle
+from ghtrader_exchange.world.scenario import Scenario
+from ghtrader_exchange.world.tick_history import ContractDay, History
+from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
+from ghtrader_market.reference.varieties import get_variety
+from ghtrader_models.datasets.load import Dataset, DayFacts
 from ghtrader_models.evaluation.benchmark import run_benchmark, score_external
 from ghtrader_models.factors.engine import FactorEngine
-from ghtrader_models.factors.library import find_factor, get_factor_set
-from ghtrader_models.inference import WarmTracker
-from ghtrader_models.labels import LabelSpec, event_labels
+from ghtrader_models.factors.library.sets import find_factor, get_factor_set
+from ghtrader_models.inference.predictors import WarmTracker
+from ghtrader_models.labels.labels import LabelSpec, event_labels
 from ghtrader_models.research.scores import FactorDay, FactorScores, information_coefficients
 
 HORIZON = 50

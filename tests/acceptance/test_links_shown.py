@@ -13,23 +13,20 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from ghtrader_base.settings import Settings
-from ghtrader_runtime.live_view import LiveView, choose_gateway
-from tests.integration.test_runtime_sim import (  # noqa: F401  fixtures
+from ghtrader_runtime.operator_views.gateway_view import LiveView, choose_gateway
+from tests.integration.runtime.test_sim import (
     LIVE_DAY,
     SYMBOL,
     Hand,
-    children,
     events,
-    exchange,
     options,
     run_folder,
-    settings,
 )  # fmt: skip
 
-from ghtrader_runtime.supervisor import Child, new_run_id  # isort: skip
-from tests.maintenance import skip_at_maintenance
-from tests.stalls import Stalls
-from tests.waiting import PATIENCE_S
+from ghtrader_runtime.supervisor.supervisor import Child, new_run_id  # isort: skip
+from tests.support.machine_stalls import Stalls
+from tests.support.tqsdk_maintenance import skip_at_maintenance
+from tests.support.waiting import PATIENCE_S
 
 WITHIN_S = 2.0
 LINKS = ("broker", "data")
@@ -50,7 +47,7 @@ def scraped(url: str) -> dict[str, float]:
 class Lookers:
     """Everybody who looks on: the bus, the metrics, the state file that `status` reads."""
 
-    def __init__(self, settings: Settings) -> None:  # noqa: F811
+    def __init__(self, settings: Settings) -> None:
         self.settings, self.gateway = settings, choose_gateway(settings, None)
         self.view = LiveView(settings, self.gateway.state_dir, SYMBOL)
         self.seen: dict[tuple[str, str], dict[str, float]] = {}
@@ -79,7 +76,7 @@ class Lookers:
         return [found[state] for (_, link), found in self.seen.items() if only in ("", link)]
 
 
-def break_both_lines(exchange, lookers: Lookers, settings: Settings) -> bool:  # noqa: F811
+def break_both_lines(exchange, lookers: Lookers, settings: Settings) -> bool:
     """Break them and wait for the recovery, looking on; False where they were back too soon for the commands."""
     lookers.seen.clear()
     broken = time.monotonic()
@@ -112,7 +109,7 @@ def break_both_lines(exchange, lookers: Lookers, settings: Settings) -> bool:  #
     return lasted
 
 
-def test_a_broken_line_shows_everywhere_within_two_seconds(exchange, settings, children) -> None:  # noqa: F811
+def test_a_broken_line_shows_everywhere_within_two_seconds(exchange, settings, children) -> None:
     skip_at_maintenance()
     run_id = new_run_id("test")
     given = msgspec.structs.replace(options(run_id), day_orders=3, max_position=1)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from ghtrader_base.failpoints import KILL_ENV, TRACE_ENV
-from ghtrader_market.stores.lake import Lake
-from tests.unit.quality.conftest import ticks_of
-from tests.unit.quality.test_main_days import DAYS, POINTS, built, raw, tree
-from tests.waiting import PATIENCE_S
+from ghtrader_market.stores.lake.lake import Lake
+from tests.support.waiting import PATIENCE_S
+from tests.unit.market.conftest import ticks_of
+from tests.unit.market.main_series.test_main_days import DAYS, POINTS, built, raw, tree
 
 __all__ = ["raw", "ticks_of"]  # fixtures
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
@@ -39,7 +39,7 @@ def test_twenty_kills(raw: Path, tmp_path: Path, request: pytest.FixtureRequest)
     for kill in KILLS:
         home = tmp_path / f"killed-{kill}"
         shutil.copytree(raw, home)
-        child = [sys.executable, "-m", "tests.unit.quality.main_child", str(home), "1"]
+        child = [sys.executable, "-m", "tests.support.children.main_child", str(home), "1"]
         point = killed(child, f"*:{kill}", tmp_path / "trace", request.config.rootpath)
         hit[point] = hit.get(point, 0) + 1
         built(Lake(home))

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.stores.lake import Lake
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.stores.lake.lake import Lake
 
 pytestmark = [pytest.mark.acceptance]
 LIMIT_MIB = 2048
 
 
 def child(request: pytest.FixtureRequest, *arguments: object) -> str:
-    command = [sys.executable, "-m", "tests.acceptance.memory_child", *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.support.children.memory_child", *map(str, arguments)]
     done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     return done.stdout

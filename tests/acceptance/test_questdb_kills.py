@@ -20,15 +20,15 @@ import pytest
 
 from ghtrader.cli import run
 from ghtrader_base.settings import Settings, load_settings
-from ghtrader_market.roll import load_schedule
+from ghtrader_market.reference.roll_schedule import load_schedule
 from ghtrader_market.samples import IF2101
-from ghtrader_market.stores.compare import compare_day
-from ghtrader_market.stores.lake import Lake
-from ghtrader_market.stores.mirror import debt_ledger
-from ghtrader_market.stores.questdb import QuestDbStore
-from ghtrader_market.stores.questdb_schema import LEDGER, expected_tables
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.mirror.compare import compare_day
+from ghtrader_market.stores.mirror.mirrored_lake import debt_ledger
+from ghtrader_market.stores.questdb.schema import LEDGER, expected_tables
+from ghtrader_market.stores.questdb.store import QuestDbStore
 from tests.integration.conftest import pg, questdb, questdb_server, questdb_settings  # noqa: F401 (fixtures)
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3000)]
 SYMBOL, SERIES, DAY = "CFFEX.IF2101", "KQ.m@CFFEX.IF", date(2021, 1, 4)

@@ -12,33 +12,30 @@ import pytest
 
 from ghtrader.cli import run
 from ghtrader_base.settings import Settings, load_settings
-from ghtrader_runtime.accounts import account_ref
-from ghtrader_runtime.addresses import endpoints
-from ghtrader_runtime.killswitch import KillSwitch
-from ghtrader_runtime.supervisor import Child
-from ghtrader_runtime.testkit import write_tiny_bundle
-from tests.integration.test_runtime_sim import (  # noqa: F401  fixtures
+from ghtrader_runtime.accounts.account import account_ref
+from ghtrader_runtime.accounts.kill_switch import KillSwitch
+from ghtrader_runtime.bus.endpoints import endpoints
+from ghtrader_runtime.supervisor.supervisor import Child
+from tests.integration.runtime.test_sim import (
     ACCOUNT,
     LIVE_DAY,
     SYMBOL,
     Hand,
-    children,
-    exchange,
     options,
     run_folder,
-    settings,
     strategy,
 )  # fmt: skip
-from tests.waiting import PATIENCE_S, until
+from tests.support.runtime_kit import write_tiny_bundle
+from tests.support.waiting import PATIENCE_S, until
 
 
-def begin(settings: Settings, children: list[Child], kind: str, name: str, given) -> Child:  # noqa: F811
+def begin(settings: Settings, children: list[Child], kind: str, name: str, given) -> Child:
     child = Child(settings, kind, run_folder(settings, name), given)
     children.append(child)
     return child
 
 
-def wait_for_token(settings: Settings, mode: str) -> None:  # noqa: F811
+def wait_for_token(settings: Settings, mode: str) -> None:
     """Until a gateway of the account has its lock and its token."""
     until(lambda: any(account_ref(settings, ACCOUNT, mode).state_dir.glob("*token*")), "a token")
 
@@ -60,7 +57,7 @@ def held_there(capfd: pytest.CaptureFixture[str], home: Path) -> set[str]:
 
 
 def test_a_second_home_is_refused_by_lock_and_blocked_by_the_switch(
-    exchange, settings, children, capfd, tmp_path, monkeypatch  # noqa: F811
+    exchange, settings, children, capfd, tmp_path, monkeypatch
 ) -> None:  # fmt: skip
     monkeypatch.setenv("HOME", os.environ["HOME"])
     for name in ("TQ_BROKER_ID", "TQ_ACCOUNT_ID"):

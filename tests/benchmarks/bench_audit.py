@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ghtrader_market.audit import audit_lake
-from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.main_l5 import build_main_l5
-from ghtrader_market.roll import save_schedule, schedule_from_open_interest
-from ghtrader_market.stores.lake import Lake
+from ghtrader_market.audit.audit import audit_lake
+from ghtrader_market.main_series.main_l5 import build_main_l5
+from ghtrader_market.reference.roll_schedule import save_schedule, schedule_from_open_interest
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.stores.lake.lake import Lake
 from tests.benchmarks.bench_lake import CONTRACT, day_of_ticks
 
 FIRST, LAST = date(2025, 2, 10), date(2025, 2, 17)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.main_l5 import with_provenance
-from ghtrader_market.roll import ScheduleDay
-from ghtrader_market.stores.lake import Lake
-from ghtrader_models.build_days import build_days
-from ghtrader_models.factors.library import get_factor_set, set_names
-from ghtrader_models.labels import LabelSpec
+from ghtrader_market.main_series.main_l5 import with_provenance
+from ghtrader_market.reference.roll_schedule import ScheduleDay
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_models.datasets.build_days import build_days
+from ghtrader_models.factors.library.sets import get_factor_set, set_names
+from ghtrader_models.labels.labels import LabelSpec
 from tests.benchmarks.bench_lake import CONTRACT, KEY, day_of_ticks
 
 DAYS = (date(2025, 2, 11), date(2025, 2, 12))

@@ -11,9 +11,9 @@ import gc
 import time
 from typing import Any
 
-from ghtrader_runtime.core import Core
-from tests.simulation.script import script_of
-from tests.simulation.story import run_script
+from ghtrader_runtime.core.engine import Core
+from tests.core_simulation.runner import run_script
+from tests.core_simulation.scenario import script_of
 
 SEEDS = 300
 TARGET = 50_000
@@ -50,7 +50,7 @@ def _rate(events: int, started: float) -> float:
 def run() -> dict[str, dict[str, Any]]:
     """Both rates; the ratio says how many bare dispatches an event costs."""
     run_script(0, script_of(0))
-    gc.freeze()  # as `python -m tests.simulation` does
+    gc.freeze()  # as `python -m tests.core_simulation` does
     started, events = time.process_time(), 0
     for seed in range(SEEDS):
         count, failure = run_script(seed, script_of(seed))

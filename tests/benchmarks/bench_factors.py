@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_market.ticks import COLUMN_INDEX, VALUE_COLUMNS
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX, VALUE_COLUMNS
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_models.factors.factor_set import FactorSet
-from ghtrader_models.factors.library import get_factor_set
-from ghtrader_models.factors.parser import parse
-from ghtrader_models.labels import event_labels, mid_prices
+from ghtrader_models.factors.language.parser import parse
+from ghtrader_models.factors.library.sets import get_factor_set
+from ghtrader_models.labels.labels import event_labels, mid_prices
 
 TICKS = 200_000
 PRICE_TICK, MULTIPLIER = 10.0, 5.0
@@ -152,7 +152,7 @@ def copy_microseconds(values: np.ndarray, n: int = 20_000) -> np.ndarray:
 COLD = """
 import numpy as np
 from ghtrader_models.factors.engine import FactorEngine
-from ghtrader_models.factors.library import get_factor_set
+from ghtrader_models.factors.library.sets import get_factor_set
 FactorEngine(get_factor_set("core"), 10.0, 5.0, [(0, 1)]).update(0, np.full(27, np.nan))
 """
 

@@ -18,8 +18,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ghtrader_exchange.launch import ExchangeProcess
-from ghtrader_exchange.scenario import Scenario
+from ghtrader_exchange.client import ExchangeProcess
+from ghtrader_exchange.world.scenario import Scenario
 
 SCENARIO = Scenario(start=date(2025, 4, 8), end=date(2025, 4, 9), snapshot_seconds=0.5, contracts=2)
 TURNS = 3
@@ -41,10 +41,10 @@ _OURS = """
 import json, sys, time
 from datetime import date
 from ghtrader_base.settings import load_settings
-from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.ingest import download
-from ghtrader_market.sources.tqsdk import TqSdkSource
-from ghtrader_market.stores.lake import Lake
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.ingest.download import download
+from ghtrader_market.sources.tqsdk.source import TqSdkSource
+from ghtrader_market.stores.lake.lake import Lake
 settings = load_settings(sys.argv[4])
 with TqSdkSource(settings) as source:
     source.contracts("cu", date(2025, 4, 1), date(2025, 4, 30))

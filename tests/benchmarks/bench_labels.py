@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_market.varieties import get_variety
-from ghtrader_models.labels import DEFINITIONS, MID_MOVE, LabelSpec, compute_labels
+from ghtrader_market.reference.varieties import get_variety
+from ghtrader_models.labels.labels import DEFINITIONS, MID_MOVE, LabelSpec, compute_labels
 
 TICKS, PRICE_TICK = 2_000_000, 10.0
 

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ghtrader_exchange.history import History
-from ghtrader_exchange.scenario import Scenario
-from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.catalog import bundled_contracts
-from ghtrader_market.coverage import Coverage
-from ghtrader_market.main_l5 import build_main_l5_day
-from ghtrader_market.roll import schedule_from_open_interest
-from ghtrader_market.stores.lake import Lake
-from ghtrader_market.ticks import COLUMN_INDEX, VALUE_COLUMNS, table_from_values
-from tests.wide_lake import index_500_contract_years
+from ghtrader_exchange.world.scenario import Scenario
+from ghtrader_exchange.world.tick_history import History
+from ghtrader_market.inventory.contract_catalog import bundled_contracts
+from ghtrader_market.inventory.coverage import Coverage
+from ghtrader_market.main_series.main_l5 import build_main_l5_day
+from ghtrader_market.reference.roll_schedule import schedule_from_open_interest
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX, VALUE_COLUMNS, table_from_values
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.stores.lake.lake import Lake
+from tests.support.many_contracts import index_500_contract_years
 
 SCENARIO = Scenario(start=date(2025, 2, 10), end=date(2025, 2, 19), snapshot_seconds=0.5, contracts=2)
 CONTRACT, KEY = "SHFE.cu2503", "KQ.m@SHFE.cu"

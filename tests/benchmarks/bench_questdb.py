@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ghtrader_base.settings import load_settings
-from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.stores.lake import Lake
-from ghtrader_market.stores.questdb import QuestDbStore
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.questdb.store import QuestDbStore
 from tests.benchmarks.bench_lake import CONTRACT, day_of_ticks
 from tests.integration.conftest import questdb_runner
 

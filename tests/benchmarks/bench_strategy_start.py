@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 
 from ghtrader_base.settings import Settings, load_settings
-from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.stores.lake import Lake
-from ghtrader_market.ticks import values_matrix
+from ghtrader_market.reference.tick_schema import values_matrix
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.factors.engine import FactorEngine
-from ghtrader_models.factors.library import get_factor_set
-from ghtrader_models.labels import event_labels, mid_prices
-from ghtrader_runtime.journal import read_lines
-from ghtrader_runtime.options import GatewayOptions, ReplayOptions, StrategyOptions, run_folder
-from ghtrader_runtime.supervisor import Child, new_run_id
+from ghtrader_models.factors.library.sets import get_factor_set
+from ghtrader_models.labels.labels import event_labels, mid_prices
+from ghtrader_runtime.config import GatewayOptions, ReplayOptions, StrategyOptions, run_folder
+from ghtrader_runtime.runlog.journal import read_lines
+from ghtrader_runtime.supervisor.supervisor import Child, new_run_id
 from tests.benchmarks.bench_tick_to_target import KEY, bundle_of, write_simulated_day
 
 STARTS, HISTORY = 3, 5_000

@@ -23,21 +23,21 @@ import pyarrow as pa
 import zmq
 
 from ghtrader_base.settings import Settings, load_settings
-from ghtrader_exchange.history import History
-from ghtrader_exchange.scenario import Scenario
-from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.stores.lake import Lake
-from ghtrader_market.ticks import MAIN_L5_SCHEMA, VALUE_COLUMNS, table_from_values, values_matrix
-from ghtrader_market.varieties import get_variety
-from ghtrader_models.bundle import load_bundle, write_bundle
+from ghtrader_exchange.world.scenario import Scenario
+from ghtrader_exchange.world.tick_history import History
+from ghtrader_market.reference.tick_schema import MAIN_L5_SCHEMA, VALUE_COLUMNS, table_from_values, values_matrix
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_models.bundles.bundle import load_bundle, write_bundle
 from ghtrader_models.factors.engine import FactorEngine
-from ghtrader_models.factors.library import get_factor_set
+from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.families.base import get_family, make_config
-from ghtrader_models.labels import event_labels, mid_prices
+from ghtrader_models.labels.labels import event_labels, mid_prices
 from ghtrader_models.policy import PolicyParams
 from ghtrader_runtime.brokers.base import Market
-from ghtrader_runtime.paper import paper_day
-from ghtrader_runtime.rehearsal import rehearse
+from ghtrader_runtime.replay.in_process import rehearse
+from ghtrader_runtime.replay.recorded_days import paper_day
 
 SCENARIO = Scenario(start=date(2025, 2, 10), end=date(2025, 2, 12), snapshot_seconds=0.5, contracts=2)
 KEY, ROWS = "KQ.m@SHFE.cu", 20_000

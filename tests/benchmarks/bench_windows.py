@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_models.datasets import DayFacts
-from ghtrader_models.datasets_cache import CachedDay, map_array
-from ghtrader_models.windows import WindowSet, WindowSpec, windows_of
+from ghtrader_models.datasets.day_cache import CachedDay, map_array
+from ghtrader_models.datasets.load import DayFacts
+from ghtrader_models.datasets.windows import WindowSet, WindowSpec, windows_of
 
 ROWS, FACTORS, LENGTH, BATCH = 55_800, 43, 100, 256
 

@@ -39,9 +39,9 @@ def _environment() -> None:
 
 def deliberate(home: Path, jobs: int, seeds: int, names: list[str]) -> int:
     """Each deliberate fault: which scenario finds it, and by which rule."""
-    from tests.chaos.faults import FAULTS, HINTS
-    from tests.chaos.runner import play
-    from tests.chaos.script import plan_of
+    from tests.chaos.batch import play
+    from tests.chaos.injected_faults import FAULTS, HINTS
+    from tests.chaos.scenario import plan_of
 
     missed = 0
     for name in names or FAULTS:
@@ -77,8 +77,8 @@ def main() -> int:
     given = parser.parse_args()
     _environment()
     home = given.home or Path(tempfile.mkdtemp(prefix="chaos-"))
-    from tests.chaos.runner import figures, play, story
-    from tests.chaos.script import SHORT, plan_of
+    from tests.chaos.batch import figures, play, story
+    from tests.chaos.scenario import SHORT, plan_of
 
     if given.faults:
         return deliberate(home, given.jobs, 40, [given.fault] if given.fault else [])

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ghtrader_runtime.journal import read_lines
-from ghtrader_runtime.ledger import FILE_NAME
-from tests.chaos.script import Plan
+from ghtrader_runtime.accounts.order_ledger import FILE_NAME
+from ghtrader_runtime.runlog.journal import read_lines
+from tests.chaos.scenario import Plan
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Evidence:
     Attributes
     ----------
     received, record, fills, orders, positions
-        The exchange's, see `ghtrader_exchange.launch.Control`.
+        The exchange's, see `ghtrader_exchange.client.Control`.
     intents : dict
         Of the ledger: order id to the intent as it stands there, open and closed ones.
     closed : dict

@@ -23,21 +23,15 @@ from typing import Any
 
 import msgspec
 
-from tests.chaos import faults
-from tests.chaos.script import Plan
-from tests.waiting import PATIENCE_S
+from tests.chaos import injected_faults
+from tests.chaos.scenario import Plan
+from tests.support.waiting import PATIENCE_S
 
 
 def preload() -> None:
     """Import and compile what every process of a scenario needs, so that a fork is ready at once."""
     import tqsdk  # noqa: F401
 
-    import ghtrader_runtime.brokers.tqsdk
-    import ghtrader_runtime.entry
-    import ghtrader_runtime.launch
-    import ghtrader_runtime.metrics
-    import ghtrader_runtime.strategy_launch
-    import ghtrader_runtime.supervisor  # noqa: F401
 
 
 class Forked:
@@ -104,7 +98,7 @@ def start_exchange(folder: Path, cache: Path, scenario: Any) -> tuple[Forked, di
     """A real exchange process of its own, its clock standing; the environment that points at it."""
     from ghtrader_base.files import atomic_write_json
     from ghtrader_base.processes import die_with_parent
-    from ghtrader_exchange import server
+    from ghtrader_exchange.server import server
 
     folder.mkdir(parents=True, exist_ok=True)
     cache.mkdir(parents=True, exist_ok=True)
@@ -148,7 +142,7 @@ class Starter:
 
     def _run(self, command: list[str], kind: str, life: int) -> int:
         from ghtrader_base import failpoints
-        from ghtrader_runtime import entry
+        from ghtrader_runtime.supervisor import child_main
 
         for point in self._plan.points:
             if (point.who, point.life) == (kind, life):
@@ -158,10 +152,10 @@ class Starter:
                 }
                 failpoints._armed = failpoints._Armed(armed)
         if self._plan.greedy and kind == "strategy":
-            faults.make_greedy()
+            injected_faults.make_greedy()
         if self._fault:
-            faults.FAULTS[self._fault](kind, life)
-        return entry.main(command[3:])
+            injected_faults.FAULTS[self._fault](kind, life)
+        return child_main.main(command[3:])
 
 
 def supervise(plan: Plan, folder: Path, gateway: Any, strategy: Any, fault: str) -> Forked:
@@ -170,8 +164,8 @@ def supervise(plan: Plan, folder: Path, gateway: Any, strategy: Any, fault: str)
     from ghtrader_base.files import atomic_write_json
     from ghtrader_base.processes import die_with_parent
     from ghtrader_base.settings import load_settings
-    from ghtrader_runtime import supervisor
-    from ghtrader_runtime.restarts import RestartPolicy
+    from ghtrader_runtime.supervisor import supervisor
+    from ghtrader_runtime.supervisor.restart_policy import RestartPolicy
 
     def work() -> int:
         die_with_parent()

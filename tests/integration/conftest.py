@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from ghtrader_base.settings import Settings, load_settings
-from ghtrader_market.stores.questdb import QuestDbStore
-from ghtrader_market.stores.questdb_schema import LEDGER, expected_tables
+from ghtrader_market.stores.questdb.schema import LEDGER, expected_tables
+from ghtrader_market.stores.questdb.store import QuestDbStore
 
 _RUN = Path(__file__).resolve().parents[2] / "infra" / "questdb" / "run.py"
 PASSWORD = "a test's own"

@@ -1,6 +1,6 @@
 """The trading core's simulation, as long as one asks: SEEDS stories (20,000) from FIRST (2,000) on all cores.
 
-SWEEP=1 tries every small change of the core's source besides (tests/simulation/sweep.py).
+SWEEP=1 tries every small change of the core's source besides (tests/core_simulation/mutation_sweep.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def run() -> bool:
     seeds, first = int(os.environ.get("SEEDS", "20000")), int(os.environ.get("FIRST", "2000"))
     workers = os.cpu_count() or 1
     share = -(-seeds // workers)
-    command = [sys.executable, "-m", "tests.simulation"]
+    command = [sys.executable, "-m", "tests.core_simulation"]
     parts = [
         subprocess.Popen([*command, "--first", str(first + i * share), "--seeds", str(min(share, seeds - i * share))])
         for i in range(workers)
@@ -24,5 +24,6 @@ def run() -> bool:
     held = all([part.wait() == 0 for part in parts])
     held = subprocess.run([*command, "--faults"], check=False).returncode == 0 and held
     if os.environ.get("SWEEP") == "1":
-        held = subprocess.run([sys.executable, "-m", "tests.simulation.sweep"], check=False).returncode == 0 and held
+        sweep = [sys.executable, "-m", "tests.core_simulation.mutation_sweep"]
+        held = subprocess.run(sweep, check=False).returncode == 0 and held
     return held

@@ -21,16 +21,16 @@ import numpy as np
 
 from ghtrader_base.processes import list_processes
 from ghtrader_base.settings import Settings, load_settings
-from ghtrader_exchange.history import History
-from ghtrader_exchange.launch import ExchangeProcess
-from ghtrader_exchange.scenario import Scenario
-from ghtrader_models.bundle import write_bundle
-from ghtrader_models.factors.library import get_factor_set
-from ghtrader_models.inference import LOGISTIC_FILE
+from ghtrader_exchange.client import ExchangeProcess
+from ghtrader_exchange.world.scenario import Scenario
+from ghtrader_exchange.world.tick_history import History
+from ghtrader_models.bundles.bundle import write_bundle
+from ghtrader_models.factors.library.sets import get_factor_set
+from ghtrader_models.inference.predictors import LOGISTIC_FILE
 from ghtrader_models.policy import PolicyParams
-from ghtrader_runtime.options import GatewayOptions, StrategyOptions
-from ghtrader_runtime.supervisor import new_run_id, trade
-from ghtrader_runtime.testkit import TinyModel
+from ghtrader_runtime.config import GatewayOptions, StrategyOptions
+from ghtrader_runtime.supervisor.supervisor import new_run_id, trade
+from tests.support.runtime_kit import TinyModel
 
 SCENARIO = Scenario(
     varieties=("ag",), start=date(2025, 4, 14), end=date(2025, 4, 15), snapshot_seconds=0.5, contracts=2

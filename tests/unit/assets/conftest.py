@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ghtrader_assets import flows
-from ghtrader_assets.pipeline import RunResult, run_job
+from ghtrader_assets.runs import flows
+from ghtrader_assets.runs.execute import RunResult, run_job
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.samples import IF2101
 

@@ -7,13 +7,13 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from ghtrader_assets import flows
-from ghtrader_assets.instance import open_instance
+from ghtrader_assets.instance.instance import open_instance
+from ghtrader_assets.runs import flows
 from ghtrader_base.errors import GhtraderError, IntegrityError, UsageError
 from ghtrader_base.settings import Settings, load_settings
-from ghtrader_market.calendar import bundled_calendar
-from ghtrader_market.stores.lake import Lake
-from ghtrader_market.ticks import COLUMN_INDEX, table_from_values
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX, table_from_values
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.stores.lake.lake import Lake
 
 CALENDAR = bundled_calendar()
 DAYS = CALENDAR.days(date(2025, 4, 1), date(2025, 4, 3))

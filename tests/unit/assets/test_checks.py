@@ -14,7 +14,7 @@ from ghtrader_assets.checks import (
     readiness_of_days,
     ticks_of_day,
 )
-from ghtrader_assets.resources import HomeResource
+from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_base.errors import IntegrityError
 
 DAY = date(2021, 1, 4)

@@ -9,7 +9,7 @@ import dagster as dg
 from ghtrader_assets.build import build_defs
 from ghtrader_assets.definitions import defs
 from ghtrader_assets.partitions import PARTITIONS
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 LINEAGE = {
     "trading_calendar": (None, set()),

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from ghtrader_assets.home_locks import home_lock, is_ours
-from ghtrader_assets.run_registry import executing
+from ghtrader_assets.instance.run_registry import executing
+from ghtrader_assets.resources.home_locks import home_lock, is_ours
 from ghtrader_base.errors import LockHeldError
 from ghtrader_base.locks import Holder
 from ghtrader_base.processes import register, start_ticks
 from ghtrader_base.settings import Settings, load_settings
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 _HOLDER = """
 import sys, time

@@ -15,7 +15,7 @@ from ghtrader_assets.partitions import (
     last_finished_day,
     trading_day_now,
 )
-from ghtrader_market.calendar import bundled_calendar
+from ghtrader_market.reference.trading_calendar import bundled_calendar
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 

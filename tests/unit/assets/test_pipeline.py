@@ -4,13 +4,13 @@ from datetime import date
 
 import pytest
 
-from ghtrader_assets import flows
-from ghtrader_assets.instance import open_instance
-from ghtrader_assets.pipeline import run_assets, run_job
-from ghtrader_assets.run_registry import PID_TAG, SOURCE_TAG, executors
-from ghtrader_assets.runs import describe_run, list_runs, run_events
+from ghtrader_assets.instance.instance import open_instance
+from ghtrader_assets.instance.run_registry import PID_TAG, SOURCE_TAG, executors
+from ghtrader_assets.runs import flows
+from ghtrader_assets.runs.execute import run_assets, run_job
+from ghtrader_assets.runs.inspect import describe_run, list_runs, run_events
 from ghtrader_base.errors import BadRecordingError, FailedError, RefusedError, UsageError
-from ghtrader_market.stores.lake import Lake
+from ghtrader_market.stores.lake.lake import Lake
 
 KEY = "2021-01-04|IF"
 DAY = date(2021, 1, 4)

@@ -9,19 +9,19 @@ import time
 
 import pytest
 
-from ghtrader_assets import run_registry
-from ghtrader_assets.instance import open_instance
+from ghtrader_assets.instance import run_registry
+from ghtrader_assets.instance.instance import open_instance
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import load_settings
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 CHILD = textwrap.dedent(
     """
     import sys, time
     import dagster as dg
     from dagster._core.utils import make_new_run_id
-    from ghtrader_assets.instance import open_instance
-    from ghtrader_assets.run_registry import PID_TAG, executing
+    from ghtrader_assets.instance.instance import open_instance
+    from ghtrader_assets.instance.run_registry import PID_TAG, executing
     from ghtrader_base.settings import load_settings
     import os
 
@@ -100,7 +100,7 @@ def test_an_unknown_run_is_a_usage_error(settings):
 
 
 def test_two_first_users_of_a_home_do_not_race(settings):
-    code = "import sys\nfrom ghtrader_assets.instance import open_instance\n"
+    code = "import sys\nfrom ghtrader_assets.instance.instance import open_instance\n"
     code += "from ghtrader_base.settings import load_settings\n"
     code += "with open_instance(load_settings(sys.argv[1])) as instance: print(instance.get_runs_count())"
     children = [

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ghtrader_assets.metrics_index import SCHEMA, run_metrics
+from ghtrader_assets.results.run_metrics import SCHEMA, run_metrics
 from ghtrader_base.errors import UsageError
-from ghtrader_market.sql import query
+from ghtrader_market.sql.query import query
 
 
 def test_views_hold_what_the_manifests_say(real_day):

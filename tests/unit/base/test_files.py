@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ghtrader_base import files
 from ghtrader_base.errors import ConfigError, IntegrityError
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 
 def test_sidecar_catches_one_changed_byte(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ghtrader_base.errors import LockHeldError
 from ghtrader_base.lock_keys import ticks_key, trade_strategy_key
 from ghtrader_base.locks import Holder, holder_of, is_held, lock_path, read_holders, resource_lock
 from ghtrader_base.processes import start_ticks
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 _HOLDER = (
     "import sys, time; from pathlib import Path; from ghtrader_base.locks import resource_lock\n"

@@ -16,7 +16,7 @@ import typer
 from ghtrader import cli, console_io
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import load_settings
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 
 def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -12,7 +12,7 @@ import pytest
 from ghtrader.cli import run
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
-from ghtrader_runtime.killswitch import KillSwitch
+from ghtrader_runtime.accounts.kill_switch import KillSwitch
 
 PARTS = {"home", "servers", "lake", "questdb", "runs", "champions", "trading", "kill_switches", "disk", "gpus"}
 
@@ -107,7 +107,7 @@ def test_last_runs_newest_first(settings: Settings, capfd: pytest.CaptureFixture
 def test_questdb_down_is_told_with_the_debt(
     settings: Settings, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ghtrader_market.stores.mirror import debt_ledger
+    from ghtrader_market.stores.mirror.mirrored_lake import debt_ledger
 
     with debt_ledger(settings).owing("schedule", "cu", None, "not reachable"):
         pass

@@ -1,4 +1,4 @@
-"""A contract-day of plausible ticks, for the rooms' tests that need rows and not markets."""
+"""Contract-days of plausible ticks for the tests of the market room."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ghtrader_market.ticks import COLUMN_INDEX, table_from_values
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX, table_from_values
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +34,9 @@ def make_ticks() -> Callable[..., pa.Table]:
         return table_from_values(first_id + np.arange(n), np.asarray(times, np.int64), values)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ticks_of() -> Callable[..., pa.Table]:
+    """`ticks_of(times, values)` -> a raw tick table."""
+    return lambda times, values: table_from_values(np.arange(len(times)), times, values)

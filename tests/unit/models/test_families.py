@@ -12,7 +12,7 @@ import pytest
 from ghtrader_base.errors import UsageError
 from ghtrader_models.evaluation.metrics import class_prior, log_loss
 from ghtrader_models.families.base import family_names, get_family, make_config, row_weight
-from ghtrader_models.inference import Predictor
+from ghtrader_models.inference.predictors import Predictor
 
 FAMILIES = family_names()
 

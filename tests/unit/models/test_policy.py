@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy
 from ghtrader_models.policy import PolicyParams, replay
-from ghtrader_models.policy_fit import PolicyOptions, fit_policy
 
 PARAMS = PolicyParams(enter=0.3, leave=0.05, max_lots=2)
 

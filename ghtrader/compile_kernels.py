@@ -1,0 +1,131 @@
+"""`python -m ghtrader.compile_kernels [HOME ...]`: compile every numba kernel once, so that no first run waits for it.
+
+`make setup` calls it. It goes the way a day goes, on a tiny scenario: exchange, quality, factors, every kind of label,
+windows, factor research, both model families, policy. The factor kernel is one function that is handed an address, so
+one set warms it for all sets, ours and a user's own. The compiled code goes where `ghtrader_base.numba_cache` puts it,
+and from there under each home that is named; a second call takes seconds.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+_HORIZON = 10
+
+
+def warm() -> None:
+    """Run each kernel once with the argument types the product uses."""
+    with tempfile.TemporaryDirectory(prefix="ghtrader-warm-") as folder:
+        home = Path(folder)
+        symbol, day = _play(home)
+        _build(home, symbol, day)
+        _read(home, symbol, day)
+        _trade(home, symbol, day)
+
+
+def _play(home: Path) -> tuple[str, date]:
+    """A simulated day of each world, the last one into a lake: the contract, and its day."""
+    from ghtrader_exchange.world.scenario import Scenario
+    from ghtrader_exchange.world.tick_history import History
+    from ghtrader_market.reference.tick_schema import VALUE_COLUMNS, table_from_values
+    from ghtrader_market.stores.lake.lake import Lake
+
+    for world in ("driver", "sequence", "none"):
+        history = History(Scenario(world=world, snapshot_seconds=30.0))
+        day = history.days[1]
+        found = history.day(history.main_contract("cu", day), day)
+    values = np.array([found.values[name] for name in VALUE_COLUMNS], np.float64)
+    table = table_from_values(np.arange(len(found.datetime_ns)), found.datetime_ns, values)
+    Lake(home / "data").write_day("ticks", found.symbol, day, table, source="warm")
+    return found.symbol, day
+
+
+def _build(home: Path, symbol: str, day: date) -> None:
+    """The quality gate, factors in blocks, and labels of every definition; those of models stay."""
+    from ghtrader_base.settings import load_settings
+    from ghtrader_market.quality.assessment import readiness
+    from ghtrader_market.stores.lake.lake import Lake
+    from ghtrader_models.datasets.build_day import build_day
+    from ghtrader_models.factors.library.sets import get_factor_set
+    from ghtrader_models.labels.labels import DEFINITIONS, MID_MOVE, LabelSpec
+
+    readiness(load_settings(home), "ticks", symbol, day)
+    for definition in sorted(DEFINITIONS, key=lambda name: name == MID_MOVE):
+        spec = LabelSpec.named(definition, (_HORIZON,))
+        build_day(
+            Lake(home / "data"), symbol, day, get_factor_set("lean"), spec, run_id="warm", overwrite=True, kind="ticks"
+        )
+
+
+def _read(home: Path, symbol: str, day: date) -> None:
+    """Windows in batches, and the ranks of factor research."""
+    from ghtrader_market.stores.lake.lake import Lake
+    from ghtrader_models.datasets.windows import WindowSpec, open_windows
+    from ghtrader_models.research.scores import FactorDay, information_coefficients
+
+    spec = WindowSpec(length=5, horizon=_HORIZON)
+    windows = open_windows(Lake(home / "data"), home / "cache", symbol, [day], spec)
+    windows.batch(np.arange(2))
+    rows = windows.days[0].X.array
+    information_coefficients([FactorDay(str(day), np.arange(len(rows), dtype=float), rows)], windows.names, shuffles=0)
+
+
+def _trade(home: Path, symbol: str, day: date) -> None:
+    """Both families fitted and asked, the policy replayed, and a live tick."""
+    from ghtrader_market.reference.tick_schema import COLUMN_INDEX, values_matrix
+    from ghtrader_market.reference.varieties import variety_of
+    from ghtrader_market.stores.lake.lake import Lake
+    from ghtrader_models.datasets.load import load_dataset
+    from ghtrader_models.factors.engine import FactorEngine
+    from ghtrader_models.factors.library.sets import get_factor_set
+    from ghtrader_models.families.base import get_family, make_config
+    from ghtrader_models.inference.predictors import Predictor, WarmTracker
+    from ghtrader_models.policy import PolicyParams, replay
+
+    lake, variety = Lake(home / "data"), variety_of(symbol)
+    ticks = lake.read_day("ticks", symbol, day)
+    values = values_matrix(ticks)
+    engine = FactorEngine(get_factor_set("lean"), variety.price_tick(symbol, day), variety.multiplier)
+    engine.update(ticks["datetime_ns"][0].as_py(), np.ascontiguousarray(values[:, 0]))
+    data = load_dataset(lake, symbol, [day], _HORIZON)
+    tracker = WarmTracker(data.X.shape[1])
+    usable = tracker.batch(data.X) & (data.y >= 0)
+    tracker.update(data.X[-1])
+    for name in ("logistic", "xgboost"):
+        family = get_family(name)
+        config = make_config(family, {"rounds": 2} if name == "xgboost" else {})
+        model = family.fit(data.X[usable], data.y[usable], horizon=_HORIZON, seed=0, config=config)
+        folder = home / name
+        folder.mkdir()
+        model.save(folder)
+        predictor = Predictor.from_files(name, {path.name: path.read_bytes() for path in folder.iterdir()})
+        predictor.predict_row(data.X[-1])
+        probabilities = predictor.predict(data.X)
+    policy = PolicyParams(0.1, 0.01)
+    policy.step(0.2, 0.3, 0.5, 0, 0, 1.0)
+    bid, ask = (values[COLUMN_INDEX[f"{side}_price1"]][: len(probabilities)].copy() for side in ("bid", "ask"))
+    replay(probabilities, bid, ask, policy)
+
+
+def spread(homes: list[Path]) -> None:
+    """Copy the compiled code in force under each of some homes."""
+    from ghtrader_base.numba_cache import cache_folder, code_version
+
+    for home in homes:
+        target = home.absolute() / "numba" / code_version()
+        if target != cache_folder().absolute():
+            shutil.copytree(cache_folder(), target, dirs_exist_ok=True)
+
+
+if __name__ == "__main__":
+    started = time.monotonic()
+    warm()
+    spread([Path(name) for name in sys.argv[1:]])
+    sys.stderr.write(f"kernels compiled in {time.monotonic() - started:.0f} s\n")

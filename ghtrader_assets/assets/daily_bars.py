@@ -1,0 +1,82 @@
+"""Daily bars of the lake: read, write, and make them from ticks where nobody gave them.
+
+A recording brings no bars; its day's bar follows from the ticks, whose highest, lowest, volume and open interest
+are the exchange's own running figures of the trading day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
+from ghtrader_market.stores.lake.lake import Lake
+
+DATASET = "daily_bars"
+
+
+def bar_of_ticks(symbol: str, day: date, ticks: pa.Table) -> dict[str, object]:
+    """One row of `DAILY_BAR_SCHEMA` from a contract-day of raw ticks; settlement is unknown (null).
+
+    Parameters
+    ----------
+    ticks : pyarrow.Table
+        `RAW_TICK_SCHEMA`, at least one row.
+    """
+    last = ticks["last_price"].to_numpy()
+    traded = last[~np.isnan(last)]
+    end = ticks.slice(ticks.num_rows - 1).to_pylist()[0]
+    return {
+        "symbol": symbol,
+        "trading_day": day,
+        "open": float(traded[0]) if len(traded) else float("nan"),
+        "high": end["highest"],
+        "low": end["lowest"],
+        "close": end["last_price"],
+        "volume": end["volume"],
+        "open_interest": end["open_interest"],
+        "settlement": None,
+    }
+
+
+def bars_from_ticks(lake: Lake, variety: str, days: Iterable[date]) -> pa.Table:
+    """Bars of every contract of a variety that has ticks on these days."""
+    product = get_variety(variety)
+    prefix = f"{product.exchange}.{product.product}"
+    columns = ["last_price", "highest", "lowest", "volume", "open_interest"]
+    rows = []
+    wanted = set(days)
+    for symbol in lake.keys("ticks"):
+        if symbol.rstrip("0123456789") != prefix:
+            continue
+        for day in sorted(wanted.intersection(lake.days("ticks", symbol))):
+            ticks = lake.read_day("ticks", symbol, day, columns=columns)
+            if ticks.num_rows:
+                rows.append(bar_of_ticks(symbol, day, ticks))
+    return pa.Table.from_pylist(rows, schema=DAILY_BAR_SCHEMA)
+
+
+def write_bars(lake: Lake, variety: str, bars: pa.Table, source: str, run_id: str) -> list[date]:
+    """Store bars day by day; returns the days written."""
+    days = sorted(set(bars["trading_day"].to_pylist()))
+    for day in days:
+        of_day = bars.filter(pc.equal(bars["trading_day"], pa.scalar(day, pa.date32()))).sort_by("symbol")
+        lake.write_day(DATASET, variety, day, of_day, schema=DAILY_BAR_SCHEMA, source=source, run_id=run_id)
+    return days
+
+
+def read_bars(lake: Lake, variety: str, days: Iterable[date] | None = None) -> pa.Table:
+    """Stored bars of a variety, of these days or of all, ordered by day and symbol."""
+    wanted = lake.days(DATASET, variety) if days is None else [d for d in days if lake.has_day(DATASET, variety, d)]
+    tables = [lake.read_day(DATASET, variety, day) for day in wanted]
+    return pa.concat_tables(tables) if tables else DAILY_BAR_SCHEMA.empty_table()
+
+
+def traded_symbols(bars: pa.Table) -> list[str]:
+    """Contracts with volume in these bars, sorted."""
+    return sorted(set(bars.filter(pc.greater(bars["volume"], 0))["symbol"].to_pylist()))

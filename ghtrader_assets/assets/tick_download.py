@@ -1,0 +1,142 @@
+"""What the ticks asset and the jobs beside it share: fetching under locks, bar volumes, and telling what is here.
+
+Which contracts and days are wanted is their business; how a day is fetched is `ghtrader_market.ingest.download`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from ghtrader_assets.partitions import day_key
+from ghtrader_assets.resources.progress import plot_bars, say, throttled
+from ghtrader_assets.resources.resources import HomeResource, SourceResource
+from ghtrader_base.errors import FailedError
+from ghtrader_base.files import content_hash
+from ghtrader_base.lock_keys import ticks_key
+from ghtrader_market.ingest.download import IngestReport, dataset_of, download, policy_of
+from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.sources.base import ContractInfo
+from ghtrader_market.stores.lake.manifests import DayManifest
+
+_PROGRESS_S = 0.2
+Volumes = Mapping[str, Mapping[date, int]]
+
+
+def bar_volumes(bars: pa.Table) -> dict[str, dict[date, int]]:
+    """Lots by contract and day of `DAILY_BAR_SCHEMA` rows."""
+    found: dict[str, dict[date, int]] = {}
+    columns = (bars[name].to_pylist() for name in ("symbol", "trading_day", "volume"))
+    for symbol, day, volume in zip(*columns, strict=True):
+        found.setdefault(symbol, {})[day] = volume
+    return found
+
+
+def fetch_ticks(
+    home: HomeResource,
+    source: SourceResource,
+    contracts: Sequence[str | ContractInfo],
+    start: date,
+    end: date,
+    run_id: str,
+    *,
+    workers: int = 0,
+    volumes: Volumes | None = None,
+    further_locks: Iterable[str] = (),
+) -> IngestReport:
+    """Fetch what is missing of some symbols, holding each one's lock, telling the run how it goes."""
+    symbols = [item if isinstance(item, str) else item.symbol for item in contracts]
+    settings = home.settings
+    keys = [*further_locks, *(ticks_key(symbol) for symbol in symbols)]
+    with home.lock(keys, f"download {', '.join(symbols[:3])}", run_id), source.opened(settings) as opened:
+        report = download(
+            opened,
+            home.lake,
+            home.calendar,
+            contracts,
+            start,
+            end,
+            run_id=run_id,
+            workers=min(workers or 2, settings.max_parallel_tqsdk_jobs),
+            progress=throttled(say, _PROGRESS_S),
+            volumes=volumes,
+            policy=policy_of(settings),
+            tell=say,
+        )
+    say(
+        f"{report.rows} ticks in {len(report.written)} contract-days, {report.present} were there, "
+        f"{len(report.empty) + report.known_empty} without ticks, {len(report.skipped)} skipped"
+    )
+    return report
+
+
+def require_none_skipped(report: IngestReport) -> None:
+    """A download that had to skip days has not succeeded, whatever came.
+
+    Raises
+    ------
+    FailedError
+        Naming the first of them.
+    """
+    if report.skipped:
+        raise FailedError(
+            f"{len(report.skipped)} contract-days were skipped: {report.skipped_words()}",
+            "the others are stored; `ghtrader update` asks again, `ghtrader data coverage` lists them",
+        )
+
+
+def symbols_with_ticks(home: HomeResource, variety: str) -> list[str]:
+    """Contracts of a variety that have raw ticks in the lake."""
+    product = get_variety(variety)
+    prefix = f"{product.exchange}.{product.product}"
+    return [symbol for symbol in home.lake.keys("ticks") if symbol.rstrip("0123456789") == prefix]
+
+
+def ticks_metadata(home: HomeResource, symbols: list[str], day: date) -> dict[str, object]:
+    """Rows, contracts and hash of one trading day's raw ticks, from the manifests."""
+    manifests = {symbol: home.lake.manifest("ticks", symbol, day) for symbol in symbols}
+    present = {symbol: manifest for symbol, manifest in manifests.items() if manifest is not None and manifest.rows}
+    rows = {symbol: manifest.rows for symbol, manifest in present.items()}
+    metadata: dict[str, object] = {
+        "rows": sum(rows.values()),
+        "contracts": len(rows),
+        "rows_by_contract": rows,
+        "content_hash": content_hash({symbol: manifest.content_hash for symbol, manifest in present.items()}),
+    }
+    if rows:
+        title = f"Ticks by contract, {day}"
+        metadata["plot"] = plot_bars(list(rows), {"ticks": [float(n) for n in rows.values()]}, title, "ticks")
+    return metadata
+
+
+def observe_days(context: Any, home: HomeResource, symbol: str, variety: str, days: Iterable[date]) -> int:
+    """Report an observation for each of these days that is here; how many are.
+
+    One symbol's day is never a materialization: that would mark a whole variety's day as done.
+    """
+    dataset = dataset_of(symbol)
+    found = 0
+    for day in days:
+        manifest: DayManifest | None = home.lake.manifest(dataset, symbol, day)
+        if manifest is None:
+            continue
+        found += 1
+        metadata = {"symbol": symbol, "rows": manifest.rows, "content_hash": manifest.content_hash, **manifest.extra}
+        asset = "raw_ticks" if dataset == "ticks" else dataset
+        context.log_event(dg.AssetObservation(asset, partition=day_key(day, variety), metadata=metadata))
+    return found
+
+
+def report_whole_days(
+    context: Any, home: HomeResource, variety: str, days: Iterable[date], skipped: Iterable[date]
+) -> None:
+    """Materialize raw_ticks of days of which nothing was skipped, one by one: for a run that cannot claim them all."""
+    symbols, damaged = symbols_with_ticks(home, variety), set(skipped)
+    for day in sorted(set(days) - damaged):
+        metadata = ticks_metadata(home, symbols, day)
+        if metadata["rows"]:
+            context.log_event(dg.AssetMaterialization("raw_ticks", partition=day_key(day, variety), metadata=metadata))

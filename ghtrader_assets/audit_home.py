@@ -1,0 +1,135 @@
+"""The audit of one home: its lake, with QuestDB where the settings name one, and the report under `runs/audit/`.
+
+`ghtrader_market.audit.audit` does the looking; here is what only this floor has: computing features and labels again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from datetime import date
+from pathlib import Path
+
+from ghtrader_base.errors import GhtraderError
+from ghtrader_base.files import ensure_dir
+from ghtrader_base.settings import Settings
+from ghtrader_market.audit.audit import ALL, Progress, audit_lake
+from ghtrader_market.audit.datasets import source_of
+from ghtrader_market.audit.files import AuditedDay
+from ghtrader_market.audit.questdb import audit_questdb
+from ghtrader_market.audit.report import AuditReport
+from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
+from ghtrader_market.stores.lake.lake import Lake
+
+COMPARED = "compared"
+
+
+def audit_home(
+    settings: Settings,
+    dataset: str = ALL,
+    varieties: Iterable[str] = (),
+    start: date | None = None,
+    end: date | None = None,
+    *,
+    workers: int = 0,
+    recompute: bool = False,
+    questdb: bool = True,
+    progress: Progress | None = None,
+    tell: Callable[[str], object] = lambda line: None,
+) -> tuple[AuditReport, Path]:
+    """Audit a home's lake, compare it with QuestDB, keep the report; parameters as `audit_lake`.
+
+    Where the settings name no QuestDB, or `questdb` is false, it is left out, and where it cannot be compared the
+    report says why.
+
+    Returns
+    -------
+    AuditReport, Path
+        What was found, and where the report is kept.
+
+    Raises
+    ------
+    UsageError
+        No such dataset or variety.
+    """
+    lake, calendar, varieties = Lake(settings.data), load_calendar(settings), list(varieties)
+    report = audit_lake(
+        lake,
+        calendar,
+        dataset=dataset,
+        varieties=varieties,
+        start=start,
+        end=end,
+        workers=workers,
+        progress=progress,
+        recompute=(lambda where, day: computed_again(where, calendar, day)) if recompute else None,
+    )
+    if settings.questdb_host and questdb:
+        began = time.perf_counter()
+        try:
+            report.findings += audit_questdb(settings, lake, report.datasets, varieties, start, end, tell)
+            report.questdb = COMPARED
+        except GhtraderError as error:
+            report.questdb = f"not compared: {error.message}"
+        report.seconds += time.perf_counter() - began
+    elif settings.questdb_host:
+        report.questdb = "left out"
+    return report, report.write(settings.runs)
+
+
+def computed_again(lake: Lake, calendar: TradingCalendar, audited: AuditedDay) -> list[str]:
+    """Build a features or labels day again, beside the lake, and say what differs.
+
+    The specs are those of the stored manifests, so that a day of any configuration can be checked.
+    """
+    from ghtrader_models.datasets.build_day import build_day
+    from ghtrader_models.factors.factor_set import FactorSet
+    from ghtrader_models.labels.labels import LabelSpec
+
+    assert audited.manifest is not None
+    kind, _ = source_of(audited)
+    manifests = {name: lake.manifest(name, audited.key, audited.day) for name in ("features", "labels")}
+    features, labels = manifests["features"], manifests["labels"]
+    if features is None or labels is None:
+        return ["features and labels are built together, and one of them is missing"]
+    with tempfile.TemporaryDirectory(prefix="ghtrader-audit-") as folder:
+        beside = Lake(Path(folder))
+        _link(lake.day_path(kind, audited.key, audited.day), beside.day_path(kind, audited.key, audited.day))
+        try:
+            build_day(
+                beside,
+                audited.key,
+                audited.day,
+                FactorSet.from_spec(features.extra["factor_set"]),
+                LabelSpec.from_spec(labels.extra["label_spec"]),
+                run_id="audit",
+                calendar=calendar,
+                kind=kind,
+            )
+        except (GhtraderError, KeyError) as error:
+            return [f"it cannot be built again: {getattr(error, 'message', error)}"]
+        made = beside.read_day(audited.dataset, audited.key, audited.day)
+    assert audited.table is not None
+    if made.column_names != audited.table.column_names:
+        return ["other columns"]
+    wrong = [name for name in made.column_names if not _equal(made, audited.table, name)]
+    return [f"{len(wrong)} columns differ: {', '.join(wrong[:5])}"] if wrong else []
+
+
+def _equal(left: object, right: object, name: str) -> bool:
+    from ghtrader_market.reference.tick_schema import table_hash
+
+    return table_hash(left.select([name])) == table_hash(right.select([name]))  # type: ignore[attr-defined]
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same files under another lake, without copying their bytes where the file system can do so."""
+    ensure_dir(target)
+    for path in source.iterdir():
+        try:
+            os.link(path, target / path.name)
+        except OSError:
+            shutil.copy2(path, target / path.name)

@@ -1,0 +1,1 @@
+"""The Dagster instance of a home, its run registry and web servers."""

@@ -1,0 +1,182 @@
+"""Start and stop the web UIs of a home as background processes: what `ghtrader up` and `down` do.
+
+A server is known by its entry in the process register, never by its name in a process list, so `down` ends exactly
+what `up` started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ghtrader_assets.instance.instance import instance_environment
+from ghtrader_assets.instance.server_main import HOST, KINDS
+from ghtrader_base.errors import FailedError, PortInUseError, UsageError
+from ghtrader_base.files import ensure_dir
+from ghtrader_base.processes import ProcessInfo, list_processes
+from ghtrader_base.settings import Settings
+
+DAGSTER_PORT = 3000
+MLFLOW_PORT = 5000
+GROUPS = {"dagster": ("dagster-webserver", "dagster-daemon"), "mlflow": ("mlflow",)}
+_READY_S = 90.0
+_STOP_S = 15.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server of this home; `url` is empty for the daemon."""
+
+    kind: str
+    pid: int
+    url: str
+    started: bool
+
+
+def servers(settings: Settings) -> list[ProcessInfo]:
+    """Servers of this home that run now."""
+    return [info for info in list_processes(settings) if info.kind in KINDS]
+
+
+def groups_of(only: str) -> list[str]:
+    """Parts named in `--only dagster,mlflow`; all of them where it is empty.
+
+    Raises
+    ------
+    UsageError
+        A part that does not exist.
+    """
+    names = [name.strip() for name in only.split(",") if name.strip()] or list(GROUPS)
+    for name in names:
+        if name not in GROUPS:
+            raise UsageError(f"--only knows no {name!r}", f"there are: {', '.join(GROUPS)}")
+    return names
+
+
+def require_free_port(port: int, option: str) -> None:
+    """`PortInUseError` where something listens on 127.0.0.1:port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as exc:
+            raise PortInUseError(
+                f"port {port} on {HOST} is in use", f"stop what listens there, or choose another with {option}"
+            ) from exc
+
+
+def up(settings: Settings, groups: Iterable[str], dagster_port: int, mlflow_port: int) -> list[Server]:
+    """Start what does not run yet and wait until it answers; nothing is left behind where one fails.
+
+    Raises
+    ------
+    PortInUseError
+        Before anything is started.
+    FailedError
+        A server ended or did not answer in time; names its log.
+    """
+    wanted = [kind for group in groups for kind in GROUPS[group]]
+    running = {info.kind: info for info in servers(settings)}
+    ports = {"dagster-webserver": dagster_port, "dagster-daemon": 0, "mlflow": mlflow_port}
+    options = {"dagster-webserver": "--dagster-port", "mlflow": "--mlflow-port"}
+    for kind in wanted:
+        if kind not in running and ports[kind]:
+            require_free_port(ports[kind], options[kind])
+    if settings.mlflow_tracking_uri.startswith(("http://", "https://")):
+        wanted = [kind for kind in wanted if kind != "mlflow"]
+    children: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for kind in wanted:
+            if kind not in running:
+                children[kind] = _start(settings, kind, ports[kind])
+        for kind, child in children.items():
+            _wait_ready(settings, kind, child, ports[kind])
+    except BaseException:
+        _stop_groups([child.pid for child in children.values()])
+        raise
+    found = {info.kind: info for info in servers(settings)}
+    return [Server(kind, found[kind].pid, found[kind].detail, kind in children) for kind in wanted]
+
+
+def down(settings: Settings, groups: Iterable[str]) -> list[ProcessInfo]:
+    """Stop the servers of this home; returns those stopped."""
+    wanted = {kind for group in groups for kind in GROUPS[group]}
+    stopped = [info for info in servers(settings) if info.kind in wanted]
+    _stop_groups([info.pid for info in stopped])
+    return stopped
+
+
+def log_path(settings: Settings, kind: str) -> Path:
+    """Where a background server writes."""
+    return settings.logs / f"{kind}.log"
+
+
+def _start(settings: Settings, kind: str, port: int) -> subprocess.Popen[bytes]:
+    ensure_dir(settings.logs)
+    environment = {**os.environ, **instance_environment(settings), "PYTHONUNBUFFERED": "1"}
+    with log_path(settings, kind).open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ghtrader_assets.instance.server_main", kind, str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def _wait_ready(settings: Settings, kind: str, child: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + _READY_S
+    log = log_path(settings, kind)
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            tail = log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise FailedError(f"{kind} ended at once: {' '.join(tail)}", f"its log: {log}")
+        registered = any(info.pid == child.pid for info in servers(settings))
+        if registered and (port == 0 or _answers(port)):
+            return
+        time.sleep(0.2)
+    raise FailedError(f"{kind} did not answer within {_READY_S:.0f} s", f"its log: {log}")
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/", timeout=2):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def _group_alive(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _stop_groups(pids: list[int]) -> None:
+    # Each server leads its own session, so its process group is exactly itself and what it started.
+    left = list(pids)
+    for signum, wait_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, 5.0)):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signum)
+        deadline = time.monotonic() + wait_s
+        while left and time.monotonic() < deadline:
+            time.sleep(0.1)
+            left = [pid for pid in left if _group_alive(pid)]

@@ -1,0 +1,94 @@
+"""Jobs over one contract's own ticks: build, train, benchmark, by the same functions as the assets of the main series.
+
+One contract is not a whole day of a variety, so these report observations and never mark a partition as done.
+"""
+
+import dagster as dg
+
+from ghtrader_assets.assets.datasets import BuildConfig, build_series, metadata_of
+from ghtrader_assets.assets.models import TrainConfig, train_series
+from ghtrader_assets.assets.reports import BenchmarkConfig, benchmark_series
+from ghtrader_assets.families import HORIZONS
+from ghtrader_assets.partitions import day_key, horizon_key
+from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.runs.errors import guarded
+from ghtrader_market.reference.varieties import variety_of
+
+
+class BuildContractConfig(BuildConfig):
+    """One contract and its trading days (YYYY-MM-DD, inclusive), and what is built."""
+
+    symbol: str
+    start: str
+    end: str
+
+
+class TrainContractConfig(TrainConfig):
+    """One contract, the family and the horizon, and what the model learns from."""
+
+    symbol: str
+    family: str
+    horizon: int
+
+
+class BenchmarkContractConfig(BenchmarkConfig):
+    """One contract and the horizon, and what is compared."""
+
+    symbol: str
+    horizon: int
+
+
+@dg.op
+@guarded
+def build_one_contract(context: dg.OpExecutionContext, config: BuildContractConfig, home: HomeResource) -> None:
+    """Features and labels of the contract's days that are here, day by day."""
+    variety = variety_of(config.symbol).key
+    days = [day for day in home.lake.days("ticks", config.symbol) if config.start <= str(day) <= config.end]
+    report = build_series(home, config.symbol, "ticks", days, config, context.run_id)
+    for day, built in sorted(report.built.items()):
+        for asset, metadata in metadata_of(config.factor_set, config.symbol, day, built).items():
+            found = {"symbol": config.symbol, **metadata}
+            context.log_event(dg.AssetObservation(asset, partition=day_key(day, variety), metadata=found))
+    report.raise_if_failed()
+
+
+@dg.op
+@guarded
+def train_one_contract(context: dg.OpExecutionContext, config: TrainContractConfig, home: HomeResource) -> None:
+    """One family on the contract's built days, as a bundle like any other."""
+    found = train_series(home, config.symbol, config.family, config.horizon, config, context.run_id)
+    _observe(context, f"model_{config.family}", config.symbol, config.horizon, found)
+
+
+@dg.op
+@guarded
+def benchmark_one_contract(context: dg.OpExecutionContext, config: BenchmarkContractConfig, home: HomeResource) -> None:
+    """Walk-forward reports of some families on the contract's built days."""
+    found = benchmark_series(home, config.symbol, config.horizon, config, context.run_id)
+    _observe(context, "benchmark_report", config.symbol, config.horizon, found)
+
+
+def _observe(context: dg.OpExecutionContext, asset: str, symbol: str, horizon: int, found: dict) -> None:
+    partition = horizon_key(horizon, variety_of(symbol).key) if horizon in HORIZONS else None
+    context.log_event(dg.AssetObservation(asset, partition=partition, metadata={"symbol": symbol, **found}))
+
+
+@dg.job(description="Features and labels of one contract's own ticks. Reports observations, no materialization.")
+def build_contract() -> None:
+    """Entry of `ghtrader build --symbol SHFE.cu2502 --ticks-kind raw`."""
+    build_one_contract()
+
+
+@dg.job(description="A model of one contract's own ticks. Reports an observation, no materialization.")
+def train_contract() -> None:
+    """Entry of `ghtrader train --symbol SHFE.cu2502 --ticks-kind raw`."""
+    train_one_contract()
+
+
+@dg.job(description="Walk-forward reports on one contract's own ticks. Reports an observation, no materialization.")
+def benchmark_contract() -> None:
+    """Entry of `ghtrader benchmark --symbol SHFE.cu2502 --ticks-kind raw`."""
+    benchmark_one_contract()
+
+
+CONTRACT_JOBS = [build_contract, train_contract, benchmark_contract]

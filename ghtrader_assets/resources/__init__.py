@@ -1,0 +1,1 @@
+"""Dagster resources: stores, locks, progress."""

@@ -1,0 +1,68 @@
+"""What assets need from outside: the home they work in and the source ticks come from.
+
+Both are Dagster resources, so that a test or another installation can put its own in their place. No secret is a
+resource field: settings are read where they are used, from the environment of the process that runs the asset.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+from ghtrader_assets.resources.home_locks import home_lock
+from ghtrader_base.settings import Settings, load_settings
+from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
+from ghtrader_market.sources.base import TickSource
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.mirror.mirrored_lake import open_lake
+
+
+class HomeResource(dg.ConfigurableResource):
+    """The home a run works in: settings, lake, calendar, locks.
+
+    `home` empty means GHTRADER_HOME, else ./var.
+    """
+
+    home: str = ""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Settings in force in this process."""
+        return load_settings(self.home or None)
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake of this home; its days also go to QuestDB where one is configured."""
+        return open_lake(self.settings)
+
+    @cached_property
+    def calendar(self) -> TradingCalendar:
+        """Trading days: this home's refreshed list, else the bundled one."""
+        return load_calendar(self.settings)
+
+    def lock(
+        self, names: str | Iterable[str], purpose: str, run_id: str = ""
+    ) -> contextlib.AbstractContextManager[Any]:
+        """Hold resources of this home (`ghtrader_base.lock_keys`), waiting as long as the settings say."""
+        return home_lock(self.settings, names, purpose, run_id)
+
+
+class SourceResource(dg.ConfigurableResource):
+    """Where contracts, daily bars and ticks come from: TqSdk, against whatever server the environment names."""
+
+    @contextlib.contextmanager
+    def opened(self, settings: Settings) -> Iterator[TickSource]:
+        """A source that is closed when the block ends."""
+        source = self.create(settings)
+        try:
+            yield source
+        finally:
+            source.close()
+
+    def create(self, settings: Settings) -> TickSource:
+        """Override this to give another source."""
+        from ghtrader_market.sources.tqsdk.source import TqSdkSource
+
+        return TqSdkSource(settings)

@@ -1,0 +1,1 @@
+"""Executes pipeline commands as Dagster runs and inspects them."""

@@ -1,0 +1,377 @@
+"""Sequences of runs that one command or the daily schedule stands for.
+
+A run materializes assets of one partitions definition, so a command that touches several becomes several runs. What
+can be said to be wrong before a run starts is said here, as the error a terminal shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from ghtrader_assets.families import HORIZONS
+from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
+from ghtrader_assets.runs.execute import Progress, RunResult, run_assets, run_job
+from ghtrader_base.errors import FailedError, UsageError
+from ghtrader_base.settings import Settings
+from ghtrader_market.inventory.contract_catalog import load_contracts
+from ghtrader_market.inventory.l5_start import l5_start
+from ghtrader_market.reference.roll_schedule import load_schedule
+from ghtrader_market.reference.trading_calendar import load_calendar
+from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.stores.lake.lake import Lake
+
+CONTRACT_JOBS = {
+    "build_contract": ("build_one_contract", "ticks"),
+    "train_contract": ("train_one_contract", "features"),
+    "benchmark_contract": ("benchmark_one_contract", "features"),
+}
+"""Job for single contracts -> its op, and the dataset it starts from."""
+
+
+def contiguous(days: Iterable[date]) -> list[tuple[date, date]]:
+    """Runs of trading days without a gap, as first and last day: what one partition range can name."""
+    wanted = sorted(set(days))
+    if not wanted:
+        return []
+    position = {day: index for index, day in enumerate(PARTITIONS.calendar.days(wanted[0], wanted[-1]))}
+    spans = [[wanted[0], wanted[0]]]
+    for before, day in zip(wanted, wanted[1:], strict=False):
+        if position[day] == position[before] + 1:
+            spans[-1][1] = day
+        else:
+            spans.append([day, day])
+    return [(first, last) for first, last in spans]
+
+
+def run_days(
+    settings: Settings,
+    selection: str | Iterable[str],
+    variety: str,
+    days: Iterable[date],
+    *,
+    run_config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> list[RunResult]:
+    """Materialize day x variety assets for these days, one run a gapless range."""
+    runs = []
+    for first, last in contiguous(days):
+        corners = (day_key(first, variety), day_key(last, variety))
+        runs.append(
+            run_assets(
+                settings,
+                selection,
+                corners if first != last else corners[0],
+                run_config=run_config,
+                tags=tags,
+                source=source,
+                progress=progress,
+            )
+        )
+    return runs
+
+
+def require_finished_days(settings: Settings, start: date, end: date) -> list[date]:
+    """Trading days of a range that all have a partition.
+
+    Raises
+    ------
+    UsageError
+        The range is reversed, has no trading day, or leaves the days that have partitions.
+    """
+    days = load_calendar(settings).require_days(start, end)
+    first, last = PARTITIONS.trading_days.start.date(), PARTITIONS.last_day
+    if days[0] < first or days[-1] > last:
+        raise UsageError(
+            f"{days[0]} to {days[-1]} leaves the days the pipeline knows, {first} to {last}", "choose days inside them"
+        )
+    return days
+
+
+def download_range(
+    settings: Settings,
+    variety: str,
+    start: date,
+    end: date,
+    *,
+    workers: int = 0,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> list[RunResult]:
+    """Contracts, daily bars and ticks of every contract that traded in the range.
+
+    Daily bars start one trading day earlier: the main contract of a day is decided by the day before.
+    """
+    key = get_variety(variety).key
+    days = require_finished_days(settings, start, end)
+    before = PARTITIONS.calendar.previous_day(days[0])
+    bar_days = [before, *days] if before >= PARTITIONS.trading_days.start.date() else days
+    window = {"start": bar_days[0].isoformat(), "end": days[-1].isoformat()}
+    options = {"source": source, "progress": progress}
+    runs = [
+        run_assets(
+            settings,
+            ["trading_calendar", "contracts"],
+            key,
+            run_config={"ops": {"contracts": {"config": window}}},
+            **options,
+        )
+    ]
+    if not load_contracts(settings.data, key):
+        raise FailedError(f"the source lists no contract of {key} between {start} and {end}", "choose other days")
+    runs += run_days(settings, "daily_bars", key, bar_days, **options)
+    runs += run_days(
+        settings, "raw_ticks", key, days, run_config={"ops": {"raw_ticks": {"config": {"workers": workers}}}}, **options
+    )
+    return runs
+
+
+def update_schedule(
+    settings: Settings, variety: str, *, source: str = "cli", progress: Progress | None = None
+) -> list[RunResult]:
+    """The roll schedule from what is stored."""
+    return [run_assets(settings, "main_schedule", get_variety(variety).key, source=source, progress=progress)]
+
+
+def main_days(settings: Settings, variety: str, start: date | None, end: date | None) -> list[date]:
+    """Days main_l5 is asked for: all of an explicit range, else the scheduled days whose contract has ticks.
+
+    Without `start` it begins with the first day that has real depth, where one is known (`ghtrader data l5-start`).
+
+    Raises
+    ------
+    FailedError
+        Ticks that are needed are not here, or none has depth and no start was named; says what to do.
+    UsageError
+        The range is wrong.
+    """
+    key = get_variety(variety).key
+    schedule = load_schedule(settings.data, key)
+    lake = Lake(settings.data)
+    found = [day.day for day in schedule.days if lake.has_day("ticks", day.contract, day.day)]
+    if start is None and found and (depth := l5_start(settings, key)) is not None:
+        flat = found[0]
+        found = [day for day in found if day >= depth]
+        if not found:
+            raise FailedError(
+                f"all ticks of {key}'s main contracts lie before {depth}, its first day with real depth",
+                f"to build them all the same: ghtrader main-l5 --var {key} --start {flat}",
+            )
+    if start is not None or end is not None:
+        if not found and (start is None or end is None):
+            raise FailedError(f"no ticks of {key}'s main contracts are here", "download or import them first")
+        wanted = require_finished_days(settings, start or found[0], end or found[-1])
+        missing = [day for day in wanted if day not in set(found)]
+        if missing:
+            raise FailedError(
+                f"{len(missing)} of {len(wanted)} days have no ticks of {key}'s main contract, first {missing[0]}",
+                f"ghtrader download-contract-range --var {key} --start {missing[0]} --end {missing[-1]}",
+            )
+        return wanted
+    if not found:
+        raise FailedError(f"no ticks of {key}'s main contracts are here", "download or import them first")
+    return found
+
+
+def build_main(
+    settings: Settings,
+    variety: str,
+    start: date | None,
+    end: date | None,
+    *,
+    overwrite: bool = False,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> list[RunResult]:
+    """main_l5 of a range, or of everything that can be built."""
+    days = main_days(settings, variety, start, end)
+    config = {"ops": {"main_l5": {"config": {"overwrite": overwrite}}}}
+    return run_days(
+        settings, "main_l5", get_variety(variety).key, days, run_config=config, source=source, progress=progress
+    )
+
+
+def dataset_days(settings: Settings, variety: str, start: date | None, end: date | None) -> list[date]:
+    """main_l5 days inside a range, or all of them; `FailedError` where there are none."""
+    key = get_variety(variety).key
+    found = Lake(settings.data).days("main_l5", get_variety(key).continuous_symbol)
+    if start is not None and end is not None:
+        require_finished_days(settings, start, end)
+    days = [day for day in found if (start is None or day >= start) and (end is None or day <= end)]
+    if not days:
+        raise FailedError(f"no main_l5 day of {key} in this range", f"first: ghtrader main-l5 --var {key}")
+    return days
+
+
+def build_datasets(
+    settings: Settings,
+    variety: str,
+    start: date | None,
+    end: date | None,
+    *,
+    overwrite: bool = False,
+    build: Mapping[str, Any] | None = None,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> list[RunResult]:
+    """Features and labels of main_l5 days.
+
+    Parameters
+    ----------
+    build : mapping, optional
+        Fields of `assets.datasets.BuildConfig` that differ from its defaults.
+    """
+    days = dataset_days(settings, variety, start, end)
+    config = {"ops": {"datasets": {"config": {"overwrite": overwrite, **(build or {})}}}}
+    return run_days(
+        settings, ["features", "labels"], get_variety(variety).key, days,
+        run_config=config, source=source, progress=progress,
+    )  # fmt: skip
+
+
+def contract_days(settings: Settings, dataset: str, symbol: str, start: date | None, end: date | None) -> list[date]:
+    """Days of one contract that a dataset holds, inside a range or all of them.
+
+    Raises
+    ------
+    FailedError
+        There are none; says what to run first.
+    """
+    if start is not None and end is not None:
+        load_calendar(settings).require_days(start, end)
+    found = Lake(settings.data).days(dataset, symbol)
+    days = [day for day in found if (start is None or day >= start) and (end is None or day <= end)]
+    if not days:
+        first = "download" if dataset == "ticks" else "build"
+        kind = "" if dataset == "ticks" else " --ticks-kind raw"
+        raise FailedError(f"no {dataset} of {symbol} in this range", f"first: ghtrader {first} --symbol {symbol}{kind}")
+    return days
+
+
+def run_contract(
+    settings: Settings,
+    job: str,
+    symbol: str,
+    start: date | None,
+    end: date | None,
+    config: Mapping[str, Any],
+    *,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> RunResult:
+    """One contract through `build_contract`, `train_contract` or `benchmark_contract`: observed, never materialized.
+
+    Parameters
+    ----------
+    config : mapping
+        Fields of the job's configuration besides symbol and days.
+    """
+    op, dataset = CONTRACT_JOBS[job]
+    days = contract_days(settings, dataset, symbol, start, end)
+    window = {"symbol": symbol, "start": days[0].isoformat(), "end": days[-1].isoformat()}
+    run_config = {"ops": {op: {"config": {**window, **config}}}}
+    return run_job(settings, job, run_config=run_config, source=source, progress=progress)
+
+
+def _horizon_run(
+    settings: Settings,
+    selection: str | Iterable[str],
+    variety: str,
+    horizons: int | Sequence[int],
+    run_config: Mapping[str, Any] | None,
+    source: str,
+    progress: Progress | None,
+) -> RunResult:
+    key = get_variety(variety).key
+    wanted = [horizons] if isinstance(horizons, int) else sorted(horizons)
+    for horizon in wanted:
+        if horizon not in HORIZONS:
+            raise UsageError(f"no labels for horizon {horizon}", f"there are: {', '.join(map(str, HORIZONS))}")
+    corners = (horizon_key(wanted[0], key), horizon_key(wanted[-1], key))
+    partition = corners if len(wanted) > 1 else corners[0]
+    return run_assets(settings, selection, partition, run_config=run_config, source=source, progress=progress)
+
+
+def _window(settings: Settings, start: date | None, end: date | None) -> dict[str, str]:
+    if start is not None and end is not None:
+        load_calendar(settings).require_days(start, end)
+    return {"start": start.isoformat() if start else "", "end": end.isoformat() if end else ""}
+
+
+def train_family(
+    settings: Settings,
+    family: str,
+    variety: str,
+    horizons: int | Sequence[int],
+    start: date | None = None,
+    end: date | None = None,
+    *,
+    seed: int = 0,
+    until_ns: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    policy: Mapping[str, Any] | None = None,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> RunResult:
+    """Train one family at one horizon, or at neighbouring ones (10, 50, 200) in one run.
+
+    Parameters
+    ----------
+    until_ns : int, optional
+        Learn only from rows whose label is known before this moment.
+    overrides : mapping, optional
+        Fields of the family's configuration that differ from its defaults.
+    policy : mapping, optional
+        Those of `PolicyOptions`.
+    """
+    config = {
+        **_window(settings, start, end), "seed": seed, "settings": dict(overrides or {}), "policy": dict(policy or {}),
+    }  # fmt: skip
+    if until_ns is not None:
+        config["until_ns"] = until_ns
+    name = f"model_{family}"
+    return _horizon_run(settings, name, variety, horizons, {"ops": {name: {"config": config}}}, source, progress)
+
+
+def benchmark_families(
+    settings: Settings,
+    families: Sequence[str],
+    variety: str,
+    horizons: int | Sequence[int],
+    start: date | None = None,
+    end: date | None = None,
+    *,
+    seed: int = 0,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    policy: Mapping[str, Any] | None = None,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> RunResult:
+    """Walk-forward reports of some families, on the same splits; see `results.load_reports`.
+
+    Parameters
+    ----------
+    overrides : mapping, optional
+        Family name -> fields of its configuration that differ from its defaults.
+    policy : mapping, optional
+        Those of `PolicyOptions`, for all families alike.
+    """
+    config = {
+        **_window(settings, start, end),
+        "families": list(families),
+        "seed": seed,
+        "settings": {name: dict(fields) for name, fields in (overrides or {}).items()},
+        "policy": dict(policy or {}),
+    }
+    run_config = {"ops": {"benchmark_report": {"config": config}}}
+    return _horizon_run(settings, "benchmark_report", variety, horizons, run_config, source, progress)
+
+
+def decide_champion(
+    settings: Settings, variety: str, horizon: int, *, source: str = "cli", progress: Progress | None = None
+) -> RunResult:
+    """Ask the gate; its words are in the run's metadata and at `results.decision_path`."""
+    return _horizon_run(settings, "champion", variety, horizon, None, source, progress)

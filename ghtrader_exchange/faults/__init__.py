@@ -1,0 +1,1 @@
+"""Faults a scenario can inject."""

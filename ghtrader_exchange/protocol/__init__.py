@@ -1,0 +1,1 @@
+"""Encodings of TqSdk's DIFF protocol."""

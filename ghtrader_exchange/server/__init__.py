@@ -1,0 +1,1 @@
+"""The exchange server and its control API."""

@@ -1,0 +1,1 @@
+"""Client sessions over DIFF: market data, trading, HTTP."""

@@ -1,0 +1,1 @@
+"""The matching venue: orders, accounts, market view, clock."""

@@ -1,0 +1,271 @@
+"""A client's account at the exchange: money, margin, fees, positions by age, and what orders bind. Pure.
+
+Money is reckoned as the exchanges do, marked to settlement each day: balance = previous balance + profit of closes +
+profit of positions - fees; margin is bound on the cost of positions, and by working orders at their limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
+
+from ghtrader_exchange.protocol.encoding import MISSING
+from ghtrader_exchange.venue.orders import Order, OrderRequest, Trade
+from ghtrader_market.accounting.positions import Fill, Position, apply_fill, fee, roll_day, unrealised
+from ghtrader_market.reference.varieties import FeeRates
+
+Marks = Mapping[str, tuple[float, "ContractTerms"]]
+"""Symbol to last price in CNY and terms."""
+AGES = ("today", "his")
+SIDES = ("long", "short")
+
+
+@dataclass(frozen=True)
+class ContractTerms:
+    """What one contract is reckoned by on one trading day. Prices in CNY; `multiplier` units a lot."""
+
+    symbol: str
+    multiplier: int
+    price_tick: float
+    fees: FeeRates
+    margin_ratio: float
+    needs_close_today: bool
+    pre_settlement: float
+    upper_limit: float
+    lower_limit: float
+
+
+@dataclass
+class Holding:
+    """The position in one contract.
+
+    `opened` carries what the lots cost when they were opened, `marked` the same lots at the last settlement or, for
+    today's, at what they were opened for. `frozen` counts lots that working orders are to close, by side and age.
+    """
+
+    opened: Position = field(default_factory=Position)
+    marked: Position = field(default_factory=Position)
+    frozen: dict[tuple[str, str], int] = field(
+        default_factory=lambda: {(side, age): 0 for side in SIDES for age in AGES}
+    )
+
+    @property
+    def volume(self) -> int:
+        """All lots, both sides together."""
+        return self.marked.long + self.marked.short
+
+    def closable(self, request: OrderRequest, needs_close_today: bool) -> int:
+        """Lots an order to close can still have.
+
+        Where today's position needs CLOSETODAY (SHFE, INE), CLOSE reaches yesterday's lots alone; elsewhere all.
+        """
+        side = _closed_side(request)
+        today = getattr(self.marked, f"{side}_today") - self.frozen[side, "today"]
+        his = getattr(self.marked, f"{side}_his") - self.frozen[side, "his"]
+        if request.offset == "CLOSETODAY":
+            return today if needs_close_today else today + min(his, 0)
+        return his if needs_close_today else his + today
+
+    def freeze(self, request: OrderRequest, volume: int) -> None:
+        """Bind lots to an order to close, or let them go with a negative `volume`."""
+        self.frozen[_closed_side(request), "today" if request.offset == "CLOSETODAY" else "his"] += volume
+
+    def fill(self, done: Fill, terms: ContractTerms) -> tuple[float, float]:
+        """Book a fill; returns the profit it realised against the marked cost, and its fee, both CNY."""
+        book = (terms.fees, terms.multiplier, terms.needs_close_today)
+        self.opened = apply_fill(self.opened, done, *book).position
+        self.marked, realised, paid = apply_fill(self.marked, done, *book)
+        return realised, paid
+
+    def settle(self, price: float, multiplier: int) -> float:
+        """Mark to settlement and make today's lots yesterday's; returns the profit since the last marking, CNY."""
+        profit = unrealised(self.marked, price, multiplier)
+        self.opened = roll_day(self.opened)
+        lots = roll_day(self.marked)
+        self.marked = replace(lots, long_his_cost=price * lots.long_his, short_his_cost=price * lots.short_his)
+        return profit
+
+
+class Account:
+    """One client's account.
+
+    Parameters
+    ----------
+    user : str
+    deposit : float
+        CNY at the beginning.
+    """
+
+    def __init__(self, user: str, deposit: float) -> None:
+        self.user = user
+        self.pre_balance = float(deposit)
+        self.close_profit = 0.0
+        self.fees_paid = 0.0
+        self.positions: dict[str, Holding] = {}
+        self.orders: dict[str, Order] = {}
+        self.trades: dict[str, Trade] = {}
+        self._past_orders: dict[str, Order] = {}
+
+    def knows(self, order_id: str) -> bool:
+        """Whether an order of this name came before, on any day."""
+        return order_id in self.orders or order_id in self._past_orders
+
+    def every_order(self) -> Iterable[Order]:
+        """Orders of all days."""
+        return [*self._past_orders.values(), *self.orders.values()]
+
+    def todays_trades(self, day: date) -> list[Trade]:
+        """Trades of one trading day."""
+        return [trade for trade in self.trades.values() if trade.trading_day == day]
+
+    def remember(self, order: Order) -> None:
+        """Keep an order that binds nothing: a refused one."""
+        self.orders[order.request.order_id] = order
+
+    def refusal(self, request: OrderRequest, terms: ContractTerms, marks: Marks) -> str | None:
+        """Why the account cannot carry an order, in the words clients know from CTP; None where it can.
+
+        `marks` covers every contract the account holds.
+        """
+        if request.offset == "OPEN":
+            enough = sum(_bound(request, terms, request.volume)) <= self.money(marks)["available"]
+            return None if enough else "CTP:资金不足"
+        holding = self.positions.get(request.symbol, Holding())
+        if holding.closable(request, terms.needs_close_today) >= request.volume:
+            return None
+        return "CTP:平今仓位不足" if request.offset == "CLOSETODAY" else "CTP:平昨仓位不足"
+
+    def place(self, order: Order, terms: ContractTerms) -> None:
+        """An accepted order binds margin and fee (OPEN) or lots (CLOSE)."""
+        self.orders[order.request.order_id] = order
+        holding = self.positions.setdefault(order.request.symbol, Holding())
+        if order.request.offset == "OPEN":
+            order.frozen_margin, order.frozen_fee = _bound(order.request, terms, order.left)
+        else:
+            holding.freeze(order.request, order.left)
+
+    def release(self, order: Order, terms: ContractTerms) -> None:
+        """What is left of an order binds nothing any more."""
+        if order.request.offset == "OPEN":
+            order.frozen_margin = order.frozen_fee = 0.0
+        else:
+            self.positions[order.request.symbol].freeze(order.request, -order.left)
+
+    def fill(
+        self,
+        order: Order,
+        terms: ContractTerms,
+        trade_id: str,
+        seqno: int,
+        price: float,
+        volume: int,
+        at_ns: int,
+        maker: bool,
+    ) -> Trade:
+        """`volume` lots of a placed order are filled at `price` CNY."""
+        request, holding = order.request, self.positions[order.request.symbol]
+        realised, paid = holding.fill(Fill(request.side, request.offset, price, volume), terms)
+        order.left -= volume
+        if request.offset == "OPEN":
+            order.frozen_margin, order.frozen_fee = _bound(request, terms, order.left)
+        else:
+            holding.freeze(request, -volume)
+        self.close_profit += realised
+        self.fees_paid += paid
+        words = (request.symbol, request.side, request.offset)
+        trade = Trade(trade_id, request.order_id, seqno, *words, price, volume, paid, at_ns, order.trading_day, maker)
+        self.trades[trade_id] = trade
+        return trade
+
+    def settle(self, prices: Mapping[str, float], terms: Mapping[str, ContractTerms]) -> None:
+        """The trading day is over: every position is marked to its settlement price and becomes yesterday's.
+
+        No order may be working any more.
+        """
+        profit = sum(
+            holding.settle(prices[symbol], terms[symbol].multiplier) for symbol, holding in self.positions.items()
+        )
+        self.pre_balance += self.close_profit + profit - self.fees_paid
+        self.close_profit = self.fees_paid = 0.0
+        self.positions = {symbol: holding for symbol, holding in self.positions.items() if holding.volume}
+        self._past_orders |= self.orders
+        self.orders = {}
+
+    def money(self, marks: Marks) -> dict[str, float]:
+        """The account's money in CNY at the prices given, under DIFF's names."""
+        rows = [self.position_row(symbol, *marks[symbol]) for symbol in self.positions]
+        working = [order for order in self.orders.values() if order.status == "ALIVE"]
+        position_profit = sum(row["position_profit"] for row in rows)
+        margin = sum(row["margin"] for row in rows)
+        frozen_margin = sum(order.frozen_margin for order in working)
+        frozen_fee = sum(order.frozen_fee for order in working)
+        balance = self.pre_balance + self.close_profit + position_profit - self.fees_paid
+        available = balance - margin - frozen_margin - frozen_fee
+        return {
+            "pre_balance": self.pre_balance,
+            "static_balance": self.pre_balance,
+            "balance": balance,
+            "available": available,
+            "ctp_balance": balance,
+            "ctp_available": available,
+            "float_profit": sum(row["float_profit"] for row in rows),
+            "position_profit": position_profit,
+            "close_profit": self.close_profit,
+            "margin": margin,
+            "frozen_margin": frozen_margin,
+            "commission": self.fees_paid,
+            "frozen_commission": frozen_fee,
+            "premium": 0.0,
+            "frozen_premium": 0.0,
+            "deposit": 0.0,
+            "withdraw": 0.0,
+            "market_value": 0.0,
+            "risk_ratio": margin / balance if balance > 0 else 0.0,
+        }
+
+    def money_row(self, marks: Marks) -> dict[str, Any]:
+        """The account as DIFF carries it."""
+        return {"user_id": self.user, "currency": "CNY", **self.money(marks)}
+
+    def position_row(self, symbol: str, last_price: float, terms: ContractTerms) -> dict[str, Any]:
+        """The position in one contract as DIFF carries it."""
+        holding = self.positions[symbol]
+        exchange_id, instrument_id = symbol.split(".", 1)
+        row: dict[str, Any] = {
+            "user_id": self.user,
+            "exchange_id": exchange_id,
+            "instrument_id": instrument_id,
+            "last_price": last_price,
+        }
+        for side, sign in (("long", 1), ("short", -1)):
+            volume = getattr(holding.marked, side)
+            for age in AGES:
+                lots = getattr(holding.marked, f"{side}_{age}")
+                row[f"pos_{side}_{age}"] = row[f"volume_{side}_{age}"] = lots
+                row[f"volume_{side}_frozen_{age}"] = holding.frozen[side, age]
+            row[f"volume_{side}"] = volume
+            row[f"volume_{side}_frozen"] = sum(holding.frozen[side, age] for age in AGES)
+            for name, profit, lots in (
+                ("open", "float_profit", holding.opened),
+                ("position", "position_profit", holding.marked),
+            ):
+                paid = sum(getattr(lots, f"{side}_{age}_cost") for age in AGES)
+                row[f"{name}_cost_{side}"] = paid * terms.multiplier
+                row[f"{name}_price_{side}"] = paid / volume if volume else MISSING
+                row[f"{profit}_{side}"] = sign * (last_price * volume - paid) * terms.multiplier
+            row[f"margin_{side}"] = row[f"position_cost_{side}"] * terms.margin_ratio
+        for name in ("float_profit", "position_profit", "margin"):
+            row[name] = row[f"{name}_long"] + row[f"{name}_short"]
+        return row
+
+
+def _bound(request: OrderRequest, terms: ContractTerms, volume: int) -> tuple[float, float]:
+    """Margin and fee that `volume` lots of an order to open bind while it works, CNY."""
+    margin = request.price * terms.multiplier * volume * terms.margin_ratio
+    return margin, fee(terms.fees, "OPEN", request.price, volume, terms.multiplier)
+
+
+def _closed_side(request: OrderRequest) -> str:
+    return "short" if request.side == "BUY" else "long"

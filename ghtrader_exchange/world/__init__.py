@@ -1,0 +1,1 @@
+"""Worlds with a known truth: scenario, order book, ticks, oracle."""

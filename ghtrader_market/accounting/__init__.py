@@ -1,0 +1,1 @@
+"""Money: positions, fees and PnL, worked out in one place."""

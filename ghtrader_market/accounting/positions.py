@@ -1,0 +1,233 @@
+"""A position in one contract: today's and yesterday's lots, close-today splitting, fees, profit, margin.
+
+The one home of these rules: the simulated exchange's accounts, the simulators and live execution all use it. Pure
+functions on frozen values; no clock, no symbol table, no storage. Prices are CNY per unit, volumes are lots, money
+is CNY.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from ghtrader_base.errors import RefusedError, UsageError
+from ghtrader_market.reference.varieties import FeeRates
+
+Side = Literal["BUY", "SELL"]
+Offset = Literal["OPEN", "CLOSE", "CLOSETODAY"]
+
+
+@dataclass(frozen=True)
+class Fill:
+    """One execution: `side` and `offset` as the exchange names them, `price` in CNY, `volume` in lots (positive)."""
+
+    side: Side
+    offset: Offset
+    price: float
+    volume: int
+
+
+@dataclass(frozen=True)
+class Position:
+    """Lots held in one contract, by side and by age, with what they cost.
+
+    A cost is the sum of price x lots over the lots of its bucket (no multiplier); it is exactly 0 where the bucket
+    is empty. `*_his` was held at the start of the trading day, `*_today` opened in it.
+    """
+
+    long_today: int = 0
+    long_his: int = 0
+    short_today: int = 0
+    short_his: int = 0
+    long_today_cost: float = 0.0
+    long_his_cost: float = 0.0
+    short_today_cost: float = 0.0
+    short_his_cost: float = 0.0
+
+    @property
+    def long(self) -> int:
+        """Long lots, today's and yesterday's."""
+        return self.long_today + self.long_his
+
+    @property
+    def short(self) -> int:
+        """Short lots, today's and yesterday's."""
+        return self.short_today + self.short_his
+
+    @property
+    def net(self) -> int:
+        """Long minus short lots."""
+        return self.long - self.short
+
+    @property
+    def open_price_long(self) -> float:
+        """Average opening price of the long lots; NaN where there are none."""
+        return (self.long_today_cost + self.long_his_cost) / self.long if self.long else float("nan")
+
+    @property
+    def open_price_short(self) -> float:
+        """Average opening price of the short lots; NaN where there are none."""
+        return (self.short_today_cost + self.short_his_cost) / self.short if self.short else float("nan")
+
+
+class FillOutcome(NamedTuple):
+    """What a fill did: the position after it, profit realised against open cost, and its fee (positive is paid)."""
+
+    position: Position
+    realised: float
+    fee: float
+
+    @property
+    def cash(self) -> float:
+        """Change of the account's cash: realised profit less the fee."""
+        return self.realised - self.fee
+
+
+def fee(rates: FeeRates, offset: Offset, price: float, volume: int, multiplier: int) -> float:
+    """Fee of one fill in CNY: ratio of notional plus CNY a lot.
+
+    `offset` is the kind of lots that were traded: OPEN, CLOSE (yesterday's), CLOSETODAY (today's).
+    """
+    ratio, lot = {
+        "OPEN": (rates.open_ratio, rates.open_lot),
+        "CLOSE": (rates.close_ratio, rates.close_lot),
+        "CLOSETODAY": (rates.close_today_ratio, rates.close_today_lot),
+    }[offset]
+    return volume * (price * multiplier * ratio + lot)
+
+
+def apply_fill(
+    position: Position, fill: Fill, rates: FeeRates, multiplier: int, needs_close_today: bool
+) -> FillOutcome:
+    """Book one fill.
+
+    Where the exchange needs CLOSETODAY (SHFE), CLOSE takes yesterday's lots only and CLOSETODAY today's only.
+    Elsewhere CLOSE takes yesterday's lots first and then today's, each at its own fee.
+
+    Parameters
+    ----------
+    position : Position
+        Before the fill.
+    fill : Fill
+        BUY with a closing offset closes short lots, SELL closes long ones.
+    rates, multiplier, needs_close_today
+        Of the contract on the day (`Variety.fees`, `.multiplier`, `.needs_close_today`).
+
+    Raises
+    ------
+    RefusedError
+        It closes more lots than are there; the position is untouched.
+    UsageError
+        A volume that is not positive, an unknown side or offset.
+    """
+    if fill.volume <= 0 or fill.side not in ("BUY", "SELL") or fill.offset not in ("OPEN", "CLOSE", "CLOSETODAY"):
+        raise UsageError(f"no such fill: {fill}", "sides are BUY and SELL, offsets OPEN, CLOSE, CLOSETODAY")
+    if fill.offset == "OPEN":
+        name = "long_today" if fill.side == "BUY" else "short_today"
+        changes = {
+            name: getattr(position, name) + fill.volume,
+            f"{name}_cost": getattr(position, f"{name}_cost") + fill.price * fill.volume,
+        }
+        return FillOutcome(replace(position, **changes), 0.0, fee(rates, "OPEN", fill.price, fill.volume, multiplier))
+    held = "short" if fill.side == "BUY" else "long"
+    direction = 1 if held == "long" else -1
+    realised = paid = 0.0
+    for age, lots in _split(position, held, fill.offset, fill.volume, needs_close_today):
+        position, gain = _close_bucket(position, f"{held}_{age}", lots, fill.price, direction)
+        realised += gain * multiplier
+        paid += fee(rates, "CLOSETODAY" if age == "today" else "CLOSE", fill.price, lots, multiplier)
+    return FillOutcome(position, realised, paid)
+
+
+def _split(
+    position: Position, held: str, offset: Offset, volume: int, needs_close_today: bool
+) -> list[tuple[str, int]]:
+    """Which buckets a closing fill takes its lots from; RefusedError where they do not hold enough."""
+    his, today = getattr(position, f"{held}_his"), getattr(position, f"{held}_today")
+    if offset == "CLOSETODAY":
+        wanted = [("today", volume)]
+    elif needs_close_today:
+        wanted = [("his", volume)]
+    else:
+        wanted = [("his", min(his, volume)), ("today", volume - min(his, volume))]
+    available = {"his": his, "today": today}
+    for age, lots in wanted:
+        if lots > available[age]:
+            raise RefusedError(
+                f"{offset} of {volume} {held} lots, but only {his} of yesterday's and {today} of today's are held",
+                "close what is held: CLOSE for yesterday's lots, CLOSETODAY for today's",
+            )
+    return [(age, lots) for age, lots in wanted if lots]
+
+
+def _close_bucket(position: Position, name: str, lots: int, price: float, direction: int) -> tuple[Position, float]:
+    held, cost = getattr(position, name), getattr(position, f"{name}_cost")
+    # The last lots take the whole rest of the cost, so that an empty bucket costs exactly nothing.
+    taken = cost if lots == held else cost * lots / held
+    gain = direction * (price * lots - taken)
+    return replace(position, **{name: held - lots, f"{name}_cost": 0.0 if lots == held else cost - taken}), gain
+
+
+def close_plan(
+    position: Position, side: Side, volume: int, needs_close_today: bool, prefer_today: bool = False
+) -> list[tuple[Offset, int]]:
+    """Orders that trade `volume` lots on `side`: close what is held against it, open the rest.
+
+    Parameters
+    ----------
+    position : Position
+        What is held and free to close (take lots frozen by working orders off first).
+    side : {"BUY", "SELL"}
+        BUY closes short lots, SELL long ones.
+    volume : int
+        Lots, zero or more.
+    needs_close_today : bool
+        Split closing into CLOSE (yesterday's) and CLOSETODAY (today's); without it one CLOSE covers both.
+    prefer_today : bool
+        Close today's lots before yesterday's, for where that is cheaper.
+
+    Returns
+    -------
+    list of (offset, lots)
+        In the order to send them; lots are positive and add up to `volume`.
+    """
+    if volume < 0 or side not in ("BUY", "SELL"):
+        raise UsageError(f"cannot plan {side} of {volume} lots", "sides are BUY and SELL, volumes zero or more")
+    held = "short" if side == "BUY" else "long"
+    his, today = getattr(position, f"{held}_his"), getattr(position, f"{held}_today")
+    if needs_close_today:
+        buckets: list[tuple[Offset, int]] = [("CLOSE", his), ("CLOSETODAY", today)]
+        if prefer_today:
+            buckets.reverse()
+    else:
+        buckets = [("CLOSE", his + today)]
+    plan: list[tuple[Offset, int]] = []
+    for offset, lots in buckets:
+        if taken := min(lots, volume):
+            plan.append((offset, taken))
+            volume -= taken
+    if volume:
+        plan.append(("OPEN", volume))
+    return plan
+
+
+def roll_day(position: Position) -> Position:
+    """The position at the start of the next trading day: all of today's lots have become yesterday's."""
+    return Position(
+        long_his=position.long,
+        short_his=position.short,
+        long_his_cost=position.long_his_cost + position.long_today_cost,
+        short_his_cost=position.short_his_cost + position.short_today_cost,
+    )
+
+
+def unrealised(position: Position, price: float, multiplier: int) -> float:
+    """Profit in CNY if every lot were closed at `price`, before fees."""
+    long = price * position.long - (position.long_today_cost + position.long_his_cost)
+    short = (position.short_today_cost + position.short_his_cost) - price * position.short
+    return (long + short) * multiplier
+
+
+def margin(position: Position, price: float, ratio: float, multiplier: int) -> float:
+    """Margin in CNY at `price`: both sides are charged, without an allowance for opposite lots."""
+    return (position.long + position.short) * price * multiplier * ratio

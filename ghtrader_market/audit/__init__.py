@@ -1,0 +1,1 @@
+"""Finds damage in the stores and names file, day and kind."""

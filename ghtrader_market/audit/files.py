@@ -1,0 +1,153 @@
+"""One day's folder against itself: manifest, file, sidecar, bytes, schema, rows, content.
+
+What the rows mean is `audit_ticks`' and `audit_datasets`' business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ghtrader_base.errors import IntegrityError
+from ghtrader_base.files import read_json, sidecar_of
+from ghtrader_market.audit.report import Finding
+from ghtrader_market.reference.tick_schema import (
+    L1_TICK_SCHEMA,
+    MAIN_L5_SCHEMA,
+    RAW_TICK_SCHEMA,
+    schema_hash,
+    table_hash,
+)
+from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
+from ghtrader_market.stores.lake.manifests import MANIFEST, PARTITION_NAME, DayManifest
+
+SCHEMAS = {
+    "ticks": RAW_TICK_SCHEMA,
+    "ticks_l1": L1_TICK_SCHEMA,
+    "main_l5": MAIN_L5_SCHEMA,
+    "daily_bars": DAILY_BAR_SCHEMA,
+}
+"""Datasets whose schema is fixed; those of features and labels follow from their specs."""
+
+
+@dataclass
+class AuditedDay:
+    """A day's folder as it was found; `table` is None where there are no rows to trust.
+
+    `table` may be there although something is wrong with the file: what the rows say is worth knowing too.
+    """
+
+    dataset: str
+    key: str
+    day: date
+    root: Path
+    path: Path
+    manifest: DayManifest | None = None
+    table: pa.Table | None = None
+    bytes: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def found(self, kind: str, detail: str, row: int | None = None, file: Path | None = None) -> None:
+        """Note a finding of this day."""
+        name = str((file or self.path).relative_to(self.root))
+        self.findings.append(Finding(kind, self.dataset, self.key, self.day.isoformat(), name, detail, row))
+
+
+def audit_folder(root: Path, dataset: str, key: str, day: date) -> AuditedDay:
+    """Check one day's folder.
+
+    A folder that holds nothing but what a killed writer left (names that start with a dot) is a day that does not
+    exist, and no finding.
+    """
+    folder = root / dataset / f"{PARTITION_NAME[dataset]}={key}" / f"date={day.isoformat()}"
+    audited = AuditedDay(dataset, key, day, root, folder)
+    names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    manifest = _manifest(audited, folder, names)
+    named = set(manifest.files) if manifest is not None else set()
+    if manifest is not None:
+        for name in sorted(names - {MANIFEST} - named - {sidecar_of(Path(name)).name for name in named}):
+            audited.found("extra_file", "the manifest does not name it", file=folder / name)
+        _file(audited, manifest, folder / next(iter(named)))
+    return audited
+
+
+def _manifest(audited: AuditedDay, folder: Path, names: set[str]) -> DayManifest | None:
+    path = folder / MANIFEST
+    if MANIFEST not in names:
+        for name in sorted(names):
+            if name.endswith(".parquet"):
+                audited.found("manifest_missing", f"{MANIFEST} is not here", file=folder / name)
+            elif f"{name.removesuffix('.sha256')}" not in names:
+                audited.found("extra_file", "there is no manifest", file=folder / name)
+        return None
+    try:
+        manifest = DayManifest(**read_json(path))
+        sound = len(manifest.files) == 1 and isinstance(manifest.files, dict) and isinstance(manifest.extra, dict)
+        if not sound or any("/" in name for name in manifest.files):
+            raise ValueError("it does not name one file")
+    except (IntegrityError, TypeError, ValueError, OSError) as error:
+        audited.found("manifest_broken", str(error).replace(f"{audited.root}/", ""), file=path)
+        return None
+    expected = (audited.dataset, audited.key, audited.day.isoformat())
+    told = (manifest.dataset, manifest.key, manifest.day)
+    if told != expected:
+        audited.found("manifest_broken", f"it is that of {' '.join(map(str, told))}", file=path)
+        return None
+    audited.manifest = manifest
+    return manifest
+
+
+def _file(audited: AuditedDay, manifest: DayManifest, path: Path) -> None:
+    audited.path = path
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        audited.found("file_missing", error.strerror or str(error))
+        return
+    audited.bytes = len(data)
+    digest = hashlib.sha256(data).hexdigest()
+    _checksums(audited, path, digest, manifest.files[path.name])
+    try:
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            table = file.read(use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        audited.found("unreadable_file", str(error).splitlines()[0])
+        return
+    audited.table = table
+    if table.num_rows != manifest.rows:
+        audited.found("row_count", f"{table.num_rows} rows, the manifest says {manifest.rows}")
+    _schema(audited, table, manifest)
+    # A dictionary-encoded column reads back as what was stored, so equal content has the hash it was written with.
+    if table_hash(table) != manifest.content_hash:
+        audited.found("content_hash", f"not the content {manifest.content_hash[:12]} of the manifest")
+    elif path.name != f"part-{manifest.content_hash[:12]}.parquet":
+        audited.found("content_hash", "the file's name is not made from its content")
+
+
+def _checksums(audited: AuditedDay, path: Path, digest: str, promised: str) -> None:
+    sidecar = sidecar_of(path)
+    try:
+        beside = (sidecar.read_text().split() or [""])[0]
+    except (OSError, UnicodeDecodeError):
+        audited.found("sidecar_missing", f"{sidecar.name} is not here")
+        beside = None
+    if digest != promised:
+        audited.found("checksum", f"sha256 is {digest[:12]}, the manifest says {str(promised)[:12]}")
+    if beside is not None and beside != digest and digest == promised:
+        audited.found("sidecar_wrong", f"it says {beside[:12]}, the file is {digest[:12]}", file=sidecar)
+
+
+def _schema(audited: AuditedDay, table: pa.Table, manifest: DayManifest) -> None:
+    fixed = SCHEMAS.get(audited.dataset)
+    schema = table.schema.remove_metadata()
+    if fixed is not None and not schema.equals(fixed):
+        wrong = [field.name for field in fixed if field not in list(schema)]
+        wrong += [name for name in schema.names if name not in fixed.names]
+        audited.found("schema", f"columns missing, further or mistyped: {', '.join(wrong) or 'their order'}")
+    elif schema_hash(schema) != manifest.schema_hash:
+        audited.found("schema", f"its hash is {schema_hash(schema)}, the manifest says {manifest.schema_hash}")

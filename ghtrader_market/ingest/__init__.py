@@ -1,0 +1,1 @@
+"""Brings ticks into the store: download, validation, import, run manifests."""

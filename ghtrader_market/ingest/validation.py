@@ -1,0 +1,105 @@
+"""What a day of ticks must pass before it is stored, and what is made right in it.
+
+Raw ticks are kept raw, locked and crossed books included; only a row that is there twice is dropped, and counted. What
+contradicts itself or the contract's own daily bar is no day to stake money on: it is refused with a reason, and asked
+for again later. Anomalies of days that are stored are `quality`'s business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from ghtrader_base.errors import BadRecordingError
+from ghtrader_market.reference.tick_schema import validate_ticks
+
+SHORT_SHARE = 0.001
+"""Lots of a daily bar that may be missing from the last tick's volume before the day counts as partial."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A day of ticks after the checks.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        What may be stored.
+    reason, detail : str
+        Why it may not: one of `skip_ledger.REASONS` and what was seen; both empty where it may.
+    notes : dict
+        What was made right, for the day's manifest: `dropped_duplicates`.
+    """
+
+    table: pa.Table
+    reason: str = ""
+    detail: str = ""
+    notes: dict[str, int] = field(default_factory=dict)
+
+
+def _column(table: pa.Table, name: str) -> np.ndarray:
+    return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+
+
+def repeated_rows(table: pa.Table) -> np.ndarray:
+    """Rows that say the same as the row before them, its `id` aside.
+
+    Returns
+    -------
+    bool[n]
+        NaN equals NaN.
+    """
+    same = np.zeros(table.num_rows, bool)
+    if table.num_rows < 2:
+        return same
+    same[1:] = True
+    for name in table.schema.names:
+        if name == "id":
+            continue
+        values = _column(table, name)
+        equal = values[1:] == values[:-1]
+        if values.dtype.kind == "f":
+            equal |= np.isnan(values[1:]) & np.isnan(values[:-1])
+        same[1:] &= equal
+        if not same.any():
+            break
+    return same
+
+
+def examine(table: pa.Table, volume: int | None = None, contiguous_ids: bool = False) -> Examined:
+    """Check one contract-day.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        `RAW_TICK_SCHEMA` or `L1_TICK_SCHEMA`, in the order the source gave.
+    volume : int, optional
+        Lots of the day's daily bar, where there is one.
+    contiguous_ids : bool
+        Whether the source numbers its rows without gaps.
+    """
+    if table.num_rows == 0:
+        if volume:
+            return Examined(table, "no-ticks", f"the daily bar has {volume} lots")
+        return Examined(table)
+    if contiguous_ids and (holes := np.flatnonzero(np.diff(_column(table, "id")) != 1)).size:
+        return Examined(table, "partial", f"rows are missing after row {int(holes[0])}, in {holes.size} places")
+    if (back := np.flatnonzero(np.diff(_column(table, "datetime_ns")) < 0)).size:
+        return Examined(table, "disordered", f"time goes backwards at row {int(back[0]) + 1}, {back.size} times")
+    last_price = _column(table, "last_price")
+    known = ~np.isnan(last_price)
+    if (blank := np.flatnonzero(np.logical_or.accumulate(known) & ~known)).size:
+        return Examined(table, "blank-rows", f"no price at row {int(blank[0])}, in {blank.size} rows")
+    repeated = repeated_rows(table)
+    notes = {"dropped_duplicates": int(repeated.sum())} if repeated.any() else {}
+    table = table.filter(pa.array(~repeated)) if notes else table
+    try:
+        validate_ticks(table, table.schema)
+    except BadRecordingError as exc:
+        return Examined(table, "bad-values", exc.message)
+    traded = int(_column(table, "volume")[-1])
+    if volume and volume - traded > SHORT_SHARE * volume:
+        return Examined(table, "partial", f"{traded} of the daily bar's {volume} lots")
+    return Examined(table, notes=notes)

@@ -1,0 +1,1 @@
+"""What there is: contracts, coverage, first day with depth."""

@@ -1,0 +1,1 @@
+"""Splices main_l5 from the scheduled contracts."""

@@ -1,0 +1,1 @@
+"""Judges whether a day may feed features."""

@@ -1,0 +1,270 @@
+"""A day's readiness: may this day of ticks feed features, and if not, why and what to do.
+
+Six fields answer it. `engineering_state` is about the stored file, `source_state` about what the source gave,
+`policy_state` about what the settings allow, `overall_state` is what counts, `reason_code` names the one thing that
+decided and `action_hint` what a person can do. What was counted on the way (anomalies, profile) is kept beside it by
+`quality_store`, so that the gate need not count again. Whether every byte of a store holds is `audit`'s question.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+
+import pyarrow as pa
+
+from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.files import content_hash
+from ghtrader_base.settings import Settings
+from ghtrader_market.quality.anomalies import Anomaly, Limits, find_anomalies
+from ghtrader_market.quality.day_profile import Profile, profile_day
+from ghtrader_market.quality.store import load_quality, save_quality
+from ghtrader_market.quality.types import DayQuality, Readiness
+from ghtrader_market.reference.roll_schedule import load_schedule
+from ghtrader_market.reference.symbols import parse_symbol
+from ghtrader_market.reference.tick_schema import values_matrix
+from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
+from ghtrader_market.reference.varieties import variety_of
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.manifests import DayManifest
+from ghtrader_market.stores.lake.no_data_days import no_data_days
+
+DATASETS = ("ticks", "main_l5")
+_NEVER = ("disordered_time", "negative_value", "volume_backwards")
+"""One such row is one too many: cumulative figures and order are what everything is computed from."""
+_DAMAGE = ("duplicate_time", "crossed_book", "locked_book", "off_grid", "absent_book")
+_HOLES = ("session_missing", "night_missing", "gap", "stale_quotes")
+_EVENTS = ("limit_move", "price_jump")
+"""They happen: worth a look, never a reason to leave a day out."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What the settings GHTRADER_QUALITY_* say; each is described there.
+
+    Attributes
+    ----------
+    limits : Limits
+        From where on something is an anomaly.
+    min_coverage : float
+        Least part of the session time that is neither gap nor stale.
+    max_bad_share : float
+        Most rows of one kind of damage, as a part of the day's rows.
+    partial_recordings : bool
+        Whether a part of a day that somebody imported may feed features.
+    """
+
+    limits: Limits = Limits()
+    min_coverage: float = 0.95
+    max_bad_share: float = 0.001
+    partial_recordings: bool = True
+
+    @classmethod
+    def of(cls, settings: Settings) -> Thresholds:
+        """Those in force."""
+        return cls(
+            Limits(
+                settings.quality_gap_s,
+                settings.quality_gap_intervals,
+                settings.quality_stale_s,
+                settings.quality_stale_trades,
+                settings.quality_limit_move,
+                settings.quality_jump,
+            ),
+            settings.quality_min_coverage,
+            settings.quality_max_bad_share,
+            settings.quality_partial_recordings,
+        )
+
+    @property
+    def hash(self) -> str:
+        """Equal for equal thresholds."""
+        return content_hash(asdict(self))[:16]
+
+
+def readiness(
+    settings: Settings, dataset: str, symbol: str, day: date, *, calendar: TradingCalendar | None = None
+) -> Readiness:
+    """Whether a day may feed features. Counted once for a content and thresholds, then read from beside the lake.
+
+    Parameters
+    ----------
+    settings : Settings
+    dataset : str
+        ``ticks`` or ``main_l5``.
+    symbol : str
+        ``SHFE.cu2502`` or ``KQ.m@SHFE.cu``.
+    day : date
+    calendar : TradingCalendar, optional
+        The home's by default; pass it where many days are asked for.
+
+    Raises
+    ------
+    UsageError
+        No such dataset.
+    """
+    return day_quality(settings, dataset, symbol, day, calendar=calendar).readiness
+
+
+def day_quality(
+    settings: Settings, dataset: str, symbol: str, day: date, *, calendar: TradingCalendar | None = None
+) -> DayQuality:
+    """As `readiness`, with the anomalies and the profile."""
+    if dataset not in DATASETS:
+        raise UsageError(f"no quality of {dataset!r}", f"there is one of {', '.join(DATASETS)}")
+    calendar, thresholds, lake = calendar or load_calendar(settings), Thresholds.of(settings), Lake(settings.data)
+    try:
+        manifest = lake.manifest(dataset, symbol, day)
+    except IntegrityError as error:
+        return _without_rows(_judged(dataset, symbol, day, "corrupt", "unknown", "corrupt", error.hint))
+    if manifest is None:
+        return _without_rows(_absent(lake, dataset, symbol, day))
+    if stale := _outdated(lake, manifest, symbol, day):
+        return _without_rows(_judged(dataset, symbol, day, "outdated", "unknown", "outdated", stale))
+    sessions = calendar.sessions(variety_of(symbol), day)
+    key = content_hash([thresholds.hash, sessions])[:16]
+    path = lake.day_path(dataset, symbol, day) / next(iter(manifest.files), "")
+    found = load_quality(lake, manifest, path, key)
+    if found is None:
+        found = _count(lake, calendar, thresholds, manifest, symbol, day)
+        if found.profile is not None:
+            save_quality(lake, manifest, path, key, found)
+    return found
+
+
+def _count(
+    lake: Lake, calendar: TradingCalendar, thresholds: Thresholds, manifest: DayManifest, symbol: str, day: date
+) -> DayQuality:
+    try:
+        lake.verify_day(manifest.dataset, symbol, day)
+        table = lake.read_day(manifest.dataset, symbol, day)
+    except IntegrityError as error:
+        hint = f"{error.message}; {error.hint}"
+        return _without_rows(_judged(manifest.dataset, symbol, day, "corrupt", "unknown", "corrupt", hint))
+    contract = manifest.extra.get("contract", symbol)
+    anomalies, profile = examine(table, calendar, contract, day, thresholds.limits)
+    recorded = _is_recording(lake, manifest, contract, day)
+    return DayQuality(
+        judge(manifest.dataset, symbol, day, anomalies, profile, thresholds, recorded), tuple(anomalies), profile
+    )
+
+
+def examine(
+    table: pa.Table, calendar: TradingCalendar, contract: str, day: date, limits: Limits
+) -> tuple[list[Anomaly], Profile]:
+    """Anomalies and profile of one day of ticks (`RAW_TICK_SCHEMA` or more columns)."""
+    variety = variety_of(contract)
+    times, values = table.column("datetime_ns").combine_chunks().to_numpy(zero_copy_only=False), values_matrix(table)
+    sessions = calendar.sessions(variety, day)
+    index = calendar.session_index(variety, day, times)
+    # The continuous symbol of a vendor's one-level history belongs to no contract, so it has no grid of its own.
+    tick = math.nan if parse_symbol(contract).continuous else variety.price_tick(contract, day)
+    has_night = calendar.has_night(day, variety)
+    return (
+        find_anomalies(times, values, index, sessions, tick, has_night, limits),
+        profile_day(times, values, index, sessions, tick),
+    )
+
+
+def judge(
+    dataset: str,
+    symbol: str,
+    day: date,
+    anomalies: Sequence[Anomaly],
+    profile: Profile,
+    thresholds: Thresholds,
+    recorded: bool,
+) -> Readiness:
+    """The six fields of a day whose file holds, from what was counted.
+
+    Parameters
+    ----------
+    recorded : bool
+        Somebody imported the day: what it does not cover nobody can fetch.
+    """
+    found = {anomaly.kind: anomaly for anomaly in anomalies}
+    rows = max(1, profile.rows)
+    trading = sum(profile.session_seconds)
+    hint = _hint(dataset, symbol, day)
+    for kind in (*_NEVER, *_DAMAGE):
+        if kind in found and (kind in _NEVER or found[kind].count > thresholds.max_bad_share * rows):
+            return _judged(dataset, symbol, day, "ok", "anomalous", kind, hint)
+    holes = [found[kind] for kind in _HOLES if kind in found]
+    covered = 1.0 - sum(hole.seconds for hole in holes) / trading
+    missing = any(hole.kind.endswith("_missing") for hole in holes)
+    partial = missing or covered < thresholds.min_coverage
+    if partial:
+        allowed = recorded and thresholds.partial_recordings and sum(profile.session_rows) > 0
+        if allowed:
+            hint = "imported as a part of the day, and used as it is; GHTRADER_QUALITY_PARTIAL_RECORDINGS decides"
+        return _judged(dataset, symbol, day, "ok", "partial", holes[0].kind, hint, blocked=not allowed)
+    for kind in (*_DAMAGE, *_HOLES, *_EVENTS):
+        if kind in found:
+            look = (
+                f"look at it: ghtrader data quality anomalies --var {variety_of(symbol).key} --start {day} --end {day}"
+            )
+            return _judged(dataset, symbol, day, "ok", "anomalous", kind, look, blocked=False)
+    if profile.levels == 1:
+        hint = "factors of levels 2-5 are left out; five-level ticks would bring them"
+        return Readiness(dataset, symbol, day, "ok", "one_level", "allowed", "ready", "one_level", hint)
+    return Readiness(dataset, symbol, day, "ok", "complete", "allowed", "ready", "ok", "")
+
+
+def _judged(
+    dataset: str,
+    symbol: str,
+    day: date,
+    engineering: str,
+    source: str,
+    reason: str,
+    hint: str,
+    blocked: bool = True,
+) -> Readiness:
+    policy, overall = ("blocked", "not_ready") if blocked else ("allowed", "degraded")
+    return Readiness(dataset, symbol, day, engineering, source, policy, overall, reason, hint)
+
+
+def _without_rows(found: Readiness) -> DayQuality:
+    return DayQuality(found, (), None)
+
+
+def _hint(dataset: str, symbol: str, day: date) -> str:
+    key = variety_of(symbol).key
+    fetch = f"fetch the day again, or use it as it is: ghtrader build --var {key} --start {day} --end {day}"
+    return f"{fetch} --accept-quality"
+
+
+def _absent(lake: Lake, dataset: str, symbol: str, day: date) -> Readiness:
+    key = variety_of(symbol).key
+    if dataset == "main_l5":
+        hint = f"ghtrader main-l5 --var {key} --start {day} --end {day}"
+        return _judged(dataset, symbol, day, "missing", "unknown", "missing", hint)
+    if day in no_data_days(lake, symbol):
+        return _judged(dataset, symbol, day, "missing", "no_data", "no_data", "the source has no tick of that day")
+    hint = f"ghtrader download --symbol {symbol} --start {day} --end {day}"
+    return _judged(dataset, symbol, day, "missing", "unknown", "missing", hint)
+
+
+def _outdated(lake: Lake, manifest: DayManifest, symbol: str, day: date) -> str:
+    """What to do where a main_l5 day is not what its ticks and the schedule would make now; empty where it is."""
+    if manifest.dataset != "main_l5":
+        return ""
+    key = variety_of(symbol).key
+    mend = f"ghtrader main-l5 --var {key} --start {day} --end {day}"
+    raw = lake.manifest("ticks", str(manifest.extra.get("contract")), day)
+    if raw is not None and raw.content_hash != manifest.extra.get("raw_content_hash"):
+        return mend
+    try:
+        scheduled = load_schedule(lake.root, key).get(day)
+    except (IntegrityError, UsageError):
+        return f"ghtrader main-schedule --var {key}"
+    if scheduled is None or scheduled.schedule_hash != manifest.extra.get("schedule_hash"):
+        return mend
+    return ""
+
+
+def _is_recording(lake: Lake, manifest: DayManifest, contract: str, day: date) -> bool:
+    raw = manifest if manifest.dataset == "ticks" else lake.manifest("ticks", contract, day)
+    return raw is not None and raw.source.startswith("recording:")

@@ -1,0 +1,1 @@
+"""Records live ticks to the lake."""

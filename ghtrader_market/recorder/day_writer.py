@@ -1,0 +1,267 @@
+"""A recorder's rows, from what the feed sent to days in the lake: every row once, in order, durable within a flush.
+
+No service is talked to here. Rows go through `accept` into a journal of their trading day (`recorder_journal`), and
+from there into the lake, marked `recorded`, so that a download of the day is still wanted and replaces it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ghtrader_base.errors import BadRecordingError
+from ghtrader_base.failpoints import failpoint
+from ghtrader_base.lock_keys import ticks_key
+from ghtrader_base.locks import resource_lock
+from ghtrader_base.settings import Settings
+from ghtrader_market.recorder.row_log import Journal, journal_days, journal_path
+from ghtrader_market.reference.trading_calendar import load_calendar
+from ghtrader_market.reference.varieties import Variety, variety_of
+from ghtrader_market.sources.base import split_days
+from ghtrader_market.stores.base import RECORDED
+from ghtrader_market.stores.mirror.mirrored_lake import open_lake, require_second_store
+
+Tell = Callable[[str], object]
+NEAR_CLOSE_NS = 60 * 10**9
+"""The last snapshot before a break may be this much older than the break."""
+QUIET_S = 20.0
+"""After the close, a day goes into the lake when nothing came for this long."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Rows that are new and in order, and what was wrong with the others."""
+
+    rows: pa.Table
+    duplicates: int = 0
+    disordered: int = 0
+    missed: int = 0
+
+
+def accept(rows: pa.Table, last_id: int, last_ns: int) -> Accepted:
+    """What of some rows goes on from where a symbol stands.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        `RAW_TICK_SCHEMA`, as they came.
+    last_id, last_ns : int
+        Of the last row kept; -1 where there is none.
+
+    Returns
+    -------
+    Accepted
+        Rows with higher ids, each at or after the one before; ids that were jumped over are counted as missed.
+    """
+    if rows.num_rows == 0:
+        return Accepted(rows)
+    ids, times = rows["id"].to_numpy(), rows["datetime_ns"].to_numpy()
+    fresh = ids > np.maximum.accumulate(np.concatenate([[last_id], ids[:-1]]))
+    fresh_times = np.where(fresh, times, np.iinfo(np.int64).min)
+    ordered = times >= np.maximum.accumulate(np.concatenate([[last_ns], fresh_times[:-1]]))
+    chain = np.concatenate([[last_id], ids[fresh]]) if last_id >= 0 else ids[fresh]
+    return Accepted(
+        rows.filter(pa.array(fresh & ordered)),
+        duplicates=int((~fresh).sum()),
+        disordered=int((fresh & ~ordered).sum()),
+        missed=int((np.diff(chain) - 1).sum()) if len(chain) > 1 else 0,
+    )
+
+
+@dataclass
+class SymbolLog:
+    """Where one symbol stands: its journals, what waits for the next flush, what was counted."""
+
+    symbol: str
+    variety: Variety
+    last_id: int = -1
+    last_ns: int = -1
+    journals: dict[date, Journal] = field(default_factory=dict)
+    waiting: list[tuple[date, pa.Table]] = field(default_factory=list)
+    rows: int = 0
+    missed: int = 0
+    duplicates: int = 0
+    disordered: int = 0
+
+    @property
+    def open_days(self) -> list[date]:
+        """Days with rows that are not in the lake yet."""
+        return sorted({*self.journals, *(day for day, _ in self.waiting)})
+
+
+class RecordedDays:
+    """Rows of some symbols on their way into the lake; holds the ticks lock of each symbol while it is open.
+
+    Parameters
+    ----------
+    settings : Settings
+    run_id : str
+        Kept in the manifests.
+    tell : callable
+        Takes a line of progress.
+
+    Attributes
+    ----------
+    logs : dict of str to SymbolLog
+    sealed : dict
+        (symbol, day) -> what became of it.
+    problems : list of str
+        Days that did not get into the lake; their journals stay.
+    heard : float
+        When the last new row came, `time.monotonic`.
+    oldest_waiting : float, optional
+        When the oldest row that is not on disk came.
+    """
+
+    def __init__(self, settings: Settings, run_id: str = "", tell: Tell = lambda line: None) -> None:
+        self.settings = settings
+        self.lake, self.calendar = open_lake(settings), load_calendar(settings)
+        self.logs: dict[str, SymbolLog] = {}
+        self.sealed: dict[tuple[str, date], dict[str, Any]] = {}
+        self.problems: list[str] = []
+        self.heard = time.monotonic()
+        self.oldest_waiting: float | None = None
+        self._run_id, self._tell = run_id, tell
+        self._locks = contextlib.ExitStack()
+
+    def __enter__(self) -> RecordedDays:
+        require_second_store(self.lake)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for log in self.logs.values():
+            for journal in log.journals.values():
+                journal.close()
+        self._locks.close()
+
+    @property
+    def newest_ns(self) -> int:
+        """Time of the newest row of all; -1 where none came yet."""
+        return max((log.last_ns for log in self.logs.values()), default=-1)
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows a kill would lose now."""
+        return sum(rows.num_rows for log in self.logs.values() for _, rows in log.waiting)
+
+    def begin(self, symbol: str) -> SymbolLog:
+        """Take the symbol's lock and find out where an earlier recording of it ended; LockHeldError names a holder."""
+        data, wait_s = self.settings.data, self.settings.lock_wait_timeout_s
+        log = SymbolLog(symbol, variety_of(symbol))
+        self._locks.enter_context(resource_lock(self.settings.locks, ticks_key(symbol), "record", wait_s=wait_s))
+        for day in journal_days(data, symbol):
+            log.journals[day] = Journal(journal_path(data, symbol, day))
+        ends = [journal.read() for journal in log.journals.values()]
+        if recorded := self.lake.index.days_from("ticks", symbol, RECORDED):
+            ends.append(self.lake.read_day("ticks", symbol, max(recorded), ["id", "datetime_ns"]))
+        for rows in ends:
+            if rows.num_rows:
+                log.last_id = max(log.last_id, rows["id"][-1].as_py())
+                log.last_ns = max(log.last_ns, rows["datetime_ns"][-1].as_py())
+        self.logs[symbol] = log
+        return log
+
+    def take(self, arrived: Iterable[tuple[str, pa.Table]]) -> int:
+        """Keep what is new of (symbol, rows); returns how many rows that were."""
+        kept = 0
+        for symbol, rows in arrived:
+            log = self.logs[symbol]
+            found = accept(rows, log.last_id, log.last_ns)
+            log.duplicates += found.duplicates
+            log.disordered += found.disordered
+            if found.rows.num_rows == 0:
+                continue
+            days = split_days(found.rows, self.calendar.trading_day_of(found.rows["datetime_ns"].to_numpy()))
+            if found.missed:
+                log.missed += found.missed
+                self._tell(f"{symbol} {max(days)}: {found.missed} ticks were missed; a download of the day has them")
+            log.waiting += days.items()
+            log.rows += found.rows.num_rows
+            log.last_id, log.last_ns = found.rows["id"][-1].as_py(), found.rows["datetime_ns"][-1].as_py()
+            kept += found.rows.num_rows
+        if kept:
+            self.heard = time.monotonic()
+            self.oldest_waiting = self.oldest_waiting or self.heard
+        return kept
+
+    def flush(self) -> None:
+        """Everything kept so far onto disk, durable when this returns."""
+        for log in self.logs.values():
+            waiting: dict[date, list[pa.Table]] = {}
+            for day, rows in log.waiting:
+                waiting.setdefault(day, []).append(rows)
+            for day, parts in waiting.items():
+                if day not in log.journals:
+                    log.journals[day] = Journal(journal_path(self.settings.data, log.symbol, day))
+                log.journals[day].append(pa.concat_tables(parts))
+            log.waiting = []
+        self.oldest_waiting = None
+
+    def seal_what_is_over(self, now: float) -> bool:
+        """Put days that have ended into the lake; returns whether the market has gone on to another day.
+
+        Parameters
+        ----------
+        now : float
+            `time.monotonic`.
+        """
+        if not any(log.open_days for log in self.logs.values()):
+            return False
+        today, rolled = self.calendar.trading_day_of(self.newest_ns), False
+        quiet = now - self.heard >= QUIET_S
+        for log in self.logs.values():
+            for day in log.open_days:
+                if day < today or (quiet and self._closed(log, day, self.newest_ns)):
+                    self.flush()
+                    self.seal(log, day, ended=True)
+                    rolled = rolled or day < today
+        return rolled
+
+    def seal_all(self) -> None:
+        """Put everything into the lake, also days that go on without us."""
+        self.flush()
+        for log in self.logs.values():
+            for day in log.open_days:
+                self.seal(log, day, ended=self._closed(log, day, log.last_ns))
+
+    def _closed(self, log: SymbolLog, day: date, newest_ns: int) -> bool:
+        return newest_ns >= self.calendar.sessions(log.variety, day)[-1][1] - NEAR_CLOSE_NS
+
+    def seal(self, log: SymbolLog, day: date, ended: bool) -> None:
+        """The journal's rows into the lake's day, then the journal goes; harmless to repeat after a kill in between.
+
+        A day that is in the lake from elsewhere, whole, stays as it is: rows of two origins are never mixed.
+        """
+        journal = log.journals.pop(day)
+        before = self.lake.manifest("ticks", log.symbol, day)
+        about: dict[str, Any] = {"symbol": log.symbol, "day": str(day)}
+        if before is not None and before.source != RECORDED:
+            about |= {"rows": before.rows, "missed": 0, "state": f"kept as {before.source} has it"}
+        else:
+            rows = journal.read()
+            if before is not None:
+                rows = pa.concat_tables([self.lake.read_day("ticks", log.symbol, day), rows])
+            rows = accept(rows, -1, -1).rows
+            missed = int((np.diff(rows["id"].to_numpy()) - 1).sum())
+            extra = {"recorded": {"missed": missed, "ended": ended}}
+            try:
+                self.lake.write_day(
+                    "ticks", log.symbol, day, rows, source=RECORDED, run_id=self._run_id, extra=extra
+                )
+            except BadRecordingError as exc:
+                self.problems.append(f"{exc.message}; its rows stay in {journal.path}")
+                self._tell(self.problems[-1])
+                journal.close()
+                return
+            about |= {"rows": rows.num_rows, "missed": missed, "state": "ended" if ended else "unfinished"}
+        failpoint("recorder.lake->journal")
+        journal.remove()
+        self.sealed[log.symbol, day] = about
+        self._tell(f"{log.symbol} {day}: {about['rows']} rows in the lake ({about['state']})")

@@ -1,0 +1,204 @@
+"""Live ticks to the lake: keeps a feed alive, gives its rows to `recorder_days`, and knows when silence is a fault.
+
+What kills or silence leave out is at most what was not flushed, and the next start or the next download brings it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ghtrader_base.errors import FailedError, GhtraderError, UsageError
+from ghtrader_base.settings import Settings
+from ghtrader_market.recorder.day_writer import NEAR_CLOSE_NS, RecordedDays, Tell
+from ghtrader_market.recorder.feed import Feed
+from ghtrader_market.reference.trading_calendar import TradingCalendar
+from ghtrader_market.reference.varieties import Variety, get_variety, variety_of
+
+_SAME_CLOCK_NS = 3 * 86_400 * 10**9
+_LONGEST_WAIT_S = 300.0
+
+
+def ticks_expected(calendar: TradingCalendar, variety: Variety, market_ns: int, now_ns: int, silent_s: float) -> bool:
+    """Whether a silence of `silent_s` is a fault of the connection and not a break of the market.
+
+    Parameters
+    ----------
+    market_ns : int
+        Time of the newest tick, UTC epoch ns; -1 where none came yet.
+    now_ns : int
+        This machine's time. Where the market's is far from it (a simulated exchange), only the newest tick tells.
+    """
+    if market_ns >= 0 and abs(now_ns - market_ns) > _SAME_CLOCK_NS:
+        day = calendar.trading_day_of(market_ns)
+        return not any(abs(end - market_ns) <= NEAR_CLOSE_NS for _, end in calendar.sessions(variety, day))
+    day = calendar.trading_day_of(now_ns)
+    return any(start + silent_s * 1e9 <= now_ns < end for start, end in calendar.sessions(variety, day))
+
+
+@dataclass(frozen=True)
+class RecordReport:
+    """What a recording did; `days` say what became of each contract-day, `problems` which are not in the lake."""
+
+    symbols: tuple[str, ...]
+    rows: int
+    duplicates: int
+    disordered: int
+    missed: int
+    restarts: int
+    days: tuple[dict[str, Any], ...]
+    problems: tuple[str, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {**self.__dict__, "symbols": [*self.symbols], "days": [*self.days], "problems": [*self.problems]}
+
+
+class Recorder:
+    """Records some symbols until told to stop.
+
+    Parameters
+    ----------
+    settings : Settings
+    symbols : iterable of str
+    varieties : iterable of str
+        Varieties whose listed contracts are recorded too; listed anew with every trading day.
+    flush_s, flush_rows : float, int
+        Rows wait no longer than this, nor in greater number, before they are on disk.
+    stale_s : float
+        Silence after which the client is started again, where the market should be speaking: TqSdk reconnects by
+        itself after the server closed the line, subscribes nothing, and hears no more.
+    series_rows : int
+        Rows a restart can fetch without asking for history; 0: all TqSdk allows.
+    run_id : str
+        Kept in the manifests.
+    tell : callable
+        Takes a line of progress.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        symbols: Iterable[str] = (),
+        varieties: Iterable[str] = (),
+        *,
+        flush_s: float = 5.0,
+        flush_rows: int = 5_000,
+        stale_s: float = 30.0,
+        series_rows: int = 0,
+        run_id: str = "",
+        tell: Tell = lambda line: None,
+    ) -> None:
+        self._settings = settings
+        self._named, self._varieties = sorted(set(symbols)), [get_variety(key) for key in varieties]
+        self._flush_s, self._flush_rows, self._stale_s, self._series_rows = flush_s, flush_rows, stale_s, series_rows
+        self._days = RecordedDays(settings, run_id, tell)
+        self._tell = tell
+        self._feed: Feed | None = None
+        self._restarts = 0
+        self._since = self._wait_s = 0.0
+
+    def run(self, stop: threading.Event, for_s: float | None = None) -> RecordReport:
+        """Record until `stop` is set or `for_s` seconds are over; everything heard is in the lake when this returns.
+
+        Raises
+        ------
+        ConfigError, UnreachableError, RefusedError, UsageError
+            The service cannot be asked at all, or not for these symbols; later faults of it are waited out.
+        LockHeldError
+            Somebody else writes ticks of one of the symbols.
+        """
+        with self._days:
+            try:
+                self._connect()
+                started = time.monotonic()
+                while not stop.is_set() and (for_s is None or time.monotonic() - started < for_s):
+                    self._turn(stop)
+            finally:
+                self._drop_feed()
+                self._days.seal_all()
+            return self._report(time.monotonic() - started)
+
+    def _report(self, seconds: float) -> RecordReport:
+        logs = self._days.logs.values()
+        return RecordReport(
+            symbols=tuple(self._days.logs),
+            rows=sum(log.rows for log in logs),
+            duplicates=sum(log.duplicates for log in logs),
+            disordered=sum(log.disordered for log in logs),
+            missed=sum(log.missed for log in logs),
+            restarts=self._restarts,
+            days=tuple(self._days.sealed[key] for key in sorted(self._days.sealed)),
+            problems=tuple(self._days.problems),
+            seconds=round(seconds, 3),
+        )
+
+    def _turn(self, stop: threading.Event) -> None:
+        try:
+            if self._feed is None:
+                self._connect()
+                self._restarts += 1
+            assert self._feed is not None
+            arrived = self._feed.poll(0.1)
+        except GhtraderError as exc:  # a refused login too: it was accepted before, and maintenance ends
+            self._drop_feed()
+            self._days.flush()
+            self._wait_s = min(max(self._wait_s * 2, 1.0), _LONGEST_WAIT_S)
+            self._tell(f"{exc.message}; trying again in {self._wait_s:.0f} s")
+            stop.wait(self._wait_s)
+            return
+        if self._days.take(arrived):
+            self._wait_s = 0.0
+        now, waiting = time.monotonic(), self._days.oldest_waiting
+        if waiting is not None and (now - waiting >= self._flush_s or self._days.waiting_rows >= self._flush_rows):
+            self._days.flush()
+        silent = now - max(self._days.heard, self._since)
+        if self._days.seal_what_is_over(now) and self._varieties:
+            self._drop_feed()  # a new day may list new contracts
+        elif silent > max(self._stale_s, self._wait_s) and self._should_hear():
+            self._tell(f"no tick for {silent:.0f} s in trading hours: starting the client again")
+            self._wait_s = min(max(self._wait_s, self._stale_s) * 2, _LONGEST_WAIT_S)
+            self._drop_feed()
+
+    def _should_hear(self) -> bool:
+        varieties = {log.variety.key: log.variety for log in self._days.logs.values()}.values()
+        newest, now_ns, calendar = self._days.newest_ns, time.time_ns(), self._days.calendar
+        return any(ticks_expected(calendar, variety, newest, now_ns, self._stale_s) for variety in varieties)
+
+    def _connect(self) -> None:
+        feed = Feed(self._settings)
+        try:
+            wanted = self._listed(feed)
+            for symbol in wanted:
+                if symbol not in self._days.logs:
+                    self._days.begin(symbol)
+            feed.watch({symbol: self._days.logs[symbol].last_id for symbol in wanted}, self._series_rows)
+        except BaseException:
+            feed.close(0.0)
+            raise
+        self._feed, self._since = feed, time.monotonic()
+        self._tell(f"recording {', '.join(wanted)}")
+
+    def _listed(self, feed: Feed) -> list[str]:
+        """Symbols to record that trade now; at the first start one that does not is an error."""
+        varieties = {v.key: v for v in [*self._varieties, *map(variety_of, self._named)]}
+        listed = {key: feed.listed(v.exchange, v.product) for key, v in varieties.items()}
+        for symbol in self._named:
+            if not self._days.logs and symbol not in listed[variety_of(symbol).key]:
+                known = ", ".join(listed[variety_of(symbol).key]) or "none of that product"
+                raise UsageError(f"{symbol} is not listed", f"listed now: {known}")
+        wanted = [symbol for symbol in self._named if symbol in listed[variety_of(symbol).key]]
+        wanted += [symbol for variety in self._varieties for symbol in listed[variety.key]]
+        if not wanted:
+            raise FailedError("none of the contracts to be recorded trades now", "name others, or wait")
+        return sorted(set(wanted))
+
+    def _drop_feed(self) -> None:
+        """End the client; rows it still sent are kept."""
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            self._days.take(feed.close(2.0))

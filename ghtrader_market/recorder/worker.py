@@ -1,0 +1,158 @@
+"""The child process a recorder's TqSdk lives in; `recorder_feed` starts it as `python -m`.
+
+Like `sources.tqsdk_worker` it has a HOME of its own, takes requests on stdin and answers with frames on the pipe that
+was stdout; once told to watch, it sends every new row of every symbol. It keeps nothing: what was sent and what not is
+the parent's to know, which says after which row each symbol goes on. When the parent is gone, this process ends.
+"""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
+from ghtrader_market.reference.trading_calendar import load_calendar
+from ghtrader_market.sources.base import canonical_table
+from ghtrader_market.sources.tqsdk.frames import BrokenFrame
+from ghtrader_market.sources.tqsdk.worker import SHANGHAI, as_error
+from ghtrader_market.sources.tqsdk.worker_pipe import Out, run_worker
+
+SERIES_ROWS = 10_000
+"""Rows TqSdk keeps of a series at most: what a restart can fetch without asking for history."""
+_GATHER_S = 0.2
+_BEAT_S = 1.0
+
+
+class LiveSeries:
+    """One symbol's tick series, and how far of it has been sent.
+
+    Parameters
+    ----------
+    api : tqsdk.TqApi
+    symbol : str
+    after : int
+        Id of the last row the parent has; -1: none, which asks for the trading day of the newest tick from its start.
+    rows : int
+        Length of the series.
+    calendar : TradingCalendar
+    """
+
+    def __init__(self, api: Any, symbol: str, after: int, rows: int, calendar: Any) -> None:
+        self.symbol = symbol
+        self._api, self._rows, self._calendar = api, rows, calendar
+        self._sent = after
+        self._begun = after >= 0
+        self._frame = api.get_tick_serial(symbol, rows)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the last update touched it."""
+        return bool(self._api.is_changing(self._frame))
+
+    def new_rows(self) -> pa.Table | None:
+        """Every row not sent yet, as `RAW_TICK_SCHEMA`; what the series no longer holds is fetched as history."""
+        last = self._frame["id"].iloc[-1]
+        if not last > self._sent:
+            return None
+        behind = len(self._frame) if self._sent < 0 else min(len(self._frame), int(last) - self._sent)
+        # A copy in earnest: TqSdk moves the rows of the series in place, also while history is fetched below.
+        there = self._frame.iloc[-behind:].copy(deep=True)
+        there = there[there["datetime"] > 0]
+        ids = there["id"].to_numpy(np.int64)
+        if not len(ids):
+            return None
+        first, time_ns = int(ids[0]), int(there["datetime"].iloc[0])
+        newest = self._calendar.trading_day_of(int(there["datetime"].iloc[-1]))
+        day_start = self._calendar.bounds(newest)[0]
+        parts = []
+        # A series that is not full begins with the contract's first tick, and days that are over can be downloaded.
+        if len(there) >= self._rows and first > self._sent + 1 and time_ns > day_start:
+            history = self._history(day_start, time_ns, first)
+            if history is not None:
+                parts.append(history)
+        table = _table(there)
+        if not self._begun:  # the days before are not asked for
+            table = table.filter(pa.array(table["datetime_ns"].to_numpy() >= day_start))
+        parts.append(table)
+        self._sent, self._begun = int(ids[-1]), True
+        found = pa.concat_tables(parts)
+        return found if found.num_rows else None
+
+    def _history(self, start_ns: int, end_ns: int, before: int) -> pa.Table | None:
+        """Rows from `start_ns` between the last one sent and `before`; None where the account may not ask for them."""
+        begin = datetime.fromtimestamp(start_ns // 10**9, SHANGHAI)
+        end = datetime.fromtimestamp(end_ns // 10**9, SHANGHAI) + timedelta(seconds=1)
+        # What was kept of an earlier gap would only be merged with this one.
+        shutil.rmtree(Path.home() / ".tqsdk" / "data_series_1", ignore_errors=True)
+        try:
+            frame = self._api.get_tick_data_series(self.symbol, begin, end)
+        except Exception as exc:  # licence, silence: recording what comes matters more, and the parent sees the gap
+            print(f"no history of {self.symbol}: {exc}", file=sys.stderr, flush=True)
+            return None
+        ids = frame["id"].to_numpy(np.int64)
+        return _table(frame[(ids > self._sent) & (ids < before)])
+
+
+def _table(frame: Any) -> pa.Table:
+    present = {name: frame[name].to_numpy(np.float64) for name in VALUE_COLUMNS if name in frame}
+    return canonical_table(frame["id"].to_numpy(np.int64), frame["datetime"].to_numpy(), present)
+
+
+def watch(api: Any, request: dict[str, Any], out: Out, requests: queue.Queue[dict[str, Any]]) -> None:
+    """Send new rows of every symbol of a request until told to close."""
+    from ghtrader_base.settings import load_settings
+
+    calendar = load_calendar(load_settings(request["home"]))
+    rows = int(request.get("rows") or SERIES_ROWS)
+    series = [LiveSeries(api, symbol, after, rows, calendar) for symbol, after in request["after"].items()]
+    out.send("watching", symbols=[each.symbol for each in series])
+    pending, told = set(series), time.monotonic()
+    while requests.empty():
+        for each in pending:
+            if (table := each.new_rows()) is not None:
+                out.send("ticks", table, symbol=each.symbol)
+        if time.monotonic() - told >= _BEAT_S:
+            out.send("beat")
+            told = time.monotonic()
+        pending, until = set(), time.time() + _GATHER_S
+        while time.time() < until and api.wait_update(deadline=until):
+            pending |= {each for each in series if each.changed}
+
+
+def _serve(requests: queue.Queue[dict[str, Any]], out: Out) -> None:
+    api: Any = None
+    try:
+        while (request := requests.get())["op"] != "close":
+            try:
+                if request["op"] == "open":
+                    import tqsdk
+
+                    auth = tqsdk.TqAuth(request["user"], request["password"])
+                    api = tqsdk.TqApi(auth=auth, disable_print=True)
+                    out.send("done", value=None)
+                elif request["op"] == "listed":
+                    wanted = {"exchange_id": request["exchange"], "product_id": request["product"]}
+                    found = api.query_quotes(ins_class="FUTURE", expired=False, **wanted)
+                    out.send("done", value=sorted(found))
+                else:
+                    watch(api, request, out, requests)
+            except (BrokenPipeError, BrokenFrame):
+                return
+            except Exception as exc:
+                error = as_error(exc)
+                out.send("error", name=type(error).__name__, message=error.message, hint=error.hint)
+    finally:
+        if api is not None:
+            api.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run_worker(_serve, "ghtrader record"))

@@ -1,0 +1,1 @@
+"""Reference data: calendar, varieties, symbols, tick schema, roll schedule."""

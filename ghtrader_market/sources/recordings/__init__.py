@@ -1,0 +1,1 @@
+"""Ticks from files that people already have."""

@@ -1,0 +1,1 @@
+"""Ticks from TqSdk, whose client runs in worker processes."""

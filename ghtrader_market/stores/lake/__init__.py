@@ -1,0 +1,1 @@
+"""The Parquet lake: days, manifests, index, ledgers."""

@@ -1,0 +1,241 @@
+"""The lake as it is read: where a day lies, what its manifest says, its rows.
+
+What belongs here: paths, manifests, reading and checking. Writing is `lake`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ghtrader_base.errors import FailedError, IntegrityError, UsageError
+from ghtrader_base.files import content_hash, read_json, verify_sidecar
+from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA, MAIN_L5_SCHEMA, RAW_TICK_SCHEMA, table_hash
+
+MANIFEST = "_manifest.json"
+PARTITION_NAME = {
+    "ticks": "symbol",
+    "ticks_l1": "symbol",
+    "main_l5": "symbol",
+    "features": "symbol",
+    "labels": "symbol",
+    "daily_bars": "variety",
+}
+SCHEMAS = {"ticks": RAW_TICK_SCHEMA, "ticks_l1": L1_TICK_SCHEMA, "main_l5": MAIN_L5_SCHEMA}
+
+
+@dataclass(frozen=True)
+class DayManifest:
+    """What one day of one dataset is.
+
+    Attributes
+    ----------
+    files : dict
+        File name -> sha256.
+    rows : int
+    schema_hash : str
+        `tick_schema.schema_hash` of the table.
+    content_hash : str
+        `tick_schema.table_hash` of the table: equal for equal content, whoever wrote it and when.
+    source, code_version, run_id : str
+        Where the rows come from, the code that wrote them, the run that did.
+    levels : int, optional
+        Of a data set with a book: 5 with real depth, 1 without, 0 without any quote.
+    first_ns, last_ns : int, optional
+        Time of the first and last row, UTC epoch ns, where rows have one.
+    extra : dict
+        What the writer of the dataset wants to be known of the day (JSON).
+    """
+
+    dataset: str
+    key: str
+    day: str
+    files: dict[str, str]
+    rows: int
+    schema_hash: str
+    content_hash: str
+    source: str
+    code_version: str
+    run_id: str
+    levels: int | None = None
+    first_ns: int | None = None
+    last_ns: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class LakeDays:
+    """Days of ticks, main_l5, features, labels and daily bars under one folder, to be read.
+
+    Parameters
+    ----------
+    root : Path
+        `Settings.data`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    # ---- paths ----
+    def key_path(self, dataset: str, key: str) -> Path:
+        """Folder of one key: `ticks/symbol=SHFE.cu2502`."""
+        if dataset not in PARTITION_NAME:
+            raise UsageError(f"the lake has no dataset {dataset!r}", f"it has {', '.join(PARTITION_NAME)}")
+        if not key or "/" in key or key.startswith("."):
+            raise UsageError(f"{key!r} cannot be a key in the lake", "use a symbol or a variety")
+        return self.root / dataset / f"{PARTITION_NAME[dataset]}={key}"
+
+    def day_path(self, dataset: str, key: str, day: date) -> Path:
+        """Folder of one day: `ticks/symbol=SHFE.cu2502/date=2025-01-02`."""
+        return self.key_path(dataset, key) / f"date={day.isoformat()}"
+
+    # ---- looking ----
+    def manifest(self, dataset: str, key: str, day: date) -> DayManifest | None:
+        """The day's manifest, or None where the day does not exist."""
+        path = self.day_path(dataset, key, day) / MANIFEST
+        if not path.exists():
+            return None
+        try:
+            return DayManifest(**read_json(path))
+        except TypeError as exc:
+            raise IntegrityError(f"{path} is no manifest: {exc}", "delete the day's folder and rebuild it") from exc
+
+    def has_day(self, dataset: str, key: str, day: date) -> bool:
+        """Whether the day exists."""
+        return (self.day_path(dataset, key, day) / MANIFEST).exists()
+
+    def days(self, dataset: str, key: str) -> list[date]:
+        """Days that exist, ascending."""
+        found = self.key_path(dataset, key).glob(f"date=*/{MANIFEST}")
+        return sorted(date.fromisoformat(path.parent.name.removeprefix("date=")) for path in found)
+
+    def keys(self, dataset: str) -> list[str]:
+        """Keys that have at least one day, sorted."""
+        prefix = PARTITION_NAME[dataset] + "="
+        folders = {path.parent.parent.name for path in (self.root / dataset).glob(f"{prefix}*/date=*/{MANIFEST}")}
+        return sorted(name.removeprefix(prefix) for name in folders)
+
+    def files(self, dataset: str, key: str | None = None) -> list[Path]:
+        """Every Parquet file that a manifest names, sorted by key and day."""
+        keys = self.keys(dataset) if key is None else [key]
+        return [self._file(dataset, each, day) for each in keys for day in self.days(dataset, each)]
+
+    def content_hash_of(self, dataset: str, key: str) -> str:
+        """One hash over the content of all days of a key; equal for equal days and content."""
+        manifests = (self.manifest(dataset, key, day) for day in self.days(dataset, key))
+        return content_hash({m.day: m.content_hash for m in manifests if m is not None})
+
+    # ---- reading ----
+    def _require(self, dataset: str, key: str, day: date) -> DayManifest:
+        manifest = self.manifest(dataset, key, day)
+        if manifest is None:
+            raise FailedError(f"the lake has no {dataset} of {key} on {day}", "download or build that day first")
+        return manifest
+
+    def _file(self, dataset: str, key: str, day: date, manifest: DayManifest | None = None) -> Path:
+        manifest = manifest or self._require(dataset, key, day)
+        return self.day_path(dataset, key, day) / next(iter(manifest.files))
+
+    def read_day(self, dataset: str, key: str, day: date, columns: list[str] | None = None) -> pa.Table:
+        """One day's rows in the order they were written.
+
+        Raises
+        ------
+        FailedError
+            The day does not exist.
+        UsageError
+            It has no such column.
+        IntegrityError
+            Its file is missing, cannot be read, or has not as many rows as its manifest says. Bytes are checked by
+            `verify_day`.
+        """
+        manifest = self._require(dataset, key, day)
+        path = self._file(dataset, key, day, manifest)
+        try:
+            with pq.ParquetFile(path, pre_buffer=True) as file:
+                unknown = set(columns or ()) - set(file.schema_arrow.names)
+                table = file.read(columns=columns)
+        except (OSError, pa.ArrowException) as exc:
+            raise IntegrityError(f"{path} cannot be read: {exc}", "rebuild the day; `_manifest.json` names it") from exc
+        if unknown:
+            raise UsageError(f"{dataset} of {key} on {day} has no column {', '.join(sorted(unknown))}")
+        if table.num_rows != manifest.rows:
+            raise IntegrityError(
+                f"{path} has {table.num_rows} rows, its manifest says {manifest.rows}", "rebuild the day"
+            )
+        return table if columns is None else table.select(columns)
+
+    def read_range(
+        self,
+        dataset: str,
+        key: str,
+        start: date,
+        end: date,
+        columns: list[str] | None = None,
+        batch_rows: int = 65_536,
+    ) -> pa.RecordBatchReader:
+        """Rows of every day there is in [start, end], a day's file open at a time: memory does not grow with the range.
+
+        Raises
+        ------
+        FailedError
+            There is no such day.
+        UsageError, IntegrityError
+            As `read_day`; for a later day while the stream is read.
+        """
+        days = [day for day in self.days(dataset, key) if start <= day <= end]
+        if not days:
+            raise FailedError(f"the lake has no {dataset} of {key} from {start} to {end}", "download or build it first")
+        schema = self._schema(dataset, key, days[0], columns)
+        batches = (batch for day in days for batch in self._batches(dataset, key, day, schema, batch_rows))
+        return pa.RecordBatchReader.from_batches(schema, batches)
+
+    def _schema(self, dataset: str, key: str, day: date, columns: list[str] | None) -> pa.Schema:
+        path = self._file(dataset, key, day)
+        try:
+            schema = pq.read_schema(path).remove_metadata()
+        except (OSError, pa.ArrowException) as exc:
+            raise IntegrityError(f"{path} cannot be read: {exc}", "rebuild the day; `_manifest.json` names it") from exc
+        if unknown := set(columns or ()) - set(schema.names):
+            raise UsageError(f"{dataset} of {key} on {day} has no column {', '.join(sorted(unknown))}")
+        return schema if columns is None else pa.schema([schema.field(name) for name in columns])
+
+    def _batches(
+        self, dataset: str, key: str, day: date, schema: pa.Schema, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        manifest = self._require(dataset, key, day)
+        path, rows = self._file(dataset, key, day, manifest), 0
+        try:
+            with pq.ParquetFile(path, pre_buffer=True) as file:
+                for batch in file.iter_batches(batch_rows, columns=schema.names):
+                    rows += batch.num_rows
+                    yield batch.select(schema.names).cast(schema)
+        except (OSError, KeyError, pa.ArrowException) as exc:
+            raise IntegrityError(f"{path} cannot be read: {exc}", "rebuild the day; `_manifest.json` names it") from exc
+        if rows != manifest.rows:
+            raise IntegrityError(f"{path} has {rows} rows, its manifest says {manifest.rows}", "rebuild the day")
+
+    def verify_day(self, dataset: str, key: str, day: date) -> DayManifest:
+        """Check a day's file against sidecar and manifest, bytes and content.
+
+        Raises
+        ------
+        FailedError
+            The day does not exist.
+        IntegrityError
+            Naming what differs.
+        """
+        manifest = self._require(dataset, key, day)
+        path = self._file(dataset, key, day, manifest)
+        if not path.exists():
+            raise IntegrityError(f"{path} is gone", "rebuild the day it belongs to")
+        if verify_sidecar(path) != manifest.files[path.name]:
+            raise IntegrityError(f"{path} does not match its manifest", "rebuild the day it belongs to")
+        if table_hash(self.read_day(dataset, key, day)) != manifest.content_hash:
+            raise IntegrityError(f"the content of {path} is not what its manifest says", "rebuild the day")
+        return manifest

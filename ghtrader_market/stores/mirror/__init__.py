@@ -1,0 +1,1 @@
+"""The lake mirrored to QuestDB: pending writes, comparison, repair."""

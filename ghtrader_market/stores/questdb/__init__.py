@@ -1,0 +1,1 @@
+"""The QuestDB store: client, tables, builds, migrations."""

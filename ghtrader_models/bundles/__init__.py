@@ -1,0 +1,1 @@
+"""Model bundles: files, hashes, champions."""

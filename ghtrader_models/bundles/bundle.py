@@ -1,0 +1,305 @@
+"""The model bundle: weights, factor spec, label spec, policy and provenance in one folder, no pickle anywhere.
+
+What belongs here: the folder's layout, writing it whole or not at all, and reading it back only after every byte
+has matched the manifest. What a model file means is `inference.py`'s affair; who trades a bundle `champions.py`'s.
+
+Layout of ``models/bundles/<bundle_id>/``:
+
+- ``manifest.json``: format, kind of model, bundle id, size and sha256 of every other file;
+- the model file (``model.json`` or ``model.ubj``);
+- ``factors.json``: the factor set's spec, its hash, the factor names in the order of the model's inputs;
+- ``labels.json``: the label spec; ``policy.json``: thresholds;
+- ``normaliser.json``, where the model wants its inputs on one scale: `normaliser.Normaliser.spec`;
+- ``provenance.json``: ``content`` (symbol, horizon, price tick, levels, days, hashes of their features and labels,
+  seed, configuration) and ``run`` (run ids, time, code version).
+
+The bundle id is the hash of everything but ``run``: the same data, seed and configuration give the same bundle,
+whoever trains it and when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.files import content_hash, ensure_dir, fsync_dir
+from ghtrader_models.bundles.feature_scaler import Normaliser
+from ghtrader_models.bundles.schema_versions import require_schema
+from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.policy import PolicyParams
+
+FORMAT = "ghtrader-bundle/1"
+MANIFEST = "manifest.json"
+FACTORS, LABELS, POLICY, PROVENANCE = "factors.json", "labels.json", "policy.json", "provenance.json"
+REQUIRED_CONTENT = ("symbol", "horizon", "price_tick", "levels", "days", "seed", "config")
+_PARTS = (FACTORS, LABELS, POLICY, PROVENANCE)
+NORMALISER = "normaliser.json"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}")
+_ID_LENGTH = 16
+_HINT = "do not use it; train the model again or restore the folder"
+
+
+class SavableModel(Protocol):
+    """What a bundle needs of a trained model."""
+
+    kind: str
+    n_features: int
+
+    def save(self, directory: Path) -> None:
+        """Write the model's own files into `directory`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose every byte has matched its manifest.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    bundle_id : str
+        Hash of the content, 16 hex digits.
+    kind : str
+        "logistic" or "xgboost".
+    model_files : mapping of str to bytes
+        The model's own files.
+    factor_set_spec, label_spec : dict
+        For `FactorSet.from_spec` and `LabelSpec.from_spec`.
+    factor_names : tuple of str
+        Inputs of the model, in order.
+    policy : PolicyParams
+        Thresholds of the decision rule.
+    provenance : dict
+        `content` and `run` of provenance.json.
+    normaliser : Normaliser or None
+        What puts the model's inputs on one scale, fitted on its training span.
+    """
+
+    path: Path
+    bundle_id: str
+    kind: str
+    model_files: Mapping[str, bytes]
+    factor_set_spec: dict[str, Any]
+    factor_names: tuple[str, ...]
+    factor_spec_hash: str
+    label_spec: dict[str, Any]
+    policy: PolicyParams
+    provenance: dict[str, Any]
+    normaliser: Normaliser | None = None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The part of the provenance that the bundle id covers."""
+        return self.provenance["content"]
+
+    @property
+    def symbol(self) -> str:
+        """Series the model was trained on, for example KQ.m@SHFE.cu."""
+        return str(self.content["symbol"])
+
+    @property
+    def horizon(self) -> int:
+        """Ticks ahead the model predicts."""
+        return int(self.content["horizon"])
+
+    @property
+    def price_tick(self) -> float:
+        """Price step of the contracts it was trained on, CNY."""
+        return float(self.content["price_tick"])
+
+    @property
+    def levels(self) -> int:
+        """Book levels the factors need: 5 or 1."""
+        return int(self.content["levels"])
+
+
+def bundles_dir(models_dir: Path) -> Path:
+    """Where bundles live under the models folder."""
+    return models_dir / "bundles"
+
+
+def write_bundle(
+    models_dir: Path,
+    model: SavableModel,
+    factor_set_spec: Mapping[str, Any],
+    label_spec: Mapping[str, Any],
+    policy: PolicyParams,
+    provenance: Mapping[str, Any],
+    *,
+    run: Mapping[str, Any] | None = None,
+    normaliser: Normaliser | None = None,
+) -> Path:
+    """Write a bundle: into a temporary folder, fsynced, then renamed to its id.
+
+    Parameters
+    ----------
+    models_dir : Path
+        `Settings.models`.
+    model : SavableModel
+        The trained model.
+    factor_set_spec, label_spec : mapping
+        JSON-able specs of what the model was trained on; the factors in the order of the model's inputs.
+    policy : PolicyParams
+        Thresholds fitted on the same rows.
+    provenance : mapping
+        JSON-able; at least `REQUIRED_CONTENT`. Everything in it counts for the bundle id.
+    run : mapping, optional
+        What differs from run to run and not in the model: run ids, time, code version.
+    normaliser : Normaliser, optional
+        Of the same factors, in the same order.
+
+    Returns
+    -------
+    Path
+        The bundle's folder. Where the same bundle is there already it is checked and kept.
+
+    Raises
+    ------
+    UsageError
+        Provenance incomplete, no factor set, or one that does not fit the model or the normaliser.
+    IntegrityError
+        A folder of this id is there and is damaged.
+    """
+    missing = [key for key in REQUIRED_CONTENT if key not in provenance]
+    if missing:
+        raise UsageError(f"provenance lacks {', '.join(missing)}", "a bundle must say what it was made of")
+    factors = FactorSet.from_spec(factor_set_spec)
+    if len(factors) != model.n_features:
+        raise UsageError(f"{len(factors)} factors for a model of {model.n_features} inputs", "train it on this set")
+    if normaliser is not None and normaliser.names != factors.names:
+        raise UsageError("the normaliser is of other factors than the model", "fit it on the model's training span")
+    root = ensure_dir(bundles_dir(models_dir))
+    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=root))
+    try:
+        model.save(temporary)
+        parts = {
+            FACTORS: {"spec": factors.spec(), "spec_hash": factors.spec_hash, "names": list(factors.names)},
+            LABELS: dict(label_spec),
+            POLICY: policy.to_dict(),
+            PROVENANCE: {"content": dict(provenance), "run": dict(run or {})},
+            **({NORMALISER: normaliser.spec()} if normaliser is not None else {}),
+        }
+        for name, part in parts.items():
+            (temporary / name).write_text(json.dumps(part, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        contents = {path.name: path.read_bytes() for path in sorted(temporary.iterdir())}
+        manifest = _manifest(model.kind, contents)
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        for path in temporary.iterdir():
+            path.chmod(0o644)
+            _fsync_file(path)
+        fsync_dir(temporary)
+        temporary.chmod(0o755)
+        target = root / manifest["bundle_id"]
+        if not target.exists():
+            # another writer of the same content may still come first
+            with contextlib.suppress(OSError):
+                os.rename(temporary, target)
+                fsync_dir(root)
+        load_bundle(target)
+        return target
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read a bundle, every file checked against the manifest before anything in it is parsed.
+
+    Raises
+    ------
+    UsageError
+        There is no bundle at `path`.
+    IntegrityError
+        A file is missing, differs from the manifest, the bundle id is not the content's, or its schema version is none
+        that a strategy can work on.
+    """
+    path = Path(path)
+    if not (path / MANIFEST).is_file():
+        raise UsageError(f"no model bundle at {path}", "`ghtrader models list` shows the bundles there are")
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        kind, claimed, files = str(manifest["kind"]), str(manifest["bundle_id"]), dict(manifest["files"])
+        expected = {str(name): str(entry["sha256"]) for name, entry in files.items()}
+        known_format = manifest["format"] == FORMAT
+    except (ValueError, KeyError, TypeError) as exc:
+        raise IntegrityError(f"the manifest of {path.name} does not read: {exc!r}", _HINT) from exc
+    if not known_format:
+        raise IntegrityError(f"bundle {path.name} has format {manifest['format']!r}, known is {FORMAT!r}", _HINT)
+    if any(not _NAME.fullmatch(name) or name == MANIFEST for name in expected) or set(_PARTS) - set(expected):
+        raise IntegrityError(f"the manifest of {path.name} names wrong files: {sorted(expected)}", _HINT)
+    contents: dict[str, bytes] = {}
+    for name, digest in expected.items():
+        try:
+            contents[name] = (path / name).read_bytes()
+        except OSError as exc:
+            raise IntegrityError(f"bundle {path.name}: cannot read {name}: {exc.strerror}", _HINT) from exc
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
+            raise IntegrityError(f"bundle {path.name}: {name} is not what the manifest says", _HINT)
+    return _parse(path, kind, claimed, contents)
+
+
+def list_bundles(models_dir: Path) -> list[Path]:
+    """Folders of all bundles, by id."""
+    root = bundles_dir(models_dir)
+    if not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if (path / MANIFEST).is_file() and not path.name.startswith("."))
+
+
+def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes]) -> Bundle:
+    try:
+        factors, labels, policy, provenance = (json.loads(contents[name]) for name in _PARTS)
+        bundle_id = _bundle_id(kind, contents, provenance)
+        if bundle_id != claimed:
+            raise IntegrityError(f"bundle {path.name} calls itself {claimed}, its content is {bundle_id}", _HINT)
+        require_schema("strategy", provenance["content"], f"bundle {path.name}")
+        return Bundle(
+            path=path,
+            bundle_id=bundle_id,
+            kind=kind,
+            model_files={name: data for name, data in contents.items() if name not in (*_PARTS, NORMALISER)},
+            factor_set_spec=dict(factors["spec"]),
+            factor_names=tuple(str(name) for name in factors["names"]),
+            factor_spec_hash=str(factors["spec_hash"]),
+            label_spec=dict(labels),
+            policy=PolicyParams.from_dict(policy),
+            provenance={"content": dict(provenance["content"]), "run": dict(provenance["run"])},
+            normaliser=Normaliser.from_spec(json.loads(contents[NORMALISER])) if NORMALISER in contents else None,
+        )
+    except (ValueError, KeyError, TypeError) as exc:
+        raise IntegrityError(f"bundle {path.name} does not read: {exc!r}", _HINT) from exc
+
+
+def _manifest(kind: str, contents: dict[str, bytes]) -> dict[str, Any]:
+    provenance = json.loads(contents[PROVENANCE])
+    return {
+        "format": FORMAT,
+        "bundle_id": _bundle_id(kind, contents, provenance),
+        "kind": kind,
+        "files": {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in contents.items()
+        },
+    }
+
+
+def _bundle_id(kind: str, contents: Mapping[str, bytes], provenance: Mapping[str, Any]) -> str:
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items() if name != PROVENANCE}
+    return content_hash({"kind": kind, "files": hashes, "content": provenance["content"]})[:_ID_LENGTH]
+
+
+def _fsync_file(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

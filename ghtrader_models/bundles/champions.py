@@ -1,0 +1,205 @@
+"""Which bundle trades: a small pointer file a symbol and horizon, beside the bundles.
+
+What belongs here: reading and writing the pointer and its history. Whether a model has earned its place is
+`promotion.py`'s decision; the runtime reads the pointer alone, so nothing heavy is imported here.
+
+``models/champions/<symbol>/h<horizon>.json`` is replaced in one step; ``h<horizon>.history.jsonl`` beside it gets one
+line a promotion, before the pointer moves: a crash between the two leaves a line too many, never one too few.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, read_json
+from ghtrader_models.bundles.bundle import Bundle, bundles_dir, load_bundle
+
+_SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,60}")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The pointer.
+
+    Attributes
+    ----------
+    symbol : str
+        Series that is traded, for example KQ.m@SHFE.cu.
+    horizon : int
+        Ticks ahead the model predicts.
+    bundle_id : str
+        The bundle; its content must hash to it.
+    path : str
+        The bundle's folder, relative to the models folder, so that a home may be moved.
+    family : str
+        "logistic" or "xgboost".
+    promoted_at : str
+        ISO 8601 with offset.
+    reason : str
+        Why, as a sentence.
+    previous : str or None
+        Bundle id of the champion before.
+    evidence : dict
+        The numbers the gate saw: log-loss gain with its interval, splits.
+    run_id : str
+        Run that promoted.
+    """
+
+    symbol: str
+    horizon: int
+    bundle_id: str
+    path: str
+    family: str
+    promoted_at: str
+    reason: str
+    previous: str | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    run_id: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+
+def champion_path(models_dir: Path, symbol: str, horizon: int) -> Path:
+    """The pointer file of a symbol and horizon; `UsageError` for a symbol no file could be named after."""
+    if not _SYMBOL.fullmatch(symbol):
+        raise UsageError(f"no symbol: {symbol!r}", "for example KQ.m@SHFE.cu or SHFE.cu2502")
+    return models_dir / "champions" / symbol / f"h{int(horizon)}.json"
+
+
+def load_champion(models_dir: Path, symbol: str, horizon: int) -> Champion | None:
+    """The champion in force, or None where nothing was ever promoted; `IntegrityError` for a damaged pointer."""
+    path = champion_path(models_dir, symbol, horizon)
+    if not path.exists():
+        return None
+    return _parse(path, read_json(path))
+
+
+def load_champion_bundle(models_dir: Path, symbol: str, horizon: int) -> Bundle:
+    """The champion's bundle, checked to be the one that was promoted.
+
+    Raises
+    ------
+    UsageError
+        Nothing was promoted.
+    IntegrityError
+        Pointer or bundle damaged, or the folder holds another bundle than the pointer names.
+    """
+    champion = load_champion(models_dir, symbol, horizon)
+    if champion is None:
+        raise UsageError(
+            f"no champion for {symbol} at horizon {horizon}",
+            "train and promote one, or name a bundle with --model",
+        )
+    bundle = load_bundle(models_dir / champion.path)
+    if bundle.bundle_id != champion.bundle_id:
+        raise IntegrityError(
+            f"the champion of {symbol} is bundle {champion.bundle_id}, its folder holds {bundle.bundle_id}",
+            "promote again",
+        )
+    return bundle
+
+
+def list_champions(models_dir: Path) -> list[Champion]:
+    """All champions in force, by symbol and horizon."""
+    found = [_parse(path, read_json(path)) for path in (models_dir / "champions").glob("*/h*.json")]
+    return sorted(found, key=lambda champion: (champion.symbol, champion.horizon))
+
+
+def write_champion(
+    models_dir: Path,
+    bundle: Bundle,
+    *,
+    reason: str,
+    evidence: dict[str, Any] | None = None,
+    run_id: str = "",
+    promoted_at: datetime | None = None,
+) -> Champion:
+    """Make `bundle` the champion of its symbol and horizon.
+
+    Parameters
+    ----------
+    models_dir : Path
+        The folder whose ``bundles/`` holds the bundle.
+    bundle : Bundle
+        Loaded, hence checked.
+    reason : str
+        A sentence.
+    evidence : dict, optional
+        JSON-able numbers behind the decision.
+    run_id : str
+        Run that promotes.
+    promoted_at : datetime, optional
+        Aware; now where absent.
+
+    Raises
+    ------
+    UsageError
+        The bundle lies outside this models folder, or no reason is given.
+    """
+    if not reason.strip():
+        raise UsageError("a promotion needs a reason", "say why in a sentence")
+    if bundle.path.resolve().parent != bundles_dir(models_dir).resolve():
+        raise UsageError(f"bundle {bundle.bundle_id} does not lie under {models_dir}", "promote where it was trained")
+    pointer = champion_path(models_dir, bundle.symbol, bundle.horizon)
+    before = load_champion(models_dir, bundle.symbol, bundle.horizon)
+    champion = Champion(
+        symbol=bundle.symbol,
+        horizon=bundle.horizon,
+        bundle_id=bundle.bundle_id,
+        path=f"bundles/{bundle.path.name}",
+        family=bundle.kind,
+        promoted_at=(promoted_at or datetime.now().astimezone()).isoformat(timespec="seconds"),
+        reason=reason,
+        previous=before.bundle_id if before else None,
+        evidence=evidence or {},
+        run_id=run_id,
+    )
+    line = json.dumps(champion.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
+    ensure_dir(pointer.parent)
+    _append_line(history_path(models_dir, bundle.symbol, bundle.horizon), line.encode())
+    atomic_write_json(pointer, champion.to_dict())
+    return champion
+
+
+def history_path(models_dir: Path, symbol: str, horizon: int) -> Path:
+    """The JSONL of all promotions of a symbol and horizon, oldest first."""
+    return champion_path(models_dir, symbol, horizon).with_suffix(".history.jsonl")
+
+
+def read_history(models_dir: Path, symbol: str, horizon: int) -> list[Champion]:
+    """Promotions so far, oldest first; a last line cut short by a crash is left out."""
+    path = history_path(models_dir, symbol, horizon)
+    if not path.exists():
+        return []
+    lines = path.read_text().split("\n")[:-1]  # what follows the last newline never reached the disk whole
+    try:
+        return [_parse(path, json.loads(line)) for line in lines if line]
+    except ValueError as exc:
+        raise IntegrityError(f"{path} has a line that does not read", "mend or remove that line") from exc
+
+
+def _append_line(path: Path, line: bytes) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        whole = os.pread(fd, os.fstat(fd).st_size, 0)
+        if whole and not whole.endswith(b"\n"):  # a line cut short by a crash would swallow the next one
+            os.ftruncate(fd, whole.rfind(b"\n") + 1)
+        append_durable(fd, line)
+    finally:
+        os.close(fd)
+
+
+def _parse(path: Path, data: Any) -> Champion:
+    try:
+        return Champion(**data)
+    except TypeError as exc:
+        raise IntegrityError(f"{path} is no champion pointer: {exc}", "promote again") from exc

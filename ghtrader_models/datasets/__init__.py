@@ -1,0 +1,1 @@
+"""Builds, loads and windows feature and label days."""

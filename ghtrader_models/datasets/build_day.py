@@ -1,0 +1,353 @@
+"""From one day of ticks in the lake to its features day and its labels day.
+
+What belongs here: one day, and all that its two manifests say went into it. A trading day stands alone, so days build
+in any order and in parallel; which days, and what becomes of a day that fails, is `build_days`' business, where the
+ticks come from `build_source`'s. The factors are computed in `factors.engine`, the labels in `labels`.
+
+Points where a test may kill a run: ``build.features->labels``, beside the lake's own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from ghtrader_base.errors import GhtraderError, IntegrityError, RefusedError
+from ghtrader_base.failpoints import failpoint
+from ghtrader_market.reference.tick_schema import (
+    COLUMN_INDEX,
+    PROVENANCE_COLUMNS,
+    PROVENANCE_FIELDS,
+    has_depth,
+    values_matrix,
+)
+from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
+from ghtrader_market.reference.varieties import FeeRates, variety_of
+from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION, require_schema, schema_version_of
+from ghtrader_models.datasets.tick_input import (
+    MAIN_L5,
+    SourceDay,
+    read_source,
+    require_source,
+    source_bytes_are_whole,
+    times_of,
+)
+from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.labels.labels import LabelSpec, compute_labels, mid_prices
+
+if TYPE_CHECKING:
+    from ghtrader_market.stores.lake.lake import Lake
+    from ghtrader_market.stores.lake.manifests import DayManifest
+
+FEATURES, LABELS = "features", "labels"
+
+
+@dataclass(frozen=True)
+class QualityVerdict:
+    """Whether a day's ticks may feed features.
+
+    Attributes
+    ----------
+    record : dict
+        What the manifests shall say of it.
+    refusal : GhtraderError or None
+        Why it may not.
+    """
+
+    record: Mapping[str, Any]
+    refusal: GhtraderError | None = None
+
+
+QualityGate = Callable[[date], QualityVerdict]
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What became of a day.
+
+    Attributes
+    ----------
+    features, labels : DayManifest
+        The stored days.
+    skipped : bool
+        True where both were there already, made from the same inputs.
+    left_out : tuple of str
+        Factors that this recording's levels cannot feed.
+    """
+
+    features: DayManifest
+    labels: DayManifest
+    skipped: bool
+    left_out: tuple[str, ...]
+
+
+def build_day(
+    lake: Lake,
+    symbol: str,
+    day: date,
+    factor_set: FactorSet,
+    label_spec: LabelSpec,
+    *,
+    run_id: str,
+    overwrite: bool = False,
+    calendar: TradingCalendar | None = None,
+    kind: str = MAIN_L5,
+    gate: QualityGate | None = None,
+) -> BuildResult:
+    """Build features and labels of one trading day.
+
+    Parameters
+    ----------
+    lake : Lake
+        Holds the day's ticks; features and labels are written there.
+    symbol : str
+        Key of the series: ``KQ.m@SHFE.cu``, or one contract.
+    day : datetime.date
+        Trading day.
+    factor_set : FactorSet
+        What to compute; factors that need deeper levels than the day holds are left out, and the manifest says so.
+    label_spec : LabelSpec
+        What to label.
+    run_id : str
+        Kept in the manifests.
+    overwrite : bool
+        Build anew, also over another configuration.
+    calendar : TradingCalendar, optional
+        For the session bounds, where a factor uses them; the bundled one by default.
+    kind : str
+        The dataset the ticks are in: ``main_l5``, or ``ticks`` for one contract.
+    gate : callable, optional
+        Asked about the day's quality; its record is kept in both manifests, its refusal raised.
+
+    Returns
+    -------
+    BuildResult
+        A day whose inputs are all as they were is not touched.
+
+    Raises
+    ------
+    FailedError
+        The day's ticks are not there, or `gate` says they are not ready.
+    IntegrityError
+        They have no rows, a provenance column is missing or not filled, they mix contracts or segments, their prices
+        are not on the contract's grid, or their bytes are not what their manifest says. Nothing is written.
+    RefusedError
+        The stored day, or its nearest neighbour, was built with another configuration.
+    """
+    origin = require_source(lake, kind, symbol, day)
+    calendar = calendar or bundled_calendar()
+    stored = {dataset: lake.manifest(dataset, symbol, day) for dataset in (FEATURES, LABELS)}
+    verdict = gate(day) if gate is not None else QualityVerdict({})
+    if not overwrite:
+        others = (other for other in lake.days(FEATURES, symbol) if other != day)
+        nearest = min(others, key=lambda other: abs((other - day).days), default=day)
+        for stored_day in (day, nearest):
+            refuse_other_configuration(lake, symbol, stored_day, factor_set, label_spec)
+        sound = verdict.refusal is None and source_bytes_are_whole(lake, kind, symbol, day)
+        if sound and all(
+            _is_current(manifest, kind, origin.content_hash, day, factor_set, label_spec, verdict.record, calendar)
+            for manifest in stored.values()
+        ):
+            left_out = tuple(stored[FEATURES].extra["left_out"])
+            return BuildResult(stored[FEATURES], stored[LABELS], True, left_out)
+
+    source = read_source(lake, kind, symbol, day, calendar)
+    if verdict.refusal is not None:
+        raise verdict.refusal
+    context = _context(source.contract, day, factor_set, calendar)
+    values = values_matrix(source.table)
+    _check_grid(values, context["price_tick"], source.contract, day)
+    provenance = [source.table.column(name).combine_chunks() for name in PROVENANCE_COLUMNS]
+    inputs = _inputs(kind, origin, source, context, verdict.record)
+    levels = 5 if has_depth(source.table) else 1
+    used, left_out = factor_set.restrict_levels(levels)
+    times = times_of(source.table)
+
+    features = lake.write_day(
+        FEATURES,
+        symbol,
+        day,
+        _feature_table(times, values, used, context, provenance),
+        source=kind,
+        run_id=run_id,
+        extra={
+            "spec_hash": factor_set.spec_hash,
+            "factor_set": used.spec(),
+            "factor_set_hash": used.spec_hash,
+            "levels": levels,
+            "left_out": list(left_out),
+            "warm_up_ticks": used.warm_up_ticks,
+            **inputs,
+        },
+    )
+    failpoint("build.features->labels")
+    fees = _fees(source.contract, day, label_spec)
+    label_table = _label_table(times, values, label_spec, context, fees, provenance)
+    labels = lake.write_day(
+        LABELS,
+        symbol,
+        day,
+        label_table,
+        source=kind,
+        run_id=run_id,
+        extra={
+            "spec_hash": label_spec.spec_hash,
+            "label_spec": label_spec.spec(),
+            "counts": _counts(label_table, label_spec),
+            **({"fees": fees} if fees else {}),
+            **inputs,
+        },
+    )
+    return BuildResult(features, labels, False, left_out)
+
+
+def refuse_other_configuration(
+    lake: Lake, symbol: str, day: date, factor_set: FactorSet, label_spec: LabelSpec
+) -> None:
+    """Refuse to build beside a stored day that was made with other factors, labels or schema.
+
+    Raises
+    ------
+    RefusedError
+        Naming the day and what differs.
+    """
+    for dataset, spec_hash in ((FEATURES, factor_set.spec_hash), (LABELS, label_spec.spec_hash)):
+        found = lake.manifest(dataset, symbol, day)
+        if found is None:
+            continue
+        if found.extra.get("spec_hash") != spec_hash:
+            raise RefusedError(
+                f"{dataset} of {symbol} on {day} were built with another configuration",
+                "pass --overwrite to replace them, and rebuild the other days too",
+            )
+        try:
+            require_schema("build", found.extra, f"{dataset} of {symbol} on {day}")
+        except IntegrityError as exc:
+            raise RefusedError(exc.message, exc.hint) from exc
+
+
+def _is_current(
+    manifest: DayManifest | None,
+    kind: str,
+    content_hash: str,
+    day: date,
+    factor_set: FactorSet,
+    label_spec: LabelSpec,
+    quality: Mapping[str, Any],
+    calendar: TradingCalendar,
+) -> bool:
+    """Whether a stored day was made from what there is now (its configuration is known to be the same)."""
+    if manifest is None or manifest.extra.get(f"{kind}_content_hash") != content_hash:
+        return False
+    extra = manifest.extra
+    if schema_version_of(extra) != SCHEMA_VERSION or extra.get("quality", {}) != dict(quality):
+        return False
+    contract = extra["context"]["contract"]
+    if manifest.dataset == LABELS and extra.get("fees", {}) != _fees(contract, day, label_spec):
+        return False
+    return extra["context"] == _context(contract, day, factor_set, calendar)
+
+
+def _inputs(
+    kind: str, origin: DayManifest, source: SourceDay, context: dict[str, Any], quality: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What both manifests say of where the day comes from."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        f"{kind}_content_hash": origin.content_hash,
+        "segment_id": source.segment_id,
+        "schedule_hash": source.schedule_hash,
+        "context": context,
+        **({"quality": dict(quality)} if quality else {}),
+    }
+
+
+def _context(contract: str, day: date, factor_set: FactorSet, calendar: TradingCalendar) -> dict[str, Any]:
+    """What is computed with, the ticks apart."""
+    variety = variety_of(contract)
+    sessions: list[list[int]] = []
+    if factor_set.needs_session:
+        sessions = [list(bounds) for bounds in calendar.sessions(variety, day)]
+    return {
+        "contract": contract,
+        "price_tick": variety.price_tick(contract, day),
+        "multiplier": variety.multiplier,
+        "sessions": sessions,
+    }
+
+
+def _fees(contract: str, day: date, spec: LabelSpec) -> dict[str, float]:
+    """The fees that the labels depend on; empty where they depend on none."""
+    return asdict(variety_of(contract).fees(contract, day)) if spec.needs_fees else {}
+
+
+def _check_grid(values: np.ndarray, price_tick: float, contract: str, day: date) -> None:
+    """A wrong price tick would bend every factor and label quietly."""
+    for name in ("bid_price1", "ask_price1"):
+        steps = values[COLUMN_INDEX[name]] / price_tick
+        off = np.flatnonzero(np.abs(steps - np.rint(steps)) > 1e-3)
+        if off.size:
+            price = values[COLUMN_INDEX[name], off[0]]
+            raise IntegrityError(
+                f"{contract} on {day}: {name} {price:g} at row {off[0]} is off the grid of {price_tick:g}",
+                "correct the price tick in varieties.toml, or the recording",
+            )
+
+
+def _rows(count: int, width: int) -> np.ndarray:
+    """float32[count, width] of this thread, used again for its next day: fresh memory takes the system its time."""
+    held = getattr(_memory, "rows", None)
+    if held is None or held.size < count * width:
+        held = _memory.rows = np.empty(count * width, np.float32)
+    return held[: count * width].reshape(count, width)
+
+
+_memory = threading.local()
+
+
+def _feature_table(
+    times: np.ndarray, values: np.ndarray, used: FactorSet, context: dict[str, Any], provenance: list[pa.Array]
+) -> pa.Table:
+    from ghtrader_models.factors.engine import FactorEngine
+
+    engine = FactorEngine(used, context["price_tick"], context["multiplier"], context["sessions"] or None)
+    rows = engine.batch(times, values, out=_rows(len(times), len(used)))
+    columns = rows.T.copy()  # always: the rows are the next day's, too
+    fields = [("datetime_ns", pa.int64()), *((name, pa.float32()) for name in used.names), *PROVENANCE_FIELDS]
+    return pa.table([times, *columns, *provenance], schema=pa.schema(fields))
+
+
+def _label_table(
+    times: np.ndarray,
+    values: np.ndarray,
+    spec: LabelSpec,
+    context: dict[str, Any],
+    fees: dict[str, float],
+    provenance: list[pa.Array],
+) -> pa.Table:
+    columns = compute_labels(
+        spec,
+        values[COLUMN_INDEX["bid_price1"]],
+        values[COLUMN_INDEX["ask_price1"]],
+        price_tick=context["price_tick"],
+        fees=FeeRates(**fees) if fees else None,
+        multiplier=context["multiplier"],
+    )
+    fields = [
+        ("datetime_ns", pa.int64()),
+        ("mid", pa.float64()),
+        *((name, pa.int8()) for name in spec.columns),
+        *PROVENANCE_FIELDS,
+    ]
+    return pa.table([times, mid_prices(values), *columns, *provenance], schema=pa.schema(fields))
+
+
+def _counts(table: pa.Table, spec: LabelSpec) -> dict[str, list[int]]:
+    """Per label column: rows without a label, DOWN, FLAT, UP."""
+    return {name: np.bincount(table.column(name).to_numpy() + 1, minlength=4).tolist() for name in spec.columns}

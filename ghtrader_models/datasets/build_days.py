@@ -1,0 +1,223 @@
+"""Many days of one series: in parallel, incremental, a failing day named and the others built.
+
+What belongs here: which days are worked on, how many at once, and the series' own `manifest.json`. Days are built by
+threads of this process: factors, labels, hashing and compression all run outside Python's lock, a thread starts in no
+time, and a kill takes the whole build, never half of it.
+
+Points where a test may kill a run: ``build.day->day``, ``build.days->manifest``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from ghtrader_base.errors import FailedError, GhtraderError
+from ghtrader_base.failpoints import failpoint
+from ghtrader_base.files import atomic_write_json
+from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
+from ghtrader_models.bundles.schema_versions import schema_version_of
+from ghtrader_models.datasets.build_day import (
+    FEATURES,
+    LABELS,
+    BuildResult,
+    QualityGate,
+    build_day,
+    refuse_other_configuration,
+)
+from ghtrader_models.datasets.tick_input import MAIN_L5, ProvenanceError
+from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.labels.labels import LabelSpec
+
+if TYPE_CHECKING:
+    from ghtrader_market.stores.lake.lake import Lake
+
+MANIFEST = "manifest.json"
+MAX_WORKERS = 4
+"""Days at once unless told otherwise: a day of 256 factors holds about 300 MB while it is written."""
+_SPEC = {FEATURES: "factor_set", LABELS: "label_spec"}
+
+
+@dataclass
+class BuildReport:
+    """What became of the days of one series.
+
+    Attributes
+    ----------
+    symbol : str
+    built : dict of date to BuildResult
+        Days that are now there; `BuildResult.skipped` says which were before.
+    failed : dict of date to GhtraderError
+        Days that could not be built, and why.
+    left_out : dict of date to GhtraderError
+        Days without provenance, where the caller was not strict.
+    """
+
+    symbol: str
+    built: dict[date, BuildResult] = field(default_factory=dict)
+    failed: dict[date, GhtraderError] = field(default_factory=dict)
+    left_out: dict[date, GhtraderError] = field(default_factory=dict)
+
+    def raise_if_failed(self) -> None:
+        """Raise what stopped the first failing day, all others named.
+
+        Raises
+        ------
+        GhtraderError
+            Of the first day's own kind where it failed alone, else `FailedError`.
+        """
+        if not self.failed:
+            return
+        first = min(self.failed)
+        error = self.failed[first]
+        others = f"{len(self.built)} other days are built" if self.built else "no other day was asked for"
+        if len(self.failed) == 1:
+            raise type(error)(f"{first}: {error.message} ({others})", error.hint) from error
+        named = "; ".join(f"{day}: {self.failed[day].message}" for day in sorted(self.failed)[:5])
+        more = f"; and {len(self.failed) - 5} more" if len(self.failed) > 5 else ""
+        raise FailedError(f"{len(self.failed)} days of {self.symbol} failed ({others}): {named}{more}", error.hint)
+
+
+def build_days(
+    lake: Lake,
+    symbol: str,
+    days: Iterable[date],
+    factor_set: FactorSet,
+    label_spec: LabelSpec,
+    *,
+    run_id: str,
+    overwrite: bool = False,
+    calendar: TradingCalendar | None = None,
+    kind: str = MAIN_L5,
+    gate: QualityGate | None = None,
+    strict: bool = True,
+    workers: int = 0,
+    on_day: Callable[[date, BuildResult | GhtraderError, int, int], None] | None = None,
+) -> BuildReport:
+    """Build the missing or changed days, in any order.
+
+    Parameters
+    ----------
+    lake, symbol, factor_set, label_spec, run_id, overwrite, calendar, kind, gate
+        As `build.build_day`.
+    days : iterable of date
+        Trading days; each counts once.
+    strict : bool
+        A day without provenance fails. Where off, it is left out and named.
+    workers : int
+        Days at once; 0: one a core, at most `MAX_WORKERS`.
+    on_day : callable, optional
+        Told of each day as it ends, with how many are done and of how many; in the calling thread.
+
+    Returns
+    -------
+    BuildReport
+        Any day may have failed: see `BuildReport.raise_if_failed`.
+
+    Raises
+    ------
+    RefusedError
+        Stored days were built with another configuration; nothing was touched.
+    """
+    wanted = sorted(set(days))
+    calendar = calendar or bundled_calendar()
+    if not overwrite:
+        for day in lake.days(FEATURES, symbol):
+            refuse_other_configuration(lake, symbol, day, factor_set, label_spec)
+    report = BuildReport(symbol)
+    stop = threading.Event()
+
+    def work(day: date) -> BuildResult:
+        if stop.is_set():
+            raise FailedError("the build was stopped")
+        return build_day(
+            lake, symbol, day, factor_set, label_spec,
+            run_id=run_id, overwrite=overwrite, calendar=calendar, kind=kind, gate=gate,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(_workers(workers, len(wanted)), thread_name_prefix="build") as pool:
+        pending: dict[Future[BuildResult], date] = {pool.submit(work, day): day for day in wanted}
+        try:
+            while pending:
+                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in sorted(done, key=lambda one: pending[one]):
+                    outcome = _take(report, pending.pop(future), future, strict)
+                    if on_day is not None:
+                        on_day(*outcome, len(wanted) - len(pending), len(wanted))
+                    failpoint("build.day->day")
+        except BaseException:  # a Ctrl-C: days under way end whole, no other begins
+            stop.set()
+            raise
+    failpoint("build.days->manifest")
+    write_series_manifests(lake, symbol)
+    return report
+
+
+def _take(
+    report: BuildReport, day: date, future: Future[BuildResult], strict: bool
+) -> tuple[date, BuildResult | GhtraderError]:
+    """Note what became of a day."""
+    try:
+        result = future.result()
+    except ProvenanceError as exc:
+        (report.failed if strict else report.left_out)[day] = exc
+        return day, exc
+    except GhtraderError as exc:
+        report.failed[day] = exc
+        return day, exc
+    except Exception as exc:  # one day's fault is that day's alone
+        error = FailedError(f"{type(exc).__name__}: {exc}", "run it again with --debug for the traceback")
+        error.__cause__ = exc
+        report.failed[day] = error
+        return day, error
+    report.built[day] = result
+    return day, result
+
+
+def _workers(asked: int, days: int) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(asked or min(cores, MAX_WORKERS), max(days, 1)))
+
+
+def write_series_manifests(lake: Lake, symbol: str) -> None:
+    """Write `manifest.json` of a series' features and of its labels from what their days say.
+
+    It tells what the whole folder is: the newest day's hashes and versions, configurations by hash, and per day the
+    hashes of ticks, schedule, configuration and content. Made from the days' manifests alone, so that any order of
+    builds leaves the same bytes.
+    """
+    for dataset, spec in _SPEC.items():
+        rows: dict[str, dict[str, Any]] = {}
+        configurations: dict[str, Any] = {}
+        for day in lake.days(dataset, symbol):
+            found = lake.manifest(dataset, symbol, day)
+            if found is None:
+                continue
+            extra = found.extra
+            configurations.setdefault(str(extra.get("spec_hash")), extra.get(spec))
+            rows[day.isoformat()] = {
+                "rows": found.rows,
+                "schema_version": schema_version_of(extra),
+                "spec_hash": extra.get("spec_hash"),
+                "tick_hash": extra.get(f"{found.source}_content_hash"),
+                "schedule_hash": extra.get("schedule_hash"),
+                "segment_id": extra.get("segment_id"),
+                "content_hash": found.content_hash,
+                "code_version": found.code_version,
+                **({"quality": extra["quality"]} if "quality" in extra else {}),
+            }
+        if rows:
+            newest = rows[max(rows)]
+            document = {
+                "dataset": dataset,
+                "symbol": symbol,
+                **{name: newest[name] for name in ("schema_version", "spec_hash", "schedule_hash", "code_version")},
+                "configurations": configurations,
+                "days": rows,
+            }
+            atomic_write_json(lake.key_path(dataset, symbol) / MANIFEST, document)

@@ -1,0 +1,185 @@
+"""Days of features and labels as memory-mapped arrays, kept in a cache that may be deleted at any time.
+
+What belongs here: one day from Parquet to plain arrays, once, and opening them. The cache is keyed by the content of
+features and labels, so that a rebuilt day finds its own arrays and never another's. What windows there are in a day is
+`windows`' business.
+
+Layout of ``cache/days/<key>/``: ``X.npy`` float32[n, F], ``labels.npy`` int8[H, n], ``datetime_ns.npy`` int64[n],
+``warm.npy`` bool[n], ``mid.npy`` float64[n].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.files import content_hash, ensure_dir
+from ghtrader_models.datasets.load import FEATURES, LABELS, DayFacts, day_facts, day_manifests, require_provenance
+from ghtrader_models.inference.predictors import WarmTracker
+from ghtrader_models.labels.labels import label_column
+
+if TYPE_CHECKING:
+    from ghtrader_market.stores.lake.lake import Lake
+    from ghtrader_market.stores.lake.manifests import DayManifest
+
+_FORMAT = 1
+_ARRAYS = ("X", "labels", "datetime_ns", "warm", "mid")
+
+
+@dataclass(frozen=True)
+class MappedArray:
+    """A read-only array over a mapped file, and the mapping it lies in; another process gets it by its path."""
+
+    path: Path
+    array: np.ndarray
+    mapping: mmap.mmap
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return map_array, (self.path,)
+
+    def forget(self) -> None:
+        """Give the pages back to the system; the array stays as it was and is read again where it is asked."""
+        if hasattr(self.mapping, "madvise"):
+            self.mapping.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class CachedDay:
+    """One day, opened.
+
+    Attributes
+    ----------
+    facts : DayFacts
+        What the day is.
+    names : tuple of str
+        Factors, columns of `X`.
+    factor_set_spec, label_spec : dict
+        As the manifests have them.
+    X : MappedArray
+        float32[n, F].
+    labels : int8[H, n]
+        By the label spec's horizons.
+    datetime_ns : int64[n]
+    warm : bool[n]
+        As `datasets.Dataset.warm`.
+    mid : float64[n]
+    """
+
+    facts: DayFacts
+    names: tuple[str, ...]
+    factor_set_spec: dict[str, Any]
+    label_spec: dict[str, Any]
+    X: MappedArray
+    labels: np.ndarray
+    datetime_ns: np.ndarray
+    warm: np.ndarray
+    mid: np.ndarray
+
+    def y(self, horizon: int) -> np.ndarray:
+        """int8[n]; `UsageError` where the horizon was not built."""
+        built = self.label_spec["horizons"]
+        if horizon not in built:
+            raise UsageError(f"no labels at horizon {horizon} on {self.facts.day}", f"built are {built}")
+        return self.labels[built.index(horizon)]
+
+
+def open_day(lake: Lake, cache: Path, symbol: str, day: date, *, entry: str = "train") -> CachedDay:
+    """Map one day, filling the cache first where it does not hold it.
+
+    Parameters
+    ----------
+    lake : Lake
+        Holds features and labels.
+    cache : Path
+        ``<home>/cache``; anything in it may be deleted between two calls.
+    symbol, day
+        Which day of which series.
+    entry : str
+        "train" or "benchmark", for the check of schema versions.
+
+    Raises
+    ------
+    FailedError
+        The day is not built.
+    IntegrityError
+        Features and labels do not belong together, or the cache cannot be read.
+    """
+    features, labels = day_manifests(lake, symbol, day, entry)
+    key = content_hash([_FORMAT, features.content_hash, labels.content_hash])[:32]
+    folder = Path(cache) / "days" / key
+    if not folder.is_dir():
+        _fill(lake, folder, symbol, day, features, labels)
+    try:
+        mapped = {name: map_array(folder / f"{name}.npy") for name in _ARRAYS}
+    except (OSError, ValueError) as exc:
+        raise IntegrityError(f"{folder} cannot be read: {exc}", "delete it: it is a cache, and is made again") from exc
+    return CachedDay(
+        facts=day_facts(day, features, labels),
+        names=tuple(str(name) for name, _ in features.extra["factor_set"]["factors"]),
+        factor_set_spec=features.extra["factor_set"],
+        label_spec=labels.extra["label_spec"],
+        X=mapped["X"],
+        **{name: mapped[name].array for name in _ARRAYS[1:]},
+    )
+
+
+def map_array(path: Path) -> MappedArray:
+    """Map a ``.npy`` file; ValueError where it is none or is cut short."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        if fortran:
+            raise ValueError("columns first")
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        count = int(np.prod(shape))
+        return MappedArray(path, np.frombuffer(mapping, dtype, count, file.tell()).reshape(shape), mapping)
+
+
+def _fill(lake: Lake, folder: Path, symbol: str, day: date, features: DayManifest, labels: DayManifest) -> None:
+    """Write a day's arrays into a folder of their own, then give it its name: whole or not at all."""
+    root = ensure_dir(folder.parent)
+    temporary = Path(tempfile.mkdtemp(prefix=".filling-", dir=root))
+    try:
+        table = lake.read_day(FEATURES, symbol, day)
+        names = [str(name) for name, _ in features.extra["factor_set"]["factors"]]
+        times = _column(table, "datetime_ns")
+        rows = np.empty((times.size, len(names)), np.float32)
+        for index, name in enumerate(names):
+            rows[:, index] = _column(table, name)
+        labelled = lake.read_day(LABELS, symbol, day)
+        require_provenance(table, features, labelled, labels)
+        del table
+        if not np.array_equal(times, _column(labelled, "datetime_ns")):
+            raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", "build it again")
+        found = [_column(labelled, label_column(horizon)) for horizon in labels.extra["label_spec"]["horizons"]]
+        arrays = {
+            "X": rows,
+            "labels": np.stack(found).astype(np.int8),
+            "datetime_ns": times,
+            "warm": WarmTracker(len(names)).batch(rows),
+            "mid": _column(labelled, "mid"),
+        }
+        for name, array in arrays.items():
+            with (temporary / f"{name}.npy").open("wb") as file:
+                np.save(file, np.ascontiguousarray(array))
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.chmod(0o755)
+        with contextlib.suppress(OSError):  # another process of the same training was first
+            os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _column(table: Any, name: str) -> np.ndarray:
+    return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)

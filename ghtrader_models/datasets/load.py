@@ -1,0 +1,340 @@
+"""Days of features and labels from the lake as contiguous arrays, every row kept in its place.
+
+What belongs here: reading, checking that the days belong together, and saying which rows may be learned from. Rows
+that are not warm or have no label stay in: the simulation and the persistence baseline need the tape whole. Which
+rows train and which test is `evaluation.splits`' business.
+
+A day has one contract and one segment, labels end with the day and factors start cold at its first tick, so no row
+knows anything of another segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ghtrader_base.errors import FailedError, IntegrityError, UsageError
+from ghtrader_market.reference.tick_schema import PROVENANCE_COLUMNS
+from ghtrader_models.bundles.schema_versions import require_schema
+from ghtrader_models.datasets.tick_input import read_provenance
+from ghtrader_models.inference.predictors import WarmTracker
+from ghtrader_models.labels.labels import NO_LABEL, label_column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ghtrader_market.stores.lake.lake import Lake
+    from ghtrader_market.stores.lake.manifests import DayManifest
+
+FEATURES, LABELS = "features", "labels"
+_HINT = "build the day again: ghtrader build with --overwrite"
+
+
+@dataclass(frozen=True)
+class DayFacts:
+    """What one day of a data set is.
+
+    Attributes
+    ----------
+    day : date
+        Trading day.
+    contract : str
+        The day's main contract.
+    segment_id : int
+        Its segment.
+    price_tick : float
+        CNY.
+    multiplier : int
+        Units of the product a lot.
+    rows : int
+        Ticks.
+    features_hash, labels_hash : str
+        Content hashes of what was read.
+    """
+
+    day: date
+    contract: str
+    segment_id: int
+    price_tick: float
+    multiplier: int
+    rows: int
+    features_hash: str
+    labels_hash: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows of one series in time order, one a tick.
+
+    Attributes
+    ----------
+    symbol : str
+        Series, for example KQ.m@SHFE.cu.
+    horizon : int
+        Ticks ahead that `y` looks.
+    facts : tuple of DayFacts
+        One a day, ascending.
+    names : tuple of str
+        Factor names, in the order of the columns of `X`.
+    X : float32[n, F]
+        Factors, C-contiguous; NaN where unknown.
+    y : int8[n]
+        0 DOWN, 1 FLAT, 2 UP, -1 none.
+    datetime_ns : int64[n]
+        UTC epoch.
+    day_index : int32[n]
+        Index into `facts`.
+    row_in_day : int32[n]
+        0 at the day's first tick.
+    segment_id : int32[n]
+        Segment of the row.
+    mid, bid, ask : float64[n]
+        CNY, NaN where a side of the book is empty.
+    warm : bool[n]
+        Every factor has had a value that day, at or before the row. A single NaN after that is a missing value, which
+        each model family knows how to take; it does not make the row unusable.
+    factor_set_spec, label_spec : dict
+        As the manifests have them.
+    levels : int
+        Book levels the factors need: 5 or 1.
+    """
+
+    symbol: str
+    horizon: int
+    facts: tuple[DayFacts, ...]
+    names: tuple[str, ...]
+    X: np.ndarray
+    y: np.ndarray
+    datetime_ns: np.ndarray
+    day_index: np.ndarray
+    row_in_day: np.ndarray
+    segment_id: np.ndarray
+    mid: np.ndarray
+    bid: np.ndarray
+    ask: np.ndarray
+    warm: np.ndarray
+    factor_set_spec: dict[str, Any]
+    label_spec: dict[str, Any]
+    levels: int
+
+    def __len__(self) -> int:
+        return self.y.size
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        """Trading days, ascending."""
+        return tuple(fact.day for fact in self.facts)
+
+    @property
+    def usable(self) -> np.ndarray:
+        """bool[n]: rows that may be learned from and scored: warm and labelled."""
+        return self.warm & (self.y != NO_LABEL)
+
+    @property
+    def price_tick(self) -> float:
+        """Price step of the last day's contract, CNY."""
+        return self.facts[-1].price_tick
+
+    @property
+    def multiplier(self) -> int:
+        """Units of the product a lot."""
+        return self.facts[-1].multiplier
+
+    def last_realised(self) -> np.ndarray:
+        """int8[n]: the newest label of the same day whose outcome is known at the row, that of N rows ago; -1 none."""
+        n = self.horizon
+        last = np.full(self.y.shape, NO_LABEL, np.int8)
+        if self.y.size > n:
+            last[n:] = np.where(self.row_in_day[n:] >= n, self.y[:-n], NO_LABEL)
+        return last
+
+    def with_labels(self, y: np.ndarray) -> Dataset:
+        """The same rows with other labels, int8[n]."""
+        return replace(self, y=y)
+
+    def rows_of_day(self, day: date) -> slice:
+        """Rows of one trading day; `UsageError` where it is not in the set."""
+        if day not in self.days:
+            raise UsageError(f"{day} is not in this data set", f"it has {self.days[0]} to {self.days[-1]}")
+        found = np.flatnonzero(self.day_index == self.days.index(day))
+        return slice(int(found[0]), int(found[-1]) + 1)
+
+
+def load_dataset(lake: Lake, symbol: str, days: Sequence[date], horizon: int, *, entry: str = "train") -> Dataset:
+    """Read the days and put them side by side.
+
+    Parameters
+    ----------
+    lake : Lake
+        Where features, labels and the ticks they were built from (for the quotes) lie.
+    symbol : str
+        Series: KQ.m@SHFE.cu, or one contract.
+    days : sequence of date
+        Trading days, in any order; each counts once.
+    horizon : int
+        One of the horizons the labels were built for.
+    entry : str
+        Who asks: "train" or "benchmark", for the check of schema versions.
+
+    Raises
+    ------
+    UsageError
+        No days, or a horizon that was not built.
+    FailedError
+        A day is not built.
+    IntegrityError
+        Features, labels and ticks of a day do not belong together, a day mixes segments, days were built with different
+        factors or labels, or a stored day has a schema version that `entry` does not read.
+    """
+    wanted = sorted(set(days))
+    if not wanted:
+        raise UsageError(f"no days of {symbol} to load", "build features and labels first: ghtrader build")
+    parts = [_load_day(lake, symbol, day, horizon, entry) for day in wanted]
+    first = parts[0]
+    for part in parts[1:]:
+        for key in ("factor_set_spec", "label_spec"):
+            if part[key] != first[key]:
+                what = key.split("_")[0]
+                raise IntegrityError(
+                    f"{symbol}: {what}s of {part['facts'].day} and {first['facts'].day} were built differently", _HINT
+                )
+    sizes = [part["y"].size for part in parts]
+    stacked = {
+        key: np.concatenate([part[key] for part in parts])
+        for key in ("X", "y", "datetime_ns", "row_in_day", "segment_id", "mid", "bid", "ask", "warm")
+    }
+    if np.any(np.diff(stacked["datetime_ns"]) < 0):
+        raise IntegrityError(f"ticks of {symbol} run backwards in time", _HINT)
+    return Dataset(
+        symbol=symbol,
+        horizon=horizon,
+        facts=tuple(part["facts"] for part in parts),
+        names=first["names"],
+        day_index=np.repeat(np.arange(len(parts), dtype=np.int32), sizes),
+        factor_set_spec=first["factor_set_spec"],
+        label_spec=first["label_spec"],
+        levels=first["levels"],
+        **stacked,
+    )
+
+
+def day_manifests(lake: Lake, symbol: str, day: date, entry: str) -> tuple[DayManifest, DayManifest]:
+    """Manifests of a day's features and labels, known to be made from the ticks there are now.
+
+    Raises
+    ------
+    FailedError
+        The day, or its ticks, are not in the lake.
+    IntegrityError
+        The two were not made from the same ticks, or not from those that are here; or a schema version does not fit.
+    """
+    found = [lake.manifest(name, symbol, day) for name in (FEATURES, LABELS)]
+    for name, manifest in zip((FEATURES, LABELS), found, strict=True):
+        if manifest is None:
+            raise FailedError(
+                f"the lake has no {name} of {symbol} on {day}", f"first: ghtrader build --symbol {symbol}"
+            )
+        require_schema(entry, manifest.extra, f"{name} of {symbol} on {day}")
+    features, labels = found
+    ticks = lake.manifest(features.source, symbol, day)
+    if ticks is None:
+        raise FailedError(f"the lake has no {features.source} of {symbol} on {day}", "download or build that day first")
+    made_from = {manifest.extra.get(f"{features.source}_content_hash") for manifest in (features, labels)}
+    if made_from != {ticks.content_hash}:
+        raise IntegrityError(
+            f"{symbol} on {day}: {features.source} has changed since features and labels were built", _HINT
+        )
+    return features, labels
+
+
+def require_provenance(features: pa.Table, made: DayManifest, labels: pa.Table, labelled: DayManifest) -> int:
+    """The segment of a day whose rows all name their contract, segment and schedule, as the manifests do.
+
+    Raises
+    ------
+    IntegrityError
+        A day without rows; a provenance column missing, not filled, or other than the manifest's: names day and column.
+    """
+    for table, manifest in ((features, made), (labels, labelled)):
+        where = f"{manifest.dataset} of {manifest.key} on {manifest.day}"
+        if table.num_rows == 0:
+            raise IntegrityError(f"{where} has no rows", _HINT)
+        extra = manifest.extra
+        said = (extra["context"]["contract"], extra["segment_id"], extra["schedule_hash"])
+        found = read_provenance(table, where, _HINT)
+        for name, one, other in zip(PROVENANCE_COLUMNS, found, said, strict=True):
+            if one != other:
+                raise IntegrityError(f"{where}: {name} is {one}, its manifest says {other}", _HINT)
+    return int(made.extra["segment_id"])
+
+
+def day_facts(day: date, features: DayManifest, labels: DayManifest) -> DayFacts:
+    """What the manifests say a day is."""
+    context = features.extra["context"]
+    return DayFacts(
+        day=day,
+        contract=str(context["contract"]),
+        segment_id=int(features.extra["segment_id"]),
+        price_tick=float(context["price_tick"]),
+        multiplier=int(context["multiplier"]),
+        rows=features.rows,
+        features_hash=features.content_hash,
+        labels_hash=labels.content_hash,
+    )
+
+
+def _quotes(lake: Lake, source: str, symbol: str, times: np.ndarray, day: date) -> tuple[np.ndarray, np.ndarray]:
+    """Best bid and ask, float64[n] each, of the ticks that features were built from; raw ticks hold others too."""
+    table = lake.read_day(source, symbol, day, columns=["datetime_ns", "bid_price1", "ask_price1"])
+    found = _numpy(table, "datetime_ns")
+    bid, ask = _numpy(table, "bid_price1"), _numpy(table, "ask_price1")
+    if found.size != times.size:
+        inside = np.isin(found, times)  # ticks outside the sessions are no examples
+        found, bid, ask = found[inside], bid[inside], ask[inside]
+    if not np.array_equal(times, found):
+        raise IntegrityError(f"{symbol} on {day}: features and {source} are not the same ticks", _HINT)
+    return bid, ask
+
+
+def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> dict[str, Any]:
+    made, labelled = day_manifests(lake, symbol, day, entry)
+    features = lake.read_day(FEATURES, symbol, day)
+    labels = lake.read_day(LABELS, symbol, day)
+    column = label_column(horizon)
+    if column not in labels.column_names:
+        built = labelled.extra["label_spec"]["horizons"]
+        raise UsageError(f"no labels at horizon {horizon} for {symbol} on {day}", f"built are {built}")
+    times = _numpy(features, "datetime_ns")
+    if not np.array_equal(times, _numpy(labels, "datetime_ns")):
+        raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", _HINT)
+    bid, ask = _quotes(lake, made.source, symbol, times, day)
+    segment_id = require_provenance(features, made, labels, labelled)
+    extra = made.extra
+    names = tuple(str(name) for name, _ in extra["factor_set"]["factors"])
+    rows = np.empty((times.size, len(names)), np.float32)
+    for index, name in enumerate(names):
+        rows[:, index] = _numpy(features, name)
+    return {
+        "facts": day_facts(day, made, labelled),
+        "names": names,
+        "X": rows,
+        "y": _numpy(labels, column).astype(np.int8),
+        "datetime_ns": times,
+        "row_in_day": np.arange(times.size, dtype=np.int32),
+        "segment_id": np.full(times.size, segment_id, np.int32),
+        "mid": _numpy(labels, "mid"),
+        "bid": bid,
+        "ask": ask,
+        "warm": WarmTracker(len(names)).batch(rows),
+        "factor_set_spec": extra["factor_set"],
+        "label_spec": labelled.extra["label_spec"],
+        "levels": int(extra["levels"]),
+    }
+
+
+def _numpy(table: pa.Table, column: str) -> np.ndarray:
+    return table.column(column).combine_chunks().to_numpy(zero_copy_only=False)

@@ -1,0 +1,1 @@
+"""Compiles factor expressions to one numba kernel's op table."""

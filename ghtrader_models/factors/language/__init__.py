@@ -1,0 +1,1 @@
+"""The factor language: expressions, sources, parser."""

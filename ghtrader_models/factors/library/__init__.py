@@ -1,0 +1,1 @@
+"""The packaged factors and the sets they form."""

@@ -1,0 +1,1 @@
+"""Predicts from a bundle without any training code."""

@@ -1,0 +1,232 @@
+"""The gate: whether a candidate may become champion, why, and making it so.
+
+What belongs here: the decision, with reasons a person can read, and the promotion itself. The pointer file is
+`champions.py`; the numbers come from `evaluation.benchmark`.
+
+The gate asks for an edge that chance does not explain: the lower bound of the 95 % interval of the log-loss gain over
+the training prior, over test days or blocks, must be above zero at the traded horizon. PnL is reported and decides
+nothing yet: a day's PnL is too noisy to decide on in a few days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ghtrader_base.errors import RefusedError, UsageError
+from ghtrader_models.bundles.bundle import Bundle
+from ghtrader_models.bundles.champions import (
+    Champion,
+    champion_path,
+    load_champion,
+    load_champion_bundle,
+    read_history,
+    write_champion,
+)
+from ghtrader_models.evaluation.benchmark import BenchmarkReport
+
+if TYPE_CHECKING:
+    from ghtrader_models.registry.mlflow_tracking import Tracker
+
+__all__ = [
+    "Champion",
+    "Decision",
+    "GateConfig",
+    "champion_path",
+    "choose",
+    "judge",
+    "load_champion",
+    "load_champion_bundle",
+    "promote",
+    "read_history",
+]
+
+
+ReportT = TypeVar("ReportT", bound="Scored")
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """What a candidate must show.
+
+    Parameters
+    ----------
+    horizon : int
+        The horizon that is judged and traded, ticks; others are reported only.
+    min_tests : int
+        Test days or blocks the interval must rest on, at least 2.
+    min_gain : float
+        Nats that the lower bound of the log-loss gain must exceed.
+    """
+
+    horizon: int = 50
+    min_tests: int = 4
+    min_gain: float = 0.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate said.
+
+    Attributes
+    ----------
+    promoted : bool
+        Whether the candidate may take the place.
+    reasons : tuple of str
+        Sentences: every rule with its numbers, in the order they were asked.
+    refused_because : str or None
+        The first rule that failed.
+    evidence : dict
+        JSON-able numbers the decision rests on; kept with the champion.
+    """
+
+    promoted: bool
+    reasons: tuple[str, ...]
+    refused_because: str | None
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {
+            "promoted": self.promoted,
+            "reasons": list(self.reasons),
+            "refused_because": self.refused_because,
+            "evidence": self.evidence,
+        }
+
+
+def judge(
+    report: BenchmarkReport | Mapping[str, Any], champion: Champion | None = None, config: GateConfig | None = None
+) -> Decision:
+    """Ask every rule.
+
+    Parameters
+    ----------
+    report : BenchmarkReport or its `to_dict()`
+        The candidate's walk-forward scores.
+    champion : Champion, optional
+        Who holds the place now. It is compared where both were scored on the same test rows; else it gives way to a
+        candidate that passes, because its own numbers speak of other days.
+    config : GateConfig, optional
+        Thresholds.
+    """
+    config = config or GateConfig()
+    found = report.to_dict() if isinstance(report, BenchmarkReport) else dict(report)
+    gain, name = found["model"]["logloss_gain"], f"{found['family']} at horizon {found['horizon']}"
+    evidence = {
+        "family": found["family"],
+        "horizon": found["horizon"],
+        "logloss_gain": gain,
+        "tests_hash": found["tests_hash"],
+        "metrics_hash": found.get("metrics_hash"),
+        "simulated_net_pnl": (found["simulation"] or {}).get("net_pnl"),
+    }
+    rules = [
+        _right_horizon(found["horizon"], config),
+        _tests_enough(gain, config),
+        _edge_is_real(name, gain, config),
+        _not_worse_than_champion(name, found, champion),
+    ]
+    if evidence["simulated_net_pnl"] is not None:
+        earned = f"{evidence['simulated_net_pnl']:.0f} CNY net"
+        rules.append((True, f"Simulated over the same tests it earned {earned}; this decides nothing."))
+    failed = [sentence for passed, sentence in rules if not passed]
+    return Decision(not failed, tuple(s for _, s in rules), failed[0] if failed else None, evidence)
+
+
+class Scored(Protocol):
+    """What `choose` needs of a report: a `BenchmarkReport`, or one read back from its file."""
+
+    tests_hash: str
+    model: Mapping[str, Any]
+
+
+def choose(reports: Sequence[ReportT]) -> ReportT:
+    """The report with the largest mean log-loss gain: the candidate; the first of equals."""
+    if not reports:
+        raise UsageError("no report to choose from", "run a benchmark first")
+    if len({report.tests_hash for report in reports}) > 1:
+        raise UsageError("these reports were scored on different test rows", "run them on the same splits")
+    return max(reports, key=lambda report: report.model["logloss_gain"]["mean"])
+
+
+def promote(
+    models_dir: Path, bundle: Bundle, decision: Decision, *, tracker: Tracker | None = None, run_id: str = ""
+) -> Champion:
+    """Make the bundle champion: history line and pointer on disk first, then MLflow's alias.
+
+    Parameters
+    ----------
+    models_dir : Path
+        `Settings.models`.
+    bundle : Bundle
+        The candidate.
+    decision : Decision
+        The gate's word on it.
+    tracker : Tracker, optional
+        Where the bundle was registered; its version gets the alias ``champion``.
+    run_id : str
+        Kept with the pointer.
+
+    Raises
+    ------
+    RefusedError
+        The gate refused.
+    UsageError
+        The decision is about another family or horizon than the bundle.
+    """
+    if not decision.promoted:
+        raise RefusedError(f"not promoted: {decision.refused_because}", "train on more days or better factors")
+    about = (decision.evidence["family"], decision.evidence["horizon"])
+    if about != (bundle.kind, bundle.horizon):
+        raise UsageError(
+            f"the decision is about {about[0]} at horizon {about[1]}, "
+            f"the bundle is {bundle.kind} at horizon {bundle.horizon}"
+        )
+    champion = write_champion(
+        models_dir, bundle, reason=" ".join(decision.reasons), evidence=decision.evidence, run_id=run_id
+    )
+    if tracker is not None:
+        tracker.set_alias(bundle, "champion")
+    return champion
+
+
+def _right_horizon(horizon: int, config: GateConfig) -> tuple[bool, str]:
+    if horizon == config.horizon:
+        return True, f"Horizon {horizon} is the one that is traded."
+    return False, f"Horizon {horizon} is reported only; horizon {config.horizon} is the one that is traded."
+
+
+def _tests_enough(gain: Mapping[str, Any], config: GateConfig) -> tuple[bool, str]:
+    needed = max(2, config.min_tests)
+    if gain["n"] >= needed:
+        return True, f"The interval rests on {gain['n']} tests."
+    return False, f"The interval rests on {gain['n']} tests, {needed} are needed."
+
+
+def _edge_is_real(name: str, gain: Mapping[str, Any], config: GateConfig) -> tuple[bool, str]:
+    if gain["low"] is None:
+        return False, f"The log-loss gain of {name} has no interval."
+    numbers = (
+        f"The log-loss gain of {name} over the training prior is {gain['mean']:+.5f} nats, "
+        f"95 % interval {gain['low']:+.5f} to {gain['high']:+.5f}"
+    )
+    if gain["low"] > config.min_gain:
+        return True, f"{numbers}: above {config.min_gain:g}."
+    return False, f"{numbers}: not above {config.min_gain:g}, so chance explains it."
+
+
+def _not_worse_than_champion(
+    name: str, found: Mapping[str, Any], champion: Champion | None
+) -> tuple[bool, str]:
+    if champion is None:
+        return True, "There is no champion to beat."
+    held = f"the champion {champion.bundle_id} ({champion.family})"
+    if champion.evidence.get("tests_hash") != found["tests_hash"]:
+        return True, f"{held[0].upper()}{held[1:]} was scored on other tests and gives way to a candidate that passes."
+    theirs, ours = champion.evidence["logloss_gain"]["mean"], found["model"]["logloss_gain"]["mean"]
+    if ours >= theirs:
+        return True, f"On the same tests {held} gained {theirs:+.5f} nats, not more than {name}."
+    return False, f"On the same tests {held} gained {theirs:+.5f} nats, more than {name} with {ours:+.5f}."

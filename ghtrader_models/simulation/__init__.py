@@ -1,1 +1,0 @@
-"""What a policy would have earned: accounts of fills against a price path."""

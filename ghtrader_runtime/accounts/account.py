@@ -1,0 +1,144 @@
+"""Which account a gateway trades, where its durable state lives, and the gates in front of a real one.
+
+An account that lives outside (TqKq, a broker) is kept by broker and account under the user's state folder, so that
+a second home meets the same locks, ledger and kill switch. A paper account lives inside its home.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ghtrader_base.errors import ConfigError, IntegrityError, RefusedError, UsageError
+from ghtrader_base.files import atomic_write_json, ensure_dir, read_json
+from ghtrader_base.settings import Settings
+from ghtrader_runtime.core.enums import MODES, SIMS
+
+CONFIRMATION = "I_UNDERSTAND"
+_NAME = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+
+
+@dataclass(frozen=True)
+class AccountRef:
+    """One account: broker (`paper`, `tqkq`, `tqkq-<hash>`, `tqsim`, `live-<broker>`), name, and its state folder."""
+
+    broker: str
+    name: str
+    state_dir: Path
+
+
+def _short(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
+
+
+def broker_name(settings: Settings, mode: str, sim: str = "tqkq") -> str:
+    """Name of the broker behind a mode.
+
+    The simulated exchange's TqKq account is another account than the vendor's: where the addresses are redirected,
+    their hash is part of the name.
+    """
+    if mode not in MODES:
+        raise UsageError(f"unknown mode {mode!r}", "modes: " + ", ".join(MODES))
+    if sim not in SIMS:
+        raise UsageError(f"unknown simulation {sim!r}", "simulations: " + ", ".join(SIMS))
+    if mode == "paper":
+        return "paper"
+    base = sim if mode == "sim" else f"live-{_short(settings.tq_broker_id) if settings.tq_broker_id else 'none'}"
+    addresses = (settings.tq_td_url, settings.tq_auth_url)
+    return f"{base}-{_short(*addresses)}" if any(addresses) else base
+
+
+def account_ref(settings: Settings, name: str, mode: str, sim: str = "tqkq") -> AccountRef:
+    """The account called `name` in a mode; `UsageError` for a name that cannot be a folder."""
+    if not _NAME.match(name) or name.startswith("."):
+        raise UsageError(f"{name!r} is no account name", "letters, digits, dot, dash, underscore; at most 64")
+    broker = broker_name(settings, mode, sim)
+    if mode == "paper":
+        return AccountRef(broker, name, settings.home / "accounts" / "paper" / name)
+    return AccountRef(broker, name, settings.account_state(broker, name))
+
+
+def all_refs(settings: Settings, name: str, mode: str | None = None) -> list[AccountRef]:
+    """The account in every mode (or in `mode` alone): what the kill switch acts on.
+
+    Without a mode these are the brokers of this configuration and every other one that was ever traded under that
+    name, so that a shell without credentials can trip a switch too.
+    """
+    wanted = [mode] if mode else list(MODES)
+    refs = [account_ref(settings, name, one, sim) for one in wanted for sim in (SIMS if one == "sim" else SIMS[:1])]
+    if mode is None:
+        folders = refs[1].state_dir.parent.parent.glob(f"*/{name}")
+        known = {ref.state_dir for ref in refs}
+        refs += [AccountRef(f.parent.name, name, f) for f in sorted(folders) if f.is_dir() and f not in known]
+        if not settings.tq_broker_id:
+            refs = [ref for ref in refs if ref.broker != "live-none"]
+    return refs
+
+
+def login_of(settings: Settings, mode: str, sim: str) -> str:
+    """What tells the account from others at its broker; empty for accounts that live inside a process."""
+    if mode == "live":
+        return settings.tq_account_id
+    return settings.tqsdk_user if mode == "sim" and sim == "tqkq" else ""
+
+
+def bind_login(settings: Settings, ref: AccountRef, login: str) -> list[Path]:
+    """Tie a login to the name it is traded under, so that no second name goes around locks and kill switch.
+
+    Returns
+    -------
+    list of Path
+        Folders whose `trade` lock a gateway must hold: the account's, and the login's where there is one.
+
+    Raises
+    ------
+    RefusedError
+        The login is known under another name.
+    """
+    ensure_dir(ref.state_dir)
+    ref.state_dir.chmod(0o700)
+    if not login:
+        return [ref.state_dir]
+    folder = ref.state_dir.parent / f"@login-{_short(login)}"
+    ensure_dir(folder)
+    path = folder / "name.json"
+    if path.exists():
+        known = read_json(path)
+        if not isinstance(known, dict) or "account" not in known:
+            raise IntegrityError(f"{path} does not say which account it is", "delete it and start again")
+        if known["account"] != ref.name:
+            raise RefusedError(
+                f"this login is traded as account {known['account']!r}, not {ref.name!r}",
+                f"use --account {known['account']}, so that its kill switch and locks hold",
+            )
+    else:
+        atomic_write_json(path, {"account": ref.name})
+    return [ref.state_dir, folder]
+
+
+def check_gates(settings: Settings, mode: str, monitor_only: bool, confirm_live: str) -> None:
+    """The two steps in front of a real account.
+
+    Raises
+    ------
+    RefusedError
+        `live` without both `GHTRADER_LIVE_ENABLED=true` and `--confirm-live I_UNDERSTAND`.
+    """
+    if mode != "live" or monitor_only:
+        return
+    if not settings.live_enabled:
+        raise RefusedError(
+            "orders to a real account are disabled", "set GHTRADER_LIVE_ENABLED=true, or add --monitor-only"
+        )
+    if confirm_live != CONFIRMATION:
+        raise RefusedError("live trading was not confirmed", f"add --confirm-live {CONFIRMATION}, or --monitor-only")
+
+
+def require_credentials(settings: Settings, mode: str, sim: str) -> None:
+    """`ConfigError` naming what is missing to log in."""
+    if not settings.tqsdk_user or not settings.tqsdk_password.get_secret_value():
+        raise ConfigError("TQSDK_USER or TQSDK_PASSWORD is not set", "put both into the environment or .env")
+    if mode == "live" and not (settings.tq_broker_id and settings.tq_account_id):
+        raise ConfigError("TQ_BROKER_ID or TQ_ACCOUNT_ID is not set", "put both into the environment or .env")

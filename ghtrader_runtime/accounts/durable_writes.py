@@ -1,0 +1,88 @@
+"""What must be on the disk before it counts: a disk that refuses halts trading, which goes on once it takes again.
+
+Nothing is sent whose intent could not be written, since the core is told before the next action is looked at; what was
+owed meanwhile (how orders ended, the day's marks, a tripped switch) is written first of all afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ghtrader_base.errors import UnwritableError
+from ghtrader_runtime.accounts.kill_switch import KillState, KillSwitch
+from ghtrader_runtime.accounts.order_ledger import Ledger
+from ghtrader_runtime.core.events import LinkChange
+
+RETRY_S = 1.0
+"""Seconds between two looks at a disk that refused."""
+
+
+class Durable:
+    """Writes of one gateway.
+
+    Parameters
+    ----------
+    ledger, kill
+        The account's.
+    tell : callable
+        Takes the `LinkChange` of `ledger` for the core, and does what follows.
+    """
+
+    def __init__(self, ledger: Ledger, kill: KillSwitch, tell: Callable[[LinkChange], object]) -> None:
+        self._ledger, self._kill, self._tell = ledger, kill, tell
+        self._owed: list[Callable[[], object]] = []
+        self._trip_owed = ""
+        self._retry_at = 0.0
+        self.failure = ""
+
+    def attempt(self, write: Callable[[], object], owed: bool = False) -> bool:
+        """Do one write of the ledger's; False where the disk refuses it. `owed`: do it again once the disk takes."""
+        try:
+            write()
+        except UnwritableError as exc:
+            if owed:
+                self._owed.append(write)
+            self._refused(exc.message)
+            return False
+        return True
+
+    def trip(self, reason: str) -> None:
+        """Trip the switch; where the disk refuses, trading is halted all the same, and it is tried again."""
+        try:
+            self._kill.trip(reason, by="risk")
+            self._trip_owed = ""
+        except OSError as exc:
+            self._trip_owed = reason
+            self._refused(f"the kill switch cannot be written: {exc.strerror or exc}")
+
+    def kill_state(self) -> KillState:
+        """The switch as it is, or as it will be once the disk takes it."""
+        state = self._kill.read()
+        if self._trip_owed and not state.tripped:
+            return KillState(True, self._trip_owed, "", "risk")
+        return state
+
+    def look(self) -> None:
+        """Now and then: does the disk take again? Then what is owed is written, and the core is told."""
+        if not self.failure or time.monotonic() < self._retry_at:
+            return
+        self._retry_at = time.monotonic() + RETRY_S
+        try:
+            while self._owed:
+                self._owed[0]()
+                self._owed.pop(0)
+            self._ledger.prove()
+        except UnwritableError:
+            return
+        if self._trip_owed:
+            self.trip(self._trip_owed)
+        if not self._trip_owed:
+            self.failure = ""
+            self._tell(LinkChange("ledger", True, time.monotonic_ns()))
+
+    def _refused(self, why: str) -> None:
+        self._retry_at = time.monotonic() + RETRY_S
+        if not self.failure:
+            self.failure = why
+            self._tell(LinkChange("ledger", False, time.monotonic_ns(), why))

@@ -1,0 +1,1 @@
+"""ZeroMQ between gateway, strategy and observers: messages, sockets, endpoints, keys, link states."""

@@ -1,0 +1,229 @@
+"""Sockets between gateway and strategy: PUB/SUB for ticks and state, ROUTER/DEALER for targets and commands.
+
+Over ipc, or over tcp with CURVE (`addresses`). A message that cannot be read is counted and dropped. What a silence
+means is `links`' business, what is repeated `outbox`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+
+from ghtrader_base.errors import PortInUseError
+from ghtrader_runtime.bus import curve_keys
+from ghtrader_runtime.bus.endpoints import Endpoints
+from ghtrader_runtime.bus.link_state import Backoff
+from ghtrader_runtime.bus.messages import AnyMessage, Message, decode, encode
+
+_TICKS_WAITING = 50_000
+_REQUESTS_WAITING = 1_000
+"""Messages kept for a slow peer; what is beyond is lost, seen as a gap and asked for again."""
+MAX_REQUEST = 1 << 16
+"""Bytes; a larger request is a stranger's, and its connection is closed."""
+
+
+def new_session(kind: str) -> str:
+    """A name for this process's stream of messages."""
+    return f"{kind}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class _Sockets:
+    """A context and its sockets, which end with `owner` where nobody has closed them.
+
+    Python's collector finalises the objects of a cycle in any order, and a context that ends before its sockets waits
+    for them for ever: a bus in the traceback of a failure once held up its whole process. So they are kept apart from
+    any cycle until they are closed.
+    """
+
+    def __init__(self, owner: object) -> None:
+        self.context = zmq.Context()
+        self.authenticator: ThreadAuthenticator | None = None
+        self._made: list[zmq.Socket] = []
+        weakref.finalize(owner, self.close).atexit = False
+
+    def socket(self, kind: int, waiting: int) -> zmq.Socket:
+        """One more, that keeps up to `waiting` messages either way for a slow peer."""
+        socket = self.context.socket(kind)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.SNDHWM, waiting)
+        socket.setsockopt(zmq.RCVHWM, waiting)
+        self._made.append(socket)
+        return socket
+
+    def close(self) -> None:
+        """End those that are not closed yet without waiting for what they have not sent, then the context."""
+        for socket in self._made:
+            socket.close()
+        if self.authenticator is not None:
+            self.authenticator.stop()
+        self.context.term()
+
+
+class GatewayBus:
+    """The gateway's end: binds both sockets. Never blocks.
+
+    Raises
+    ------
+    PortInUseError
+        Somebody else listens there (tcp).
+    """
+
+    def __init__(self, addresses: Endpoints) -> None:
+        self._sockets = _Sockets(self)
+        keys = addresses.keys
+        if keys:
+            self._sockets.authenticator = curve_keys.authenticator(self._sockets.context, keys)
+        both = (addresses.publish, addresses.requests)
+        self._paths = [Path(one.removeprefix("ipc://")) for one in both if one.startswith("ipc://")]
+        self.publisher = self._sockets.socket(zmq.PUB, _TICKS_WAITING)
+        self.router = self._sockets.socket(zmq.ROUTER, _REQUESTS_WAITING)
+        self.router.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST)
+        self.malformed = 0
+        self.unsent = 0
+        try:
+            for socket, address in zip((self.publisher, self.router), both, strict=True):
+                if keys:
+                    curve_keys.serve_with(socket, keys)
+                socket.bind(address)
+        except zmq.ZMQError as exc:
+            self.close()
+            raise PortInUseError(f"cannot listen at {address}: {exc}", "choose another port in GHTRADER_BUS") from exc
+        for path in self._paths:
+            path.chmod(0o600)
+
+    @property
+    def wake_fd(self) -> int:
+        """Descriptor that becomes readable when requests may be waiting (edge-triggered: drain until `None`)."""
+        return self.router.getsockopt(zmq.FD)
+
+    def publish(self, message: Message) -> None:
+        """Send to every subscriber."""
+        self.publisher.send(encode(message), zmq.NOBLOCK)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether a request came within `timeout_s`."""
+        return bool(zmq.zmq_poll([(self.router, zmq.POLLIN)], max(int(timeout_s * 1000), 0)))
+
+    def receive(self) -> tuple[bytes, AnyMessage] | None:
+        """The next request and who sent it, or None where there is none now."""
+        while True:
+            try:
+                frames = self.router.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return None
+            try:
+                if len(frames) != 2:
+                    raise ValueError(f"{len(frames)} frames")
+                return frames[0], decode(frames[1])
+            except ValueError:
+                self.malformed += 1
+
+    def send(self, identity: bytes, message: Message) -> None:
+        """Answer one peer; an answer nobody can take is dropped (it will ask again)."""
+        try:
+            self.router.send_multipart([identity, encode(message)], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            self.unsent += 1
+
+    def close(self) -> None:
+        """Close both sockets; what is queued for local peers gets a moment to leave."""
+        self.publisher.close(linger=200)
+        self.router.close(linger=200)
+        self._sockets.close()
+        for path in self._paths:  # the account's lock is still ours
+            path.unlink(missing_ok=True)
+
+
+class ClientBus:
+    """A strategy's or command's end: connects both sockets, and connects again by itself after random delays that
+    double (so that many clients of a gateway that came back do not all knock at once)."""
+
+    def __init__(self, addresses: Endpoints, subscribe: bool = True) -> None:
+        self._sockets = _Sockets(self)
+        self._polled: list[tuple[zmq.Socket, int]] = []
+        self.dealer = self._connected(zmq.DEALER, _REQUESTS_WAITING, addresses.requests, addresses)
+        self.subscriber: zmq.Socket | None = None
+        if subscribe:
+            self.subscriber = self._connected(zmq.SUB, _TICKS_WAITING, addresses.publish, addresses)
+        self.malformed = 0
+
+    def _connected(self, kind: int, waiting: int, address: str, addresses: Endpoints) -> zmq.Socket:
+        socket = self._sockets.socket(kind, waiting)
+        socket.setsockopt(zmq.RECONNECT_IVL, random.randint(50, 150))
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 400)  # a local knock costs nothing; more waits for nothing
+        if kind == zmq.SUB:
+            socket.setsockopt(zmq.SUBSCRIBE, b"")
+        if addresses.keys:
+            curve_keys.connect_with(socket, addresses.keys)
+        socket.connect(address)
+        self._polled.append((socket, zmq.POLLIN))
+        return socket
+
+    def send(self, message: Message) -> bool:
+        """Send a request; False where nobody has been there to take it for so long that the queue is full."""
+        try:
+            self.dealer.send(encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def receive(self, timeout_s: float) -> AnyMessage | None:
+        """The next message of either socket, answers first; None after `timeout_s` without one."""
+        deadline = time.monotonic() + timeout_s
+        left_ms = max(int(timeout_s * 1000), 0)
+        while True:
+            for socket, _ in zmq.zmq_poll(self._polled, left_ms):
+                message = self._take(socket)
+                if message is not None:
+                    return message
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return None
+            left_ms = int(left_s * 1000)
+
+    def _take(self, socket: zmq.Socket) -> AnyMessage | None:
+        try:
+            data = socket.recv(zmq.NOBLOCK)
+            if not socket.getsockopt(zmq.RCVMORE):
+                return decode(data)
+            while socket.getsockopt(zmq.RCVMORE):
+                socket.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        except ValueError:
+            pass
+        self.malformed += 1
+        return None
+
+    def close(self) -> None:
+        """Close both sockets; queued requests get a moment to leave."""
+        self.dealer.close(linger=500)
+        if self.subscriber is not None:
+            self.subscriber.close()
+        self._sockets.close()
+
+
+def ask(addresses: Endpoints, build: Callable[[str], Message], timeout_s: float = 2.0) -> AnyMessage | None:
+    """Send one request of a new session, again under the same revision until it is answered; None where nobody answers
+    within `timeout_s`."""
+    bus = ClientBus(addresses, subscribe=False)
+    backoff = Backoff(0.3, 1.0)
+    deadline = time.monotonic() + timeout_s
+    try:
+        message = build(new_session("command"))
+        while (left := deadline - time.monotonic()) > 0:
+            bus.send(message)
+            answer = bus.receive(min(left, backoff.next_s()))
+            if answer is not None:
+                return answer
+        return None
+    finally:
+        bus.close()

@@ -1,0 +1,169 @@
+"""What gateway and strategy are told at their start; plain data that crosses a process boundary as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from ghtrader_base.errors import UsageError
+from ghtrader_base.settings import Settings
+from ghtrader_runtime.core.enums import MODES, ON_KILL, PEGS, SIMS, TIFS, UNKNOWN_ORDERS
+from ghtrader_runtime.core.execution import ExecutionStyle
+from ghtrader_runtime.core.risk import RiskLimits
+
+
+def run_folder(settings: Settings, run_id: str) -> Path:
+    """Where a run leaves its journal and summary."""
+    return settings.runs / "trading" / run_id
+
+
+class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded day to trade on paper.
+
+    Attributes
+    ----------
+    dataset, key : str
+        Of the lake: `main_l5` and `KQ.m@SHFE.cu`, or `ticks` and `SHFE.cu2502`.
+    day : str
+        Trading day.
+    from_ns : int
+        Ticks before this moment are history, the others are played.
+    pace : float
+        Ticks a second; 0 is lock-step.
+    """
+
+    dataset: str
+    key: str
+    day: str
+    from_ns: int = 0
+    pace: float = 0.0
+
+
+class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """One gateway.
+
+    Attributes
+    ----------
+    account, mode, sim
+        Account name; paper, sim or live; tqkq or tqsim.
+    symbol : str
+        The contract, or a main series: the contract of each trading day.
+    run_id : str
+        Names the run's folder.
+    max_position, max_order : int
+        Lots.
+    rate_orders, rate_window_s
+        At most so many orders in so many seconds of market time.
+    max_open_orders, max_notional, price_collar, data_age_s, daily_loss, drawdown
+        See `risk.RiskLimits`.
+    day_orders, day_lots : int
+        Opening orders, and their lots, of a contract in a trading day: TqSdk's own rules (`brokers.tqsdk_rules`),
+        where the login has them; 0 leaves a rule out.
+    slip_ticks, tif, reprice_s, peg, chase_ticks, max_chases
+        See `executors.ExecutionStyle`.
+    on_kill, unknown_orders : str
+        See `core_state.CoreConfig`.
+    idle_end_s : float
+        Seconds (ours) without a tick after which the market data counts as ended; 0 never.
+    days : int
+        Trading days after which the run ends; 0 never.
+    """
+
+    account: str
+    mode: str
+    symbol: str
+    run_id: str
+    sim: str = "tqkq"
+    monitor_only: bool = False
+    confirm_live: str = ""
+    max_position: int = 1
+    max_order: int = 10
+    rate_orders: int = 20
+    rate_window_s: float = 60.0
+    slip_ticks: int = 1
+    tif: str = "FAK"
+    reprice_s: float = 5.0
+    peg: str = "cross"
+    chase_ticks: int = 0
+    max_chases: int = 3
+    max_open_orders: int = 20
+    max_notional: float = 20_000_000.0
+    price_collar: float = 0.02
+    data_age_s: float = 15.0
+    daily_loss: float = 100_000.0
+    drawdown: float = 150_000.0
+    day_orders: int = 2000
+    day_lots: int = 10_000
+    on_kill: str = "hold"
+    unknown_orders: str = "cancel"
+    idle_end_s: float = 0.0
+    days: int = 1
+    replay: ReplayOptions | None = None
+
+
+def check_options(o: GatewayOptions) -> None:
+    """Words and combinations that mean nothing: `UsageError`, before anything is connected."""
+    for name, value, known in (
+        ("--mode", o.mode, MODES), ("--sim", o.sim, SIMS), ("--tif", o.tif, TIFS), ("--peg", o.peg, PEGS),
+        ("--on-kill", o.on_kill, ON_KILL), ("--unknown-orders", o.unknown_orders, UNKNOWN_ORDERS),
+    ):  # fmt: skip
+        if value not in known:
+            raise UsageError(f"unknown {name} {value!r}", ", ".join(known))
+    if o.peg == "join" and o.tif != "GFD":
+        raise UsageError(f"--peg join rests in the book, and {o.tif} does not", "add --tif GFD")
+    if o.tif == "FOK" and o.max_order < o.max_position:
+        raise UsageError(
+            f"--tif FOK with --max-order {o.max_order} below --max-position {o.max_position} would be filled in parts",
+            "raise --max-order",
+        )
+
+
+def risk_limits(o: GatewayOptions) -> RiskLimits:
+    """The limits of a gateway; a recorded day has no data that goes stale."""
+    return RiskLimits(
+        o.max_position, o.max_order, o.rate_orders, o.rate_window_s, o.max_open_orders, o.max_notional,
+        o.price_collar, 0.0 if o.replay else o.data_age_s, o.daily_loss, o.drawdown,
+    )  # fmt: skip
+
+
+def execution_style(o: GatewayOptions) -> ExecutionStyle:
+    """How a gateway reaches a target."""
+    return ExecutionStyle(o.slip_ticks, o.tif, o.reprice_s, o.max_order, o.peg, o.chase_ticks, o.max_chases)
+
+
+class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """One strategy.
+
+    Attributes
+    ----------
+    model : str
+        `champion`, a bundle id, or the path of a bundle.
+    horizon : int
+        Whose champion.
+    succession : str
+        When a newly promoted champion takes over (`succession.WAYS`); only where `model` is `champion`.
+    flat_before_end_s : float
+        Seconds of market time before the day's last session ends from which the target is flat.
+    flat_from_ns : int
+        Moment (UTC epoch ns) from which the target is flat, for a run that ends early; 0 for none.
+    flatten_on_stop : bool
+        Ask for a flat position before leaving.
+    join_timeout_s : float
+        How long to wait for the gateway.
+    journal_factors : bool
+        Keep the factors of every tick.
+    """
+
+    account: str
+    mode: str
+    symbol: str
+    sim: str = "tqkq"
+    model: str = "champion"
+    horizon: int = 50
+    succession: str = "flat"
+    flat_before_end_s: float = 60.0
+    flat_from_ns: int = 0
+    flatten_on_stop: bool = True
+    join_timeout_s: float = 90.0
+    journal_factors: bool = True

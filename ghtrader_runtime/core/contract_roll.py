@@ -1,0 +1,88 @@
+"""One contract of the day: what the core does when the day has another one than before.
+
+What is left is closed first: its targets are void, its orders cancelled, its lots flattened with the ticks of its own
+book. Until the broker has named them gone, trading is REDUCING and nothing is opened in the contract that follows. That
+all is flat is made durable before the first order of the new contract, so that a process that dies in between knows
+what it may still hold.
+"""
+
+from __future__ import annotations
+
+from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.events import Action, Order, TradingState
+from ghtrader_runtime.core.execution import Place, SymbolSpec
+from ghtrader_runtime.core.state import CoreConfig, CoreState
+
+
+class ContractRolls:
+    """The part of the core that changes contracts."""
+
+    config: CoreConfig
+    state: CoreState
+
+    def _cancel(self, order: Order) -> list[Action]:
+        raise NotImplementedError
+
+    def _on_bound(self, bound: ev.Bound) -> list[Action]:
+        state, before = self.state, self.state.bound
+        if bound.symbol:
+            spec = SymbolSpec(bound.symbol, bound.price_tick, bound.multiplier, bound.needs_close_today)
+            self.config.symbols[bound.symbol] = spec
+        state.requested, state.unbound = bound.requested, bound.reason
+        if bound.symbol == before:
+            return []
+        state.bound, state.rolling = bound.symbol, True
+        fields = {"before": before, "contract": bound.symbol, "reason": bound.reason}
+        actions: list[Action] = [ev.Record("bound", fields)]
+        for symbol in self._left():
+            state.targets.pop(symbol, None)
+            state.writers.pop(symbol, None)
+            for order in state.live_orders(symbol):
+                if not order.over and not order.cancel_ns:
+                    actions += self._cancel(order)
+        return actions
+
+    def _left(self) -> list[str]:
+        """Contracts that were traded here and are not the day's."""
+        return [symbol for symbol in self.config.symbols if symbol != self.state.bound]
+
+    def _is_left(self, symbol: str) -> bool:
+        return self.state.bound is not None and symbol != self.state.bound
+
+    def _to_close(self) -> str:
+        """What is still there of contracts that are left, in words."""
+        state, found = self.state, []
+        for symbol in self._left():
+            position, orders = state.positions.get(symbol), len(state.live_orders(symbol))
+            net = position.net if position is not None else 0
+            if net or orders:
+                found.append(f"{symbol}: {net:+d} held, {orders} orders out")
+        return "; ".join(found)
+
+    def _watch_roll(self) -> list[Action]:
+        """Whether something of another contract than the day's is there, or may be."""
+        state = self.state
+        to_close = self._to_close()
+        if not (state.rolling or to_close):
+            return []
+        asked = "reconcile" not in state.blocks
+        if to_close or not asked:
+            state.rolling = True
+            what = to_close or f"whether only {state.bound or 'nothing'} is held is not known yet"
+            state.block("roll", TradingState.REDUCING, f"{state.unbound or 'a roll'}: {what}")
+            return []
+        state.rolling = False
+        if not state.bound:
+            state.block("roll", TradingState.HALTED, state.unbound)
+            return [ev.Record("unbound", {"reason": state.unbound})]
+        state.unblock("roll")
+        return [ev.WriteBinding(state.requested, state.bound), ev.Record("rolled", {"contract": state.bound})]
+
+    def _waits_for_roll(self, symbol: str, place: Place) -> str:
+        """Why an opening order has to wait, or an empty string."""
+        if place.offset != "OPEN" or self.state.bound is None:
+            return ""
+        if symbol != self.state.bound:
+            return f"{symbol} is not the contract of the day"
+        to_close = self._to_close()
+        return f"{symbol} opens once what is left is flat: {to_close}" if self.state.rolling or to_close else ""

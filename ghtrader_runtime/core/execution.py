@@ -1,0 +1,228 @@
+"""Executors: from a wanted position, or a wanted order, to orders. Pure; one writer a symbol, one step at a time.
+
+`plan_target` never sends while an order of the symbol is out: it first waits for (or cancels) what works, then closes
+what has to be closed (today's lots with CLOSETODAY where the exchange wants that), and only then opens. Its orders are
+limit orders, since SHFE and INE take no others. `why_not` says what is wrong with a direct order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ghtrader_market.accounting.positions import Position, close_plan
+from ghtrader_runtime.core.enums import TIFS
+from ghtrader_runtime.core.events import Book, Order, OrderStatus, OrderWanted
+from ghtrader_runtime.core.position_updates import side_name
+
+PRICE_TYPES = {
+    "SHFE": ("LIMIT",),
+    "INE": ("LIMIT",),
+    "DCE": ("LIMIT", "ANY"),
+    "CZCE": ("LIMIT", "ANY"),
+    "GFEX": ("LIMIT", "ANY"),
+    "CFFEX": ("LIMIT", "ANY", "BEST", "FIVELEVEL"),
+}
+"""What each exchange takes, as TqSdk 3.10.4 passes it on: ANY is a market order, BEST takes the opposite best price,
+FIVELEVEL up to five levels."""
+
+
+@dataclass(frozen=True)
+class ExecutionStyle:
+    """How a target is reached.
+
+    Attributes
+    ----------
+    slip_ticks : int
+        Price ticks beyond the opposite best price a crossing order may pay. 1.
+    tif : str
+        FAK (what does not fill at once is cancelled), FOK (all or nothing) or GFD (rests until chased). FAK.
+    reprice_s : float
+        Market seconds after which a resting order is cancelled and sent anew at the price of then. 5.
+    max_order : int
+        Largest single order, lots. 10.
+    peg : str
+        Where a GFD order is placed: `cross` (opposite best and `slip_ticks` beyond) or `join` (our own best). cross.
+    chase_ticks : int
+        A resting order is chased early once its price is so many ticks away from where it would be placed now; 0
+        never. 0.
+    max_chases : int
+        After so many chases on the way to one target a `join` order crosses instead. 3.
+    """
+
+    slip_ticks: int = 1
+    tif: str = "FAK"
+    reprice_s: float = 5.0
+    max_order: int = 10
+    peg: str = "cross"
+    chase_ticks: int = 0
+    max_chases: int = 3
+
+
+@dataclass(frozen=True)
+class SymbolSpec:
+    """What the executor must know of a contract."""
+
+    symbol: str
+    price_tick: float
+    multiplier: int
+    needs_close_today: bool
+
+    @property
+    def exchange(self) -> str:
+        """The exchange it is listed at."""
+        return self.symbol.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Place:
+    """An order to place."""
+
+    side: int
+    offset: str
+    volume: int
+    price: float
+    tif: str
+    price_type: str = "LIMIT"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do next: orders to place, or order ids to cancel. Never both."""
+
+    place: tuple[Place, ...] = ()
+    cancel: tuple[str, ...] = ()
+
+
+NOTHING = Step()
+
+
+def crossing_price(
+    book: Book, side: int, spec: SymbolSpec, slip_ticks: int, lower: float = math.nan, upper: float = math.nan
+) -> float:
+    """Limit price that takes the opposite best and up to `slip_ticks` beyond, within the day's limits.
+
+    NaN where that side is empty.
+    """
+    best = book.ask if side > 0 else book.bid
+    if math.isnan(best):
+        return math.nan
+    price = round((round(best / spec.price_tick) + side * slip_ticks) * spec.price_tick, 10)
+    if price > upper:
+        return upper
+    return lower if price < lower else price
+
+
+def target_price(
+    book: Book, side: int, spec: SymbolSpec, style: ExecutionStyle, chases: int, lower: float, upper: float
+) -> float:
+    """Where an order of the target executor is placed now; NaN where the book has no such price."""
+    if style.tif == "GFD" and style.peg == "join" and chases < style.max_chases:
+        own = book.bid if side > 0 else book.ask
+        if not math.isnan(own):
+            return own
+    return crossing_price(book, side, spec, style.slip_ticks, lower, upper)
+
+
+def _stale(order: Order, book: Book, spec: SymbolSpec, style: ExecutionStyle, price: float) -> bool:
+    if book.market_ns - order.sent_market_ns >= style.reprice_s * 1e9:
+        return True
+    return style.chase_ticks > 0 and abs(price - order.price) >= (style.chase_ticks - 0.5) * spec.price_tick
+
+
+def plan_target(
+    target: int,
+    position: Position,
+    working: Sequence[Order],
+    book: Book,
+    spec: SymbolSpec,
+    style: ExecutionStyle,
+    chases: int = 0,
+    lower: float = math.nan,
+    upper: float = math.nan,
+) -> Step:
+    """The next step from `position` and `working` towards `target`.
+
+    Parameters
+    ----------
+    target : int
+        Wanted net position, lots; negative short.
+    position : Position
+        What is held.
+    working : sequence of Order
+        Orders of the symbol that may still fill.
+    book : Book
+        Best quotes now.
+    chases : int
+        How often an order towards this target was chased already.
+    lower, upper : float
+        The day's price limits, CNY; NaN where unknown.
+    """
+    delta = target - position.net
+    side = 1 if delta > 0 else -1
+    if working:
+        price = target_price(book, side, spec, style, chases, lower, upper)
+        out = sum(order.side * order.pending for order in working)
+        # While closing legs work, the opening ones have not been sent yet: less than `delta` may be out, never more.
+        fits = out * side > 0 and abs(out) <= abs(delta)
+        resting = [order for order in working if order.tif == "GFD" and order.status is OrderStatus.WORKING]
+        return Step(cancel=tuple(o.order_id for o in resting if not fits or _stale(o, book, spec, style, price)))
+    if delta == 0:
+        return NOTHING
+    price = target_price(book, side, spec, style, chases, lower, upper)
+    if math.isnan(price):
+        return NOTHING
+    legs = close_plan(position, side_name(side), abs(delta), spec.needs_close_today)
+    closing = [leg for leg in legs if leg[0] != "OPEN"]
+    orders = [
+        Place(side, offset, min(style.max_order, volume - done), price, style.tif)
+        for offset, volume in (closing or legs)
+        for done in range(0, volume, style.max_order)
+    ]
+    return Step(place=tuple(orders))
+
+
+def towards_flat(target: int, net: int) -> int:
+    """The target that is left of `target` where a position may only shrink: between `net` and zero."""
+    if net > 0:
+        return min(max(target, 0), net)
+    return max(min(target, 0), net)
+
+
+def why_not(order: OrderWanted, position: Position, working: Sequence[Order], spec: SymbolSpec) -> str:
+    """What is wrong with a direct order, or an empty string.
+
+    Parameters
+    ----------
+    order : OrderWanted
+    position : Position
+        What is held.
+    working : sequence of Order
+        Orders of the symbol that may still fill.
+    """
+    if order.side not in (1, -1) or order.offset not in ("OPEN", "CLOSE", "CLOSETODAY"):
+        return f"{order.symbol}: no such order: side {order.side}, offset {order.offset}"
+    if order.tif not in TIFS:
+        return f"{order.symbol}: no time in force {order.tif!r}; " + ", ".join(TIFS)
+    allowed = PRICE_TYPES.get(spec.exchange, ("LIMIT",))
+    if order.price_type not in allowed:
+        return f"{order.symbol}: {spec.exchange} takes {', '.join(allowed)} orders, not {order.price_type}"
+    if order.price_type != "LIMIT" and order.tif == "GFD":
+        return f"{order.symbol}: an order without a price cannot rest: FAK or FOK"
+    if order.price_type in ("BEST", "FIVELEVEL") and order.tif == "FOK":
+        return f"{order.symbol}: {order.price_type} orders are FAK"
+    if order.price_type == "LIMIT" and math.isnan(order.price):
+        return f"{order.symbol}: a limit order wants a price"
+    if order.offset == "OPEN":
+        return ""
+    if order.offset == "CLOSETODAY" and not spec.needs_close_today:
+        return f"{order.symbol}: {spec.exchange} knows no CLOSETODAY, use CLOSE"
+    today, his = (
+        (position.short_today, position.short_his) if order.side > 0 else (position.long_today, position.long_his)
+    )
+    held = today if order.offset == "CLOSETODAY" else his if spec.needs_close_today else today + his
+    out = sum(o.pending for o in working if (o.side, o.offset) == (order.side, order.offset))
+    if order.volume > held - out:
+        return f"{order.symbol}: {order.offset} of {order.volume} lots, {held - out} are there to close"
+    return ""

@@ -1,0 +1,67 @@
+"""Which orders could follow the book there is now: what the core would send if it were asked, found without asking it.
+
+Nothing is decided here and nothing changes: the edge makes such orders durable while a strategy still thinks, so that
+the one that is then decided on need not wait for the disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.events import Intent, TradingState
+from ghtrader_runtime.core.execution import ExecutionStyle, Place, plan_target
+from ghtrader_runtime.core.state import CoreConfig, CoreState, order_number
+
+MOST = 4
+"""Orders looked ahead to."""
+
+
+class Foresight:
+    """The part of the core that looks one order ahead."""
+
+    config: CoreConfig
+    state: CoreState
+    _style: ExecutionStyle
+    _order_id: Callable[[int], str]
+
+    def _forbidden(self, symbol: str, place: Place, book: ev.Book) -> str:
+        raise NotImplementedError
+
+    def _is_left(self, symbol: str) -> bool:
+        raise NotImplementedError
+
+    def likely(self, symbol: str, targets: Iterable[int]) -> list[Intent]:
+        """Intents that one of `targets` (lots, signed) would bring about at once, were it wanted next.
+
+        They are as the core would give them out (`events.WriteIntent`), but name no target. None of direct orders: such
+        a request must be known for ever once it was acted on, where a target only says what is wanted now. Each has a
+        number of its own: of two targets that begin with an order of one side the first counts.
+        """
+        state = self.state
+        book, spec = state.books.get(symbol), self.config.symbols.get(symbol)
+        position = state.positions.get(symbol)
+        if book is None or spec is None or position is None or self._is_left(symbol) or state.live_orders(symbol):
+            return []
+        writer = state.writers.get(symbol)
+        if state.trading_state is not TradingState.ACTIVE or writer is None or writer.kind != "target":
+            return []
+        terms = state.terms.get(symbol)
+        lower, upper = (terms.lower, terms.upper) if terms is not None else (math.nan, math.nan)
+        found: list[Intent] = []
+        for target in targets:
+            number = state.next_number
+            for place in plan_target(target, position, (), book, spec, self._style, 0, lower, upper).place:
+                number = order_number(number, place.side)
+                taken = any(number == one.number for one in found)
+                if taken or len(found) == MOST or self._forbidden(symbol, place, book):
+                    break
+                found.append(
+                    Intent(
+                        self._order_id(number), number, symbol, place.side, place.offset, place.volume, place.price,
+                        place.tif, market_ns=state.market_ns, price_type=place.price_type,
+                    )
+                )  # fmt: skip
+                number += 1
+        return found

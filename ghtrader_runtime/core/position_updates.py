@@ -1,0 +1,50 @@
+"""Positions as the runtime meets them: from a broker's report, a fill, a change of day. The rules are the market's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from ghtrader_market.accounting.positions import Fill, Position, Side, apply_fill
+from ghtrader_market.reference.varieties import FeeRates
+from ghtrader_runtime.core.events import Holding, TradeReport
+
+_NO_FEES = FeeRates()
+_CLOSE_TODAY = ("SHFE", "INE")
+
+
+class Spec(Protocol):
+    """What has to be known of a contract here."""
+
+    @property
+    def needs_close_today(self) -> bool:
+        """Whether today's lots want CLOSETODAY."""
+        ...
+
+
+def side_name(side: int) -> Side:
+    """+1 as BUY, -1 as SELL."""
+    return "BUY" if side > 0 else "SELL"
+
+
+def wants_close_today(symbol: str, specs: Mapping[str, Spec]) -> bool:
+    """Whether today's lots of a symbol want CLOSETODAY; by its exchange where it is none of ours."""
+    spec = specs.get(symbol)
+    return spec.needs_close_today if spec is not None else symbol.partition(".")[0] in _CLOSE_TODAY
+
+
+def held(holding: Holding) -> Position:
+    """Lots as a broker reports them; what they cost is the broker's affair."""
+    return Position(holding.long_today, holding.long_his, holding.short_today, holding.short_his)
+
+
+def after_trade(position: Position, trade: TradeReport, needs_close_today: bool) -> Position:
+    """The position after one fill.
+
+    Raises
+    ------
+    RefusedError
+        It closes lots we do not know of: what we believe is wrong.
+    """
+    fill = Fill(side_name(trade.side), trade.offset, trade.price, trade.volume)
+    return apply_fill(position, fill, _NO_FEES, 1, needs_close_today).position

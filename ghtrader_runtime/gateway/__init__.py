@@ -1,0 +1,1 @@
+"""The gateway process: broker, account, risk and orders."""

@@ -1,0 +1,156 @@
+"""Which contract a symbol stands for on a trading day: a contract for itself, a main series for what the roll schedule
+says. Read anew from the lake each time it is asked, since the pipeline extends the schedule while a gateway runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from ghtrader_base.errors import FailedError, GhtraderError, RefusedError
+from ghtrader_market.reference.roll_schedule import RollSchedule, load_schedule
+from ghtrader_market.reference.symbols import parse_symbol
+from ghtrader_market.reference.trading_calendar import TradingCalendar
+from ghtrader_market.reference.varieties import variety_of
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What is traded for a requested symbol on a trading day.
+
+    Attributes
+    ----------
+    requested, contract : str
+        `KQ.m@SHFE.cu` and `SHFE.cu2505`; twice the same where a contract was named.
+    trading_day : date
+    schedule_hash : str
+        Of the schedule up to the day, or to its last day before; empty for a named contract.
+    age : int
+        Trading days from the schedule's last bars to the trading day: 1 is as fresh as can be, 0 a day of the past (or
+        a named contract), -1 unknown.
+    note : str
+        What is wrong with it, for who only looks on; empty where nothing is.
+    """
+
+    requested: str
+    contract: str
+    trading_day: date
+    schedule_hash: str = ""
+    age: int = 0
+    note: str = ""
+
+
+def bind(requested: str, day: date, schedule: RollSchedule, calendar: TradingCalendar) -> Binding:
+    """The contract of a main series on a trading day.
+
+    A day of the schedule has its contract; a later one what trades next after the last bars, the older the staler.
+
+    Raises
+    ------
+    FailedError
+        The schedule says nothing of the day: never a guess.
+    """
+    last = schedule.days[-1] if schedule.days else None
+    if last is not None and day > last.day and schedule.next_contract:
+        age = len(calendar.days(last.day, day)) - 1
+        return Binding(requested, schedule.next_contract, day, last.schedule_hash, age)
+    if last is not None and day > last.day:
+        raise FailedError(
+            f"the roll schedule of {schedule.variety} does not say what trades after {last.day}",
+            f"refresh it: ghtrader main-schedule --var {schedule.variety}, or name a contract",
+        )
+    found = schedule.contract_on(day)
+    return Binding(requested, found.contract, day, found.schedule_hash)
+
+
+class Binder:
+    """Answers, day after day, what a gateway trades.
+
+    Parameters
+    ----------
+    data_dir : Path
+        The lake, which keeps the roll schedule.
+    requested : str
+        A contract, or a main series.
+    calendar : TradingCalendar
+    most_age : int
+        Trading days; an older schedule is not traded by.
+    monitor_only : bool
+        Nothing is sent: go on with what is known, and say what is wrong with it.
+    """
+
+    def __init__(
+        self, data_dir: Path, requested: str, calendar: TradingCalendar, most_age: int = 1, monitor_only: bool = False
+    ) -> None:
+        self.requested, self.continuous = requested, parse_symbol(requested).continuous
+        self._data_dir, self._calendar = data_dir, calendar
+        self._most_age, self._monitor_only = most_age, monitor_only
+        self._variety = variety_of(requested)
+
+    def first(self) -> str:
+        """The contract to connect with, before the market has told its day: what trades next.
+
+        Raises
+        ------
+        RefusedError
+            There is no schedule that says so.
+        """
+        try:
+            return contract_to_trade(self._data_dir, self.requested, self._calendar)
+        except FailedError as exc:
+            raise RefusedError(exc.message, exc.hint) from exc
+
+    def on(self, day: date, current: str = "") -> Binding:
+        """What is traded on `day`; `current` is what was until now.
+
+        Raises
+        ------
+        RefusedError
+            The schedule is missing, does not reach the day, or is older than allowed; not where nothing is ever sent
+            and `current` is known.
+        IntegrityError
+            It is damaged; likewise.
+        """
+        if not self.continuous:
+            return Binding(self.requested, self.requested, day)
+        try:
+            found = bind(self.requested, day, load_schedule(self._data_dir, self._variety.key), self._calendar)
+        except GhtraderError as exc:
+            if self._monitor_only and current:
+                return Binding(self.requested, current, day, age=-1, note=exc.message)
+            if isinstance(exc, FailedError):
+                raise RefusedError(exc.message, exc.hint) from exc
+            raise
+        if found.age <= self._most_age:
+            return found
+        note = (
+            f"the roll schedule of {self._variety.key} ends {found.age} trading days before {day}, "
+            f"{self._most_age} allowed"
+        )
+        if self._monitor_only:
+            return Binding(self.requested, found.contract, day, found.schedule_hash, found.age, note)
+        raise RefusedError(
+            note,
+            f"refresh it: ghtrader main-schedule --var {self._variety.key}; or name a contract, or allow more: "
+            "GHTRADER_SCHEDULE_MAX_AGE_DAYS",
+        )
+
+
+def contract_to_trade(data_dir: Path, symbol: str, calendar: TradingCalendar) -> str:
+    """The contract that trades next for `symbol`: itself, or the main contract after the schedule's last bars.
+
+    Raises
+    ------
+    FailedError
+        The schedule is missing or does not say: never a guess.
+    """
+    if not parse_symbol(symbol).continuous:
+        return symbol
+    schedule = load_schedule(data_dir, variety_of(symbol).key)
+    if not schedule.days:
+        raise FailedError(
+            f"the roll schedule of {schedule.variety} has no day yet",
+            f"download daily bars, then: ghtrader main-schedule --var {schedule.variety}",
+        )
+    return bind(symbol, calendar.next_day(schedule.days[-1].day), schedule, calendar).contract

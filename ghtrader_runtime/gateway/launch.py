@@ -1,0 +1,103 @@
+"""Starting a gateway: gates, locks, the broker that goes with the mode, then the run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from ghtrader_base.errors import UsageError
+from ghtrader_base.lock_keys import trade_key
+from ghtrader_base.locks import resource_lock
+from ghtrader_base.processes import register
+from ghtrader_base.settings import Settings
+from ghtrader_market.accounting.positions import fee
+from ghtrader_market.reference.symbols import parse_symbol
+from ghtrader_market.reference.tick_schema import values_matrix
+from ghtrader_market.reference.trading_calendar import load_calendar
+from ghtrader_market.reference.varieties import variety_of
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_runtime.accounts.account import account_ref, bind_login, check_gates, login_of, require_credentials
+from ghtrader_runtime.brokers.base import Broker, Market
+from ghtrader_runtime.brokers.paper import PaperBroker
+from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
+from ghtrader_runtime.brokers.tqsdk_isolation import isolate_home
+from ghtrader_runtime.config import GatewayOptions, ReplayOptions, check_options
+from ghtrader_runtime.gateway.gateway import Gateway
+
+
+def replay_feed(settings: Settings, options: ReplayOptions) -> ReplayFeed:
+    """A recorded day of the lake as a feed.
+
+    Raises
+    ------
+    UsageError
+        The lake does not have the day.
+    """
+    day = date.fromisoformat(options.day)
+    lake = Lake(settings.data)
+    if not lake.has_day(options.dataset, options.key, day):
+        raise UsageError(f"no {options.dataset} of {options.key} on {day}", "build it, or choose another day")
+    table = lake.read_day(options.dataset, options.key, day)
+    contract = options.key
+    if parse_symbol(contract).continuous:
+        contract = str(table.column("underlying_contract")[0].as_py())
+    variety = variety_of(contract)
+    market = Market(contract, day, variety.price_tick(contract, day), variety.multiplier)
+    ids = table.column("id").to_numpy()
+    times = table.column("datetime_ns").to_numpy()
+    values = np.ascontiguousarray(values_matrix(table).T)
+    return ReplayFeed(market, ids, times, values, options.from_ns, options.pace)
+
+
+def make_broker(settings: Settings, options: GatewayOptions) -> Broker:
+    """The broker of a mode; nothing is connected yet."""
+    variety = variety_of(options.symbol)
+    if options.mode != "paper":
+        return _tqsdk(settings, options)
+    feed = replay_feed(settings, options.replay) if options.replay else _tqsdk(settings, options)
+    if options.replay and feed.market.symbol != options.symbol:
+        raise UsageError(f"{options.replay.day} trades {feed.market.symbol}, not {options.symbol}")
+
+    calendar = load_calendar(settings)
+
+    def commission(symbol: str, market_ns: int, offset: str, price: float, lots: int) -> float:
+        rates = variety.fees(symbol, calendar.trading_day_of(market_ns))
+        return fee(rates, offset, price, lots, variety.multiplier)
+
+    return PaperBroker(feed, commission, variety.needs_close_today)
+
+
+def _tqsdk(settings: Settings, options: GatewayOptions) -> Any:
+    from ghtrader_runtime.brokers.tqsdk import TqSdkBroker
+    from ghtrader_runtime.brokers.tqsdk_risk_rules import FenceLimits
+
+    require_credentials(settings, options.mode, options.sim)
+    isolate_home(settings, f"gateway-{options.mode}-{options.account}")
+    fence = FenceLimits(options.day_orders, options.day_lots)
+    return TqSdkBroker(settings, options.mode, options.sim, fence)
+
+
+def run_gateway(settings: Settings, options: GatewayOptions) -> dict[str, Any]:
+    """One gateway process, from its gates to its summary.
+
+    Raises
+    ------
+    RefusedError, LockHeldError
+        A live gate is closed; another gateway holds the account, or its login under another name.
+    ConfigError, UsageError, UnreachableError, IntegrityError
+        Credentials, symbol, exchange or ledger are not usable.
+    """
+    check_options(options)
+    check_gates(settings, options.mode, options.monitor_only, options.confirm_live)
+    ref = account_ref(settings, options.account, options.mode, options.sim)
+    purpose = f"gateway of {options.account} ({options.mode}) on {options.symbol}"
+    with contextlib.ExitStack() as stack:
+        for folder in bind_login(settings, ref, login_of(settings, options.mode, options.sim)):
+            stack.enter_context(resource_lock(folder, trade_key(folder.name), purpose))
+        stack.enter_context(register(settings, "gateway", purpose))
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
+        return Gateway(settings, options, ref, make_broker(settings, options)).run()

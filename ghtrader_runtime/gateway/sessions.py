@@ -1,0 +1,140 @@
+"""Who talks to the gateway: sessions that joined, their links, and the answers they were given.
+
+Bounded whatever is sent: a stranger's session costs nothing, and only who can read the account's state folder (its
+token) may trade or command. Pure: times come in, changes go out.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from ghtrader_base.files import atomic_write_text
+from ghtrader_runtime.bus.link_state import Link, LinkChange
+from ghtrader_runtime.bus.messages import Ack
+
+MAX_PEERS = 64
+KEEP_ANSWERS = 1024
+HISTORIES_A_SECOND = 20.0
+
+
+def join_token(state_dir: Path) -> str:
+    """The account's token, made at the first call; readable by its owner alone. Hold the account's lock."""
+    token = read_token(state_dir)
+    if len(token) < 32:  # none yet, or a first gateway was killed while it wrote
+        token = secrets.token_hex(24)
+        atomic_write_text(state_dir / "bus-token", token)
+        (state_dir / "bus-token").chmod(0o600)
+    return token
+
+
+def read_token(state_dir: Path) -> str:
+    """The account's token as a client reads it; empty where there is none yet (no gateway has run)."""
+    try:
+        return (state_dir / "bus-token").read_text().strip()
+    except OSError:
+        return ""
+
+
+@dataclass
+class Peer:
+    """One session that joined: where its answers go, its link, and whether it may trade."""
+
+    session: str
+    identity: bytes
+    link: Link
+    trusted: bool
+
+
+class Peers:
+    """Sessions of a gateway.
+
+    Parameters
+    ----------
+    token : str
+        What a session must show to trade or command.
+    """
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+        self._peers: dict[str, Peer] = {}
+        self._answers: OrderedDict[tuple[str, int], Ack] = OrderedDict()
+        self._allowance, self._refilled_ns = HISTORIES_A_SECOND, 0
+        self.strangers = 0
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def get(self, session: str) -> Peer | None:
+        """The session, if it joined."""
+        return self._peers.get(session)
+
+    def shows(self, token: str) -> bool:
+        """Whether this is the account's token."""
+        return hmac.compare_digest(self._token.encode(), token.encode("utf-8", "surrogatepass"))
+
+    def join(self, session: str, identity: bytes, token: str, now_ns: int) -> tuple[Peer | None, LinkChange | None]:
+        """A session says hello; None where there is no place for it."""
+        peer = self._peers.get(session)
+        if peer is None:
+            if len(self._peers) >= MAX_PEERS and not self._make_room():
+                self.strangers += 1
+                return None, None
+            peer = self._peers[session] = Peer(session, identity, Link(session), False)
+        peer.identity = identity
+        peer.trusted = peer.trusted or self.shows(token)
+        return peer, peer.link.heard(now_ns)
+
+    def heard(self, session: str, identity: bytes, now_ns: int) -> tuple[Peer | None, LinkChange | None]:
+        """A joined session sent something; None for a stranger, who is counted and otherwise ignored."""
+        peer = self._peers.get(session)
+        if peer is None:
+            self.strangers += 1
+            return None, None
+        peer.identity = identity
+        return peer, peer.link.heard(now_ns)
+
+    def check(self, now_ns: int) -> list[LinkChange]:
+        """Time passed."""
+        found = (peer.link.check(now_ns) for peer in self._peers.values())
+        return [change for change in found if change is not None]
+
+    def leave(self, session: str) -> Peer | None:
+        """Forget a session; returns what it was."""
+        return self._peers.pop(session, None)
+
+    def states(self) -> dict[str, str]:
+        """State of every link by session."""
+        return {session: str(peer.link.state) for session, peer in self._peers.items()}
+
+    def remembered(self, session: str, revision: int) -> Ack | None:
+        """The answer a command was given before: a repetition has no second effect."""
+        return self._answers.get((session, revision))
+
+    def remember(self, session: str, revision: int, answer: Ack) -> None:
+        """Keep the answer to a command; the oldest go."""
+        self._answers[(session, revision)] = answer
+        while len(self._answers) > KEEP_ANSWERS:
+            self._answers.popitem(last=False)
+
+    def may_have_history(self, now_ns: int) -> bool:
+        """Whether a stretch of history may be sent now; at most `HISTORIES_A_SECOND` are."""
+        passed = max(0, now_ns - self._refilled_ns) / 1e9
+        self._refilled_ns = max(now_ns, self._refilled_ns)
+        self._allowance = min(HISTORIES_A_SECOND, self._allowance + passed * HISTORIES_A_SECOND)
+        if self._allowance < 1.0:
+            return False
+        self._allowance -= 1.0
+        return True
+
+    def _make_room(self) -> bool:
+        """Forget the untrusted session that was silent longest."""
+        untrusted = [peer for peer in self._peers.values() if not peer.trusted]
+        if not untrusted:
+            return False
+        # the oldest of a dict's order is as good as any: who is still there says hello again
+        del self._peers[untrusted[0].session]
+        return True

@@ -1,0 +1,82 @@
+"""Tripping and resetting an account's kill switch from outside, with or without a running gateway."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+from ghtrader_base.errors import ConfigError
+from ghtrader_base.lock_keys import trade_key
+from ghtrader_base.locks import is_held, lock_path
+from ghtrader_base.settings import Settings
+from ghtrader_runtime.accounts.account import AccountRef, all_refs
+from ghtrader_runtime.accounts.kill_switch import KillSwitch
+from ghtrader_runtime.bus.endpoints import endpoints
+from ghtrader_runtime.bus.messages import Ack, Command
+from ghtrader_runtime.bus.sockets import ask
+from ghtrader_runtime.gateway.sessions import read_token
+
+
+def _gateway_runs(ref: AccountRef) -> bool:
+    return is_held(lock_path(ref.state_dir, trade_key(ref.name)))
+
+
+def _row(ref: AccountRef) -> dict[str, Any]:
+    state = KillSwitch(ref.state_dir).read()
+    return {
+        "account": ref.name, "broker": ref.broker, "tripped": state.tripped, "reason": state.reason,
+        "since": state.since, "by": state.by, "gateway_running": _gateway_runs(ref),
+    }  # fmt: skip
+
+
+def status(settings: Settings, account: str | None, mode: str | None = None) -> list[dict[str, Any]]:
+    """The switch of an account, one row for each broker of this configuration; None: of every account there is."""
+    names = [account] if account is not None else sorted({ref.name for ref in known_accounts(settings)})
+    return [_row(ref) for name in names for ref in all_refs(settings, name, mode) if account or ref.state_dir.is_dir()]
+
+
+def known_accounts(settings: Settings) -> list[AccountRef]:
+    """Accounts that were ever traded, or whose switch was touched: those of this home and those that live outside."""
+    folders = [*(settings.home / "accounts").glob("*/*"), *(settings.user_state / "accounts").glob("*/*")]
+    plain = [folder for folder in sorted(folders) if folder.is_dir() and not folder.name.startswith("@")]
+    return [AccountRef(folder.parent.name, folder.name, folder) for folder in plain]
+
+
+def trip(settings: Settings, account: str, reason: str, mode: str | None = None) -> list[dict[str, Any]]:
+    """Trip it everywhere (or in one mode): durable first, then a running gateway is told.
+
+    Returns
+    -------
+    list of dict
+        As `status`, with `told`: whether a running gateway has acknowledged it. It looks at the file before each
+        order anyway.
+    """
+    rows = []
+    for ref in all_refs(settings, account, mode):
+        KillSwitch(ref.state_dir).trip(reason)
+        rows.append({**_row(ref), "told": _tell(settings, ref, reason)})
+    return rows
+
+
+def reset(settings: Settings, account: str, reason: str, mode: str | None = None) -> list[dict[str, Any]]:
+    """Reset it everywhere (or in one mode)."""
+    rows = []
+    for ref in all_refs(settings, account, mode):
+        if KillSwitch(ref.state_dir).read().tripped:
+            KillSwitch(ref.state_dir).reset(reason)
+        rows.append({**_row(ref), "told": _tell(settings, ref, reason)})
+    return rows
+
+
+def _tell(settings: Settings, ref: AccountRef, reason: str) -> bool:
+    if not _gateway_runs(ref):
+        return False
+
+    def build(session: str) -> Command:
+        head = {"session": session, "revision": 1, "sent_ns": time.monotonic_ns()}
+        return Command(**head, name="kill", reason=reason, token=read_token(ref.state_dir))
+
+    with contextlib.suppress(ConfigError):
+        return isinstance(ask(endpoints(settings, ref.state_dir), build), Ack)
+    return False

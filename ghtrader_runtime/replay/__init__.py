@@ -1,0 +1,1 @@
+"""Runs the trading stack over recorded days."""

@@ -1,0 +1,147 @@
+"""A recorded day traded in one process: the strategy's signal, the gateway's core and the paper broker, without sockets
+and without a disk.
+
+The same pieces as in the two processes and the same order of events, so the same targets at the same ticks and the same
+fills; only faster. What is left out is what a recorded day does not have: links, time-outs, a ledger.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ghtrader_market.accounting.positions import fee
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX
+from ghtrader_market.reference.trading_calendar import TradingCalendar
+from ghtrader_market.reference.varieties import variety_of
+from ghtrader_models.bundles.bundle import Bundle
+from ghtrader_runtime.brokers.base import Market
+from ghtrader_runtime.brokers.paper import PaperBroker
+from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
+from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.engine import Core
+from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.state import CoreConfig
+from ghtrader_runtime.strategy.signal_engine import Signal
+
+_BID, _ASK = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"]
+
+
+@dataclass
+class Played:
+    """What a rehearsed day came to.
+
+    Attributes
+    ----------
+    targets : int32[n]
+        Lots wanted after each tick that was played.
+    fills : list of dict
+        As the gateway's journal has them.
+    orders : int
+    seconds : float
+        Of our clock, factors and model included.
+    """
+
+    targets: np.ndarray
+    fills: list[dict[str, Any]] = field(default_factory=list)
+    orders: int = 0
+    seconds: float = 0.0
+
+
+class _Stage:
+    """Core and paper broker, face to face."""
+
+    def __init__(self, market: Market, feed: ReplayFeed, limits: RiskLimits, style: ExecutionStyle) -> None:
+        variety = variety_of(market.symbol)
+        rates = variety.fees(market.symbol, market.trading_day)
+
+        def commission(_symbol: str, _market_ns: int, offset: str, price: float, lots: int) -> float:
+            return fee(rates, offset, price, lots, variety.multiplier)
+
+        self.broker = PaperBroker(feed, commission, variety.needs_close_today)
+        spec = SymbolSpec(market.symbol, market.price_tick, market.multiplier, variety.needs_close_today)
+        self.core = Core(CoreConfig({market.symbol: spec}, limits, style), lambda number: f"rehearsal-{number:06d}")
+        self.fills: list[dict[str, Any]] = []
+        self.orders = 0
+
+    def step(self, event: ev.Event) -> None:
+        """One event, and what the broker makes of it at once."""
+        self._act(self.core.handle(event))
+        while reports := self.broker.drain():
+            for report in reports:
+                self._act(self.core.handle(report))
+
+    def _act(self, actions: list[ev.Action]) -> None:
+        for action in actions:
+            match action:
+                case ev.SendOrder():
+                    self.orders += 1
+                    self.broker.submit(action.order)
+                case ev.Cancel():
+                    self.broker.cancel(action.order_id)
+                case ev.Record(kind="fill"):
+                    self.fills.append(action.fields)
+
+
+def rehearse(
+    bundle: Bundle,
+    calendar: TradingCalendar,
+    market: Market,
+    ids: np.ndarray,
+    datetime_ns: np.ndarray,
+    values: np.ndarray,
+    *,
+    limits: RiskLimits | None = None,
+    style: ExecutionStyle | None = None,
+    flat_before_end_ns: int = 0,
+    at_once: bool = True,
+) -> Played:
+    """Trade a recorded day.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The model.
+    market : Market
+        Contract and trading day.
+    ids, datetime_ns : int64[n]
+        The day's ticks.
+    values : float64[n, 27]
+    limits, style
+        See `risk`, `executors`.
+    flat_before_end_ns : int
+        See `Signal`.
+    at_once : bool
+        Compute factors and model for the whole day first (the same bits); False steps tick by tick, as live.
+    """
+    started = time.perf_counter()
+    feed = ReplayFeed(market, ids, datetime_ns, values)
+    stage = _Stage(market, feed, limits or RiskLimits(), style or ExecutionStyle())
+    day, symbol = str(market.trading_day), market.symbol
+    signal = Signal(bundle, calendar, symbol, market.price_tick, market.multiplier, flat_before_end_ns)
+    sessions = tuple(calendar.sessions(variety_of(symbol), market.trading_day))
+    stage.step(ev.Terms(symbol, day, sessions, 0, *stage.broker.price_limits(symbol)))
+    stage.step(stage.broker.snapshot())
+    ahead = signal.on_day(day, datetime_ns, np.ascontiguousarray(values.T)) if at_once else None
+    targets = np.empty(len(ids), np.int32)
+    for place in range(len(ids)):
+        pumped = stage.broker.pump(0.0, True)
+        assert pumped.ticks is not None
+        row, now_ns = pumped.ticks.rows[0], pumped.ticks.now_ns
+        book = row.values
+        stage.step(ev.Book(symbol, day, row.datetime_ns, row.id, float(book[_BID]), float(book[_ASK]), now_ns))
+        stage.step(ev.Equity(stage.broker.balance(), now_ns))
+        for report in pumped.reports:
+            stage.step(report)
+        if ahead is None:
+            signal.on_tick(day, row.datetime_ns, book)
+            wanted = signal.target
+        else:
+            wanted = int(ahead[place])
+        targets[place] = wanted
+        stage.step(ev.TargetWanted("rehearsal", place + 1, symbol, wanted, now_ns, row.id, ""))
+    return Played(targets, stage.fills, stage.orders, time.perf_counter() - started)

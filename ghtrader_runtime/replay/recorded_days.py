@@ -1,0 +1,103 @@
+"""Paper trading over recorded days: the same gateway and strategy processes, fed by the replay broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+from ghtrader_base.errors import UsageError
+from ghtrader_base.settings import Settings
+from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_runtime.config import GatewayOptions, ReplayOptions, StrategyOptions, check_options
+from ghtrader_runtime.supervisor.supervisor import new_run_id, trade
+
+DATASET = "main_l5"
+PAPER_RATE = 120
+"""Orders in a minute of market time where nobody says otherwise: a recorded day harms nobody."""
+
+
+def block_start_ns(lake: Lake, key: str, day: date, blocks: int) -> int:
+    """Market time (UTC epoch ns) at which the last of `blocks` equally long runs of ticks of a day starts."""
+    if blocks < 1:
+        raise UsageError(f"a day has no {blocks} blocks", "1 plays the whole day, 8 its last eighth")
+    times = lake.read_day(DATASET, key, day, ["datetime_ns"]).column("datetime_ns").to_numpy()
+    return int(times[len(times) - len(times) // blocks])
+
+
+def replay_days(settings: Settings, variety: str, days: int = 1, day: date | None = None) -> list[date]:
+    """Days of main_l5 to play: `day`, or the last `days` there are.
+
+    Raises
+    ------
+    UsageError
+        The lake has none, or not that one.
+    """
+    lake, key = Lake(settings.data), get_variety(variety).continuous_symbol
+    have = lake.days(DATASET, key)
+    if day is not None:
+        if day not in have:
+            known = f"{have[0]} to {have[-1]}" if have else "none yet"
+            raise UsageError(f"no main_l5 of {variety} on {day}; days: {known}", f"ghtrader main-l5 --var {variety}")
+        return [day]
+    if not have or days < 1:
+        raise UsageError(f"no recorded day of {variety} to play", f"ghtrader main-l5 --var {variety}")
+    return have[-days:]
+
+
+def paper_day(
+    settings: Settings,
+    variety: str,
+    day: date,
+    *,
+    account: str = "paper",
+    model: str = "champion",
+    horizon: int = 50,
+    from_ns: int = 0,
+    blocks: int = 0,
+    pace: float = 0.0,
+    flat_before_end_s: float = 60.0,
+    flat_from_ns: int = 0,
+    run_id: str = "",
+    on_ready: Callable[[], None] | None = None,
+    **knobs: Any,
+) -> dict[str, Any]:
+    """Trade one recorded day on paper.
+
+    Parameters
+    ----------
+    variety : str
+        Its main_l5 is played.
+    from_ns : int
+        Ticks before this moment warm the factors, the others are traded; 0 plays all.
+    blocks : int
+        Instead of `from_ns`: play the last of so many equal blocks.
+    pace : float
+        Ticks a second; 0 is lock-step, as fast as both processes go.
+    model, horizon, flat_before_end_s, flat_from_ns
+        As in `StrategyOptions`.
+    **knobs
+        Limits, policies and style, as in `GatewayOptions`.
+
+    Returns
+    -------
+    dict
+        The run's summary, with its `folder`.
+    """
+    key = get_variety(variety).continuous_symbol
+    lake = Lake(settings.data)
+    if blocks:
+        from_ns = block_start_ns(lake, key, day, blocks)
+    contract = str(lake.read_day(DATASET, key, day, ["underlying_contract"]).column(0)[0].as_py())
+    replay = ReplayOptions(dataset=DATASET, key=key, day=str(day), from_ns=from_ns, pace=pace)
+    gateway = GatewayOptions(
+        account=account, mode="paper", symbol=contract, run_id=run_id or new_run_id("paper"), replay=replay,
+        **{"rate_orders": PAPER_RATE, **knobs},
+    )  # fmt: skip
+    check_options(gateway)
+    strategy = StrategyOptions(
+        account=account, mode="paper", symbol=contract, model=model, horizon=horizon,
+        flat_before_end_s=flat_before_end_s, flat_from_ns=flat_from_ns,
+    )  # fmt: skip
+    return trade(settings, gateway, strategy, on_ready=on_ready)

@@ -1,0 +1,1 @@
+"""What a trading run writes for later: journal, latencies, decision log."""

@@ -1,0 +1,1 @@
+"""The strategy process: factors, model, policy, targets."""

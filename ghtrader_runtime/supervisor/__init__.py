@@ -1,0 +1,1 @@
+"""Starts gateway and strategy as child processes and restarts them by policy."""

@@ -1,0 +1,52 @@
+"""`python -m ghtrader_runtime.supervisor.child_main gateway|strategy HOME OPTIONS`: a child process of the supervisor.
+
+How it ended is written to `<run folder>/<kind>.exit.json`, so that the parent can raise the same error.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ghtrader_base.errors import GhtraderError
+from ghtrader_base.files import atomic_write_json, ensure_dir
+from ghtrader_base.processes import die_with_parent
+from ghtrader_base.settings import load_settings
+from ghtrader_runtime.config import GatewayOptions, StrategyOptions
+
+
+def _work(kind: str, home: str, options: str) -> dict[str, Any]:
+    settings = load_settings(Path(home))
+    if kind == "gateway":
+        from ghtrader_runtime.gateway.launch import run_gateway
+
+        return run_gateway(settings, msgspec.json.decode(options, type=GatewayOptions))
+    from ghtrader_runtime.strategy.launch import run_strategy
+
+    return run_strategy(settings, msgspec.json.decode(options, type=StrategyOptions))
+
+
+def main(arguments: list[str]) -> int:
+    """Run one child; returns its exit code."""
+    kind, home, folder, options = arguments
+    die_with_parent()
+    path = ensure_dir(Path(folder)) / f"{kind}.exit.json"
+    try:
+        atomic_write_json(path, {"exit_code": 0, "ended": _work(kind, home, options).get("ended", "")})
+        return 0
+    except GhtraderError as exc:
+        traceback.print_exc()
+        error = {"error": type(exc).__name__, "message": exc.message, "hint": exc.hint, "exit_code": exc.exit_code}
+    except Exception as exc:
+        traceback.print_exc()
+        error = {"error": "FailedError", "message": f"{type(exc).__name__}: {exc}", "hint": "", "exit_code": 1}
+    atomic_write_json(path, error)
+    return int(error["exit_code"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

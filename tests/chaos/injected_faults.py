@@ -1,0 +1,150 @@
+"""Deliberate faults, put into forked children alone: what the audit must find. And a greedy strategy, which is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+
+def make_greedy() -> None:
+    """Every seventh target wants a lot more than it should; the gateway must refuse what is beyond its limit."""
+    from ghtrader_runtime.strategy.strategy import Strategy
+
+    honest = Strategy._want
+
+    def want(self: Any, volume: int, *rest: Any, **named: Any) -> None:
+        if self._revision % 7 == 0:
+            volume += 1 if volume >= 0 else -1
+        honest(self, volume, *rest, **named)
+
+    Strategy._want = want
+
+
+def _limit_off_by_one(kind: str, life: int) -> None:
+    from ghtrader_runtime.gateway import gateway
+
+    honest = gateway.risk_limits
+
+    def limits(options: Any) -> Any:
+        found = honest(options)
+        return replace(found, max_position=found.max_position + 1)
+
+    gateway.risk_limits = limits
+
+
+def _intents_are_not_written(kind: str, life: int) -> None:
+    from ghtrader_runtime.accounts.order_ledger import Ledger
+
+    def intend(self: Any, intent: Any) -> None:
+        self.state.open[intent.order_id] = intent
+
+    Ledger.intend = intend
+    Ledger.close_intent = lambda self, order_id, outcome, left: self.state.open.pop(order_id, None)
+
+
+def _sends_again_after_a_restart(kind: str, life: int) -> None:
+    from ghtrader_runtime.core.events import Order
+    from ghtrader_runtime.gateway.gateway import Gateway
+
+    honest = Gateway._build_core
+
+    def build(self: Any) -> None:
+        known = list(self.ledger.state.open.values())
+        honest(self)
+        for intent in known:
+            order = Order(
+                intent.order_id, intent.symbol, intent.side, intent.offset, intent.volume, intent.price, intent.tif,
+                left=intent.volume,
+            )  # fmt: skip
+            self.broker.submit(order)
+
+    Gateway._build_core = build
+
+
+def _numbers_begin_again(kind: str, life: int) -> None:
+    from ghtrader_runtime.accounts.order_ledger import Ledger
+
+    honest = Ledger._begin
+
+    def begin(self: Any, first: bool, run_id: str) -> Any:
+        state = honest(self, first, run_id)
+        state.epoch = 1
+        return state
+
+    Ledger._begin = begin
+
+
+def _a_restart_forgets_the_switch(kind: str, life: int) -> None:
+    from ghtrader_runtime.accounts.kill_switch import KillState, KillSwitch
+
+    if life > 1 and kind == "gateway":
+        KillSwitch.read = lambda self: KillState(False)
+
+
+def _a_restart_begins_flat(kind: str, life: int) -> None:
+    from ghtrader_runtime.brokers.tqsdk import TqSdkBroker
+
+    honest = TqSdkBroker.snapshot
+    if life > 1:
+        TqSdkBroker.snapshot = lambda self: msgspec.structs.replace(honest(self), holdings=())
+
+
+def _the_journal_is_believed(kind: str, life: int) -> None:
+    from ghtrader_runtime.gateway import gateway
+
+    honest = gateway.fills_of_earlier_lives
+    gateway.fills_of_earlier_lives = lambda self, snapshot: honest(self, msgspec.structs.replace(snapshot, trades=()))
+
+
+def _silence_is_accepted(kind: str, life: int) -> None:
+    from ghtrader_runtime.core.engine import Core
+
+    Core._watch_data = lambda self: []
+
+
+def _the_switch_is_looked_at_once(kind: str, life: int) -> None:
+    from ghtrader_runtime.accounts.kill_switch import KillSwitch
+
+    honest = KillSwitch.read
+    seen: list[Any] = []
+
+    def read(self: Any) -> Any:
+        if not seen:
+            seen.append(honest(self))
+        return seen[0]
+
+    if kind == "gateway":
+        KillSwitch.read = read
+
+
+def _outcomes_are_forgotten(kind: str, life: int) -> None:
+    from ghtrader_runtime.accounts.order_ledger import Ledger
+
+    Ledger.close_intent = lambda self, order_id, outcome, left: None
+
+
+FAULTS: dict[str, Callable[[str, int], None]] = {
+    "intents are not written": _intents_are_not_written,
+    "sends again after a restart": _sends_again_after_a_restart,
+    "numbers begin again": _numbers_begin_again,
+    "one lot too many": _limit_off_by_one,
+    "a restart forgets the switch": _a_restart_forgets_the_switch,
+    "the switch is looked at once": _the_switch_is_looked_at_once,
+    "a restart begins flat": _a_restart_begins_flat,
+    "the journal is believed": _the_journal_is_believed,
+    "outcomes are forgotten": _outcomes_are_forgotten,
+    "silence is accepted": _silence_is_accepted,
+}
+HINTS: dict[str, tuple[str, ...]] = {
+    "sends again after a restart": ("lose-next-order", "kill-gateway"),
+    "numbers begin again": ("kill-gateway",),
+    "a restart forgets the switch": ("trip", "kill-gateway"),
+    "the switch is looked at once": ("trip",),
+    "a restart begins flat": ("kill-gateway",),
+    "the journal is believed": ("kill-gateway",),
+    "silence is accepted": ("close-md",),
+}
+"""Acts under which a fault can show; without, the dice of many seeds would find it too, later."""

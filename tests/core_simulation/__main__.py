@@ -1,0 +1,119 @@
+"""`python -m tests.core_simulation`: play stories of the core; a failing one is told in short.
+
+`--seeds N [--first K]` plays so many, `--seed N` one, event by event; `--faults` puts each deliberate fault into the
+core and shows which story finds it, `--unit-faults` those that are for the unit tests to find; `--tell NAME` shows the
+shortest story that finds one; `--json FILE` keeps what was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+from pathlib import Path
+
+from tests.core_simulation.mutants import FAULTS, ROLL_FAULTS
+from tests.core_simulation.scenario import script_of
+
+
+def play(first: int, count: int) -> tuple[int, dict[str, object]]:
+    """Stories in a row: exit code and what was measured."""
+    from tests.core_simulation.runner import run_seeds, tell
+
+    gc.freeze()
+    events, seconds, failure = run_seeds(range(first, first + count))
+    rate = events / max(seconds, 1e-9)
+    print(f"{count} seeds from {first}: {events} events, {rate:,.0f} events/s of CPU")
+    if failure is not None:
+        print(tell(failure))
+    return failure is not None, {"seeds": count, "events": events, "events_per_cpu_s": rate}
+
+
+def one(seed: int) -> int:
+    """A story, event by event."""
+    from tests.core_simulation.runner import run_script, tell
+
+    log: list[str] = []
+    _, failure = run_script(seed, script_of(seed), log=log)
+    print("\n".join(log))
+    print(tell(failure) if failure else "nothing broke")
+    return failure is not None
+
+
+def deliberate(seeds: int) -> tuple[int, dict[str, object]]:
+    """Each fault of the list: who finds it."""
+    import ghtrader_market.accounting.positions  # noqa: F401  loaded once, before the children
+    from tests.core_simulation.mutant_runner import find, patch
+
+    found: dict[str, object] = {}
+    missed = 0
+    for name, module, old, new in FAULTS:
+        seed, what = find(module, patch(module, old, new), range(seeds))
+        missed += seed < 0
+        found[name] = {"seed": seed, "as": what}
+        print(f"{'NOT FOUND' if seed < 0 else f'seed {seed:3d}'}  {name}: {what[:100]}", flush=True)
+    print(f"{len(FAULTS) - missed} of {len(FAULTS)} faults found")
+    return missed > 0, found
+
+
+def by_unit_tests() -> tuple[int, dict[str, object]]:
+    """Each fault of roll and disk: whether the unit tests of them find it, which pass without."""
+    from tests.core_simulation import mutation_sweep
+    from tests.core_simulation.mutant_runner import patch, source
+
+    mutation_sweep.warm_up()
+    judges = ("core/test_contract_roll.py", "core/test_edge_cases.py", "accounts/test_durable_writes.py")
+    if said := mutation_sweep.unit_tests_say("core.engine", source("core.engine"), judges):
+        print(f"they fail without a fault: {said}")
+        return 1, {}
+    found: dict[str, object] = {}
+    for name, module, old, new in ROLL_FAULTS:
+        found[name] = mutation_sweep.unit_tests_find(module, patch(module, old, new), judges)
+        print(f"{'found' if found[name] else 'NOT FOUND':9s}  {name}", flush=True)
+    return not all(found.values()), found
+
+
+def shortest(name: str) -> tuple[int, dict[str, object]]:
+    """The shortest story that finds a fault of the list."""
+    from tests.core_simulation.mutant_runner import find, patch, shorten
+
+    ((_, module, old, new),) = [fault for fault in FAULTS if fault[0] == name]
+    text = patch(module, old, new)
+    seed, what = find(module, text, range(200))
+    if seed < 0:
+        print("no story finds it")
+        return 1, {}
+    story = shorten(module, text, seed)
+    print(story)
+    return 0, {"seed": seed, "as": what, "story": story}
+
+
+def main() -> int:
+    """Run; 0 where nothing broke and every fault was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.core_simulation")
+    parser.add_argument("--seeds", type=int, default=2000, help="how many stories")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, help="this story alone, with every event")
+    parser.add_argument("--faults", action="store_true", help="put faults into the core instead")
+    parser.add_argument("--unit-faults", action="store_true", help="those the unit tests have to find")
+    parser.add_argument("--tell", metavar="NAME", help="the shortest story that finds this fault")
+    parser.add_argument("--json", type=Path, help="where to write what was measured")
+    given = parser.parse_args()
+    if given.seed is not None:
+        return one(given.seed)
+    if given.unit_faults:
+        code, measured = by_unit_tests()
+    elif given.tell:
+        code, measured = shortest(given.tell)
+    elif given.faults:
+        code, measured = deliberate(min(given.seeds, 600))
+    else:
+        code, measured = play(given.first, given.seeds)
+    if given.json:
+        given.json.write_text(json.dumps(measured))
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""A run thought through again from its own journal: the core's answers and the strategy's decisions, to the last."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_models.bundles.bundle import load_bundle
+from ghtrader_models.inference.predictors import Predictor
+from ghtrader_runtime.replay.recorded_days import paper_day
+from ghtrader_runtime.runlog.decision_log import retrace
+from ghtrader_runtime.runlog.journal import read_factors
+from tests.support.runtime_kit import write_day, write_tiny_bundle
+
+CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 1500
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    from ghtrader_base.settings import load_settings
+
+    settings = load_settings(tmp_path_factory.mktemp("retrace"))
+    write_day(settings, CONTRACT, DAY, ROWS)
+    model = write_tiny_bundle(settings.models, enter=0.7, leave=0.2)
+    done = paper_day(settings, "cu", DAY, model=str(model), rate_orders=10**6, max_position=1)
+    assert done["fills"] > 20
+    return Path(done["folder"]), model
+
+
+def test_the_core_answers_the_same_to_the_last_event(run) -> None:
+    found = retrace(run[0])
+    assert found.difference == "" and found.lives == 1
+    assert found.events > 2 * ROWS and found.actions > ROWS, "every book and every target is in it"
+
+
+def test_a_decision_that_was_not_made_is_found(run, tmp_path: Path) -> None:
+    whole = next((run[0] / "mind").glob("*.bin")).read_bytes()
+    (tmp_path / "mind").mkdir()
+    at = whole.index(b"accepted", len(whole) // 2)
+    (tmp_path / "mind" / "000001.bin").write_bytes(whole[:at] + b"refused!" + whole[at + 8 :])
+    assert "refused!" in retrace(tmp_path).difference
+
+
+def test_a_torn_or_foreign_record_is_told(run, tmp_path: Path) -> None:
+    whole = next((run[0] / "mind").glob("*.bin")).read_bytes()
+    (tmp_path / "mind").mkdir()
+    target = tmp_path / "mind" / "000001.bin"
+    target.write_bytes(whole[: len(whole) // 2])
+    assert retrace(tmp_path).difference == "", "what was written before a kill is whole"
+    target.write_bytes(b"\x05\x00\x00\x00hello")
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        retrace(tmp_path)
+    with pytest.raises(UsageError, match="no record"):
+        retrace(tmp_path / "nothing")
+
+
+def test_the_strategys_decisions_follow_from_its_journalled_factors(run) -> None:
+    folder, model = run
+    bundle = load_bundle(model)
+    predictor = Predictor.from_bundle(bundle)
+    kept = read_factors(folder / "strategy")
+    warm = np.isfinite(kept["probabilities"]).all(axis=1)
+    assert warm.sum() > ROWS - 50
+    target = 0
+    for row, known, wanted, is_warm in zip(
+        kept["factors"], kept["probabilities"], kept["target"], warm, strict=True
+    ):  # fmt: skip
+        if is_warm:
+            again = predictor.predict_row(row)
+            assert again.tobytes() == known.tobytes(), "bit for bit"
+            target = bundle.policy.decide(*(float(p) for p in again), target)
+        assert target == wanted

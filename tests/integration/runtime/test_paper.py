@@ -1,0 +1,138 @@
+"""Gateway and strategy as real processes on recorded days: determinism, factors, refusals, the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ghtrader_base.errors import IntegrityError, KillSwitchError, LockHeldError, RefusedError, UsageError
+from ghtrader_base.lock_keys import trade_key, trade_strategy_key
+from ghtrader_base.locks import resource_lock
+from ghtrader_market.reference.tick_schema import values_matrix
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_models.factors.engine import FactorEngine
+from ghtrader_runtime.accounts.account import account_ref
+from ghtrader_runtime.accounts.order_ledger import read_ledger
+from ghtrader_runtime.operator_views import kill_commands
+from ghtrader_runtime.replay.recorded_days import block_start_ns, paper_day
+from ghtrader_runtime.runlog.journal import read_factors, read_lines
+from tests.support.runtime_kit import tiny_factor_set, write_day, write_tiny_bundle
+from tests.support.waiting import PATIENCE_S
+
+CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 1500
+
+
+@pytest.fixture
+def model(settings) -> str:
+    write_day(settings, CONTRACT, DAY, ROWS)
+    return str(write_tiny_bundle(settings.models, enter=0.7, leave=0.2))
+
+
+def test_a_day_in_lock_step_is_the_same_twice_and_its_factors_are_the_batchs(settings, model) -> None:
+    first, second = (paper_day(settings, "cu", DAY, model=model, rate_orders=10**6) for _ in range(2))
+    assert first["ticks"] == first["targets"] == ROWS == first["tick_to_target_ms"]["count"]
+    assert first["round_trips"] > 5 and first["tick_to_target_ms"]["unanswered"] == 0
+    plain = [[(f["side"], f["offset"], f["volume"], f["price"], f["market_ns"]) for f in run["fill_list"]]
+             for run in (first, second)]  # fmt: skip
+    assert plain[0] == plain[1]
+    assert first["net_pnl"] == second["net_pnl"] and first["fees"] > 0
+    table = Lake(settings.data).read_day("main_l5", "KQ.m@SHFE.cu", DAY)
+    times = table.column("datetime_ns").to_numpy()
+    bounds = bundled_calendar().sessions("cu", DAY)
+    batch = FactorEngine(tiny_factor_set(), 10.0, 5, bounds).batch(times, values_matrix(table))
+    kept = read_factors(Path(first["folder"]) / "strategy")
+    assert kept["factors"].tobytes() == batch.tobytes()
+    assert kept["datetime_ns"].tolist() == times.tolist() and kept["live"].all()
+    net = sum(fill["side"] * fill["volume"] for fill in first["fill_list"])
+    assert first["positions"] == {CONTRACT: net} and abs(net) <= 1
+
+
+def test_the_last_block_starts_warm_and_every_order_has_its_intent(settings, model) -> None:
+    start = block_start_ns(Lake(settings.data), "KQ.m@SHFE.cu", DAY, 3)
+    end = int(Lake(settings.data).read_day("main_l5", "KQ.m@SHFE.cu", DAY)["datetime_ns"][-20].as_py())
+    run = paper_day(settings, "cu", DAY, model=model, blocks=3, flat_from_ns=end, rate_orders=10**6, pace=400.0)
+    assert run["ticks"] == ROWS // 3 and run["positions"] == {CONTRACT: 0}
+    kept = read_factors(Path(run["folder"]) / "strategy")
+    assert len(kept["id"]) == ROWS and kept["live"].sum() == ROWS // 3
+    assert kept["datetime_ns"][kept["live"]][0] == start
+    assert np.isfinite(kept["probabilities"][kept["live"]]).all(), "the block's first tick is warm"
+    state = read_ledger(account_ref(settings, "paper", "paper").state_dir)
+    sent = [line["id"] for line in read_lines(Path(run["folder"]) / "orders.jsonl") if line["kind"] == "sent"]
+    assert len(sent) == len(set(sent)) == run["orders"] == state.closed and not state.open
+
+
+def test_limits_hold_and_refusals_are_told(settings, model) -> None:
+    run = paper_day(settings, "cu", DAY, model=model, rate_orders=4)
+    minute = 60 * 10**9
+    sent = [line["market_ns"] for line in read_lines(Path(run["folder"]) / "orders.jsonl") if line["kind"] == "sent"]
+    assert all(sum(a <= t < a + minute for t in sent) <= 4 for a in sent) and len(sent) > 20
+    events = read_lines(Path(run["folder"]) / "events.jsonl")
+    assert any("4 allowed" in line["reason"] for line in events if line["kind"] == "order-refused")
+
+
+def test_a_tripped_switch_and_a_held_account_are_refused(settings, model) -> None:
+    kill_commands.trip(settings, "paper", "a test", "paper")
+    with pytest.raises(KillSwitchError, match="a test"):
+        paper_day(settings, "cu", DAY, model=model)
+    kill_commands.reset(settings, "paper", "over", "paper")
+    folder = account_ref(settings, "paper", "paper").state_dir
+    with (
+        resource_lock(folder, trade_key("paper"), "another gateway"),
+        pytest.raises(LockHeldError, match="another gateway"),
+    ):
+        paper_day(settings, "cu", DAY, model=model)
+    held = resource_lock(folder, trade_strategy_key("paper"), "another strategy")
+    with held, pytest.raises(LockHeldError, match="another strategy"):
+        paper_day(settings, "cu", DAY, model=model)
+
+
+def test_what_cannot_start_says_why(settings, model) -> None:
+    with pytest.raises(UsageError, match="no model bundle"):
+        paper_day(settings, "cu", DAY, model="nothing")
+    with pytest.raises(UsageError, match="no champion"):
+        paper_day(settings, "cu", DAY)
+    (Path(model) / "policy.json").write_text("{}")
+    with pytest.raises(IntegrityError, match="policy.json"):
+        paper_day(settings, "cu", DAY, model=model)
+
+
+def test_a_model_of_another_variety_is_refused(settings, model) -> None:
+    other = write_tiny_bundle(settings.models, symbol="KQ.m@SHFE.au", price_tick=0.02)
+    with pytest.raises(RefusedError, match="KQ.m@SHFE.au"):
+        paper_day(settings, "cu", DAY, model=str(other))
+
+
+def ghtrader(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "ghtrader", *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+
+
+def test_the_command_line(settings, model) -> None:
+    done = ghtrader("paper", "--var", "cu", "--model", model, "--last-block", "10", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["ticks"] == ROWS // 10 and answer["days"][0]["trading_day"] == str(DAY)
+    assert ghtrader("kill", "trip", "--account", "paper", "--reason", "a test").returncode == 0
+    status = json.loads(ghtrader("kill", "status", "--account", "paper", "--json").stdout)
+    assert status["tripped"] and {row["reason"] for row in status["brokers"]} == {"a test"}
+    done = ghtrader("paper", "--var", "cu", "--model", model)
+    assert done.returncode == 3 and "kill reset" in done.stderr and "Traceback" not in done.stderr
+    assert ghtrader("kill", "reset", "--account", "paper", "--reason", "over").returncode == 0
+    for arguments, code in (
+        (("paper", "--var", "zz"), 2),
+        (("paper", "--var", "cu", "--day", "2025-01-04"), 2),
+        (("trade", "--account", "a", "--mode", "live", "--symbol", CONTRACT), 3),
+        (("gateway", "run", "--account", "a", "--mode", "sim", "--symbol", CONTRACT), 2),
+        (("gateway", "run", "--account", "a", "--mode", "nonsense", "--symbol", CONTRACT), 2),
+        (("gateway", "run", "--account", "a", "--mode", "sim", "--symbol", "KQ.m@SHFE.cu"), 3),
+    ):
+        done = ghtrader(*arguments)
+        assert done.returncode == code and "error:" in done.stderr and "Traceback" not in done.stderr, done.stderr

@@ -1,0 +1,72 @@
+"""Limits typed, set and built in are the same everywhere; words and combinations that mean nothing are refused."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from ghtrader.cli import run
+from ghtrader.commands.risk_options import KNOBS, in_force
+from ghtrader_base.errors import ConfigError, UsageError
+from ghtrader_base.settings import load_settings, set_setting
+from ghtrader_runtime.config import GatewayOptions, check_options, execution_style, risk_limits
+from ghtrader_runtime.core.execution import ExecutionStyle
+from ghtrader_runtime.core.risk import RiskLimits
+
+PLAIN = GatewayOptions(account="a", mode="sim", symbol="SHFE.cu2502", run_id="r")
+
+
+def test_one_default_everywhere(home) -> None:
+    assert risk_limits(PLAIN) == RiskLimits() and execution_style(PLAIN) == ExecutionStyle()
+    for name, value in load_settings(home).risk().items():
+        assert getattr(PLAIN, name) == value, name
+    for knob in KNOBS:
+        value = getattr(PLAIN, knob.field)
+        assert type(value) is knob.kind, knob
+        shown = knob.usual.split(";")[0]
+        assert (value if knob.kind is str else f"{value:.10g}") == shown, knob
+
+
+def test_what_is_typed_beats_what_is_set(home, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    set_setting("GHTRADER_RISK_DAILY_LOSS", "5000")
+    set_setting("GHTRADER_RISK_ON_KILL", "flatten")
+    settings = load_settings(home)
+    assert in_force(settings, {})["daily_loss"] == 5000 and in_force(settings, {})["on_kill"] == "flatten"
+    assert in_force(settings, {"daily_loss": 7.0})["daily_loss"] == 7
+    GatewayOptions(account="a", mode="sim", symbol="s", run_id="r", **in_force(settings, {"tif": "GFD"}))
+    with pytest.raises(UsageError, match="GHTRADER_RISK_PRICE_COLLAR"):
+        set_setting("GHTRADER_RISK_PRICE_COLLAR", "2")
+    monkeypatch.setenv("GHTRADER_RISK_ON_KILL", "run")
+    with pytest.raises(ConfigError, match="GHTRADER_RISK_ON_KILL"):
+        load_settings(home)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mode": "real"}, "unknown --mode 'real'"),
+        ({"sim": "tq"}, "unknown --sim"),
+        ({"on_kill": "flaten"}, "unknown --on-kill 'flaten'"),
+        ({"unknown_orders": "keep"}, "unknown --unknown-orders"),
+        ({"tif": "IOC"}, "unknown --tif"),
+        ({"peg": "join"}, "--peg join rests"),
+        ({"tif": "FOK", "max_order": 1, "max_position": 2}, "filled in parts"),
+    ],
+)
+def test_what_means_nothing_is_refused(changes, words) -> None:
+    with pytest.raises(UsageError, match=words):
+        check_options(msgspec.structs.replace(PLAIN, **changes))
+
+
+def test_the_command_line_says_ranges_and_units(capfd, home) -> None:
+    for command in (["gateway", "run"], ["trade"], ["paper"]):
+        assert run([*command, "--help"]) == 0
+        shown = capfd.readouterr().out
+        for knob in KNOBS:
+            assert knob.flag in shown and (knob.choices or knob.metavar in shown), knob
+    account = ["gateway", "run", "--account", "a", "--mode", "sim"]
+    for bad in (["--max-position", "0"], ["--price-collar", "1.5"], ["--on-kill", "x"], ["--daily-loss", "-1"],
+                ["--peg", "join", "--symbol", "SHFE.cu2502"], []):  # fmt: skip
+        assert run([*account, *bad]) == 2
+        assert "Traceback" not in capfd.readouterr().err

@@ -1,0 +1,66 @@
+"""The clock passes from one live day into the next: the main contract rolls, accounts and books go on."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from ghtrader_base.errors import ConfigError
+from ghtrader_exchange.faults.order_faults import OrderFaults
+from ghtrader_exchange.protocol.encoding import beijing_text
+from ghtrader_exchange.venue.market_view import MarketView
+from ghtrader_exchange.venue.venue import Venue
+from ghtrader_exchange.world.scenario import Scenario, parse_scenario
+from ghtrader_exchange.world.tick_history import History
+
+SCENARIO = Scenario(start=date(2025, 3, 4), end=date(2025, 3, 5), snapshot_seconds=60.0, contracts=2, live_days=3)
+OLD, NEW, MAIN = "SHFE.cu2504", "SHFE.cu2505", "KQ.m@SHFE.cu"
+DAYS = [date(2025, 3, 6), date(2025, 3, 7), date(2025, 3, 10)]
+
+
+def order(symbol: str, number: str, side: str, offset: str, price: float) -> dict:
+    exchange_id, instrument_id = symbol.split(".")
+    return {
+        "aid": "insert_order", "order_id": number, "exchange_id": exchange_id, "instrument_id": instrument_id,
+        "direction": side, "offset": offset, "volume": 1, "price_type": "LIMIT", "limit_price": price,
+        "time_condition": "IOC", "volume_condition": "ANY",
+    }  # fmt: skip
+
+
+def test_a_position_is_carried_over_a_roll_into_the_next_live_day() -> None:
+    history = History(SCENARIO)
+    assert history.live_days == DAYS and history.live_day == DAYS[0]
+    assert [history.main_contract("cu", day) for day in DAYS] == [OLD, NEW, NEW]
+    market = MarketView(history)
+    venue = Venue(market, OrderFaults())
+    account = venue.login("u")
+    assert market.today() == DAYS[0] and market.main_contracts("cu")[-1] == (DAYS[0], OLD)
+    venue.insert(account, order(OLD, "a", "BUY", "OPEN", market.quote(OLD)["ask_price1"]))
+    opened = history.calendar.sessions("cu", DAYS[1])[0][0]
+    market.clock.set(at_ns=history.calendar.sessions("cu", DAYS[0])[-1][1] - 1)
+    venue.step()
+    before = market.series(OLD, 0).last_id(*market.moment())
+    market.clock.set(frozen=False, speed=1e5)  # closed hours take no time
+    while market.now() < opened:
+        pass
+    market.clock.set(frozen=True, at_ns=opened)
+    venue.step()
+    assert market.today() == DAYS[1] and market.main_contracts("cu")[-1] == (DAYS[1], NEW)
+    assert market.quote(MAIN)["datetime"] == market.quote(OLD)["datetime"] == beijing_text(opened)
+    assert market.series(OLD, 0).last_id(*market.moment()) == before + 1, "ids go on"
+    row = venue.snapshot(account)["u"]
+    held = row["positions"][OLD]
+    assert row["trading_day"] == "20250307" and (held["pos_long_today"], held["pos_long_his"]) == (0, 1)
+    venue.insert(account, order(OLD, "b", "SELL", "CLOSETODAY", market.quote(OLD)["bid_price1"]))
+    assert account.orders["b"].last_msg == "CTP:平今仓位不足"
+    venue.insert(account, order(OLD, "c", "SELL", "CLOSE", market.quote(OLD)["bid_price1"]))
+    assert account.orders["c"].last_msg == "全部成交"
+    assert market.settlement(OLD, DAYS[0]) == market.quote(OLD)["pre_settlement"]
+
+
+def test_as_many_live_days_as_a_scenario_says() -> None:
+    assert parse_scenario(SCENARIO.to_toml()) == SCENARIO and Scenario().live_days == 1
+    for wrong in (0, 11, 1.5):
+        with pytest.raises(ConfigError, match="live_days"):
+            Scenario(live_days=wrong)

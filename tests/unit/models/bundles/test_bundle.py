@@ -1,0 +1,256 @@
+"""Bundles: whole or not there, checked before they are read, the same content the same id; and the champion pointer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_models.bundles import champions
+from ghtrader_models.bundles.bundle import Bundle, bundles_dir, list_bundles, load_bundle, write_bundle
+from ghtrader_models.evaluation.benchmark import run_benchmark
+from ghtrader_models.evaluation.policy_fit import PolicyOptions
+from ghtrader_models.evaluation.trading_report import trading_costs
+from ghtrader_models.inference.predictors import Predictor
+from ghtrader_models.policy import PolicyParams
+from ghtrader_models.training import rows_until, train_on
+from tests.support.waiting import PATIENCE_S
+
+
+@pytest.fixture(scope="module")
+def trained(
+    make_world: Callable[..., Any],
+    small_configs: dict[str, dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bundle:
+    dataset, _ = make_world(days=2, rows=600)
+    models = tmp_path_factory.mktemp("models")
+    return train_on(dataset, models, "xgboost", config=small_configs["xgboost"], seed=1, run_id="r1")
+
+
+@pytest.fixture
+def bundle(trained: Bundle, tmp_path: Path) -> Bundle:
+    """A copy under a models folder of its own."""
+    target = bundles_dir(tmp_path) / trained.bundle_id
+    shutil.copytree(trained.path, target)
+    return load_bundle(target)
+
+
+def test_what_was_trained_is_what_is_read(make_world: Callable[..., Any], bundle: Bundle) -> None:
+    dataset, _ = make_world(days=2, rows=600)
+    assert bundle.kind == "xgboost"
+    assert (bundle.symbol, bundle.horizon, bundle.price_tick, bundle.levels) == ("KQ.m@SHFE.cu", 10, 10.0, 1)
+    assert bundle.factor_names == dataset.names
+    assert [day["day"] for day in bundle.content["days"]] == ["2025-04-01", "2025-04-02"]
+    assert bundle.provenance["run"]["run_id"] == "r1"
+    p = Predictor.from_bundle(bundle).predict(dataset.X[dataset.usable])
+    share = (np.abs(p[:, 2] - p[:, 0]) > bundle.policy.enter).mean()
+    assert share == pytest.approx(0.1, abs=0.02)
+    assert not [path for path in bundle.path.iterdir() if path.suffix in (".pkl", ".pickle", ".joblib")]
+
+
+def test_the_id_is_the_content_and_not_the_run(make_world: Callable[..., Any], tmp_path: Path) -> None:
+    dataset, _ = make_world(days=2, rows=600)
+    first = train_on(dataset, tmp_path / "a", "logistic", seed=1, run_id="r1")
+    again = train_on(dataset, tmp_path / "b", "logistic", seed=1, run_id="r2")
+    other = train_on(dataset, tmp_path / "a", "logistic", seed=2, run_id="r1")
+    assert first.bundle_id == again.bundle_id != other.bundle_id
+    repeated = train_on(dataset, tmp_path / "a", "logistic", seed=1, run_id="r3")
+    assert repeated.path == first.path and repeated.provenance["run"]["run_id"] == "r1"
+    assert [path.name for path in list_bundles(tmp_path / "a")] == sorted([first.bundle_id, other.bundle_id])
+
+
+def test_costs_are_weighed_by_the_moves_and_fees_of_the_training_rows(
+    make_world: Callable[..., Any], tmp_path: Path
+) -> None:
+    dataset, _ = make_world(days=2, rows=600)
+    bundle = train_on(dataset, tmp_path, "logistic", seed=1, policy=PolicyOptions(cost_aware=True, cooldown=9))
+    found, plain = bundle.policy, train_on(dataset, tmp_path, "logistic", seed=1).policy
+    rows = np.flatnonzero(dataset.usable & (dataset.y != 1))
+    moves = np.abs(dataset.mid[rows + dataset.horizon] - dataset.mid[rows])
+    assert found.move == pytest.approx(np.nanmean(moves), rel=0.2) and found.cooldown == 9
+    fees = trading_costs(dataset.facts[-1].contract, dataset.facts[-1].day).rates
+    price, multiplier = float(np.nanmedian(dataset.mid)), dataset.multiplier
+    ratio, lot = fees.open_ratio + fees.close_today_ratio, fees.open_lot + fees.close_today_lot
+    assert found.fee == pytest.approx(ratio * price + lot / multiplier, rel=1e-3)
+    assert (found.enter, found.leave) == (plain.enter, plain.leave) and plain.move == plain.fee == 0.0
+    report = run_benchmark(make_world(days=6, rows=600)[0], "logistic", policy=PolicyOptions(cost_aware=True))
+    assert report.to_dict()["policy"] == {"cost_aware": True} and report.simulation is not None
+    free = run_benchmark(make_world(days=6, rows=600)[0], "logistic")
+    assert report.simulation["fills"] < free.simulation["fills"], "what does not pay is not traded"
+
+
+@pytest.mark.parametrize("name", ["model.ubj", "factors.json", "labels.json", "policy.json", "provenance.json"])
+def test_a_changed_byte_is_refused(bundle: Bundle, name: str) -> None:
+    path = bundle.path / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(IntegrityError, match=name):
+        load_bundle(bundle.path)
+
+
+@pytest.mark.parametrize("name", ["model.ubj", "policy.json"])
+def test_a_missing_file_is_refused(bundle: Bundle, name: str) -> None:
+    (bundle.path / name).unlink()
+    with pytest.raises(IntegrityError, match=name):
+        load_bundle(bundle.path)
+
+
+def test_a_manifest_made_to_fit_a_changed_policy_still_has_another_id(bundle: Bundle) -> None:
+    import hashlib
+
+    policy = json.dumps({**bundle.policy.to_dict(), "max_lots": 1000}).encode()
+    (bundle.path / "policy.json").write_bytes(policy)
+    manifest = json.loads((bundle.path / "manifest.json").read_text())
+    manifest["files"]["policy.json"]["sha256"] = hashlib.sha256(policy).hexdigest()
+    (bundle.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(IntegrityError, match="calls itself"):
+        load_bundle(bundle.path)
+
+
+def test_a_manifest_cannot_name_files_elsewhere(bundle: Bundle) -> None:
+    manifest = json.loads((bundle.path / "manifest.json").read_text())
+    manifest["files"]["../../secret"] = {"bytes": 1, "sha256": "0" * 64}
+    (bundle.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(IntegrityError, match="wrong files"):
+        load_bundle(bundle.path)
+    for garbage in (b"", b"[]", b"{}", b'{"format": "x"'):
+        (bundle.path / "manifest.json").write_bytes(garbage)
+        with pytest.raises(IntegrityError):
+            load_bundle(bundle.path)
+    with pytest.raises(UsageError):
+        load_bundle(bundle.path / "nowhere")
+
+
+def test_what_does_not_fit_is_not_written(make_world: Callable[..., Any], tmp_path: Path, bundle: Bundle) -> None:
+    class Model:
+        kind, n_features = "logistic", 2
+
+        def save(self, directory: Path) -> None:
+            raise AssertionError("must not get this far")
+
+    policy = PolicyParams(0.1, 0.01)
+    with pytest.raises(UsageError, match="provenance lacks"):
+        write_bundle(tmp_path / "m", Model(), bundle.factor_set_spec, {}, policy, {})
+    with pytest.raises(UsageError, match="factors"):
+        write_bundle(tmp_path / "m", Model(), bundle.factor_set_spec, {}, policy, bundle.content)
+    assert not list_bundles(tmp_path / "m")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ghtrader_models.bundles import bundle
+from ghtrader_models.bundles.bundle import load_bundle, write_bundle
+from ghtrader_models.evaluation.benchmark import run_benchmark
+from ghtrader_models.inference.predictors import Predictor
+source = load_bundle(Path(sys.argv[1]))
+class Model:
+    kind, n_features = source.kind, len(source.factor_names)
+    def save(self, directory):
+        for name, data in source.model_files.items():
+            (directory / name).write_bytes(data)
+step = int(sys.argv[3])
+calls = 0
+real = bundle._fsync_file
+def die(path):
+    global calls
+    calls += 1
+    if calls > step:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(path)
+bundle._fsync_file = die
+write_bundle(Path(sys.argv[2]), Model(), source.factor_set_spec, source.label_spec, source.policy, source.content)
+"""
+
+
+@pytest.mark.parametrize("step", [0, 3])
+def test_kill_while_writing_leaves_no_bundle_and_does_not_stand_in_the_way(
+    bundle: Bundle, tmp_path: Path, step: int
+) -> None:
+    models = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, str(bundle.path), str(models)]
+    died = subprocess.run([*command, str(step)], timeout=PATIENCE_S, check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert list_bundles(models) == []
+    done = subprocess.run([*command, "1000"], timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0
+    assert load_bundle(list_bundles(models)[0]).bundle_id == bundle.bundle_id
+
+
+def test_champion_pointer_history_and_damage(bundle: Bundle, make_world: Callable[..., Any], tmp_path: Path) -> None:
+    symbol, horizon = bundle.symbol, bundle.horizon
+    assert champions.load_champion(tmp_path, symbol, horizon) is None
+    with pytest.raises(UsageError, match="no champion"):
+        champions.load_champion_bundle(tmp_path, symbol, horizon)
+    first = champions.write_champion(tmp_path, bundle, reason="it was better", evidence={"n": 6}, run_id="r")
+    assert champions.load_champion(tmp_path, symbol, horizon) == first
+    assert champions.load_champion_bundle(tmp_path, symbol, horizon).bundle_id == bundle.bundle_id
+    dataset, _ = make_world(days=2, rows=600)
+    better = train_on(dataset, tmp_path, "logistic", seed=1)
+    history = champions.history_path(tmp_path, symbol, horizon)
+    with history.open("a") as file:
+        file.write('{"symbol": "cut sh')  # a crash in the middle of a line
+    second = champions.write_champion(tmp_path, better, reason="better still")
+    assert second.previous == bundle.bundle_id
+    assert champions.read_history(tmp_path, symbol, horizon) == [first, second]
+    assert champions.list_champions(tmp_path) == [second]
+
+    moved = tmp_path.parent / f"{tmp_path.name}-moved"
+    tmp_path.rename(moved)
+    assert champions.load_champion_bundle(moved, symbol, horizon).bundle_id == better.bundle_id
+    shutil.rmtree(moved / "bundles" / better.bundle_id)
+    shutil.copytree(moved / "bundles" / bundle.bundle_id, moved / "bundles" / better.bundle_id)
+    with pytest.raises(IntegrityError, match="folder holds"):
+        champions.load_champion_bundle(moved, symbol, horizon)
+    champions.champion_path(moved, symbol, horizon).write_text("{")
+    with pytest.raises(IntegrityError):
+        champions.load_champion(moved, symbol, horizon)
+
+
+def test_champion_refuses_what_it_cannot_point_at(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="reason"):
+        champions.write_champion(tmp_path, bundle, reason=" ")
+    with pytest.raises(UsageError, match="does not lie under"):
+        champions.write_champion(tmp_path / "other", bundle, reason="x")
+    for symbol in ("../up", "", "a/b"):
+        with pytest.raises(UsageError):
+            champions.champion_path(tmp_path, symbol, 50)
+
+
+def test_training_until_a_moment_sees_nothing_after_it(make_world: Callable[..., Any], tmp_path: Path) -> None:
+    dataset, _ = make_world(days=2, rows=600)
+    until = int(dataset.datetime_ns[900])
+    rows = rows_until(dataset, until)
+    assert rows.max() == 900 - dataset.horizon - 1
+    assert np.array_equal(rows_until(dataset, None), np.flatnonzero(dataset.usable))
+    bundle = train_on(dataset, tmp_path, "logistic", until_ns=until)
+    changed = dataset.y.copy()
+    changed[900 - dataset.horizon :] = 0
+    blind = train_on(dataset.with_labels(changed), tmp_path / "other", "logistic", until_ns=until)
+    assert blind.model_files == bundle.model_files
+    with pytest.raises(UsageError, match="no row"):
+        train_on(dataset, tmp_path, "logistic", until_ns=0)
+
+
+def test_writers_of_the_same_bundle_do_not_meet(bundle: Bundle, tmp_path: Path) -> None:
+    models = tmp_path / "both"
+    command = [sys.executable, "-c", KILLED, str(bundle.path), str(models), "1000"]
+    running = [subprocess.Popen(command) for _ in range(3)]
+    deadline = time.monotonic() + PATIENCE_S
+    for process in running:
+        assert process.wait(max(1, deadline - time.monotonic())) == 0
+    assert [path.name for path in list_bundles(models)] == [bundle.bundle_id]
+    assert os.listdir(bundles_dir(models)) == [bundle.bundle_id]

@@ -1,0 +1,173 @@
+"""Days of a real lake as arrays: rows in their place, and refusal where days do not belong together."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ghtrader_base.errors import FailedError, IntegrityError, UsageError
+from ghtrader_market.main_series.main_l5 import with_provenance
+from ghtrader_market.reference.roll_schedule import ScheduleDay
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX, RAW_TICK_SCHEMA, table_from_values
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_models.datasets.build_day import build_day
+from ghtrader_models.datasets.load import load_dataset
+from ghtrader_models.datasets.windows import WindowSpec, open_windows
+from ghtrader_models.factors.library.sets import get_factor_set
+from ghtrader_models.labels.labels import LabelSpec
+from ghtrader_models.training import train
+
+SYMBOL = "KQ.m@SHFE.cu"
+DAYS = (date(2025, 4, 1), date(2025, 4, 2), date(2025, 4, 3))
+ROWS = 900
+
+
+def write_day(lake: Lake, day: date, seed: int, contract: str = "SHFE.cu2506", segment: int = 0) -> None:
+    rng = np.random.default_rng(seed)
+    start = bundled_calendar().sessions(get_variety("cu"), day)[-1][0]
+    times = start + np.arange(ROWS, dtype=np.int64) * 500_000_000
+    bid = 70_000 + 10 * np.cumsum(rng.integers(-1, 2, ROWS)).astype(float)
+    values = np.zeros((27, ROWS))
+    traded = rng.integers(0, 5, ROWS)
+    for name in ("last_price", "average", "highest", "lowest"):
+        values[COLUMN_INDEX[name]] = bid
+    values[COLUMN_INDEX["volume"]] = np.cumsum(traded)
+    values[COLUMN_INDEX["amount"]] = np.cumsum(traded * 5 * bid)
+    values[COLUMN_INDEX["open_interest"]] = 1000
+    for level in range(1, 6):
+        values[COLUMN_INDEX[f"bid_price{level}"]] = bid - 10 * (level - 1)
+        values[COLUMN_INDEX[f"ask_price{level}"]] = bid + 10 * level
+        values[COLUMN_INDEX[f"bid_volume{level}"]] = rng.integers(1, 30, ROWS)
+        values[COLUMN_INDEX[f"ask_volume{level}"]] = rng.integers(1, 30, ROWS)
+    table = table_from_values(np.arange(ROWS), times, values)
+    lake.write_day("main_l5", SYMBOL, day, with_provenance(table, ScheduleDay(day, contract, segment, "h")), source="t")
+
+
+def build(lake: Lake, day: date, **options: object) -> None:
+    build_day(lake, SYMBOL, day, get_factor_set("lean", levels=5), LabelSpec((10, 50)), run_id="t", **options)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    made = Lake(tmp_path / "data")
+    for index, day in enumerate(DAYS):
+        write_day(made, day, index, "SHFE.cu2506" if index < 2 else "SHFE.cu2507", segment=int(index == 2))
+        build(made, day)
+    return made
+
+
+def test_rows_stay_in_their_place(lake: Lake) -> None:
+    found = load_dataset(lake, SYMBOL, [DAYS[2], *DAYS[:2], DAYS[0]], 50)
+    assert found.days == DAYS and len(found) == 3 * ROWS
+    assert found.names == get_factor_set("lean", levels=5).names
+    assert found.X.dtype == np.float32 and found.X.flags.c_contiguous
+    assert found.X.shape == (3 * ROWS, len(found.names))
+    assert [fact.contract for fact in found.facts] == ["SHFE.cu2506", "SHFE.cu2506", "SHFE.cu2507"]
+    assert found.segment_id.tolist() == [0] * (2 * ROWS) + [1] * ROWS
+    assert found.row_in_day.tolist() == list(range(ROWS)) * 3
+    assert (np.diff(found.datetime_ns) > 0).all()
+    np.testing.assert_array_equal(found.mid, (found.bid + found.ask) / 2)
+    assert (found.price_tick, found.multiplier, found.levels) == (10.0, 5, 5)
+    table = lake.read_day("features", SYMBOL, DAYS[1])
+    for index, name in enumerate(found.names):
+        np.testing.assert_array_equal(found.X[found.rows_of_day(DAYS[1]), index], table.column(name).to_numpy())
+
+
+def test_usable_rows_are_warm_labelled_and_end_inside_their_day(lake: Lake) -> None:
+    found = load_dataset(lake, SYMBOL, DAYS, 50)
+    assert not found.usable[found.row_in_day >= ROWS - 50].any()
+    assert found.usable.any()
+    for day in range(3):
+        rows = np.flatnonzero(found.day_index == day)
+        warm = found.warm[rows]
+        first = int(np.argmax(warm))
+        assert first > 0 and not warm[:first].any() and warm[first:].all()
+        assert np.isfinite(found.X[rows[first]]).all()
+        up_to = found.X[rows[:first]]
+        assert not np.isfinite(up_to).any(axis=0).all()
+    moved = np.flatnonzero(found.usable)[:200]
+    move = np.rint((found.mid[moved + 50] - found.mid[moved]) / 5)
+    assert np.array_equal(found.y[moved], np.where(move >= 2, 2, np.where(move <= -2, 0, 1)))
+
+
+def test_days_that_do_not_belong_together_are_refused(lake: Lake) -> None:
+    write_day(lake, DAYS[1], seed=99)
+    with pytest.raises(IntegrityError, match="main_l5 has changed"):
+        load_dataset(lake, SYMBOL, DAYS, 50)
+    build(lake, DAYS[1], overwrite=True)
+    load_dataset(lake, SYMBOL, DAYS, 50)
+    few = get_factor_set("lean", levels=1)
+    build_day(lake, SYMBOL, DAYS[1], few, LabelSpec((10, 50)), run_id="t", overwrite=True)
+    with pytest.raises(IntegrityError, match="built differently"):
+        load_dataset(lake, SYMBOL, DAYS, 50)
+    build_day(lake, SYMBOL, DAYS[1], get_factor_set("lean", levels=5), LabelSpec((50,)), run_id="t", overwrite=True)
+    with pytest.raises(IntegrityError, match="built differently"):
+        load_dataset(lake, SYMBOL, DAYS, 50)
+
+
+@pytest.mark.parametrize("kind", ["main_l5", "ticks"])
+def test_a_built_day_whose_rows_lost_their_provenance_is_named(lake: Lake, tmp_path: Path, kind: str) -> None:
+    """Of a main series and of one contract: removed, blank or another's, in features or labels, rows or windows."""
+    symbol = SYMBOL if kind == "main_l5" else "SHFE.cu2506"
+    if kind == "ticks":
+        for day in DAYS[:2]:
+            ticks = lake.read_day("main_l5", SYMBOL, day).select(RAW_TICK_SCHEMA.names)
+            lake.write_day("ticks", symbol, day, ticks, source="t")
+            build_day(lake, symbol, day, get_factor_set("lean"), LabelSpec((10, 50)), run_id="t", kind=kind)
+    for number, (dataset, column, how) in enumerate(
+        [
+            ("features", "segment_id", "removed"),
+            ("labels", "segment_id", "null"),
+            ("features", "segment_id", "another"),
+            ("labels", "schedule_hash", "null"),
+            ("features", "underlying_contract", "removed"),
+        ]
+    ):
+        table, manifest = lake.read_day(dataset, symbol, DAYS[1]), lake.manifest(dataset, symbol, DAYS[1])
+        place = table.schema.get_field_index(column)
+        changed = table.remove_column(place)
+        if how != "removed":
+            blank = pa.array([None if how == "null" else 3] * ROWS, table.schema.field(column).type)
+            changed = table.set_column(place, column, blank)
+        lake.write_day(
+            dataset, symbol, DAYS[1], changed, schema=changed.schema, source=manifest.source, extra=manifest.extra
+        )
+        for read in (
+            lambda: load_dataset(lake, symbol, DAYS[:2], 50),
+            lambda number=number: open_windows(
+                lake, tmp_path / f"cache{number}", symbol, DAYS[:2], WindowSpec(5, horizon=50)
+            ),
+        ):
+            with pytest.raises(IntegrityError) as refusal:
+                read()
+            assert column in refusal.value.message and f"{dataset} of {symbol} on {DAYS[1]}" in refusal.value.message
+        lake.write_day(
+            dataset, symbol, DAYS[1], table, schema=table.schema, source=manifest.source, extra=manifest.extra
+        )
+    assert load_dataset(lake, symbol, DAYS[:2], 50).usable.any()
+
+
+def test_what_is_not_there_is_named(lake: Lake) -> None:
+    with pytest.raises(UsageError, match="horizon 7"):
+        load_dataset(lake, SYMBOL, DAYS, 7)
+    with pytest.raises(FailedError):
+        load_dataset(lake, SYMBOL, [date(2025, 4, 7)], 50)
+    with pytest.raises(UsageError, match="no days"):
+        load_dataset(lake, SYMBOL, [], 50)
+    with pytest.raises(UsageError, match="not in this data set"):
+        load_dataset(lake, SYMBOL, DAYS, 50).rows_of_day(date(2025, 4, 7))
+
+
+def test_a_bundle_says_what_it_was_made_of(lake: Lake, tmp_path: Path) -> None:
+    bundle = train(lake, tmp_path / "models", SYMBOL, "logistic", 50, DAYS, seed=1, run_id="r")
+    manifest = lake.manifest("features", SYMBOL, DAYS[0])
+    assert bundle.content["days"][0]["features_hash"] == manifest.content_hash
+    assert bundle.factor_spec_hash == manifest.extra["factor_set_hash"]
+    assert bundle.label_spec == lake.manifest("labels", SYMBOL, DAYS[0]).extra["label_spec"]
+    assert (bundle.symbol, bundle.horizon, bundle.levels) == (SYMBOL, 50, 5)

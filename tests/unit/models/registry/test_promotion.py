@@ -1,0 +1,95 @@
+"""The gate: promotes a real edge, refuses chance with a reason, compares with the champion on equal ground."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ghtrader_base.errors import RefusedError, UsageError
+from ghtrader_models.bundles.champions import load_champion
+from ghtrader_models.evaluation.benchmark import BenchmarkReport, run_benchmark, shuffled_labels
+from ghtrader_models.registry.promotion import GateConfig, choose, judge, promote
+from ghtrader_models.training import train_on
+
+GATE = GateConfig(horizon=10)
+
+
+@pytest.fixture(scope="module")
+def report(make_world: Callable[..., Any], small_configs: dict[str, dict[str, Any]]) -> BenchmarkReport:
+    dataset, _ = make_world(days=8, rows=500)
+    return run_benchmark(dataset, "logistic", config=small_configs["logistic"])
+
+
+def test_a_real_edge_is_promoted_and_written_down(
+    report: BenchmarkReport, make_world: Callable[..., Any], tmp_path: Path
+) -> None:
+    dataset, _ = make_world(days=8, rows=500)
+    bundle = train_on(dataset, tmp_path, "logistic")
+    decision = judge(report, config=GATE)
+    assert decision.promoted and decision.refused_because is None
+    assert any("95 % interval" in reason for reason in decision.reasons)
+    champion = promote(tmp_path, bundle, decision, run_id="r7")
+    assert load_champion(tmp_path, dataset.symbol, 10) == champion
+    assert champion.bundle_id == bundle.bundle_id
+    assert champion.evidence["logloss_gain"]["low"] == report.model["logloss_gain"]["low"]
+    assert champion.run_id == "r7"
+    assert judge(report, champion, GATE).promoted, "the same model again is not worse than itself"
+
+
+def test_chance_is_refused_with_its_numbers(
+    make_world: Callable[..., Any], small_configs: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    dataset, _ = make_world(days=8, rows=500)
+    found = run_benchmark(shuffled_labels(dataset, 1), "logistic", config=small_configs["logistic"])
+    decision = judge(found, config=GATE)
+    assert not decision.promoted
+    assert "not above 0" in decision.refused_because
+    with pytest.raises(RefusedError, match="not promoted"):
+        promote(tmp_path, train_on(dataset, tmp_path, "logistic"), decision)
+    assert load_champion(tmp_path, dataset.symbol, 10) is None
+
+
+def altered(report: BenchmarkReport, **gain: Any) -> dict[str, Any]:
+    document = copy.deepcopy(report.to_dict())
+    document["model"]["logloss_gain"].update(gain)
+    return document
+
+
+def test_each_rule_can_refuse(report: BenchmarkReport) -> None:
+    assert "reported only" in judge(report, config=GateConfig(horizon=50)).refused_because
+    assert "3 tests" in judge(altered(report, n=3), config=GATE).refused_because
+    assert "no interval" in judge(altered(report, low=None, high=None), config=GATE).refused_because
+    assert "not above 0" in judge(altered(report, low=0.0), config=GATE).refused_because
+    assert judge(altered(report, low=1e-9), config=GATE).promoted
+
+
+def test_the_champion_is_beaten_only_on_equal_ground(
+    report: BenchmarkReport, make_world: Callable[..., Any], tmp_path: Path
+) -> None:
+    dataset, _ = make_world(days=8, rows=500)
+    champion = promote(tmp_path, train_on(dataset, tmp_path, "logistic"), judge(report, config=GATE))
+    worse = altered(report, mean=report.model["logloss_gain"]["mean"] - 1e-4)
+    assert "more than" in judge(worse, champion, GATE).refused_because
+    elsewhere = {**worse, "tests_hash": "another"}
+    decision = judge(elsewhere, champion, GATE)
+    assert decision.promoted and any("gives way" in reason for reason in decision.reasons)
+
+
+def test_choosing_and_promoting_what_does_not_fit(
+    report: BenchmarkReport, make_world: Callable[..., Any], small_configs: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    dataset, _ = make_world(days=8, rows=500)
+    other = run_benchmark(dataset, "xgboost", config=small_configs["xgboost"])
+    best = choose([report, other])
+    assert best.model["logloss_gain"]["mean"] == max(r.model["logloss_gain"]["mean"] for r in (report, other))
+    different, _ = make_world(days=8, rows=400)
+    with pytest.raises(UsageError, match="different test rows"):
+        choose([report, run_benchmark(different, "logistic", config=small_configs["logistic"])])
+    with pytest.raises(UsageError, match="no report"):
+        choose([])
+    with pytest.raises(UsageError, match="is about"):
+        promote(tmp_path, train_on(dataset, tmp_path, "xgboost"), judge(report, config=GATE))

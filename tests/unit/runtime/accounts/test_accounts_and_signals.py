@@ -1,0 +1,151 @@
+"""Gates and names of accounts; the signal equals the batch bit for bit and refuses what it cannot compute."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+
+from ghtrader_base.errors import ConfigError, FailedError, RefusedError, UsageError
+from ghtrader_base.settings import load_settings
+from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_models.bundles.bundle import load_bundle
+from ghtrader_models.factors.engine import FactorEngine
+from ghtrader_runtime.accounts.account import account_ref, all_refs, bind_login, check_gates, require_credentials
+from ghtrader_runtime.accounts.kill_switch import KillSwitch
+from ghtrader_runtime.gateway.contract_resolver import contract_to_trade
+from ghtrader_runtime.runlog.journal import FactorJournal, Journal, read_factors, read_lines
+from ghtrader_runtime.strategy.signal_engine import Signal
+from tests.support.runtime_kit import session_times, synthetic_values, tiny_factor_set, write_tiny_bundle
+
+CONTRACT, DAY = "SHFE.cu2502", date(2025, 1, 8)
+
+
+@pytest.mark.parametrize(
+    ("mode", "enabled", "confirm", "monitor", "may"),
+    [
+        ("live", True, "I_UNDERSTAND", False, True),
+        ("live", True, "", False, False),
+        ("live", True, "yes", False, False),
+        ("live", False, "I_UNDERSTAND", False, False),
+        ("live", False, "", True, True),
+        ("sim", False, "", False, True),
+        ("paper", False, "", False, True),
+    ],
+)
+def test_the_two_steps_in_front_of_a_real_account(home, monkeypatch, mode, enabled, confirm, monitor, may) -> None:
+    monkeypatch.setenv("GHTRADER_LIVE_ENABLED", str(enabled).lower())
+    if may:
+        check_gates(load_settings(), mode, monitor, confirm)
+        return
+    with pytest.raises(RefusedError):
+        check_gates(load_settings(), mode, monitor, confirm)
+
+
+def test_outside_accounts_live_outside_the_home_and_by_address(settings, monkeypatch) -> None:
+    plain = account_ref(settings, "demo", "sim")
+    assert settings.home not in plain.state_dir.parents and plain.broker == "tqkq"
+    assert settings.home in account_ref(settings, "demo", "paper").state_dir.parents
+    monkeypatch.setenv("TQ_TD_URL", "ws://127.0.0.1:1/td")
+    other = account_ref(load_settings(), "demo", "sim")
+    assert other.broker.startswith("tqkq-") and other.state_dir != plain.state_dir
+    for name in ("", "../x", "a/b", ".", "x" * 65):
+        with pytest.raises(UsageError):
+            account_ref(settings, name, "sim")
+
+
+def test_a_login_has_one_name(settings) -> None:
+    ref = account_ref(settings, "demo", "sim")
+    assert len(bind_login(settings, ref, "13800000000")) == 2
+    assert len(bind_login(settings, ref, "13800000000")) == 2
+    with pytest.raises(RefusedError, match="account 'demo'"):
+        bind_login(settings, account_ref(settings, "another", "sim"), "13800000000")
+    assert not list(ref.state_dir.parent.parent.rglob("*13800000000*"))
+
+
+def test_a_shell_without_addresses_still_reaches_every_switch_of_a_name(settings, monkeypatch) -> None:
+    monkeypatch.setenv("TQ_TD_URL", "ws://127.0.0.1:1/td")
+    ref = account_ref(load_settings(), "demo", "sim")
+    KillSwitch(ref.state_dir).trip("test")
+    monkeypatch.delenv("TQ_TD_URL")
+    assert ref in all_refs(load_settings(), "demo")
+
+
+def test_missing_credentials_are_named(settings) -> None:
+    with pytest.raises(ConfigError, match="TQSDK_USER"):
+        require_credentials(settings, "sim", "tqkq")
+
+
+def test_a_main_series_needs_a_schedule(settings) -> None:
+    assert contract_to_trade(settings.data, CONTRACT, bundled_calendar()) == CONTRACT
+    with pytest.raises(FailedError, match="no roll schedule"):
+        contract_to_trade(settings.data, "KQ.m@SHFE.cu", bundled_calendar())
+
+
+def test_live_factors_equal_the_batch_and_the_day_ends_flat(settings, tmp_path) -> None:
+    bundle = load_bundle(write_tiny_bundle(settings.models))
+    times, values = session_times(CONTRACT, DAY, 60_000), None
+    keep = np.r_[0:1500, len(times) - 400 : len(times)]
+    times = times[keep]
+    values = synthetic_values(len(times), 3)
+    signal = Signal(bundle, bundled_calendar(), CONTRACT, 10.0, 5, flat_before_end_ns=60 * 10**9)
+    nears = []
+    journal = Journal(tmp_path / "run")
+    rows = FactorJournal(journal, signal.width)
+    targets = []
+    for i, moment in enumerate(times.tolist()):
+        decision = signal.on_tick(str(DAY), moment, values[:, i])
+        targets.append(decision.target)
+        nears.append(decision.near)
+        rows.add(i, moment, str(DAY), decision.factors, decision.probabilities, decision.target, True)
+    rows.flush()
+    journal.close()
+    bounds = bundled_calendar().sessions("cu", DAY)
+    batch = FactorEngine(tiny_factor_set(), 10.0, 5, bounds).batch(times, values)
+    kept = read_factors(tmp_path / "run")
+    assert kept["factors"].tobytes() == batch.tobytes() and kept["id"].tolist() == list(range(len(times)))
+    assert {-1, 1} <= set(targets) and set(targets[-119:]) == {0}
+    changes = [i for i in range(1, 1500) if targets[i] != targets[i - 1]]
+    told = sum(targets[i] in nears[i - 1] for i in changes)
+    assert told > len(changes) / 2, "most changes were told one tick before"
+    assert not any(target in near for target, near in zip(targets, nears, strict=True))
+    assert signal.on_tick(str(DAY), bounds[-1][1], values[:, -1]) is None
+    signal.stop_trading = True
+    again = signal.on_tick("2025-01-09", int(session_times(CONTRACT, date(2025, 1, 9), 1)[0]), values[:, 0])
+    assert again.reason == "cold" and np.array_equal(again.factors, batch[0], equal_nan=True) and again.target == 0
+
+
+def test_a_factor_list_that_is_not_ours_is_refused(settings) -> None:
+    bundle = load_bundle(write_tiny_bundle(settings.models))
+    for wrong in (
+        replace(bundle, factor_spec_hash="0" * 64),
+        replace(bundle, factor_names=tuple(reversed(bundle.factor_names))),
+        replace(bundle, factor_set_spec={**bundle.factor_set_spec, "factors": {"a": "NoSuch(1)"}}),
+    ):
+        with pytest.raises(RefusedError, match="factor list"):
+            Signal(wrong, bundled_calendar(), CONTRACT, 10.0, 5)
+
+
+def test_the_journal_keeps_order_and_survives_odd_numbers(tmp_path) -> None:
+    journal = Journal(tmp_path)
+    for i in range(300):
+        journal.write("events", "x", {"i": i, "odd": float("nan"), "n": np.int64(i)})
+    journal.close()
+    lines = read_lines(tmp_path / "events.jsonl")
+    assert [line["i"] for line in lines] == list(range(300)) and lines[0]["odd"] is None and lines[5]["n"] == 5
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write(json.dumps({"cut": True})[:5])
+    assert len(read_lines(tmp_path / "events.jsonl")) == 300
+
+
+def test_a_tick_without_an_opinion_does_not_blind_the_foresight(settings) -> None:
+    signal = Signal(load_bundle(write_tiny_bundle(settings.models)), bundled_calendar(), CONTRACT, 10.0, 5)
+    enter = signal._policy.enter
+    signal.target = 0
+    nan, below = float("nan"), enter - 0.01
+    for edge in (*[below, below - 0.02] * 30, nan, below, below - 0.02):
+        near = signal._near(0.5 - edge / 2, 0.0, 0.5 + edge / 2, 10.0)
+    assert near == (1,) and signal._near(nan, nan, nan, 10.0) == ()

@@ -1,0 +1,153 @@
+"""A disk that refuses: no order leaves, trading is halted with the reason, and goes on once there is room again."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ghtrader_base.errors import UnwritableError
+from ghtrader_runtime.accounts.durable_writes import Durable
+from ghtrader_runtime.accounts.kill_switch import KillSwitch
+from ghtrader_runtime.accounts.order_ledger import Intent, Ledger, read_ledger
+from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.engine import Core, CoreConfig
+from ghtrader_runtime.core.events import TradingState
+from ghtrader_runtime.core.execution import SymbolSpec
+
+SYMBOL, DAY = "SHFE.cu2502", "2025-01-08"
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[Callable[[bool], None]]:
+    """`folder` on a file system of its own that `fill(True)` fills and `fill(False)` empties; where nobody may mount,
+    files that may not grow instead."""
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "ghtrader-test", str(folder)], capture_output=True, check=False
+    ).returncode == 0  # fmt: skip
+
+    def fill(full: bool) -> None:
+        if not mounted:
+            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0 if full else limits[1], limits[1]))
+            return
+        ballast = folder / "ballast"
+        if not full:
+            ballast.unlink(missing_ok=True)
+            return
+        with ballast.open("ab", buffering=0) as file:
+            for size in (1 << 16, 1 << 12, 1):
+                try:
+                    while file.write(b"x" * size) == size:
+                        pass
+                except OSError:
+                    pass
+
+    try:
+        yield fill
+    finally:
+        fill(False)
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[bool], None]]]:
+    folder = tmp_path / "account"
+    folder.mkdir()
+    with full_disk(folder) as fill:
+        yield folder, fill
+
+
+def an_intent(ledger: Ledger) -> Intent:
+    number = ledger.state.next_number
+    return Intent(ledger.state.order_id(number), number, SYMBOL, 1, "OPEN", 1, 70_000.0, "FAK")
+
+
+def until_refused(durable: Durable, make: Callable[[], Any], write: Callable[[Any], object], owed: bool = False) -> Any:
+    """Write until the disk has refused three times in a row; the last that was refused.
+
+    A write that fails half-way leaves the log a page longer, which a later and smaller one may find enough.
+    """
+    refused = 0
+    for _ in range(100):
+        what = make()
+        refused = 0 if durable.attempt(partial(write, what), owed) else refused + 1
+        if refused == 3:
+            return what
+    raise AssertionError("the disk was never full")
+
+
+def use_up_the_log(ledger: Ledger) -> int:
+    """Intents until the disk is asked for room that is not there; how many it took."""
+    for _ in range(5000):
+        ledger.intend(an_intent(ledger))
+    raise AssertionError("the disk was never full")
+
+
+def test_the_ledger_on_a_full_disk_refuses_and_goes_on_when_there_is_room(disk) -> None:
+    folder, fill = disk
+    ledger = Ledger(folder)
+    told: list[ev.LinkChange] = []
+    durable = Durable(ledger, KillSwitch(folder), told.append)
+    fill(True)
+    with pytest.raises(UnwritableError, match="cannot be written"):
+        use_up_the_log(ledger)
+    intent = until_refused(durable, lambda: an_intent(ledger), ledger.intend)
+    assert intent.order_id not in ledger.state.open
+    until_refused(durable, lambda: (DAY, 1.0, 2.0), lambda marks: ledger.write_marks(*marks), owed=True)
+    assert [change.up for change in told] == [False] and "cannot be written" in told[0].reason, "told once"
+    durable._retry_at = 0.0
+    durable.look()
+    assert durable.failure and len(told) == 1
+    fill(False)
+    durable._retry_at = 0.0
+    durable.look()
+    assert not durable.failure and [change.up for change in told] == [False, True]
+    kept = list(ledger.state.open)
+    ledger.close()
+    known = read_ledger(folder)
+    assert list(known.open) == kept and known.marks == (DAY, 1.0, 2.0), "what was owed is there, what failed is not"
+
+
+def test_a_switch_the_disk_refuses_counts_as_tripped_and_is_written_later(disk) -> None:
+    folder, fill = disk
+    ledger, kill = Ledger(folder), KillSwitch(folder)
+    told: list[ev.LinkChange] = []
+    durable = Durable(ledger, kill, told.append)
+    fill(True)
+    durable.trip("lost too much")
+    assert durable.kill_state().tripped and durable.kill_state().reason == "lost too much"
+    assert "kill switch cannot be written" in told[0].reason and not told[0].up
+    fill(False)
+    durable._retry_at = 0.0
+    durable.look()
+    state = KillSwitch(folder).read()
+    assert state.tripped and told[-1].up
+    ledger.close()
+
+
+def test_the_core_sends_nothing_while_its_ledger_is_down() -> None:
+    core = Core(CoreConfig({SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)}), lambda n: f"o-{n}")
+    for event in (
+        ev.Terms(SYMBOL, DAY, ((0, 10**15),), 1), ev.Snapshot(DAY, (), (), (), 1),
+        ev.Book(SYMBOL, DAY, 1, 1, 70_000.0, 70_010.0, 1),
+    ):  # fmt: skip
+        core.handle(event)
+    first = core.handle(ev.TargetWanted("s", 1, SYMBOL, 1, 2))
+    assert [type(action) for action in first] == [ev.WriteIntent, ev.SendOrder, ev.Answer]
+    down = core.handle(ev.LinkChange("ledger", False, 3, "no space left"))
+    assert ev.Cancel("o-1") in down and core.state.trading_state is TradingState.HALTED
+    assert "no space left" in core.state.limits
+    core.handle(ev.OrderReport("o-1", SYMBOL, 1, "OPEN", 1, 1, True, False, "", "not sent", 4))
+    assert not [a for a in core.handle(ev.TargetWanted("s", 2, SYMBOL, 1, 5)) if isinstance(a, ev.SendOrder)]
+    core.handle(ev.LinkChange("ledger", True, 6))
+    again = core.handle(ev.Book(SYMBOL, DAY, 2, 2, 70_000.0, 70_010.0, 7))
+    assert [type(action) for action in again] == [ev.WriteIntent, ev.SendOrder]
+    assert core.state.rejects == 0

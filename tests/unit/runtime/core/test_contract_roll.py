@@ -1,0 +1,219 @@
+"""The core at a roll: what is left is closed first, nothing opens before, and a late order of it is closed too."""
+
+from __future__ import annotations
+
+import pytest
+
+from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.engine import Core, CoreConfig
+from ghtrader_runtime.core.events import TradingState
+from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.core.risk import RiskLimits
+
+OLD, NEW, MAIN = "SHFE.cu2504", "SHFE.cu2505", "KQ.m@SHFE.cu"
+DAYS = ("2025-03-06", "2025-03-07")
+SPEC = SymbolSpec(OLD, 10.0, 5, True)
+NS = 10**9
+
+
+class Desk:
+    """A core that trades OLD on the first day."""
+
+    def __init__(self, held: int = 0, symbols: tuple[str, ...] = (OLD,), bound: str = OLD, **changes) -> None:
+        specs = {symbol: SymbolSpec(symbol, 10.0, 5, True) for symbol in symbols}
+        self.core = Core(
+            CoreConfig(specs, RiskLimits(2, 5, 100), ExecutionStyle(1), **changes), lambda number: f"o{number}"
+        )
+        self.now = 0
+        self.revision = 0
+        self.terms(0)
+        self.bind(bound)
+        self.snapshot(held)
+
+    def __call__(self, event: ev.Event) -> list[ev.Action]:
+        return self.core.handle(event)
+
+    @property
+    def state(self) -> TradingState:
+        return self.core.state.trading_state
+
+    def terms(self, day: int) -> None:
+        for symbol in (OLD, NEW):
+            self(ev.Terms(symbol, DAYS[day], ((day * 10**6, (day + 1) * 10**6),), self.now, 60_000.0, 80_000.0))
+
+    def bind(self, symbol: str, reason: str = "") -> list[ev.Action]:
+        return self(ev.Bound(MAIN, symbol, self.now, 10.0, 5, True, reason))
+
+    def snapshot(self, held: int = 0, symbol: str = OLD) -> list[ev.Action]:
+        return self(ev.Snapshot(DAYS[0], (ev.Holding(symbol, long_his=held),), (), (), self.now))
+
+    def tick(self, symbol: str, day: int = 0) -> list[ev.Order]:
+        self.now += 1
+        actions = self(ev.Book(symbol, DAYS[day], day * 10**6 + self.now, self.now, 70_000.0, 70_010.0, self.now))
+        return [action.order for action in actions if isinstance(action, ev.SendOrder)]
+
+    def want(self, symbol: str, volume: int, session: str = "s") -> tuple[ev.Answer, list[ev.Order]]:
+        self.revision += 1
+        actions = self(ev.TargetWanted(session, self.revision, symbol, volume, self.now))
+        (answer,) = [action for action in actions if isinstance(action, ev.Answer)]
+        return answer, [action.order for action in actions if isinstance(action, ev.SendOrder)]
+
+    def filled(self, order: ev.Order) -> list[ev.Action]:
+        self.now += 1
+        done = ev.OrderReport(
+            order.order_id, order.symbol, order.side, order.offset, order.volume, 0, True, False, "x", "", self.now
+        )
+        trade = ev.TradeReport(
+            f"t{order.order_id}", order.order_id, order.symbol, order.side, order.offset, order.volume, order.price,
+            self.now, self.now,
+        )  # fmt: skip
+        return [*self(trade), *self(done)]
+
+
+def writes(actions: list[ev.Action]) -> list[str]:
+    return [action.symbol for action in actions if isinstance(action, ev.WriteBinding)]
+
+
+def test_the_first_binding_is_durable_once_the_broker_was_asked() -> None:
+    desk = Desk(symbols=())
+    assert desk.state is TradingState.ACTIVE and not desk.bind(OLD)
+    fresh = Core(CoreConfig({}), lambda number: f"o{number}")
+    assert not writes(fresh.handle(ev.Bound(MAIN, OLD, 0, 10.0, 5, True)))
+    assert writes(fresh.handle(ev.Snapshot(DAYS[0], (), (), (), 1))) == [OLD]
+
+
+def test_the_old_contract_is_closed_before_the_new_one_opens() -> None:
+    desk = Desk(held=1)
+    desk.tick(OLD)
+    desk.want(OLD, 1)
+    desk.terms(1)
+    assert not writes(desk.bind(NEW)) and desk.state is TradingState.REDUCING
+    assert "SHFE.cu2504: +1 held" in desk.core.state.limits
+    answer, sent = desk.want(NEW, 1)
+    assert answer.status == "accepted" and not sent and not desk.tick(NEW, 1), "nothing opens"
+    answer, sent = desk.want(OLD, 1)
+    assert (
+        answer.status == "refused" and "is left: the contract of the day is SHFE.cu2505" in answer.reason and not sent
+    )
+    (order,) = desk.tick(OLD, 1)
+    assert (order.symbol, order.side, order.offset, order.volume) == (OLD, -1, "CLOSE", 1)
+    assert not desk.tick(NEW, 1) and not desk.tick(OLD, 1)
+    assert writes(desk.filled(order)) == [NEW] and desk.state is TradingState.ACTIVE
+    (order,) = desk.tick(NEW, 1)
+    assert (order.symbol, order.side, order.offset) == (NEW, 1, "OPEN")
+    desk.filled(order)
+    assert desk.core.state.position(NEW).net == 1 and not desk.tick(OLD, 1)
+
+
+@pytest.mark.parametrize("kind", ["target", "direct"])
+def test_what_works_in_the_old_contract_is_cancelled(kind: str) -> None:
+    desk = Desk()
+    desk.tick(OLD)
+    if kind == "target":
+        order = desk.want(OLD, 1)[1][0]
+    else:
+        actions = desk(ev.OrderWanted("s", 0, OLD, 1, "OPEN", 1, desk.now, 70_000.0, "LIMIT", "GFD"))
+        order = next(action.order for action in actions if isinstance(action, ev.SendOrder))
+    actions = desk.bind(NEW)
+    assert [action.order_id for action in actions if isinstance(action, ev.Cancel)] == [order.order_id]
+    desk.want(NEW, 1)
+    assert not desk.tick(NEW)
+    desk(ev.OrderReport(order.order_id, OLD, 1, "OPEN", 1, 1, True, False, "x", "", desk.now))
+    assert [order.symbol for order in desk.tick(NEW)] == [NEW]
+
+
+def test_a_cancel_that_came_too_late_is_closed_before_the_new_one_opens() -> None:
+    desk = Desk()
+    desk.tick(OLD)
+    order = desk.want(OLD, 1)[1][0]
+    desk.terms(1)
+    desk.bind(NEW)
+    desk.want(NEW, -1)
+    assert not writes(desk.filled(order)) and not desk.tick(NEW, 1)
+    (closing,) = desk.tick(OLD, 1)
+    assert (closing.offset, closing.side) == ("CLOSETODAY", -1)
+    assert writes(desk.filled(closing)) == [NEW] and [o.side for o in desk.tick(NEW, 1)] == [-1]
+
+
+def test_an_order_of_the_old_contract_that_arrives_after_the_roll_is_closed_too() -> None:
+    desk = Desk()
+    desk.tick(OLD)
+    desk.bind(NEW)
+    assert desk.state is TradingState.ACTIVE
+    trade = ev.TradeReport("late", "o99", OLD, 1, "OPEN", 1, 70_000.0, desk.now, desk.now)
+    desk(trade)
+    assert desk.state is TradingState.REDUCING or desk.core.state.live_orders(OLD)
+    desk.want(NEW, 1)
+    assert not desk.tick(NEW)
+    orders = desk.core.state.live_orders(OLD) or desk.tick(OLD)
+    assert [order.symbol for order in orders] == [OLD]
+    assert writes(desk.filled(orders[0])) == [NEW]
+    assert [order.symbol for order in desk.tick(NEW)] == [NEW]
+
+
+def test_a_later_life_leaves_what_it_finds() -> None:
+    desk = Desk(held=2, symbols=(OLD,), bound=NEW)
+    assert desk.state is TradingState.REDUCING
+    desk.want(NEW, 2)
+    assert not desk.tick(NEW)
+    (order,) = desk.tick(OLD)
+    assert (order.symbol, order.offset, order.volume) == (OLD, "CLOSE", 2)
+    assert writes(desk.filled(order)) == [NEW]
+
+
+def test_before_the_broker_was_asked_nothing_counts_as_flat() -> None:
+    desk = Desk(symbols=(OLD,), bound=NEW)
+    desk(ev.LinkChange("broker", False, desk.now))
+    assert not writes(desk.bind("")) and not writes(desk.bind(NEW))
+    desk(ev.LinkChange("broker", True, desk.now))
+    assert "not known yet" in desk.core.state.limits
+    assert writes(desk.snapshot()) == [NEW]
+
+
+def test_no_schedule_closes_and_halts_until_there_is_one() -> None:
+    desk = Desk(held=1)
+    desk.tick(OLD)
+    desk.want(OLD, 1)
+    assert not writes(desk.bind("", "the roll schedule is too old"))
+    (order,) = desk.tick(OLD)
+    assert order.offset == "CLOSE" and not writes(desk.filled(order))
+    assert desk.state is TradingState.HALTED and "too old" in desk.core.state.limits
+    assert desk.want(OLD, 1)[0].status == "refused" and not desk.tick(OLD)
+    assert writes(desk.bind(OLD)) == [OLD] and desk.state is TradingState.ACTIVE
+    assert len(desk.want(OLD, 1)[1]) == 1
+
+
+def test_a_killed_account_holds_or_flattens_as_it_was_told() -> None:
+    for policy, sends in (("hold", 0), ("flatten", 1)):
+        desk = Desk(held=1, on_kill=policy)
+        desk.tick(OLD)
+        desk(ev.KillChange(True, "a test", desk.now))
+        desk.bind(NEW)
+        assert len([o for o in (*desk.core.state.live_orders(OLD), *desk.tick(OLD))][:1]) == sends
+        assert not desk.tick(NEW) and not desk.want(NEW, 1)[1]
+
+
+def test_silence_of_what_is_left_is_no_alarm() -> None:
+    desk = Desk()
+    for symbol in (OLD, NEW):
+        desk(ev.Terms(symbol, DAYS[0], ((0, 10**15),), desk.now, 60_000.0, 80_000.0))
+    desk.tick(OLD)
+    assert [a for a in desk(ev.Timer(desk.now + 1000 * NS)) if isinstance(a, ev.Resubscribe)], "before it was left"
+    desk.tick(OLD)
+    desk.bind(NEW)
+    desk.tick(NEW)
+    desk.now += 2000 * NS
+    desk(ev.Book(NEW, DAYS[0], 900_000, desk.now, 1.0, 2.0, desk.now))
+    assert not [a for a in desk(ev.Timer(desk.now + NS)) if isinstance(a, ev.Resubscribe)]
+    assert desk.state is TradingState.ACTIVE
+
+
+def test_nothing_is_foreseen_of_a_contract_that_is_left() -> None:
+    desk = Desk()
+    desk.tick(OLD)
+    desk.want(OLD, 0)
+    assert [one.symbol for one in desk.core.likely(OLD, (1, -1))] == [OLD, OLD]
+    desk.bind(NEW)
+    desk.tick(NEW)
+    assert desk.state is TradingState.ACTIVE
+    assert desk.core.likely(OLD, (1, -1)) == []

@@ -1,0 +1,80 @@
+"""The core under its simulation: 2,000 stories hold, a story replays and is told in short, and faults are found.
+
+The stories run in processes of their own, two at a time and untraced: tracing would make them five times slower, and
+they are judged by what they find, not by lines. Faults are tried in forks, and a process of tests has threads, whose
+locks a fork would hold for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[4]
+sys.path.insert(0, str(ROOT))  # `tests` is found however pytest was started
+
+from tests.core_simulation.mutants import FAULTS, ROLL_FAULTS  # noqa: E402
+from tests.core_simulation.runner import run_script  # noqa: E402
+from tests.core_simulation.scenario import script_of  # noqa: E402
+
+SEEDS = int(os.environ.get("SEEDS", "2000"))
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE", "COV_"))}
+    command = [sys.executable, "-m", "tests.core_simulation", *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    try:
+        output, _ = process.communicate(timeout=800)
+    finally:
+        process.kill()
+    assert process.returncode == 0, output[-6000:]
+    return output
+
+
+def test_no_story_breaks_an_invariant(tmp_path) -> None:
+    half = SEEDS // 2
+    parts = [start("--first", str(i * half), "--seeds", str(half), "--json", str(tmp_path / f"{i}")) for i in range(2)]
+    for part in parts:
+        print(finish(part))
+    measured = [json.loads((tmp_path / f"{i}").read_text()) for i in range(2)]
+    assert sum(one["seeds"] for one in measured) == half * 2
+    assert sum(one["events"] for one in measured) > 200 * SEEDS, "the stories are too short to prove anything"
+
+
+def test_deliberate_faults_are_found() -> None:
+    assert len(FAULTS) >= 15
+    print(finish(start("--faults")))
+
+
+def test_deliberate_faults_of_roll_and_disk_are_found_by_the_unit_tests(tmp_path) -> None:
+    print(finish(start("--unit-faults", "--json", str(tmp_path / "found"))))
+    found = json.loads((tmp_path / "found").read_text())
+    assert len(found) == len(ROLL_FAULTS) >= 10 and all(found.values())
+
+
+def test_a_story_replays_exactly() -> None:
+    first, second = [], []
+    for seed in (3, 11, 42):
+        assert run_script(seed, script_of(seed), log=first) == run_script(seed, script_of(seed), log=second)
+    assert first == second and len(first) > 500
+
+
+@pytest.mark.parametrize("name", ["a repeated trade counts twice", "killed orders stay at work"])
+def test_a_failing_story_is_told_in_short(name: str, tmp_path) -> None:
+    print(finish(start("--tell", name, "--json", str(tmp_path / "told"))))
+    told = json.loads((tmp_path / "told").read_text())
+    story, what = told["story"], told["as"]
+    count = int(story.partition("shrunk to ")[2].split()[0])
+    assert count <= 25 and story.rstrip().endswith(what.rstrip()[-20:]) or what[:30] in story, story
+    assert "WriteIntent" in story and "=> " in story

@@ -1,0 +1,557 @@
+"""Corners of the core that stories come to seldom or never: each of these was a small change nothing noticed."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ghtrader_market.accounting.positions import Position
+from ghtrader_runtime.accounts.order_ledger import Intent
+from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core import state
+from ghtrader_runtime.core.dedupe import MAX_SESSIONS, TTL_NS, Watermark
+from ghtrader_runtime.core.engine import Core, CoreConfig
+from ghtrader_runtime.core.events import Order, OrderStatus, TradingState
+from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec, plan_target, towards_flat, why_not
+from ghtrader_runtime.core.risk import MaxPosition, Proposed, RiskLimits
+
+CU, IF = "SHFE.cu2502", "CFFEX.IF2503"
+DAY = "2025-01-08"
+SPEC = SymbolSpec(CU, 10.0, 5, True)
+S = 1_000_000_000
+
+
+def started(*holdings: ev.Holding, style: ExecutionStyle | None = None, limits: RiskLimits | None = None, **changes):
+    core = Core(
+        CoreConfig({CU: SPEC}, limits or RiskLimits(3, 5, 100, 60.0), style or ExecutionStyle(1), **changes),
+        lambda number: f"o{number}",
+    )
+    core.handle(ev.Terms(CU, DAY, ((0, 10**15),), 0, 60_000.0, 80_000.0))
+    core.handle(ev.Snapshot(DAY, holdings, (), (), 1))
+    core.handle(book(1))
+    return core
+
+
+def book(n: int, bid: float = 70_000.0, ask: float = 70_010.0, now: int = 1) -> ev.Book:
+    return ev.Book(CU, DAY, n, n, bid, ask, now)
+
+
+def want(volume: int, revision: int, now: int = 2) -> ev.TargetWanted:
+    return ev.TargetWanted("s", revision, CU, volume, now)
+
+
+def said(order_id: str, left: int, finished: bool, now: int = 3, volume: int = 1, **fields) -> ev.OrderReport:
+    given = {"error": False, "exchange_order_id": "x", "message": "", "side": 1, "offset": "OPEN", **fields}
+    return ev.OrderReport(
+        order_id=order_id, symbol=CU, volume=volume, left=left, finished=finished, now_ns=now, **given
+    )
+
+
+def filled(trade_id: str, order_id: str, volume: int = 1, side: int = 1, offset: str = "OPEN") -> ev.TradeReport:
+    return ev.TradeReport(trade_id, order_id, CU, side, offset, volume, 70_010.0, 3, 3)
+
+
+def only(actions: list, kind: type) -> list:
+    return [action for action in actions if isinstance(action, kind)]
+
+
+# Executing ---------------------------------------------------------------------------------------------------------
+
+
+def resting(volume: int = 1, side: int = 1, price: float = 70_000.0, sent_market_ns: int = 0) -> Order:
+    return Order("w", CU, side, "OPEN", volume, price, "GFD", left=volume, status=OrderStatus.WORKING,
+                 sent_market_ns=sent_market_ns)  # fmt: skip
+
+
+@pytest.mark.parametrize(("away", "chased"), [(0, False), (1, False), (2, True), (3, True)])
+def test_a_resting_order_is_chased_from_so_many_ticks_on(away: int, chased: bool) -> None:
+    style = ExecutionStyle(slip_ticks=0, tif="GFD", peg="join", chase_ticks=2, reprice_s=100.0)
+    for sign in (1, -1):
+        moved = ev.Book(CU, DAY, 1, 1, 70_000.0 + sign * 10 * away, 70_010.0 + sign * 10 * away, 1)
+        step = plan_target(1, Position(), [resting()], moved, SPEC, style)
+        assert bool(step.cancel) is chased
+    never = ExecutionStyle(slip_ticks=0, tif="GFD", peg="join", chase_ticks=0, reprice_s=100.0)
+    assert not plan_target(1, Position(), [resting()], moved, SPEC, never).cancel
+
+
+def test_a_resting_order_is_sent_anew_after_its_seconds_and_not_before() -> None:
+    style = ExecutionStyle(tif="GFD", reprice_s=5.0)
+    order = resting(price=70_020.0, sent_market_ns=10 * S)
+    for late, cancelled in ((5 * S - 1, False), (5 * S, True)):
+        now = ev.Book(CU, DAY, 10 * S + late, 1, 70_000.0, 70_010.0, 1)
+        assert bool(plan_target(1, Position(), [order], now, SPEC, style).cancel) is cancelled
+
+
+@pytest.mark.parametrize(("target", "side", "volume", "fits"), [
+    (2, 1, 2, True), (2, 1, 1, True), (2, 1, 3, False), (1, -1, 1, False), (-2, -1, 2, True), (-1, -1, 2, False),
+    (0, 1, 1, False),
+])  # fmt: skip
+def test_what_works_stays_only_where_the_target_still_wants_it(target: int, side: int, volume: int, fits: bool) -> None:
+    style = ExecutionStyle(tif="GFD", reprice_s=100.0)
+    step = plan_target(target, Position(), [resting(volume, side)], book(1), SPEC, style)
+    assert bool(step.cancel) is not fits
+
+
+def test_towards_flat_from_flat_is_flat() -> None:
+    assert [towards_flat(target, 0) for target in (-2, 0, 2)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("symbol", "changes", "words"), [
+    (CU, {"side": 0}, "no such order"), (CU, {"offset": "OPENN"}, "no such order"), (CU, {"tif": "GTC"}, "GTC"),
+    (CU, {"price_type": "BEST"}, "takes LIMIT"), (CU, {"price": math.nan}, "wants a price"),
+    (IF, {"price_type": "BEST", "tif": "GFD"}, "cannot rest"), (IF, {"price_type": "BEST", "tif": "FOK"}, "are FAK"),
+    (IF, {"price_type": "FIVELEVEL", "tif": "FOK"}, "are FAK"), (IF, {"offset": "CLOSETODAY"}, "knows no CLOSETODAY"),
+    (IF, {"price_type": "ANY", "tif": "FOK", "price": math.nan}, ""), (IF, {"price_type": "LIMIT", "tif": "GFD"}, ""),
+    (IF, {"price_type": "LIMIT", "tif": "FOK"}, ""), (IF, {"price_type": "BEST", "price": math.nan}, ""),
+    (CU, {}, ""), (CU, {"tif": "GFD"}, ""),
+])  # fmt: skip
+def test_what_is_wrong_with_a_direct_order(symbol: str, changes: dict, words: str) -> None:
+    fields = {"side": 1, "offset": "OPEN", "price": 70_000.0, "price_type": "LIMIT", "tif": "FAK", **changes}
+    order = ev.OrderWanted("s", 1, symbol, volume=1, now_ns=1, **fields)
+    reason = why_not(order, Position(), [], SymbolSpec(symbol, 10.0, 5, symbol == CU))
+    assert words in reason and bool(reason) is bool(words)
+
+
+def test_what_a_too_large_position_may_do() -> None:
+    def after(side: int, volume: int, offset: str) -> str:
+        return MaxPosition(1).check(Proposed(CU, side, volume, offset, 70_000.0, 4, 0, 1, None))  # type: ignore[arg-type]
+
+    assert not after(-1, 1, "CLOSE") and not after(-1, 5, "CLOSE") and after(-1, 8, "CLOSE"), (
+        "as large again is refused"
+    )
+
+
+# Remembering -------------------------------------------------------------------------------------------------------
+
+
+def test_finished_orders_and_trades_are_forgotten_in_the_end_and_live_ones_never() -> None:
+    core = started()
+    core.handle(said("old", 1, False, side=1))  # a stranger's, at work
+    for number in range(state.KEEP_ORDERS + 50):
+        order = Order(f"d{number}", CU, 1, "OPEN", 1, 1.0, "FAK", left=1)
+        core.state.track(order)
+        order.status = OrderStatus.CANCELLED
+        core.state.retire(order)
+        assert len(core.state.orders) <= state.KEEP_ORDERS
+    assert len(core.state.orders) == state.KEEP_ORDERS
+    assert "old" in core.state.orders and "d0" not in core.state.orders and f"d{number}" in core.state.orders
+    for number in range(state.KEEP_TRADES + 10):
+        assert not core.state.saw_trade(filled(f"t{number}", "old"))
+    assert len(core.state.seen_trades) == state.KEEP_TRADES
+    assert core.state.saw_trade(filled(f"t{number}", "old")), "the newest ones are known"
+
+
+def test_a_session_heard_of_lately_is_not_the_one_forgotten() -> None:
+    marks = Watermark.of([(f"s{i}", 1) for i in range(MAX_SESSIONS)])
+    assert marks.note("s0", 2, TTL_NS - 1) == "new"
+    assert marks.note("new", 1, TTL_NS - 1) == "full" and marks.note("new", 1, TTL_NS) == "new"
+    assert "s0" in marks.marks and "s1" not in marks.marks
+    core = started()
+    for number in range(MAX_SESSIONS):
+        core.handle(ev.CancelWanted(f"x{number}", 1, 2))
+    (answer,) = only(core.handle(want(1, 1)), ev.Answer)
+    assert answer.status == "refused" and "too many sessions" in answer.reason
+
+
+# Requests ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_target_may_join_again_and_a_repeated_one_goes_on_chasing() -> None:
+    style = ExecutionStyle(slip_ticks=0, tif="GFD", peg="join", max_chases=1, reprice_s=100.0, chase_ticks=1)
+    core = started(style=style)
+    (first,) = only(core.handle(want(1, 1)), ev.SendOrder)
+    assert first.order.price == 70_000.0, "it joins the bid"
+    core.handle(said("o1", 1, False))
+    assert only(core.handle(book(2, 70_010.0, 70_020.0)), ev.Cancel) and core.state.chases[CU] == 1
+    core.handle(want(1, 2))
+    assert core.state.chases[CU] == 1, "the same target again"
+    core.handle(said("o1", 1, True, message="cancelled"))
+    (second,) = only(core.handle(book(3, 70_010.0, 70_020.0)), ev.SendOrder)
+    assert second.order.price == 70_020.0, "chased often enough: it crosses"
+    core.handle(filled("t1", "o3"))
+    core.handle(said("o3", 0, True))
+    (third,) = only(core.handle(want(2, 3)), ev.SendOrder)
+    assert third.order.price == 70_010.0, "another target joins again"
+    core.handle(said("o5", 1, False))
+    assert only(core.handle(book(4, 70_020.0, 70_030.0)), ev.Cancel)
+    core.handle(filled("t2", "o5"))  # just before the cancel
+    core.handle(book(5, 70_020.0, 70_030.0))
+    assert core.state.chases[CU] == 0, "arrived: the next step is not a chase"
+
+
+def test_another_target_begins_anew_in_the_middle_of_a_chase() -> None:
+    style = ExecutionStyle(slip_ticks=0, tif="GFD", peg="join", max_chases=1, reprice_s=100.0, chase_ticks=1)
+    for volume, price in ((1, 70_020.0), (2, 70_010.0)):
+        core = started(style=style)
+        core.handle(want(1, 1))
+        core.handle(said("o1", 1, False))
+        core.handle(book(2, 70_010.0, 70_020.0))
+        core.handle(said("o1", 1, True, message="cancelled"))
+        (sent,) = only(core.handle(want(volume, 2)), ev.SendOrder)
+        assert sent.order.price == price
+
+
+def direct(revision: int, session: str = "d", volume: int = 1, side: int = 1, offset: str = "OPEN") -> ev.OrderWanted:
+    return ev.OrderWanted(session, revision, CU, side, offset, volume, 2, 70_000.0, "LIMIT", "GFD")
+
+
+def test_a_session_takes_back_its_own_direct_orders_and_no_others() -> None:
+    core = started()
+    ids = [only(core.handle(direct(n)), ev.SendOrder)[0].order.order_id for n in (1, 2)]
+    for order_id in ids:
+        core.handle(said(order_id, 1, False))
+    assert [a.status for a in core.handle(ev.CancelWanted("other", 1, 3, ids[0]))] == ["refused"]
+    assert [a.status for a in core.handle(ev.CancelWanted("other", 2, 3))] == ["refused"]
+    assert [a.status for a in core.handle(ev.CancelWanted("d", 3, 3, "o9"))] == ["refused"]
+    first = core.handle(ev.CancelWanted("d", 4, 3, ids[0]))
+    assert [a.order_id for a in only(first, ev.Cancel)] == ids[:1] and only(first, ev.Answer)[0].status == "accepted"
+    again = core.handle(ev.CancelWanted("d", 4, 3, ids[0]))
+    assert [a.status for a in only(again, ev.Answer)] == ["duplicate"] and not only(again, ev.Cancel)
+    rest = core.handle(ev.CancelWanted("d", 5, 3))
+    assert [a.order_id for a in only(rest, ev.Cancel)] == ids[1:]
+    core = started(style=ExecutionStyle(tif="GFD"))
+    core.handle(want(1, 1))
+    core.handle(said("o1", 1, False))
+    assert not only(core.handle(ev.CancelWanted("s", 2, 3)), ev.Cancel), "a target's order is no direct one"
+
+
+def test_direct_orders_in_reducing_shrink_what_is_held_with_all_that_is_out() -> None:
+    core = started(ev.Holding(CU, long_his=2))
+    core.handle(ev.StateWanted(TradingState.REDUCING, "a test"))
+    (sent,) = only(core.handle(direct(1, side=-1, offset="CLOSE")), ev.SendOrder)
+    assert sent.order.offset == "CLOSE"
+    assert only(core.handle(direct(2, side=-1, offset="CLOSE", volume=2)), ev.Answer)[0].status == "refused"
+    assert only(core.handle(direct(3, side=-1, offset="CLOSE")), ev.Answer)[0].status == "accepted"
+    assert only(core.handle(direct(4, side=-1, offset="CLOSE")), ev.Answer)[0].status == "refused", "all of it is out"
+    assert only(core.handle(direct(5, side=1)), ev.Answer)[0].status == "refused"
+
+
+def test_a_killed_gateway_that_flattens_takes_no_direct_order() -> None:
+    core = started(ev.Holding(CU, long_his=2), on_kill="flatten")
+    core.handle(ev.KillChange(True, "a test", 2))
+    assert core.state.trading_state is TradingState.REDUCING
+    (answer,) = only(core.handle(direct(1, side=-1, offset="CLOSE")), ev.Answer)
+    assert answer.status == "refused" and "kill switch" in answer.reason
+
+
+# Reports -----------------------------------------------------------------------------------------------------------
+
+
+def lost() -> Core:
+    """A core whose order o1 was proven never to have been sent."""
+    core = started()
+    core.handle(want(1, 1, now=2))
+    core.handle(want(0, 2, now=3))
+    core.handle(ev.Timer(6 * S))
+    core.handle(ev.Snapshot(DAY, (), (), (), 9 * S))
+    assert core.state.orders["o1"].status is OrderStatus.UNSENT
+    return core
+
+
+def test_what_was_taken_for_unsent_arrives_after_all() -> None:
+    core = lost()
+    late = core.handle(said("o1", 1, False, now=10 * S))
+    order = core.state.orders["o1"]
+    assert [a.order_id for a in only(late, ev.Cancel)] == ["o1"] and order.status is OrderStatus.CANCELLING
+    assert order.live and order.heard and not order.over and order.cancel_ns == 10 * S
+    core = lost()
+    whole = core.handle(filled("t1", "o1"))
+    assert not only(whole, ev.Cancel) and core.state.orders["o1"].status is OrderStatus.FILLED
+    assert core.state.position(CU).net == 1
+    core = lost()
+    core.state.orders["o1"].volume = core.state.orders["o1"].left = 2
+    part = core.handle(filled("t1", "o1"))
+    assert [a.order_id for a in only(part, ev.Cancel)] == ["o1"] and core.state.orders["o1"].live
+    core = lost()
+    assert not only(core.handle(said("o1", 1, True, now=10 * S)), ev.Cancel), "it is over"
+    assert core.state.orders["o1"].status is OrderStatus.CANCELLED and not core.state.orders["o1"].live
+
+
+def test_a_list_tells_how_an_order_of_ours_stands() -> None:
+    core = started()
+    core.handle(want(2, 1))
+    listed = said("o1", 1, False, volume=2)
+    taken = core.handle(ev.Snapshot(DAY, (ev.Holding(CU, long_today=1),), (listed,), (filled("t1", "o1"),), 3 * S))
+    order = core.state.orders["o1"]
+    assert [a.order_id for a in only(taken, ev.Cancel)] == ["o1"] and order.heard and order.traded == 1
+    gone = core.handle(ev.Snapshot(DAY, (ev.Holding(CU, long_today=1),), (), (), 9 * S))
+    (closed,) = only(gone, ev.CloseIntent)
+    assert closed.outcome == "cancelled" and closed.left == 1, "it was heard of: over, and not unsent"
+    core = started()
+    core.handle(want(2, 1))
+    core.handle(filled("t1", "o1"))
+    (closed,) = only(core.handle(ev.Snapshot(DAY, (ev.Holding(CU, long_today=1),), (), (), 9 * S)), ev.CloseIntent)
+    assert closed.outcome == "cancelled" and closed.left == 1, "a trade is as good as a report"
+
+
+def test_lots_a_complete_list_calls_filled_are_in_its_positions() -> None:
+    core = started()
+    core.handle(want(2, 1))
+    listed = said("o1", 0, True, volume=2)
+    core.handle(ev.Snapshot(DAY, (ev.Holding(CU, long_today=2),), (listed,), (), 3 * S))
+    assert not core.state.orders["o1"].live and core.state.orders["o1"].status is OrderStatus.FILLED
+
+
+def test_a_list_settles_exactly_from_the_settling_time_on() -> None:
+    for late, status in ((2 * S - 1, OrderStatus.UNKNOWN), (2 * S, OrderStatus.UNSENT)):
+        core = started()
+        core.handle(want(1, 1, now=2))
+        core.handle(ev.Snapshot(DAY, (), (), (), 2 + late))
+        assert core.state.orders["o1"].status is status
+        halted = core.state.trading_state is TradingState.HALTED
+        assert halted is (status is OrderStatus.UNKNOWN), "an unknown order halts"
+
+
+def test_an_order_that_is_over_is_not_reopened_by_a_late_report() -> None:
+    core = started()
+    core.handle(want(1, 1))
+    core.handle(said("o1", 0, True))
+    assert core.state.orders["o1"].status is OrderStatus.SETTLING
+    assert not core.handle(said("o1", 1, False)) and core.state.orders["o1"].status is OrderStatus.SETTLING
+    core.handle(filled("t1", "o1"))
+    assert core.state.orders["o1"].status is OrderStatus.FILLED
+    assert not core.handle(said("o1", 1, False)) and not core.handle(said("o1", 0, True))
+
+
+def test_what_is_filled_goes_on_at_once_and_what_is_not_waits_for_the_next_tick() -> None:
+    core = started(ev.Holding(CU, long_his=1))
+    core.handle(want(-1, 1))  # closes first
+    unfilled = core.handle(said("o2", 1, True, side=-1, offset="CLOSE"))
+    assert not only(unfilled, ev.SendOrder)
+    (again,) = only(core.handle(book(2)), ev.SendOrder)
+    core.handle(filled("t1", again.order.order_id, 1, -1, "CLOSE"))
+    went_on = core.handle(said(again.order.order_id, 0, True, side=-1, offset="CLOSE"))
+    assert core.state.orders[again.order.order_id].status is OrderStatus.FILLED
+    opened = [a.order.offset for a in only(went_on, ev.SendOrder)] or [
+        order.offset for order in core.state.live_orders(CU)
+    ]
+    assert opened == ["OPEN"]
+
+
+def test_a_report_of_a_cancelled_order_does_not_forget_the_cancel() -> None:
+    core = started()
+    core.handle(want(1, 1))
+    core.handle(ev.StateWanted(TradingState.HALTED, "a test"))
+    order = core.state.orders["o1"]
+    order.status = OrderStatus.UNKNOWN
+    core.handle(said("o1", 1, False))
+    assert order.status is OrderStatus.CANCELLING and order.heard
+
+
+def test_an_earlier_lifes_fills_are_told_once_and_under_their_own_name() -> None:
+    intent = Intent("e1", 1, CU, 1, "OPEN", 1, 70_000.0, "FAK")
+    core = Core(CoreConfig({CU: SPEC}, RiskLimits(3)), lambda n: f"o{n}", open_intents={"e1": intent})
+    listed = ev.Snapshot(DAY, (ev.Holding(CU, long_today=1),), (said("e1", 0, True),),
+                         (filled("t1", "e1"), filled("t2", "stranger")), 9 * S)  # fmt: skip
+    first = only(core.handle(listed), ev.Record)
+    assert [(r.kind, r.fields["trade"]) for r in first if r.kind.startswith("fill")] == [("fill-of-earlier-run", "t1")]
+    assert not [r for r in only(core.handle(listed), ev.Record) if r.kind.startswith("fill")]
+    core.handle(want(2, 1, now=10 * S))
+
+
+def test_fills_a_later_list_brings_are_fills() -> None:
+    core = started()
+    core.handle(want(1, 1))
+    listed = ev.Snapshot(DAY, (ev.Holding(CU, long_today=1),), (said("o1", 0, True),), (filled("t1", "o1"),), 9 * S)
+    assert [r.kind for r in only(core.handle(listed), ev.Record) if "fill" in r.kind] == ["fill"]
+
+
+# Time, links, losses -----------------------------------------------------------------------------------------------
+
+
+def test_pauses_before_asking_again_double_and_end_at_a_minute() -> None:
+    core = started()
+    core.handle(ev.LinkChange("broker", False, 2 * S))
+    assert core.state.blocks["broker"][0] is core.state.trading_state is TradingState.HALTED
+    assert only(core.handle(ev.LinkChange("broker", True, 3 * S)), ev.Resync)
+    now, pauses = 3 * S, []
+    for _ in range(9):
+        core.handle(ev.AskFailed("away", now))
+        assert core.state.trading_state is TradingState.HALTED
+        start = now
+        while not only(core.handle(ev.Timer(now)), ev.Resync):
+            now += S // 4
+        pauses.append((now - start) / S)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_subscribing_anew_has_growing_pauses_too() -> None:
+    core = started(limits=RiskLimits(3, data_age_s=15.0))
+    now, asked = 15 * S, []
+    while len(asked) < 7:
+        now += S // 2
+        if only(core.handle(ev.Timer(now)), ev.Resubscribe):
+            asked.append(now)
+    gaps = [(b - a) / S for a, b in zip(asked, asked[1:], strict=False)]
+    assert gaps == [15, 30, 60, 120, 240, 240] and "no tick for" in core.state.blocks["data"][1]
+    core.handle(book(2, now=now))
+    assert "data" not in core.state.blocks and core.state.resubscribe_tries == 0
+
+
+def test_the_age_of_data_is_told_in_seconds() -> None:
+    core = started(limits=RiskLimits(3, data_age_s=15.0))
+    core.handle(ev.Timer(15 * S + 1))
+    assert "data" not in core.state.blocks, "exactly as old as allowed"
+    core.handle(ev.Timer(21 * S))
+    assert core.state.blocks["data"][1].endswith("no tick for 21 s")
+
+
+def test_an_order_is_unknown_only_after_its_time() -> None:
+    for late, unknown in ((5 * S, False), (5 * S + 1, True)):
+        core = started()
+        core.handle(want(1, 1, now=2))
+        asked = core.handle(ev.Timer(2 + late))
+        assert (core.state.orders["o1"].status is OrderStatus.UNKNOWN) is unknown
+        assert bool(only(asked, ev.Resync)) is unknown and ("reconcile" in core.state.blocks) is unknown
+    told = [r.kind for r in only(asked, ev.Record)]
+    assert told == ["order-unknown"], "once, and not while the answer is awaited"
+    assert not only(core.handle(ev.Timer(7 * S)), ev.Record)
+
+
+def test_an_order_whose_trades_are_missing_stays_settling() -> None:
+    core = started()
+    core.handle(want(1, 1, now=2))
+    core.handle(said("o1", 0, True, now=3))
+    core.handle(ev.Timer(6 * S))
+    assert core.state.orders["o1"].status is OrderStatus.SETTLING and "reconcile" in core.state.blocks
+
+
+def test_equity_before_the_day_is_known_or_of_a_day_gone_by_marks_nothing() -> None:
+    core = Core(CoreConfig({CU: SPEC}, RiskLimits(3)), lambda n: f"o{n}", marks=("2025-01-09", 100.0, 120.0))
+    assert not core.handle(ev.Equity(90.0, 1))
+    core.handle(ev.Terms(CU, DAY, ((0, 10**15),), 1))
+    assert not core.handle(ev.Equity(90.0, 2)) and core.state.marks.opening == 100.0, "the marks are of a later day"
+    assert not core.handle(ev.Equity(math.nan, 3))
+    core.handle(ev.Terms(CU, "2025-01-10", ((0, 10**15),), 4))
+    (marks,) = only(core.handle(ev.Equity(90.0, 5)), ev.WriteMarks)
+    assert (marks.trading_day, marks.opening, marks.peak) == ("2025-01-10", 90.0, 90.0)
+    assert not core.handle(ev.Equity(math.nan, 6)) and core.state.marks.last == 90.0, "no figure is no loss"
+    fresh = Core(CoreConfig({CU: SPEC}, RiskLimits(3)), lambda n: f"o{n}")
+    before = fresh.state.marks.last
+    assert not fresh.handle(ev.Equity(90.0, 1)) and repr(fresh.state.marks.last) == repr(before), "no day yet"
+
+
+def test_reducing_takes_back_what_opens_and_leaves_what_closes_at_work() -> None:
+    for held, offset, taken in ((0, "OPEN", True), (1, "CLOSE", False)):
+        core = started(ev.Holding(CU, long_his=held), style=ExecutionStyle(1, tif="GFD", reprice_s=100.0))
+        (sent,) = only(core.handle(want(1 - held, 1)), ev.SendOrder)
+        assert sent.order.offset == offset
+        core.handle(said("o1", 1, False, side=sent.order.side, offset=offset))
+        assert bool(only(core.handle(ev.StateWanted(TradingState.REDUCING, "by hand")), ev.Cancel)) is taken
+
+
+def test_without_a_drawdown_limit_a_peak_is_not_written_again_and_again() -> None:
+    core = started(limits=RiskLimits(3, daily_loss=0.0, drawdown=0.0))
+    core.handle(ev.Equity(1000.0, 2))
+    assert not core.handle(ev.Equity(2000.0, 3)) and core.state.marks.peak == 2000.0
+    core = started(limits=RiskLimits(3, daily_loss=0.0, drawdown=100.0))
+    core.handle(ev.Equity(1000.0, 2))
+    assert not only(core.handle(ev.Equity(1004.0, 3)), ev.WriteMarks)
+    assert only(core.handle(ev.Equity(1005.0, 4)), ev.WriteMarks), "a twentieth of the limit"
+
+
+def test_who_only_monitors_is_not_tripped_by_a_loss() -> None:
+    for monitor, trips in ((True, 0), (False, 1)):
+        core = started(limits=RiskLimits(3, daily_loss=10.0), monitor_only=monitor)
+        core.handle(ev.Equity(1000.0, 2))
+        assert len(only(core.handle(ev.Equity(900.0, 3)), ev.TripKill)) == trips
+
+
+def test_a_tick_enters_its_day_and_terms_of_another_day_forbid() -> None:
+    core = started(ev.Holding(CU, long_today=1))
+    core.handle(ev.Book(CU, "2025-01-09", 2, 2, 70_000.0, 70_010.0, 2))
+    assert core.state.trading_day == "2025-01-09" and core.state.position(CU).long_his == 1
+    refused = only(core.handle(want(2, 1)), ev.Record)
+    assert [r.fields["reason"] for r in refused] == [f"{CU}: its trading hours are not known"]
+
+
+def test_the_same_refusal_is_told_again_once_an_order_has_left_in_between() -> None:
+    core = started(limits=RiskLimits(3, rate_orders=1, rate_window_s=10.0))
+    core.handle(want(1, 1))
+    core.handle(filled("t1", "o1"))
+    core.handle(said("o1", 0, True))
+    kinds = []
+    for n, volume in ((2, 2), (3, 2)):
+        kinds += [r.kind for r in only(core.handle(want(volume, n)), ev.Record)]
+    assert kinds == ["order-refused"], "not with every target"
+    assert only(core.handle(book(20 * S)), ev.SendOrder)
+    core.handle(filled("t2", "o3"))
+    core.handle(said("o3", 0, True))
+    assert [r.kind for r in only(core.handle(want(3, 4)), ev.Record)] == ["order-refused"], "news again"
+    assert core.state.next_number == 4
+
+
+# Rolls and clocks --------------------------------------------------------------------------------------------------
+
+
+def test_a_list_that_names_lots_of_another_contract_opens_nothing_before_they_are_closed() -> None:
+    new = "SHFE.cu2503"
+    core = Core(CoreConfig({CU: SPEC, new: SymbolSpec(new, 10.0, 5, True)}, RiskLimits(3)), lambda number: f"o{number}")
+    for symbol in (CU, new):
+        core.handle(ev.Terms(symbol, DAY, ((0, 10**15),), 0, 60_000.0, 80_000.0))
+        core.handle(ev.Book(symbol, DAY, 1, 1, 70_000.0, 70_010.0, 1))
+    core.handle(ev.Bound("KQ.m@SHFE.cu", new, 1, 10.0, 5, True))
+    core.handle(ev.Snapshot(DAY, (), (), (), 1))
+    assert core.state.trading_state is TradingState.ACTIVE
+    core.handle(ev.LinkChange("broker", False, 2))
+    core.handle(ev.TargetWanted("s", 1, new, 1, 2))
+    core.handle(ev.LinkChange("broker", True, 3))
+    found = core.handle(ev.Snapshot(DAY, (ev.Holding(CU, long_his=1),), (), (), 4))
+    sent = [(a.order.symbol, a.order.offset) for a in only(found, ev.SendOrder)]
+    assert (new, "OPEN") not in sent and core.state.trading_state is TradingState.REDUCING
+
+
+def test_clocks_that_jump_back_make_nothing_old_young_or_double() -> None:
+    core = started(limits=RiskLimits(3, rate_orders=2, data_age_s=0.0))
+    core.handle(want(1, 1, now=100 * S))
+    assert core.state.now_ns == 100 * S
+    core.handle(book(2, now=50 * S))
+    core.handle(ev.Timer(20 * S))
+    assert core.state.now_ns == 100 * S, "time goes on or stands still"
+    order = core.state.orders["o1"]
+    core.handle(ev.Timer(106 * S))
+    assert order.status is OrderStatus.UNKNOWN, "its five seconds are counted from when it was sent"
+    assert [a.status for a in only(core.handle(want(1, 1, now=1)), ev.Answer)] == ["duplicate"]
+    core = started(limits=RiskLimits(3, rate_orders=1))
+    core.handle(ev.Book(CU, DAY, 500 * S, 2, 70_000.0, 70_010.0, 2))
+    core.handle(want(1, 1))
+    core.handle(filled("t1", "o1"))
+    core.handle(said("o1", 0, True))
+    assert not core.handle(ev.Book(CU, DAY, 400 * S, 1, 70_000.0, 70_010.0, 3)), "an older tick is known already"
+    back = core.handle(ev.Book(CU, DAY, 400 * S, 3, 70_000.0, 70_010.0, 4))
+    assert not back and core.state.market_ns == 500 * S and core.state.next_number == 2
+    assert not only(core.handle(want(2, 2)), ev.SendOrder), "the rate is not forgotten by a market clock that goes back"
+
+
+def test_reducing_counts_what_is_out_on_the_same_side() -> None:
+    core = started(ev.Holding(CU, long_today=2))
+
+    def sell(revision: int, offset: str, volume: int) -> tuple[str, list[Order]]:
+        actions = core.handle(ev.OrderWanted("s", revision, CU, -1, offset, volume, 2, 70_010.0, "LIMIT", "GFD"))
+        (answer,) = only(actions, ev.Answer)
+        return answer.status, [action.order for action in only(actions, ev.SendOrder)]
+
+    status, (opening,) = sell(1, "OPEN", 1)
+    core.handle(said(opening.order_id, 1, False, side=-1))
+    core.handle(ev.StateWanted(TradingState.REDUCING, "a test"))  # it is called in, and may be filled until it is
+    assert status == "accepted" and sell(2, "CLOSETODAY", 2)[0] == "refused"
+    assert sell(3, "CLOSETODAY", 1)[0] == "accepted"
+    core = started(ev.Holding(CU, long_today=2))
+    core.handle(ev.OrderWanted("s", 1, CU, 1, "OPEN", 1, 2, 70_000.0, "LIMIT", "GFD"))
+    core.handle(ev.StateWanted(TradingState.REDUCING, "a test"))
+    assert sell(2, "CLOSETODAY", 2)[0] == "accepted", "what is out on the other side does not count"
+
+
+def test_a_tick_told_again_changes_nothing() -> None:
+    core = started()
+    for repeated in (book(1, bid=69_000.0, now=9), book(0, bid=69_000.0, now=9)):
+        core.handle(repeated)
+        assert (core.state.books[CU].bid, core.state.books[CU].now_ns) == (70_000.0, 1), "no fresher, either"
+
+
+def test_how_long_the_market_has_been_silent_is_said() -> None:
+    core = started()
+    core.handle(book(2, now=100 * S))
+    (told,) = only(core.handle(ev.Timer(350 * S)), ev.Record)
+    assert told.fields == {"symbol": CU, "age_s": pytest.approx(250.0)}

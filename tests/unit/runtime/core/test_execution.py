@@ -1,0 +1,198 @@
+"""Executor, risk rules, paper fills, PnL arithmetic, latency bookkeeping: pure parts, hand-computed cases."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from datetime import date
+
+import numpy as np
+import pytest
+
+from ghtrader_market.accounting.positions import Position
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX, VALUE_COLUMNS, values_matrix
+from ghtrader_market.sources.base import canonical_table
+from ghtrader_runtime.brokers.base import Market
+from ghtrader_runtime.brokers.canonical import canonical_time, canonical_values
+from ghtrader_runtime.brokers.paper import PaperBroker, take
+from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
+from ghtrader_runtime.core.events import Book, Order, OrderReport, OrderStatus, TradeReport
+from ghtrader_runtime.core.execution import ExecutionStyle, Place, SymbolSpec, crossing_price, plan_target
+from ghtrader_runtime.core.risk import MaxPosition, OrderRate, OrderSize, Proposed, RiskLimits, first_reason
+from ghtrader_runtime.runlog.latency import TickToTarget
+from ghtrader_runtime.runlog.run_totals import profit, round_trips
+from tests.support.runtime_kit import synthetic_values
+
+SPEC = SymbolSpec("SHFE.cu2502", 10.0, 5, True)
+CFFEX = SymbolSpec("CFFEX.IF2101", 0.2, 300, False)
+BOOK = Book("SHFE.cu2502", "2025-01-08", 10**18, 1, 70_000.0, 70_010.0, 5)
+STYLE = ExecutionStyle(slip_ticks=2, max_order=3)
+
+
+def plan(target: int, position: Position, working: tuple = (), spec: SymbolSpec = SPEC, style: ExecutionStyle = STYLE):
+    return plan_target(target, position, working, BOOK, spec, style)
+
+
+def test_opening_crosses_the_spread_by_the_slip() -> None:
+    assert plan(1, Position()).place == (Place(1, "OPEN", 1, 70_030.0, "FAK"),)
+    assert plan(-1, Position()).place == (Place(-1, "OPEN", 1, 69_980.0, "FAK"),)
+
+
+def test_reversal_closes_first_and_splits_todays_from_yesterdays() -> None:
+    held = Position(long_today=1, long_his=2)
+    step = plan(-2, held)
+    assert [(p.offset, p.volume) for p in step.place] == [("CLOSE", 2), ("CLOSETODAY", 1)]
+    assert [(p.offset, p.volume) for p in plan(2, held).place] == [("CLOSE", 1)]
+    assert [(p.offset, p.volume) for p in plan(-2, held, spec=CFFEX).place] == [("CLOSE", 3)]
+    assert plan(3, held).place == ()
+
+
+def test_large_orders_are_cut() -> None:
+    assert [p.volume for p in plan(8, Position()).place] == [3, 3, 2]
+
+
+def test_nothing_is_sent_while_something_works_or_a_side_is_empty() -> None:
+    order = Order("a", "SHFE.cu2502", 1, "OPEN", 1, 70_000.0, "FAK", 1, OrderStatus.WORKING)
+    assert plan(1, Position(), (order,)) == plan(0, Position())
+    empty = Book("SHFE.cu2502", "2025-01-08", 1, 1, 70_000.0, math.nan, 5)
+    assert plan_target(1, Position(), (), empty, SPEC, STYLE).place == ()
+    assert plan_target(-1, Position(), (), empty, SPEC, STYLE).place != ()
+
+
+def test_a_resting_order_is_taken_back_when_stale_or_wrong() -> None:
+    style = ExecutionStyle(tif="GFD", reprice_s=5.0)
+    order = Order("a", "S", 1, "OPEN", 1, 70_000.0, "GFD", 1, OrderStatus.WORKING, sent_market_ns=BOOK.market_ns)
+    assert plan(1, Position(), (order,), style=style).cancel == ()
+    assert plan(-1, Position(), (order,), style=style).cancel == ("a",)
+    order.sent_market_ns -= 5 * 10**9
+    assert plan(1, Position(), (order,), style=style).cancel == ("a",)
+    order.status = OrderStatus.CANCELLING
+    assert plan(1, Position(), (order,), style=style).cancel == ()
+
+
+def test_prices_stay_on_the_grid() -> None:
+    book = Book("CFFEX.IF2101", "2021-01-04", 1, 1, 5123.4, 5123.6, 1)
+    for slip in range(6):
+        price = crossing_price(book, 1, CFFEX, slip)
+        assert price == pytest.approx(5123.6 + 0.2 * slip) and len(repr(price)) < 8
+
+
+def proposed(volume: int, side: int = 1, net: int = 0, working: int = 0, sent: tuple = ()) -> Proposed:
+    offset = "CLOSE" if net * side < 0 else "OPEN"
+    return Proposed("SHFE.cu2502", side, volume, offset, 70_000.0, net, working, 10**18, deque(sent), multiplier=5,
+                    reference=70_000.0, price_tick=10.0, sessions=((0, 2 * 10**18),))  # fmt: skip
+
+
+def test_rules_say_why() -> None:
+    assert MaxPosition(2).check(proposed(2)) == "" and "+3" in MaxPosition(2).check(proposed(3))
+    assert "+3" in MaxPosition(2).check(proposed(1, net=1, working=1))
+    assert MaxPosition(2).check(proposed(1, side=-1, net=5)) == "", "a position that is too large may shrink"
+    assert "-3" in MaxPosition(2).check(proposed(3, side=-1))
+    assert OrderSize(3).check(proposed(3)) == "" and OrderSize(3).check(proposed(4)) and OrderSize(3).check(proposed(0))
+    second = 10**9
+    sent = tuple(10**18 - k * second for k in (61, 59, 2, 1))
+    assert "3 orders" in OrderRate(3, 60.0).check(proposed(1, sent=sent)) and not OrderRate(4, 60.0).check(
+        proposed(1, sent=sent)
+    )
+    assert first_reason(RiskLimits(1, 1, 1, 1.0).rules(), proposed(2)).startswith("SHFE.cu2502: position")
+
+
+def test_a_fill_never_takes_a_lot_twice_or_beyond_the_limit() -> None:
+    values = synthetic_values(1, seed=2)[:, 0]
+    for level, lots in enumerate((2, 3, 4), 1):
+        values[COLUMN_INDEX[f"ask_volume{level}"]] = lots
+    best, taken = values[COLUMN_INDEX["ask_price1"]], np.zeros((2, 5), np.int64)
+    assert take(values, taken, 1, 4, best + 10) == [(best, 2), (best + 10, 2)]
+    assert take(values, taken, 1, 9, best + 10) == [(best + 10, 1)]
+    assert take(values, taken, 1, 1, best - 10) == []
+    values[COLUMN_INDEX["bid_price1"]] = np.nan
+    assert take(values, taken, -1, 1, 0.0) == []
+
+
+def paper(values: np.ndarray, needs_close_today: bool = True) -> PaperBroker:
+    n = values.shape[1]
+    market = Market("SHFE.cu2502", date(2025, 1, 8), 10.0, 5)
+    feed = ReplayFeed(market, np.arange(n), np.arange(n), np.ascontiguousarray(values.T))
+    return PaperBroker(feed, lambda *order: 7.0 * order[-1], needs_close_today)
+
+
+def test_paper_orders_fill_rest_and_close() -> None:
+    values = synthetic_values(3, seed=4)
+    values[COLUMN_INDEX["ask_volume1"]] = 1
+    for level in range(2, 6):
+        values[COLUMN_INDEX[f"ask_volume{level}"]] = 0
+    broker = paper(values)
+    broker.pump(0.0, True)
+    ask = values[COLUMN_INDEX["ask_price1"], 0]
+    broker.submit(Order("a", "SHFE.cu2502", 1, "OPEN", 2, ask, "FAK", 2))
+    trade, report = broker.drain()
+    assert isinstance(trade, TradeReport) and (trade.volume, trade.price, trade.commission) == (1, ask, 7.0)
+    assert isinstance(report, OrderReport) and report.finished and report.left == 1 and not report.error
+    broker.submit(Order("b", "SHFE.cu2502", -1, "CLOSE", 1, 0.0, "FAK", 1))
+    (report,) = broker.drain()
+    assert report.error, "today's lot is not yesterday's"
+    broker.submit(Order("c", "SHFE.cu2502", -1, "CLOSETODAY", 1, ask + 1000, "GFD", 1))
+    (report,) = broker.drain()
+    assert not report.finished
+    broker.cancel("c")
+    (report,) = broker.drain()
+    assert report.finished and report.left == 1
+    assert broker.snapshot().holdings[0].long_today == 1
+    assert [order_id for order_id, _ in broker.departures()] == ["a", "b", "c"]
+
+
+def test_replay_waits_for_answers_in_lock_step() -> None:
+    market = Market("SHFE.cu2502", date(2025, 1, 8), 10.0, 5)
+    feed = ReplayFeed(market, np.arange(5), np.arange(5) * 10, np.zeros((5, 27)), from_ns=20)
+    assert [row.id for row in feed.history()] == [0, 1]
+    assert feed.pump(0.0, False).ticks is None
+    seen = [feed.pump(0.0, True).ticks.rows[0].id for _ in range(3)]
+    assert seen == [2, 3, 4] and feed.pump(0.0, True).ended
+
+
+def test_round_trips_and_profit() -> None:
+    def fill(side: int, volume: int, price: float) -> dict:
+        return {"symbol": "S", "side": side, "volume": volume, "price": price, "commission": 1.0}
+
+    fills = [fill(1, 1, 100.0), fill(-1, 2, 110.0), fill(1, 1, 105.0), fill(1, 1, 100.0)]
+    assert round_trips(fills) == 2
+    money = profit(fills, {"S": 5}, {"S": 103.0}, {"S": 0})
+    assert money == {"gross_pnl": (10 + 5 + 3) * 5.0, "fees": 4.0, "net_pnl": 86.0}
+    assert profit([fill(-1, 1, 110.0)], {"S": 5}, {"S": 100.0}, {"S": 1})["gross_pnl"] == 50.0
+
+
+def test_latency_counts_every_tick_to_its_last_order() -> None:
+    clock = TickToTarget()
+    for tick_id in (1, 2, 3):
+        clock.tick(tick_id, tick_id * 1000)
+    clock.answered(1, [], 1500)
+    clock.answered(2, ["a", "b"], 2100)
+    clock.order_left("a", 2300)
+    assert clock.unanswered == 2
+    clock.order_left("b", 2900)
+    clock.order_left("b", 9999)
+    clock.answered(77, [], 1)
+    clock.marked(3, (3100, 3150, 3180, 3190), 3300)
+    clock.answered(3, [], 3350)
+    arrays = clock.arrays()
+    assert arrays["ns"].tolist() == [500, 900, 350] and arrays["ordered"].tolist() == [False, True, False]
+    assert arrays["parts"].tolist() == [[-1] * 6, [-1] * 6, [100, 50, 30, 10, 110, 50]]
+    found = clock.summary()
+    assert found["count"] == 3 and found["unanswered"] == 0
+    assert found["parts"]["receive"] == {"p50": 1e-4, "p99": 1e-4, "slow": 1e-4}
+
+
+def test_live_rows_equal_downloaded_ones() -> None:
+    rng = np.random.default_rng(5)
+    values = synthetic_values(200, seed=6).T.copy()
+    prices = [COLUMN_INDEX[name] for name in VALUE_COLUMNS if "price" in name and name != "last_price"]
+    for bad in (np.nan, 0.0, -5.0, 1.7e308):
+        rows = rng.integers(0, 200, 40)
+        values[rows, rng.choice(prices, 40)] = bad
+    values[3, COLUMN_INDEX["open_interest"]] = np.nan
+    times = 1_744_722_012_510_940_928 + rng.integers(0, 10**9, 200)
+    columns = {name: values[:, i].copy() for i, name in enumerate(VALUE_COLUMNS)}
+    table = canonical_table(np.arange(200), times, columns)
+    assert values_matrix(table).T.tobytes() == canonical_values(values.copy()).tobytes()
+    printed = times // 1000 * 1000  # what an exchange prints lies on the microsecond; a live series is float64
+    assert canonical_time(printed.astype(np.float64)).tolist() == printed.tolist()
