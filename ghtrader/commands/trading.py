@@ -40,7 +40,7 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the 
 def _gateway_options(settings: Settings, run_id: str, symbol: str, knobs: dict[str, Any], **given: Any) -> Any:
     from ghtrader_market.reference.trading_calendar import load_calendar
     from ghtrader_runtime.config import GatewayOptions, check_options
-    from ghtrader_runtime.gateway.contract_resolver import Binder
+    from ghtrader_runtime.gateway.contract_binding import Binder
 
     options = GatewayOptions(run_id=run_id, symbol=symbol, **given, **in_force(settings, knobs))
     check_options(options)

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.files import ensure_dir
-from ghtrader_base.processes import create_locked, holders, start_ticks
+from ghtrader_base.flock_files import create_locked, holders
+from ghtrader_base.processes import start_ticks
 from ghtrader_base.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
-from ghtrader_exchange.venue.accounts import ContractTerms
+from ghtrader_exchange.world.contract_terms import ContractTerms
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.trading_calendar import midnight_ns
 from ghtrader_market.reference.varieties import NS_PER_MINUTE, Variety

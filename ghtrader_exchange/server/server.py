@@ -22,10 +22,10 @@ from aiohttp import WSMsgType, web
 
 from ghtrader_base.errors import ConfigError, PortInUseError
 from ghtrader_exchange.faults.order_faults import OrderFaults
-from ghtrader_exchange.protocol.encoding import DiffSocket
 from ghtrader_exchange.server.control_api import ControlDesk
 from ghtrader_exchange.sessions.http_api import Credentials, HttpDesk
 from ghtrader_exchange.sessions.market_data import MdSession
+from ghtrader_exchange.sessions.socket import DiffSocket
 from ghtrader_exchange.sessions.trading import TdSession
 from ghtrader_exchange.venue.market_view import MarketView
 from ghtrader_exchange.venue.venue import Venue

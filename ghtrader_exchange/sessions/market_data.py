@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ghtrader_exchange.protocol.chart_series import TickSeries
-from ghtrader_exchange.protocol.encoding import DiffSocket, dumps
+from ghtrader_exchange.protocol.encoding import dumps
 from ghtrader_exchange.protocol.instrument_query import parse_filters, select
+from ghtrader_exchange.sessions.socket import DiffSocket
 from ghtrader_exchange.venue.market_view import MarketView, Series
 
 MAX_WIDTH = 10_000

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ghtrader_exchange.protocol.encoding import DiffSocket, dumps
+from ghtrader_exchange.protocol.encoding import dumps
 from ghtrader_exchange.sessions.http_api import Credentials
+from ghtrader_exchange.sessions.socket import DiffSocket
 from ghtrader_exchange.venue.accounts import Account
 from ghtrader_exchange.venue.venue import Venue
 

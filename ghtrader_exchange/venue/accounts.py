@@ -13,8 +13,10 @@ from typing import Any
 
 from ghtrader_exchange.protocol.encoding import MISSING
 from ghtrader_exchange.venue.orders import Order, OrderRequest, Trade
-from ghtrader_market.accounting.positions import Fill, Position, apply_fill, fee, roll_day, unrealised
-from ghtrader_market.reference.varieties import FeeRates
+from ghtrader_exchange.world.contract_terms import ContractTerms
+from ghtrader_market.accounting.fees import fee
+from ghtrader_market.accounting.fill import Fill
+from ghtrader_market.accounting.positions import Position, apply_fill, roll_day, unrealised
 
 Marks = Mapping[str, tuple[float, "ContractTerms"]]
 """Symbol to last price in CNY and terms."""
@@ -22,19 +24,6 @@ AGES = ("today", "his")
 SIDES = ("long", "short")
 
 
-@dataclass(frozen=True)
-class ContractTerms:
-    """What one contract is reckoned by on one trading day. Prices in CNY; `multiplier` units a lot."""
-
-    symbol: str
-    multiplier: int
-    price_tick: float
-    fees: FeeRates
-    margin_ratio: float
-    needs_close_today: bool
-    pre_settlement: float
-    upper_limit: float
-    lower_limit: float
 
 
 @dataclass

@@ -25,8 +25,8 @@ from ghtrader_exchange.protocol.chart_series import (
 )
 from ghtrader_exchange.protocol.encoding import MISSING, beijing_text, number
 from ghtrader_exchange.protocol.instrument_query import describe_contract, describe_main
-from ghtrader_exchange.venue.accounts import ContractTerms
 from ghtrader_exchange.venue.clock import VirtualClock
+from ghtrader_exchange.world.contract_terms import ContractTerms
 from ghtrader_exchange.world.tick_history import History
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.reference.varieties import Variety, get_variety, variety_of

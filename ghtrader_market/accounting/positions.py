@@ -8,23 +8,12 @@ is CNY.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from ghtrader_base.errors import RefusedError, UsageError
+from ghtrader_market.accounting.fees import fee
+from ghtrader_market.accounting.fill import Fill, Offset, Side
 from ghtrader_market.reference.varieties import FeeRates
-
-Side = Literal["BUY", "SELL"]
-Offset = Literal["OPEN", "CLOSE", "CLOSETODAY"]
-
-
-@dataclass(frozen=True)
-class Fill:
-    """One execution: `side` and `offset` as the exchange names them, `price` in CNY, `volume` in lots (positive)."""
-
-    side: Side
-    offset: Offset
-    price: float
-    volume: int
 
 
 @dataclass(frozen=True)
@@ -83,17 +72,6 @@ class FillOutcome(NamedTuple):
         return self.realised - self.fee
 
 
-def fee(rates: FeeRates, offset: Offset, price: float, volume: int, multiplier: int) -> float:
-    """Fee of one fill in CNY: ratio of notional plus CNY a lot.
-
-    `offset` is the kind of lots that were traded: OPEN, CLOSE (yesterday's), CLOSETODAY (today's).
-    """
-    ratio, lot = {
-        "OPEN": (rates.open_ratio, rates.open_lot),
-        "CLOSE": (rates.close_ratio, rates.close_lot),
-        "CLOSETODAY": (rates.close_today_ratio, rates.close_today_lot),
-    }[offset]
-    return volume * (price * multiplier * ratio + lot)
 
 
 def apply_fill(

@@ -24,8 +24,7 @@ from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.sources.base import ContractInfo, TickSource, life_of
 from ghtrader_market.stores.lake.cleanup import sweep_orphans
-from ghtrader_market.stores.lake.no_data_days import no_data_days
-from ghtrader_market.stores.lake.skipped_days import clear_skips, skipped_days
+from ghtrader_market.stores.lake.day_ledgers import clear_skips, no_data_days, skipped_days
 
 if TYPE_CHECKING:
     from ghtrader_base.settings import Settings

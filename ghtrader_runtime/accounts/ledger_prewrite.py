@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from ghtrader_base.files import fsync_dir
-from ghtrader_runtime.core.events import Intent
+from ghtrader_runtime.core.orders import Intent
 
 FILE_NAME = "ledger.ahead"
 BLOCK = 4096

@@ -41,7 +41,7 @@ from ghtrader_runtime.accounts.ledger_reader import (
     read_ledger,
 )
 from ghtrader_runtime.core.dedupe import MAX_SESSIONS
-from ghtrader_runtime.core.events import Intent
+from ghtrader_runtime.core.orders import Intent
 
 __all__ = ["Intent", "Ledger", "LedgerState", "earlier_intents", "read_ledger"]
 BACKUP_NAME = "ledger.backup.sqlite"

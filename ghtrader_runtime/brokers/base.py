@@ -13,7 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ghtrader_runtime.core.events import LinkChange, Order, OrderReport, Snapshot, TradeReport
+from ghtrader_runtime.core.events import LinkChange, OrderReport, Snapshot, TradeReport
+from ghtrader_runtime.core.orders import Order
 
 
 @dataclass(slots=True)

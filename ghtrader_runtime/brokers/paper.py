@@ -19,7 +19,8 @@ from ghtrader_base.errors import UsageError
 from ghtrader_market.accounting.positions import Position, roll_day
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_runtime.brokers.base import Market, Pumped, TickRow
-from ghtrader_runtime.core.events import Holding, LinkChange, Order, OrderReport, Snapshot, TradeReport
+from ghtrader_runtime.core.events import LinkChange, OrderReport, Snapshot, TradeReport
+from ghtrader_runtime.core.orders import Holding, Order
 from ghtrader_runtime.core.position_updates import after_trade
 
 LEVELS = 5

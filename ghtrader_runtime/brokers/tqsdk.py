@@ -21,7 +21,8 @@ from ghtrader_runtime.brokers.base import Market, Pumped, TickRow
 from ghtrader_runtime.brokers.tqsdk_feed import TickFeed
 from ghtrader_runtime.brokers.tqsdk_isolation import SendWatch, connect_error, probe
 from ghtrader_runtime.brokers.tqsdk_risk_rules import Fence, FenceLimits
-from ghtrader_runtime.core.events import Holding, LinkChange, Order, OrderReport, Snapshot, TradeReport
+from ghtrader_runtime.core.events import LinkChange, OrderReport, Snapshot, TradeReport
+from ghtrader_runtime.core.orders import Holding, Order
 
 _LINK_DOWN, _LINK_BACK = 2019112911, 2019112902
 _TIMEOUT_S = 60.0

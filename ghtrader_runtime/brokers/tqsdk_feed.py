@@ -10,10 +10,10 @@ import numpy as np
 
 from ghtrader_base.errors import FailedError, GhtraderError, UsageError
 from ghtrader_market.reference.symbols import parse_symbol
-from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX, RAW_TICK_SCHEMA, VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import TradingCalendar
+from ghtrader_market.sources.base import canonical_time
 from ghtrader_runtime.brokers.base import TickRow, Ticks
-from ghtrader_runtime.brokers.canonical import canonical_time, canonical_values
 from ghtrader_runtime.brokers.tqsdk_isolation import connect_error
 
 LIVE_ROWS = 500
@@ -164,3 +164,41 @@ class TickFeed:
             return None
         self._last_id = rows[-1].id
         return Ticks(self.symbol, rows, now_ns)
+
+
+PRICE_LIMIT = 1e12
+
+
+_PRICES = np.array([i for i, name in enumerate(VALUE_COLUMNS) if "_price" in name and name != "last_price"])
+
+
+_VOLUMES = np.array([COLUMN_INDEX[VALUE_COLUMNS[i].replace("price", "volume")] for i in _PRICES])
+
+
+_COUNTS = np.array([i for i, name in enumerate(VALUE_COLUMNS) if RAW_TICK_SCHEMA.field(name).type == "int64"])
+
+
+def canonical_values(values: np.ndarray) -> np.ndarray:
+    """Rows of a live series as a download has them.
+
+    Parameters
+    ----------
+    values : float64[n, 27]
+        In `VALUE_COLUMNS` order; overwritten.
+
+    Returns
+    -------
+    float64[n, 27]
+        `values`: absent levels NaN with volume 0, counts whole.
+    """
+    prices = values[:, _PRICES]
+    with np.errstate(invalid="ignore"):
+        absent = ~((prices > 0) & (prices < PRICE_LIMIT))
+    prices[absent] = np.nan
+    values[:, _PRICES] = prices
+    volumes = values[:, _VOLUMES]
+    volumes[absent] = 0.0
+    values[:, _VOLUMES] = volumes
+    counts = values[:, _COUNTS]
+    values[:, _COUNTS] = np.rint(np.where(np.isnan(counts), 0.0, counts))
+    return values

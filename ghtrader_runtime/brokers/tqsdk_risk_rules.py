@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ghtrader_runtime.core.events import Order
+from ghtrader_runtime.core.orders import Order
 
 OPERATIONS_A_SECOND = 100
 """Orders and cancels of one exchange in a second (ours): nothing but a loop gone wild comes near."""

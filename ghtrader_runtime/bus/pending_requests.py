@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ghtrader_runtime.bus.link_state import Backoff
+from ghtrader_runtime.bus.backoff import Backoff
 from ghtrader_runtime.bus.messages import Message
 
 FIRST_S, LONGEST_S, GIVE_UP_S = 0.5, 4.0, 15.0

@@ -19,8 +19,8 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from ghtrader_base.errors import PortInUseError
 from ghtrader_runtime.bus import curve_keys
+from ghtrader_runtime.bus.backoff import Backoff
 from ghtrader_runtime.bus.endpoints import Endpoints
-from ghtrader_runtime.bus.link_state import Backoff
 from ghtrader_runtime.bus.messages import AnyMessage, Message, decode, encode
 
 _TICKS_WAITING = 50_000

@@ -12,7 +12,8 @@ from typing import Any
 
 from ghtrader_base.errors import RefusedError
 from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.events import Action, Order, OrderStatus, TradingState
+from ghtrader_runtime.core.actions import Action, Cancel, CloseIntent, Record, Resync
+from ghtrader_runtime.core.orders import Order, OrderStatus, TradingState
 from ghtrader_runtime.core.position_updates import after_trade, held, wants_close_today
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 
@@ -36,7 +37,7 @@ class BrokerReports:
         order.cancel_ns = self.state.now_ns
         if order.status in (OrderStatus.SENT, OrderStatus.WORKING):
             order.status = OrderStatus.CANCELLING
-        return [ev.Cancel(order.order_id)]
+        return [Cancel(order.order_id)]
 
     # Orders ----------------------------------------------------------------------------------------------------
 
@@ -69,7 +70,7 @@ class BrokerReports:
             traded=self.state.traded.get(report.order_id, 0),
         )  # fmt: skip
         self.state.track(order)
-        record = ev.Record("order-adopted", {"id": report.order_id, "policy": self.config.unknown_orders})
+        record = Record("order-adopted", {"id": report.order_id, "policy": self.config.unknown_orders})
         return [record, *(self._end(order, report.error, "") if report.finished else self._take_back(order))]
 
     def _take_back(self, order: Order) -> list[Action]:
@@ -80,7 +81,7 @@ class BrokerReports:
         """What was taken for never sent is there after all."""
         order.status, order.over, order.cancel_ns, order.heard = OrderStatus.WORKING, False, 0, True
         self.state.track(order)
-        record = ev.Record("order-arrived-late", {"id": order.order_id})
+        record = Record("order-arrived-late", {"id": order.order_id})
         return [record] if finished else [record, *self._cancel(order)]
 
     def _end(self, order: Order, error: bool, message: str) -> list[Action]:
@@ -112,7 +113,7 @@ class BrokerReports:
         order.closed = True
         outcome = outcome or ("rejected" if order.error else "filled" if order.left == 0 else "cancelled")
         fields = {"id": order.order_id, "outcome": outcome, "left": order.left, "message": message}
-        return [ev.CloseIntent(order.order_id, outcome, order.left), ev.Record("order-closed", fields)]
+        return [CloseIntent(order.order_id, outcome, order.left), Record("order-closed", fields)]
 
     def _count_reject(self, order: Order, message: str) -> list[Action]:
         if order.kind == "stranger":
@@ -125,7 +126,7 @@ class BrokerReports:
             return []
         reason = f"{self.state.rejects} orders in a row were rejected, the last with: {message}"
         self.state.block("rejects", TradingState.HALTED, reason)
-        return [ev.Record("halted", {"reason": reason})]
+        return [Record("halted", {"reason": reason})]
 
     # Trades ----------------------------------------------------------------------------------------------------
 
@@ -138,9 +139,9 @@ class BrokerReports:
             after = after_trade(before, trade, wants_close_today(trade.symbol, self.config.symbols))
         except RefusedError as exc:  # lots we did not know of: our picture is wrong, ask
             self.state.block("reconcile", TradingState.HALTED, exc.message)
-            return [*actions, ev.Record("fill", self._fill_fields(trade)), *self._ask(exc.message)]
+            return [*actions, Record("fill", self._fill_fields(trade)), *self._ask(exc.message)]
         self.state.positions[trade.symbol] = after
-        return [*actions, ev.Record("fill", self._fill_fields(trade)), *self._advance(trade.symbol)]
+        return [*actions, Record("fill", self._fill_fields(trade)), *self._advance(trade.symbol)]
 
     def _count_trade(self, trade: ev.TradeReport) -> list[Action]:
         order = self.state.orders.get(trade.order_id)
@@ -174,7 +175,7 @@ class BrokerReports:
         if state.resync_asked or "broker" in state.blocks or state.now_ns < state.resync_at_ns:
             return []
         state.resync_asked = True
-        return [ev.Resync(reason)]
+        return [Resync(reason)]
 
     def _on_ask_failed(self, failed: ev.AskFailed) -> list[Action]:
         state = self.state
@@ -182,7 +183,7 @@ class BrokerReports:
         state.resync_at_ns = state.now_ns + min(2 ** min(state.resync_tries, 6), 60) * 1_000_000_000
         state.resync_tries += 1
         state.block("reconcile", TradingState.HALTED, f"the broker cannot be asked: {failed.reason}")
-        return [ev.Record("ask-failed", {"reason": failed.reason, "tries": state.resync_tries})]
+        return [Record("ask-failed", {"reason": failed.reason, "tries": state.resync_tries})]
 
     def _on_snapshot(self, snapshot: ev.Snapshot) -> list[Action]:
         state = self.state
@@ -218,7 +219,7 @@ class BrokerReports:
                 actions += self._on_trade(trade)
             elif not state.saw_trade(trade) and trade.order_id in state.orders:
                 kind = "fill" if state.reconciled else "fill-of-earlier-run"
-                actions.append(ev.Record(kind, self._fill_fields(trade)))
+                actions.append(Record(kind, self._fill_fields(trade)))
         return actions, traded
 
     def _settle(self, order: Order, report: ev.OrderReport, complete: bool) -> list[Action]:
@@ -230,7 +231,7 @@ class BrokerReports:
             return self._end(order, report.error, report.message)
         order.status, order.heard, order.cancel_ns = OrderStatus.WORKING, True, 0
         taken = self._take_back(order)
-        return [ev.Record("order-taken-back", {"id": order.order_id}), *taken] if taken else []
+        return [Record("order-taken-back", {"id": order.order_id}), *taken] if taken else []
 
     def _not_named(self, order: Order, complete: bool) -> list[Action]:
         """The list does not name an order of ours: over, never sent, or still unknown."""
@@ -246,7 +247,7 @@ class BrokerReports:
         order.left = min(order.left, order.volume - order.traded)
         actions = self._close(order, "the broker does not list it", "cancelled" if known else "unsent")
         self._retire(order, unsent=not known)
-        return [*actions, ev.Record("order-gone" if known else "order-unsent", {"id": order.order_id})]
+        return [*actions, Record("order-gone" if known else "order-unsent", {"id": order.order_id})]
 
     def _reconciled(self, snapshot: ev.Snapshot) -> list[Action]:
         state = self.state
@@ -257,12 +258,12 @@ class BrokerReports:
             what = f"the fate of {', '.join(unknown)} is unknown" if unknown else "the broker's list was not complete"
             state.block("reconcile", TradingState.HALTED, what)
             state.resync_at_ns = state.now_ns + self._settle_ns
-            return [ev.Record("not-reconciled", {"reason": what})]
+            return [Record("not-reconciled", {"reason": what})]
         state.reconciled = True
         state.resync_at_ns = 0
         state.unblock("reconcile")
         positions = {symbol: position.net for symbol, position in state.positions.items()}
-        return [ev.Record("reconciled", {"positions": positions, "trading_day": snapshot.trading_day})]
+        return [Record("reconciled", {"positions": positions, "trading_day": snapshot.trading_day})]
 
     @property
     def _settle_ns(self) -> int:

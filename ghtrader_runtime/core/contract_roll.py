@@ -9,8 +9,9 @@ what it may still hold.
 from __future__ import annotations
 
 from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.events import Action, Order, TradingState
+from ghtrader_runtime.core.actions import Action, Record, WriteBinding
 from ghtrader_runtime.core.execution import Place, SymbolSpec
+from ghtrader_runtime.core.orders import Order, TradingState
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 
 
@@ -33,7 +34,7 @@ class ContractRolls:
             return []
         state.bound, state.rolling = bound.symbol, True
         fields = {"before": before, "contract": bound.symbol, "reason": bound.reason}
-        actions: list[Action] = [ev.Record("bound", fields)]
+        actions: list[Action] = [Record("bound", fields)]
         for symbol in self._left():
             state.targets.pop(symbol, None)
             state.writers.pop(symbol, None)
@@ -74,9 +75,9 @@ class ContractRolls:
         state.rolling = False
         if not state.bound:
             state.block("roll", TradingState.HALTED, state.unbound)
-            return [ev.Record("unbound", {"reason": state.unbound})]
+            return [Record("unbound", {"reason": state.unbound})]
         state.unblock("roll")
-        return [ev.WriteBinding(state.requested, state.bound), ev.Record("rolled", {"contract": state.bound})]
+        return [WriteBinding(state.requested, state.bound), Record("rolled", {"contract": state.bound})]
 
     def _waits_for_roll(self, symbol: str, place: Place) -> str:
         """Why an opening order has to wait, or an empty string."""

@@ -22,12 +22,13 @@ from typing import Any
 
 from ghtrader_market.accounting.positions import roll_day
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import Action, Record, Resubscribe, SendOrder, TripKill, WriteIntent, WriteMarks
 from ghtrader_runtime.core.broker_reports import BrokerReports
 from ghtrader_runtime.core.contract_roll import ContractRolls
 from ghtrader_runtime.core.dedupe import Watermark
-from ghtrader_runtime.core.events import Action, Intent, Order, OrderStatus, TradingState
 from ghtrader_runtime.core.execution import Place, plan_target, towards_flat
 from ghtrader_runtime.core.order_prediction import Foresight
+from ghtrader_runtime.core.orders import Intent, Order, OrderStatus, TradingState
 from ghtrader_runtime.core.risk import Proposed, first_breach, first_reason
 from ghtrader_runtime.core.state import CoreConfig, CoreState, Marks, WantedPosition, order_number
 from ghtrader_runtime.core.strategy_requests import SessionRequests
@@ -174,7 +175,7 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
             return []
         state.resubscribe_at_ns = state.now_ns + self._stale_ns * min(2**state.resubscribe_tries, 16)
         state.resubscribe_tries += 1
-        return [ev.Record("data-stale", {"symbol": symbol, "age_s": age}), ev.Resubscribe(f"{symbol} went silent")]
+        return [Record("data-stale", {"symbol": symbol, "age_s": age}), Resubscribe(f"{symbol} went silent")]
 
     # What comes from elsewhere ---------------------------------------------------------------------------------
 
@@ -192,7 +193,7 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
         if lost:
             why = f"the fate of {', '.join(lost)} is unknown"
             if not state.resync_asked:
-                actions.append(ev.Record("order-unknown", {"ids": lost}))
+                actions.append(Record("order-unknown", {"ids": lost}))
             state.block("reconcile", TradingState.HALTED, why)
         if "reconcile" in state.blocks:
             actions += self._ask(state.blocks["reconcile"][1])
@@ -225,7 +226,7 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
             actions += self._write_marks()
         reason = first_breach(self._account_rules, marks.opening, marks.peak, equity.balance)
         if reason and not state.killed and not self.config.monitor_only:
-            actions += [ev.TripKill(reason), *self._trip(reason)]
+            actions += [TripKill(reason), *self._trip(reason)]
         return actions
 
     def _mark_day(self) -> list[Action]:
@@ -237,7 +238,7 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
     def _write_marks(self) -> list[Action]:
         marks = self.state.marks
         marks.written = marks.peak
-        return [ev.WriteMarks(marks.trading_day, marks.opening, marks.peak)]
+        return [WriteMarks(marks.trading_day, marks.opening, marks.peak)]
 
     def _on_link(self, change: ev.LinkChange) -> list[Action]:
         state = self.state
@@ -248,13 +249,13 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
                 state.unblock("data-link")
             else:
                 state.block("data-link", TradingState.REDUCING, "the market data link is down")
-            return [ev.Record("data-link", {"up": change.up})]
+            return [Record("data-link", {"up": change.up})]
         if change.who == "ledger":  # no intent can be made durable: no order may leave
             if change.up:
                 state.unblock("ledger")
             else:
                 state.block("ledger", TradingState.HALTED, change.reason)
-            return [ev.Record("ledger", {"up": change.up, "reason": change.reason})]
+            return [Record("ledger", {"up": change.up, "reason": change.reason})]
         actions: list[Action] = []
         if not change.up:
             for symbol in [symbol for symbol, writer in state.writers.items() if writer.session == change.who]:
@@ -270,10 +271,10 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
         if up:
             state.unblock("broker")
             state.resync_at_ns = 0
-            return [ev.Record("broker-link", {"up": True}), *self._ask("the trading link is back")]
+            return [Record("broker-link", {"up": True}), *self._ask("the trading link is back")]
         state.block("broker", TradingState.HALTED, "the trading link is down")
         state.block("reconcile", TradingState.HALTED, "the broker has not been asked since the link broke")
-        return [ev.Record("broker-link", {"up": False})]
+        return [Record("broker-link", {"up": False})]
 
     def _on_kill(self, change: ev.KillChange) -> list[Action]:
         if change.tripped:
@@ -284,12 +285,12 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
         self.state.unblock("kill")
         # Who resets the switch has accepted the loss so far: it counts anew from here.
         again = self._mark_day() if math.isfinite(self.state.marks.last) else []
-        return [ev.Record("kill-reset", {}), *again]
+        return [Record("kill-reset", {}), *again]
 
     def _trip(self, reason: str) -> list[Action]:
         self.state.killed = True
         self.state.block("kill", TradingState.HALTED, f"the kill switch is tripped: {reason}")
-        actions: list[Action] = [ev.Record("killed", {"reason": reason})]
+        actions: list[Action] = [Record("killed", {"reason": reason})]
         for order in self.state.every_live_order():
             if not order.over and not order.cancel_ns:
                 actions += self._cancel(order)
@@ -311,7 +312,7 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
             self.state.rejects = 0
         else:
             self.state.block("operator", wanted.state, wanted.reason)
-        return [ev.Record("state-set", {"state": str(wanted.state), "reason": wanted.reason})]
+        return [Record("state-set", {"state": str(wanted.state), "reason": wanted.reason})]
 
     # What follows ----------------------------------------------------------------------------------------------
 
@@ -365,11 +366,11 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
         if self.state.last_refusal.get(symbol) == reason:  # not with every tick
             return []
         self.state.last_refusal[symbol] = reason
-        return [ev.Record("order-refused", {"symbol": symbol, "reason": reason})]
+        return [Record("order-refused", {"symbol": symbol, "reason": reason})]
 
     def _place(
         self, symbol: str, place: Place, session: str, revision: int, book: ev.Book, kind: str
-    ) -> list[ev.WriteIntent | ev.SendOrder]:
+    ) -> list[WriteIntent | SendOrder]:
         state = self.state
         number = order_number(state.next_number, place.side)
         order = Order(
@@ -380,7 +381,7 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
         state.next_number = number + 1
         state.track(order)
         state.sent_ns.append(state.market_ns)
-        return [ev.WriteIntent(order, session, revision, state.market_ns), ev.SendOrder(order)]
+        return [WriteIntent(order, session, revision, state.market_ns), SendOrder(order)]
 
     def _forbidden(self, symbol: str, place: Place, book: ev.Book) -> str:
         state = self.state

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from ghtrader_market.accounting.positions import Position, close_plan
 from ghtrader_runtime.core.enums import TIFS
-from ghtrader_runtime.core.events import Book, Order, OrderStatus, OrderWanted
+from ghtrader_runtime.core.events import Book, OrderWanted
+from ghtrader_runtime.core.orders import Order, OrderStatus
 from ghtrader_runtime.core.position_updates import side_name
 
 PRICE_TYPES = {

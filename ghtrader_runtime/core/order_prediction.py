@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Iterable
 
 from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.events import Intent, TradingState
 from ghtrader_runtime.core.execution import ExecutionStyle, Place, plan_target
+from ghtrader_runtime.core.orders import Intent, TradingState
 from ghtrader_runtime.core.state import CoreConfig, CoreState, order_number
 
 MOST = 4

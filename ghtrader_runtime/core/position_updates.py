@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from ghtrader_market.accounting.positions import Fill, Position, Side, apply_fill
+from ghtrader_market.accounting.fill import Fill, Side
+from ghtrader_market.accounting.positions import Position, apply_fill
 from ghtrader_market.reference.varieties import FeeRates
-from ghtrader_runtime.core.events import Holding, TradeReport
+from ghtrader_runtime.core.events import TradeReport
+from ghtrader_runtime.core.orders import Holding
 
 _NO_FEES = FeeRates()
 _CLOSE_TODAY = ("SHFE", "INE")

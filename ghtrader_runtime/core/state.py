@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ghtrader_market.accounting.positions import Position
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.dedupe import Watermark
-from ghtrader_runtime.core.events import FINAL, Order, TradingState
 from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.core.orders import FINAL, Order, TradingState
 from ghtrader_runtime.core.risk import RiskLimits
 
 _SEVERITY = {TradingState.ACTIVE: 0, TradingState.REDUCING: 1, TradingState.HALTED: 2}

@@ -7,8 +7,9 @@ or direct orders), until its session is gone. Every request is answered.
 from __future__ import annotations
 
 from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.events import Action, Order, TradingState
+from ghtrader_runtime.core.actions import Action, Answer, Record, SendOrder, WriteIntent
 from ghtrader_runtime.core.execution import Place, why_not
+from ghtrader_runtime.core.orders import Order, TradingState
 from ghtrader_runtime.core.state import CoreConfig, CoreState, WantedPosition, Writer
 
 
@@ -29,7 +30,7 @@ class SessionRequests:
 
     def _place(
         self, symbol: str, place: Place, session: str, revision: int, book: ev.Book, kind: str
-    ) -> list[ev.WriteIntent | ev.SendOrder]:
+    ) -> list[WriteIntent | SendOrder]:
         raise NotImplementedError
 
     def _on_target(self, event: ev.TargetWanted) -> list[Action]:
@@ -45,14 +46,14 @@ class SessionRequests:
             state.chases[event.symbol] = 0
         state.targets[event.symbol] = WantedPosition(event.session, event.revision, event.volume)
         actions = self._advance(event.symbol)
-        return [*actions, ev.Answer(event.session, event.revision, "accepted", state.limits)]
+        return [*actions, Answer(event.session, event.revision, "accepted", state.limits)]
 
     def _claim(self, event: ev.TargetWanted | ev.OrderWanted, kind: str) -> list[Action]:
         """Whether a session may write a symbol in this way; what to answer where it may not."""
         state = self.state
         verdict = state.watermark.note(event.session, event.revision, state.now_ns)
         if verdict == "duplicate":
-            return [ev.Answer(event.session, event.revision, "duplicate")]
+            return [Answer(event.session, event.revision, "duplicate")]
         if verdict == "full":
             return self._refuse(event, "too many sessions")
         if event.symbol not in self.config.symbols:
@@ -68,7 +69,7 @@ class SessionRequests:
 
     def _refuse(self, event: ev.TargetWanted | ev.OrderWanted, reason: str) -> list[Action]:
         fields = {"session": event.session, "revision": event.revision, "volume": event.volume, "reason": reason}
-        return [ev.Record("refused", fields), ev.Answer(event.session, event.revision, "refused", reason)]
+        return [Record("refused", fields), Answer(event.session, event.revision, "refused", reason)]
 
     def _on_order_wanted(self, event: ev.OrderWanted) -> list[Action]:
         refused = self._claim(event, "direct")
@@ -88,11 +89,11 @@ class SessionRequests:
         if reason or book is None:
             return self._refuse(event, reason)
         sent = self._place(symbol, place, event.session, event.revision, book, "direct")
-        return [*sent, ev.Answer(event.session, event.revision, "accepted", "", sent[0].order.order_id)]
+        return [*sent, Answer(event.session, event.revision, "accepted", "", sent[0].order.order_id)]
 
     def _on_cancel_wanted(self, event: ev.CancelWanted) -> list[Action]:
         if self.state.watermark.note(event.session, event.revision, self.state.now_ns) != "new":
-            return [ev.Answer(event.session, event.revision, "duplicate")]
+            return [Answer(event.session, event.revision, "duplicate")]
         actions: list[Action] = []
         for order in self.state.every_live_order():
             mine = order.session == event.session and order.kind == "direct"
@@ -100,4 +101,4 @@ class SessionRequests:
                 actions += self._cancel(order)
         status = "accepted" if actions else "refused"
         reason = "" if actions else "no such order at work"
-        return [*actions, ev.Answer(event.session, event.revision, status, reason, event.order_id)]
+        return [*actions, Answer(event.session, event.revision, status, reason, event.order_id)]

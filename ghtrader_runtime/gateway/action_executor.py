@@ -30,9 +30,23 @@ from ghtrader_runtime.bus.link_state import HEARTBEAT_S
 from ghtrader_runtime.bus.sockets import GatewayBus
 from ghtrader_runtime.config import GatewayOptions
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import (
+    Action,
+    Answer,
+    Cancel,
+    CloseIntent,
+    Record,
+    Resubscribe,
+    Resync,
+    SendOrder,
+    TripKill,
+    WriteBinding,
+    WriteIntent,
+    WriteMarks,
+)
 from ghtrader_runtime.core.engine import Core
-from ghtrader_runtime.gateway.active_contract import write_bound
-from ghtrader_runtime.gateway.contract_resolver import Binding
+from ghtrader_runtime.core.orders import Order
+from ghtrader_runtime.gateway.contract_binding import Binding, write_bound
 from ghtrader_runtime.gateway.day_ticks import DayBook, DayWatch
 from ghtrader_runtime.gateway.sessions import Peers
 from ghtrader_runtime.gateway.state_publisher import account_state, commission_of, write_state_file
@@ -101,48 +115,48 @@ class GatewayActions:
     def _step(self, event: ev.Event) -> list[str]:
         return self._act(self._think(event))
 
-    def _think(self, event: ev.Event) -> list[ev.Action]:
+    def _think(self, event: ev.Event) -> list[Action]:
         actions = self.core.handle(event)
         self.mind.add(event, actions)
         return actions
 
-    def _act(self, actions: list[ev.Action]) -> list[str]:
+    def _act(self, actions: list[Action]) -> list[str]:
         """Carry actions out in order; returns the ids of the orders sent."""
         sent: list[str] = []
         for action in actions:
             match action:
-                case ev.WriteIntent():
+                case WriteIntent():
                     self._write_intent(action)
-                case ev.CloseIntent(order_id, outcome, left):
+                case CloseIntent(order_id, outcome, left):
                     self.durable.attempt(partial(self.ledger.close_intent, order_id, outcome, left), owed=True)
-                case ev.WriteMarks(day, opening, peak):
+                case WriteMarks(day, opening, peak):
                     self.durable.attempt(partial(self.ledger.write_marks, day, opening, peak), owed=True)
-                case ev.SendOrder():
+                case SendOrder():
                     sent += self._send_order(action.order)
-                case ev.Answer():
+                case Answer():
                     self._answer(action)
-                case ev.Record():
+                case Record():
                     self._record(action)
-                case ev.Cancel():
+                case Cancel():
                     self.journal.write("orders", "cancel", {"id": action.order_id})
                     if self._connected:
                         self.broker.cancel(action.order_id)
-                case ev.WriteBinding():
+                case WriteBinding():
                     self._write_bound(action)
-                case ev.TripKill():
+                case TripKill():
                     self.durable.trip(action.reason)
                     failpoint("gateway.kill->act")
                     self.killed = True
-                case ev.Resync() | ev.Resubscribe():
+                case Resync() | Resubscribe():
                     self._resync = action.reason
         return sent
 
-    def _write_bound(self, bound: ev.WriteBinding) -> None:
+    def _write_bound(self, bound: WriteBinding) -> None:
         if not self.options.monitor_only:
             write = partial(write_bound, self.ref.state_dir, bound.requested, bound.symbol)
             self.durable.attempt(write, owed=True)
 
-    def _write_intent(self, wanted: ev.WriteIntent) -> None:
+    def _write_intent(self, wanted: WriteIntent) -> None:
         if self.options.monitor_only:
             raise FailedError("an order was about to leave in monitor-only mode", "this is a fault in the gateway")
         order = wanted.order
@@ -156,7 +170,7 @@ class GatewayActions:
         self.latency.intent_written(time.monotonic_ns() - before)
         failpoint("gateway.intent->send")
 
-    def _send_order(self, order: ev.Order) -> list[str]:
+    def _send_order(self, order: Order) -> list[str]:
         intent = self.ledger.state.open.get(order.order_id)
         if self.kill.read().tripped and not self.core.state.killed:  # somebody tripped it while the intent was written
             self._look_at_kill()
@@ -179,7 +193,7 @@ class GatewayActions:
         })  # fmt: skip
         return [order.order_id]
 
-    def _answer(self, answer: ev.Answer) -> None:
+    def _answer(self, answer: Answer) -> None:
         self.counts["duplicates"] += answer.status == "duplicate"
         self.counts["refused"] += answer.status == "refused"
         peer = self.peers.get(answer.session)
@@ -189,7 +203,7 @@ class GatewayActions:
                 answers=answer.revision, status=answer.status, reason=answer.reason, order_id=answer.order_id,
             ))  # fmt: skip
 
-    def _record(self, record: ev.Record) -> None:
+    def _record(self, record: Record) -> None:
         if record.kind == "fill":
             if any(fill["trade"] == record.fields["trade"] for fill in self.fills[-200:]):
                 return  # an earlier life of this run has told it

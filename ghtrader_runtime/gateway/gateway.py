@@ -24,6 +24,7 @@ from ghtrader_base.settings import Settings
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_runtime.accounts.account import AccountRef
+from ghtrader_runtime.accounts.bus_token import join_token
 from ghtrader_runtime.accounts.durable_writes import Durable
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.order_ledger import Ledger, earlier_intents
@@ -34,10 +35,10 @@ from ghtrader_runtime.bus.sockets import GatewayBus, new_session
 from ghtrader_runtime.config import GatewayOptions, execution_style, risk_limits, run_folder
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.engine import CoreConfig
-from ghtrader_runtime.gateway.contract_resolver import Binder
+from ghtrader_runtime.gateway.contract_binding import Binder
 from ghtrader_runtime.gateway.day_ticks import DayBook, DayWatch
 from ghtrader_runtime.gateway.request_handler import GatewayInbox
-from ghtrader_runtime.gateway.sessions import Peers, join_token
+from ghtrader_runtime.gateway.sessions import Peers
 from ghtrader_runtime.gateway.state_publisher import (
     fills_of_earlier_lives,
     mid_of,

@@ -14,7 +14,7 @@ from ghtrader_base.lock_keys import trade_key
 from ghtrader_base.locks import resource_lock
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
-from ghtrader_market.accounting.positions import fee
+from ghtrader_market.accounting.fees import fee
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.tick_schema import values_matrix
 from ghtrader_market.reference.trading_calendar import load_calendar

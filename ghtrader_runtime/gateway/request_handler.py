@@ -17,6 +17,7 @@ from ghtrader_runtime.brokers.base import Ticks
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.link_state import LinkChange
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.gateway.state_publisher import mid_of, welcome
 from ghtrader_runtime.gateway.trading_day import GatewayDays
 
@@ -216,7 +217,7 @@ class GatewayInbox(GatewayDays):
             self._look_at_kill()
         elif command.name == "state":
             try:
-                wanted = ev.TradingState(command.value)
+                wanted = TradingState(command.value)
             except ValueError:
                 return "refused", f"no trading state {command.value!r}"
             self._step(ev.StateWanted(wanted, command.reason))

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ghtrader_market.accounting.positions import fee
+from ghtrader_market.accounting.fees import fee
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_runtime.bus.messages import AccountState, Hello, Message, OrderLine, Welcome, pack_history
 from ghtrader_runtime.runlog.journal import read_lines
 from ghtrader_runtime.runlog.run_totals import by_contract, profit, round_trips
 
 if TYPE_CHECKING:
-    from ghtrader_runtime.core.events import Order, Snapshot
+    from ghtrader_runtime.core.events import Snapshot
+    from ghtrader_runtime.core.orders import Order
     from ghtrader_runtime.gateway.gateway import Gateway
 
 _HISTORY_ROWS = 2000

@@ -16,8 +16,7 @@ from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.execution import SymbolSpec
 from ghtrader_runtime.gateway.action_executor import GatewayActions
-from ghtrader_runtime.gateway.active_contract import read_bound
-from ghtrader_runtime.gateway.contract_resolver import Binder, Binding
+from ghtrader_runtime.gateway.contract_binding import Binder, Binding, read_bound
 from ghtrader_runtime.gateway.day_ticks import DayBook
 from ghtrader_runtime.gateway.state_publisher import mid_of
 

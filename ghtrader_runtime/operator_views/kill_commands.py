@@ -11,11 +11,11 @@ from ghtrader_base.lock_keys import trade_key
 from ghtrader_base.locks import is_held, lock_path
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.accounts.account import AccountRef, all_refs
+from ghtrader_runtime.accounts.bus_token import read_token
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.messages import Ack, Command
 from ghtrader_runtime.bus.sockets import ask
-from ghtrader_runtime.gateway.sessions import read_token
 
 
 def _gateway_runs(ref: AccountRef) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_market.accounting.positions import fee
+from ghtrader_market.accounting.fees import fee
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
@@ -22,6 +22,7 @@ from ghtrader_runtime.brokers.base import Market
 from ghtrader_runtime.brokers.paper import PaperBroker
 from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import Action, Cancel, Record, SendOrder
 from ghtrader_runtime.core.engine import Core
 from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
 from ghtrader_runtime.core.risk import RiskLimits
@@ -75,15 +76,15 @@ class _Stage:
             for report in reports:
                 self._act(self.core.handle(report))
 
-    def _act(self, actions: list[ev.Action]) -> None:
+    def _act(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case ev.SendOrder():
+                case SendOrder():
                     self.orders += 1
                     self.broker.submit(action.order)
-                case ev.Cancel():
+                case Cancel():
                     self.broker.cancel(action.order_id)
-                case ev.Record(kind="fill"):
+                case Record(kind="fill"):
                     self.fills.append(action.fields)
 
 

@@ -17,6 +17,7 @@ import msgspec
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_runtime.accounts.order_ledger import Intent, LedgerState
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import Action
 from ghtrader_runtime.core.engine import Core
 from ghtrader_runtime.core.state import CoreConfig
 from ghtrader_runtime.runlog.journal import Journal
@@ -64,7 +65,7 @@ class MindRecorder:
         self._buffer = bytearray()
         self._add(_encode(start))
 
-    def add(self, event: ev.Event, actions: list[ev.Action]) -> None:
+    def add(self, event: ev.Event, actions: list[Action]) -> None:
         """One step, before anything is done about it."""
         self._add(_encode((event, [_named(action) for action in actions])))
         if len(self._buffer) >= FLUSH_BYTES:
@@ -80,7 +81,7 @@ class MindRecorder:
         self._buffer += len(data).to_bytes(4, "little") + data
 
 
-def _named(action: ev.Action) -> tuple[str, ev.Action]:
+def _named(action: Action) -> tuple[str, Action]:
     return type(action).__name__, action
 
 

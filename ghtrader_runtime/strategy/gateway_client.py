@@ -21,12 +21,13 @@ from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_models.bundles.bundle import Bundle
+from ghtrader_runtime.accounts.bus_token import read_token
 from ghtrader_runtime.bus import messages as msg
-from ghtrader_runtime.bus.link_state import HEARTBEAT_S, Backoff, Link, LinkChange
+from ghtrader_runtime.bus.backoff import Backoff
+from ghtrader_runtime.bus.link_state import HEARTBEAT_S, Link, LinkChange
 from ghtrader_runtime.bus.pending_requests import Outbox
 from ghtrader_runtime.bus.sockets import ClientBus
 from ghtrader_runtime.config import StrategyOptions
-from ghtrader_runtime.gateway.sessions import read_token
 from ghtrader_runtime.runlog.journal import FactorJournal, Journal
 from ghtrader_runtime.strategy.champion_watcher import Succession
 from ghtrader_runtime.strategy.shutdown import Departure

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 
 from ghtrader_base.errors import GhtraderError
-from ghtrader_runtime.bus.link_state import Backoff
+from ghtrader_runtime.bus.backoff import Backoff
 
 NEVER_AGAIN = ("UsageError", "ConfigError", "RefusedError", "LockHeldError", "KillSwitchError", "IntegrityError")
 

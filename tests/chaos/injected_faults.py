@@ -46,7 +46,7 @@ def _intents_are_not_written(kind: str, life: int) -> None:
 
 
 def _sends_again_after_a_restart(kind: str, life: int) -> None:
-    from ghtrader_runtime.core.events import Order
+    from ghtrader_runtime.core.orders import Order
     from ghtrader_runtime.gateway.gateway import Gateway
 
     honest = Gateway._build_core

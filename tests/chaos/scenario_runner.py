@@ -19,12 +19,12 @@ from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_runtime.accounts.account import account_ref
+from ghtrader_runtime.accounts.bus_token import read_token
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.sockets import ClientBus, ask
 from ghtrader_runtime.config import GatewayOptions, StrategyOptions, run_folder
-from ghtrader_runtime.gateway.sessions import read_token
 from ghtrader_runtime.operator_views import kill_commands
 from tests.chaos.evidence import Evidence, journal_of, killed_at, net_at_exchange, read_ledger_rows, read_lives
 from tests.chaos.invariants import Finding, audit

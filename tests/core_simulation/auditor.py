@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import math
 
-from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.events import TradingState
+from ghtrader_runtime.core.actions import (
+    Action,
+    Answer,
+    Cancel,
+    CloseIntent,
+    Record,
+    Resubscribe,
+    Resync,
+    SendOrder,
+    TripKill,
+    WriteIntent,
+    WriteMarks,
+)
+from ghtrader_runtime.core.orders import Order, TradingState
 from ghtrader_runtime.core.state import CoreState
 from tests.core_simulation.expected_requests import Requests
 from tests.core_simulation.reference_model import ACTIVE, HALTED, REDUCING, Seen
@@ -22,49 +34,49 @@ class Auditor(Requests):
         self.plans = {self.fresh_book: self.plan(self.fresh_book)} if self.fresh_book else {}
         self.stepped: dict[str, int] = {}
         self.pending = None
-        self.answers: list[ev.Answer] = []
+        self.answers: list[Answer] = []
         self.resyncs = self.resubscribes = self.trips = 0
         self.direct_sent = 0
 
-    def act(self, action: ev.Action) -> None:
+    def act(self, action: Action) -> None:
         """Judge one action, in order."""
         kind = type(action)
-        if kind is ev.Answer:
+        if kind is Answer:
             self.answers.append(action)
-        if kind is ev.Answer or kind is ev.Record:
+        if kind is Answer or kind is Record:
             return
         match action:
-            case ev.WriteIntent():
+            case WriteIntent():
                 require(self.pending is None, "an intent that is not sent", action.order.order_id)
                 require(action.order.order_id not in self.durable, "an order id twice", action.order.order_id)
                 self.pending = action
                 self.durable.add(action.order.order_id)
-            case ev.SendOrder():
+            case SendOrder():
                 self.on_send(action.order)
-            case ev.Cancel():
+            case Cancel():
                 self.on_cancel(action.order_id)
-            case ev.CloseIntent():
+            case CloseIntent():
                 expected = self.expected.pop(action.order_id, None)
                 require(
                     expected == (action.outcome, action.left), "an order closed as it did not end", (action, expected)
                 )
                 self.open_intents.discard(action.order_id)
-            case ev.Resync():
+            case Resync():
                 require(not self.asked and not self.link_down, "asked twice, or on a dead line", action)
                 self.resyncs += 1
                 self.asked = True
-            case ev.Resubscribe():
+            case Resubscribe():
                 require(self.silent, "subscribed anew without a reason", action)
                 self.resubscribes += 1
-            case ev.TripKill():
+            case TripKill():
                 require(self.trip_due, "the switch tripped without a reason", action)
                 self.trips += 1
-            case ev.WriteMarks():
+            case WriteMarks():
                 fits = (action.trading_day, action.opening) == (self.mark_day, self.opening)
                 require(fits and action.peak <= self.peak, "wrong marks", (action, self.opening, self.peak))
                 self.marked = action.peak
 
-    def on_send(self, order: ev.Order) -> None:
+    def on_send(self, order: Order) -> None:
         """Everything an order has to be."""
         wrote, self.pending = self.pending, None
         require(wrote is not None and wrote.order == order, "sent without its durable intent", order)
@@ -95,7 +107,7 @@ class Auditor(Requests):
         self.sends.append(self.market)
         require(wrote.market_ns == self.market, "an intent with the wrong time", wrote)
 
-    def on_direct(self, order: ev.Order, wrote: ev.WriteIntent) -> None:
+    def on_direct(self, order: Order, wrote: WriteIntent) -> None:
         w = self.wanted
         asked = (w.session, w.revision, w.symbol, w.side, w.offset, w.volume, w.tif, w.price_type, repr(w.price))
         did = (wrote.target_session, wrote.target_revision, order.symbol, order.side, order.offset, order.volume,
@@ -104,7 +116,7 @@ class Auditor(Requests):
         self.direct_sent += 1
         require(self.direct_sent == 1, "two orders for one", order)
 
-    def on_step(self, order: ev.Order, wrote: ev.WriteIntent) -> None:
+    def on_step(self, order: Order, wrote: WriteIntent) -> None:
         symbol = order.symbol
         step = self.stepped.get(symbol, 0)
         if step == 0:

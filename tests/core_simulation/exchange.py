@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.orders import Holding, Order
 
 LONG_TODAY, LONG_HIS, SHORT_TODAY, SHORT_HIS = range(4)
 
@@ -93,7 +94,7 @@ class Exchange:
     reject_rate: int = 30
     day: int = 0
 
-    def receive(self, order: ev.Order, now: int, stranger: bool = False) -> list[ev.Event]:
+    def receive(self, order: Order, now: int, stranger: bool = False) -> list[ev.Event]:
         """An order arrives."""
         if order.order_id in self.received:
             self.twice = order.order_id
@@ -172,7 +173,7 @@ class Exchange:
 
     def snapshot(self, day: str, now: int, missing: int = 0) -> ev.Snapshot:
         """All there is; `missing` (entropy, 0 for none) leaves parts out and says so."""
-        holdings = [ev.Holding(symbol, *lots) for symbol, lots in self.lots.items()]
+        holdings = [Holding(symbol, *lots) for symbol, lots in self.lots.items()]
         orders = [deal.report(now) for deal in self.orders.values()]
         if missing:
             holdings = [one for one in holdings if entropy(missing, one.symbol) % 2]

@@ -5,8 +5,21 @@ from __future__ import annotations
 import msgspec
 
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import (
+    Action,
+    Cancel,
+    CloseIntent,
+    Record,
+    Resubscribe,
+    Resync,
+    SendOrder,
+    TripKill,
+    WriteBinding,
+    WriteIntent,
+    WriteMarks,
+)
 from ghtrader_runtime.core.engine import Core
-from ghtrader_runtime.core.events import TradingState
+from ghtrader_runtime.core.orders import Intent, Order, TradingState
 from tests.core_simulation.auditor import Auditor
 from tests.core_simulation.exchange import Exchange, entropy, net_of
 from tests.core_simulation.scenario import WEIGHTS, Step
@@ -19,8 +32,8 @@ FIRST_NS = 1_736_000_000 * 10**9
 _DAYS = [f"2025-01-{day:02d}" for day in range(1, 101)]
 _HAPPENS = {kind: "do_" + kind.replace("-", "_") for kind in WEIGHTS}
 _DONE = {
-    ev.WriteIntent, ev.SendOrder, ev.Cancel, ev.CloseIntent, ev.WriteMarks, ev.TripKill, ev.Resync, ev.Resubscribe,
-    ev.WriteBinding,
+    WriteIntent, SendOrder, Cancel, CloseIntent, WriteMarks, TripKill, Resync, Resubscribe,
+    WriteBinding,
 }  # fmt: skip
 """Actions with an effect outside; answers and records have none here."""
 _STATES = (TradingState.REDUCING, TradingState.HALTED, TradingState.REDUCING)
@@ -60,20 +73,20 @@ class World:
         self.faults = True
         self.link_up = True
         self.kill_file = ""
-        self.intents: dict[str, ev.Intent] = {}
+        self.intents: dict[str, Intent] = {}
         self.closing: list[str] = []
         self.watermark: dict[str, int] = {}
         self.pending_marks: tuple | None = None
         self.marks: tuple | None = None
         self.sent_market: list[int] = []
-        self.outgoing: list[tuple[int, int, ev.Order]] = []
+        self.outgoing: list[tuple[int, int, Order]] = []
         self.wire: list[tuple[int, int, ev.Event]] = []
         self.sessions = {symbol: [f"s{i}", 0] for i, symbol in enumerate(self.symbols)}
         self.last_request: ev.Event | None = None
         self.ask_fails = self.crash_in = 0
         self.partial = 0
         self.want: dict[str, int] = {}
-        self.lost: list[ev.Order] = []
+        self.lost: list[Order] = []
         self.start()
 
     # The edge --------------------------------------------------------------------------------------------------
@@ -127,7 +140,7 @@ class World:
         auditor.begin()
         ask = False
         for action in self.core.handle(event):
-            if self.log is not None and not isinstance(action, ev.Record):
+            if self.log is not None and not isinstance(action, Record):
                 self.log.append(f"               -> {describe(action)}")
             auditor.act(action)
             if type(action) in _DONE:
@@ -143,13 +156,13 @@ class World:
             else:
                 self.relogin()
 
-    def do(self, action: ev.Action) -> bool:
+    def do(self, action: Action) -> bool:
         """Carry an action out; whether the broker is to be asked."""
         match action:
-            case ev.WriteIntent():
+            case WriteIntent():
                 self.sync()
                 order = action.order
-                intent = ev.Intent(
+                intent = Intent(
                     order.order_id, 0, order.symbol, order.side, order.offset, order.volume, order.price, order.tif,
                     action.target_session, action.target_revision, action.market_ns, order.price_type, 0, self.now,
                 )  # fmt: skip
@@ -157,22 +170,22 @@ class World:
                 self.sent_market.append(action.market_ns)
                 known = self.watermark.get(action.target_session, -1)
                 self.watermark[action.target_session] = max(known, action.target_revision)
-            case ev.SendOrder():
+            case SendOrder():
                 self.serial += 1
                 self.outgoing.append((self.now + self.delay(action.order.order_id), self.serial, action.order))
-            case ev.Cancel():
+            case Cancel():
                 fate = entropy(self.setup.seed, "cancel", action.order_id, self.now) % 1000
                 lost = not self.link_up or (self.faults and fate < self.setup.lose)
                 if not lost and all(order.order_id != action.order_id for _, _, order in self.outgoing):
                     self.tell(self.exchange.finish(action.order_id, self.now))
-            case ev.CloseIntent():
+            case CloseIntent():
                 self.closing.append(action.order_id)
-            case ev.WriteMarks():
+            case WriteMarks():
                 self.sync()
                 self.marks = (action.trading_day, action.opening, action.peak)
-            case ev.TripKill():
+            case TripKill():
                 self.kill_file = action.reason
-            case ev.Resync() | ev.Resubscribe():
+            case Resync() | Resubscribe():
                 return True
         return False
 
@@ -385,7 +398,7 @@ class World:
         symbol = self.symbol_of(dice)
         offset = ("OPEN", "OPEN", "CLOSE", "CLOSETODAY")[(dice >> 5) % 4]
         tif = "GFD" if dice & 128 else "FAK"
-        order = ev.Order(
+        order = Order(
             f"stranger{len(self.exchange.received)}", symbol, 1 if dice & 16 else -1, offset, 1 + (dice >> 9) % 2,
             self.price[symbol], tif, 1,
         )  # fmt: skip

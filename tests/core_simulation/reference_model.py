@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable
 
 from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.events import TradingState
+from ghtrader_runtime.core.actions import WriteIntent
+from ghtrader_runtime.core.orders import Intent, Order, TradingState
 from tests.core_simulation.exchange import age, book_trade, net_of
 from tests.core_simulation.scenario_config import Setup
 
@@ -27,7 +28,7 @@ class Seen:
         "sent_ns", "market_ns", "cancel_ns", "heard", "over", "over_ns", "error", "unknown", "unsent", "closed",
     )  # fmt: skip
 
-    def __init__(self, order: ev.Order | ev.OrderReport | ev.Intent, kind: str, sent_ns: int) -> None:
+    def __init__(self, order: Order | ev.OrderReport | Intent, kind: str, sent_ns: int) -> None:
         self.order_id, self.symbol, self.side, self.offset = order.order_id, order.symbol, order.side, order.offset
         self.volume, self.price, self.kind, self.sent_ns = order.volume, order.price, kind, sent_ns
         self.left, self.traded, self.session = self.volume, 0, ""
@@ -59,9 +60,9 @@ class Picture:
         self.sent: set[str] = set()
         self.sends: deque[int] = deque(maxlen=1000)
         self.number = 0
-        self.pending: ev.WriteIntent | None = None
+        self.pending: WriteIntent | None = None
 
-    def restart(self, intents: dict[str, ev.Intent], seen: dict[str, int], marks: tuple | None, now: int) -> None:
+    def restart(self, intents: dict[str, Intent], seen: dict[str, int], marks: tuple | None, now: int) -> None:
         """A new process: all it knows is what was durable."""
         if self.pending is not None:  # its intent is durable, and counts, although it never left
             self.sends.append(self.market)

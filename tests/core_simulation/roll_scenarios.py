@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import Action, WriteBinding, WriteIntent
 from ghtrader_runtime.core.engine import Core
-from ghtrader_runtime.core.events import TradingState
+from ghtrader_runtime.core.orders import Intent, Order, TradingState
 from tests.core_simulation.auditor import Auditor
 from tests.core_simulation.exchange import entropy, net_of
 from tests.core_simulation.harness import MS, Crash, World
@@ -38,7 +39,7 @@ def script_of_rolls(seed: int, length: int = 260) -> list[Step]:
 class RollAuditor(Auditor):
     """Knows which contract is the day's, and when the others are known to be flat."""
 
-    def restart(self, intents: dict[str, ev.Intent], seen: dict[str, int], marks: tuple | None, now: int) -> None:
+    def restart(self, intents: dict[str, Intent], seen: dict[str, int], marks: tuple | None, now: int) -> None:
         super().restart(intents, seen, marks, now)
         self.specs = {spec.symbol: spec for spec in self.setup.specs}
         self.bound: str | None = None
@@ -105,17 +106,17 @@ class RollAuditor(Auditor):
         with self.flat_wanted(symbol):
             return super().plan(symbol)
 
-    def on_step(self, order: ev.Order, wrote: ev.WriteIntent) -> None:
+    def on_step(self, order: Order, wrote: WriteIntent) -> None:
         with self.flat_wanted(order.symbol):
             super().on_step(order, wrote)
 
-    def on_send(self, order: ev.Order) -> None:
+    def on_send(self, order: Order) -> None:
         waits = self.bound is not None and order.offset == "OPEN" and (self.rolling or self.is_left(order.symbol))
         require(not waits, "opened in the middle of a roll", order)
         super().on_send(order)
 
-    def act(self, action: ev.Action) -> None:
-        if isinstance(action, ev.WriteBinding):
+    def act(self, action: Action) -> None:
+        if isinstance(action, WriteBinding):
             known = self.rolling and not self.to_close() and not self.unasked
             require(known and action.symbol == self.bound, "written as flat what is not", action)
             self.written = action.symbol
@@ -151,7 +152,7 @@ class RollWorld(World):
             self.auditor = RollAuditor(self.setup)
             receive = self.exchange.receive
 
-            def judge(order: ev.Order, now: int, stranger: bool = False) -> list[ev.Event]:
+            def judge(order: Order, now: int, stranger: bool = False) -> list[ev.Event]:
                 if order.offset == "OPEN":
                     held = [s for s, lots in self.exchange.lots.items() if s != order.symbol and net_of(lots)]
                     worked = [deal for deal in self.exchange.working.values() if deal.symbol != order.symbol]
@@ -185,8 +186,8 @@ class RollWorld(World):
             MAIN, self.today, self.now, spec.price_tick, spec.multiplier, spec.needs_close_today, reason
         ))  # fmt: skip
 
-    def do(self, action: ev.Action) -> bool:
-        if isinstance(action, ev.WriteBinding):
+    def do(self, action: Action) -> bool:
+        if isinstance(action, WriteBinding):
             self.durable = action.symbol
             return False
         return super().do(action)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ghtrader_base.errors import ConfigError
 from ghtrader_base.files import append_durable, ensure_dir, fsync_dir
-from ghtrader_base.processes import create_locked, is_at
+from ghtrader_base.flock_files import create_locked, is_at
 
 WHOLE = "all"
 """Stands for the day where a dataset is not kept by day (the roll schedule)."""

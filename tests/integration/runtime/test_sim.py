@@ -27,12 +27,12 @@ from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_runtime.accounts.account import account_ref
+from ghtrader_runtime.accounts.bus_token import read_token
 from ghtrader_runtime.accounts.order_ledger import Intent, Ledger
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.sockets import ClientBus, new_session
 from ghtrader_runtime.config import GatewayOptions, StrategyOptions
-from ghtrader_runtime.gateway.sessions import read_token
 from ghtrader_runtime.operator_views import kill_commands
 from ghtrader_runtime.replay.recorded_days import paper_day
 from ghtrader_runtime.runlog.journal import read_factors, read_lines

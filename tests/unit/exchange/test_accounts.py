@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ghtrader_exchange.venue.accounts import Account, ContractTerms
+from ghtrader_exchange.venue.accounts import Account
 from ghtrader_exchange.venue.orders import Order, OrderRequest
+from ghtrader_exchange.world.contract_terms import ContractTerms
 from ghtrader_market.reference.varieties import FeeRates
 
 DAY = date(2025, 1, 22)

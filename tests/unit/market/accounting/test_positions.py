@@ -9,16 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghtrader_base.errors import RefusedError, UsageError
-from ghtrader_market.accounting.positions import (
-    Fill,
-    Position,
-    apply_fill,
-    close_plan,
-    fee,
-    margin,
-    roll_day,
-    unrealised,
-)
+from ghtrader_market.accounting.fees import fee
+from ghtrader_market.accounting.fill import Fill
+from ghtrader_market.accounting.positions import Position, apply_fill, close_plan, margin, roll_day, unrealised
 from ghtrader_market.reference.varieties import get_variety
 
 CU = get_variety("cu")

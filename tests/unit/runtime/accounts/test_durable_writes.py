@@ -17,9 +17,10 @@ from ghtrader_runtime.accounts.durable_writes import Durable
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.order_ledger import Intent, Ledger, read_ledger
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import Answer, Cancel, SendOrder, WriteIntent
 from ghtrader_runtime.core.engine import Core, CoreConfig
-from ghtrader_runtime.core.events import TradingState
 from ghtrader_runtime.core.execution import SymbolSpec
+from ghtrader_runtime.core.orders import TradingState
 
 SYMBOL, DAY = "SHFE.cu2502", "2025-01-08"
 
@@ -141,13 +142,13 @@ def test_the_core_sends_nothing_while_its_ledger_is_down() -> None:
     ):  # fmt: skip
         core.handle(event)
     first = core.handle(ev.TargetWanted("s", 1, SYMBOL, 1, 2))
-    assert [type(action) for action in first] == [ev.WriteIntent, ev.SendOrder, ev.Answer]
+    assert [type(action) for action in first] == [WriteIntent, SendOrder, Answer]
     down = core.handle(ev.LinkChange("ledger", False, 3, "no space left"))
-    assert ev.Cancel("o-1") in down and core.state.trading_state is TradingState.HALTED
+    assert Cancel("o-1") in down and core.state.trading_state is TradingState.HALTED
     assert "no space left" in core.state.limits
     core.handle(ev.OrderReport("o-1", SYMBOL, 1, "OPEN", 1, 1, True, False, "", "not sent", 4))
-    assert not [a for a in core.handle(ev.TargetWanted("s", 2, SYMBOL, 1, 5)) if isinstance(a, ev.SendOrder)]
+    assert not [a for a in core.handle(ev.TargetWanted("s", 2, SYMBOL, 1, 5)) if isinstance(a, SendOrder)]
     core.handle(ev.LinkChange("ledger", True, 6))
     again = core.handle(ev.Book(SYMBOL, DAY, 2, 2, 70_000.0, 70_010.0, 7))
-    assert [type(action) for action in again] == [ev.WriteIntent, ev.SendOrder]
+    assert [type(action) for action in again] == [WriteIntent, SendOrder]
     assert core.state.rejects == 0

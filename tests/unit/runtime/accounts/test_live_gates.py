@@ -12,6 +12,7 @@ from ghtrader_base.errors import ConfigError, RefusedError, UnreachableError
 from ghtrader_base.settings import load_settings
 from ghtrader_runtime.config import GatewayOptions
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import Cancel, SendOrder, WriteIntent
 from ghtrader_runtime.core.engine import Core, CoreConfig
 from ghtrader_runtime.core.execution import SymbolSpec
 from ghtrader_runtime.gateway.launch import run_gateway
@@ -48,7 +49,7 @@ def sends(monitor: bool) -> bool:
         core.handle(event)
     actions = core.handle(ev.TargetWanted("s", 1, SYMBOL, 1, 2))
     actions += core.handle(ev.OrderReport("stranger", SYMBOL, 1, "OPEN", 1, 1, False, False, "x", "", 3))
-    return any(isinstance(action, ev.WriteIntent | ev.SendOrder | ev.Cancel) for action in actions)
+    return any(isinstance(action, WriteIntent | SendOrder | Cancel) for action in actions)
 
 
 def test_every_combination_of_gates(home, monkeypatch) -> None:

@@ -9,17 +9,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ghtrader_runtime.accounts.bus_token import join_token, read_token
 from ghtrader_runtime.bus import messages as msg
-from ghtrader_runtime.bus.link_state import Backoff, Link, LinkState
+from ghtrader_runtime.bus.backoff import Backoff
+from ghtrader_runtime.bus.link_state import Link, LinkState
 from ghtrader_runtime.bus.pending_requests import Outbox
-from ghtrader_runtime.gateway.sessions import (
-    HISTORIES_A_SECOND,
-    KEEP_ANSWERS,
-    MAX_PEERS,
-    Peers,
-    join_token,
-    read_token,
-)
+from ghtrader_runtime.gateway.sessions import HISTORIES_A_SECOND, KEEP_ANSWERS, MAX_PEERS, Peers
 
 S = 1_000_000_000
 

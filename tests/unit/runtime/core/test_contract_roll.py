@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import Action, Answer, Cancel, Resubscribe, SendOrder, WriteBinding
 from ghtrader_runtime.core.engine import Core, CoreConfig
-from ghtrader_runtime.core.events import TradingState
 from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.core.orders import Holding, Order, TradingState
 from ghtrader_runtime.core.risk import RiskLimits
 
 OLD, NEW, MAIN = "SHFE.cu2504", "SHFE.cu2505", "KQ.m@SHFE.cu"
@@ -30,7 +31,7 @@ class Desk:
         self.bind(bound)
         self.snapshot(held)
 
-    def __call__(self, event: ev.Event) -> list[ev.Action]:
+    def __call__(self, event: ev.Event) -> list[Action]:
         return self.core.handle(event)
 
     @property
@@ -41,24 +42,24 @@ class Desk:
         for symbol in (OLD, NEW):
             self(ev.Terms(symbol, DAYS[day], ((day * 10**6, (day + 1) * 10**6),), self.now, 60_000.0, 80_000.0))
 
-    def bind(self, symbol: str, reason: str = "") -> list[ev.Action]:
+    def bind(self, symbol: str, reason: str = "") -> list[Action]:
         return self(ev.Bound(MAIN, symbol, self.now, 10.0, 5, True, reason))
 
-    def snapshot(self, held: int = 0, symbol: str = OLD) -> list[ev.Action]:
-        return self(ev.Snapshot(DAYS[0], (ev.Holding(symbol, long_his=held),), (), (), self.now))
+    def snapshot(self, held: int = 0, symbol: str = OLD) -> list[Action]:
+        return self(ev.Snapshot(DAYS[0], (Holding(symbol, long_his=held),), (), (), self.now))
 
-    def tick(self, symbol: str, day: int = 0) -> list[ev.Order]:
+    def tick(self, symbol: str, day: int = 0) -> list[Order]:
         self.now += 1
         actions = self(ev.Book(symbol, DAYS[day], day * 10**6 + self.now, self.now, 70_000.0, 70_010.0, self.now))
-        return [action.order for action in actions if isinstance(action, ev.SendOrder)]
+        return [action.order for action in actions if isinstance(action, SendOrder)]
 
-    def want(self, symbol: str, volume: int, session: str = "s") -> tuple[ev.Answer, list[ev.Order]]:
+    def want(self, symbol: str, volume: int, session: str = "s") -> tuple[Answer, list[Order]]:
         self.revision += 1
         actions = self(ev.TargetWanted(session, self.revision, symbol, volume, self.now))
-        (answer,) = [action for action in actions if isinstance(action, ev.Answer)]
-        return answer, [action.order for action in actions if isinstance(action, ev.SendOrder)]
+        (answer,) = [action for action in actions if isinstance(action, Answer)]
+        return answer, [action.order for action in actions if isinstance(action, SendOrder)]
 
-    def filled(self, order: ev.Order) -> list[ev.Action]:
+    def filled(self, order: Order) -> list[Action]:
         self.now += 1
         done = ev.OrderReport(
             order.order_id, order.symbol, order.side, order.offset, order.volume, 0, True, False, "x", "", self.now
@@ -70,8 +71,8 @@ class Desk:
         return [*self(trade), *self(done)]
 
 
-def writes(actions: list[ev.Action]) -> list[str]:
-    return [action.symbol for action in actions if isinstance(action, ev.WriteBinding)]
+def writes(actions: list[Action]) -> list[str]:
+    return [action.symbol for action in actions if isinstance(action, WriteBinding)]
 
 
 def test_the_first_binding_is_durable_once_the_broker_was_asked() -> None:
@@ -113,9 +114,9 @@ def test_what_works_in_the_old_contract_is_cancelled(kind: str) -> None:
         order = desk.want(OLD, 1)[1][0]
     else:
         actions = desk(ev.OrderWanted("s", 0, OLD, 1, "OPEN", 1, desk.now, 70_000.0, "LIMIT", "GFD"))
-        order = next(action.order for action in actions if isinstance(action, ev.SendOrder))
+        order = next(action.order for action in actions if isinstance(action, SendOrder))
     actions = desk.bind(NEW)
-    assert [action.order_id for action in actions if isinstance(action, ev.Cancel)] == [order.order_id]
+    assert [action.order_id for action in actions if isinstance(action, Cancel)] == [order.order_id]
     desk.want(NEW, 1)
     assert not desk.tick(NEW)
     desk(ev.OrderReport(order.order_id, OLD, 1, "OPEN", 1, 1, True, False, "x", "", desk.now))
@@ -198,13 +199,13 @@ def test_silence_of_what_is_left_is_no_alarm() -> None:
     for symbol in (OLD, NEW):
         desk(ev.Terms(symbol, DAYS[0], ((0, 10**15),), desk.now, 60_000.0, 80_000.0))
     desk.tick(OLD)
-    assert [a for a in desk(ev.Timer(desk.now + 1000 * NS)) if isinstance(a, ev.Resubscribe)], "before it was left"
+    assert [a for a in desk(ev.Timer(desk.now + 1000 * NS)) if isinstance(a, Resubscribe)], "before it was left"
     desk.tick(OLD)
     desk.bind(NEW)
     desk.tick(NEW)
     desk.now += 2000 * NS
     desk(ev.Book(NEW, DAYS[0], 900_000, desk.now, 1.0, 2.0, desk.now))
-    assert not [a for a in desk(ev.Timer(desk.now + NS)) if isinstance(a, ev.Resubscribe)]
+    assert not [a for a in desk(ev.Timer(desk.now + NS)) if isinstance(a, Resubscribe)]
     assert desk.state is TradingState.ACTIVE
 
 

@@ -10,10 +10,21 @@ from ghtrader_market.accounting.positions import Position
 from ghtrader_runtime.accounts.order_ledger import Intent
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core import state
+from ghtrader_runtime.core.actions import (
+    Answer,
+    Cancel,
+    CloseIntent,
+    Record,
+    Resubscribe,
+    Resync,
+    SendOrder,
+    TripKill,
+    WriteMarks,
+)
 from ghtrader_runtime.core.dedupe import MAX_SESSIONS, TTL_NS, Watermark
 from ghtrader_runtime.core.engine import Core, CoreConfig
-from ghtrader_runtime.core.events import Order, OrderStatus, TradingState
 from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec, plan_target, towards_flat, why_not
+from ghtrader_runtime.core.orders import Holding, Order, OrderStatus, TradingState
 from ghtrader_runtime.core.risk import MaxPosition, Proposed, RiskLimits
 
 CU, IF = "SHFE.cu2502", "CFFEX.IF2503"
@@ -22,7 +33,7 @@ SPEC = SymbolSpec(CU, 10.0, 5, True)
 S = 1_000_000_000
 
 
-def started(*holdings: ev.Holding, style: ExecutionStyle | None = None, limits: RiskLimits | None = None, **changes):
+def started(*holdings: Holding, style: ExecutionStyle | None = None, limits: RiskLimits | None = None, **changes):
     core = Core(
         CoreConfig({CU: SPEC}, limits or RiskLimits(3, 5, 100, 60.0), style or ExecutionStyle(1), **changes),
         lambda number: f"o{number}",
@@ -150,7 +161,7 @@ def test_a_session_heard_of_lately_is_not_the_one_forgotten() -> None:
     core = started()
     for number in range(MAX_SESSIONS):
         core.handle(ev.CancelWanted(f"x{number}", 1, 2))
-    (answer,) = only(core.handle(want(1, 1)), ev.Answer)
+    (answer,) = only(core.handle(want(1, 1)), Answer)
     assert answer.status == "refused" and "too many sessions" in answer.reason
 
 
@@ -160,21 +171,21 @@ def test_a_session_heard_of_lately_is_not_the_one_forgotten() -> None:
 def test_a_new_target_may_join_again_and_a_repeated_one_goes_on_chasing() -> None:
     style = ExecutionStyle(slip_ticks=0, tif="GFD", peg="join", max_chases=1, reprice_s=100.0, chase_ticks=1)
     core = started(style=style)
-    (first,) = only(core.handle(want(1, 1)), ev.SendOrder)
+    (first,) = only(core.handle(want(1, 1)), SendOrder)
     assert first.order.price == 70_000.0, "it joins the bid"
     core.handle(said("o1", 1, False))
-    assert only(core.handle(book(2, 70_010.0, 70_020.0)), ev.Cancel) and core.state.chases[CU] == 1
+    assert only(core.handle(book(2, 70_010.0, 70_020.0)), Cancel) and core.state.chases[CU] == 1
     core.handle(want(1, 2))
     assert core.state.chases[CU] == 1, "the same target again"
     core.handle(said("o1", 1, True, message="cancelled"))
-    (second,) = only(core.handle(book(3, 70_010.0, 70_020.0)), ev.SendOrder)
+    (second,) = only(core.handle(book(3, 70_010.0, 70_020.0)), SendOrder)
     assert second.order.price == 70_020.0, "chased often enough: it crosses"
     core.handle(filled("t1", "o3"))
     core.handle(said("o3", 0, True))
-    (third,) = only(core.handle(want(2, 3)), ev.SendOrder)
+    (third,) = only(core.handle(want(2, 3)), SendOrder)
     assert third.order.price == 70_010.0, "another target joins again"
     core.handle(said("o5", 1, False))
-    assert only(core.handle(book(4, 70_020.0, 70_030.0)), ev.Cancel)
+    assert only(core.handle(book(4, 70_020.0, 70_030.0)), Cancel)
     core.handle(filled("t2", "o5"))  # just before the cancel
     core.handle(book(5, 70_020.0, 70_030.0))
     assert core.state.chases[CU] == 0, "arrived: the next step is not a chase"
@@ -188,7 +199,7 @@ def test_another_target_begins_anew_in_the_middle_of_a_chase() -> None:
         core.handle(said("o1", 1, False))
         core.handle(book(2, 70_010.0, 70_020.0))
         core.handle(said("o1", 1, True, message="cancelled"))
-        (sent,) = only(core.handle(want(volume, 2)), ev.SendOrder)
+        (sent,) = only(core.handle(want(volume, 2)), SendOrder)
         assert sent.order.price == price
 
 
@@ -198,40 +209,40 @@ def direct(revision: int, session: str = "d", volume: int = 1, side: int = 1, of
 
 def test_a_session_takes_back_its_own_direct_orders_and_no_others() -> None:
     core = started()
-    ids = [only(core.handle(direct(n)), ev.SendOrder)[0].order.order_id for n in (1, 2)]
+    ids = [only(core.handle(direct(n)), SendOrder)[0].order.order_id for n in (1, 2)]
     for order_id in ids:
         core.handle(said(order_id, 1, False))
     assert [a.status for a in core.handle(ev.CancelWanted("other", 1, 3, ids[0]))] == ["refused"]
     assert [a.status for a in core.handle(ev.CancelWanted("other", 2, 3))] == ["refused"]
     assert [a.status for a in core.handle(ev.CancelWanted("d", 3, 3, "o9"))] == ["refused"]
     first = core.handle(ev.CancelWanted("d", 4, 3, ids[0]))
-    assert [a.order_id for a in only(first, ev.Cancel)] == ids[:1] and only(first, ev.Answer)[0].status == "accepted"
+    assert [a.order_id for a in only(first, Cancel)] == ids[:1] and only(first, Answer)[0].status == "accepted"
     again = core.handle(ev.CancelWanted("d", 4, 3, ids[0]))
-    assert [a.status for a in only(again, ev.Answer)] == ["duplicate"] and not only(again, ev.Cancel)
+    assert [a.status for a in only(again, Answer)] == ["duplicate"] and not only(again, Cancel)
     rest = core.handle(ev.CancelWanted("d", 5, 3))
-    assert [a.order_id for a in only(rest, ev.Cancel)] == ids[1:]
+    assert [a.order_id for a in only(rest, Cancel)] == ids[1:]
     core = started(style=ExecutionStyle(tif="GFD"))
     core.handle(want(1, 1))
     core.handle(said("o1", 1, False))
-    assert not only(core.handle(ev.CancelWanted("s", 2, 3)), ev.Cancel), "a target's order is no direct one"
+    assert not only(core.handle(ev.CancelWanted("s", 2, 3)), Cancel), "a target's order is no direct one"
 
 
 def test_direct_orders_in_reducing_shrink_what_is_held_with_all_that_is_out() -> None:
-    core = started(ev.Holding(CU, long_his=2))
+    core = started(Holding(CU, long_his=2))
     core.handle(ev.StateWanted(TradingState.REDUCING, "a test"))
-    (sent,) = only(core.handle(direct(1, side=-1, offset="CLOSE")), ev.SendOrder)
+    (sent,) = only(core.handle(direct(1, side=-1, offset="CLOSE")), SendOrder)
     assert sent.order.offset == "CLOSE"
-    assert only(core.handle(direct(2, side=-1, offset="CLOSE", volume=2)), ev.Answer)[0].status == "refused"
-    assert only(core.handle(direct(3, side=-1, offset="CLOSE")), ev.Answer)[0].status == "accepted"
-    assert only(core.handle(direct(4, side=-1, offset="CLOSE")), ev.Answer)[0].status == "refused", "all of it is out"
-    assert only(core.handle(direct(5, side=1)), ev.Answer)[0].status == "refused"
+    assert only(core.handle(direct(2, side=-1, offset="CLOSE", volume=2)), Answer)[0].status == "refused"
+    assert only(core.handle(direct(3, side=-1, offset="CLOSE")), Answer)[0].status == "accepted"
+    assert only(core.handle(direct(4, side=-1, offset="CLOSE")), Answer)[0].status == "refused", "all of it is out"
+    assert only(core.handle(direct(5, side=1)), Answer)[0].status == "refused"
 
 
 def test_a_killed_gateway_that_flattens_takes_no_direct_order() -> None:
-    core = started(ev.Holding(CU, long_his=2), on_kill="flatten")
+    core = started(Holding(CU, long_his=2), on_kill="flatten")
     core.handle(ev.KillChange(True, "a test", 2))
     assert core.state.trading_state is TradingState.REDUCING
-    (answer,) = only(core.handle(direct(1, side=-1, offset="CLOSE")), ev.Answer)
+    (answer,) = only(core.handle(direct(1, side=-1, offset="CLOSE")), Answer)
     assert answer.status == "refused" and "kill switch" in answer.reason
 
 
@@ -253,18 +264,18 @@ def test_what_was_taken_for_unsent_arrives_after_all() -> None:
     core = lost()
     late = core.handle(said("o1", 1, False, now=10 * S))
     order = core.state.orders["o1"]
-    assert [a.order_id for a in only(late, ev.Cancel)] == ["o1"] and order.status is OrderStatus.CANCELLING
+    assert [a.order_id for a in only(late, Cancel)] == ["o1"] and order.status is OrderStatus.CANCELLING
     assert order.live and order.heard and not order.over and order.cancel_ns == 10 * S
     core = lost()
     whole = core.handle(filled("t1", "o1"))
-    assert not only(whole, ev.Cancel) and core.state.orders["o1"].status is OrderStatus.FILLED
+    assert not only(whole, Cancel) and core.state.orders["o1"].status is OrderStatus.FILLED
     assert core.state.position(CU).net == 1
     core = lost()
     core.state.orders["o1"].volume = core.state.orders["o1"].left = 2
     part = core.handle(filled("t1", "o1"))
-    assert [a.order_id for a in only(part, ev.Cancel)] == ["o1"] and core.state.orders["o1"].live
+    assert [a.order_id for a in only(part, Cancel)] == ["o1"] and core.state.orders["o1"].live
     core = lost()
-    assert not only(core.handle(said("o1", 1, True, now=10 * S)), ev.Cancel), "it is over"
+    assert not only(core.handle(said("o1", 1, True, now=10 * S)), Cancel), "it is over"
     assert core.state.orders["o1"].status is OrderStatus.CANCELLED and not core.state.orders["o1"].live
 
 
@@ -272,16 +283,16 @@ def test_a_list_tells_how_an_order_of_ours_stands() -> None:
     core = started()
     core.handle(want(2, 1))
     listed = said("o1", 1, False, volume=2)
-    taken = core.handle(ev.Snapshot(DAY, (ev.Holding(CU, long_today=1),), (listed,), (filled("t1", "o1"),), 3 * S))
+    taken = core.handle(ev.Snapshot(DAY, (Holding(CU, long_today=1),), (listed,), (filled("t1", "o1"),), 3 * S))
     order = core.state.orders["o1"]
-    assert [a.order_id for a in only(taken, ev.Cancel)] == ["o1"] and order.heard and order.traded == 1
-    gone = core.handle(ev.Snapshot(DAY, (ev.Holding(CU, long_today=1),), (), (), 9 * S))
-    (closed,) = only(gone, ev.CloseIntent)
+    assert [a.order_id for a in only(taken, Cancel)] == ["o1"] and order.heard and order.traded == 1
+    gone = core.handle(ev.Snapshot(DAY, (Holding(CU, long_today=1),), (), (), 9 * S))
+    (closed,) = only(gone, CloseIntent)
     assert closed.outcome == "cancelled" and closed.left == 1, "it was heard of: over, and not unsent"
     core = started()
     core.handle(want(2, 1))
     core.handle(filled("t1", "o1"))
-    (closed,) = only(core.handle(ev.Snapshot(DAY, (ev.Holding(CU, long_today=1),), (), (), 9 * S)), ev.CloseIntent)
+    (closed,) = only(core.handle(ev.Snapshot(DAY, (Holding(CU, long_today=1),), (), (), 9 * S)), CloseIntent)
     assert closed.outcome == "cancelled" and closed.left == 1, "a trade is as good as a report"
 
 
@@ -289,7 +300,7 @@ def test_lots_a_complete_list_calls_filled_are_in_its_positions() -> None:
     core = started()
     core.handle(want(2, 1))
     listed = said("o1", 0, True, volume=2)
-    core.handle(ev.Snapshot(DAY, (ev.Holding(CU, long_today=2),), (listed,), (), 3 * S))
+    core.handle(ev.Snapshot(DAY, (Holding(CU, long_today=2),), (listed,), (), 3 * S))
     assert not core.state.orders["o1"].live and core.state.orders["o1"].status is OrderStatus.FILLED
 
 
@@ -315,15 +326,15 @@ def test_an_order_that_is_over_is_not_reopened_by_a_late_report() -> None:
 
 
 def test_what_is_filled_goes_on_at_once_and_what_is_not_waits_for_the_next_tick() -> None:
-    core = started(ev.Holding(CU, long_his=1))
+    core = started(Holding(CU, long_his=1))
     core.handle(want(-1, 1))  # closes first
     unfilled = core.handle(said("o2", 1, True, side=-1, offset="CLOSE"))
-    assert not only(unfilled, ev.SendOrder)
-    (again,) = only(core.handle(book(2)), ev.SendOrder)
+    assert not only(unfilled, SendOrder)
+    (again,) = only(core.handle(book(2)), SendOrder)
     core.handle(filled("t1", again.order.order_id, 1, -1, "CLOSE"))
     went_on = core.handle(said(again.order.order_id, 0, True, side=-1, offset="CLOSE"))
     assert core.state.orders[again.order.order_id].status is OrderStatus.FILLED
-    opened = [a.order.offset for a in only(went_on, ev.SendOrder)] or [
+    opened = [a.order.offset for a in only(went_on, SendOrder)] or [
         order.offset for order in core.state.live_orders(CU)
     ]
     assert opened == ["OPEN"]
@@ -342,19 +353,19 @@ def test_a_report_of_a_cancelled_order_does_not_forget_the_cancel() -> None:
 def test_an_earlier_lifes_fills_are_told_once_and_under_their_own_name() -> None:
     intent = Intent("e1", 1, CU, 1, "OPEN", 1, 70_000.0, "FAK")
     core = Core(CoreConfig({CU: SPEC}, RiskLimits(3)), lambda n: f"o{n}", open_intents={"e1": intent})
-    listed = ev.Snapshot(DAY, (ev.Holding(CU, long_today=1),), (said("e1", 0, True),),
+    listed = ev.Snapshot(DAY, (Holding(CU, long_today=1),), (said("e1", 0, True),),
                          (filled("t1", "e1"), filled("t2", "stranger")), 9 * S)  # fmt: skip
-    first = only(core.handle(listed), ev.Record)
+    first = only(core.handle(listed), Record)
     assert [(r.kind, r.fields["trade"]) for r in first if r.kind.startswith("fill")] == [("fill-of-earlier-run", "t1")]
-    assert not [r for r in only(core.handle(listed), ev.Record) if r.kind.startswith("fill")]
+    assert not [r for r in only(core.handle(listed), Record) if r.kind.startswith("fill")]
     core.handle(want(2, 1, now=10 * S))
 
 
 def test_fills_a_later_list_brings_are_fills() -> None:
     core = started()
     core.handle(want(1, 1))
-    listed = ev.Snapshot(DAY, (ev.Holding(CU, long_today=1),), (said("o1", 0, True),), (filled("t1", "o1"),), 9 * S)
-    assert [r.kind for r in only(core.handle(listed), ev.Record) if "fill" in r.kind] == ["fill"]
+    listed = ev.Snapshot(DAY, (Holding(CU, long_today=1),), (said("o1", 0, True),), (filled("t1", "o1"),), 9 * S)
+    assert [r.kind for r in only(core.handle(listed), Record) if "fill" in r.kind] == ["fill"]
 
 
 # Time, links, losses -----------------------------------------------------------------------------------------------
@@ -364,13 +375,13 @@ def test_pauses_before_asking_again_double_and_end_at_a_minute() -> None:
     core = started()
     core.handle(ev.LinkChange("broker", False, 2 * S))
     assert core.state.blocks["broker"][0] is core.state.trading_state is TradingState.HALTED
-    assert only(core.handle(ev.LinkChange("broker", True, 3 * S)), ev.Resync)
+    assert only(core.handle(ev.LinkChange("broker", True, 3 * S)), Resync)
     now, pauses = 3 * S, []
     for _ in range(9):
         core.handle(ev.AskFailed("away", now))
         assert core.state.trading_state is TradingState.HALTED
         start = now
-        while not only(core.handle(ev.Timer(now)), ev.Resync):
+        while not only(core.handle(ev.Timer(now)), Resync):
             now += S // 4
         pauses.append((now - start) / S)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
@@ -381,7 +392,7 @@ def test_subscribing_anew_has_growing_pauses_too() -> None:
     now, asked = 15 * S, []
     while len(asked) < 7:
         now += S // 2
-        if only(core.handle(ev.Timer(now)), ev.Resubscribe):
+        if only(core.handle(ev.Timer(now)), Resubscribe):
             asked.append(now)
     gaps = [(b - a) / S for a, b in zip(asked, asked[1:], strict=False)]
     assert gaps == [15, 30, 60, 120, 240, 240] and "no tick for" in core.state.blocks["data"][1]
@@ -403,10 +414,10 @@ def test_an_order_is_unknown_only_after_its_time() -> None:
         core.handle(want(1, 1, now=2))
         asked = core.handle(ev.Timer(2 + late))
         assert (core.state.orders["o1"].status is OrderStatus.UNKNOWN) is unknown
-        assert bool(only(asked, ev.Resync)) is unknown and ("reconcile" in core.state.blocks) is unknown
-    told = [r.kind for r in only(asked, ev.Record)]
+        assert bool(only(asked, Resync)) is unknown and ("reconcile" in core.state.blocks) is unknown
+    told = [r.kind for r in only(asked, Record)]
     assert told == ["order-unknown"], "once, and not while the answer is awaited"
-    assert not only(core.handle(ev.Timer(7 * S)), ev.Record)
+    assert not only(core.handle(ev.Timer(7 * S)), Record)
 
 
 def test_an_order_whose_trades_are_missing_stays_settling() -> None:
@@ -424,7 +435,7 @@ def test_equity_before_the_day_is_known_or_of_a_day_gone_by_marks_nothing() -> N
     assert not core.handle(ev.Equity(90.0, 2)) and core.state.marks.opening == 100.0, "the marks are of a later day"
     assert not core.handle(ev.Equity(math.nan, 3))
     core.handle(ev.Terms(CU, "2025-01-10", ((0, 10**15),), 4))
-    (marks,) = only(core.handle(ev.Equity(90.0, 5)), ev.WriteMarks)
+    (marks,) = only(core.handle(ev.Equity(90.0, 5)), WriteMarks)
     assert (marks.trading_day, marks.opening, marks.peak) == ("2025-01-10", 90.0, 90.0)
     assert not core.handle(ev.Equity(math.nan, 6)) and core.state.marks.last == 90.0, "no figure is no loss"
     fresh = Core(CoreConfig({CU: SPEC}, RiskLimits(3)), lambda n: f"o{n}")
@@ -434,11 +445,11 @@ def test_equity_before_the_day_is_known_or_of_a_day_gone_by_marks_nothing() -> N
 
 def test_reducing_takes_back_what_opens_and_leaves_what_closes_at_work() -> None:
     for held, offset, taken in ((0, "OPEN", True), (1, "CLOSE", False)):
-        core = started(ev.Holding(CU, long_his=held), style=ExecutionStyle(1, tif="GFD", reprice_s=100.0))
-        (sent,) = only(core.handle(want(1 - held, 1)), ev.SendOrder)
+        core = started(Holding(CU, long_his=held), style=ExecutionStyle(1, tif="GFD", reprice_s=100.0))
+        (sent,) = only(core.handle(want(1 - held, 1)), SendOrder)
         assert sent.order.offset == offset
         core.handle(said("o1", 1, False, side=sent.order.side, offset=offset))
-        assert bool(only(core.handle(ev.StateWanted(TradingState.REDUCING, "by hand")), ev.Cancel)) is taken
+        assert bool(only(core.handle(ev.StateWanted(TradingState.REDUCING, "by hand")), Cancel)) is taken
 
 
 def test_without_a_drawdown_limit_a_peak_is_not_written_again_and_again() -> None:
@@ -447,22 +458,22 @@ def test_without_a_drawdown_limit_a_peak_is_not_written_again_and_again() -> Non
     assert not core.handle(ev.Equity(2000.0, 3)) and core.state.marks.peak == 2000.0
     core = started(limits=RiskLimits(3, daily_loss=0.0, drawdown=100.0))
     core.handle(ev.Equity(1000.0, 2))
-    assert not only(core.handle(ev.Equity(1004.0, 3)), ev.WriteMarks)
-    assert only(core.handle(ev.Equity(1005.0, 4)), ev.WriteMarks), "a twentieth of the limit"
+    assert not only(core.handle(ev.Equity(1004.0, 3)), WriteMarks)
+    assert only(core.handle(ev.Equity(1005.0, 4)), WriteMarks), "a twentieth of the limit"
 
 
 def test_who_only_monitors_is_not_tripped_by_a_loss() -> None:
     for monitor, trips in ((True, 0), (False, 1)):
         core = started(limits=RiskLimits(3, daily_loss=10.0), monitor_only=monitor)
         core.handle(ev.Equity(1000.0, 2))
-        assert len(only(core.handle(ev.Equity(900.0, 3)), ev.TripKill)) == trips
+        assert len(only(core.handle(ev.Equity(900.0, 3)), TripKill)) == trips
 
 
 def test_a_tick_enters_its_day_and_terms_of_another_day_forbid() -> None:
-    core = started(ev.Holding(CU, long_today=1))
+    core = started(Holding(CU, long_today=1))
     core.handle(ev.Book(CU, "2025-01-09", 2, 2, 70_000.0, 70_010.0, 2))
     assert core.state.trading_day == "2025-01-09" and core.state.position(CU).long_his == 1
-    refused = only(core.handle(want(2, 1)), ev.Record)
+    refused = only(core.handle(want(2, 1)), Record)
     assert [r.fields["reason"] for r in refused] == [f"{CU}: its trading hours are not known"]
 
 
@@ -473,12 +484,12 @@ def test_the_same_refusal_is_told_again_once_an_order_has_left_in_between() -> N
     core.handle(said("o1", 0, True))
     kinds = []
     for n, volume in ((2, 2), (3, 2)):
-        kinds += [r.kind for r in only(core.handle(want(volume, n)), ev.Record)]
+        kinds += [r.kind for r in only(core.handle(want(volume, n)), Record)]
     assert kinds == ["order-refused"], "not with every target"
-    assert only(core.handle(book(20 * S)), ev.SendOrder)
+    assert only(core.handle(book(20 * S)), SendOrder)
     core.handle(filled("t2", "o3"))
     core.handle(said("o3", 0, True))
-    assert [r.kind for r in only(core.handle(want(3, 4)), ev.Record)] == ["order-refused"], "news again"
+    assert [r.kind for r in only(core.handle(want(3, 4)), Record)] == ["order-refused"], "news again"
     assert core.state.next_number == 4
 
 
@@ -497,8 +508,8 @@ def test_a_list_that_names_lots_of_another_contract_opens_nothing_before_they_ar
     core.handle(ev.LinkChange("broker", False, 2))
     core.handle(ev.TargetWanted("s", 1, new, 1, 2))
     core.handle(ev.LinkChange("broker", True, 3))
-    found = core.handle(ev.Snapshot(DAY, (ev.Holding(CU, long_his=1),), (), (), 4))
-    sent = [(a.order.symbol, a.order.offset) for a in only(found, ev.SendOrder)]
+    found = core.handle(ev.Snapshot(DAY, (Holding(CU, long_his=1),), (), (), 4))
+    sent = [(a.order.symbol, a.order.offset) for a in only(found, SendOrder)]
     assert (new, "OPEN") not in sent and core.state.trading_state is TradingState.REDUCING
 
 
@@ -512,7 +523,7 @@ def test_clocks_that_jump_back_make_nothing_old_young_or_double() -> None:
     order = core.state.orders["o1"]
     core.handle(ev.Timer(106 * S))
     assert order.status is OrderStatus.UNKNOWN, "its five seconds are counted from when it was sent"
-    assert [a.status for a in only(core.handle(want(1, 1, now=1)), ev.Answer)] == ["duplicate"]
+    assert [a.status for a in only(core.handle(want(1, 1, now=1)), Answer)] == ["duplicate"]
     core = started(limits=RiskLimits(3, rate_orders=1))
     core.handle(ev.Book(CU, DAY, 500 * S, 2, 70_000.0, 70_010.0, 2))
     core.handle(want(1, 1))
@@ -521,23 +532,23 @@ def test_clocks_that_jump_back_make_nothing_old_young_or_double() -> None:
     assert not core.handle(ev.Book(CU, DAY, 400 * S, 1, 70_000.0, 70_010.0, 3)), "an older tick is known already"
     back = core.handle(ev.Book(CU, DAY, 400 * S, 3, 70_000.0, 70_010.0, 4))
     assert not back and core.state.market_ns == 500 * S and core.state.next_number == 2
-    assert not only(core.handle(want(2, 2)), ev.SendOrder), "the rate is not forgotten by a market clock that goes back"
+    assert not only(core.handle(want(2, 2)), SendOrder), "the rate is not forgotten by a market clock that goes back"
 
 
 def test_reducing_counts_what_is_out_on_the_same_side() -> None:
-    core = started(ev.Holding(CU, long_today=2))
+    core = started(Holding(CU, long_today=2))
 
     def sell(revision: int, offset: str, volume: int) -> tuple[str, list[Order]]:
         actions = core.handle(ev.OrderWanted("s", revision, CU, -1, offset, volume, 2, 70_010.0, "LIMIT", "GFD"))
-        (answer,) = only(actions, ev.Answer)
-        return answer.status, [action.order for action in only(actions, ev.SendOrder)]
+        (answer,) = only(actions, Answer)
+        return answer.status, [action.order for action in only(actions, SendOrder)]
 
     status, (opening,) = sell(1, "OPEN", 1)
     core.handle(said(opening.order_id, 1, False, side=-1))
     core.handle(ev.StateWanted(TradingState.REDUCING, "a test"))  # it is called in, and may be filled until it is
     assert status == "accepted" and sell(2, "CLOSETODAY", 2)[0] == "refused"
     assert sell(3, "CLOSETODAY", 1)[0] == "accepted"
-    core = started(ev.Holding(CU, long_today=2))
+    core = started(Holding(CU, long_today=2))
     core.handle(ev.OrderWanted("s", 1, CU, 1, "OPEN", 1, 2, 70_000.0, "LIMIT", "GFD"))
     core.handle(ev.StateWanted(TradingState.REDUCING, "a test"))
     assert sell(2, "CLOSETODAY", 2)[0] == "accepted", "what is out on the other side does not count"
@@ -553,5 +564,5 @@ def test_a_tick_told_again_changes_nothing() -> None:
 def test_how_long_the_market_has_been_silent_is_said() -> None:
     core = started()
     core.handle(book(2, now=100 * S))
-    (told,) = only(core.handle(ev.Timer(350 * S)), ev.Record)
+    (told,) = only(core.handle(ev.Timer(350 * S)), Record)
     assert told.fields == {"symbol": CU, "age_s": pytest.approx(250.0)}

@@ -11,13 +11,14 @@ import pytest
 
 from ghtrader_market.accounting.positions import Position
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, VALUE_COLUMNS, values_matrix
-from ghtrader_market.sources.base import canonical_table
+from ghtrader_market.sources.base import canonical_table, canonical_time
 from ghtrader_runtime.brokers.base import Market
-from ghtrader_runtime.brokers.canonical import canonical_time, canonical_values
 from ghtrader_runtime.brokers.paper import PaperBroker, take
 from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
-from ghtrader_runtime.core.events import Book, Order, OrderReport, OrderStatus, TradeReport
+from ghtrader_runtime.brokers.tqsdk_feed import canonical_values
+from ghtrader_runtime.core.events import Book, OrderReport, TradeReport
 from ghtrader_runtime.core.execution import ExecutionStyle, Place, SymbolSpec, crossing_price, plan_target
+from ghtrader_runtime.core.orders import Order, OrderStatus
 from ghtrader_runtime.core.risk import MaxPosition, OrderRate, OrderSize, Proposed, RiskLimits, first_reason
 from ghtrader_runtime.runlog.latency import TickToTarget
 from ghtrader_runtime.runlog.run_totals import profit, round_trips

@@ -13,16 +13,17 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import WriteIntent
 from ghtrader_runtime.core.engine import Core, CoreConfig
-from ghtrader_runtime.core.events import Intent, TradingState
 from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.core.orders import Holding, Intent, Order, TradingState
 from ghtrader_runtime.core.risk import RiskLimits
 from ghtrader_runtime.core.state import order_number
 
 SYMBOL, DAY = "SHFE.cu2502", "2025-01-08"
 
 
-def a_core(style: ExecutionStyle | None = None, *holdings: ev.Holding, **risk: Any) -> Core:
+def a_core(style: ExecutionStyle | None = None, *holdings: Holding, **risk: Any) -> Core:
     allowed = {"max_position": 3, "rate_orders": 1000, **risk}
     config = CoreConfig({SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)}, RiskLimits(**allowed), style or ExecutionStyle())
     core = Core(config, lambda number: f"o{number}")
@@ -45,7 +46,7 @@ def wants(core: Core, volume: int, revision: int) -> list[Intent]:
             a.order.price, a.order.tif, market_ns=a.market_ns, price_type=a.order.price_type,
         )
         for a in actions
-        if isinstance(a, ev.WriteIntent)
+        if isinstance(a, WriteIntent)
     ]  # fmt: skip
 
 
@@ -99,7 +100,7 @@ def test_what_is_foreseen_is_what_is_sent(moves: list[tuple[int, int]], style: E
     assert hits or all(volume == 0 for volume, _ in moves[:1]) or abs(moves[0][0]) > 1
 
 
-def intent_of(order: ev.Order) -> Intent:
+def intent_of(order: Order) -> Intent:
     return Intent(
         order.order_id, int(order.order_id[1:]), SYMBOL, order.side, order.offset, order.volume, order.price, order.tif
     )
@@ -137,7 +138,7 @@ def test_of_two_targets_on_one_side_the_first_counts() -> None:
 
 
 def test_both_legs_of_a_closing_are_foreseen() -> None:
-    core = a_core(None, ev.Holding(SYMBOL, long_today=1, long_his=1))
+    core = a_core(None, Holding(SYMBOL, long_today=1, long_his=1))
     wants(core, 2, 1)
     foreseen = core.likely(SYMBOL, (0,))
     assert [one.offset for one in foreseen] == [one.offset for one in wants(core, 0, 2)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ghtrader_base.errors import FailedError, IntegrityError, RefusedError
 from ghtrader_market.reference.roll_schedule import save_schedule, schedule_from_open_interest, schedule_path
 from ghtrader_market.reference.trading_calendar import bundled_calendar
-from ghtrader_runtime.gateway.contract_resolver import Binder, bind, contract_to_trade
+from ghtrader_runtime.gateway.contract_binding import Binder, bind, contract_to_trade
 
 MAIN, CONTRACTS = "KQ.m@SHFE.cu", ("SHFE.cu2503", "SHFE.cu2504", "SHFE.cu2505", "SHFE.cu2506")
 CALENDAR = bundled_calendar()

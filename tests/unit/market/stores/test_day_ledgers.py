@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 
 from ghtrader_base.errors import IntegrityError
+from ghtrader_market.stores.lake.day_ledgers import (
+    SKIPPED_NAME,
+    SkipEntry,
+    add_no_data,
+    add_skips,
+    clear_skips,
+    no_data_days,
+    skipped_days,
+)
 from ghtrader_market.stores.lake.lake import Lake
-from ghtrader_market.stores.lake.no_data_days import add_no_data, no_data_days
-from ghtrader_market.stores.lake.skipped_days import SKIPPED_NAME, SkipEntry, add_skips, clear_skips, skipped_days
 
 SYMBOL = "SHFE.cu2502"
 FIRST, SECOND = date(2025, 1, 6), date(2025, 1, 7)

@@ -1,8 +1,10 @@
-"""Days a source could not give whole: why, since when, how often tried. Kept beside a contract's days.
+"""Keeps, beside a contract's days, which days a source could not give whole and which have no tick.
 
-One file a contract, `_skipped_days.json`; it is gone once every day of it is stored or known to be empty. A day in it
-holds nothing else up: it is listed by `data coverage` and asked for again by every later download of it and by
-`update`.
+`_skipped_days.json`: days that could not be had, with why, since when and how often tried; gone once every day of it is
+stored or known to be empty. A day in it holds nothing else up: it is listed by `data coverage` and asked for again by
+every later download of it and by `update`. `_no_data_dates.json`: a sorted list of ISO dates that were asked for and
+have no tick, never asked for again. A day that its daily bar shows traded and that comes without ticks is skipped, not
+empty.
 """
 
 from __future__ import annotations
@@ -110,3 +112,23 @@ def _store(lake: Lake, symbol: str, dataset: str, entries: Mapping[date, SkipEnt
     else:
         path.unlink(missing_ok=True)
         fsync_dir(path.parent)
+
+
+NO_DATA_NAME = "_no_data_dates.json"
+
+
+def _no_data_path(lake: Lake, symbol: str, dataset: str) -> Path:
+    return lake.key_no_data_path(dataset, symbol) / NO_DATA_NAME
+
+
+def no_data_days(lake: Lake, symbol: str, dataset: str = "ticks") -> set[date]:
+    """Days the source is known to have no tick of a contract for."""
+    path = _no_data_path(lake, symbol, dataset)
+    return {date.fromisoformat(text) for text in read_json(path)} if path.exists() else set()
+
+
+def add_no_data(lake: Lake, symbol: str, days: Iterable[date], dataset: str = "ticks") -> None:
+    """Remember days as empty; the file is replaced in one step, and left alone where it knows them all."""
+    known = no_data_days(lake, symbol, dataset)
+    if not known.issuperset(days := set(days)):
+        atomic_write_json(_no_data_path(lake, symbol, dataset), [str(day) for day in sorted(known | days)])

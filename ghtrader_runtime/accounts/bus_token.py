@@ -1,0 +1,26 @@
+"""Makes and reads the token that shows who may trade and command on an account's bus."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from ghtrader_base.files import atomic_write_text
+
+
+def join_token(state_dir: Path) -> str:
+    """The account's token, made at the first call; readable by its owner alone. Hold the account's lock."""
+    token = read_token(state_dir)
+    if len(token) < 32:  # none yet, or a first gateway was killed while it wrote
+        token = secrets.token_hex(24)
+        atomic_write_text(state_dir / "bus-token", token)
+        (state_dir / "bus-token").chmod(0o600)
+    return token
+
+
+def read_token(state_dir: Path) -> str:
+    """The account's token as a client reads it; empty where there is none yet (no gateway has run)."""
+    try:
+        return (state_dir / "bus-token").read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,94 @@
+"""Defines what the trading core wants done: the actions that the gateway carries out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ghtrader_runtime.core.orders import Order
+
+
+class WriteIntent(msgspec.Struct, frozen=True):
+    """Make the intent of an order durable; what follows may only be done once it is."""
+
+    order: Order
+    target_session: str
+    target_revision: int
+    market_ns: int
+
+
+class SendOrder(msgspec.Struct, frozen=True):
+    """Send an order whose intent is durable."""
+
+    order: Order
+
+
+class Cancel(msgspec.Struct, frozen=True, gc=False):
+    """Ask the broker to cancel."""
+
+    order_id: str
+
+
+class CloseIntent(msgspec.Struct, frozen=True, gc=False):
+    """Record in the ledger how an order ended. Need not be durable at once: after a crash the broker is asked."""
+
+    order_id: str
+    outcome: str
+    left: int
+
+
+class WriteMarks(msgspec.Struct, frozen=True, gc=False):
+    """Make the day's equity marks durable: what it opened at and its peak, CNY."""
+
+    trading_day: str
+    opening: float
+    peak: float
+
+
+class WriteBinding(msgspec.Struct, frozen=True, gc=False):
+    """Make durable that all but `symbol` is flat, before anything that follows: what a later life may find held."""
+
+    requested: str
+    symbol: str
+
+
+class TripKill(msgspec.Struct, frozen=True, gc=False):
+    """Trip the durable kill switch, before anything that follows."""
+
+    reason: str
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """Acknowledge a target, an order or a cancel: `accepted`, `refused` or `duplicate`."""
+
+    session: str
+    revision: int
+    status: str
+    reason: str = ""
+    order_id: str = ""
+
+
+class Resync(msgspec.Struct, frozen=True, gc=False):
+    """Log in anew and ask what there is; answer with a `Snapshot` or `AskFailed`."""
+
+    reason: str
+
+
+class Resubscribe(msgspec.Struct, frozen=True, gc=False):
+    """Market data has gone silent: subscribe anew."""
+
+    reason: str
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A line for the journal."""
+
+    kind: str
+    fields: dict[str, Any] = {}
+
+
+Action = (
+    WriteIntent | SendOrder | Cancel | CloseIntent | WriteMarks | WriteBinding | TripKill | Answer | Resync
+    | Resubscribe | Record
+)  # fmt: skip
