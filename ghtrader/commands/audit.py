@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from ghtrader.commands.pipeline_io import EndOption, StartOption, optional_day
-from ghtrader.console_io import HomeOption, JsonOption, emit, note, settings_of
+from ghtrader.commands.shared_options import EndOption, HomeOption, JsonOption, StartOption, optional_day, settings_of
+from ghtrader.output import emit, note
 from ghtrader_base.errors import UnreachableError
 
 _PRINTED = 50

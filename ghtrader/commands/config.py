@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ghtrader.console_io import HomeOption, JsonOption, emit, settings_of, table
+from ghtrader.commands.shared_options import HomeOption, JsonOption, settings_of
+from ghtrader.output import emit, table
 from ghtrader_base.settings import describe_settings, set_setting
 
 _PARTS = tuple(

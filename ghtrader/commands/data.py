@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ghtrader.commands.groups import group
-from ghtrader.console_io import HomeOption, JsonOption, VarOption, emit, note, settings_of, table
+from ghtrader.commands.shared_options import HomeOption, JsonOption, VarOption, group, settings_of
+from ghtrader.output import emit, note, table
 from ghtrader_base.errors import GhtraderError, UsageError
 
 if TYPE_CHECKING:

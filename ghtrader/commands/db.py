@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ghtrader.commands.groups import group
-from ghtrader.commands.pipeline_io import EndOption, StartOption, VarietyOption, optional_day
-from ghtrader.console_io import HomeOption, JsonOption, emit, note, settings_of, table
+from ghtrader.commands.shared_options import (
+    EndOption,
+    HomeOption,
+    JsonOption,
+    StartOption,
+    VarietyOption,
+    group,
+    optional_day,
+    settings_of,
+)
+from ghtrader.output import emit, note, table
 from ghtrader_base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -144,8 +152,33 @@ def _kinds(day: Any) -> str:
     return ", ".join(f"{item.kind} {item.column}".strip() for item in day.differences)
 
 
+def _register_views(db: typer.Typer) -> None:
+    @db.command()
+    def init(home: HomeOption = None, json: JsonOption = False) -> None:
+        """Views over the lake in data/ghtrader.duckdb, for any DuckDB. Example: ghtrader db init"""
+        from ghtrader_market.sql.duckdb_file import FILE_NAME, create_views
+
+        settings = settings_of(home)
+        views = create_views(settings.data)
+        path = settings.data / FILE_NAME
+        rows = [{"view": view, "days": days} for view, days in views.items()]
+        emit({"file": str(path), "views": views}, json, lambda: f"{table(rows)}\nin {path}")
+
+    @db.command("ingest-metrics")
+    def ingest_metrics(home: HomeOption = None, json: JsonOption = False) -> None:
+        """Index the JSON reports into run_metrics of data/ghtrader.duckdb. Example: ghtrader db ingest-metrics"""
+        from ghtrader_assets.results.run_metrics import run_metrics
+        from ghtrader_market.sql.duckdb_file import FILE_NAME, store_metrics
+
+        settings = settings_of(home)
+        rows = store_metrics(settings.data, run_metrics(settings))
+        path = settings.data / FILE_NAME
+        emit({"file": str(path), "rows": rows}, json, lambda: f"{rows} numbers of reports in {path}: run_metrics")
+
+
 def register(app: typer.Typer) -> None:
     """Add `db` and its commands."""
     db = group(app, "db", "The stores: QuestDB and DuckDB views.")
     _register_questdb(db)
     _register_sync(db)
+    _register_views(db)

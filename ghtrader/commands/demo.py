@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ghtrader.console_io import JsonOption, emit, parse_day
+from ghtrader.commands.shared_options import JsonOption, parse_day
+from ghtrader.output import emit
 from ghtrader_base.errors import UsageError
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ghtrader.console_io import HomeOption, JsonOption, emit, note, settings_of
+from ghtrader.commands.shared_options import HomeOption, JsonOption, settings_of
+from ghtrader.output import emit, note
 
 
 def register(app: typer.Typer) -> None:

@@ -7,16 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from ghtrader.commands.groups import group
-from ghtrader.commands.pipeline_io import (
+from ghtrader.commands.shared_options import (
     EndOption,
+    HomeOption,
+    JsonOption,
     SeriesOption,
     StartOption,
     VarietyOption,
-    emit_runs,
+    group,
+    parse_day,
+    settings_of,
     variety_key,
 )
-from ghtrader.console_io import HomeOption, JsonOption, emit, parse_day, progress_display, settings_of, table
+from ghtrader.output import emit, emit_runs, progress_display, table
 from ghtrader_base.errors import UsageError
 
 ExchangeOption = Annotated[str, typer.Option("--exchange", help="SHFE or CFFEX; the variety's own if left out.")]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from ghtrader.commands.pipeline_io import (
+from ghtrader.commands.shared_options import (
     EndOption,
+    HomeOption,
+    JsonOption,
     OverwriteOption,
     SeriesOption,
     StartOption,
     VarietyOption,
-    emit_runs,
     optional_day,
+    settings_of,
     variety_key,
 )
-from ghtrader.console_io import HomeOption, JsonOption, settings_of
+from ghtrader.output import emit_runs
 
 
 def _register_main(app: typer.Typer) -> None:

@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ghtrader.commands.groups import group
-from ghtrader.commands.pipeline_io import EndOption, StartOption, VarietyOption, optional_day
-from ghtrader.console_io import HomeOption, JsonOption, emit, settings_of, table
+from ghtrader.commands.shared_options import (
+    EndOption,
+    HomeOption,
+    JsonOption,
+    StartOption,
+    VarietyOption,
+    group,
+    optional_day,
+    settings_of,
+)
+from ghtrader.output import emit, table
 from ghtrader_base.errors import FailedError, UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ghtrader.console_io import HomeOption, JsonOption, emit, note, settings_of, table
+from ghtrader.commands.shared_options import HomeOption, JsonOption, settings_of
+from ghtrader.output import emit, note, table
 from ghtrader_base.errors import UsageError
 
 

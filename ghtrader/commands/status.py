@@ -6,7 +6,8 @@ from typing import Any
 
 import typer
 
-from ghtrader.console_io import HomeOption, JsonOption, emit, settings_of, table
+from ghtrader.commands.shared_options import HomeOption, JsonOption, settings_of
+from ghtrader.output import emit, table
 
 
 def _section(title: str, found: Any, empty: str, columns: list[str]) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from ghtrader.console_io import note
+from ghtrader.output import note
 
 
 class Stages:

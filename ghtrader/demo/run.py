@@ -170,7 +170,7 @@ def _report(
 
 def closing_text(report: dict[str, Any], home: Path) -> str:
     """The table a person reads at the end, and what to do next."""
-    from ghtrader.console_io import table
+    from ghtrader.output import table
 
     lines = []
     for name in (key for key in ("simulated", "service", "real") if key in report):

@@ -12,7 +12,7 @@ import pkgutil
 import sys
 from pathlib import Path
 
-from ghtrader.console_io import table
+from ghtrader.output import table
 from ghtrader_base.files import atomic_write_json, read_json
 
 OUT = Path("var/bench/results.json")

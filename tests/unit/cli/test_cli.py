@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import typer
 
-from ghtrader import cli, console_io
+from ghtrader import cli, output
+from ghtrader.commands.shared_options import parse_day
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import load_settings
 from tests.support.waiting import PATIENCE_S
@@ -67,7 +68,7 @@ def test_json_is_one_document_on_stdout(arguments: str, home: Path, capsys: pyte
 
 
 def test_what_is_no_number_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
-    console_io.emit({"rows": [{"a": float("nan"), "b": (1.5, float("-inf"))}]}, True, str)
+    output.emit({"rows": [{"a": float("nan"), "b": (1.5, float("-inf"))}]}, True, str)
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {"rows": [{"a": None, "b": [1.5, None]}]}
 
 
@@ -130,8 +131,8 @@ def test_usage_errors_end_with_2(arguments: str, home: Path, capsys: pytest.Capt
 @pytest.mark.parametrize("text", ["20250403", "2025-4-3", "2025-W14-4", "2025-02-30", "tomorrow", ""])
 def test_a_day_is_written_one_way(text: str) -> None:
     with pytest.raises(UsageError, match="--start"):
-        console_io.parse_day(text, "--start")
-    assert console_io.parse_day("2025-04-03", "--start").isoformat() == "2025-04-03"
+        parse_day(text, "--start")
+    assert parse_day("2025-04-03", "--start").isoformat() == "2025-04-03"
 
 
 def test_debug_shows_the_traceback_and_keeps_the_code(capsys: pytest.CaptureFixture[str]) -> None:

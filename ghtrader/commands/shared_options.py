@@ -1,18 +1,48 @@
-"""What the pipeline's commands share: options, the variety a user named, how runs are printed."""
+"""Options that several commands share, and how their values are read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from ghtrader.console_io import emit, parse_day
 from ghtrader_base.errors import UsageError
+from ghtrader_base.settings import Settings, load_settings
 
-if TYPE_CHECKING:
-    from ghtrader_assets.runs.execute import RunResult
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="Folder everything is written under (GHTRADER_HOME, default ./var).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
+VarOption = Annotated[str, typer.Option("--var", help="Variety: cu, au, ag, IF.")]
+
+
+def settings_of(home: Path | None) -> Settings:
+    """Settings for a command's `--home`."""
+    return load_settings(home)
+
+
+def parse_day(text: str, option: str) -> date:
+    """A trading day typed as YYYY-MM-DD; `UsageError` names the option otherwise."""
+    try:
+        day = date.fromisoformat(text)
+        if day.isoformat() != text:  # 20250303 and 2025-W10-1 are ISO dates too
+            raise ValueError(text)
+        return day
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is no date", "write it as YYYY-MM-DD, for example 2025-03-03") from None
+
+
+def group(app: typer.Typer, name: str, summary: str) -> typer.Typer:
+    """The group `name` of `app`, made with this summary where nobody has made it yet."""
+    for known in app.registered_groups:
+        if known.name == name and known.typer_instance is not None:
+            return known.typer_instance
+    made = typer.Typer(help=summary, no_args_is_help=True)
+    app.add_typer(made, name=name)
+    return made
+
 
 VarietyOption = Annotated[str, typer.Option("--var", help="Variety: cu, au, ag, IF.")]
 SeriesOption = Annotated[str, typer.Option("--symbol", help="KQ.m@SHFE.cu, the same as --var cu.")]
@@ -73,44 +103,3 @@ def series_of(variety: str, symbol: str, ticks_kind: str = "") -> tuple[str, str
 def optional_day(text: str, option: str) -> date | None:
     """A trading day, or None where the option was not given."""
     return parse_day(text, option) if text else None
-
-
-def run_rows(runs: Iterable[RunResult]) -> list[dict[str, Any]]:
-    """Runs as JSON: id, seconds, and what each materialization says of itself, plots left out."""
-    return [
-        {
-            "run_id": run.run_id,
-            "success": run.success,
-            "seconds": run.seconds,
-            "made": {
-                name: {key: value for key, value in found.items() if key != "plot" and _plain(value)}
-                for name, found in sorted(run.metadata.items())
-            },
-        }
-        for run in runs
-    ]
-
-
-def _plain(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool | list | dict) or value is None
-
-
-def emit_runs(runs: list[RunResult], as_json: bool, **extra: Any) -> None:
-    """Print what a pipeline command did: the run ids and one line for each thing made."""
-    rows = run_rows(runs)
-
-    def text() -> str:
-        lines = []
-        for row in rows:
-            lines.append(f"run {row['run_id']} ({row['seconds']:.1f} s)")
-            lines += [f"  {name}: {_summary(found)}" for name, found in row["made"].items()]
-        return "\n".join([*lines, *(f"{key}: {value}" for key, value in extra.items())])
-
-    emit({"runs": rows, **extra}, as_json, text)
-
-
-def _summary(found: dict[str, Any]) -> str:
-    parts = [
-        f"{key} {value}" for key, value in found.items() if isinstance(value, str | int | float) and "hash" not in key
-    ]
-    return ", ".join(parts[:6])

@@ -1,4 +1,4 @@
-"""What every command shares: options, JSON or text on stdout, progress on stderr.
+"""Prints what a command has to say: JSON or text on stdout, progress on stderr, runs and tables as lines.
 
 stdout carries the answer alone (one JSON document with --json); everything that tells how work goes is stderr.
 """
@@ -10,37 +10,12 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
-from datetime import date, datetime
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from ghtrader_base.errors import UsageError
-from ghtrader_base.settings import Settings, load_settings
-
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="Folder everything is written under (GHTRADER_HOME, default ./var).")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
-VarOption = Annotated[str, typer.Option("--var", help="Variety: cu, au, ag, IF.")]
-
-
-def settings_of(home: Path | None) -> Settings:
-    """Settings for a command's `--home`."""
-    return load_settings(home)
-
-
-def parse_day(text: str, option: str) -> date:
-    """A trading day typed as YYYY-MM-DD; `UsageError` names the option otherwise."""
-    try:
-        day = date.fromisoformat(text)
-        if day.isoformat() != text:  # 20250303 and 2025-W10-1 are ISO dates too
-            raise ValueError(text)
-        return day
-    except ValueError:
-        raise UsageError(f"{option} {text!r} is no date", "write it as YYYY-MM-DD, for example 2025-03-03") from None
+if TYPE_CHECKING:
+    from ghtrader_assets.runs.execute import RunResult
 
 
 def emit(obj: Any, as_json: bool, text: Callable[[], str]) -> None:
@@ -109,3 +84,44 @@ def table(rows: list[dict[str, Any]], columns: list[str] | None = None) -> str:
     lines = [names, ["-" * width for width in widths], *cells]
     padded = (zip(line, widths, strict=True) for line in lines)
     return "\n".join("  ".join(cell.ljust(width) for cell, width in line).rstrip() for line in padded)
+
+
+def run_rows(runs: Iterable[RunResult]) -> list[dict[str, Any]]:
+    """Runs as JSON: id, seconds, and what each materialization says of itself, plots left out."""
+    return [
+        {
+            "run_id": run.run_id,
+            "success": run.success,
+            "seconds": run.seconds,
+            "made": {
+                name: {key: value for key, value in found.items() if key != "plot" and _plain(value)}
+                for name, found in sorted(run.metadata.items())
+            },
+        }
+        for run in runs
+    ]
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool | list | dict) or value is None
+
+
+def emit_runs(runs: list[RunResult], as_json: bool, **extra: Any) -> None:
+    """Print what a pipeline command did: the run ids and one line for each thing made."""
+    rows = run_rows(runs)
+
+    def text() -> str:
+        lines = []
+        for row in rows:
+            lines.append(f"run {row['run_id']} ({row['seconds']:.1f} s)")
+            lines += [f"  {name}: {_summary(found)}" for name, found in row["made"].items()]
+        return "\n".join([*lines, *(f"{key}: {value}" for key, value in extra.items())])
+
+    emit({"runs": rows, **extra}, as_json, text)
+
+
+def _summary(found: dict[str, Any]) -> str:
+    parts = [
+        f"{key} {value}" for key, value in found.items() if isinstance(value, str | int | float) and "hash" not in key
+    ]
+    return ", ".join(parts[:6])

@@ -1,0 +1,62 @@
+"""`gateway run`: the process that owns a broker connection."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ghtrader.commands.risk_options import with_knobs
+from ghtrader.commands.shared_options import HomeOption, JsonOption, settings_of
+from ghtrader.commands.trading_options import (
+    AccountOption,
+    ConfirmOption,
+    DaysOption,
+    ModeOption,
+    MonitorOption,
+    SimOption,
+    describe,
+    gateway_options,
+)
+from ghtrader.output import emit
+
+
+def register(app: typer.Typer) -> None:
+    """Add `ghtrader gateway`."""
+    gateway_app = typer.Typer(help="The process that owns a broker connection.", no_args_is_help=True)
+    app.add_typer(gateway_app, name="gateway")
+
+    @gateway_app.callback()
+    def about() -> None:
+        """The process that owns a broker connection."""
+
+    @gateway_app.command()
+    @with_knobs
+    def run(
+        account: AccountOption,
+        mode: ModeOption,
+        symbol: Annotated[
+            str, typer.Option("--symbol", help="As SHFE.cu2502 or KQ.m@SHFE.cu; none: the home's only main series.")
+        ] = "",
+        sim: SimOption = "tqkq",
+        monitor_only: MonitorOption = False,
+        confirm_live: ConfirmOption = "",
+        days: DaysOption = 1,
+        knobs: dict[str, Any] = {},  # noqa: B006  never changed
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Own the account until SIGTERM, Ctrl-C or the end of the trading day (of the last of --days).
+
+        Example: ghtrader gateway run --account demo --mode sim --symbol SHFE.cu2502
+        """
+        from ghtrader_runtime.gateway.launch import run_gateway
+        from ghtrader_runtime.supervisor.supervisor import new_run_id
+
+        settings = settings_of(home)
+        options = gateway_options(
+            settings, new_run_id("gateway"), symbol, knobs, account=account, mode=mode, sim=sim,
+            monitor_only=monitor_only, confirm_live=confirm_live, days=days,
+        )  # fmt: skip
+        summary = run_gateway(settings, options)
+        emit(summary, json, lambda: describe(summary))

@@ -1,0 +1,119 @@
+"""`trade`, `paper`: gateway and strategy together, live or over recorded days."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+
+from ghtrader.commands.risk_options import in_force, with_knobs
+from ghtrader.commands.shared_options import HomeOption, JsonOption, VarOption, parse_day, settings_of
+from ghtrader.commands.trading_options import (
+    AccountOption,
+    ConfirmOption,
+    DaysOption,
+    FlatOption,
+    HorizonOption,
+    ModelOption,
+    ModeOption,
+    MonitorOption,
+    SimOption,
+    StopOption,
+    SuccessionOption,
+    SymbolOption,
+    describe,
+    gateway_options,
+    succession_way,
+)
+from ghtrader.output import emit, note
+
+
+def register(app: typer.Typer) -> None:
+    """Add both commands."""
+
+    @app.command()
+    @with_knobs
+    def trade(
+        account: AccountOption,
+        mode: ModeOption,
+        symbol: SymbolOption,
+        model: ModelOption = "champion",
+        seconds: Annotated[float, typer.Option("--for", min=0, help="Seconds to trade; 0 until the day ends.")] = 0.0,
+        days: DaysOption = 1,
+        sim: SimOption = "tqkq",
+        horizon: HorizonOption = 50,
+        succession: SuccessionOption = "flat",
+        monitor_only: MonitorOption = False,
+        confirm_live: ConfirmOption = "",
+        flat_before_end: FlatOption = 60.0,
+        flatten_on_stop: StopOption = True,
+        idle_end: Annotated[
+            float, typer.Option("--idle-end", min=0, help="Stop after so many seconds without a tick; 0 never.")
+        ] = 60.0,
+        knobs: dict[str, Any] = {},  # noqa: B006
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Gateway and strategy, supervised; asks for a flat position before it leaves. A main series is rolled.
+
+        Example: ghtrader trade --account demo --mode sim --symbol KQ.m@SHFE.cu --for 60
+        """
+        from ghtrader_runtime.accounts.account import check_gates
+        from ghtrader_runtime.config import StrategyOptions
+        from ghtrader_runtime.supervisor import supervisor
+
+        settings = settings_of(home)
+        options = gateway_options(
+            settings, supervisor.new_run_id("trade"), symbol, knobs, account=account, mode=mode, sim=sim,
+            monitor_only=monitor_only, confirm_live=confirm_live, idle_end_s=idle_end, days=days,
+        )  # fmt: skip
+        check_gates(settings, mode, monitor_only, confirm_live)
+        strategy = StrategyOptions(
+            account=account, mode=mode, symbol=options.symbol, sim=sim, model=model, horizon=horizon,
+            succession=succession_way(succession), flat_before_end_s=flat_before_end, flatten_on_stop=flatten_on_stop,
+        )  # fmt: skip
+        summary = supervisor.trade(
+            settings, options, strategy, seconds or None, lambda: note("the strategy is ready; trading"), tell=note
+        )
+        emit(summary, json, lambda: describe(summary))
+
+    @app.command()
+    @with_knobs
+    def paper(
+        var: VarOption,
+        days: Annotated[int, typer.Option("--days", min=1, help="The last so many recorded days.")] = 1,
+        day: Annotated[str, typer.Option("--day", help="One recorded trading day instead.")] = "",
+        from_ns: Annotated[int, typer.Option("--from-ns", help="Trade from this moment (UTC epoch ns) on.")] = 0,
+        last_block: Annotated[
+            int, typer.Option("--last-block", min=0, help="Trade the last of so many equal blocks of the day.")
+        ] = 0,
+        pace: Annotated[float, typer.Option("--pace", min=0, help="Ticks a second; 0 as fast as they go.")] = 0.0,
+        model: ModelOption = "champion",
+        horizon: HorizonOption = 50,
+        account: AccountOption = "paper",
+        flat_before_end: FlatOption = 60.0,
+        knobs: dict[str, Any] = {},  # noqa: B006
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Gateway and strategy over recorded days, on paper.
+
+        Example: ghtrader paper --var cu --days 2
+        """
+        from ghtrader_runtime.replay.recorded_days import PAPER_RATE, paper_day, replay_days
+
+        settings = settings_of(home)
+        wanted: date | None = parse_day(day, "--day") if day else None
+        summaries = []
+        for one in replay_days(settings, var, days, wanted):
+            note(f"playing {var} {one}")
+            summary = paper_day(
+                settings, var, one, account=account, model=model, horizon=horizon, from_ns=from_ns, blocks=last_block,
+                pace=pace, flat_before_end_s=flat_before_end,
+                **in_force(settings, {"rate_orders": PAPER_RATE, **knobs}),
+            )  # fmt: skip
+            summaries.append(summary)
+        summed = ("ticks", "targets", "orders", "fills", "round_trips", "fees", "net_pnl")
+        total = {name: sum(summary[name] for summary in summaries) for name in summed}
+        emit({"days": summaries, **total}, json, lambda: "\n\n".join(describe(one) for one in summaries))

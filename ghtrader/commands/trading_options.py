@@ -1,0 +1,83 @@
+"""Options that the trading commands share, how a gateway's options are made of them, and how a run is summed up."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from ghtrader.commands.risk_options import in_force
+from ghtrader.output import note
+from ghtrader_base.errors import UsageError
+from ghtrader_base.settings import Settings
+
+AccountOption = Annotated[str, typer.Option("--account", help="Account name; locks and kill switch go by it.")]
+ModeOption = Annotated[str, typer.Option("--mode", help="paper (own fills), sim (TqKq) or live.")]
+SimOption = Annotated[str, typer.Option("--sim", help="tqkq (held by the service) or tqsim (dies with the process).")]
+SymbolOption = Annotated[
+    str, typer.Option("--symbol", help="SHFE.cu2502, or KQ.m@SHFE.cu: the contract of each trading day.")
+]
+DaysOption = Annotated[int, typer.Option("--days", min=0, help="Trading days to trade; 0 until stopped.")]
+ModelOption = Annotated[str, typer.Option("--model", help="champion, a bundle id, or a bundle's folder.")]
+HorizonOption = Annotated[int, typer.Option("--horizon", help="Whose champion: ticks ahead.")]
+MonitorOption = Annotated[bool, typer.Option("--monitor-only", help="Send nothing, whatever happens.")]
+ConfirmOption = Annotated[str, typer.Option("--confirm-live", help="I_UNDERSTAND: second step to real orders.")]
+StopOption = Annotated[
+    bool, typer.Option("--flatten-on-stop/--hold-on-stop", help="Ask for a flat position before leaving.")
+]
+FlatOption = Annotated[
+    float, typer.Option("--flat-before-end", min=0, help="Flat so many market seconds before the day's end.")
+]
+SuccessionOption = Annotated[
+    str, typer.Option("--succession", help="When a new champion takes over: flat, day (the next one), or keep.")
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the switch.")]
+
+
+def gateway_options(settings: Settings, run_id: str, symbol: str, knobs: dict[str, Any], **given: Any) -> Any:
+    from ghtrader_market.reference.trading_calendar import load_calendar
+    from ghtrader_runtime.config import GatewayOptions, check_options
+    from ghtrader_runtime.gateway.contract_binding import Binder
+
+    options = GatewayOptions(run_id=run_id, symbol=symbol, **given, **in_force(settings, knobs))
+    check_options(options)
+    options = msgspec.structs.replace(options, symbol=symbol or _only_series(settings))
+    contract = Binder(settings.data, options.symbol, load_calendar(settings)).first()
+    meaning = "" if contract == options.symbol else f", next {contract}"
+    note(f"run {run_id}: {options.symbol}{meaning}, account {options.account} ({options.mode})")
+    return options
+
+
+def _only_series(settings: Settings) -> str:
+    """The main series a gateway trades where nobody named one: that of the only roll schedule there is."""
+    from ghtrader_market.reference.varieties import get_variety
+
+    known = sorted(path.stem for path in (settings.data / "schedules").glob("*.json"))
+    if len(known) != 1:
+        found = f"this home has roll schedules of {', '.join(known)}" if known else "this home has no roll schedule"
+        raise UsageError(f"--symbol is missing, and {found}", "name a contract or a main series, as KQ.m@SHFE.cu")
+    return get_variety(known[0]).continuous_symbol
+
+
+def succession_way(text: str) -> str:
+    """`--succession`, checked."""
+    if text not in ("flat", "day", "keep"):
+        raise UsageError(f"unknown --succession {text!r}", "flat, day or keep")
+    return text
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """A run's summary as lines a person reads."""
+    latency = summary["tick_to_target_ms"]
+    timing = f"p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms" if latency["count"] else "no sample"
+    lines = [
+        f"run         {summary['run_id']} ({summary['mode']}, {summary['broker']}, {summary['symbol']})",
+        f"ended       {summary['ended']}",
+        f"ticks       {summary['ticks']}, targets {summary['targets']}, orders {summary['orders']}",
+        f"fills       {summary['fills']}, round trips {summary['round_trips']}, position {summary['positions']}",
+        f"net PnL     {summary['net_pnl']:,.2f} CNY after {summary['fees']:,.2f} fees",
+        f"tick->target {timing} over {latency['count']} ticks",
+        f"state       {summary['trading_state']}{', kill switch tripped' if summary['killed'] else ''}",
+    ]
+    return "\n".join([*lines, f"folder      {summary['folder']}"] if "folder" in summary else lines)
