@@ -1,34 +1,26 @@
-"""What goes out of a gateway: the core's actions carried out in order, fills noted, the state told.
+"""Carries out what the trading core wants done, in order; notes fills and what became of orders.
 
-For every order: intent durable, kill switch looked at, sent. What comes in is `gateway_inbox`'s business, the life of
-the process `gateway`'s.
+For every order: intent durable, kill switch read, sent. What comes in is passed to the core by `tick_relay` and
+`request_handler`; the life of the process is `gateway`.
 
-Failpoints: ``gateway.intent->send``, ``gateway.submit->socket``, ``gateway.fill->journal``, ``gateway.kill->act``.
+Failpoints: ``gateway.report->core``, ``gateway.intent->send``, ``gateway.submit->socket``, ``gateway.fill->journal``,
+``gateway.kill->act``.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ghtrader_base.errors import FailedError
 from ghtrader_base.failpoints import failpoint
-from ghtrader_base.settings import Settings
-from ghtrader_market.reference.trading_calendar import TradingCalendar
-from ghtrader_market.reference.varieties import Variety
-from ghtrader_runtime.accounts.account import AccountRef
+from ghtrader_market.accounting.fees import fee
 from ghtrader_runtime.accounts.durable_writes import Durable
-from ghtrader_runtime.accounts.kill_switch import KillSwitch
-from ghtrader_runtime.accounts.order_ledger import Intent, Ledger
-from ghtrader_runtime.brokers.base import Broker, Market
+from ghtrader_runtime.accounts.order_ledger import Intent
 from ghtrader_runtime.bus import messages as msg
-from ghtrader_runtime.bus.link_state import HEARTBEAT_S
-from ghtrader_runtime.bus.sockets import GatewayBus
-from ghtrader_runtime.config import GatewayOptions
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import (
     Action,
@@ -44,93 +36,94 @@ from ghtrader_runtime.core.actions import (
     WriteIntent,
     WriteMarks,
 )
-from ghtrader_runtime.core.engine import Core
 from ghtrader_runtime.core.orders import Order
-from ghtrader_runtime.gateway.contract_binding import Binding, write_bound
-from ghtrader_runtime.gateway.day_ticks import DayBook, DayWatch
-from ghtrader_runtime.gateway.sessions import Peers
-from ghtrader_runtime.gateway.state_publisher import account_state, commission_of, write_state_file
-from ghtrader_runtime.runlog.decision_log import MindRecorder
-from ghtrader_runtime.runlog.journal import Journal
-from ghtrader_runtime.runlog.latency import TickToTarget
+from ghtrader_runtime.gateway.context import GatewayContext
+from ghtrader_runtime.gateway.contract_binding import write_bound
+from ghtrader_runtime.gateway.traded_market import TradedMarket
+from ghtrader_runtime.runlog.decision_log import MindRecorder, Start
 from ghtrader_runtime.runlog.run_totals import Tally
 
 
-class GatewayActions:
-    """What all of a gateway shares, and its way out."""
+class ActionExecutor:
+    """The trading core of a gateway and everything it does to the world.
 
-    settings: Settings
-    options: GatewayOptions
-    ref: AccountRef
-    broker: Broker
-    run_dir: Path
-    session: str
-    calendar: TradingCalendar
-    variety: Variety
-    market: Market
-    binding: Binding
-    marks: dict[str, float]
-    days_traded: set[str]
-    rolls: int
-    core: Core
-    mind: MindRecorder
-    ledger: Ledger
-    durable: Durable
-    kill: KillSwitch
-    journal: Journal
-    bus: GatewayBus
-    peers: Peers
-    latency: TickToTarget
-    daybook: DayBook
-    day: DayWatch
-    tally: Tally
-    fills: list[dict[str, Any]]
-    counts: dict[str, int]
-    ready: dict[str, str]
-    opening: Mapping[str, int]
-    killed: bool
-    metrics_url: str
-    last_target: msg.Target | None
-    last_state: msg.AccountState | None
-    tick_revision: int
-    tick_s: float
-    _state_revision: int
-    _next_state_ns: int
-    _published_ns: int = 0
-    _seen_ahead: tuple[Any, ...] = ()
-    _foreseen: Sequence[Intent] = ()
-    _stop: str
-    _resync: str
-    _connected: bool
-    _terms_day: str
+    Parameters
+    ----------
+    context : GatewayContext
+    traded : TradedMarket
+        Read for fees and tick numbers.
+    start : Start
+        What the core starts from.
+    publish : callable
+        Tells the account's state on the bus at once.
+    """
 
-    def _look_at_kill(self) -> None:
+    def __init__(
+        self, context: GatewayContext, traded: TradedMarket, start: Start, publish: Callable[[], None]
+    ) -> None:
+        self._context, self._traded, self._publish = context, traded, publish
+        self.core, self.decisions = start.core(), MindRecorder(context.journal, start)
+        self.durable = Durable(context.ledger, context.kill, self.step)
+        self.killed = False
+        self.fills: list[dict[str, Any]] = []
+        self.totals = Tally(traded.market.multiplier)
+        self.opening: Mapping[str, int] = {}
+
+    def step(self, event: ev.Event) -> list[str]:
+        """Let the core decide about an event and carry it out; returns the ids of the orders sent."""
+        return self.carry_out(self.decide(event))
+
+    def decide(self, event: ev.Event) -> list[Action]:
+        """What the core wants done about an event; kept in the decision log."""
+        actions = self.core.handle(event)
+        self.decisions.add(event, actions)
+        return actions
+
+    def read_kill_switch(self) -> None:
+        """Tell the core where somebody tripped or reset the switch."""
         state = self.durable.kill_state()
         if state.tripped != self.killed:
             self.killed = state.tripped
-            self._act(self._think(ev.KillChange(state.tripped, state.reason, time.monotonic_ns())))
-            if hasattr(self, "bus"):
-                self._publish_state("")
+            self.step(ev.KillChange(state.tripped, state.reason, time.monotonic_ns()))
+            self._publish()
 
-    def _step(self, event: ev.Event) -> list[str]:
-        return self._act(self._think(event))
+    def on_reports(self, reports: list[Any]) -> None:
+        """Reports of the broker, and those that follow from what the core does about them."""
+        while reports:  # an order placed because of a report may be reported at once
+            for report in reports:
+                if isinstance(report, ev.OrderReport):
+                    self._context.latency.reported(report.order_id, report.now_ns)
+                failpoint("gateway.report->core")
+                self.step(report)
+                if isinstance(report, ev.LinkChange):  # told at once, not with the next heartbeat
+                    self._publish()
+            reports = self._context.broker.drain()
 
-    def _think(self, event: ev.Event) -> list[Action]:
-        actions = self.core.handle(event)
-        self.mind.add(event, actions)
-        return actions
+    def note_submitted(self) -> None:
+        """Note when orders were handed to the network."""
+        for order_id, at_ns in self._context.broker.departures():
+            self._context.latency.order_left(order_id, at_ns)
 
-    def _act(self, actions: list[Action]) -> list[str]:
+    def add_fill(self, fields: dict[str, Any]) -> None:
+        """Count a fill; its commission by the variety table where the broker does not say."""
+        if not math.isfinite(fields["commission"]):
+            variety = self._context.variety
+            rates = variety.fees(fields["symbol"], self._traded.date)
+            fields["commission"] = fee(rates, fields["offset"], fields["price"], fields["volume"], variety.multiplier)
+        self.fills.append(fields)
+        self.totals.add(fields)
+
+    def carry_out(self, actions: list[Action]) -> list[str]:
         """Carry actions out in order; returns the ids of the orders sent."""
-        sent: list[str] = []
+        ledger, sent = self._context.ledger, []
         for action in actions:
             match action:
                 case WriteIntent():
                     self._write_intent(action)
                 case CloseIntent(order_id, outcome, left):
-                    self.durable.attempt(partial(self.ledger.close_intent, order_id, outcome, left), owed=True)
+                    self.durable.attempt(partial(ledger.close_intent, order_id, outcome, left), owed=True)
                 case WriteMarks(day, opening, peak):
-                    self.durable.attempt(partial(self.ledger.write_marks, day, opening, peak), owed=True)
+                    self.durable.attempt(partial(ledger.write_marks, day, opening, peak), owed=True)
                 case SendOrder():
                     sent += self._send_order(action.order)
                 case Answer():
@@ -138,26 +131,25 @@ class GatewayActions:
                 case Record():
                     self._record(action)
                 case Cancel():
-                    self.journal.write("orders", "cancel", {"id": action.order_id})
-                    if self._connected:
-                        self.broker.cancel(action.order_id)
+                    self._context.journal.write("orders", "cancel", {"id": action.order_id})
+                    self._context.connection.cancel(action.order_id)
                 case WriteBinding():
-                    self._write_bound(action)
+                    self._write_binding(action)
                 case TripKill():
                     self.durable.trip(action.reason)
                     failpoint("gateway.kill->act")
                     self.killed = True
                 case Resync() | Resubscribe():
-                    self._resync = action.reason
+                    self._context.connection.request_reopen(action.reason)
         return sent
 
-    def _write_bound(self, bound: WriteBinding) -> None:
-        if not self.options.monitor_only:
-            write = partial(write_bound, self.ref.state_dir, bound.requested, bound.symbol)
+    def _write_binding(self, bound: WriteBinding) -> None:
+        if not self._context.options.monitor_only:
+            write = partial(write_bound, self._context.ref.state_dir, bound.requested, bound.symbol)
             self.durable.attempt(write, owed=True)
 
     def _write_intent(self, wanted: WriteIntent) -> None:
-        if self.options.monitor_only:
+        if self._context.options.monitor_only:
             raise FailedError("an order was about to leave in monitor-only mode", "this is a fault in the gateway")
         order = wanted.order
         number = int(order.order_id.rsplit("-", 1)[1])
@@ -166,27 +158,28 @@ class GatewayActions:
             order.order_id, number, order.symbol, order.side, order.offset, order.volume, order.price, order.tif,
             wanted.target_session, wanted.target_revision, wanted.market_ns, order.price_type,
         )  # fmt: skip
-        self.durable.attempt(partial(self.ledger.intend, intent))
-        self.latency.intent_written(time.monotonic_ns() - before)
+        self.durable.attempt(partial(self._context.ledger.intend, intent))
+        self._context.latency.intent_written(time.monotonic_ns() - before)
         failpoint("gateway.intent->send")
 
     def _send_order(self, order: Order) -> list[str]:
-        intent = self.ledger.state.open.get(order.order_id)
-        if self.kill.read().tripped and not self.core.state.killed:  # somebody tripped it while the intent was written
-            self._look_at_kill()
-        if order.cancel_ns or order.over:  # taken back before it was sent
+        context = self._context
+        intent = context.ledger.state.open.get(order.order_id)
+        if context.kill.read().tripped and not self.core.state.killed:  # tripped while the intent was written
+            self.read_kill_switch()
+        if order.cancel_ns or order.over:  # cancelled before it was sent
             report = ev.OrderReport(
                 order.order_id, order.symbol, order.side, order.offset, order.volume, order.volume, True, False, "",
                 f"not sent: {self.core.state.limits}", time.monotonic_ns(), order.price,
             )  # fmt: skip
-            self._act(self._think(report))
+            self.step(report)
             return []
-        if self.options.monitor_only or intent is None:
+        if context.options.monitor_only or intent is None:
             raise FailedError("an order was about to leave without its intent", "this is a fault in the gateway")
-        self.broker.submit(order)
+        context.broker.submit(order)
         failpoint("gateway.submit->socket")
-        self.counts["orders"] += 1
-        self.journal.write("orders", "sent", {
+        context.counts.orders += 1
+        context.journal.write("orders", "sent", {
             "id": order.order_id, "symbol": order.symbol, "side": order.side, "offset": order.offset,
             "volume": order.volume, "price": order.price, "price_type": order.price_type, "tif": order.tif,
             "market_ns": intent.market_ns, "target": [intent.target_session, intent.target_revision],
@@ -194,47 +187,21 @@ class GatewayActions:
         return [order.order_id]
 
     def _answer(self, answer: Answer) -> None:
-        self.counts["duplicates"] += answer.status == "duplicate"
-        self.counts["refused"] += answer.status == "refused"
-        peer = self.peers.get(answer.session)
+        context = self._context
+        context.counts.duplicates += answer.status == "duplicate"
+        context.counts.refused += answer.status == "refused"
+        peer = context.sessions.get(answer.session)
         if peer is not None:
-            self.bus.send(peer.identity, msg.Ack(
-                session=self.session, revision=self.tick_revision, sent_ns=time.monotonic_ns(),
+            context.bus.send(peer.identity, msg.Ack(
+                session=context.session, revision=self._traded.tick_revision, sent_ns=time.monotonic_ns(),
                 answers=answer.revision, status=answer.status, reason=answer.reason, order_id=answer.order_id,
             ))  # fmt: skip
 
     def _record(self, record: Record) -> None:
         if record.kind == "fill":
             if any(fill["trade"] == record.fields["trade"] for fill in self.fills[-200:]):
-                return  # an earlier life of this run has told it
+                return  # an earlier process of this run has told it
             failpoint("gateway.fill->journal")
-            self._on_fill(record.fields)
+            self.add_fill(record.fields)
         stream = {"fill": "fills", "order-closed": "orders"}.get(record.kind, "events")
-        self.journal.write(stream, record.kind, record.fields)
-
-    def _on_fill(self, fields: dict[str, Any]) -> None:
-        if not math.isfinite(fields["commission"]):
-            fields["commission"] = commission_of(self, fields)
-        self.fills.append(fields)
-        self.tally.add(fields)
-
-    def _note_departures(self) -> None:
-        for order_id, at_ns in self.broker.departures():
-            self.latency.order_left(order_id, at_ns)
-
-    def _publish_state(self, ended: str) -> None:
-        self._published_ns = time.monotonic_ns()
-        self._next_state_ns = self._published_ns + int(HEARTBEAT_S * 1e9)
-        self._state_revision += 1
-        if not self.broker.lockstep and self._connected:
-            self._step(ev.Equity(self.broker.balance(), time.monotonic_ns()))
-        self.durable.attempt(self.ledger.sync)
-        self.mind.flush()
-        state = self.last_state = account_state(self, self._state_revision, ended)
-        self.bus.publish(state)
-        write_state_file(self, ended)
-        if state.revision % 10 == 1 or ended:
-            self.journal.write("account", "state", {
-                "trading_state": state.trading_state, "positions": state.positions, "balance": state.balance,
-                "working": state.working, "tick_revision": state.tick_revision,
-            })  # fmt: skip
+        self._context.journal.write(stream, record.kind, record.fields)

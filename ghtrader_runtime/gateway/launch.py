@@ -26,7 +26,7 @@ from ghtrader_runtime.brokers.paper import PaperBroker
 from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
 from ghtrader_runtime.brokers.tqsdk_isolation import isolate_home
 from ghtrader_runtime.config import GatewayOptions, ReplayOptions, check_options
-from ghtrader_runtime.gateway.gateway import Gateway
+from ghtrader_runtime.gateway import gateway
 
 
 def replay_feed(settings: Settings, options: ReplayOptions) -> ReplayFeed:
@@ -100,4 +100,4 @@ def run_gateway(settings: Settings, options: GatewayOptions) -> dict[str, Any]:
             stack.enter_context(resource_lock(folder, trade_key(folder.name), purpose))
         stack.enter_context(register(settings, "gateway", purpose))
         logging.getLogger("asyncio").setLevel(logging.ERROR)
-        return Gateway(settings, options, ref, make_broker(settings, options)).run()
+        return gateway.run(settings, options, ref, make_broker(settings, options))

@@ -5,6 +5,7 @@ Read from the last published state when somebody asks; nothing is counted a seco
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from ghtrader_runtime.runlog.latency import BUCKETS_NS
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
+
+    from ghtrader_runtime.gateway.context import GatewayContext
 
 _TRADING_STATES = ("ACTIVE", "REDUCING", "HALTED")
 
@@ -70,9 +73,7 @@ class RuntimeCollector:
         yield _stages(state, labels, values)
 
 
-def _by_name(
-    name: str, text: str, label: str, found: dict[str, Any], labels: list[str], values: list[str]
-) -> Metric:
+def _by_name(name: str, text: str, label: str, found: dict[str, Any], labels: list[str], values: list[str]) -> Metric:
     from prometheus_client.core import GaugeMetricFamily
 
     family = GaugeMetricFamily(f"ghtrader_{name}", text, labels=[*labels, label])
@@ -146,3 +147,18 @@ class MetricsServer:
         self._server.server_close()
         self._thread.join(timeout=5)
 
+
+def serve_metrics(
+    context: GatewayContext, last_state: Callable[[], AccountState | None], stack: contextlib.ExitStack
+) -> str:
+    """Prometheus for a gateway until `stack` unwinds; where to find it."""
+
+    def further() -> dict[str, float]:
+        return {
+            "malformed": context.bus.malformed, "unsent": context.bus.unsent, "strangers": context.sessions.strangers,
+            "missed_ticks": getattr(context.broker, "missed", 0), "journal_dropped": context.journal.dropped,
+        }  # fmt: skip
+
+    server = MetricsServer(RuntimeCollector(last_state, further), context.settings.metrics_port)
+    stack.callback(server.close)
+    return server.url

@@ -1,124 +1,48 @@
-"""What comes into a gateway: ticks and reports of the broker, requests of strategies and of people.
+"""Deals with what strategies and people ask over the bus: hello, ready, target, direct order, cancel, command.
 
-Each becomes an event for the core at once; what the core wants done about it is `gateway_actions`' business.
-
-Failpoint: ``gateway.report->core``.
+Each becomes an event for the core at once; what the core wants done about it is carried out by `action_executor`.
 """
 
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Any
 
-from ghtrader_base.failpoints import failpoint
-from ghtrader_market.reference.tick_schema import COLUMN_INDEX
-from ghtrader_runtime.brokers.base import Ticks
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.link_state import LinkChange
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.orders import TradingState
-from ghtrader_runtime.gateway.state_publisher import mid_of, welcome
-from ghtrader_runtime.gateway.trading_day import GatewayDays
+from ghtrader_runtime.gateway.action_executor import ActionExecutor
+from ghtrader_runtime.gateway.context import GatewayContext
+from ghtrader_runtime.gateway.state_publisher import StatePublisher
+from ghtrader_runtime.gateway.traded_market import TradedMarket
+from ghtrader_runtime.gateway.welcome import welcome
 
-_ANSWER_S = 0.002
-_SOONEST_NS = 50_000_000
-_BID, _ASK = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"]
+_LOST_S = 30.0
 
 
-class GatewayInbox(GatewayDays):
-    """A gateway's ears."""
+class RequestHandler:
+    """Requests of sessions, and the links they come over.
 
-    def _on_ticks(self, ticks: Ticks) -> None:
-        """Ticks of the contract that is traded; where a day's first one brings a roll, it is not that any more."""
-        rows = ticks.rows
-        while rows:
-            self._enter(rows[0].datetime_ns)
-            if self._stop:
-                return
-            count = sum(self.day.covers(row.datetime_ns) for row in rows) if len(rows) > 1 else 1
-            part, rows = Ticks(ticks.symbol, rows[:count], ticks.now_ns), rows[count:]
-            if ticks.symbol == self.binding.contract:
-                self._play(part)
-            else:
-                self._on_aside(part)
+    Parameters
+    ----------
+    context : GatewayContext
+    traded : TradedMarket
+        What a joining session is told.
+    executor : ActionExecutor
+    publisher : StatePublisher
+    """
 
-    def _on_aside(self, ticks: Ticks) -> None:
-        """The last tick of a contract that is left: what it can be closed at."""
-        row = ticks.rows[-1]
-        day = str(self.calendar.trading_day_of(row.datetime_ns))
-        bid, ask = float(row.values[_BID]), float(row.values[_ASK])
-        self.marks[ticks.symbol] = mid_of(row.values)
-        self._step(ev.Book(ticks.symbol, day, row.datetime_ns, row.id, bid, ask, ticks.now_ns))
+    def __init__(
+        self, context: GatewayContext, traded: TradedMarket, executor: ActionExecutor, publisher: StatePublisher
+    ) -> None:
+        self._context, self._traded = context, traded
+        self._executor, self._publisher = executor, publisher
 
-    def _play(self, ticks: Ticks) -> None:
-        symbol, ready = ticks.symbol, bool(self.ready)
-        for row in ticks.rows:
-            self.tick_revision += 1
-            self.bus.publish(
-                msg.Tick(
-                    session=self.session, revision=self.tick_revision, sent_ns=ticks.now_ns, symbol=symbol,
-                    trading_day=self.day.name, datetime_ns=row.datetime_ns, id=row.id, values=row.values.tobytes(),
-                )
-            )  # fmt: skip
-            if ready:
-                self.days_traded.add(self.day.name)
-                self.counts["ticks"] += 1
-                self.latency.tick(row.id, ticks.now_ns)
-            self.daybook.add(self.day.name, row.id, row.datetime_ns, row.values)
-        for row in ticks.rows:
-            bid, ask = float(row.values[_BID]), float(row.values[_ASK])
-            self._step(ev.Book(symbol, self.day.name, row.datetime_ns, row.id, bid, ask, ticks.now_ns))
-        if self.broker.lockstep:  # with every tick, so that a replay is the same twice
-            self._step(ev.Equity(self.broker.balance(), ticks.now_ns))
-        elif ready and self.latency.undecided:
-            self._look_ahead(symbol, bid, ask, now=True)
-        self._await_answers(ready)
-        self._look_ahead(symbol, bid, ask, now=False)
-        last = ticks.rows[-1]
-        self.day.saw(last.datetime_ns, time.monotonic())
-        self.marks[symbol] = mid_of(last.values)
-        self.tick_s = time.monotonic()
-
-    def _look_ahead(self, symbol: str, bid: float, ask: float, now: bool) -> None:
-        """Make durable what the strategy's next target may well bring, before it comes: at leisure after a tick, and
-        `now`, while the strategy thinks, where the next one has moved the prices."""
-        if self.options.monitor_only or self.broker.lockstep:
-            return
-        target, state = self.last_target, self.core.state
-        near = target.near if target is not None and target.symbol == symbol else ()
-        if now and not near:
-            return
-        working = bool(state.live.get(symbol))
-        seen = symbol, bid, ask, near, state.next_number, state.positions.get(symbol), working
-        if seen != self._seen_ahead:
-            self._seen_ahead = seen
-            self._foreseen = self.core.likely(symbol, near)
-            self.durable.attempt(partial(self.ledger.prepare, self._foreseen))
-        if now and self._foreseen:
-            self.ledger.rehearse(self._foreseen[0])
-            self.kill.read()
-
-    def _await_answers(self, ready: bool) -> None:
-        """Give the strategy a moment: its answer usually comes before the broker's own loop would be back to listen."""
-        deadline = time.monotonic() + _ANSWER_S
-        while ready and self.latency.undecided and (left := deadline - time.monotonic()) > 0:
-            self.bus.wait(left)
-            self._on_requests()
-
-    def _on_reports(self, reports: list[Any]) -> None:
-        while reports:  # an order placed because of a report may be reported at once
-            for report in reports:
-                if isinstance(report, ev.OrderReport):
-                    self.latency.reported(report.order_id, report.now_ns)
-                failpoint("gateway.report->core")
-                self._step(report)
-                if isinstance(report, ev.LinkChange):  # told at once, not with the next beat
-                    self._publish_state("")
-            reports = self.broker.drain()
-
-    def _on_requests(self) -> None:
-        while (received := self.bus.receive()) is not None:
+    def answer_waiting(self) -> None:
+        """Deal with everything that waits on the bus."""
+        bus, sessions = self._context.bus, self._context.sessions
+        while (received := bus.receive()) is not None:
             identity, message = received
             now_ns = time.monotonic_ns()
             if isinstance(message, msg.Hello):
@@ -127,11 +51,11 @@ class GatewayInbox(GatewayDays):
             if isinstance(message, msg.Command) and message.name != "heartbeat":
                 self._on_command(identity, message)
                 continue
-            peer, change = self.peers.heard(message.session, identity, now_ns)
+            peer, change = sessions.heard(message.session, identity, now_ns)
             self._note_links([change] if change else [])
             match message:
                 case _ if peer is None:
-                    self._tell_stranger(identity, message)
+                    self._answer_unknown(identity, message)
                 case msg.Target() if peer.trusted:
                     self._on_target(message, now_ns)
                 case msg.DirectOrder() | msg.CancelOrder() if peer.trusted:
@@ -143,35 +67,46 @@ class GatewayInbox(GatewayDays):
                 case msg.Command():  # a heartbeat
                     pass
                 case _:
-                    self.bus.malformed += 1
+                    bus.malformed += 1
 
-    def _tell_stranger(self, identity: bytes, message: msg.AnyMessage) -> None:
+    def check_links(self, now_ns: int) -> None:
+        """Time passed: tell which links are silent, and forget strategies that were not heard of for long."""
+        sessions = self._context.sessions
+        self._note_links(sessions.check(now_ns))
+        for session in list(sessions.ready):
+            if (peer := sessions.get(session)) and peer.link.silent_s(now_ns) > _LOST_S:
+                self._on_lost(session, "was not heard of any more")
+
+    def _answer_unknown(self, identity: bytes, message: msg.AnyMessage) -> None:
         """Who has not joined, or was forgotten, is told so: a strategy says hello again."""
         if isinstance(message, msg.Target | msg.DirectOrder | msg.CancelOrder):
             reason = "say hello first"
-            self.bus.send(identity, msg.Ack(**self._head(), answers=message.revision, status="unknown", reason=reason))
+            ack = msg.Ack(**self._head(), answers=message.revision, status="unknown", reason=reason)
+            self._context.bus.send(identity, ack)
 
     def _head(self) -> dict[str, Any]:
-        return {"session": self.session, "revision": 0, "sent_ns": time.monotonic_ns()}
+        return {"session": self._context.session, "revision": 0, "sent_ns": time.monotonic_ns()}
 
     def _on_target(self, target: msg.Target, now_ns: int) -> None:
-        self.counts["targets"] += 1
-        self.last_target = target
-        self.latency.marked(target.tick_id, target.marks_ns, now_ns)  # the switch is looked at where an order leaves
+        context, executor = self._context, self._executor
+        context.counts.targets += 1
+        context.sessions.last_target = target
+        context.latency.marked(target.tick_id, target.marks_ns, now_ns)  # the switch is read where an order leaves
         event = ev.TargetWanted(
             target.session, target.revision, target.symbol, target.volume, now_ns, target.tick_id, target.reason
         )
-        actions = self.core.handle(event)
+        actions = executor.core.handle(event)
         decided_ns = time.monotonic_ns()
-        self.mind.add(event, actions)
-        sent = self._act(actions)
-        self.latency.answered(target.tick_id, sent, decided_ns)
-        self._note_departures()
-        if self.broker.lockstep or sent:
-            self._on_reports(self.broker.drain())
+        executor.decisions.add(event, actions)
+        sent = executor.carry_out(actions)
+        context.latency.answered(target.tick_id, sent, decided_ns)
+        executor.note_submitted()
+        if context.broker.lockstep or sent:
+            executor.on_reports(context.broker.drain())
 
     def _on_direct(self, wanted: msg.DirectOrder | msg.CancelOrder, now_ns: int) -> None:
-        self._look_at_kill()
+        executor = self._executor
+        executor.read_kill_switch()
         if isinstance(wanted, msg.CancelOrder):
             event: ev.Event = ev.CancelWanted(wanted.session, wanted.revision, now_ns, wanted.order_id)
         else:
@@ -179,84 +114,77 @@ class GatewayInbox(GatewayDays):
                 wanted.session, wanted.revision, wanted.symbol, wanted.side, wanted.offset, wanted.volume, now_ns,
                 wanted.price, wanted.price_type, wanted.tif,
             )  # fmt: skip
-        self._step(event)
-        self._note_departures()
-        self._on_reports(self.broker.drain())
+        executor.step(event)
+        executor.note_submitted()
+        executor.on_reports(self._context.broker.drain())
 
     def _on_hello(self, identity: bytes, hello: msg.Hello, now_ns: int) -> None:
-        peer, change = self.peers.join(hello.session, identity, hello.token, now_ns)
+        context = self._context
+        peer, change = context.sessions.join(hello.session, identity, hello.token, now_ns)
         self._note_links([change] if change else [])
-        if peer is None or not self.peers.may_have_history(now_ns):
+        if peer is None or not context.sessions.may_have_history(now_ns):
             return  # it will ask again
         if hello.purpose == "trade" and not peer.trusted:
             reason = "only who shows the account's token may trade"
-            self.bus.send(identity, msg.Ack(**self._head(), answers=hello.revision, status="refused", reason=reason))
+            ack = msg.Ack(**self._head(), answers=hello.revision, status="refused", reason=reason)
+            context.bus.send(identity, ack)
             return
-        for message in welcome(self, hello):
-            self.bus.send(identity, message)
-        if self.last_state is not None:
-            self.bus.send(identity, self.last_state)
+        for message in welcome(context, self._traded, self._executor.core.state, hello):
+            context.bus.send(identity, message)
+        if self._publisher.last is not None:
+            context.bus.send(identity, self._publisher.last)
 
     def _on_ready(self, ready: msg.Ready) -> None:
-        self.ready[ready.session] = ready.model
-        self.journal.write("events", "ready", {"session": ready.session, "rows": ready.rows, "model": ready.model})
-        self._publish_state("")
+        self._context.sessions.ready[ready.session] = ready.model
+        fields = {"session": ready.session, "rows": ready.rows, "model": ready.model}
+        self._context.journal.write("events", "ready", fields)
+        self._publisher.publish()
 
     def _on_command(self, identity: bytes, command: msg.Command) -> None:
-        answer = self.peers.remembered(command.session, command.revision)
+        sessions = self._context.sessions
+        answer = sessions.remembered(command.session, command.revision)
         if answer is None:
             status, reason = "refused", "only who shows the account's token may command"
-            if self.peers.shows(command.token):
+            if sessions.shows(command.token):
                 status, reason = self._obey(command)
             answer = msg.Ack(**self._head(), answers=command.revision, status=status, reason=reason)
-            self.peers.remember(command.session, command.revision, answer)
-        self.bus.send(identity, answer)
+            sessions.remember(command.session, command.revision, answer)
+        self._context.bus.send(identity, answer)
 
     def _obey(self, command: msg.Command) -> tuple[str, str]:
         if command.name == "kill":
-            self._look_at_kill()
+            self._executor.read_kill_switch()
         elif command.name == "state":
             try:
                 wanted = TradingState(command.value)
             except ValueError:
                 return "refused", f"no trading state {command.value!r}"
-            self._step(ev.StateWanted(wanted, command.reason))
+            self._executor.step(ev.StateWanted(wanted, command.reason))
         elif command.name == "stop":
-            self.stop(command.reason or "stopped by command")
+            self._context.end.request(command.reason or "stopped by command")
         else:
             return "refused", f"no command {command.name!r}"
         return "accepted", ""
 
     def _on_lost(self, session: str, reason: str) -> None:
-        known = self.ready.pop(session, None)
-        self.peers.leave(session)
+        context = self._context
+        known = context.sessions.ready.pop(session, None)
+        context.sessions.leave(session)
         if known is not None:
-            self.journal.write("events", "strategy-gone", {"session": session, "reason": reason})
-            self._step(ev.LinkChange(session, False, time.monotonic_ns()))
-            if not self.ready:
-                self.latency.abandon()
-            if self.broker.lockstep:
-                self.stop(f"the strategy {reason}")
+            context.journal.write("events", "strategy-gone", {"session": session, "reason": reason})
+            self._executor.step(ev.LinkChange(session, False, time.monotonic_ns()))
+            if not context.sessions.ready:
+                context.latency.abandon()
+            if context.broker.lockstep:
+                context.end.request(f"the strategy {reason}")
 
     def _note_links(self, changes: list[LinkChange]) -> None:
-        """Every change is told; one of a strategy's link is the core's business too."""
+        """Every change is told; the core decides about one of a strategy's link."""
         for change in changes:
-            self.journal.write("events", "link", {
+            self._context.journal.write("events", "link", {
                 "link": change.name, "before": str(change.before), "after": str(change.after), "reason": change.reason,
             })  # fmt: skip
-            if change.name in self.ready and not change.usable:
-                self._step(ev.LinkChange(change.name, False, change.now_ns))
+            if change.name in self._context.sessions.ready and not change.usable:
+                self._executor.step(ev.LinkChange(change.name, False, change.now_ns))
         if changes:
-            self._publish_soon()
-
-    def _publish_soon(self) -> None:
-        """At once, or a moment after the last time: who makes links come and go by the thousand floods nobody."""
-        due = self._published_ns + _SOONEST_NS
-        if time.monotonic_ns() >= due:
-            self._publish_state("")
-        else:
-            self._next_state_ns = min(self._next_state_ns, due)
-
-    def stop(self, reason: str) -> None:
-        """End the run at the next turn."""
-        self._stop = self._stop or reason
+            self._publisher.publish_soon()

@@ -11,15 +11,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from ghtrader_runtime.bus.link_state import Link, LinkChange
-from ghtrader_runtime.bus.messages import Ack
+from ghtrader_runtime.bus.messages import Ack, Target
 
 MAX_PEERS = 64
 KEEP_ANSWERS = 1024
 HISTORIES_A_SECOND = 20.0
-
-
-
-
 
 
 @dataclass
@@ -39,6 +35,15 @@ class Peers:
     ----------
     token : str
         What a session must show to trade or command.
+
+    Attributes
+    ----------
+    ready : dict
+        Strategies that answer ticks: session -> model.
+    last_target : Target or None
+        The last one that a strategy sent for the contract at hand.
+    strangers : int
+        Messages of sessions that had not joined.
     """
 
     def __init__(self, token: str) -> None:
@@ -47,6 +52,8 @@ class Peers:
         self._answers: OrderedDict[tuple[str, int], Ack] = OrderedDict()
         self._allowance, self._refilled_ns = HISTORIES_A_SECOND, 0
         self.strangers = 0
+        self.ready: dict[str, str] = {}
+        self.last_target: Target | None = None
 
     def __len__(self) -> int:
         return len(self._peers)

@@ -47,21 +47,21 @@ def _intents_are_not_written(kind: str, life: int) -> None:
 
 def _sends_again_after_a_restart(kind: str, life: int) -> None:
     from ghtrader_runtime.core.orders import Order
-    from ghtrader_runtime.gateway.gateway import Gateway
+    from ghtrader_runtime.gateway import gateway
 
-    honest = Gateway._build_core
+    honest = gateway._start_core
 
-    def build(self: Any) -> None:
-        known = list(self.ledger.state.open.values())
-        honest(self)
+    def start(parts: Any) -> None:
+        known = list(parts.context.ledger.state.open.values())
+        honest(parts)
         for intent in known:
             order = Order(
                 intent.order_id, intent.symbol, intent.side, intent.offset, intent.volume, intent.price, intent.tif,
                 left=intent.volume,
             )  # fmt: skip
-            self.broker.submit(order)
+            parts.context.broker.submit(order)
 
-    Gateway._build_core = build
+    gateway._start_core = start
 
 
 def _numbers_begin_again(kind: str, life: int) -> None:
@@ -95,8 +95,8 @@ def _a_restart_begins_flat(kind: str, life: int) -> None:
 def _the_journal_is_believed(kind: str, life: int) -> None:
     from ghtrader_runtime.gateway import gateway
 
-    honest = gateway.fills_of_earlier_lives
-    gateway.fills_of_earlier_lives = lambda self, snapshot: honest(self, msgspec.structs.replace(snapshot, trades=()))
+    honest = gateway.earlier_fills
+    gateway.earlier_fills = lambda context, snapshot: honest(context, msgspec.structs.replace(snapshot, trades=()))
 
 
 def _silence_is_accepted(kind: str, life: int) -> None:

@@ -1,0 +1,73 @@
+"""Keeps what a gateway trades and the day so far: contract, trading day, ticks, last mids."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX
+from ghtrader_runtime.brokers.base import Market, TickRow
+from ghtrader_runtime.gateway.contract_binding import Binding
+from ghtrader_runtime.gateway.day_ticks import DayBook, DayWatch
+
+_BID, _ASK, _LAST = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"], COLUMN_INDEX["last_price"]
+
+
+def mid_of(values: np.ndarray) -> float:
+    """Mid of a tick, float64[27]; the last price where a side is empty."""
+    bid, ask = float(values[_BID]), float(values[_ASK])
+    return float(values[_LAST]) if math.isnan(bid) or math.isnan(ask) else (bid + ask) / 2
+
+
+@dataclass(kw_only=True)
+class TradedMarket:
+    """The contract that is traded and its trading day; `TradingDay` and `TickRelay` write it, others read.
+
+    Attributes
+    ----------
+    market : Market
+        Price tick, multiplier and trading day, as the broker has them.
+    binding : Binding
+        Contract of the day, and by which schedule.
+    day : DayWatch
+        The trading day of the last tick.
+    ticks : DayBook
+        The contract's ticks of that day.
+    mids : dict
+        Last mid of each contract, CNY.
+    days_traded : set of str
+        Days with ticks while a strategy was ready.
+    rolls : int
+        Rolls during this run.
+    tick_revision : int
+        Number of the last tick that was published.
+    tick_s : float
+        When it came, seconds of the monotonic clock; NaN before the first.
+    """
+
+    market: Market
+    binding: Binding
+    day: DayWatch
+    ticks: DayBook = field(default_factory=DayBook)
+    mids: dict[str, float] = field(default_factory=dict)
+    days_traded: set[str] = field(default_factory=set)
+    rolls: int = 0
+    tick_revision: int = 0
+    tick_s: float = math.nan
+
+    @property
+    def trading_day(self) -> str:
+        """The trading day at hand; before the first tick, the broker's."""
+        return self.day.name or str(self.market.trading_day)
+
+    @property
+    def date(self) -> date:
+        """The same as a date."""
+        return date.fromisoformat(self.trading_day)
+
+    def keep(self, row: TickRow) -> None:
+        """Append a tick of the contract to the day's."""
+        self.ticks.add(self.day.name, row.id, row.datetime_ns, row.values)
