@@ -1,4 +1,4 @@
-"""What the gateway asks of a broker: ticks, reports, and a place to wait that a request can interrupt.
+"""Defines what the gateway asks of a broker: ticks, reports, and a wait that a request can interrupt.
 
 One thread runs gateway and broker. `pump` is where that thread waits; a descriptor attached with `attach` wakes it, so
 that a target is dealt with the moment it arrives.

@@ -1,7 +1,7 @@
-"""Sockets between gateway and strategy: PUB/SUB for ticks and state, ROUTER/DEALER for targets and commands.
+"""Opens and serves the bus's sockets: PUB/SUB for ticks and state, ROUTER/DEALER for targets and commands.
 
-Over ipc, or over tcp with CURVE (`addresses`). A message that cannot be read is counted and dropped. What a silence
-means is `links`' business, what is repeated `outbox`'s.
+Over ipc, or over tcp with CURVE (`endpoints`). A message that cannot be read is counted and dropped. What a silence
+means is decided in `link_state`, what is repeated in `pending_requests`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TICKS_WAITING = 50_000
 _REQUESTS_WAITING = 1_000
 """Messages kept for a slow peer; what is beyond is lost, seen as a gap and asked for again."""
 MAX_REQUEST = 1 << 16
-"""Bytes; a larger request is a stranger's, and its connection is closed."""
+"""Bytes; a larger request comes from no client of ours, and its connection is closed."""
 
 
 def new_session(kind: str) -> str:

@@ -1,4 +1,7 @@
-"""Positions as the runtime meets them: from a broker's report, a fill, a change of day. The rules are the market's."""
+"""Updates positions from a broker's list and from fills.
+
+The rules of lots and fees are `ghtrader_market.accounting.positions`'.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What goes out of a gateway: the core's actions carried out in order, fills noted, the state told.
+"""Carries the core's actions out in order, records fills and publishes the state.
 
-For every order: intent durable, kill switch looked at, sent. What comes in is `gateway_inbox`'s business, the life of
-the process `gateway`'s.
+For every order: intent durable, kill switch looked at, sent. What comes in is handled in `request_handler`, the run of
+the process in `gateway`.
 
 Failpoints: ``gateway.intent->send``, ``gateway.submit->socket``, ``gateway.fill->journal``, ``gateway.kill->act``.
 """
@@ -174,7 +174,7 @@ class GatewayActions:
         intent = self.ledger.state.open.get(order.order_id)
         if self.kill.read().tripped and not self.core.state.killed:  # somebody tripped it while the intent was written
             self._look_at_kill()
-        if order.cancel_ns or order.over:  # taken back before it was sent
+        if order.cancel_ns or order.over:  # cancelled before it was sent
             report = ev.OrderReport(
                 order.order_id, order.symbol, order.side, order.offset, order.volume, order.volume, True, False, "",
                 f"not sent: {self.core.state.limits}", time.monotonic_ns(), order.price,
@@ -206,7 +206,7 @@ class GatewayActions:
     def _record(self, record: Record) -> None:
         if record.kind == "fill":
             if any(fill["trade"] == record.fields["trade"] for fill in self.fills[-200:]):
-                return  # an earlier life of this run has told it
+                return  # an earlier process of this run has told it
             failpoint("gateway.fill->journal")
             self._on_fill(record.fields)
         stream = {"fill": "fills", "order-closed": "orders"}.get(record.kind, "events")

@@ -1,8 +1,8 @@
-"""The gateway: the one process that owns a broker connection; the edge around `core`.
+"""Runs the gateway: the one process that owns a broker connection and carries out what `core` decides.
 
-Here is its life: opening, the loop, what is due with time, the end. What comes in is dealt with in `gateway_inbox`,
-what goes out in `gateway_actions`; what to do is decided in `core`. One thread does all of it, so that a target is
-acted on the moment it arrives and nothing needs a lock.
+Opening, the loop, what is due with time and the end are here. What comes in is handled in `request_handler`, what goes
+out in `action_executor`; what to do is decided in `core`. One thread does all of it, so that a target is acted on the
+moment it arrives and nothing needs a lock.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ class Gateway(GatewayInbox):
         self._step(ev.Timer(now_ns))
         self._note_links(self.peers.check(now_ns))
         for session in [s for s in self.ready if (peer := self.peers.get(s)) and peer.link.silent_s(now_ns) > _LOST_S]:
-            self._on_lost(session, "was not heard of any more")
+            self._on_lost(session, "went silent")
         if now_ns >= self._next_state_ns:
             self._publish_state("")
         if self.options.replay is None and self.ready:

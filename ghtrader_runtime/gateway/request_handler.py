@@ -1,6 +1,6 @@
-"""What comes into a gateway: ticks and reports of the broker, requests of strategies and of people.
+"""Turns what comes into a gateway into events for the core: ticks and reports of the broker, requests of clients.
 
-Each becomes an event for the core at once; what the core wants done about it is `gateway_actions`' business.
+What the core wants done about them is carried out in `action_executor`.
 
 Failpoint: ``gateway.report->core``.
 """
@@ -27,7 +27,7 @@ _BID, _ASK = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"]
 
 
 class GatewayInbox(GatewayDays):
-    """A gateway's ears."""
+    """Handles what comes into a gateway."""
 
     def _on_ticks(self, ticks: Ticks) -> None:
         """Ticks of the contract that is traded; where a day's first one brings a roll, it is not that any more."""
@@ -44,7 +44,7 @@ class GatewayInbox(GatewayDays):
                 self._on_aside(part)
 
     def _on_aside(self, ticks: Ticks) -> None:
-        """The last tick of a contract that is left: what it can be closed at."""
+        """The last tick of an expiring contract: what it can be closed at."""
         row = ticks.rows[-1]
         day = str(self.calendar.trading_day_of(row.datetime_ns))
         bid, ask = float(row.values[_BID]), float(row.values[_ASK])
@@ -81,7 +81,7 @@ class GatewayInbox(GatewayDays):
         self.tick_s = time.monotonic()
 
     def _look_ahead(self, symbol: str, bid: float, ask: float, now: bool) -> None:
-        """Make durable what the strategy's next target may well bring, before it comes: at leisure after a tick, and
+        """Pre-write the orders that the strategy's next target may well bring: at leisure after a tick, and
         `now`, while the strategy thinks, where the next one has moved the prices."""
         if self.options.monitor_only or self.broker.lockstep:
             return
@@ -113,7 +113,7 @@ class GatewayInbox(GatewayDays):
                     self.latency.reported(report.order_id, report.now_ns)
                 failpoint("gateway.report->core")
                 self._step(report)
-                if isinstance(report, ev.LinkChange):  # told at once, not with the next beat
+                if isinstance(report, ev.LinkChange):  # told at once, not with the next heartbeat
                     self._publish_state("")
             reports = self.broker.drain()
 

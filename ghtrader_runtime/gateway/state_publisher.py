@@ -1,4 +1,4 @@
-"""What a gateway tells: its state and the day so far on the bus, a file for observers, the summary of a run."""
+"""Publishes a gateway's state: on the bus, in a file for observers, and as the summary of a run."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def account_state(gateway: Gateway, revision: int, ended: str) -> AccountState:
 
 
 def _second_fence(gateway: Gateway) -> list[str] | str:
-    """TqSdk's own risk rules in force, or why there are none."""
+    """TqSdk's own (broker-side) risk rules in force, or why there are none."""
     fence = getattr(gateway.broker, "fence", None)
     return (fence.missing or fence.names) if fence is not None else []
 

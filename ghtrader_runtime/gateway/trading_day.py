@@ -1,7 +1,7 @@
-"""A gateway's trading days: where one begins, which contract it has, and what changes when that is another one.
+"""Follows a gateway's trading days: begins each, binds its contract, and rolls where that is another one.
 
-What has to be closed first, and that nothing opens before, is the core's business (`core_rolls`); here the schedule is
-read, market data is subscribed and strategies are told.
+The schedule is read here, market data is subscribed and strategies are told. What has to be closed first, and that
+nothing opens before, is decided in `core.contract_roll`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class GatewayDays(GatewayActions):
             self.market = self.broker.bind(self.binding.contract)
 
     def _left_before(self) -> list[str]:
-        """Contracts an earlier life may hold or work, other than the day's."""
+        """Contracts an earlier process run may hold or work, other than the day's."""
         if not self.binder.continuous or self.options.monitor_only:
             return []
         held = read_bound(self.ref.state_dir, self.options.symbol)
@@ -53,7 +53,7 @@ class GatewayDays(GatewayActions):
         return specs
 
     def _bind_core(self) -> None:
-        """Tell a new core what the day has, and look for what an earlier life left."""
+        """Tell a new core what the day has, and look for what an earlier process run left."""
         if not self.binder.continuous:
             return
         self._tell_binding()

@@ -1,4 +1,4 @@
-"""Tick to target: from the moment an update holding the tick is in hand to the moment its answer has left.
+"""Measures tick to target: from the moment an update with the tick is in hand to the moment its answer has left.
 
 The answer is the last order that a target caused (its durable intent included), or the decision to send none.
 Only the bookkeeping belongs here; the gateway says when things happened (monotonic ns).

@@ -1,6 +1,6 @@
-"""When a newly promoted champion takes over a running strategy: never in mid-position.
+"""Watches for a newly promoted champion and says when it takes over: never in mid-position.
 
-It is noticed by its pointer file, loaded and checked at once, and then waits: for the next trading day (`day`), or
+Noticed by its pointer file, it is loaded and checked at once, and then waits: for the next trading day (`day`), or
 until nothing is held, wanted or on its way (`flat`). `keep` never changes the model of a run.
 """
 
