@@ -138,7 +138,7 @@ def _register_sync(db: typer.Typer) -> None:
                 )
                 for day in days
             ]  # fmt: skip
-            lines = [f"{report.compared} days compared, {len(report.differing)} differ, {len(report.debts)} still owed"]
+            lines = [f"{report.compared} days compared, {len(report.differing)} differ, {len(report.debts)} pending"]
             if report.differing:
                 lines.append("choose whose days win: --from lake or --from questdb")
             return "\n".join([*lines, *([table(rows)] if rows else [])])
