@@ -1,4 +1,7 @@
-"""The `db` group: QuestDB reached, created, moved forward and repaired; each command is thin over a store."""
+"""Defines the `db` group: QuestDB reached, created, moved forward, repaired.
+
+Each command is thin over a store.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the trading floor: which orders are accepted, when books move, what accounts are told, how a day ends.
+"""Runs the venue: which orders are accepted, when books move, what accounts are told, how a day ends.
 
 Time comes from the market view's clock; sockets are notified through listeners. How an order is filled is decided in
 `matching`, what it does to an account in `accounts`.
