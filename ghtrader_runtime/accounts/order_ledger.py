@@ -47,7 +47,7 @@ __all__ = ["Intent", "Ledger", "LedgerState", "earlier_intents", "read_ledger"]
 BACKUP_NAME = "ledger.backup.sqlite"
 ID_NAME = "ledger.id"
 KEEP_CLOSED = 5_000
-"""Closed orders kept for whoever looks; older ones are dropped."""
+"""Closed orders kept for observers; older ones are dropped."""
 LOG_FRAMES = 256
 """Pages the log has room for from the start."""
 COPY_EVERY = 16

@@ -38,7 +38,7 @@ class Ticks:
 @dataclass(slots=True)
 class Pumped:
     """What one wait brought. `ended` is why no more ticks will ever come, or empty; `aside` are ticks of contracts that
-    are being left."""
+    are expiring."""
 
     ticks: Ticks | None = None
     reports: list[OrderReport | TradeReport | LinkChange] = field(default_factory=list)

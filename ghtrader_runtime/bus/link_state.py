@@ -104,7 +104,7 @@ class Link:
         return None
 
     def silent_s(self, now_ns: int) -> float:
-        """Seconds since the other side was last heard; infinite where it never was."""
+        """Seconds since the other side last sent something; infinite where it never did."""
         return (now_ns - self._last_ns) / 1e9 if self._last_ns >= 0 else float("inf")
 
     def _settle(self, now_ns: int) -> LinkChange | None:

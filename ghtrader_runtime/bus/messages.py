@@ -55,7 +55,7 @@ class Tick(Message, tag="tick"):
 
 
 class OrderLine(msgspec.Struct, array_like=True, frozen=True):
-    """One order that is not over, for whoever looks on."""
+    """One order that is not over, for observers."""
 
     order_id: str
     symbol: str

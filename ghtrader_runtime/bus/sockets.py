@@ -50,7 +50,7 @@ class _Sockets:
         weakref.finalize(owner, self.close).atexit = False
 
     def socket(self, kind: int, waiting: int) -> zmq.Socket:
-        """One more, that keeps up to `waiting` messages either way for a slow peer."""
+        """One more, that keeps up to `waiting` messages either way for a slow client."""
         socket = self.context.socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SNDHWM, waiting)
@@ -144,7 +144,7 @@ class GatewayBus:
 
 class ClientBus:
     """A strategy's or command's end: connects both sockets, and connects again by itself after random delays that
-    double (so that many clients of a gateway that came back do not all knock at once)."""
+    double (so that many clients of a gateway that came back do not all reconnect at once)."""
 
     def __init__(self, addresses: Endpoints, subscribe: bool = True) -> None:
         self._sockets = _Sockets(self)
@@ -158,7 +158,7 @@ class ClientBus:
     def _connected(self, kind: int, waiting: int, address: str, addresses: Endpoints) -> zmq.Socket:
         socket = self._sockets.socket(kind, waiting)
         socket.setsockopt(zmq.RECONNECT_IVL, random.randint(50, 150))
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 400)  # a local knock costs nothing; more waits for nothing
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 400)  # a local attempt costs nothing; a longer pause gains nothing
         if kind == zmq.SUB:
             socket.setsockopt(zmq.SUBSCRIBE, b"")
         if addresses.keys:

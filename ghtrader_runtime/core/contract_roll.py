@@ -51,7 +51,7 @@ class ContractRolls:
         return self.state.bound is not None and symbol != self.state.bound
 
     def _to_close(self) -> str:
-        """What is still there of contracts that are left, in words."""
+        """What is still there of expiring contracts, in words."""
         state, found = self.state, []
         for symbol in self._left():
             position, orders = state.positions.get(symbol), len(state.live_orders(symbol))

@@ -201,7 +201,7 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
 
     @staticmethod
     def _silent_since(order: Order) -> int:
-        """Since when a word about an order is due (monotonic ns); negative where none is."""
+        """Since when a report about an order is due (monotonic ns); negative where none is."""
         match order.status:
             case OrderStatus.SENT:
                 return order.sent_ns

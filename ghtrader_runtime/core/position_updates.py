@@ -39,7 +39,7 @@ def wants_close_today(symbol: str, specs: Mapping[str, Spec]) -> bool:
 
 
 def held(holding: Holding) -> Position:
-    """Lots as a broker reports them; what they cost is the broker's affair."""
+    """Lots as a broker reports them; what they cost only the broker knows."""
     return Position(holding.long_today, holding.long_his, holding.short_today, holding.short_his)
 
 

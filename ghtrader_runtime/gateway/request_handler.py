@@ -146,7 +146,7 @@ class GatewayInbox(GatewayDays):
                     self.bus.malformed += 1
 
     def _tell_stranger(self, identity: bytes, message: msg.AnyMessage) -> None:
-        """Who has not joined, or was forgotten, is told so: a strategy says hello again."""
+        """Tell an unknown client (not joined, or forgotten) so: a strategy says hello again."""
         if isinstance(message, msg.Target | msg.DirectOrder | msg.CancelOrder):
             reason = "say hello first"
             self.bus.send(identity, msg.Ack(**self._head(), answers=message.revision, status="unknown", reason=reason))
@@ -239,7 +239,7 @@ class GatewayInbox(GatewayDays):
                 self.stop(f"the strategy {reason}")
 
     def _note_links(self, changes: list[LinkChange]) -> None:
-        """Every change is told; one of a strategy's link is the core's business too."""
+        """Every change is told; one of a strategy's link becomes an event of the core too."""
         for change in changes:
             self.journal.write("events", "link", {
                 "link": change.name, "before": str(change.before), "after": str(change.after), "reason": change.reason,

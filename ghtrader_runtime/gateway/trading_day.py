@@ -22,7 +22,7 @@ from ghtrader_runtime.gateway.state_publisher import mid_of
 
 
 class GatewayDays(GatewayActions):
-    """A gateway's calendar."""
+    """The part of a gateway that follows the trading days."""
 
     binder: Binder
 
@@ -130,7 +130,7 @@ class GatewayDays(GatewayActions):
         self._publish_state("")
 
     def _roll(self, found: Binding) -> None:
-        """Leave the contract at hand: the core first, so that nothing is sent in it while the new one is subscribed."""
+        """Leave the expiring contract: the core first, so that nothing is sent in it while the new one is asked for."""
         before, self.binding = self.binding.contract, found
         self.rolls += 1
         self.journal.write("events", "roll", {

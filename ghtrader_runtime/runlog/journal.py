@@ -134,7 +134,7 @@ class Journal:
             ensure_dir(path.parent)
             with path.open("ab") as file:
                 file.write(content)
-        elif path.suffix == ".json":  # for lookers-on: whole at any moment, but not worth a sync of the disk
+        elif path.suffix == ".json":  # for observers: whole at any moment, but not worth a sync of the disk
             part = path.with_name(f".{path.name}.part")
             part.write_text(json.dumps(_plain(content), ensure_ascii=False), encoding="utf-8")
             part.replace(path)

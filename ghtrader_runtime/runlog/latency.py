@@ -115,7 +115,7 @@ class TickToTarget:
             self._finish(tick_id, now_ns, ordered=True)
 
     def reported(self, order_id: str, now_ns: int) -> None:
-        """The broker said something of an order; the first word counts."""
+        """The broker reported something of an order; the first report counts."""
         left = self._left.pop(order_id, None)
         if left is not None:
             self.stages["acknowledge"].add(max(0, now_ns - left))

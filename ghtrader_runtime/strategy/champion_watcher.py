@@ -78,7 +78,7 @@ class Succession:
         return True
 
     def due(self, *, new_day: bool, flat: bool) -> Bundle | None:
-        """The champion that takes over now, if one waits and its moment has come; asking takes it."""
+        """The champion that takes over now, if one waits and its moment has come; asking consumes it."""
         if self.waiting is None or not (new_day or (self._way == "flat" and flat)):
             return None
         bundle, self.waiting = self.waiting, None

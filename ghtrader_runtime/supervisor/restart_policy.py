@@ -17,7 +17,7 @@ NEVER_AGAIN = ("UsageError", "ConfigError", "RefusedError", "LockHeldError", "Ki
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How often a crash is forgiven.
+    """How often a process that crashed is started again.
 
     Attributes
     ----------
