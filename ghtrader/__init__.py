@@ -1,1 +1,1 @@
-"""The top floor: the `ghtrader` command, its demo and, later, the web console."""
+"""Provides the `ghtrader` command, its demo and, later, the web console."""

@@ -1,4 +1,4 @@
-"""`python -m ghtrader`: the same as the `ghtrader` command."""
+"""Runs the `ghtrader` command as `python -m ghtrader`."""
 
 from ghtrader.cli import main
 

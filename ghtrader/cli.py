@@ -1,6 +1,6 @@
-"""The `ghtrader` command: mounts the commands of each floor and turns errors into exit codes.
+"""Builds the `ghtrader` command from the modules of `commands` and turns errors into exit codes.
 
-A command parses, calls a floor below, prints; nothing else lives here.
+A command parses, calls a package below, prints; nothing else lives here.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""`python -m ghtrader.compile_kernels [HOME ...]`: compile every numba kernel once, so that no first run waits for it.
+"""Compiles every numba kernel once, so that no first run waits for it: `python -m ghtrader.compile_kernels [HOME ...]`.
 
-`make setup` calls it. It goes the way a day goes, on a tiny scenario: exchange, quality, factors, every kind of label,
-windows, factor research, both model families, policy. The factor kernel is one function that is handed an address, so
-one set warms it for all sets, ours and a user's own. The compiled code goes where `ghtrader_base.numba_cache` puts it,
-and from there under each home that is named; a second call takes seconds.
+`make setup` calls it. It takes the steps of a trading day on a tiny scenario: exchange, quality, factors, every kind of
+label, windows, factor research, both model families, policy. The factor kernel is one function that is handed an
+address, so one set compiles it for all sets, ours and a user's own. The compiled code goes where
+`ghtrader_base.numba_cache` puts it, and from there under each home that is named; a second call takes seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `ghtrader status` tells: every part looked at on its own, so that one that is down hides nothing else.
+"""Collects what `ghtrader status` tells, every part by itself, so that one that is down hides nothing else.
 
 Only looks: nothing is started, locked or written. Dagster's runs are read from its database directly, since importing
 dagster takes longer than everything else here together.

@@ -1,6 +1,7 @@
-"""The audit of one home: its lake, with QuestDB where the settings name one, and the report under `runs/audit/`.
+"""Audits one home: its lake, with QuestDB where the settings name one, and the report under `runs/audit/`.
 
-`ghtrader_market.audit.audit` does the looking; here is what only this floor has: computing features and labels again.
+The checks are `ghtrader_market.audit.audit`'s; only computing features and labels again, which needs this package, is
+here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Put the definitions together: assets, checks, jobs, schedules and the resources they need.
+"""Puts the definitions together: assets, checks, jobs, schedules and the resources they need.
 
 Nothing is asked of a network here, and no file is written.
 """

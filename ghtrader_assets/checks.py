@@ -1,4 +1,4 @@
-"""Checks on the main assets: they look at what was written, after it was written, and say so in the UI.
+"""Checks the main assets after they were written, and shows the results in the UI.
 
 They never stop a run: a bad day is refused before it reaches its final name, by the code that writes it.
 """

@@ -1,4 +1,4 @@
-"""The code location that Dagster loads: nothing but the definitions."""
+"""Defines the code location that Dagster loads: nothing but the definitions."""
 
 from ghtrader_assets.build import build_defs
 

@@ -1,4 +1,4 @@
-"""Which model families and label horizons the pipeline has assets for; light, so that a command can ask it."""
+"""Lists the model families and label horizons that the pipeline has assets for; light, so that a command can ask it."""
 
 from ghtrader_models.families.base import family_names
 

@@ -1,4 +1,4 @@
-"""How the pipeline is cut: trading day x variety for data, horizon x variety for models.
+"""Partitions the pipeline: trading day x variety for data, horizon x variety for models.
 
 Dimension names are chosen so that a key reads `2025-01-02|cu` and `50|cu` (Dagster orders dimensions by name).
 Nothing here touches the network: trading days come from the calendar of the home or the bundled one. The last day

@@ -1,4 +1,4 @@
-"""When things run by themselves: the daily update, off until an operator turns it on in the UI."""
+"""Schedules the daily update, off until an operator turns it on in the UI."""
 
 import dagster as dg
 

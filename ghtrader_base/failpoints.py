@@ -1,4 +1,4 @@
-"""Named points between two durable steps, where a test may kill this process: off unless the environment arms them.
+"""Defines failpoints: named points between two durable steps where a test may kill this process; off unless armed.
 
 Only the mechanism belongs here; a point stands in the code it names, as one call between two steps::
 

@@ -1,4 +1,4 @@
-"""Safe files: write to a temporary path, fsync, rename; sha256 sidecars; content hashes.
+"""Writes files safely: a temporary path, fsync, rename; sha256 sidecars; content hashes.
 
 Whatever reaches its final name here is whole: a kill at any moment leaves the old file or the new one.
 """

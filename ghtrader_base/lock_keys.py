@@ -1,4 +1,4 @@
-"""What the locks of this repository are called: one function a kind of resource, so that everybody means the same.
+"""Names the locks of this repository: one function a kind of resource, so that everybody means the same.
 
 Keys of pipeline work live under `Settings.locks` of a home; those of an account beside the account's ledger.
 """

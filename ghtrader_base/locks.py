@@ -1,4 +1,4 @@
-"""Resource locks: flock files, one registry a process, taken in sorted order, holder's name inside.
+"""Locks resources with flock files: one registry a process, taken in sorted order, holder's name inside.
 
 The kernel frees a flock when its holder dies, kill -9 included. Lock files are never deleted (a deleted file
 that someone still holds open would let two holders in). Descriptors are close-on-exec and closed in a forked child,

@@ -1,9 +1,9 @@
-"""Where numba comes from: `from ghtrader_base.numba_cache import njit`, never from numba itself.
+"""Chooses where numba keeps compiled code, before numba is imported: `from ghtrader_base.numba_cache import njit`.
 
-What belongs here: where compiled code is kept, decided before numba is imported. It lies under the home, in
-``numba/<version>``, so that no source folder needs to be writable; the version is a hash of every source file that
-holds compiled code, of numba and of Python, so that an upgrade starts a folder of its own and a process that still runs
-the old code keeps the old one. ``NUMBA_CACHE_DIR`` in the environment wins. Child processes inherit what was decided.
+Nothing imports numba itself. The cache lies under the home, in ``numba/<version>``, so that no source folder needs to
+be writable; the version is a hash of every source file that holds compiled code, of numba and of Python, so that an
+upgrade starts a folder of its own and a process that still runs the old code keeps the old one. ``NUMBA_CACHE_DIR`` in
+the environment wins. Child processes inherit what was decided.
 """
 
 from __future__ import annotations

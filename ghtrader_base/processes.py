@@ -1,4 +1,4 @@
-"""What runs: every long-lived command registers pid, start time, source and purpose, holding a flock.
+"""Registers every long-lived command with pid, start time, source and purpose, under a flock.
 
 An entry whose flock is free belongs to a process that is gone; it is dropped at the next look.
 """

@@ -1,4 +1,4 @@
-"""Typed settings from defaults, `ghtrader.toml`, `.env` and the environment, in that order.
+"""Loads typed settings from defaults, `ghtrader.toml`, `.env` and the environment, in that order.
 
 Secrets and the live gate come from the environment or `.env` alone; the settings store refuses them.
 """
@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     )
     pipeline_enforce_health: bool = Field(
         False, alias="GHTRADER_PIPELINE_ENFORCE_HEALTH",
-        description="a configured QuestDB that is down stops the pipeline; otherwise the lake goes on and it is owed",
+        description="a configured QuestDB that is down stops the pipeline; otherwise its writes stay pending",
     )  # fmt: skip
     daily_update_targets: str = Field(
         "", alias="GHTRADER_DAILY_UPDATE_TARGETS", description="what the daily schedule refreshes: SHFE:cu,SHFE:au"

@@ -1,4 +1,4 @@
-"""Which code made a result: the package's version and, in a checkout, the commit it stands on."""
+"""Tells which code made a result: the package's version and, in a checkout, the commit it stands on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m ghtrader_exchange`: the exchange as a bare process, the way `launch` starts it."""
+"""Runs the exchange as a bare process, `python -m ghtrader_exchange`, the way `client` starts it."""
 
 from __future__ import annotations
 

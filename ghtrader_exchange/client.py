@@ -1,4 +1,4 @@
-"""Start an exchange as a child process, talk to its back door, stop it. What a test or the demo imports.
+"""Starts an exchange as a child process, calls its control API, stops it: what a test or the demo imports.
 
 Light: the exchange itself, and its compiled engine, live in the child.
 """
@@ -149,7 +149,7 @@ class ExchangeProcess:
 
     @property
     def control(self) -> Control:
-        """Its back door; FailedError before `start`."""
+        """Its control API; FailedError before `start`."""
         if self._control is None:
             raise FailedError("the exchange is not started", "use it in a with statement")
         return self._control

@@ -1,1 +1,1 @@
-"""What trades, when it trades, and the ticks it printed: varieties, calendar, sources, stores, rolls, main_l5."""
+"""Holds market data: varieties, calendar, sources and stores of ticks, roll schedules, main_l5."""

@@ -1,1 +1,1 @@
-"""From ticks to a model that can be trusted: factors, labels, families, evaluation, bundles, the gate."""
+"""Makes models from ticks: factors, labels, families, evaluation, bundles, the promotion gate."""

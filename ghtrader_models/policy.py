@@ -1,4 +1,4 @@
-"""From probabilities and a position to a target position: one compiled function for simulation and live.
+"""Turns probabilities and a position into a target position: one compiled function for simulation and live.
 
 What belongs here: the decision rule, its parameters, and the loop that runs the rule over recorded rows (compiled
 functions that call each other share a file, because of numba's cache). What does not: how parameters are found

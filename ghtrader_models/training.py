@@ -1,7 +1,7 @@
-"""Train one family on days of the lake and write the bundle.
+"""Trains one family on days of the lake and writes the bundle.
 
 What belongs here: the edge between data set, family, policy and bundle. Whether the result may trade is
-`promotion.py`'s question, and it is asked of a benchmark, never of the training rows.
+`promotion`'s question, and it is asked of a benchmark, never of the training rows.
 """
 
 from __future__ import annotations

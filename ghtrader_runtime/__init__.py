@@ -1,1 +1,1 @@
-"""The trading processes: gateway and strategy over ZeroMQ. Knows nothing of Dagster, MLflow or training code."""
+"""Trades: the gateway and strategy processes over ZeroMQ. Imports no Dagster, MLflow or training code."""

@@ -1,4 +1,4 @@
-"""What gateway and strategy are told at their start; plain data that crosses a process boundary as JSON."""
+"""Defines the options that gateway and strategy start with; plain data that crosses a process boundary as JSON."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):
     horizon : int
         Whose champion.
     succession : str
-        When a newly promoted champion takes over (`succession.WAYS`); only where `model` is `champion`.
+        When a newly promoted champion takes over (`champion_watcher.WAYS`); only where `model` is `champion`.
     flat_before_end_s : float
         Seconds of market time before the day's last session ends from which the target is flat.
     flat_from_ns : int

@@ -1,1 +1,4 @@
-"""The commands, one module a subject; each exposes `register(app)`. Thin: parse, call a floor below, print."""
+"""Defines the commands, one module a subject; each exposes `register(app)`.
+
+Thin: parse, call a package below, print.
+"""

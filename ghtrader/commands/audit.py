@@ -1,4 +1,4 @@
-"""`ghtrader audit`: is what the lake holds what its manifests say, and what it was made from still the same."""
+"""Defines `ghtrader audit`: is the lake what its manifests say, and what it was made from still the same."""
 
 from __future__ import annotations
 

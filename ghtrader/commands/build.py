@@ -1,4 +1,4 @@
-"""`build`: features and labels of the days that have ticks."""
+"""Defines `build`: features and labels of the days that have ticks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`config show|set` and `version`: what is in force, where it came from, and what is installed."""
+"""Defines `config show|set` and `version`: what is in force, where it came from, and what is installed."""
 
 from __future__ import annotations
 

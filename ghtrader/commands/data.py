@@ -1,4 +1,4 @@
-"""What is in the lake: `data contracts`, `data coverage`, `data l5-start`; thin over `ghtrader_market`."""
+"""Defines `data contracts`, `data coverage` and `data l5-start`: what is in the lake."""
 
 from __future__ import annotations
 

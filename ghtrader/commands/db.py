@@ -1,4 +1,7 @@
-"""The `db` group: QuestDB reached, created, moved forward and repaired; each command is thin over a store."""
+"""Defines the `db` group: QuestDB reached, created, moved forward, repaired.
+
+Each command is thin over a store.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +141,7 @@ def _register_sync(db: typer.Typer) -> None:
                 )
                 for day in days
             ]  # fmt: skip
-            lines = [f"{report.compared} days compared, {len(report.differing)} differ, {len(report.debts)} still owed"]
+            lines = [f"{report.compared} days compared, {len(report.differing)} differ, {len(report.debts)} pending"]
             if report.differing:
                 lines.append("choose whose days win: --from lake or --from questdb")
             return "\n".join([*lines, *([table(rows)] if rows else [])])

@@ -1,4 +1,4 @@
-"""`demo`: the whole loop on a simulated exchange and one real recorded day."""
+"""Defines `demo`: the whole loop on a simulated exchange and one real recorded day."""
 
 from __future__ import annotations
 

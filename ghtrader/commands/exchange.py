@@ -1,4 +1,4 @@
-"""`exchange serve`: the simulated exchange in the foreground, until it is told to stop."""
+"""Defines `exchange serve`: the simulated exchange in the foreground, until it is told to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The factor library from the command line: what there is, what a factor says, how it is computed."""
+"""Defines the `factors` group: what factors there are, what each says, how one is computed, what they are worth."""
 
 from __future__ import annotations
 

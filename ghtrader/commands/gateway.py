@@ -1,4 +1,4 @@
-"""`gateway run`: the process that owns a broker connection."""
+"""Defines `gateway run`: the process that owns a broker connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that bring ticks into the lake: download, update, data import; and who holds which lock."""
+"""Defines the commands that bring ticks into the lake (download, update, data import) and `locks`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`jobs list|show|logs|cancel`: pipeline runs and serving processes, whoever started them."""
+"""Defines `jobs list|show|logs|cancel`: pipeline runs and serving processes, whoever started them."""
 
 from __future__ import annotations
 

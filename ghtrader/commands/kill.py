@@ -1,4 +1,4 @@
-"""`kill status|trip|reset`: the durable kill switch of an account."""
+"""Defines `kill status|trip|reset`: the durable kill switch of an account."""
 
 from __future__ import annotations
 

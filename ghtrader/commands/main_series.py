@@ -1,4 +1,7 @@
-"""Commands of the main series: roll schedule, main_l5. Each is one or several Dagster runs."""
+"""Defines the commands of the main series: roll schedule, main_l5.
+
+Each is one or several Dagster runs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`models list|show`: bundles and champions of a home."""
+"""Defines `models list|show`: bundles and champions of a home."""
 
 from __future__ import annotations
 

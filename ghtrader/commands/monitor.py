@@ -1,4 +1,4 @@
-"""`monitor`: live view of a running gateway in the terminal."""
+"""Defines `monitor`: live view of a running gateway in the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ghtrader data quality ...`: may a day of ticks feed features, what is odd in it, what it looks like."""
+"""Defines `data quality`: may a day of ticks feed features, what is odd in it, what it looks like."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`record`: live ticks to the lake, in the foreground, until it is told to stop."""
+"""Defines `record`: live ticks to the lake, in the foreground, until it is told to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of a gateway's limits, policies and execution: one table, given to every command that starts one.
+"""Defines the options of a gateway's limits, policies and execution: one table, given to every command that starts one.
 
 What is not typed comes from the settings (`GHTRADER_RISK_...`), where they have it, else from `GatewayOptions`.
 """

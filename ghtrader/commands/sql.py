@@ -1,4 +1,4 @@
-"""`sql`: read-only SQL over the lake."""
+"""Defines `sql`: read-only SQL over the lake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ghtrader status`: servers, stores, last runs, champions, trading, kill switches, disk and GPU on one page."""
+"""Defines `status`: servers, stores, last runs, champions, trading, kill switches, disk and GPU on one page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _store_lines(found: dict[str, Any]) -> str:
         if questdb["debt"]:
             owed = ", ".join(f"{count} {state}" for state, count in questdb["debt"].items())
             since = f" since {questdb['oldest_debt']}" if questdb["oldest_debt"] else ""
-            lines.append(f"           debt: {owed}{since}; ghtrader db serve-sync settles it")
+            lines.append(f"           pending writes: {owed}{since}; ghtrader db serve-sync writes them")
     return "\n".join(lines)
 
 

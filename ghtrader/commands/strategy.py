@@ -1,4 +1,4 @@
-"""`strategy run`: the process that turns ticks into targets."""
+"""Defines `strategy run`: the process that turns ticks into targets."""
 
 from __future__ import annotations
 

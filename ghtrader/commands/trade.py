@@ -1,4 +1,4 @@
-"""`trade`, `paper`: gateway and strategy together, live or over recorded days."""
+"""Defines `trade` and `paper`: gateway and strategy together, live or over recorded days."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that the trading commands share, how a gateway's options are made of them, and how a run is summed up."""
+"""Defines the options that trading commands share, builds a gateway's options of them, and formats a run's summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`train`, `benchmark`: fits a model family on built days, or judges it walk-forward."""
+"""Defines `train` and `benchmark`: fits a model family on built days, or judges it walk-forward."""
 
 from __future__ import annotations
 

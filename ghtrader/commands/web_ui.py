@@ -1,4 +1,4 @@
-"""`up`, `down`: starts and stops the web UIs of Dagster and MLflow."""
+"""Defines `up` and `down`: starts and stops the web UIs of Dagster and MLflow."""
 
 from __future__ import annotations
 

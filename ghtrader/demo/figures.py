@@ -1,4 +1,4 @@
-"""The report's figures: reads what the runs left behind, hands arrays to the plots."""
+"""Draws the report's figures: reads what the runs left behind, hands arrays to the plots."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _trading_plots(
 
 
 def live_plots(home: Path, half: LiveHalf) -> list[Plot]:
-    """Figures of the first half."""
+    """Figures of the first part."""
     settings = load_settings(home)
     found = _judgement_plots(settings, VARIETY)
     if half.folder is None or half.live_day is None:
@@ -112,7 +112,7 @@ def live_plots(home: Path, half: LiveHalf) -> list[Plot]:
 
 
 def recorded_plots(home: Path, half: RecordedHalf) -> list[Plot]:
-    """Figures of the second half."""
+    """Figures of the second part."""
     from ghtrader.demo import recorded
 
     settings = load_settings(home)

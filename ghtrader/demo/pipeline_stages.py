@@ -1,6 +1,7 @@
-"""The way from a source's ticks to a champion that trades, the same whoever stands behind TqSdk's socket.
+"""Runs the pipeline's stages of the demo, from a source's ticks to a champion that trades.
 
-The simulated half and a real service differ in who is asked and in what is known afterwards; the stages are these.
+The stages are the same on the simulated exchange and on a real service, which differ in who is asked and in what is
+known afterwards.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ ACCOUNT = "demo"
 
 @dataclass(frozen=True)
 class LiveHalf:
-    """What the first half leaves for the report.
+    """What the first part leaves for the report.
 
     Attributes
     ----------
@@ -51,7 +52,7 @@ class LiveHalf:
 def to_a_champion(
     settings: Settings, days: list[date], seed: int, stages: Stages, truth: Path | None = None
 ) -> dict[str, Any]:
-    """Download, roll, main_l5, factors, labels, models, gate: `facts` of the half, its `trading` still None."""
+    """Download, roll, main_l5, factors, labels, models, gate: `facts` of the part, its `trading` still None."""
     from ghtrader_assets.runs import flows
 
     options = {"source": "demo", "progress": stages.detail}
@@ -74,7 +75,7 @@ def build_days(settings: Settings, variety: str, days: list[date], stages: Stage
 
 
 def judged_facts(settings: Settings, variety: str, days: list[date], truth: Path | None = None) -> dict[str, Any]:
-    """What a half was made of, its scores and the gate's word."""
+    """What a part was made of, its scores and the gate's decision."""
     from ghtrader_assets.results.reports_store import decision_path
     from ghtrader_base.files import read_json
     from ghtrader_market.reference.varieties import get_variety

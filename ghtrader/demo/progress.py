@@ -1,4 +1,4 @@
-"""Progress of the demo: numbered stages with the seconds each took, on stderr."""
+"""Prints the demo's progress: numbered stages with the seconds each took, on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo's second half: one real recorded day (CFFEX IF2101, one level) through the same stages, then on paper.
+"""Runs the demo's second part: one real recorded day (CFFEX IF2101, one level) through the stages, then on paper.
 
 Nothing here is simulated but the fills of the paper broker, which trades against the recorded book.
 """
@@ -32,7 +32,7 @@ class RecordedHalf:
 
 
 def run(home: Path, seed: int, stages: Stages) -> RecordedHalf:
-    """Play the second half in `home`."""
+    """Run the second part in `home`."""
     from ghtrader_assets.runs.execute import run_job
     from ghtrader_market.reference.varieties import get_variety
     from ghtrader_market.samples import IF2101

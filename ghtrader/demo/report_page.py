@@ -1,4 +1,4 @@
-"""The demo's report as a page a person can read: report.json and plots in, one HTML file out.
+"""Renders the demo's report as a page a person can read: report.json and plots in, one HTML file out.
 
 The page stands alone: figures are inside it, nothing is fetched.
 """
@@ -100,7 +100,7 @@ def _notes(half: dict[str, Any]) -> list[str]:
 def half_context(
     kind: str, title: str, badge: str, half: dict[str, Any], plots: list[Plot], unit: str, judged: int
 ) -> dict[str, Any]:
-    """What the template needs of one half of the report."""
+    """What the template needs of one part of the report."""
     return {
         "kind": kind,
         "title": title,

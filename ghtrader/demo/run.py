@@ -1,4 +1,4 @@
-"""The whole demo: both halves in a home of their own, report.json and report.html, a table at the end.
+"""Runs the whole demo: both parts in a home of their own, report.json and report.html, a table at the end.
 
 The home is started over each time, so a folder is only ever emptied if an earlier demo made it.
 """
@@ -77,7 +77,7 @@ def start_over(home: Path) -> None:
 
 
 def verdict(half: dict[str, Any]) -> str:
-    """The honest sentence about one half."""
+    """The honest sentence about one part."""
     judged = str(scores.JUDGED)
     families = [name for name in half["models"] if name not in report_page.BASELINES]
     gains = {name: half["models"][name][judged]["logloss_gain"] for name in families}
@@ -101,7 +101,7 @@ def verdict(half: dict[str, Any]) -> str:
 
 
 def run_demo(options: DemoOptions) -> dict[str, Any]:
-    """Play both halves and write the report; returns report.json's content and where the files are.
+    """Run both parts and write the report; returns report.json's content and where the files are.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Scores for the report: what the pipeline stored, beside baselines and, in a simulated world, the oracle."""
+"""Collects scores for the report: what the pipeline stored, beside baselines and, in a simulated world, the oracle."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def collect(settings: Settings, variety: str, truth: Path | None = None) -> dict
 
 
 def facts(settings: Settings, variety: str, days: list) -> dict[str, Any]:
-    """What a half was made of: ticks, days, segments, factors, and hashes of contents over these days."""
+    """What a part was made of: ticks, days, segments, factors, and hashes of contents over these days."""
     from ghtrader_market.reference.roll_schedule import load_schedule
     from ghtrader_market.stores.lake.lake import Lake
 

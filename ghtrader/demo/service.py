@@ -1,4 +1,4 @@
-"""The demo's first half on whatever service the environment names, instead of an exchange of its own.
+"""Runs the demo's first part on whatever service the environment names, instead of an exchange of its own.
 
 With TQSDK_USER and TQSDK_PASSWORD of a real account (docs/tqsdk.md) this is the same demo on real copper: real ticks,
 the vendor's own simulated account (TqKq), no real money. Nobody knows an oracle there, and the day traded is not
@@ -43,7 +43,7 @@ def history_days(settings: Settings, end: date | None) -> list[date]:
 
 
 def run(home: Path, options: ServiceOptions, seed: int, stages: Stages) -> LiveHalf:
-    """Play the first half against the service.
+    """Run the first part against the service.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The demo's first half: copper on a simulated exchange, from ticks through TqSdk to a champion that trades.
+"""Runs the demo's first part: copper on a simulated exchange, from ticks through TqSdk to a champion that trades.
 
 Everything here is simulated and says so. The pipeline's parts are the ones a real account would meet: Dagster runs,
 the unmodified TqSdk client, gateway and strategy as processes of their own.
@@ -37,7 +37,7 @@ def scenario_of(seed: int, signal: bool, quick: bool) -> Scenario:
 
 
 def run(home: Path, scenario: Scenario, stages: Stages) -> LiveHalf:
-    """Play the first half in `home`; the exchange process ends with it."""
+    """Run the first part in `home`; the exchange process ends with it."""
     from ghtrader_exchange.client import ExchangeProcess
 
     with stages.stage("simulated exchange: an order book behind each contract, TqSdk's protocol on loopback"):

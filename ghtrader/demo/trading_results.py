@@ -1,4 +1,4 @@
-"""What a trading run left behind, for the report: figures, fills against the exchange's record, live against batch."""
+"""Reads what a trading run left, for the report: figures, fills against the exchange's record, live against batch."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The assets, by stage: market data, datasets, models, reports."""
+"""Defines the assets, by stage: market data, datasets, models, reports."""

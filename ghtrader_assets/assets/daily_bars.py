@@ -1,4 +1,4 @@
-"""Daily bars of the lake: read, write, and make them from ticks where nobody gave them.
+"""Reads and writes the lake's daily bars, and makes them from ticks where nobody gave them.
 
 A recording brings no bars; its day's bar follows from the ticks, whose highest, lowest, volume and open interest
 are the exchange's own running figures of the trading day.

@@ -1,4 +1,6 @@
-"""Features and labels of main_l5 days. One pass over the ticks makes both, so one op does; days stand alone.
+"""Defines the datasets asset: features and labels of main_l5 days.
+
+One pass over the ticks makes both, so one op does; days stand alone.
 
 `build_series` builds days of any series; the job `build_contract` uses it for single contracts.
 """

@@ -1,4 +1,4 @@
-"""The main series: which contract is main on each day, and its ticks under the continuous name."""
+"""Defines the assets of the main series: the roll schedule, and main_l5 under the continuous name."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Market data as a source gives it: trading days, contracts, daily bars, raw ticks.
+"""Defines the assets of market data as a source gives it: trading days, contracts, daily bars, raw ticks.
 
 Bodies ask `ghtrader_market`, write nothing themselves but the contract list, and tell what they found. What a
 source is asked for goes out by contract and range, never day by day: a call costs more than a second.

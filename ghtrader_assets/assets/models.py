@@ -1,4 +1,6 @@
-"""One asset a model family, by horizon and variety: train on the built days, write the bundle, register it.
+"""Defines one asset a model family, by horizon and variety.
+
+It trains on the built days, writes the bundle and registers it.
 
 A bundle is a candidate and no more; whether it may trade is asked of `benchmark_report` by `champion`.
 """

@@ -1,4 +1,4 @@
-"""What models are worth and which one trades: walk-forward reports and the gate, by horizon and variety."""
+"""Defines the assets that judge models: walk-forward reports and the promotion gate, by horizon and variety."""
 
 from typing import Any
 

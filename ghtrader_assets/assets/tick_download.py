@@ -1,6 +1,6 @@
-"""What the ticks asset and the jobs beside it share: fetching under locks, bar volumes, and telling what is here.
+"""Downloads ticks for the ticks asset and the jobs beside it: fetches under locks, and reports what is here.
 
-Which contracts and days are wanted is their business; how a day is fetched is `ghtrader_market.ingest.download`'s.
+Which contracts and days are wanted is decided by them; how a day is fetched in `ghtrader_market.ingest.download`.
 """
 
 from __future__ import annotations

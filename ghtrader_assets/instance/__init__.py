@@ -1,1 +1,1 @@
-"""The Dagster instance of a home, its run registry and web servers."""
+"""Manages the Dagster instance of a home, its run registry and web servers."""

@@ -1,4 +1,4 @@
-"""The Dagster instance of a home, and how a run names the code it came from.
+"""Opens the Dagster instance of a home, and says which code a run came from.
 
 Opening is cheap; the first opening of a home creates the sqlite files under a lock, since two processes that
 migrate a fresh database at once break each other.

@@ -1,4 +1,4 @@
-"""Runs that a terminal started: who executes each, whether that process still lives, and how to stop it.
+"""Registers runs that a terminal started: who executes each, whether that process still lives, and how to stop it.
 
 Dagster's launcher knows only the runs it launched itself. A process that executes a run in its own body holds a
 flock on `<instance>/run_locks/<run id>`; the kernel frees it when the process dies, so a free lock of a run that

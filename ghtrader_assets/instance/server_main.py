@@ -1,4 +1,6 @@
-"""`python -m ghtrader_assets.instance.server_main KIND PORT`: one web server of this home in the foreground.
+"""Runs one web server of this home in the foreground.
+
+`python -m ghtrader_assets.instance.server_main KIND PORT`.
 
 Registers itself as a running process, so that `jobs list` and `down` know it by pid, then becomes the server:
 the Dagster web UI, the Dagster daemon, or the MLflow UI. Everything binds 127.0.0.1.

@@ -1,4 +1,4 @@
-"""Start and stop the web UIs of a home as background processes: what `ghtrader up` and `down` do.
+"""Starts and stops the web UIs of a home as background processes: what `ghtrader up` and `down` do.
 
 A server is known by its entry in the process register, never by its name in a process list, so `down` ends exactly
 what `up` started.

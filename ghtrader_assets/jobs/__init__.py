@@ -1,1 +1,1 @@
-"""Dagster jobs."""
+"""Defines the Dagster jobs."""

@@ -1,4 +1,4 @@
-"""Jobs beside the assets: one contract's ticks, recordings people bring, the daily update.
+"""Defines the jobs beside the assets: one contract's download, the import of recordings, the daily update.
 
 `download_contract` reports observations: one contract is not a whole day of a variety, so it never marks a partition
 as done. Jobs over assets need no definition here; Dagster makes them from a selection.

@@ -1,6 +1,7 @@
-"""Jobs over one contract's own ticks: build, train, benchmark, by the same functions as the assets of the main series.
+"""Defines the jobs over one contract's own ticks: build, train, benchmark.
 
-One contract is not a whole day of a variety, so these report observations and never mark a partition as done.
+They call the same functions as the assets of the main series. One contract is not a whole day of a variety, so these
+report observations and never mark a partition as done.
 """
 
 import dagster as dg

@@ -1,4 +1,4 @@
-"""The job behind `ghtrader update`: fill a variety's stored contracts forward, and ask again for what was skipped.
+"""Defines the job behind `ghtrader update`: fill a variety's stored contracts forward, and ask again for skipped days.
 
 It takes its days from what is stored and from the service's own clock, so it needs no dates. Whole days it completes
 count as materialized; the others are observed.

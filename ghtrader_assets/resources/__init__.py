@@ -1,1 +1,1 @@
-"""Dagster resources: stores, locks, progress."""
+"""Provides Dagster resources: the home, the source, locks, progress."""

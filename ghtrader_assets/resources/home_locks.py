@@ -1,5 +1,7 @@
-"""Locks of a home as pipeline work takes them: the settings' wait, its words among the run's progress, and whether a
-holder that is stuck is one of ours.
+"""Takes the locks of a home for pipeline work.
+
+It waits as long as the settings say, reports the wait among the run's progress, and tells whether a stuck holder
+belongs to this home.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an asset tells while it works and once it is done: progress lines, metadata, small plots.
+"""Reports what an asset does and has done: progress lines, metadata, small plots.
 
 Plots are PNGs inside Markdown, so that they show in the Dagster UI without a file server.
 """

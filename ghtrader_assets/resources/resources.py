@@ -1,7 +1,7 @@
-"""What assets need from outside: the home they work in and the source ticks come from.
+"""Defines the Dagster resources that assets need: the home they work in and the source ticks come from.
 
-Both are Dagster resources, so that a test or another installation can put its own in their place. No secret is a
-resource field: settings are read where they are used, from the environment of the process that runs the asset.
+A test or another installation can put its own in their place. No secret is a resource field: settings are read where
+they are used, from the environment of the process that runs the asset.
 """
 
 import contextlib

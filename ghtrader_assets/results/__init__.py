@@ -1,1 +1,1 @@
-"""Stored reports, run metrics and the list of models."""
+"""Stores reports, run metrics and the list of models."""

@@ -1,4 +1,4 @@
-"""Looking at bundles and champions of a home: the rows behind `models list` and `models show`. Read-only."""
+"""Lists bundles and champions of a home: the rows behind `models list` and `models show`. Read-only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where models and reports of a series are found: candidates, walk-forward reports, the gate's decisions.
+"""Stores models and reports of a series: candidates, walk-forward reports, the gate's decisions.
 
 Small JSON files under fixed names, each replaced in one step; predictions and PnL curves lie beside as Parquet. What
 they mean is said in `ghtrader_models`.

@@ -1,4 +1,4 @@
-"""The JSON reports of a home as one long table: what `run_metrics` is in SQL."""
+"""Collects the JSON reports of a home into one long table: what `run_metrics` is in SQL."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How an error of ours leaves an asset: named in the UI, whole in the process that waits for it.
+"""Carries errors of ours out of an asset: named in the UI, whole in the process that waits for it.
 
 Dagster records an exception as text. A terminal that ran the asset wants the exception itself, with its exit
-code; it is kept here by run id until `pipeline` takes it.
+code; it is kept here by run id until `execute` takes it.
 """
 
 import contextlib

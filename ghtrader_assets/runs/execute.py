@@ -1,4 +1,4 @@
-"""Run assets and jobs of the pipeline from this process, as the CLI and the demo do.
+"""Runs assets and jobs of the pipeline from this process, as the CLI and the demo do.
 
 Each run is a Dagster run of the home's instance with a code origin, so the web UI shows it, can run it again and
 `jobs cancel` can stop it. An error of ours raised inside an asset leaves here as itself.

@@ -1,4 +1,4 @@
-"""Sequences of runs that one command or the daily schedule stands for.
+"""Sequences the runs that one command or the daily schedule stands for.
 
 A run materializes assets of one partitions definition, so a command that touches several becomes several runs. What
 can be said to be wrong before a run starts is said here, as the error a terminal shows.

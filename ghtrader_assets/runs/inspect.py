@@ -1,4 +1,4 @@
-"""Looking at runs: the rows behind `jobs list`, `jobs show` and `jobs logs`."""
+"""Describes runs: the rows behind `jobs list`, `jobs show` and `jobs logs`."""
 
 from __future__ import annotations
 

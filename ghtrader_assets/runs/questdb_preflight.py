@@ -1,4 +1,4 @@
-"""Before a run writes: is the second store what it must be, and what is it owed from earlier runs."""
+"""Checks QuestDB before a run writes: its schema, and the pending writes of earlier runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def writes_questdb(settings: Settings, assets: Iterable[str]) -> bool:
 
 
 def prepare_questdb(settings: Settings, say: Callable[[str], object]) -> None:
-    """Check QuestDB's schema and pay what it is owed; a server that is down is told, and the lake goes on.
+    """Check QuestDB's schema and do pending writes; a server that is down is reported, and the lake goes on.
 
     Raises
     ------
@@ -45,4 +45,4 @@ def prepare_questdb(settings: Settings, say: Callable[[str], object]) -> None:
         )
         return
     if left := pay(lake, lake.questdb, lake.debts, _PAID_AT_ONCE, say):
-        say(f"QuestDB is owed {len(left)} days: `ghtrader status` lists them, `ghtrader db serve-sync` settles them")
+        say(f"QuestDB lacks {len(left)} days: `ghtrader status` lists them, `ghtrader db serve-sync` writes them")

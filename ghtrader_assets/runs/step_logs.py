@@ -1,4 +1,4 @@
-"""Where a step's own output goes when a terminal runs it: into its log file, which the web UI shows, and nowhere else.
+"""Keeps a step's own output out of the terminal: it goes into its log file, which the web UI shows.
 
 Dagster's usual manager also mirrors it to the terminal through `tail` and watcher processes. A command's stdout
 belongs to its answer, and those helpers answer a Ctrl-C with tracebacks of their own.

@@ -1,1 +1,1 @@
-"""Faults a scenario can inject."""
+"""Holds the faults a scenario can inject."""

@@ -1,4 +1,4 @@
-"""What can be made to go wrong with downloads: the line under a chart, the login, and the rows of a day.
+"""Injects faults into downloads: the line under a chart, the login, and the rows of a day.
 
 State and the pure damage to a day's rows; the sockets ask here and carry it out. Only charts that stand still (a
 download's) and the rows they carry are hit: quotes, daily bars and the live day stay true, so that a client can notice.

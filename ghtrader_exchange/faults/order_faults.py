@@ -1,4 +1,4 @@
-"""What can be made to go wrong, for tests and rehearsals: state of the faults in force.
+"""Keeps the faults in force on orders and connections, for tests.
 
 Faults that act once on connections (a dropped line) are carried out by the server; the ones that change how orders
 are treated are kept here and asked by the trading side; those that hit downloads stand in `data_faults`.
@@ -12,7 +12,7 @@ from ghtrader_exchange.faults.data_faults import DATA_FAULTS
 
 CONNECTION_FAULTS = ("abort-md", "abort-td", "close-md", "close-td", "garbage-md", "garbage-td")
 """`abort`: the line breaks without a word. `close`: closed politely with code 1000, after which TqSdk reconnects to
-market data, subscribes nothing again and hears no more. `garbage`: text that is no JSON is said."""
+market data, subscribes nothing again and receives no more. `garbage`: text that is no JSON is said."""
 ORDER_FAULTS = ("delay-acks", "repeat-acks", "reject-next-order", "lose-next-order")
 FAULTS = (*CONNECTION_FAULTS, *ORDER_FAULTS, *DATA_FAULTS, "clear")
 

@@ -1,1 +1,1 @@
-"""Encodings of TqSdk's DIFF protocol."""
+"""Encodes and answers TqSdk's DIFF protocol."""

@@ -1,6 +1,7 @@
-"""TqSdk's DIFF protocol, the part both sockets share: the peek rule and how values are written.
+"""Writes values as TqSdk's DIFF protocol has them: JSON, numbers that may be absent, times.
 
-Messages of the market-data socket are in `diff_md`, of the trading socket in `diff_td`, plain HTTP in `diff_http`.
+Messages of the market-data socket are in `sessions.market_data`, of the trading socket in `sessions.trading`, plain
+HTTP in `sessions.http_api`; the rule that a client asks for each packet is in `sessions.socket`.
 """
 
 from __future__ import annotations

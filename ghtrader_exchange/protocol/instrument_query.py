@@ -1,4 +1,4 @@
-"""Instruments over DIFF: what `ins_query` asks in GraphQL, and what a contract looks like in the answer.
+"""Answers instrument queries over DIFF: what `ins_query` asks in GraphQL, and what a contract looks like in the answer.
 
 Only the one root field TqSdk sends, `multi_symbol_info`, with its filters; whole objects are returned whatever the
 selection names, as TqSdk takes what it knows.

@@ -1,1 +1,1 @@
-"""The exchange server and its control API."""
+"""Runs the exchange server and its control API."""

@@ -1,4 +1,4 @@
-"""The exchange's back door over HTTP, for the demo and for tests: clock, fills, orders, positions, faults.
+"""Serves the control API over HTTP, for the demo and for tests: clock, fills, orders, positions, faults.
 
 Everything is JSON. It says nothing about the future of the tape and nothing about what drives it.
 """

@@ -1,6 +1,7 @@
-"""The process: sockets, signals, the beat that lets the market move. What is said on the sockets is elsewhere.
+"""Runs the exchange process: sockets, signals, and the tick loop that advances the market.
 
-Binds 127.0.0.1 only. Says it is ready by printing the settings that point TqSdk at it as `export NAME=value` lines.
+Messages are read and answered in `sessions`. Binds 127.0.0.1 only. Says it is ready by printing the settings that point
+TqSdk at it as `export NAME=value` lines.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class Exchange:
         return app
 
     async def beat(self) -> None:
-        """Let the market move and tell everybody, for ever."""
+        """Run the tick loop: advance the market and tell every session, for ever."""
         count = 0
         while True:
             await asyncio.sleep(BEAT_S)

@@ -1,1 +1,1 @@
-"""Client sessions over DIFF: market data, trading, HTTP."""
+"""Serves clients over DIFF: market data, trading, HTTP."""

@@ -1,4 +1,4 @@
-"""What TqSdk asks over plain HTTP: the token, the grants, the holidays, the continuous table.
+"""Answers what TqSdk asks over plain HTTP: the token, the grants, the holidays, the continuous table.
 
 The token is a JWT as the real service makes it, signed with a key of this process; TqSdk does not check it. A wrong
 user or password is answered the way the real service answers.

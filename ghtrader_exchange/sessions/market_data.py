@@ -1,4 +1,4 @@
-"""The market-data socket: instrument queries, quotes and charts of one client.
+"""Serves the market-data socket: instrument queries, quotes and charts of one client.
 
 A chart is a window on a series. What moved since the client last peeked is worked out when it peeks, never queued:
 a slow client gets fewer, larger packs and loses no row of its windows.

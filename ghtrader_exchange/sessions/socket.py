@@ -1,4 +1,4 @@
-"""One WebSocket of a TqSdk client: DIFF packets in and out."""
+"""Sends and receives DIFF packets on one WebSocket of a TqSdk client."""
 
 from __future__ import annotations
 

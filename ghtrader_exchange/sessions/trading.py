@@ -1,4 +1,4 @@
-"""The trading socket: login, orders, cancellations of one client, and what it hears of its account.
+"""Serves the trading socket: login, orders and cancellations of one client, and the updates of its account.
 
 Nothing of a login but user name and whether it was right is kept: `client_system_info` and the like carry hardware
 identifiers and are dropped with the message.

@@ -1,1 +1,1 @@
-"""The matching venue: orders, accounts, market view, clock."""
+"""Implements the matching venue: orders, accounts, market view, clock."""

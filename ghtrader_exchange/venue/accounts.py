@@ -1,4 +1,4 @@
-"""A client's account at the exchange: money, margin, fees, positions by age, and what orders bind. Pure.
+"""Keeps a client's account at the exchange: money, margin, fees, positions by age, and what orders bind. Pure.
 
 Money is reckoned as the exchanges do, marked to settlement each day: balance = previous balance + profit of closes +
 profit of positions - fees; margin is bound on the cost of positions, and by working orders at their limit.

@@ -1,6 +1,6 @@
-"""The exchange's clock: virtual market time, its speed, and what it does while the market is closed.
+"""Runs the exchange's clock: virtual market time, its speed, and what it does while the market is closed.
 
-Only time lives here. Which hours are open comes in as bounds; what happens at those hours is the venue's business.
+Only time lives here. Which hours are open comes in as bounds; what happens at those hours is decided in `venue`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the market shows at the clock's now: instruments, main contracts, series, quotes, contract terms.
+"""Shows the market at the clock's present time: instruments, main contracts, series, quotes, contract terms.
 
 The one place where the tape, which reaches into the future, meets the clock: everything a client can ask for passes
-through here. Who asks, and how it is written, is the sockets' business.
+through here. Who asks, and how it is written, is decided in `sessions`.
 """
 
 from __future__ import annotations

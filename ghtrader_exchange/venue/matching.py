@@ -1,4 +1,4 @@
-"""Client orders against the printed tape: who is filled, at what price, how much. Pure and deterministic.
+"""Matches client orders against the printed tape: who is filled, at what price, how much. Pure and deterministic.
 
 The tape (five levels, volume, turnover) is history: client orders queue in its book and change nothing of it.
 

@@ -1,4 +1,4 @@
-"""Orders and trades of clients as the exchange keeps them, and how they go over the wire. No rule lives here."""
+"""Defines clients' orders and trades as the exchange keeps them, and how they go over the wire. No rule lives here."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The trading floor: which orders are accepted, when books move, what accounts hear of it, how a day ends.
+"""Runs the venue: which orders are accepted, when books move, what accounts are told, how a day ends.
 
-Time comes from the market view's clock; sockets hear through listeners. How an order is filled is `matching`, what it
-does to an account `accounts`.
+Time comes from the market view's clock; sockets are notified through listeners. How an order is filled is decided in
+`matching`, what it does to an account in `accounts`.
 """
 
 from __future__ import annotations

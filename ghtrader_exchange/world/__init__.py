@@ -1,1 +1,1 @@
-"""Worlds with a known truth: scenario, order book, ticks, oracle."""
+"""Makes worlds with a known truth: scenario, order book, ticks, oracle."""

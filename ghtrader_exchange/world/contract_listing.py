@@ -1,4 +1,4 @@
-"""Which contracts a scenario lists, how open interest migrates between them, and which one is main on a day.
+"""Lists a scenario's contracts, how open interest migrates between them, and which one is main on a day.
 
 Open interest follows a contract's time to expiry alone, so every answer here is exact before a single tick is made:
 days close at the open interest this file says.

@@ -1,4 +1,4 @@
-"""What an account needs to know of a contract: multiplier, fees, margin, price limits."""
+"""Defines what an account needs to know of a contract: multiplier, fees, margin, price limits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The Python edge of the compiled core: keys, one variety-day's path, one contract-day's tape.
+"""Calls the compiled simulation from Python: random keys, one variety-day's path, one contract-day's tape.
 
 Every function here is pure: equal arguments give equal arrays, in any order and on any thread. What a tape's offsets
-mean in CNY, and which days exist, is `history`'s business.
+mean in CNY, and which days exist, is decided in `tick_history`.
 """
 
 from __future__ import annotations

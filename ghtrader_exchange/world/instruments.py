@@ -1,4 +1,7 @@
-"""The static facts of the contracts a simulated exchange lists. How they look on the wire is `diff_ins`' business."""
+"""Holds the static facts of the contracts a simulated exchange lists.
+
+How they look on the wire is in `protocol.instrument_query`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The best anyone could know: exact chances of the next price move, given the hidden truth. For evaluation alone.
+"""Computes the best possible prediction: exact chances of the next price move, given the hidden truth.
+
+For evaluation alone.
 
 Only files written by `History.write_truth` are read, which nothing sends over the wire.
 """

@@ -1,4 +1,4 @@
-"""The compiled core: random numbers, the efficient price's path, and the price-time-priority book that follows it.
+"""Simulates, compiled: random numbers, the efficient price's path, and the price-time-priority book that follows it.
 
 All jitted functions that call each other live in this file, because numba's cache is keyed by file. Prices are
 whole ticks. Inside the book they are grid indices with the day's opening efficient price at `CENTRE`; what leaves the

@@ -1,4 +1,4 @@
-"""What a simulated exchange plays: varieties, days, world, seed. Parsing and checking it, and nothing else.
+"""Defines and parses a scenario: the varieties, days, world and seed that a simulated exchange plays.
 
 A scenario decides everything the exchange will ever print: two processes with equal scenarios print equal ticks.
 """

@@ -1,4 +1,4 @@
-"""A scenario's tapes in market terms: which contract printed what, when, in CNY. Days are made when asked for.
+"""Renders a scenario's tapes in market terms: which contract printed what, when, in CNY. Days are made when asked for.
 
 A day's tape does not depend on other days' tapes: prices come from the prefix sum of the efficient price's net moves,
 which needs their jump lists alone.

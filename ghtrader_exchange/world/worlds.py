@@ -1,11 +1,11 @@
-"""The worlds a simulated exchange can play, as numbers: how the efficient price moves and how orders arrive.
+"""Defines the worlds a simulated exchange can play, as numbers: how the efficient price moves and how orders arrive.
 
 `none` is a world in which nobody can predict: the half-tick mid is an exogenous symmetric walk plus half a tick, and
 everything else depends on that walk's past and on independent noise. `driver` adds one hidden AR(1) driver that skews
 the sign of the price's jumps (by `strength`) and leaves marks in the order flow (which do not depend on `strength`).
 `sequence` hides its truth in the order of trades: blocks of snapshots in which successive buys and sells repeat or
 alternate, and which of the two says where the price drifts in the block after. No single snapshot tells.
-How the numbers are used is `book`'s business. Rates are per engine second; a snapshot is half an engine second.
+How the numbers are used is in `order_book_kernel`. Rates are per engine second; a snapshot is half an engine second.
 """
 
 from __future__ import annotations

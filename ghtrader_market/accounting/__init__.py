@@ -1,1 +1,1 @@
-"""Money: positions, fees and PnL, worked out in one place."""
+"""Computes money in one place: positions, fees and PnL."""

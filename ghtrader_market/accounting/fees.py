@@ -1,4 +1,4 @@
-"""Works out an exchange's fee for a fill."""
+"""Computes an exchange's fee for a fill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fill of an order: what was traded, at which price, on which side."""
+"""Defines a fill of an order: what was traded, at which price, on which side."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A position in one contract: today's and yesterday's lots, close-today splitting, fees, profit, margin.
+"""Computes a position in one contract: today's and yesterday's lots, close-today splitting, fees, profit, margin.
 
-The one home of these rules: the simulated exchange's accounts, the simulators and live execution all use it. Pure
+The only place of these rules: the simulated exchange's accounts, the simulators and live execution use it. Pure
 functions on frozen values; no clock, no symbol table, no storage. Prices are CNY per unit, volumes are lots, money
 is CNY.
 """

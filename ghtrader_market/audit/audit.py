@@ -1,7 +1,7 @@
-"""The integrity audit of a lake: every file against its manifest, every dataset against what it was made from.
+"""Audits a lake: every file against its manifest, every dataset against what it was made from.
 
 Which days there are, in which order they are looked at and by how many threads, belongs here. The checks themselves
-are in `audit_files`, `audit_ticks` and `audit_datasets`; reading, hashing and decompressing run outside Python's lock,
+are in `files`, `ticks` and `datasets`; reading, hashing and decompressing run outside Python's lock,
 so threads of one process are enough. Nothing is ever mended or written here but the report.
 """
 

@@ -1,4 +1,4 @@
-"""Features and labels against their manifests and against the day of ticks they were made from.
+"""Audits features and labels against their manifests and against the day of ticks they were made from.
 
 What follows from the ticks without knowing any factor is checked here: times, provenance, mid, classes, counts.
 Computing a day again is the business of the room that computes it; `audit` takes that as a function.

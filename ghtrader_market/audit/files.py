@@ -1,6 +1,6 @@
-"""One day's folder against itself: manifest, file, sidecar, bytes, schema, rows, content.
+"""Audits one day's folder against itself: manifest, file, sidecar, bytes, schema, rows, content.
 
-What the rows mean is `audit_ticks`' and `audit_datasets`' business.
+What the rows mean is checked in `ticks` and `datasets`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The lake against QuestDB: which days and rows only one of them has, which values differ, which rows conflict.
+"""Compares the lake with QuestDB: days and rows that only one of them has, values that differ, rows in conflict.
 
-The comparison itself is `stores.compare`; here is what is compared, and how it is told as findings.
+The comparison of one day is `stores.mirror.compare`'s; here is what is compared, and how it becomes findings.
 """
 
 from __future__ import annotations

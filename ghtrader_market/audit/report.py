@@ -1,4 +1,4 @@
-"""What an audit finds and how it is told: the kinds of findings, one finding, the report."""
+"""Defines the kinds of findings, a finding, and the report of an audit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of ticks against what ticks can be, and main_l5 against the schedule and the raw ticks it was made from."""
+"""Audits rows of ticks by themselves, and main_l5 against the schedule and the raw ticks it was made from."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Ticks into the store: days wanted - days present - days known empty -> ranges to ask a source for.
+"""Downloads ticks into the store: days wanted - days present - days known empty -> ranges to ask a source for.
 
-What a source answers is `sources`' business, how a day is kept is `stores`'; here is which days are asked for, in
-which order they are written, and what is told about it. A stop at any moment loses no finished day.
+Which days are asked for, in which order they are written, and what is reported about it is decided here; what a source
+answers is in `sources`, how a day is kept in `stores`. A stop at any moment loses no finished day.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def dataset_of(symbol: str) -> str:
 
 
 def policy_of(settings: Settings) -> FetchPolicy:
-    """The patience the settings ask for."""
+    """The retry policy of the settings."""
     return FetchPolicy(settings.ingest_attempts, settings.ingest_outage_s)
 
 
@@ -137,7 +137,7 @@ def download(
     UnreachableError
         The service was not there, or went away for longer than `policy.outage_s`: what was left is in the ledger.
     GhtraderError
-        Whatever a store raises, and what no patience mends (credentials); days finished before it stay.
+        Whatever a store raises, and what no retry mends (credentials); days finished before it stay.
     """
     calendar.require_days(start, end)
     started = time.monotonic()
@@ -231,7 +231,7 @@ def _recorded(
 
 
 def _fetch(fetcher: Fetcher, plan: list[_Part], workers: int) -> None:
-    """Work through the plan; what no patience mends stops all and is raised."""
+    """Work through the plan; what no retry mends stops all and is raised."""
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="ingest")
     futures: list[Future[None]] = []
     try:

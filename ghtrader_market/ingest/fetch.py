@@ -1,9 +1,9 @@
-"""One contract's missing days from a source into the lake: asked for by range, and again more carefully on trouble.
+"""Fetches one contract's missing days into the lake, by range, and in ever smaller requests when the source fails.
 
 A source may break on one day, be slow, turn everybody away for an hour, or give half a range without a word. A range
 that does not come is asked for in shorter ones, the day at fault alone, and after some tries that day goes to the skip
 ledger and the rest goes on. A service that is away for everybody is left alone by the circuit breaker; once it has been
-away for too long, what is left goes to the ledger too. Which days are wanted is `ingest`'s business.
+away for too long, what is left goes to the ledger too. Which days are wanted is decided in `download`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _OF_THE_SERVICE = (UnreachableError, LoginRefusedError)
 
 @dataclass(frozen=True)
 class FetchPolicy:
-    """How much patience a download has.
+    """The retry policy of a download.
 
     Attributes
     ----------

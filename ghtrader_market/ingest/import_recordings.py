@@ -1,7 +1,7 @@
-"""Recordings into the store: all files are read and checked first, then written day by day.
+"""Imports recordings: reads and checks all files first, then writes them into the store day by day.
 
 A recording of one contract says no more than that contract: it declares the day's main contract, since there is no
-other whose open interest could be compared. How files are parsed is `sources.recordings`' business.
+other whose open interest could be compared. Files are parsed in `sources.recordings`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an ingest tells: progress while it works, a report when it is done."""
+"""Reports an ingest: progress while it works, a summary when it is done."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class IngestReport:
     empty : tuple of (symbol, day)
         Days without a tick, learnt now.
     skipped : tuple of (symbol, day, reason, detail)
-        Given up this time, see `skip_ledger`.
+        Given up this time, see `day_ledgers`.
     pending : tuple of (symbol, day)
         Not over yet at the source; asked for again next time.
     declared : dict

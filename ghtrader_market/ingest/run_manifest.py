@@ -1,4 +1,4 @@
-"""The ingest manifest of a run, `data/manifests/<run>.json`: what was asked for, what came, what did not and why.
+"""Writes the manifest of an ingest, `data/manifests/<run>.json`: what was asked for, what came, what did not and why.
 
 It is written when the run begins and replaced when it ends. A run that was killed is closed by the next one, from the
 run id in the manifests of the days it wrote. What a day is stands in the day's own manifest; the only thing of a run in

@@ -1,8 +1,8 @@
-"""What a day of ticks must pass before it is stored, and what is made right in it.
+"""Validates a day of ticks before it is stored, and drops its repeated rows.
 
 Raw ticks are kept raw, locked and crossed books included; only a row that is there twice is dropped, and counted. What
 contradicts itself or the contract's own daily bar is no day to stake money on: it is refused with a reason, and asked
-for again later. Anomalies of days that are stored are `quality`'s business.
+for again later. Anomalies of days that are stored are found in `quality`.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What there is: contracts, coverage, first day with depth."""
+"""Lists what there is: contracts, coverage, first day with depth."""

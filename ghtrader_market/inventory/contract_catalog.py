@@ -1,4 +1,4 @@
-"""Every contract of a variety: the service's list, TqSdk's bundled list of old ones, and what is already on disk.
+"""Lists every contract of a variety: from the service, from TqSdk's bundled list of old ones, and from the disk.
 
 The service's list is kept with its time in `data/catalog/<variety>.json`, so that it answers offline too; its words win
 over the bundled ones, and those over what a name alone says. What is here of each contract is `coverage`'s business.

@@ -1,7 +1,7 @@
-"""Per contract and day: what is here, how deep, how fresh; and per main series, what is built of it.
+"""Reports coverage: per contract and day what is here, how deep, how fresh; per main series what is built of it.
 
 Read from the index and the small ledgers beside a contract's days, never from the days themselves. Which contracts
-there are is `catalog`'s business.
+there are is `contract_catalog`'s answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The first trading day of a variety with real depth: pinned by a setting, probed for once, or what is on disk.
+"""Finds the first trading day of a variety with real depth: pinned by a setting, probed for once, or from the disk.
 
 Depth came to the exchanges' feeds on one day and has stayed, so that the day is found by halving.
 """

@@ -1,9 +1,9 @@
-"""main_l5: the scheduled contract's raw ticks under the continuous name, with provenance on each row.
+"""Builds main_l5: the scheduled contract's raw ticks under the continuous name, with provenance on each row.
 
 88-style splice: no price is adjusted. Ticks outside the sessions (opening auction, after the close) stay in the raw
-ticks and are left out here. Which contract is main is `roll`'s answer, when it trades is `calendar`'s. A day follows
-from its ticks and its schedule day alone, so days build in any order and by several threads; the schedule they follow
-is copied beside them.
+ticks and are left out here. Which contract is main is `roll_schedule`'s answer, when it trades `trading_calendar`'s. A
+day follows from its ticks and its schedule day alone, so days build in any order and by several threads; the schedule
+they follow is copied beside them.
 
 Points where a test may kill a run: ``main_l5.read->write``, ``main_l5.day->day``, ``main_l5.days->schedule``, beside
 the lake's own.

@@ -1,4 +1,7 @@
-"""Our roll schedule beside the vendor's table of continuous contracts: where they differ is told, never followed."""
+"""Compares our roll schedule with the vendor's table of continuous contracts.
+
+Where they differ is reported, never followed.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What is odd in one day of ticks: arrays in, counts and first examples out.
+"""Finds anomalies in one day of ticks: arrays in, counts and first examples out.
 
-The kinds, and the one pass over the rows that finds them. What an anomaly means for the day is `quality`'s business,
+The kinds, and the one pass over the rows that finds them. What an anomaly means for the day is decided in `assessment`,
 whether a stored file is what its manifest says `audit`'s.
 """
 

@@ -1,9 +1,9 @@
-"""A day's readiness: may this day of ticks feed features, and if not, why and what to do.
+"""Assesses a day's readiness: may this day of ticks feed features, and if not, why and what to do.
 
 Six fields answer it. `engineering_state` is about the stored file, `source_state` about what the source gave,
 `policy_state` about what the settings allow, `overall_state` is what counts, `reason_code` names the one thing that
 decided and `action_hint` what a person can do. What was counted on the way (anomalies, profile) is kept beside it by
-`quality_store`, so that the gate need not count again. Whether every byte of a store holds is `audit`'s question.
+`quality.store`, so that the gate need not count again. Whether every byte of a store holds is `audit`'s question.
 """
 
 from __future__ import annotations

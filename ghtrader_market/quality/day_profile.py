@@ -1,4 +1,4 @@
-"""What one day of ticks looks like: ticks a session, spread, depth, update interval. Arrays in, figures out."""
+"""Profiles one day of ticks: ticks a session, spread, depth, update interval. Arrays in, figures out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a day's quality is kept: one JSON a day under `data/quality/`, believed only for the file it was counted on.
+"""Stores a day's quality as JSON under `data/quality/`, valid only for the file it was counted on.
 
 A stored result names the content hash of the day, the size and time of its file and a key of everything else that
 went into it (thresholds, sessions, the version of the code that counts); where one of them differs, it is not there.

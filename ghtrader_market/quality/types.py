@@ -1,6 +1,6 @@
-"""The words in which a day's quality is told: its states, the answer, and what was counted.
+"""Defines the types that describe a day's quality: its states, the answer, and what was counted.
 
-What belongs here: those types alone. How a day is judged is `quality`'s, where the answer is kept `quality_store`'s.
+How a day is judged is in `assessment`, where the answer is kept in `store`.
 """
 
 from __future__ import annotations

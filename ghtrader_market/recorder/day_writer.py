@@ -1,6 +1,6 @@
-"""A recorder's rows, from what the feed sent to days in the lake: every row once, in order, durable within a flush.
+"""Writes a recorder's rows into days of the lake: every row once, in order, durable within a flush.
 
-No service is talked to here. Rows go through `accept` into a journal of their trading day (`recorder_journal`), and
+No service is talked to here. Rows go through `accept` into a journal of their trading day (`row_log`), and
 from there into the lake, marked `recorded`, so that a download of the day is still wanted and replaces it.
 """
 

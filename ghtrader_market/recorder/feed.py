@@ -1,4 +1,4 @@
-"""A recorder's TqSdk process seen from its parent: starting it, listing contracts, and the rows it sends.
+"""Runs a recorder's TqSdk process from its parent: starts it, lists contracts, receives the rows it sends.
 
 It can be ended and started again at any time; whoever records says after which row each symbol goes on.
 """
@@ -137,7 +137,7 @@ class Feed:
         return frame
 
     def _died(self) -> FailedError:
-        self._frames.put(None)  # whoever asks next hears the same
+        self._frames.put(None)  # whoever asks next gets the same
         status = self._process.poll()
         if words := last_words(self._log):
             return FailedError(f"the recorder's TqSdk ended ({status}): {words}", "run it again")

@@ -1,4 +1,4 @@
-"""Live ticks to the lake: keeps a feed alive, gives its rows to `recorder_days`, and knows when silence is a fault.
+"""Records live ticks to the lake: keeps a feed alive, writes its rows, and knows when silence is a fault.
 
 What kills or silence leave out is at most what was not flushed, and the next start or the next download brings it.
 """
@@ -71,7 +71,7 @@ class Recorder:
         Rows wait no longer than this, nor in greater number, before they are on disk.
     stale_s : float
         Silence after which the client is started again, where the market should be speaking: TqSdk reconnects by
-        itself after the server closed the line, subscribes nothing, and hears no more.
+        itself after the server closed the line, subscribes nothing, and receives no more.
     series_rows : int
         Rows a restart can fetch without asking for history; 0: all TqSdk allows.
     run_id : str
@@ -103,7 +103,7 @@ class Recorder:
         self._since = self._wait_s = 0.0
 
     def run(self, stop: threading.Event, for_s: float | None = None) -> RecordReport:
-        """Record until `stop` is set or `for_s` seconds are over; everything heard is in the lake when this returns.
+        """Record until `stop` is set or `for_s` seconds are over; everything received is in the lake when this returns.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Rows of one symbol and trading day on their way into the lake: an append-only file that a kill cannot spoil.
+"""Logs rows of one symbol and trading day before they reach the lake: an append-only file that survives a kill.
 
 A flush is one frame, its length and checksum before its rows, synced before it counts. A kill in the middle leaves a
 torn frame at the end, which the next opening cuts off: what was flushed before stays.

@@ -1,6 +1,6 @@
-"""The child process a recorder's TqSdk lives in; `recorder_feed` starts it as `python -m`.
+"""Runs TqSdk for a recorder in a child process; `feed` starts it as `python -m`.
 
-Like `sources.tqsdk_worker` it has a HOME of its own, takes requests on stdin and answers with frames on the pipe that
+Like `sources.tqsdk.worker` it has a HOME of its own, takes requests on stdin and answers with frames on the pipe that
 was stdout; once told to watch, it sends every new row of every symbol. It keeps nothing: what was sent and what not is
 the parent's to know, which says after which row each symbol goes on. When the parent is gone, this process ends.
 """

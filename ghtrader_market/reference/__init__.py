@@ -1,1 +1,1 @@
-"""Reference data: calendar, varieties, symbols, tick schema, roll schedule."""
+"""Holds reference data: calendar, varieties, symbols, tick schema, roll schedule."""

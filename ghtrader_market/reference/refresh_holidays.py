@@ -1,4 +1,4 @@
-"""Regenerate the bundled holiday list: `python -m ghtrader_market.reference.refresh_holidays`.
+"""Regenerates the bundled holiday list: `python -m ghtrader_market.reference.refresh_holidays`.
 
 Weekdays on which Shanghai does not trade, as exchange_calendars' XSHG knows them, written to
 `holidays.json` beside this file. Run it once a year when the next year's holidays are out and the library knows

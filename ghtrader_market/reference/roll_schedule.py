@@ -1,11 +1,11 @@
-"""The roll rule: daily bars -> which contract is main on each trading day, in which segment, under which hash.
+"""Computes the roll schedule: daily bars -> the main contract of each trading day, its segment, and a hash.
 
 At the end of day T another contract of the variety with more than 1.1 times the main contract's open interest is
 main from T+1; on the first day the largest open interest on T decides T+1, so n scheduled days need n+1 days of bars.
 A trading day without bars is a hole: neither it nor the day after has a main contract, the rule goes on behind it with
 the main contract it had, in a new segment. A segment is a run of trading days with one main contract. `schedule_hash`
 of a day covers the schedule up to and including it: a longer schedule changes no earlier row. What a segment means for
-ticks is `main_l5`'s business, whether the vendor sees it as we do `roll_check`'s.
+ticks is decided in `main_l5`, whether the vendor agrees is checked in `vendor_check`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Instrument symbols as TqSdk writes them: `SHFE.cu2502` for a contract, `KQ.m@SHFE.cu` for a continuous series."""
+"""Parses instrument symbols as TqSdk writes them: `SHFE.cu2502` (a contract), `KQ.m@SHFE.cu` (a continuous series)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Arrow schemas of ticks (raw and main_l5), their hashes, and what makes a table of ticks valid.
+"""Defines the Arrow schemas of ticks (raw and main_l5), their hashes, and what makes a table of ticks valid.
 
 Times are UTC epoch ns; volume and amount are cumulative over the trading day; an absent level is a NaN price
 with volume 0.

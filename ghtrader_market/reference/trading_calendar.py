@@ -1,8 +1,8 @@
-"""Trading days and sessions: which day trades, when, and which trading day a moment belongs to.
+"""Answers which days trade, when their sessions are, and which trading day a moment belongs to.
 
 A trading day D runs from 18:00 of the previous trading day to 18:00 of D (Asia/Shanghai), so the night session
 belongs to the next trading day. No night session precedes the first day after a public holiday. Holidays are
-weekdays that do not trade: a bundled list (`holidays.json`, made by `calendar_refresh`), replaced year by year by
+weekdays that do not trade: a bundled list (`holidays.json`, made by `refresh_holidays`), replaced year by year by
 the list a home has fetched. What a variety's hours are on a date stands in `varieties`.
 """
 

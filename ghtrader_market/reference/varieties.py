@@ -1,8 +1,8 @@
-"""The variety table: exchange, multiplier, sessions, and by contract and date price tick, fees and margin.
+"""Reads the variety table: exchange, multiplier, sessions, and by contract and date price tick, fees and margin.
 
 What a variety *is* lives in `varieties.toml`; this file only reads it and answers questions. Nothing here knows a
-variety by name: a new one is a new table in the TOML file. When sessions happen on a given day is `calendar`'s
-business, what fees do to an account is `positions`'.
+variety by name: a new one is a new table in the TOML file. When sessions happen on a day is `trading_calendar`'s
+answer, what fees do to an account `accounting`'s.
 """
 
 from __future__ import annotations

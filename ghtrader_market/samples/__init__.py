@@ -1,4 +1,4 @@
-"""Real recordings that travel with the package (README.md here tells where from and under which licence)."""
+"""Names the real recordings that travel with the package (README.md here says where from and under which licence)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where ticks come from: one protocol (`base`), TqSdk (`tqsdk`), files people already have (`recordings`)."""
+"""Reads ticks from their sources: one protocol (`base`), TqSdk (`tqsdk`), recorded files (`recordings`)."""

@@ -1,4 +1,4 @@
-"""What a source of ticks promises, and the one way raw columns become a raw tick table.
+"""Defines what a source of ticks promises, and turns raw columns into a raw tick table in one way for all.
 
 The protocol and the pure functions that every source shares (canonical times, absent levels, cutting a table into
 trading days) belong here; each source has its own file.

@@ -1,4 +1,4 @@
-"""A circuit breaker: after some failures in a row a service is left alone for a while, then asked once, then trusted.
+"""Breaks the circuit to a failing service: after some failures it is left alone for a while, asked once, then trusted.
 
 A pure state machine first (`State`, `failed`, `succeeded`, `admits`; no clock, no chance: both are passed in), and a
 small class around it for several threads of one process.

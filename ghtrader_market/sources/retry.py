@@ -1,7 +1,8 @@
-"""Trying a service again: how often, how long, and what is said meanwhile. The waiting itself is `circuit`'s.
+"""Retries requests to a service: how often, how long, and what is reported meanwhile.
 
-An answer that will not change (wrong password, unknown contract, nobody at the address) is passed on at once; a
-service that is slow, or turns everybody away for now, is asked again until it answers or its time is over.
+Waits between two tries follow `circuit_breaker`. An answer that will not change (wrong password, unknown contract,
+nobody at the address) is passed on at once; a service that is slow, or turns everybody away for now, is asked again
+until it answers or its time is over.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Tell = Callable[[str], object]
 
 
 class Patience:
-    """What single requests of one process share.
+    """The retry policy that the requests of one process share.
 
     Parameters
     ----------

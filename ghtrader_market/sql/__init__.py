@@ -1,1 +1,1 @@
-"""Read-only SQL over the lake."""
+"""Answers read-only SQL over the lake."""

@@ -1,4 +1,4 @@
-"""Which days a query can touch, from its syntax tree: so that a lake of many days is not listed for one of them.
+"""Finds which days a query can touch, from its syntax tree, so that a lake of many days is not listed for one of them.
 
 Pure: in goes the tree DuckDB's parser makes (`json_serialize_sql`), out come bounds on a view's partition columns.
 They only ever leave out days the query's own conditions leave out; where a condition is not understood, nothing is.

@@ -1,4 +1,4 @@
-"""A DuckDB file for other tools: `data/ghtrader.duckdb`, views over the lake's files and the indexed reports.
+"""Writes a DuckDB file for other tools: `data/ghtrader.duckdb`, views over the lake's files and the indexed reports.
 
 `ghtrader sql` needs none of it: it makes its views for each query, of the files the manifests name. The views here go
 by file pattern, so that they stay right as days arrive.

@@ -1,4 +1,4 @@
-"""Read-only SQL over the lake: one view a data set, DuckDB on the Parquet files as they lie.
+"""Answers read-only SQL over the lake: one view a data set, DuckDB on the Parquet files as they lie.
 
 A query is a single SELECT (WITH, FROM, VALUES, DESCRIBE and SHOW count as such) by DuckDB's own parser. The engine's
 own settings, locked before the query runs, let it read the lake's folder and nothing else: no file, no network, no

@@ -1,1 +1,1 @@
-"""Where ticks are kept: one protocol (`base`), the embedded lake (`lake`), the server (`questdb`)."""
+"""Stores ticks: one protocol (`base`), the embedded lake (`lake`), the server (`questdb`), both at once (`mirror`)."""

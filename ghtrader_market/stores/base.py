@@ -1,4 +1,4 @@
-"""What every tick store can do.
+"""Defines what every tick store can do.
 
 Only the contract between stores and their users belongs here; each store has its own file.
 """

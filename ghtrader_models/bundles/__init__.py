@@ -1,1 +1,1 @@
-"""Model bundles: files, hashes, champions."""
+"""Stores model bundles and champions: files, hashes, pointers."""

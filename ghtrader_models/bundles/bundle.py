@@ -1,7 +1,7 @@
-"""The model bundle: weights, factor spec, label spec, policy and provenance in one folder, no pickle anywhere.
+"""Writes and reads a model bundle: weights, factor spec, label spec, policy and provenance in one folder, no pickle.
 
 What belongs here: the folder's layout, writing it whole or not at all, and reading it back only after every byte
-has matched the manifest. What a model file means is `inference.py`'s affair; who trades a bundle `champions.py`'s.
+has matched the manifest. What a model file means is decided in `inference`; which bundle trades in `champions`.
 
 Layout of ``models/bundles/<bundle_id>/``:
 
@@ -9,7 +9,7 @@ Layout of ``models/bundles/<bundle_id>/``:
 - the model file (``model.json`` or ``model.ubj``);
 - ``factors.json``: the factor set's spec, its hash, the factor names in the order of the model's inputs;
 - ``labels.json``: the label spec; ``policy.json``: thresholds;
-- ``normaliser.json``, where the model wants its inputs on one scale: `normaliser.Normaliser.spec`;
+- ``normaliser.json``, where the model wants its inputs on one scale: `feature_scaler.Normaliser.spec`;
 - ``provenance.json``: ``content`` (symbol, horizon, price tick, levels, days, hashes of their features and labels,
   seed, configuration) and ``run`` (run ids, time, code version).
 

@@ -1,7 +1,7 @@
-"""Which bundle trades: a small pointer file a symbol and horizon, beside the bundles.
+"""Keeps which bundle trades: a small pointer file a symbol and horizon, beside the bundles.
 
 What belongs here: reading and writing the pointer and its history. Whether a model has earned its place is
-`promotion.py`'s decision; the runtime reads the pointer alone, so nothing heavy is imported here.
+`promotion`'s decision; the runtime reads the pointer alone, so nothing heavy is imported here.
 
 ``models/champions/<symbol>/h<horizon>.json`` is replaced in one step; ``h<horizon>.history.jsonl`` beside it gets one
 line a promotion, before the pointer moves: a crash between the two leaves a line too many, never one too few.

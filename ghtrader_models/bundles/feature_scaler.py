@@ -1,4 +1,4 @@
-"""Putting factors on one scale: fitted on a training span alone, kept in the bundle, applied the same live.
+"""Standardises factors: mean and deviation fitted on a training span alone, kept in the bundle, applied the same live.
 
 What belongs here: mean and deviation a factor, their JSON form, and applying them. No training library, so that the
 runtime may use it.

@@ -1,4 +1,4 @@
-"""Which schema version of stored features, labels and bundles each entry point can work on.
+"""Checks the schema versions of stored features, labels and bundles: which ones each entry point can work on.
 
 What belongs here: the version numbers, the table, the refusal. A version stands in the manifest of every features and
 labels day and in every bundle; what carries none is of version 1. Raise `SCHEMA_VERSION` when stored columns or

@@ -1,8 +1,8 @@
-"""From one day of ticks in the lake to its features day and its labels day.
+"""Builds the features day and the labels day of one day of ticks in the lake.
 
 What belongs here: one day, and all that its two manifests say went into it. A trading day stands alone, so days build
 in any order and in parallel; which days, and what becomes of a day that fails, is `build_days`' business, where the
-ticks come from `build_source`'s. The factors are computed in `factors.engine`, the labels in `labels`.
+ticks come from `tick_input`'s. The factors are computed in `factors.engine`, the labels in `labels`.
 
 Points where a test may kill a run: ``build.features->labels``, beside the lake's own.
 """

@@ -1,4 +1,4 @@
-"""Many days of one series: in parallel, incremental, a failing day named and the others built.
+"""Builds many days of one series: in parallel, incremental, a failing day named and the others built.
 
 What belongs here: which days are worked on, how many at once, and the series' own `manifest.json`. Days are built by
 threads of this process: factors, labels, hashing and compression all run outside Python's lock, a thread starts in no

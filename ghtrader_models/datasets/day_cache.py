@@ -1,4 +1,4 @@
-"""Days of features and labels as memory-mapped arrays, kept in a cache that may be deleted at any time.
+"""Caches days of features and labels as memory-mapped arrays; the cache may be deleted at any time.
 
 What belongs here: one day from Parquet to plain arrays, once, and opening them. The cache is keyed by the content of
 features and labels, so that a rebuilt day finds its own arrays and never another's. What windows there are in a day is

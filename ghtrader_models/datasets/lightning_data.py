@@ -1,4 +1,4 @@
-"""Windows for Lightning: the one file of the data sets that needs torch.
+"""Feeds windows to Lightning: the only file of the data sets that needs torch.
 
 What belongs here: a map-style dataset that reads a whole batch at once, and the data module that holds the two sides of
 a split. Shuffling happens among training windows alone; the normaliser is fitted on the training span alone and goes

@@ -1,4 +1,4 @@
-"""Days of features and labels from the lake as contiguous arrays, every row kept in its place.
+"""Loads days of features and labels from the lake as contiguous arrays, every row kept in its place.
 
 What belongs here: reading, checking that the days belong together, and saying which rows may be learned from. Rows
 that are not warm or have no label stay in: the simulation and the persistence baseline need the tape whole. Which

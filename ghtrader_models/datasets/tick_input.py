@@ -1,4 +1,6 @@
-"""The ticks a day is built from: a main_l5 day, or a contract's own raw ticks, in one form and known to be whole.
+"""Reads the ticks a day is built from: a main_l5 day, or a contract's own raw ticks, in one form.
+
+A day that is not whole is refused.
 
 What belongs here: finding, reading and refusing. A single contract's day gets the provenance of a schedule that names
 this contract on every day: segment 0, and a schedule hash made from its name.

@@ -1,9 +1,9 @@
-"""Windows of factor rows over memory-mapped days: which there are, and reading them without a copy each.
+"""Chooses windows of factor rows over memory-mapped days, and reads them without a copy each.
 
 What belongs here: choosing windows and handing them out. A window is `length` rows that end at the row it is labelled
 by. It lies inside one trading day, hence inside one contract and segment; no two of its ticks are further apart than
 `max_gap_s`, so a session break ends a run of windows; its rows and the rows its label looks at lie inside one span, so
-that a split never runs through it. `length=1` gives plain rows. torch stays out; see `windows_module`.
+that a split never runs through it. `length=1` gives plain rows. torch stays out; see `lightning_data`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The compiled copy of many windows into one batch, normalised on the way.
+"""Copies many windows into one batch, normalised on the way; compiled.
 
-What belongs here: one pass over memory, nothing else. Which windows a batch holds is `windows`' business.
+What belongs here: one pass over memory, nothing else. Which windows a batch holds is decided in `windows`.
 """
 
 from __future__ import annotations

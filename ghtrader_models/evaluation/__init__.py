@@ -1,1 +1,1 @@
-"""How a model is judged: walk-forward splits, metrics, the benchmark against baselines, plots."""
+"""Judges models: walk-forward splits, metrics, the benchmark against baselines, plots."""

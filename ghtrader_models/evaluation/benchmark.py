@@ -1,7 +1,7 @@
-"""One family over walk-forward splits, beside baselines that know nothing and a score from outside.
+"""Benchmarks one family over walk-forward splits, beside baselines that know nothing and a score from outside.
 
-What belongs here: fitting and scoring split by split, and the report. How splits are cut is `splits.py`, what a score
-is `metrics.py`, whether a model is good enough `ghtrader_models.registry.promotion`.
+What belongs here: fitting and scoring split by split, and the report. How splits are cut is in `splits`, what a score
+means in `metrics`, whether a model is good enough in `ghtrader_models.registry.promotion`.
 
 Baselines: `prior` (class frequencies of the training rows), `majority` (its most frequent class; no probabilities,
 hence no log-loss) and `persistence` (the training table of class given the last label whose outcome is known).

@@ -1,4 +1,4 @@
-"""Scores of class probabilities: arrays in, numbers out.
+"""Scores class probabilities: arrays in, numbers out.
 
 What decides is the log-loss against the training prior, with an interval over test days or blocks. F1 and accuracy are
 reported beside it and decide nothing: a predictor that knows nothing can have either.

@@ -1,4 +1,4 @@
-"""Figures of reports: arrays in, PNG or SVG bytes out. Nothing is read, nothing is computed beyond the drawing."""
+"""Draws the figures of reports: arrays in, PNG or SVG bytes out. Nothing is computed beyond the drawing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a policy's numbers are found: from what a model says of its own training rows, and from how far the price went.
+"""Fits a policy's numbers: from what a model says of its own training rows, and from how far the price went.
 
 What belongs here: fitting. The rule itself is `policy`'s.
 """

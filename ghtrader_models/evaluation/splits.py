@@ -1,4 +1,4 @@
-"""Walk-forward splits: train on the past, test on what follows, with a gap where labels would overlap.
+"""Splits rows walk-forward: train on the past, test on what follows, with a gap where labels would overlap.
 
 What belongs here: row numbers in, row numbers out. A label at row t looks at the rows t..t+N (N the horizon), so a
 training row less than N+1 rows before the first test row would look into the test: it is purged. Rows after a test

@@ -1,4 +1,4 @@
-"""PnL, fees, drawdown, turnover and round trips of a list of fills; and the policy over recorded probabilities.
+"""Reports a list of fills: PnL, fees, drawdown, turnover, round trips; and simulates the policy over recorded rows.
 
 What belongs here: bookkeeping after the fact, for reports. The account that the exchange or the gateway keeps, with
 today's and yesterday's positions, is `ghtrader_market.accounting.positions`. Money is in CNY.

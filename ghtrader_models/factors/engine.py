@@ -1,7 +1,7 @@
-"""FactorEngine: a factor set on one contract's ticks, a day at once or tick by tick, with the same bits.
+"""Computes a factor set on one contract's ticks, a day at once or tick by tick, with the same bits.
 
-What belongs here: checking and keeping the arrays that the kernel works on, and the state of a day. The arithmetic is
-in `kernel`; which day is fed and when it begins is the caller's business.
+What belongs here: `FactorEngine`, which checks and keeps the arrays that the kernel works on, and the state of a day.
+The arithmetic is in `kernel`; which day is fed and when it begins is decided by the caller.
 """
 
 from __future__ import annotations

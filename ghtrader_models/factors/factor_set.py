@@ -1,7 +1,7 @@
-"""A factor set: names and expressions in order, its JSON form and its hash.
+"""Defines a factor set: names and expressions in order, its JSON form and its hash.
 
 What belongs here: what makes two sets the same, and what of a set is left on a recording with fewer levels. Which sets
-there are is in `library`; how one is computed in `engine`.
+there are is in `library.sets`; how one is computed in `engine`.
 """
 
 from __future__ import annotations

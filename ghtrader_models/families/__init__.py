@@ -1,1 +1,1 @@
-"""Model families: how each is trained and saved. Training libraries are imported inside `fit`, never by the runtime."""
+"""Trains and saves model families. Training libraries are imported inside `fit`, never by the runtime."""

@@ -1,10 +1,10 @@
-"""What a model family is, and the registry of those there are.
+"""Defines what a model family is, and registers those there are.
 
 What belongs here: the protocol that benchmark, training and bundles rely on. Each family has its own file; a new one
 is registered with one line in `_FAMILIES`.
 
 Every family promises: the same rows, configuration and seed give the same model to the last bit on one machine;
-`predict_proba` is the bundle's own route (`inference.py`), so that offline and live numbers are equal; a factor that
+`predict_proba` is the bundle's own route (`inference`), so that offline and live numbers are equal; a factor that
 is NaN or infinite counts as missing, in training and after.
 """
 
@@ -32,7 +32,7 @@ class Model(Protocol):
     Attributes
     ----------
     kind : str
-        Name of its family, hence of its route in `inference.py`.
+        Name of its family, hence of its route in `inference.predictors`.
     n_features : int
         Length of a row.
     """

@@ -1,4 +1,4 @@
-"""Boosted trees by XGBoost, saved as its UBJSON.
+"""Trains boosted trees by XGBoost, saved as its UBJSON.
 
 Finds what a linear model cannot: thresholds and interactions. Shallow, slow and strongly regularised, because labels
 overlap: at a horizon of 50 ticks a leaf of 300 rows rests on three independent moves (see `row_weight`).

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on standardised factors, saved as JSON.
+"""Trains multinomial logistic regression on standardised factors, saved as JSON.
 
 The strongest simple model for a signal nearly visible in one snapshot, and the check on the boosted trees: where
 it finds as much as they do, there is nothing non-linear to find.

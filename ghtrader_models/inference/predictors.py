@@ -1,4 +1,4 @@
-"""Rows of factors to class probabilities, the fastest route for each kind of model, no training library.
+"""Predicts class probabilities from rows of factors, by the fastest route for each kind of model; no training library.
 
 What belongs here: decoding a bundle's model file into arrays, and the compiled kernels that run over them.
 Benchmark, simulation and live trading all come through here, so that a probability is the same number

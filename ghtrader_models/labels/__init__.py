@@ -1,1 +1,1 @@
-"""Event-time labels."""
+"""Computes event-time labels."""

@@ -1,4 +1,4 @@
-"""The compiled loops behind labels: one pass a horizon over one stretch of ticks that belong together.
+"""Computes labels, compiled: one pass a horizon over one stretch of ticks that belong together.
 
 What belongs here: arithmetic on arrays of one contract and day. Which stretches there are, what the numbers of a spec
 mean and which costs apply is decided in `labels`. Prices arrive as whole numbers in float64 (half-ticks for the mid,

@@ -1,8 +1,8 @@
-"""Event-time labels: where the mid is N ticks from now, DOWN, FLAT or UP.
+"""Labels ticks in event time: where the mid is N ticks from now, DOWN, FLAT or UP.
 
 What belongs here: the definitions of a label, its spec and its hash. Labels look ahead by their nature; they end inside
 the trading day and the segment they are given. Which rows enter training, and the purge around a split, is `datasets`'
-and `evaluation.splits`' business; the compiled loops are in `labels_kernel`.
+and `evaluation.splits`' business; the compiled loops are in `labels.kernel`.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""MLflow tracking and the promotion gate."""
+"""Tracks models in MLflow and decides on their promotion."""

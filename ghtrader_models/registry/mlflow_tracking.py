@@ -1,4 +1,4 @@
-"""MLflow, thinly: benchmark runs, registered bundles, aliases. The only file that talks to it.
+"""Logs benchmark runs, registered bundles and aliases to MLflow. The only file that talks to it.
 
 What belongs here: where MLflow's database and artefacts are (both said explicitly: its defaults land in the current
 folder) and what is logged. Bundles are logged as raw files, not as MLflow flavours, which would pickle; the runtime

@@ -1,7 +1,7 @@
-"""The gate: whether a candidate may become champion, why, and making it so.
+"""Decides whether a candidate may become champion, says why, and promotes it.
 
 What belongs here: the decision, with reasons a person can read, and the promotion itself. The pointer file is
-`champions.py`; the numbers come from `evaluation.benchmark`.
+in `champions`; the numbers come from `evaluation.benchmark`.
 
 The gate asks for an edge that chance does not explain: the lower bound of the 95 % interval of the log-loss gain over
 the training prior, over test days or blocks, must be above zero at the traded horizon. PnL is reported and decides

@@ -1,4 +1,4 @@
-"""Which factors say the same thing: groups by rank correlation.
+"""Groups factors that say the same thing, by rank correlation.
 
 What belongs here: from a correlation matrix to groups and an order to draw them in.
 """

@@ -1,4 +1,4 @@
-"""Evaluate a factor set on days of the lake: ticks in, a report out.
+"""Evaluates a factor set on days of the lake: ticks in, a report out.
 
 What belongs here: reading days one at a time, computing their factors, and putting scores into one document. Factors
 are computed from the ticks, not read from features, so a set can be looked at before it is built. The scores are in

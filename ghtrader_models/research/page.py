@@ -1,4 +1,4 @@
-"""The page of a factor evaluation: figures and a table, one file without anything from outside.
+"""Draws the page of a factor evaluation: figures and a table, one file without anything from outside.
 
 What belongs here: drawing and layout. Every number comes from the report and the scores.
 """

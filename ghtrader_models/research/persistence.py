@@ -1,4 +1,4 @@
-"""Factors that hardly forget within a day, and how far that alone bends their information coefficient.
+"""Measures how persistent a factor is within a day, and how far that alone biases its information coefficient.
 
 What belongs here: arithmetic on arrays. Where a factor's own moves go with the price's, the correlation of its level
 with later moves is biased in a sample as short as a day: Stambaugh (1999), "Predictive regressions", Journal of

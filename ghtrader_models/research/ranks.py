@@ -1,6 +1,6 @@
-"""Ranks with ties, and correlations of what is partly unknown.
+"""Ranks values with ties, and correlates what is partly unknown.
 
-What belongs here: arithmetic on arrays. What is ranked against what, and what the numbers mean, is `scores`' business.
+What belongs here: arithmetic on arrays. What is ranked against what, and what the numbers mean, is decided in `scores`.
 """
 
 from __future__ import annotations

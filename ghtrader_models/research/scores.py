@@ -1,4 +1,4 @@
-"""Factors against later moves of the mid, a day at a time: the pure part of factor research.
+"""Scores factors against later moves of the mid, a day at a time: the pure part of factor research.
 
 What belongs here: arrays in, arrays out. Each day's factors are looked at once and let go, so memory holds one day of
 factors, the targets of all days, and a few numbers a factor and day.

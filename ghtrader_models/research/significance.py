@@ -1,4 +1,4 @@
-"""What chance alone would show: p-values of many factors at once, from shuffled targets.
+"""Computes what chance alone would show: p-values of many factors at once, from shuffled targets.
 
 What belongs here: from correlations with the wrong targets to p-values. Which targets are wrong, and why, is said in
 `scores`.

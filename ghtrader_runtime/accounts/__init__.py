@@ -1,1 +1,1 @@
-"""What an account keeps on disk: ledger, kill switch, locks, token."""
+"""Keeps an account's durable state on disk: order ledger, kill switch, locks, bus token."""

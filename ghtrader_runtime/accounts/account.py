@@ -1,4 +1,4 @@
-"""Which account a gateway trades, where its durable state lives, and the gates in front of a real one.
+"""Resolves which account a gateway trades, where its durable state lives, and checks the gates of a real account.
 
 An account that lives outside (TqKq, a broker) is kept by broker and account under the user's state folder, so that
 a second home meets the same locks, ledger and kill switch. A paper account lives inside its home.

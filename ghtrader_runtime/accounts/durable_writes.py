@@ -1,7 +1,7 @@
-"""What must be on the disk before it counts: a disk that refuses halts trading, which goes on once it takes again.
+"""Blocks trading while the disk refuses writes and replays pending writes once it recovers.
 
-Nothing is sent whose intent could not be written, since the core is told before the next action is looked at; what was
-owed meanwhile (how orders ended, the day's marks, a tripped switch) is written first of all afterwards.
+Nothing is sent whose intent could not be written, since the core is told before the next action is looked at. Pending
+writes (how orders ended, the day's marks, a tripped switch) are written before trading goes on.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Durable:
         self.failure = ""
 
     def attempt(self, write: Callable[[], object], owed: bool = False) -> bool:
-        """Do one write of the ledger's; False where the disk refuses it. `owed`: do it again once the disk takes."""
+        """Do one write of the ledger's; False where the disk refuses it. `owed`: try again until the disk recovers."""
         try:
             write()
         except UnwritableError as exc:
@@ -57,14 +57,14 @@ class Durable:
             self._refused(f"the kill switch cannot be written: {exc.strerror or exc}")
 
     def kill_state(self) -> KillState:
-        """The switch as it is, or as it will be once the disk takes it."""
+        """The switch as it is, or as it will be once the pending write of it is done."""
         state = self._kill.read()
         if self._trip_owed and not state.tripped:
             return KillState(True, self._trip_owed, "", "risk")
         return state
 
     def look(self) -> None:
-        """Now and then: does the disk take again? Then what is owed is written, and the core is told."""
+        """Every `RETRY_S`: try the pending writes again; once the disk has recovered, tell the core."""
         if not self.failure or time.monotonic() < self._retry_at:
             return
         self._retry_at = time.monotonic() + RETRY_S

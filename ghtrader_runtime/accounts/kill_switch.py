@@ -1,4 +1,4 @@
-"""The kill switch of an account: durable before it acts, tripped until somebody resets it with a reason.
+"""Stores an account's kill switch: durable before it acts, tripped until somebody resets it with a reason.
 
 An append-only file of its own, so that a command can trip it while a gateway runs: the gateway looks at the file
 before every order. Anything the file holds that cannot be read counts as tripped.

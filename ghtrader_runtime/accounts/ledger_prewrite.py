@@ -1,12 +1,12 @@
-"""Orders that may follow, made durable before anybody has decided on them, by a thread of its own.
+"""Writes predicted order intents to disk ahead of the decision, in a thread of its own.
 
-One block of a file beside the ledger, written over whenever other orders may follow than before. A ledger that is told
-to record just such an intent waits for this flush, which has been under way since the tick came, instead of one of its
+One block of a file beside the ledger, written over whenever the prediction changes. A ledger that is told to record one
+of the pre-written intents waits for this flush, which has been under way since the tick came, instead of one of its
 own, and writes its row with the next commit. After a crash the block is read again: what it names and the ledger does
 not know may have been sent, and is an open intent like any other until the broker's list tells.
 
-The block is only written over when no row is owed any more for what it held, so that one torn by a loss of power never
-is the only word of an order that was sent; it is empty then.
+The block is only written over once no ledger row of an intent it held is pending, so that a block torn by a loss of
+power never is the only record of an order that was sent; it is empty then.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WAIT_S = 2.0
 
 
 class Block(msgspec.Struct):
-    """What the file holds: orders of one life of a ledger."""
+    """What the file holds: orders of one process run (epoch) of a ledger."""
 
     ledger_id: str
     epoch: int
@@ -36,7 +36,7 @@ class Block(msgspec.Struct):
 
 
 def read_block(folder: Path) -> Block | None:
-    """What a life left there; None where there is nothing whole."""
+    """What a process run left there; None where there is nothing whole."""
     try:
         data = (folder / FILE_NAME).read_bytes()
         checksum, _, body = data.rstrip(b"\n").partition(b" ")

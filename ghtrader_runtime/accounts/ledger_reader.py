@@ -1,6 +1,6 @@
-"""What the records of an account's ledger add up to, for the gateway that begins and for whoever looks on.
+"""Reads an account's order ledger and sums its records up, for a gateway at its start and for observers.
 
-Only reading belongs here; `ledger` writes.
+Only reading belongs here; `order_ledger` writes.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def read_ledger(state_dir: Path) -> LedgerState:
 
 
 def earlier_intents(known: dict[str, Intent]) -> dict[str, Intent]:
-    """Intents an earlier life left open, with when they were sent on our monotonic clock.
+    """Intents an earlier process run left open, with when they were sent on our monotonic clock.
 
     A wall clock that was set back since makes them young: then the broker is asked twice, which is safe.
     """

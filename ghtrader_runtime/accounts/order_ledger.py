@@ -1,4 +1,4 @@
-"""What must survive a kill -9: order intents, how they ended, the dedupe watermark, the day's equity marks.
+"""Records durably what must survive a kill -9: order intents, their outcomes, the dedupe watermark, the day's marks.
 
 SQLite (WAL, full sync), one file for an account, one writer: hold the account's lock before opening it. Every row
 carries a checksum; a file that is damaged, emptied or gone is refused, since an account that is traded must never start
@@ -7,9 +7,9 @@ the ledger's own id, the epoch (one for each start of a gateway), and the number
 
 The log has its full length before the first order, and is written over from its beginning whenever a thread of its
 own has copied it into the file: an intent then costs one flush of the disk, and no room has to be found for it. One
-that was seen coming (`prepare`) costs what is left of a flush that began earlier: see `ledger_ahead`.
+that was predicted (`prepare`) costs what is left of a flush that began earlier: see `ledger_prewrite`.
 
-The kill switch has a file of its own (`killswitch`): it must be readable and writable when the ledger is not.
+The kill switch has a file of its own (`kill_switch`): it must be readable and writable when the ledger is not.
 
 Failpoints: ``ledger.intent->commit``, ``ledger.ahead->row``, ``ledger.closed->commit``.
 """
@@ -47,7 +47,7 @@ __all__ = ["Intent", "Ledger", "LedgerState", "earlier_intents", "read_ledger"]
 BACKUP_NAME = "ledger.backup.sqlite"
 ID_NAME = "ledger.id"
 KEEP_CLOSED = 5_000
-"""Closed orders kept for whoever looks; older ones are dropped."""
+"""Closed orders kept for observers; older ones are dropped."""
 LOG_FRAMES = 256
 """Pages the log has room for from the start."""
 COPY_EVERY = 16
@@ -85,7 +85,7 @@ class Ledger:
         self._pending = False
         self._commits = 0
         self._forgotten: list[str] = []
-        self.foreseen = 0  # intents of this life that `prepare` had made durable
+        self.foreseen = 0  # intents of this process run that `prepare` had made durable
         known = state_dir / ID_NAME
         first = not known.exists() and not self.path.exists()
         if not first:
@@ -155,7 +155,7 @@ class Ledger:
         return state
 
     def _take_in(self, state: LedgerState) -> None:
-        """What the last life had made durable ahead, and may have sent, is open."""
+        """Intents that the last process run had pre-written, and may have sent, are open."""
         block = read_block(self.folder)
         if block is None or (block.ledger_id, block.epoch) != (state.ledger_id, state.epoch):
             return
@@ -167,7 +167,7 @@ class Ledger:
                 self._put("intent", intent.order_id, intent)
 
     def _back_up(self) -> None:
-        """A copy as of this start; a disk too full for it must not stop trading's other checks from being heard."""
+        """A copy as of this start; a disk too full for it must not hide what trading's other checks report."""
         temporary = self.folder / (BACKUP_NAME + ".tmp")
         try:
             temporary.unlink(missing_ok=True)
@@ -241,7 +241,7 @@ class Ledger:
             self._lost[order_id] = (outcome, left)
         self.state.closed -= len(self._unsaved)
         self._unsaved.clear()
-        self._again |= self._relied  # durable ahead, and sent: their rows are owed
+        self._again |= self._relied  # pre-written, and sent: their rows are pending
         self._relied.clear()
         return self._unwritable(exc)
 
@@ -275,9 +275,9 @@ class Ledger:
             self.state.watermark[session] = newest
 
     def prepare(self, intents: list[Intent]) -> None:
-        """Make intents that may follow durable, aside and in the background: the next `intend` of one is quicker.
+        """Make predicted intents durable in the background (`ledger_prewrite`): the next `intend` of one is quicker.
 
-        Each needs a number of its own. A row that is owed for an earlier one is written first, and waited for.
+        Each needs a number of its own. A pending row of an earlier one is written first, and waited for.
         """
         if self._relied or self._again:
             self._settle()

@@ -1,1 +1,1 @@
-"""Where ticks come from and orders go to: TqSdk, a paper account, a recorded day."""
+"""Connects to brokers and market data: TqSdk, a paper account, a recorded day."""

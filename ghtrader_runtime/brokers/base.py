@@ -1,4 +1,4 @@
-"""What the gateway asks of a broker: ticks, reports, and a place to wait that a request can interrupt.
+"""Defines what the gateway asks of a broker: ticks, reports, and a wait that a request can interrupt.
 
 One thread runs gateway and broker. `pump` is where that thread waits; a descriptor attached with `attach` wakes it, so
 that a target is dealt with the moment it arrives.
@@ -38,7 +38,7 @@ class Ticks:
 @dataclass(slots=True)
 class Pumped:
     """What one wait brought. `ended` is why no more ticks will ever come, or empty; `aside` are ticks of contracts that
-    are being left."""
+    are expiring."""
 
     ticks: Ticks | None = None
     reports: list[OrderReport | TradeReport | LinkChange] = field(default_factory=list)

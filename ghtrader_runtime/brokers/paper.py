@@ -1,4 +1,4 @@
-"""Our own fills against a live or recorded book; no order leaves.
+"""Fills orders on paper against a live or recorded book; no order leaves the process.
 
 The fill model, in full: an order meets the book of the last tick the moment it is sent. It takes displayed lots at
 the opposite quotes, level by level, up to its limit price, and no lot twice within one tick. A FAK's rest is cancelled
@@ -129,7 +129,7 @@ class PaperBroker:
         return self._feed.bind(symbol)
 
     def watch(self, symbol: str) -> None:
-        """See `Broker.watch`; this account knows no contract of an earlier life."""
+        """See `Broker.watch`; this account knows no contract of an earlier process run."""
 
     def enter_day(self) -> None:
         """See `Broker.enter_day`."""
@@ -187,7 +187,7 @@ class PaperBroker:
         self._feed.attach(fd, wake)
 
     def pump(self, timeout_s: float, may_advance: bool) -> Pumped:
-        """Ticks of the feed; resting orders meet each of them before anybody hears of it."""
+        """Ticks of the feed; resting orders meet each of them before it is passed on."""
         pumped = self._feed.pump(timeout_s, may_advance)
         for ticks in (*pumped.aside, pumped.ticks):
             for row in ticks.rows if ticks is not None else ():

@@ -1,4 +1,4 @@
-"""A recorded day as a market: in lock-step (the next tick waits for the answer to the last), or at a stated pace.
+"""Feeds a recorded day: in lock-step (the next tick waits for the answer to the last), or at a stated pace.
 
 It carries no account: put a `PaperBroker` around it.
 """

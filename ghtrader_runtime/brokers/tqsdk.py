@@ -1,4 +1,4 @@
-"""The one place that talks to TqSdk: orders, trades and positions of one account, ticks of its contracts.
+"""Trades one account through TqSdk: orders, trades and positions, and ticks of its contracts.
 
 TqSdk's loop is the gateway's loop: a descriptor attached here is watched by that loop, so a target wakes it out of
 `wait_update` without polling. A few private names of the pinned version are used where the public ones cost time on

@@ -1,4 +1,7 @@
-"""Quote and ticks of one contract on a TqApi: every new serial id is walked, never the last row alone."""
+"""Reads quote and ticks of one contract from a TqApi.
+
+Every new serial id is walked, never the last row alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Around TqSdk: a HOME of its own, ports probed first, its errors in our words, its socket overheard."""
+"""Isolates TqSdk from the process it runs in.
+
+It gets a HOME of its own, the servers' ports are probed first, its errors become errors of `ghtrader_base`, and packets
+that leave on its socket are reported.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,7 @@ def probe(url: str, what: str) -> None:
 
 
 class SendWatch(logging.Handler):
-    """Hears TqSdk say that a packet went to its socket, and notes which order that was."""
+    """Reads in TqSdk's log that a packet went to its socket, and notes which order that was."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)

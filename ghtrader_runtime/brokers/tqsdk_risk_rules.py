@@ -1,9 +1,9 @@
-"""TqSdk's own local risk rules as a second fence behind ours: they count in the client library, know nothing of our
-core, and count the day's orders again from the broker's list after every login.
+"""Applies TqSdk's own local risk rules: broker-side risk rules behind those of the core.
 
-They need a right of the login (`tq_lc_rk`, the professional edition); without it there is no second fence, and the
-gateway says so. A refusal is asked for before the order is handed over: raised from within TqSdk's loop it would come
-out of a later `wait_update`, of no order in particular.
+They count in the client library, know nothing of the core, and count the day's orders again from the broker's list
+after every login. They need a right of the login (`tq_lc_rk`, the professional edition); without it there are no
+broker-side rules, and the gateway says so. A refusal is asked for before the order is submitted: raised from within
+TqSdk's loop it would come out of a later `wait_update`, of no order in particular.
 """
 
 from __future__ import annotations

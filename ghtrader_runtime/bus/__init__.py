@@ -1,1 +1,1 @@
-"""ZeroMQ between gateway, strategy and observers: messages, sockets, endpoints, keys, link states."""
+"""Carries messages between gateway, strategy and observers over ZeroMQ: shapes, sockets, keys, link states."""

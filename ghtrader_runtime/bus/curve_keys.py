@@ -1,4 +1,6 @@
-"""Keys of the bus over tcp (CURVE, ZeroMQ's RFC 26): made once a home, owner-only; a stranger's key is turned away.
+"""Makes and loads the bus's CURVE keys (ZeroMQ's RFC 26) for tcp: one pair of each kind a home, readable by its owner.
+
+A client whose key is not known is refused.
 
 Not needed over ipc, where the folder of the sockets is private. Never without over tcp.
 """

@@ -1,4 +1,4 @@
-"""Where a gateway's sockets are: ipc in a private folder, or tcp on loopback with CURVE.
+"""Chooses the addresses of a gateway's sockets: ipc in a private folder, or tcp on loopback with CURVE.
 
 Addresses follow from the account's state folder; whoever binds holds that account's lock, because binding silently
 takes over a stale ipc path.

@@ -1,8 +1,8 @@
-"""Whether the other side is heard, and when to try again: states, counters and delays. Pure: times come in.
+"""Tracks whether the other side of a link is alive: states, counters and silence. Pure: times come in.
 
-A link is CONNECTING until something is heard, LIVE while it is heard and nothing is amiss, DEGRADED while it is heard
-but something is (messages lost, a repair under way), STALE after a short silence, DOWN after a long one or when we
-know that it broke. Times are monotonic ns.
+A link is CONNECTING until something arrives, LIVE while messages arrive and nothing is amiss, DEGRADED while they
+arrive but something is (messages lost, a repair under way), STALE after a short silence, DOWN after a long one or when
+it is known that it broke. Times are monotonic ns.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 HEARTBEAT_S = 0.5
-"""How often each side lets the other hear something."""
+"""How often each side sends something."""
 STALE_S = 1.5
 """Silence after which a link is stale: three heartbeats."""
 DOWN_S = 10.0
@@ -62,7 +62,7 @@ class Link:
     stale_s: float = STALE_S
     down_s: float = DOWN_S
     state: LinkState = LinkState.CONNECTING
-    reason: str = "nothing heard yet"
+    reason: str = "nothing received yet"
     changes: int = 0
     outages: int = 0
     _last_ns: int = -1
@@ -104,7 +104,7 @@ class Link:
         return None
 
     def silent_s(self, now_ns: int) -> float:
-        """Seconds since the other side was last heard; infinite where it never was."""
+        """Seconds since the other side last sent something; infinite where it never did."""
         return (now_ns - self._last_ns) / 1e9 if self._last_ns >= 0 else float("inf")
 
     def _settle(self, now_ns: int) -> LinkChange | None:

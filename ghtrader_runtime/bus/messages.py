@@ -1,7 +1,7 @@
-"""What gateway, strategy and commands say to each other: msgspec structs, msgpack on the wire.
+"""Defines the messages between gateway, strategy and commands: msgspec structs, msgpack on the wire.
 
 Every message carries the session that sent it, a revision (monotonic within that session) and the sender's
-monotonic clock in ns (one machine, one clock). Only shapes belong here; sockets are `bus`'s business.
+monotonic clock in ns (one machine, one clock). Only shapes belong here; sockets are in `sockets`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Tick(Message, tag="tick"):
 
 
 class OrderLine(msgspec.Struct, array_like=True, frozen=True):
-    """One order that is not over, for whoever looks on."""
+    """One order that is not over, for observers."""
 
     order_id: str
     symbol: str
@@ -215,7 +215,7 @@ class DirectOrder(Message, tag="order"):
 
 
 class CancelOrder(Message, tag="cancel"):
-    """A session takes back its direct order, or all of them where `order_id` is empty."""
+    """A session cancels its direct order, or all of them where `order_id` is empty."""
 
     order_id: Name = ""
 

@@ -1,7 +1,7 @@
-"""Requests that wait for their acknowledgement: what to send again, and when to give up. Pure: times come in.
+"""Keeps requests until they are acknowledged: what to send again, and when to give up. Pure: times come in.
 
-A request is repeated under the revision it had, so that the other side can tell a repetition from a new wish; together
-with its memory of revisions the effect is exactly one, whatever is lost on the way, in either direction.
+A request is repeated under the revision it had, so that the other side can tell a repetition from a new request; since
+that side remembers revisions the effect is exactly one, whatever is lost on the way, in either direction.
 """
 
 from __future__ import annotations

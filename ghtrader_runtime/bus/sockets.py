@@ -1,7 +1,7 @@
-"""Sockets between gateway and strategy: PUB/SUB for ticks and state, ROUTER/DEALER for targets and commands.
+"""Opens and serves the bus's sockets: PUB/SUB for ticks and state, ROUTER/DEALER for targets and commands.
 
-Over ipc, or over tcp with CURVE (`addresses`). A message that cannot be read is counted and dropped. What a silence
-means is `links`' business, what is repeated `outbox`'s.
+Over ipc, or over tcp with CURVE (`endpoints`). A message that cannot be read is counted and dropped. What a silence
+means is decided in `link_state`, what is repeated in `pending_requests`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TICKS_WAITING = 50_000
 _REQUESTS_WAITING = 1_000
 """Messages kept for a slow peer; what is beyond is lost, seen as a gap and asked for again."""
 MAX_REQUEST = 1 << 16
-"""Bytes; a larger request is a stranger's, and its connection is closed."""
+"""Bytes; a larger request comes from no client of ours, and its connection is closed."""
 
 
 def new_session(kind: str) -> str:
@@ -50,7 +50,7 @@ class _Sockets:
         weakref.finalize(owner, self.close).atexit = False
 
     def socket(self, kind: int, waiting: int) -> zmq.Socket:
-        """One more, that keeps up to `waiting` messages either way for a slow peer."""
+        """One more, that keeps up to `waiting` messages either way for a slow client."""
         socket = self.context.socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SNDHWM, waiting)
@@ -144,7 +144,7 @@ class GatewayBus:
 
 class ClientBus:
     """A strategy's or command's end: connects both sockets, and connects again by itself after random delays that
-    double (so that many clients of a gateway that came back do not all knock at once)."""
+    double (so that many clients of a gateway that came back do not all reconnect at once)."""
 
     def __init__(self, addresses: Endpoints, subscribe: bool = True) -> None:
         self._sockets = _Sockets(self)
@@ -158,7 +158,7 @@ class ClientBus:
     def _connected(self, kind: int, waiting: int, address: str, addresses: Endpoints) -> zmq.Socket:
         socket = self._sockets.socket(kind, waiting)
         socket.setsockopt(zmq.RECONNECT_IVL, random.randint(50, 150))
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 400)  # a local knock costs nothing; more waits for nothing
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 400)  # a local attempt costs nothing; a longer pause gains nothing
         if kind == zmq.SUB:
             socket.setsockopt(zmq.SUBSCRIBE, b"")
         if addresses.keys:

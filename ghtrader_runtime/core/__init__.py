@@ -1,1 +1,1 @@
-"""The pure trading core: events in, actions out; no clock, no socket, no file."""
+"""Decides what to trade, purely: events in, actions out; no clock, no socket, no file."""

@@ -1,4 +1,4 @@
-"""Defines what the trading core wants done: the actions that the gateway carries out."""
+"""Defines the actions that the core asks for and the gateway carries out."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class WriteMarks(msgspec.Struct, frozen=True, gc=False):
 
 
 class WriteBinding(msgspec.Struct, frozen=True, gc=False):
-    """Make durable that all but `symbol` is flat, before anything that follows: what a later life may find held."""
+    """Make durable that all but `symbol` is flat, before anything that follows: what a later run may find held."""
 
     requested: str
     symbol: str

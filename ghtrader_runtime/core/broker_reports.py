@@ -1,8 +1,8 @@
-"""What the core makes of the broker's words: order reports, trade reports, and its list of all there is.
+"""Updates the core's state from the broker: order reports, trade reports, and its list of all there is.
 
-Three sentences govern it. An explicit report is authoritative. A missing report means nothing by itself. An order of
-which nobody knows what became of it is UNKNOWN, and blocks all sending, until the broker's complete list, taken long
-enough after the send, proves one or the other.
+Three rules govern it. An explicit report is authoritative. A missing report means nothing by itself. An order whose
+fate is not known is UNKNOWN, and blocks all sending, until the broker's complete list, taken long enough after the
+send, proves one or the other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ghtrader_runtime.core.state import CoreConfig, CoreState
 
 
 class BrokerReports:
-    """The half of the core that listens to the broker."""
+    """The part of the core that handles what the broker reports."""
 
     config: CoreConfig
     state: CoreState
@@ -31,7 +31,7 @@ class BrokerReports:
         raise NotImplementedError
 
     def _cancel(self, order: Order) -> list[Action]:
-        """Take an order back; monitor-only sends nothing at all."""
+        """Cancel an order; monitor-only sends nothing at all."""
         if self.config.monitor_only:
             return []
         order.cancel_ns = self.state.now_ns

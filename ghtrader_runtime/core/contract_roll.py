@@ -1,7 +1,7 @@
-"""One contract of the day: what the core does when the day has another one than before.
+"""Rolls from the contract of one trading day to that of the next: closes the expiring one before the new one opens.
 
-What is left is closed first: its targets are void, its orders cancelled, its lots flattened with the ticks of its own
-book. Until the broker has named them gone, trading is REDUCING and nothing is opened in the contract that follows. That
+The targets of the expiring contract are void, its orders are cancelled, its lots flattened with the ticks of its own
+book. Until the broker reports them gone, trading is REDUCING and nothing is opened in the contract that follows. That
 all is flat is made durable before the first order of the new contract, so that a process that dies in between knows
 what it may still hold.
 """
@@ -51,7 +51,7 @@ class ContractRolls:
         return self.state.bound is not None and symbol != self.state.bound
 
     def _to_close(self) -> str:
-        """What is still there of contracts that are left, in words."""
+        """What is still there of expiring contracts, in words."""
         state, found = self.state, []
         for symbol in self._left():
             position, orders = state.positions.get(symbol), len(state.live_orders(symbol))

@@ -1,4 +1,4 @@
-"""Which requests were acted on already: one number a session, in bounded memory.
+"""Tells which requests were acted on already: one number a session, in bounded memory.
 
 A session counts its requests up, so the highest number acted on stands for all before it. Sessions are forgotten only
 once they have been silent for a time to live; where too many are alive at once a new one is refused, so that no flood

@@ -1,15 +1,15 @@
-"""The gateway's mind: events in, actions out. No clock, no socket, no file.
+"""Runs the trading core: takes events, decides, returns actions. No clock, no socket, no file.
 
 It knows what is wanted, what is held and what is on its way, and decides what to send. The edge (`gateway`) carries
 the actions out in order; `WriteIntent` must be durable before the `SendOrder` behind it is done, `TripKill` before all
 that follows. So the whole of it can be simulated with lost, late and repeated reports and a crash between any two
 actions, and a journal of events replays to the same decisions. What the broker says is dealt
-with in `core_reports`, what strategies ask for in `core_requests`.
+with in `broker_reports`, what strategies ask for in `strategy_requests`.
 
 Rules it keeps: nothing is sent before the broker was asked what there is; one order step a symbol at a time; one
 writer a symbol, by targets or by direct orders; an order whose fate is unknown stops all sending until the broker's
 list tells; a fill counts once; what the broker says beats what we believe, and a missing report never means flat; a
-contract that is not the day's any more is closed before the next one opens (`core_rolls`).
+contract that is not the day's any more is closed before the next one opens (`contract_roll`).
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
     next_number : int
         Number of the first intent.
     open_intents : dict
-        Intents of an earlier life that were never closed: UNKNOWN until the broker's list tells. `sent_ns` of an
+        Intents of an earlier process run that were never closed: UNKNOWN until the broker's list tells. `sent_ns` of an
         intent is when it was sent, on the clock of `now_ns` (0: long ago).
     watermark : iterable of (session, revision)
         Highest revision acted on for each strategy session.
     marks : tuple of (trading day, opening, peak), optional
         The day's equity marks that were made durable.
     sent_ns : iterable of int
-        Market times of orders sent in an earlier life that may still count for the rate.
+        Market times of orders sent in an earlier process run that may still count for the rate.
     now_ns : int
         Monotonic clock at the start.
     """
@@ -201,7 +201,7 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
 
     @staticmethod
     def _silent_since(order: Order) -> int:
-        """Since when a word about an order is due (monotonic ns); negative where none is."""
+        """Since when a report about an order is due (monotonic ns); negative where none is."""
         match order.status:
             case OrderStatus.SENT:
                 return order.sent_ns
@@ -317,7 +317,7 @@ class Core(BrokerReports, SessionRequests, ContractRolls, Foresight):
     # What follows ----------------------------------------------------------------------------------------------
 
     def _call_in(self) -> list[Action]:
-        """Take back what may no longer work: everything where HALTED, what opens where REDUCING."""
+        """Cancel what may no longer work: everything where HALTED, what opens where REDUCING."""
         state = self.state
         if "broker" in state.blocks:
             return []

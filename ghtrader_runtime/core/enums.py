@@ -1,4 +1,4 @@
-"""Words a gateway's options take, where a command that starts quickly can read them."""
+"""Lists the words that a gateway's options accept, where a command that starts quickly can read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Defines what can happen to the trading core: the events that it takes, one struct each.
+"""Defines the events that the trading core takes, one struct each.
 
 Plain data; msgspec can encode all of it, so that a run can be kept and replayed. Times: `market_ns` is the market's
 (UTC epoch ns, may run faster than ours), `now_ns` the monotonic clock; both are always given, never read. Orders and
@@ -87,7 +87,7 @@ class OrderWanted(_Event, frozen=True, gc=False):
 
 
 class CancelWanted(_Event, frozen=True, gc=False):
-    """A session takes back its direct order (all of them where `order_id` is empty)."""
+    """A session cancels its direct order (all of them where `order_id` is empty)."""
 
     session: str
     revision: int
@@ -141,7 +141,7 @@ class Equity(_Event, frozen=True, gc=False):
 
 
 class LinkChange(_Event, frozen=True, gc=False):
-    """`broker` (trading), `data` (market data) or `ledger` (the disk takes what must be durable) is up or down, or
+    """`broker` (trading), `data` (market data) or `ledger` (the disk accepts durable writes) is up or down, or
     strategy session `who` left (`up` False)."""
 
     who: str
@@ -169,7 +169,7 @@ class StateWanted(_Event, frozen=True, gc=False):
 
 
 class Snapshot(_Event, frozen=True):
-    """All the broker knows of the account, freshly asked, later than every report handed over before.
+    """All the broker knows of the account, freshly asked, later than every report passed on before.
 
     `complete` False means that something may be missing: then what it says counts, and what it does not say means
     nothing.
@@ -194,29 +194,3 @@ Event = (
     Terms | Bound | Book | TargetWanted | OrderWanted | CancelWanted | OrderReport | TradeReport | Timer | Equity
     | LinkChange | KillChange | StateWanted | Snapshot | AskFailed
 )  # fmt: skip
-
-# Actions, to be carried out in the order given ---------------------------------------------------------------------
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

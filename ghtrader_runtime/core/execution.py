@@ -1,4 +1,4 @@
-"""Executors: from a wanted position, or a wanted order, to orders. Pure; one writer a symbol, one step at a time.
+"""Turns a wanted position, or a wanted order, into orders. Pure; one writer a symbol, one step at a time.
 
 `plan_target` never sends while an order of the symbol is out: it first waits for (or cancels) what works, then closes
 what has to be closed (today's lots with CLOSETODAY where the exchange wants that), and only then opens. Its orders are

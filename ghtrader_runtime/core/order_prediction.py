@@ -1,7 +1,7 @@
-"""Which orders could follow the book there is now: what the core would send if it were asked, found without asking it.
+"""Predicts the orders that may follow the present book: what the core would send for a likely target.
 
-Nothing is decided here and nothing changes: the edge makes such orders durable while a strategy still thinks, so that
-the one that is then decided on need not wait for the disk.
+Nothing is decided here and no state changes: the gateway writes such intents to disk while a strategy still computes,
+so that the one that is then decided on need not wait for the disk.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ghtrader_runtime.core.orders import Intent, TradingState
 from ghtrader_runtime.core.state import CoreConfig, CoreState, order_number
 
 MOST = 4
-"""Orders looked ahead to."""
+"""Orders predicted at most."""
 
 
 class Foresight:
-    """The part of the core that looks one order ahead."""
+    """The part of the core that predicts the next orders."""
 
     config: CoreConfig
     state: CoreState

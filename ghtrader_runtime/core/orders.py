@@ -53,7 +53,7 @@ FINAL = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECT
 class Order(msgspec.Struct):
     """One order of the account. `left` is what the broker says is not filled; `traded` sums the trades seen.
 
-    `kind` says who wanted it: `target` (the executor), `direct` (a session by hand), `earlier` (an earlier life of this
+    `kind` says who wanted it: `target` (the executor), `direct` (a session by hand), `earlier` (an earlier run of this
     gateway), `stranger` (somebody else at the same account). `heard` is True once the exchange was seen to have it,
     `over` once it can fill no more.
     """

@@ -1,4 +1,7 @@
-"""Positions as the runtime meets them: from a broker's report, a fill, a change of day. The rules are the market's."""
+"""Updates positions from a broker's list and from fills.
+
+The rules of lots and fees are `ghtrader_market.accounting.positions`'.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def wants_close_today(symbol: str, specs: Mapping[str, Spec]) -> bool:
 
 
 def held(holding: Holding) -> Position:
-    """Lots as a broker reports them; what they cost is the broker's affair."""
+    """Lots as a broker reports them; what they cost only the broker knows."""
     return Position(holding.long_today, holding.long_his, holding.short_today, holding.short_his)
 
 

@@ -1,4 +1,6 @@
-"""Risk rules, one small class each; every refusal is a sentence a person can read.
+"""Checks orders and equity against risk rules, one small class each.
+
+Every refusal is a sentence a person can read.
 
 An order rule sees a proposed order and the account around it and answers with a reason to refuse it, or an empty
 string. An account rule sees the day's equity and answers with a reason to trip the kill switch. Rates and sessions

@@ -1,4 +1,4 @@
-"""What the gateway's mind is told once and what it remembers; the rules that change it are in `core`."""
+"""Defines the core's configuration and the state that it keeps; the rules that change the state are in `engine`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CoreConfig:
     limits : RiskLimits
         See `risk`.
     style : ExecutionStyle
-        See `executors`.
+        See `execution`.
     unknown_s : float
         Seconds (ours) without any report after which a sent or cancelled order counts as unknown. 5.
     settle_s : float
@@ -43,7 +43,7 @@ class CoreConfig:
     on_kill : str
         What a tripped switch does with positions: `hold` them, or `flatten` (close, then halt). hold.
     unknown_orders : str
-        What happens to working orders nobody here sent in this life: `cancel`, or `adopt` (let them work and count
+        What happens to working orders that this process run did not send: `cancel`, or `adopt` (let them work and count
         them). cancel.
     """
 

@@ -1,4 +1,4 @@
-"""What the core makes of a strategy's requests: targets, direct orders, cancels.
+"""Handles a strategy's requests in the core: targets, direct orders, cancels.
 
 A request counts once, by its session and revision. The first to write a symbol keeps it, in the way it began (targets
 or direct orders), until its session is gone. Every request is answered.
@@ -14,7 +14,7 @@ from ghtrader_runtime.core.state import CoreConfig, CoreState, WantedPosition, W
 
 
 class SessionRequests:
-    """The half of the core that listens to strategies."""
+    """The part of the core that handles what strategies ask for."""
 
     config: CoreConfig
     state: CoreState

@@ -1,1 +1,1 @@
-"""The gateway process: broker, account, risk and orders."""
+"""Runs the gateway process, which owns the broker connection, the account, the risk rules and the orders."""

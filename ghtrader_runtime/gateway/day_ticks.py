@@ -1,4 +1,4 @@
-"""The trading day as the gateway sees it: its ticks so far, kept for whoever joins late, and whether it is over."""
+"""Keeps the trading day's ticks for clients that join late, and tells when the day is over."""
 
 from __future__ import annotations
 

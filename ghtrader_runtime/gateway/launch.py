@@ -1,4 +1,4 @@
-"""Starting a gateway: gates, locks, the broker that goes with the mode, then the run."""
+"""Starts a gateway: checks the gates, takes the locks, makes the broker of the mode, runs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Prometheus on loopback: what the gateway last told of itself, in the field's units.
+"""Serves the gateway's last published state to Prometheus on loopback.
 
-Read from the last published state when somebody asks; nothing is counted a second time and the hot path pays nothing.
+Read when somebody asks; nothing is counted a second time and the hot path pays nothing.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class RequestHandler:
         self._note_links(sessions.check(now_ns))
         for session in list(sessions.ready):
             if (peer := sessions.get(session)) and peer.link.silent_s(now_ns) > _LOST_S:
-                self._on_lost(session, "was not heard of any more")
+                self._on_lost(session, "went silent")
 
     def _answer_unknown(self, identity: bytes, message: msg.AnyMessage) -> None:
         """Who has not joined, or was forgotten, is told so: a strategy says hello again."""

@@ -1,7 +1,7 @@
-"""Who talks to the gateway: sessions that joined, their links, and the answers they were given.
+"""Keeps the gateway's client sessions: who joined, the state of their links, and the answers they were given.
 
-Bounded whatever is sent: a stranger's session costs nothing, and only who can read the account's state folder (its
-token) may trade or command. Pure: times come in, changes go out.
+Bounded whatever is sent: an unknown client's session costs nothing, and only who can read the account's state folder
+(its token) may trade or command. Pure: times come in, changes go out.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Peers:
         return peer, peer.link.heard(now_ns)
 
     def heard(self, session: str, identity: bytes, now_ns: int) -> tuple[Peer | None, LinkChange | None]:
-        """A joined session sent something; None for a stranger, who is counted and otherwise ignored."""
+        """A joined session sent something; None for an unknown client, which is counted and otherwise ignored."""
         peer = self._peers.get(session)
         if peer is None:
             self.strangers += 1

@@ -1,1 +1,1 @@
-"""What an operator sees of a running gateway, and the kill-switch commands."""
+"""Shows an operator a running gateway, and holds the kill-switch commands."""

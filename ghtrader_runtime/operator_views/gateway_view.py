@@ -1,4 +1,4 @@
-"""The bus as a read-only picture of now, for terminal and web alike: listens, never trades.
+"""Follows a running gateway over the bus as a read-only state, for terminal and web alike; never trades.
 
 It joins without the account's token, so nothing it could send would be obeyed.
 """

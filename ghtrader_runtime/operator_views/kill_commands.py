@@ -1,4 +1,4 @@
-"""Tripping and resetting an account's kill switch from outside, with or without a running gateway."""
+"""Trips and resets an account's kill switch from outside, with or without a running gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The terminal view of a running gateway (textual): live book, signal, orders, PnL, risk, links, latency.
+"""Shows a running gateway in the terminal (textual): live book, signal, orders, PnL, risk, links, latency.
 
 Fits 80x24 over SSH. It only looks; the one thing it can do is trip the durable kill switch, as `ghtrader kill trip`
 does.
@@ -112,7 +112,7 @@ class Monitor(App[None]):
         right = [*monitor_panels.risk(state), *monitor_panels.money(state), ("", ""), *monitor_panels.signal(state)]
         if not link.usable:
             silent = link.silent_s(time.monotonic_ns())
-            right.insert(0, (f"NOTHING HEARD FOR {silent:.0f} s: what is shown is old", "bold white on red"))
+            right.insert(0, (f"NOTHING RECEIVED FOR {silent:.0f} s: what is shown is old", "bold white on red"))
         if state.ended:
             right.insert(0, (f"the run has ended: {state.ended}"[:48], "bold yellow"))
         if self.told:

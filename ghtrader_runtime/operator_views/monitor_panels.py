@@ -1,4 +1,4 @@
-"""What the monitor shows, as text: pure functions from the live picture to lines that fit 80 columns."""
+"""Formats the monitor's panels as text: pure functions from the live state to lines that fit 80 columns."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A recorded day traded in one process: the strategy's signal, the gateway's core and the paper broker, without sockets
-and without a disk.
+"""Trades a recorded day in one process: an in-process backtest without sockets and without a disk.
 
-The same pieces as in the two processes and the same order of events, so the same targets at the same ticks and the same
-fills; only faster. What is left out is what a recorded day does not have: links, time-outs, a ledger.
+The strategy's signal, the gateway's core and the paper broker are the same pieces as in the two processes and meet the
+same order of events, so the same targets come at the same ticks with the same fills; only faster. What is left out is
+what a recorded day does not have: links, time-outs, a ledger.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BID, _ASK = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"]
 
 @dataclass
 class Played:
-    """What a rehearsed day came to.
+    """The result of an in-process backtest of one day.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ def rehearse(
         The day's ticks.
     values : float64[n, 27]
     limits, style
-        See `risk`, `executors`.
+        See `risk`, `execution`.
     flat_before_end_ns : int
         See `Signal`.
     at_once : bool

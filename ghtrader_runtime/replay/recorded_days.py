@@ -1,4 +1,4 @@
-"""Paper trading over recorded days: the same gateway and strategy processes, fed by the replay broker."""
+"""Trades recorded days on paper: the gateway and strategy processes of live trading, fed by the recorded feed."""
 
 from __future__ import annotations
 

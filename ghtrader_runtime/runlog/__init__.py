@@ -1,1 +1,1 @@
-"""What a trading run writes for later: journal, latencies, decision log."""
+"""Records a trading run: journal, latencies, decision log."""

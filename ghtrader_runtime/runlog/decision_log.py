@@ -1,8 +1,8 @@
-"""The gateway's mind on record: what it was told and what it answered, so that a run can be thought through again.
+"""Logs every event and answer of the core, and replays the log to check that the answers are the same.
 
-One folder a life, `<run>/mind/<epoch>/`, written off the hot path. `retrace` steps a fresh core through the recorded
-events and compares every answer: a difference means that the core is not the pure state machine it is meant to be, or
-that the code has changed since.
+One file a process run, `<run>/mind/<epoch>.bin`, written off the hot path. `retrace` replays: it steps a fresh core
+through the recorded events and compares every answer; a difference means that the core is not the pure state machine it
+is meant to be, or that the code has changed since.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class MindRecorder:
-    """Keeps one life of a core.
+    """Keeps the decision log of one process run.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class MindRecorder:
             self.flush()
 
     def flush(self) -> None:
-        """Hand over what there is."""
+        """Queue what there is for writing."""
         if self._buffer:
             self._journal.append(self._path, bytes(self._buffer))
             self._buffer = bytearray()
@@ -98,7 +98,7 @@ def _frames(path: Path) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Retraced:
-    """What thinking a run through again gave; `difference` is empty where every answer was the same."""
+    """The result of a replay; `difference` is empty where every answer was the same."""
 
     lives: int
     events: int
@@ -107,7 +107,7 @@ class Retraced:
 
 
 def retrace(run_dir: Path) -> Retraced:
-    """Step a fresh core through all lives of a run.
+    """Replay all process runs of a trading run through a fresh core.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def retrace(run_dir: Path) -> Retraced:
                 actions += len(told)
                 if answer != _encode(told):
                     got = msgspec.msgpack.decode(answer)
-                    difference = f"life {path.stem}, event {events} ({type(event).__name__}): {told!r} became {got!r}"
+                    difference = f"epoch {path.stem}, event {events} ({type(event).__name__}): {told!r} became {got!r}"
                     return Retraced(len(files), events, actions, difference)
         except (StopIteration, msgspec.MsgspecError) as exc:
             raise IntegrityError(f"{path} cannot be read: {exc}", "the run may be of another version") from exc

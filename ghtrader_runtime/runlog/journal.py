@@ -1,4 +1,4 @@
-"""The audit trail of a run: JSONL lines and chunks of factor rows, written by a thread off the hot path.
+"""Writes a run's audit trail: JSONL lines and chunks of factor rows, by a thread off the hot path.
 
 The hot path only puts onto a queue. What a kill -9 loses is at most `FLUSH_S` of it: the journal tells what happened,
 the ledger decides what is true.
@@ -48,7 +48,7 @@ class Journal:
     folder : Path
         The run's folder.
     rotate_bytes : int
-        A file that reached this is put aside.
+        A file that reached this is rotated.
     most_waiting : int
         Lines that may wait for the disk; more are dropped and counted.
 
@@ -134,7 +134,7 @@ class Journal:
             ensure_dir(path.parent)
             with path.open("ab") as file:
                 file.write(content)
-        elif path.suffix == ".json":  # for lookers-on: whole at any moment, but not worth a sync of the disk
+        elif path.suffix == ".json":  # for observers: whole at any moment, but not worth a sync of the disk
             part = path.with_name(f".{path.name}.part")
             part.write_text(json.dumps(_plain(content), ensure_ascii=False), encoding="utf-8")
             part.replace(path)
@@ -156,7 +156,7 @@ class Journal:
 
 
 def _rotated(path: Path) -> list[Path]:
-    """Files of a stream that were put aside, oldest first."""
+    """Rotated files of a stream, oldest first."""
     return sorted(path.parent.glob(f"{path.stem}-[0-9][0-9][0-9][0-9][0-9]{path.suffix}"))
 
 
@@ -205,7 +205,7 @@ class FactorJournal:
             self.flush()
 
     def flush(self) -> None:
-        """Hand over the rows so far."""
+        """Queue the rows so far for writing."""
         if self._n:
             path = self._folder / f"part-{self._part:05d}.npz"
             self._journal.save(path, {name: column[: self._n] for name, column in self._columns.items()})
@@ -223,7 +223,7 @@ def read_factors(folder: Path, name: str = "factors") -> dict[str, np.ndarray]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Lines of one stream, those put aside first; a torn line at a file's end is left out."""
+    """Lines of one stream, rotated files first; a torn line at a file's end is left out."""
     found: list[dict[str, Any]] = []
     for one in [*_rotated(path), path]:
         lines = one.read_text(encoding="utf-8").split("\n") if one.exists() else []

@@ -1,4 +1,4 @@
-"""Tick to target: from the moment an update holding the tick is in hand to the moment its answer has left.
+"""Measures tick to target: from the moment an update with the tick is in hand to the moment its answer has left.
 
 The answer is the last order that a target caused (its durable intent included), or the decision to send none.
 Only the bookkeeping belongs here; the gateway says when things happened (monotonic ns).
@@ -115,7 +115,7 @@ class TickToTarget:
             self._finish(tick_id, now_ns, ordered=True)
 
     def reported(self, order_id: str, now_ns: int) -> None:
-        """The broker said something of an order; the first word counts."""
+        """The broker reported something of an order; the first report counts."""
         left = self._left.pop(order_id, None)
         if left is not None:
             self.stages["acknowledge"].add(max(0, now_ns - left))

@@ -1,4 +1,4 @@
-"""What a trading run amounts to: fills, round trips, fees and net PnL. Pure."""
+"""Sums up a trading run: fills, round trips, fees and net PnL. Pure."""
 
 from __future__ import annotations
 

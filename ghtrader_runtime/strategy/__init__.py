@@ -1,1 +1,1 @@
-"""The strategy process: factors, model, policy, targets."""
+"""Runs the strategy process: factors, model, policy, targets."""

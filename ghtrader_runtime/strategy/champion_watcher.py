@@ -1,6 +1,6 @@
-"""When a newly promoted champion takes over a running strategy: never in mid-position.
+"""Watches for a newly promoted champion and says when it takes over: never in mid-position.
 
-It is noticed by its pointer file, loaded and checked at once, and then waits: for the next trading day (`day`), or
+Noticed by its pointer file, it is loaded and checked at once, and then waits: for the next trading day (`day`), or
 until nothing is held, wanted or on its way (`flat`). `keep` never changes the model of a run.
 """
 
@@ -78,7 +78,7 @@ class Succession:
         return True
 
     def due(self, *, new_day: bool, flat: bool) -> Bundle | None:
-        """The champion that takes over now, if one waits and its moment has come; asking takes it."""
+        """The champion that takes over now, if one waits and its moment has come; asking consumes it."""
         if self.waiting is None or not (new_day or (self._way == "flat" and flat)):
             return None
         bundle, self.waiting = self.waiting, None

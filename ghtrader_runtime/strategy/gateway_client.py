@@ -1,7 +1,7 @@
-"""What a strategy says to its gateway and hears of it: joining, the day so far, what it missed, targets.
+"""Talks to the gateway for a strategy: joins, takes the day so far and missed ticks, sends targets.
 
-Its factors begin here, for a contract and a model, and are journalled; what it makes of a message is `strategy`'s
-business.
+Its factors begin here, for a contract and a model, and are journalled; what it makes of a message is decided in
+`strategy`.
 
 Failpoints: ``strategy.decided->sent``, ``strategy.sent->kept``.
 """
@@ -39,7 +39,7 @@ _HURRIED_WAIT_S = 5.0
 
 
 class StrategyLink:
-    """A strategy's mouth, ears and memory."""
+    """A strategy's client of its gateway, and what it remembers of the day."""
 
     settings: Settings
     options: StrategyOptions
@@ -195,7 +195,7 @@ class StrategyLink:
         self._factor_journal = FactorJournal(journal, self.signal.width, name)
 
     def _hand_over(self, bundle: Bundle, welcome: msg.Welcome) -> None:
-        """Another model from now on, with buffers of its own; nothing is held."""
+        """Swap the model for another one with buffers of its own; nothing is held."""
         before, self.bundle = self.bundle.bundle_id, bundle
         self._models += 1
         self._begin(welcome, 0)

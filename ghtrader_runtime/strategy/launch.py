@@ -1,4 +1,4 @@
-"""Starting a strategy: its lock, its model, then the run."""
+"""Starts a strategy: takes its lock, loads its model, runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a strategy leaves: it wants a flat position, and goes once the gateway has heard so and says that all is flat.
+"""Shuts a strategy down gracefully: asks for a flat position and ends once the gateway confirms it.
 
 Pure: messages and times come in, what to do goes out.
 """
@@ -22,7 +22,7 @@ def is_flat(state: msg.AccountState, symbols: Iterable[str]) -> bool:
 
 
 class Departure:
-    """One strategy's way out."""
+    """The graceful shutdown of one strategy."""
 
     def __init__(self) -> None:
         self._leave_by = self._next_ask = 0.0
@@ -31,7 +31,7 @@ class Departure:
         self.begun = False
 
     def begin(self, now_s: float) -> None:
-        """From now on a flat position is wanted."""
+        """Begin: from now on a flat position is wanted."""
         self.begun = True
         self._leave_by = now_s + WAIT_S
 
@@ -51,11 +51,11 @@ class Departure:
         self._first_asked = self._first_asked or revision
 
     def on_ack(self, ack: msg.Ack) -> None:
-        """The gateway takes our messages in order: whatever it answers from then on, it has heard that we go."""
+        """The gateway takes our messages in order: whatever it answers from then on, it knows of the shutdown."""
         if self._first_asked and ack.answers >= self._first_asked and ack.status != "unknown":
             self._heard_ns = self._heard_ns or ack.sent_ns
 
     def may_go(self, state: msg.AccountState, symbols: Iterable[str]) -> bool:
-        """Whether a state was told after the gateway had heard, and nothing is left to do."""
+        """Whether a state was told after the gateway knew of it, and nothing is left to do."""
         told = 0 < self._heard_ns < state.sent_ns
         return told and (is_flat(state, symbols) or state.trading_state == "HALTED")

@@ -1,4 +1,4 @@
-"""From ticks to decisions for one contract: factors, model, policy, and when to be flat. No socket, no clock.
+"""Turns ticks into decisions for one contract: factors, model, policy, and when to be flat. No socket, no clock.
 
 The same for replay, paper, sim and live. A trading day stands alone: factors start cold at its first tick.
 """

@@ -1,9 +1,9 @@
-"""The signal process: tick -> factors -> model -> policy -> target, for every tick.
+"""Runs the strategy: tick -> factors -> model -> policy -> target, for every tick.
 
 The same runner for replay, paper, sim and live; only what feeds the gateway differs. It starts cold with each trading
 day, is warmed with the day so far when it joins late, and answers every tick, also with "as before".
 
-What it says and hears, and where its factors begin, is in `strategy_link`.
+Its messages to and from the gateway, and where its factors begin, are in `gateway_client`.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Strategy(StrategyLink):
     def _prepare(self, welcome: msg.Welcome, journal: Journal) -> None:
         o = self.options
         first = [line for line in read_lines(journal.folder / "events.jsonl") if line["kind"] == "start"]
-        self._first_contract = first[0]["symbol"] if first else welcome.symbol  # of the run, not of this life of it
+        self._first_contract = first[0]["symbol"] if first else welcome.symbol  # of the run, not of this process of it
         self._begin(welcome, welcome.position)
         way = o.succession if o.model == "champion" else "keep"
         series = variety_of(o.symbol).continuous_symbol

@@ -1,6 +1,7 @@
-"""`python -m ghtrader_runtime.supervisor.child_main gateway|strategy HOME OPTIONS`: a child process of the supervisor.
+"""Runs the gateway or the strategy as a child process of the supervisor.
 
-How it ended is written to `<run folder>/<kind>.exit.json`, so that the parent can raise the same error.
+`python -m ghtrader_runtime.supervisor.child_main gateway|strategy HOME OPTIONS`. How it ended is written to `<run
+folder>/<kind>.exit.json`, so that the parent can raise the same error.
 """
 
 from __future__ import annotations

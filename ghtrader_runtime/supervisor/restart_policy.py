@@ -1,4 +1,4 @@
-"""When a process that died is started again, when that is given up, and why. Pure: times come in (seconds, monotonic).
+"""Decides whether a process that died is started again, when, and when to give up. Pure: times come in (s, monotonic).
 
 A process that refuses to start (wrong settings, a closed gate, a held lock, damaged data) is not started again: it
 would refuse again. One that crashed or was killed is, after a delay that doubles; one that keeps crashing is not.
@@ -17,7 +17,7 @@ NEVER_AGAIN = ("UsageError", "ConfigError", "RefusedError", "LockHeldError", "Ki
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How often a crash is forgiven.
+    """How often a process that crashed is started again.
 
     Attributes
     ----------

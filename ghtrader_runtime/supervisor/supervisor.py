@@ -1,7 +1,6 @@
-"""Starts gateway and strategy as two processes, watches that both live, starts again what crashed, and stops both in
-the right order.
+"""Starts gateway and strategy as two processes, watches both, restarts what crashed, and stops both in the right order.
 
-When something is started again and when not is decided in `restarts`; here are processes, files and signals.
+When something is started again and when not is decided in `restart_policy`; here are processes, files and signals.
 """
 
 from __future__ import annotations

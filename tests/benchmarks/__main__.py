@@ -1,4 +1,4 @@
-"""`make bench`: run every benchmark, print one table, write var/bench/results.json.
+"""Runs every benchmark, prints one table and writes var/bench/results.json: `make bench`.
 
 `python -m tests.benchmarks factors tick_to_target` runs these alone; what was measured of others stays in the file.
 

@@ -1,4 +1,4 @@
-"""The whole audit of a lake, and the trading day of many moments.
+"""Measures the whole audit of a lake, and the trading day of many moments.
 
 Six full copper days of 55,800 ticks, raw and as main_l5: every byte hashed, every row decoded, hashed, looked at, and
 main_l5 held against raw ticks and schedule. The peer reads the same files with pyarrow and hashes their bytes, and does

@@ -1,4 +1,4 @@
-"""Building features and labels: two whole copper days, one at a time and side by side.
+"""Measures building features and labels: two whole copper days, one at a time and side by side.
 
 Wall time of `build_days` with everything it does (read, check, compute, hash, compress, fsync), no process or pool
 started beforehand. The sides alternate; the best run of each counts.

@@ -1,4 +1,4 @@
-"""The trading core: events a second of processor time, under the whole simulation and alone.
+"""Measures the trading core: events a second of processor time, under the whole simulation and alone.
 
 Under simulation everything counts: script, wire, broker, the core, and the auditor after every event. Alone, the same
 events are stepped through fresh cores. The peer is the same number of dictionary look-ups and method calls in this

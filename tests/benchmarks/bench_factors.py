@@ -1,4 +1,4 @@
-"""Factor engine: batch against polars on the same 256 rolling factors, the live step, and a cold start.
+"""Measures the factor engine: batch against polars on the same 256 rolling factors, the live step, and a cold start.
 
 Run alone with ``python tests/benchmarks/bench_factors.py``; `run` gives the same as a table. Processor time is counted,
 all threads together, so that "a core" means the same for both sides. The sides alternate, and of two runs in a row the

@@ -1,4 +1,4 @@
-"""Ingest against the bare TqSdk client: the same days of the same contract from the same exchange, in one run.
+"""Measures ingest against the bare TqSdk client: the same days of the same contract from the same exchange, in one run.
 
 Both log in first; the clock runs from the first request to the last row, for ours until the day is validated, written,
 fsynced and in its manifest. One client each, full days at the market's own pace, the sides taking turns; the best turn

@@ -1,4 +1,4 @@
-"""Labels: all three default horizons of a definition at once, against the same in plain NumPy.
+"""Measures labels: all three default horizons of a definition at once, against the same in plain NumPy.
 
 Two million ticks, one thread, processor time; the best of some runs, the sides alternate.
 """

@@ -1,5 +1,7 @@
-"""The lake: reading twelve columns of main_l5 against bare polars on the same files, writing a day against a bare
-pyarrow write, bytes a row against pyarrow's defaults, and coverage of 500 contract-years.
+"""Measures the lake: reading, writing, bytes a row and coverage.
+
+Reading twelve columns of main_l5 against bare polars on the same files, writing a day against a bare pyarrow write,
+bytes a row against pyarrow's defaults, and coverage of 500 contract-years.
 
 Simulated copper days at the market's own pace (a snapshot each half second, up to 55,800 a day), warm page cache, wall
 time (both sides use threads). The sides alternate; the best run of each counts, which is what noise of others leaves

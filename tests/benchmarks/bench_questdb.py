@@ -1,4 +1,4 @@
-"""QuestDB beside the lake: rows a second of a full copper day, written with the log applied, read and verified.
+"""Measures QuestDB beside the lake: rows a second of a full copper day, written with the log applied, read, verified.
 
 No figure is promised: the peer is the lake on the same day in the same run. Left out where Java or Maven are missing.
 """

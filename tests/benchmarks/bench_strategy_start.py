@@ -1,5 +1,7 @@
-"""How long a strategy process takes from its start to its first readiness, and how much memory it holds then: all of
-`core` and XGBoost (300 rounds of depth 6), compiled kernels in the cache, a quarter of a day's ticks to catch up with.
+"""Measures how long a strategy process takes from its start to its first readiness, and how much memory it holds then.
+
+All of `core` and XGBoost (300 rounds of depth 6), compiled kernels in the cache, a quarter of a day's ticks to catch up
+with.
 
 The peer is a process that imports what any strategy has to (numpy, numba, pyzmq, pyarrow) and ends.
 """

@@ -1,5 +1,6 @@
-"""Tick in to target out through the real gateway and strategy processes over ipc, beside a bare ZeroMQ round trip of
-the same run; and how fast a recorded day replays in one process.
+"""Measures tick in to target out through the real gateway and strategy processes over ipc.
+
+A bare ZeroMQ round trip of the same run stands beside it; and how fast a recorded day replays in one process.
 
 From the update in hand to the order or decision out, durable intent included, every tick counted: ticks at 20 ms gaps
 and at 500 a second, 256 factors and more (`core`), logistic and XGBoost (300 rounds of depth 6). The bare round trip

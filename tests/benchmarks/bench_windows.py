@@ -1,4 +1,4 @@
-"""Reading windows of 100 ticks for a network, against the NumPy one writes by hand.
+"""Measures reading windows of 100 ticks for a network, against the NumPy one writes by hand.
 
 A day of 55,800 ticks of 43 factors, mapped from the cache. By hand: the day as an array in memory, and a batch is
 ``np.stack`` of slices. Three readings, one thread, processor time, the best of some runs:

@@ -1,6 +1,6 @@
-"""`python -m tests.chaos`: scenarios of the real processes under fault injection and kill -9.
+"""Plays scenarios of the real processes under fault injection and kill -9: `python -m tests.chaos`.
 
-`--scenarios N [--first K] [--jobs J]` plays so many, `--seed S` one and tells its story (it is not the same to the
+`--scenarios N [--first K] [--jobs J]` plays so many, `--seed S` one and tells all of it (it is not the same to the
 microsecond; its folder is kept), `--faults` puts each deliberate fault into the processes and shows which scenario
 finds it, `--minutes M` plays as many as fit, `--short` six that cover every kind of fault, `--kinds a,b` gives each
 scenario these acts alone, `--json FILE` keeps the figures.
@@ -65,7 +65,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--scenarios", type=int, default=20, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--seed", type=int, help="this one alone, with its story")
+    parser.add_argument("--seed", type=int, help="this one alone, told in full")
     parser.add_argument("--minutes", type=float, help="as many as so many minutes allow")
     parser.add_argument("--short", action="store_true", help="six that have every kind of fault between them")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")

@@ -1,4 +1,4 @@
-"""Many scenarios, some at a time, each in a forked process of its own; what they came to, and the story of one."""
+"""Plays many scenarios, some at a time, each in a forked process of its own; counts results and tells one in full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scenario left behind, read from where it truly stands: the exchange, the ledger, the journal, the switch."""
+"""Reads what a scenario left behind from where it truly stands: the exchange, the ledger, the journal, the switch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Deliberate faults, put into forked children alone: what the audit must find. And a greedy strategy, which is none."""
+"""Injects deliberate faults, into forked children alone: what the audit must find.
+
+A greedy strategy is here too, which is no fault.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes of a scenario: forked from one that has imported everything, or started as the product does it.
+"""Starts the processes of a scenario: forked from one that has imported everything, or as the product does it.
 
 A forked child runs the very `main` of the process it stands for; only importing was done before. Here too: where a
 child is armed with a failpoint, made greedy, or given a deliberate fault. Nothing of that is in the product.

@@ -1,4 +1,4 @@
-"""A scenario from its seed: how the run is set up, where it is killed, and what goes wrong when. Pure."""
+"""Derives a scenario from its seed: how the run is set up, where it is killed, and what goes wrong when. Pure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""`python -m tests.core_simulation`: play stories of the core; a failing one is told in short.
+"""Plays scenarios of the core: `python -m tests.core_simulation`; a failing one is told in short.
 
-`--seeds N [--first K]` plays so many, `--seed N` one, event by event; `--faults` puts each deliberate fault into the
-core and shows which story finds it, `--unit-faults` those that are for the unit tests to find; `--tell NAME` shows the
-shortest story that finds one; `--json FILE` keeps what was measured.
+`--seeds N [--first K]` plays so many, `--seed N` one, event by event; `--faults` puts each mutant into the core and
+shows which scenario finds it, `--unit-faults` those that are for the unit tests to find; `--tell NAME` shows the
+shortest scenario that finds one; `--json FILE` keeps what was measured.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.core_simulation.scenario import script_of
 
 
 def play(first: int, count: int) -> tuple[int, dict[str, object]]:
-    """Stories in a row: exit code and what was measured."""
+    """Scenarios in a row: exit code and what was measured."""
     from tests.core_simulation.runner import run_seeds, tell
 
     gc.freeze()
@@ -31,7 +31,7 @@ def play(first: int, count: int) -> tuple[int, dict[str, object]]:
 
 
 def one(seed: int) -> int:
-    """A story, event by event."""
+    """A scenario, event by event."""
     from tests.core_simulation.runner import run_script, tell
 
     log: list[str] = []
@@ -75,14 +75,14 @@ def by_unit_tests() -> tuple[int, dict[str, object]]:
 
 
 def shortest(name: str) -> tuple[int, dict[str, object]]:
-    """The shortest story that finds a fault of the list."""
+    """The shortest scenario that finds a fault of the list."""
     from tests.core_simulation.mutant_runner import find, patch, shorten
 
     ((_, module, old, new),) = [fault for fault in FAULTS if fault[0] == name]
     text = patch(module, old, new)
     seed, what = find(module, text, range(200))
     if seed < 0:
-        print("no story finds it")
+        print("no scenario finds it")
         return 1, {}
     story = shorten(module, text, seed)
     print(story)
@@ -92,12 +92,12 @@ def shortest(name: str) -> tuple[int, dict[str, object]]:
 def main() -> int:
     """Run; 0 where nothing broke and every fault was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.core_simulation")
-    parser.add_argument("--seeds", type=int, default=2000, help="how many stories")
+    parser.add_argument("--seeds", type=int, default=2000, help="how many scenarios")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--seed", type=int, help="this story alone, with every event")
+    parser.add_argument("--seed", type=int, help="this scenario alone, with every event")
     parser.add_argument("--faults", action="store_true", help="put faults into the core instead")
     parser.add_argument("--unit-faults", action="store_true", help="those the unit tests have to find")
-    parser.add_argument("--tell", metavar="NAME", help="the shortest story that finds this fault")
+    parser.add_argument("--tell", metavar="NAME", help="the shortest scenario that finds this fault")
     parser.add_argument("--json", type=Path, help="where to write what was measured")
     given = parser.parse_args()
     if given.seed is not None:

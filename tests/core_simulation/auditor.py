@@ -1,4 +1,4 @@
-"""Judges every action of a core, and its state after every event, by a picture of its own."""
+"""Judges every action of a core, and its state after every event, by a reference model of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOTHING = [0, 0, 0, 0]
 
 
 class Auditor(Requests):
-    """Judges one life of a core after the other; `restart` begins the next."""
+    """Judges one process run of a core after the other; `restart` begins the next."""
 
     def begin(self) -> None:
         """Before the actions of an event: what each symbol has to do."""

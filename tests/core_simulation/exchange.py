@@ -1,6 +1,6 @@
-"""The truth: a broker and exchange with books of their own, in plain integers, sharing no code with the runtime.
+"""Simulates broker and exchange with books of their own, in plain integers, sharing no code with the runtime.
 
-It says nothing by itself: what it returns goes over `world`'s wire, where it may be lost, late or repeated.
+It says nothing by itself: what it returns goes over the wire of `harness`, where it may be lost, late or repeated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What may be sent: the answer each request must get, the next step towards a target, and the limits an order meets."""
+"""Computes what may be sent: the answer to each request, the next step towards a target, the limits of an order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NO_PLAN: tuple[int, list[tuple[str, int]], tuple[float, ...]] = (0, [], ())
 
 
 class Requests(Picture):
-    """A picture that knows what follows from it."""
+    """A reference model that knows what follows from it."""
 
     def claim(self, event: ev.TargetWanted | ev.OrderWanted, kind: str) -> bool:
         self.request = (event.session, event.revision)

@@ -1,4 +1,7 @@
-"""Core, ledger, wire, exchange and clock of one story; the edge does what `gateway` does, and may die anywhere."""
+"""Runs core, ledger, wire, exchange and clock of one scenario.
+
+It carries actions out as `gateway` does, and may crash anywhere.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class Crash(Exception):
 
 
 class World:
-    """One story.
+    """One scenario.
 
     Attributes
     ----------
@@ -205,7 +208,7 @@ class World:
             self.log.append(f"{(self.now - 10**9) / 1e6:9.0f} ms  kill -9")
         self.closing.clear()
         self.wire.clear()
-        for symbol in self.symbols:  # what was made durable ahead may have been sent, for all the next life knows
+        for symbol in self.symbols:  # what was pre-written may have been sent, for all the next run knows
             if entropy(self.setup.seed, "ahead", symbol, self.now) % 2:
                 continue
             wanted = self.core.state.targets.get(symbol)

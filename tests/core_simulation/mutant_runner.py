@@ -1,4 +1,4 @@
-"""Playing stories with a fault put into the source of the core: one child process a fault, patched at import."""
+"""Plays scenarios with a mutant of the core: one child process a mutant, patched at import."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def find(module: str, text: str, seeds: Sequence[int], timeout_s: float = 120.0)
 
 
 def shorten(module: str, text: str, seed: int) -> str:
-    """The short story of a fault that `seed` finds."""
+    """The short scenario of a fault that `seed` finds."""
 
     def work() -> str:
         story = importlib.import_module("tests.core_simulation.runner")

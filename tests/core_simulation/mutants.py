@@ -1,4 +1,4 @@
-"""Deliberate faults of the core, one line each: (name, module, what stands there, what is put there)."""
+"""Lists deliberate faults of the core, one line each: (name, module, what stands there, what is put there)."""
 
 from __future__ import annotations
 
@@ -227,4 +227,4 @@ ROLL_FAULTS: tuple[tuple[str, str, str, str], ...] = (
         "if False:",
     ),
 )
-"""Faults of the roll and of the disk, which the stories do not play: the room's unit tests find them."""
+"""Faults of the roll and of the disk, which the scenarios do not play: the runtime's unit tests find them."""

@@ -1,4 +1,4 @@
-"""Every small change of the core's source, one at a time: which does the simulation find, which survive?
+"""Tries every small change of the core's source, one at a time: which does the simulation find, which survive?
 
 Operators: comparisons turned, `and` for `or`, conditions negated or dropped, + for -, numbers off by one, True for
 False, strings of status changed, statements left out. What the simulation does not find within its seeds is given to
@@ -204,14 +204,14 @@ def sweep(
     modules : tuple of str
         Of `CORE_MODULES`.
     seeds : int
-        How many stories a change must pass to survive.
+        How many scenarios a change must pass to survive.
     part : (int, int)
         (i, n): only every n-th change from the i-th.
     tests : bool
-        Whether the unit tests judge what the stories passed.
+        Whether the unit tests judge what the scenarios passed.
     kept : Path, optional
         File of verdicts, one JSON line a change: those it has are not asked for again, but for what survived fewer
-        stories than `seeds`.
+        scenarios than `seeds`.
     """
     warm_up()
     known: dict[str, dict[str, object]] = {}

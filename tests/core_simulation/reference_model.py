@@ -1,7 +1,7 @@
-"""What the core was told, kept a second time and in another way: orders, lots, links, kill state, marks, silence.
+"""Models what the core was told, a second time and in another way: orders, lots, links, kill state, marks, silence.
 
-The picture follows from the events alone; what may be sent because of it is `requests`' business, and the judging
-`auditor`'s. It shares data shapes with the runtime, and no rule.
+The model follows from the events alone; what may be sent because of it is decided in `expected_requests`, the judging
+is `auditor`'s. It shares data shapes with the runtime, and no rule.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Seen:
 
 
 class Picture:
-    """What one life of a core was told after the other; `restart` begins the next."""
+    """What one process run of a core was told after the other; `restart` begins the next."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup

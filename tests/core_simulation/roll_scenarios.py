@@ -1,6 +1,6 @@
-"""Stories in which the contract of the day changes, over and over: lost orders, crashes and late fills in between.
+"""Plays scenarios in which the contract of the day changes, over and over: lost orders, crashes and late fills.
 
-The world trades two contracts of which one is the day's; what is durable about that is the one name the core had
+The simulation trades two contracts of which one is the day's; what is durable about that is the one name the core had
 written. Besides everything else the exchange itself judges: no order opens a contract while another one is held or
 worked.
 """
@@ -135,7 +135,7 @@ class RollAuditor(Auditor):
 
 
 class RollWorld(World):
-    """One story; `durable` is what a process finds at its start, `today` what the schedule says."""
+    """One scenario; `durable` is what a process finds at its start, `today` what the schedule says."""
 
     durable = ""
     today = CU.symbol
@@ -215,7 +215,7 @@ class RollWorld(World):
 
 
 def play_rolls(seed: int, steps: Sequence[Step], core_class: type[Core] = Core) -> tuple[int, str]:
-    """Events of a story, and what broke in it."""
+    """Events of a scenario, and what broke in it."""
     world: World | None = None
     try:
         world = RollWorld(setup_of(seed), core_class)

@@ -1,4 +1,4 @@
-"""Running a seed, and making a failing one short."""
+"""Plays the scenario of a seed, and shortens a failing one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.core_simulation.verdict import Broken
 
 @dataclass(frozen=True)
 class Failure:
-    """What a story broke: the invariant's name (or the exception's), in words, and after which step."""
+    """What a scenario broke: the invariant's name (or the exception's), in words, and after which step."""
 
     seed: int
     name: str
@@ -78,7 +78,7 @@ def shrink(failure: Failure, core_class: type[Core] = Core) -> list[Step]:
 
 
 def tell(failure: Failure, core_class: type[Core] = Core) -> str:
-    """The short story of a failure, readable."""
+    """The short scenario of a failure, readable."""
     steps = shrink(failure, core_class)
     log: list[str] = []
     found = run_script(failure.seed, steps, core_class, log)[1]

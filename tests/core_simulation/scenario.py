@@ -1,4 +1,4 @@
-"""A story as a list of small steps, each with its own entropy, so that any of them can be left out."""
+"""Defines a scenario as a list of small steps, each with its own entropy, so that any of them can be left out."""
 
 from __future__ import annotations
 

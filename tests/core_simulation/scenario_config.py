@@ -1,4 +1,4 @@
-"""What one story is played with: contracts, limits, policies, faults. All of it follows from the seed."""
+"""Derives what one scenario is played with from its seed: contracts, limits, policies, faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ START_PRICE = {CU.symbol: 70_000.0, IF.symbol: 5_000.0}
 
 @dataclass(frozen=True)
 class Setup:
-    """One story's frame.
+    """One scenario's frame.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a failed judgement is."""
+"""Defines a failed judgement."""
 
 from __future__ import annotations
 

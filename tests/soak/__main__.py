@@ -1,4 +1,7 @@
-"""`python -m tests.soak [NAME ...]`: every soak there is, or those named; settings come from the environment."""
+"""Runs every soak there is, or those named: `python -m tests.soak [NAME ...]`.
+
+Settings come from the environment.
+"""
 
 from __future__ import annotations
 

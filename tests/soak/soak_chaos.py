@@ -1,5 +1,7 @@
-"""Chaos on the real processes, as long as one asks: CHAOS scenarios (20) from FIRST (0), or as many as MINUTES allow,
-JOBS (2) at a time."""
+"""Plays chaos on the real processes, as long as one asks.
+
+CHAOS scenarios (20) from FIRST (0), or as many as MINUTES allow, JOBS (2) at a time.
+"""
 
 from __future__ import annotations
 

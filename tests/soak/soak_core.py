@@ -1,4 +1,4 @@
-"""The trading core's simulation, as long as one asks: SEEDS stories (20,000) from FIRST (2,000) on all cores.
+"""Plays the trading core's simulation, as long as one asks: SEEDS scenarios (20,000) from FIRST (2,000) on all cores.
 
 SWEEP=1 tries every small change of the core's source besides (tests/core_simulation/mutation_sweep.py).
 """
@@ -11,7 +11,7 @@ import sys
 
 
 def run() -> bool:
-    """Play; what fails is told as a short story."""
+    """Play; what fails is told as a short scenario."""
     seeds, first = int(os.environ.get("SEEDS", "20000")), int(os.environ.get("FIRST", "2000"))
     workers = os.cpu_count() or 1
     share = -(-seeds // workers)

@@ -1,5 +1,6 @@
-"""A whole trading day of silver, night session included, through the real processes: every tick, orders all day long,
-and memory that does not grow.
+"""Plays a whole trading day of silver, night session included, through the real processes.
+
+Every tick, orders all day long, and memory that does not grow.
 
 DAYS (1) days of 9.25 market hours, 66,600 ticks each, at TICKS (300) ticks a second; the figures go to stdout.
 """

@@ -1,4 +1,4 @@
-"""A small home taken from ticks to labels, over a roll: what audits are tried on."""
+"""Builds a small home from ticks to labels, over a roll, for tests of audits."""
 
 from __future__ import annotations
 

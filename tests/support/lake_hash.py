@@ -1,4 +1,4 @@
-"""One hash over everything a lake holds, for runs that must leave the same to the byte.
+"""Hashes everything a lake holds, for runs that must leave the same to the byte.
 
 Left out is what says when and by whom and is no content: the manifests of runs, the index (a copy of the manifests),
 the list of contracts with the time it was asked for; and of a day's manifest the id of the run that wrote it.

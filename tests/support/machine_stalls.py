@@ -1,4 +1,7 @@
-"""How long the machine kept a test waiting: what a promise in seconds is held against where neighbours are busy."""
+"""Measures how long the machine kept a test waiting.
+
+A promise in seconds is held against it where neighbours are busy.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A lake of 500 contracts of a year each, whose days stand in the index alone: for tests and benchmarks of coverage."""
+"""Makes a lake of 500 contracts of a year each, for tests and benchmarks of coverage.
+
+Their days stand in the index alone.
+"""
 
 from __future__ import annotations
 

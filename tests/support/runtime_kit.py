@@ -1,4 +1,4 @@
-"""What tests of this room need from outside it: a tiny bundle with known weights, and a synthetic recorded day.
+"""Provides what tests of the runtime need from outside it: a tiny bundle with known weights, a synthetic recorded day.
 
 No stand-in for any part of the runtime: the bundle is a real one, the day a real day of a real lake.
 """

@@ -1,5 +1,7 @@
-"""The half hour in which TqSdk 3.10.4 gives up: between 19:00 and 19:30 in Beijing, the maintenance, it raises
-on the first break of a line instead of waiting for it, whatever service it speaks to. Its clock is the machine's.
+"""Skips tests in the half hour in which TqSdk 3.10.4 gives up on a broken line.
+
+Between 19:00 and 19:30 in Beijing, the maintenance, it raises on the first break of a line instead of waiting for it,
+whatever service it speaks to. Its clock is the machine's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Waiting for something to happen, as long as a slow and busy machine may need.
+"""Waits for something to happen, as long as a slow and busy machine may need.
 
-No promise in seconds is tested with it: those are held against what the machine gave, see `stalls`.
+No promise in seconds is tested with it: those are held against what the machine gave, see `machine_stalls`.
 """
 
 from __future__ import annotations

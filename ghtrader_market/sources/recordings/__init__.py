@@ -1,1 +1,1 @@
-"""Ticks from files that people already have."""
+"""Reads ticks from files that people already have."""

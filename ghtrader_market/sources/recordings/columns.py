@@ -1,6 +1,6 @@
-"""A recording's bytes as named columns: gzip, CSV and Parquet, with errors that name the place.
+"""Reads a recording's bytes as named columns: gzip, CSV and Parquet, with errors that name the place.
 
-What the columns mean is `recordings`' business; here they are only found, decompressed and turned into numbers.
+Columns are only found, decompressed and turned into numbers; what they mean is decided in `reader`.
 """
 
 from __future__ import annotations

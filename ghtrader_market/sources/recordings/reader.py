@@ -1,4 +1,4 @@
-"""Recordings people already have: CSV, CSV.gz or Parquet, in TqSdk's columns or in the packaged sample's.
+"""Parses recordings: CSV, CSV.gz or Parquet, in TqSdk's columns or in the packaged sample's.
 
 A pure parser: bytes in, raw tick tables out; every fault names the file, the line (CSV) or row (Parquet), the column
 and what to do. Nothing is written here (`ghtrader_market.ingest` does), no time of day is guessed, no row is dropped.

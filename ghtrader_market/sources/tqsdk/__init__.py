@@ -1,1 +1,1 @@
-"""Ticks from TqSdk, whose client runs in worker processes."""
+"""Gets ticks from TqSdk, whose client runs in worker processes."""

@@ -1,4 +1,4 @@
-"""How many TqSdk clients run at once on this machine: flock slots in the user's state folder, over all homes.
+"""Limits how many TqSdk clients run at once on this machine: flock slots in the user's state folder, over all homes.
 
 The vendor counts connections an account, not processes or folders. A slot belongs to the client's own process: it
 inherits the locked descriptor, so that the kernel frees it when that process ends, however it ends.

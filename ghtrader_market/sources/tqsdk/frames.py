@@ -1,6 +1,6 @@
-"""Frames on a pipe between a parent and its TqSdk worker: a JSON header and, after it, Arrow IPC bytes.
+"""Reads and writes frames on a pipe between a parent and its TqSdk worker: a JSON header, then Arrow IPC bytes.
 
-Only the wire format belongs here; what the headers say is `tqsdk`'s and `tqsdk_worker`'s business.
+Only the wire format belongs here; the headers are defined by `worker_client` and `worker`.
 """
 
 from __future__ import annotations

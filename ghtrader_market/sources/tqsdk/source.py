@@ -1,6 +1,6 @@
-"""TqSdk as a source: contracts, daily bars, ticks, the vendor's main contracts and holidays.
+"""Serves TqSdk as a source: contracts, daily bars, ticks, the vendor's main contracts and holidays.
 
-TqSdk itself is never imported here: it lives in child processes (`tqsdk_process`, `tqsdk_worker`), at most
+TqSdk itself is never imported here: it lives in child processes (`worker_client`, `worker`), at most
 `max_parallel_tqsdk_jobs` of them over all processes of the machine (`client_slots`). Which of its ticks belong to which
 trading day, and which days are over, is decided here. The same code meets the vendor's servers and the simulated
 exchange; only addresses differ.

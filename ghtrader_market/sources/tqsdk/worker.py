@@ -1,4 +1,6 @@
-"""The child process TqSdk lives in: `python -m ghtrader_market.sources.tqsdk.worker`, started by `tqsdk.TqSdkSource`.
+"""Runs TqSdk in a child process and answers its parent's requests.
+
+`python -m ghtrader_market.sources.tqsdk.worker`, started by `worker_client`.
 
 It runs under a HOME of its own (TqSdk keeps a cache of ticks there, fixed when it is imported: a shared one would mix
 simulated and real days), answers requests from stdin with frames on the pipe that was stdout, and turns what TqSdk

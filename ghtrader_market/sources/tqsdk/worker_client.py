@@ -1,4 +1,4 @@
-"""One TqSdk worker seen from its parent: starting it, asking it, and what to say when it is silent or gone.
+"""Runs one TqSdk worker from its parent: starts it, asks it, and says what to do when it is silent or gone.
 
 Probing the servers' ports belongs here too: TqSdk itself waits a minute for a server that is not there.
 """

@@ -1,6 +1,6 @@
-"""Both ends of a child process that TqSdk lives in: how it is started, and how it listens and answers.
+"""Implements both ends of a TqSdk child process: how it is started, and how it listens and answers.
 
-What is asked and answered is the business of `tqsdk_worker` (history) and `recorder_worker` (live ticks).
+What is asked and answered is defined by `sources.tqsdk.worker` (history) and `recorder.worker` (live ticks).
 """
 
 from __future__ import annotations
@@ -122,6 +122,6 @@ def run_worker(serve: Callable[[Requests, Out], None], command: str) -> int:
     listener.start()
     with contextlib.suppress(BrokenPipeError):
         serve(requests, out)
-    # It has heard "close"; or the parent died (nobody reads our answers), and it ends this process and its folder.
+    # It was told to close; or the parent died (nobody reads our answers), and it ends this process and its folder.
     listener.join(_LISTENER_ENDS_S)
     return 0

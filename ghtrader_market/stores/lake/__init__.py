@@ -1,1 +1,1 @@
-"""The Parquet lake: days, manifests, index, ledgers."""
+"""Implements the Parquet lake: days, manifests, index, ledgers."""

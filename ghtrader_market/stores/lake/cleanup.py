@@ -1,4 +1,4 @@
-"""What killed writers left in the lake: temporary files, and files that no manifest names.
+"""Removes what killed writers left in the lake: temporary files, and files that no manifest names.
 
 A day is swept when it is written again; this is for the days that are not. Only whoever holds the key's lock may sweep:
 a temporary file of a writer at work looks the same.

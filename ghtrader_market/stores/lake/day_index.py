@@ -1,4 +1,4 @@
-"""An index of the days a lake holds, so that looking at coverage never walks the lake: one SQLite file in `data/`.
+"""Indexes the days a lake holds in one SQLite file in `data/`, so that looking at coverage never walks the lake.
 
 The manifests stay the truth; this is a copy that mends itself. A write puts a mark here before it touches a manifest
 and takes it away with the row that says what the day became, so that a writer killed between the two leaves a mark

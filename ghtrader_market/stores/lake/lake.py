@@ -1,4 +1,4 @@
-"""The lake: one Parquet file a dataset, key and trading day, under a manifest that says what the day is.
+"""Writes the lake: one Parquet file a dataset, key and trading day, under a manifest that says what the day is.
 
 A day is written to a temporary file, validated, fsynced, renamed to a name made from its content, and then its
 `_manifest.json` is replaced in one step. The manifest is the commit: a day without one does not exist, and a kill at
@@ -52,7 +52,7 @@ class Lake(LakeDays):
         super().__init__(root)
         disk = DiskDays(self._key_folders, self._manifest_times, self._index_row, self.key_path)
         self.index = CoverageIndex(self.root, disk)
-        """What the lake holds, without walking it; see `coverage_index`."""
+        """What the lake holds, without walking it; see `day_index`."""
 
     # ---- writing ----
     def write_day(

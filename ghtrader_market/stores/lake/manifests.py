@@ -1,6 +1,6 @@
-"""The lake as it is read: where a day lies, what its manifest says, its rows.
+"""Reads the lake: where a day lies, what its manifest says, its rows.
 
-What belongs here: paths, manifests, reading and checking. Writing is `lake`'s.
+Paths, manifests, reading and checking belong here; writing is `lake`'s.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One day's Parquet file: the settings measured best for ticks, and putting it under its name in one step.
+"""Writes one day's Parquet file: the settings measured best for ticks, put under its name in one step.
 
-What a day is, and which files belong to it, is `lake`'s business.
+What a day is, and which files belong to it, is decided in `lake`.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The lake mirrored to QuestDB: pending writes, comparison, repair."""
+"""Mirrors the lake to QuestDB: pending writes, comparison, repair."""

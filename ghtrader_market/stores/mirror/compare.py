@@ -1,6 +1,6 @@
-"""Where two stores differ on a day: which rows only one has, and which values are not the same.
+"""Compares a day in two stores: which rows only one has, and which values are not the same.
 
-Pure but for reading the day from both; nothing is changed here (`mirror` repairs).
+Pure but for reading the day from both; nothing is changed here (`sync` and `mirrored_lake` repair).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Both stores at once: a lake whose days also go to QuestDB, the debt that is left where they could not, its repair.
+"""Writes days to the lake and to QuestDB, and makes up for the writes that QuestDB missed.
 
-The lake is written first and always; what QuestDB is owed is noted before that and cleared after it has the day. A
-server that is down costs a note, not the run (unless GHTRADER_PIPELINE_ENFORCE_HEALTH says so); a schema that is not
-what it must be stops everything before the first write.
+The lake is written first and always; the write to QuestDB is noted as pending before that and cleared after it has the
+day. A server that is down leaves a pending write and does not stop the run (unless GHTRADER_PIPELINE_ENFORCE_HEALTH
+says so); a schema that is not what it must be stops everything before the first write.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def mirrored_datasets(settings: Settings) -> tuple[str, ...]:
 
 
 def debt_ledger(settings: Settings) -> DebtLedger:
-    """What this home owes QuestDB."""
+    """The pending writes of this home to QuestDB."""
     return DebtLedger(settings.home / "questdb_debt")
 
 
@@ -52,7 +52,7 @@ def open_lake(settings: Settings) -> Lake:
 
 
 class MirroredLake(Lake):
-    """A lake that hands each day it writes to QuestDB too.
+    """A lake that writes each of its days to QuestDB too.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class MirroredLake(Lake):
         SchemaError
             A table in QuestDB is not what it must be; nothing was written.
         UnreachableError
-            QuestDB is down and GHTRADER_PIPELINE_ENFORCE_HEALTH is set; the lake has the day, and it is owed.
+            QuestDB is down and GHTRADER_PIPELINE_ENFORCE_HEALTH is set; the lake has the day, the write is pending.
         """
         if dataset not in self._datasets:
             return super().write_day(dataset, key, day, table, **options)
@@ -88,7 +88,7 @@ class MirroredLake(Lake):
             try:
                 manifest = super().write_day(dataset, key, day, table, **options)
             except GhtraderError:
-                if not self.has_day(dataset, key, day):  # refused, and nothing was there: nothing is owed
+                if not self.has_day(dataset, key, day):  # refused, and nothing was there: nothing is pending
                     note.paid()
                 raise
             failpoint("mirror.lake->questdb")
@@ -176,7 +176,7 @@ def _store_day(
     return True
 
 
-# ---- paying what is owed --------------------------------------------------------------------------------------------
+# ---- doing the pending writes ---------------------------------------------------------------------------------------
 
 
 def pay(
@@ -187,9 +187,9 @@ def pay(
     say: _Say = lambda _: None,
     only: Callable[[Debt], bool] = lambda _: True,
 ) -> list[Debt]:
-    """Write what is owed; returns what is still owed afterwards.
+    """Do the pending writes; returns those still pending afterwards.
 
-    A day that both hold differently is not decided here: it stays as `differs`. A debt whose writer is at work, or
+    A day that both hold differently is not decided here: it stays as `differs`. A write whose writer is at work, or
     was a moment ago, is left to it.
     """
     waiting = [debt for debt in ledger.debts() if debt.state != DIFFERS and only(debt)]
@@ -197,7 +197,7 @@ def pay(
         with ledger.taken(debt) as note:
             if note is not None:
                 _settle(note, _pay_one(lake, questdb, debt))
-                say(f"QuestDB: {debt.dataset} of {debt.key}" + (f" on {debt.day}" if debt.day else "") + " settled")
+                say(f"QuestDB: {debt.dataset} of {debt.key}" + (f" on {debt.day}" if debt.day else "") + " written")
     return ledger.debts()
 
 

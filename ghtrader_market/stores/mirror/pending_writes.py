@@ -1,8 +1,8 @@
-"""What the lake has and QuestDB may not: one small file a day, there before the lake is written.
+"""Keeps the pending writes to QuestDB: one small file a day, there before the lake is written.
 
-A debt is recorded before the first of two writes and cleared after the second, so that a kill between them, or a
-server that is down, leaves a note of what is owed. The writer holds a flock on its note while it works: a note that
-can be locked belongs to nobody any more. How a debt is paid is `mirror`'s business.
+A pending write is recorded before the first of two writes and cleared after the second, so that a kill between them, or
+a server that is down, leaves a note of what is missing. The writer holds a flock on its note while it works: a note
+that can be locked belongs to nobody any more. The writes are made up for in `mirrored_lake`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class DebtLedger:
     Parameters
     ----------
     folder : Path
-        Made at the first debt.
+        Made at the first pending write.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class DebtLedger:
 
     @contextlib.contextmanager
     def owing(self, dataset: str, key: str, day: date | None, reason: str, state: str = OWED) -> Iterator[Note]:
-        """Note a debt durably, hold it while the block runs; it stays unless the block calls `paid`."""
+        """Note a pending write durably, hold it while the block runs; it stays unless the block calls `paid`."""
         path = self.path(dataset, key, day)
         new = not path.parent.exists()
         ensure_dir(path.parent)
@@ -90,7 +90,7 @@ class DebtLedger:
 
     @contextlib.contextmanager
     def taken(self, debt: Debt) -> Iterator[Note | None]:
-        """Hold a debt in order to settle it; None where it is gone, or its writer is still at work."""
+        """Hold a pending write in order to do it; None where it is gone, or its writer is still at work."""
         path = self.path(debt.dataset, debt.key, debt.day)
         fd = _open_locked(path, wait=False) if path.exists() else None
         if fd is None:
@@ -104,7 +104,7 @@ class DebtLedger:
 
 
 class Note:
-    """A debt that this process holds."""
+    """A pending write that this process holds."""
 
     def __init__(self, path: Path, fd: int) -> None:
         self._path, self._fd = path, fd
@@ -146,6 +146,6 @@ def _read(path: Path) -> Debt:
     day = None if path.stem == WHOLE else date.fromisoformat(path.stem)
     try:
         said = json.loads(path.read_text())
-    except (OSError, ValueError):  # cut off by a kill, or cleared meanwhile: owed is the safe reading
+    except (OSError, ValueError):  # cut off by a kill, or cleared meanwhile: pending is the safe reading
         said = {}
     return Debt(path.parent.parent.name, path.parent.name, day, **said)

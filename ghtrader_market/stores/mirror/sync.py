@@ -1,4 +1,4 @@
-"""`db serve-sync`: pays what QuestDB is owed, compares both stores day by day, repairs one from the other.
+"""Synchronises lake and QuestDB for `db serve-sync`: does pending writes, compares day by day, repairs one store.
 
 A day that only one store has is brought to the other. A day that both have and that differs is repaired only in the
 direction a person chose; without one it is listed. Nothing is deleted in either store's history: QuestDB keeps the

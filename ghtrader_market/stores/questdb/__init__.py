@@ -1,1 +1,1 @@
-"""The QuestDB store: client, tables, builds, migrations."""
+"""Implements the QuestDB store: client, tables, builds, migrations."""

@@ -1,4 +1,4 @@
-"""Built days in QuestDB: main_l5, features, labels, each under a build id, and the table that names the active one.
+"""Stores built days in QuestDB (main_l5, features, labels), each under a build id, and names the active build.
 
 A build is written whole, then named active in one row; readers join that row, so nobody meets half a build, and a
 day built anew leaves the old build beside the new one. The build id is made from the content: writing the same build

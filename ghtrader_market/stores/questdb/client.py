@@ -1,4 +1,4 @@
-"""The wire to a QuestDB server: ILP over HTTP to write, the REST Parquet export to read, PGwire for the rest.
+"""Talks to a QuestDB server: ILP over HTTP to write, the REST Parquet export to read, PGwire for the rest.
 
 Transport and errors belong here, tables do not. Serves 9.3 and 10 alike: nothing is used that only one of them has.
 """

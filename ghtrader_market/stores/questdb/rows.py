@@ -1,4 +1,4 @@
-"""Rows as QuestDB keeps them: their hashes, which of several was first, and tables back to the lake's own bits.
+"""Converts rows to and from QuestDB's form: their hashes, which of several was first, and back to the lake's own bits.
 
 Pure: arrays in, arrays out; nothing here knows a server.
 """

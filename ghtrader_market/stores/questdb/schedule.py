@@ -1,4 +1,4 @@
-"""Roll schedules in QuestDB: one row a variety and trading day, the hash of the schedule up to it as its build id.
+"""Stores roll schedules in QuestDB: one row a variety and trading day, under the hash of the schedule up to it.
 
 A schedule that is only longer adds rows; one that changed adds its changed days beside the old ones and names them
 active. Readers join the active builds, so a whole schedule comes back as it was kept last.

@@ -1,6 +1,6 @@
-"""The tables in QuestDB as numbered, additive migrations, and what the newest of them expects.
+"""Defines the tables in QuestDB as numbered, additive migrations, and what the newest of them expects.
 
-Data only: how migrations are applied and compared with a server is `migrations`' business. An applied migration is
+Data only: `migrations` applies them and compares a server with them. An applied migration is
 never edited (its checksum is in the ledger); a new need is a new number.
 """
 

@@ -1,10 +1,10 @@
-"""Days in QuestDB: the server for everybody who does not read the lake.
+"""Stores days in QuestDB, the server for everybody who does not read the lake.
 
 Raw ticks are kept as they came: a row that is there already is not sent again, a row that differs is kept beside the
 first under a higher ingest sequence, and reading gives what came first. What identifies a raw tick is contract,
 trading day and time, and within one write its id: one write may hold a time twice (the exchange does print two ticks
 in one half second), two writes that differ at one time are in conflict. Built days (main_l5, features, labels) and
-schedules are `questdb_builds` and `questdb_schedule`.
+schedules are in `builds` and `schedule`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where the ops of a program keep their ticks, and in which order blocks of ticks run them.
+"""Lays out where the ops of a program keep their ticks, and in which order blocks of ticks run them.
 
 What belongs here: what makes the same arithmetic fast over blocks. No result depends on it. The order and the rows of
-a single tick are in `tick_plan`.
+a single tick are in `single_tick_plan`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SLIDE = 1 << 17
 
 
 class Ops(NamedTuple):
-    """The ops of a program, as `chains.Builder` collects them; outputs are the ops that are factors."""
+    """The ops of a program, as `window_merging.Builder` collects them; outputs are the ops that are factors."""
 
     rows: Sequence[Row]
     params: Sequence[tuple[float, float]]

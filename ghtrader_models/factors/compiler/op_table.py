@@ -1,7 +1,7 @@
-"""Expressions to one op table: lowered to what the kernel knows, equal parts computed once.
+"""Compiles expressions to one op table: lowered to what the kernel knows, equal parts computed once.
 
 What belongs here: the table from expression class to ops, the order of the ops, and the layout of their buffers.
-Windows become chains in `chains`; the op codes and the arithmetic are in `kernel`.
+Windows become chains in `window_merging`; the op codes and the arithmetic are in `kernel`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Program:
     outputs : tuple of int
         The op whose value each factor is.
     carry : numpy.ndarray
-        float64[*]: what the operators with a memory of their own start a trading day from.
+        float64[*]: what the operators with a state of their own start a trading day from.
     """
 
     builder: Builder

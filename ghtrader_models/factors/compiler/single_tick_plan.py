@@ -1,4 +1,4 @@
-"""The plan of a single tick: narrow rows, buffers as small as can be, ops of one code after each other.
+"""Plans the ops of a single tick: narrow rows, buffers as small as can be, ops of one code after each other.
 
 What belongs here: what makes the same arithmetic fast for one tick. No result depends on it. A tick passes through the
 whole program, so what counts is how many bytes it touches and how often it has to branch: a row holds the places its

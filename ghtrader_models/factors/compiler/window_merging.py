@@ -1,4 +1,4 @@
-"""Windows as chains of pairs: a window's value is merged from two shorter windows that touch, never slid.
+"""Merges windows: a window's value is made from two shorter windows that touch, never slid.
 
 What belongs here: which ops a windowed quantity becomes. The arithmetic of each op is in `kernel`.
 

@@ -1,1 +1,1 @@
-"""The factor language: expressions, sources, parser."""
+"""Defines the factor language: expressions, sources, parser."""

@@ -1,9 +1,9 @@
-"""The factor language: frozen dataclasses that compose, print as they are written, hash, and know their depth.
+"""Defines the expressions of the factor language: frozen dataclasses that compose, print as written and hash.
 
 What belongs here: the base class with its checks and printing, and the operators that look at one tick. Operators over
-windows are in `windows`, those with a memory of their own in `memory`, market measures made of all of them in
-`measures`; the sources, which read a tick, in `sources`; the way back from text in `parser`; what an expression
-compiles to in `program`. Nothing here computes.
+windows are in `rolling_windows`, those with a state of their own in `stateful`, market measures made of all of them in
+`market_measures`; the sources, which read a tick, in `sources`; the way back from text in `parser`; what an expression
+compiles to in `op_table`. Nothing here computes.
 
 Every value is a float64 a tick. NaN means "not known at this tick". The rules:
 

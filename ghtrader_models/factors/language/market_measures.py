@@ -1,4 +1,4 @@
-"""Market measures of the factor language: volatility, impact, persistence, each made of simpler operators.
+"""Defines market measures of the factor language: volatility, impact, persistence, each made of simpler operators.
 
 What belongs here: a measure that has a name and a paper in the literature. Everything lowers to other expressions, so
 NaN rules and windows are theirs.

@@ -1,4 +1,4 @@
-"""From text to expression: a parser that knows the language's names, numbers and strings, and nothing else of Python.
+"""Parses text into an expression; knows the language's names, numbers and strings, and nothing else of Python.
 
 What belongs here: turning text into `Expression` and refusing, with the place and the reason. Nothing is evaluated.
 """

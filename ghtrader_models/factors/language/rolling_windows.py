@@ -1,7 +1,7 @@
-"""Operators of the factor language over the latest ticks: moments, extremes, orders, relations.
+"""Defines operators of the factor language over the latest ticks: moments, extremes, orders, relations.
 
 What belongs here: names, formulas, units and NaN rules. Windows are ticks or wall-clock time, and a window with a value
-that is not finite gives NaN, as `expressions` says. How they are computed without drift is in `chains`.
+that is not finite gives NaN, as `expressions` says. How they are computed without drift is in `window_merging`.
 
 In the formulas ``x[j]`` is the value ``j`` ticks ago, ``w`` the number of ticks in the window, sums run over ``j`` from
 0 to ``w - 1``. Moments divide by ``w``. The unit is that of ``x`` unless it is stated.

@@ -1,4 +1,4 @@
-"""The sources of the factor language: what an expression reads from one tick, or from a tick and the one before.
+"""Defines the sources of the factor language: what an expression reads from one tick, or from it and the one before.
 
 What belongs here: names, arguments, meaning, unit and paper of each source. The arithmetic is in `kernel`, or in the
 simpler expressions a source lowers to. Prices are in price ticks of the contract (rounded to the grid, so that mids are

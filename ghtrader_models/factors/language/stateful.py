@@ -1,7 +1,7 @@
-"""Operators of the factor language that carry a memory of their own from tick to tick: exponential means, events, runs.
+"""Defines operators that carry a state from tick to tick: exponential means, events, runs.
 
 What belongs here: names, formulas, units and NaN rules. None has a window to leave: what they hold is the trading day
-so far. A value that is not finite gives NaN at its tick and leaves the memory as it was, unless it is said otherwise.
+so far. A value that is not finite gives NaN at its tick and leaves the state as it was, unless it is said otherwise.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The packaged factors and the sets they form."""
+"""Defines the packaged factors and the sets they form."""

@@ -1,4 +1,4 @@
-"""Factors of the standing book: who waits where, now and of late."""
+"""Defines factors of the standing book: who waits where, now and of late."""
 
 from __future__ import annotations
 

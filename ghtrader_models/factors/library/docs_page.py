@@ -1,4 +1,4 @@
-"""The page ``docs/factors.md``: the language and every set, from the code alone.
+"""Generates the page ``docs/factors.md``: the language and every set, from the code alone.
 
 Run as ``python -m ghtrader_models.factors.library.docs_page > docs/factors.md``; a test holds page and code equal.
 """

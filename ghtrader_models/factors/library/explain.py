@@ -1,4 +1,4 @@
-"""What is said about a factor, a set or the library, as plain documents for the command line and the console."""
+"""Explains a factor, a set or the library as plain documents for the command line and the console."""
 
 from __future__ import annotations
 

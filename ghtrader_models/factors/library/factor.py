@@ -1,4 +1,7 @@
-"""What the library says of one factor: name, group, expression, meaning, paper. Unit and depth follow from them."""
+"""Defines what the library says of one factor: name, group, expression, meaning, paper.
+
+Unit and depth follow from them.
+"""
 
 from __future__ import annotations
 

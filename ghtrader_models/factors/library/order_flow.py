@@ -1,4 +1,4 @@
-"""Factors of what arrives on the visible levels: order-flow imbalance, and queues that fill up or drain."""
+"""Defines factors of what arrives on the visible levels: order-flow imbalance, and queues that fill up or drain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Factors of the price's own path: how far it went and how restlessly; and of the clock: activity and session time."""
+"""Defines factors of the price's path (how far it went, how restlessly) and of the clock (activity, session time)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The named factor sets: which factors each holds, and how one is found by name.
+"""Defines the named factor sets: which factors each holds, and how one is found by name.
 
-What belongs here: the sets and the look-up. The factors themselves are in `library_book`, `library_flow`, ... by theme;
-what is said about one in `library_explain`, the page of all in `library_page`.
+What belongs here: the sets and the look-up. The factors themselves are in `book`, `order_flow`, ... by theme;
+what is said about one in `explain`, the page of all in `docs_page`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Factors of who trades: aggressors' sides and sizes, the order they come in, and what they do to the price."""
+"""Defines factors of who trades: aggressors' sides and sizes, the order they come in, and what they do to the price."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The unit of an expression, from its parts: a factor's unit is derived, never typed in beside it.
+"""Derives the unit of an expression from its parts.
+
+A factor's unit is never typed in beside it.
 
 What belongs here: the unit of what the kernel reads, and what each of its operators does to units; everything else
 lowers to these. A unit is a product of powers of base units, written like ``price ticks^2 / lots``; ``1`` is a number.

@@ -1,4 +1,4 @@
-"""Factor sets of your own, from the file that GHTRADER_FACTORS or a command names: no code of ours changes.
+"""Reads factor sets of your own from the file that GHTRADER_FACTORS or a command names: no code of ours changes.
 
 What belongs here: reading such a file, and refusing it with the place and the reason. It is TOML, a table a set:
 

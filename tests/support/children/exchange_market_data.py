@@ -1,6 +1,6 @@
-"""A child process with the unmodified TqSdk: asks for everything the data side has, writes what it got.
+"""Asks an exchange for everything its data side has, with the unmodified TqSdk, and writes what it got.
 
-Run as `python market_data.py FOLDER` with the exchange's environment and a HOME of its own.
+Run as `python exchange_market_data.py FOLDER` with the exchange's environment and a HOME of its own.
 """
 
 from __future__ import annotations

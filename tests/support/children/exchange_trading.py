@@ -1,6 +1,6 @@
-"""A child process with the unmodified TqSdk: trades on a TqKq account, loses its lines, and finds itself again.
+"""Trades on a TqKq account with the unmodified TqSdk in a child process, loses its lines and recovers.
 
-Run as `python trading.py FOLDER` with the exchange's environment and a HOME of its own.
+Run as `python exchange_trading.py FOLDER` with the exchange's environment and a HOME of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A process of its own that builds main_l5 of a home, for tests that kill it: `main_child ROOT WORKERS`."""
+"""Builds main_l5 of a home in a process of its own, for tests that kill it.
+
+Run as `main_child.py ROOT WORKERS`.
+"""
 
 from __future__ import annotations
 

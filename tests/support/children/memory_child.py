@@ -1,4 +1,4 @@
-"""Two processes of the memory test: one writes simulated ticks, the other builds them and tells its peak.
+"""Runs the two processes of the memory test: one writes simulated ticks, the other builds them and tells its peak.
 
 `memory_child write ROOT SECONDS DAYS` writes each variety's main contract, a snapshot each SECONDS;
 `memory_child build ROOT` builds main_l5, features and labels of all of it and prints one JSON line.

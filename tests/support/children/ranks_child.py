@@ -1,4 +1,4 @@
-"""One rank of a run on two processes (gloo, loopback): what the trainer hands it of each epoch, written down.
+"""Runs one rank of a training on two processes (gloo, loopback) and writes down what each epoch was given.
 
 `python ranks_child.py RANK PORT FOLDER DAYS...`; the parent makes the days and reads `FOLDER/rank<N>.json`.
 """
