@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     )
     pipeline_enforce_health: bool = Field(
         False, alias="GHTRADER_PIPELINE_ENFORCE_HEALTH",
-        description="a configured QuestDB that is down stops the pipeline; otherwise the lake goes on and it is owed",
+        description="a configured QuestDB that is down stops the pipeline; otherwise its writes stay pending",
     )  # fmt: skip
     daily_update_targets: str = Field(
         "", alias="GHTRADER_DAILY_UPDATE_TARGETS", description="what the daily schedule refreshes: SHFE:cu,SHFE:au"
@@ -119,11 +119,12 @@ class Settings(BaseSettings):
     )
     quality_gap_intervals: float = Field(
         30.0, alias="GHTRADER_QUALITY_GAP_INTERVALS", ge=1,
-        description="and at least so many of the day's median update intervals",
+        description="a gap also lasts so many of the day's median update intervals, so that a thin contract is no gap",
     )  # fmt: skip
     quality_stale_s: float = Field(
-        30.0, alias="GHTRADER_QUALITY_STALE_S", gt=0, description="seconds of an unchanged book while lots are traded"
-    )
+        30.0, alias="GHTRADER_QUALITY_STALE_S", gt=0,
+        description="seconds (and QUALITY_GAP_INTERVALS intervals) of an unchanged book while lots are traded: stale",
+    )  # fmt: skip
     quality_stale_trades: int = Field(
         3, alias="GHTRADER_QUALITY_STALE_TRADES", ge=1, description="ticks whose volume rose over a stale book"
     )

@@ -60,6 +60,28 @@ def test_links_and_named_files_exist() -> None:
     assert [f"{page.relative_to(ROOT)}: {name}" for page, name, path in targets if not _is_there(path)] == []
 
 
+def test_links_to_a_heading_find_it() -> None:
+    links = [
+        (page, target, page if not target else page.parent / target, anchor)
+        for page in DOCS
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", page.read_text("utf-8"))
+        if "://" not in target
+    ]
+    assert len(links) > 40
+    anchors = {path: _anchors(path) for path in {path.resolve() for _, _, path, _ in links}}
+    missing = [
+        f"{page.relative_to(ROOT)}: {target}#{anchor}"
+        for page, target, path, anchor in links
+        if anchor not in anchors[path.resolve()]
+    ]
+    assert missing == []
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_page_is_in_the_index() -> None:
     index = ROOT / "docs" / "index.md"
     linked = {(index.parent / target).resolve() for target in _LINK.findall(index.read_text("utf-8"))}
