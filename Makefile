@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONUNBUFFERED := 1
 
-.PHONY: setup demo test acceptance lint ui bench soak questdb lock clean
+.PHONY: setup demo test acceptance lint ui bench soak questdb lock clean docs
 
 setup: $(STAMP)
 
@@ -59,3 +59,7 @@ lock:
 
 clean:
 	rm -rf .venv .cache var
+
+# Writes the generated pages of docs/reference and env.example anew.
+docs: setup
+	$(BIN)/python -m ghtrader.reference_docs

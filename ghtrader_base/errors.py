@@ -1,6 +1,6 @@
 """Defines the errors, named by what the operator must do, each with the exit code a shell sees.
 
-Exit codes (docs/cli.md): 0 done; 1 it failed, or findings; 2 wrong usage or configuration;
+Exit codes (docs/reference/cli.md): 0 done; 1 it failed, or findings; 2 wrong usage or configuration;
 3 refused by a safety gate, a lock or a kill switch; 4 a server that is needed is not reachable.
 """
 

@@ -59,11 +59,17 @@ class Settings(BaseSettings):
     )
     live_enabled: bool = Field(False, alias="GHTRADER_LIVE_ENABLED", description="first of two steps to real orders")
     questdb_host: str = Field("", alias="GHTRADER_QUESTDB_HOST", description="empty: no QuestDB, the lake alone")
-    questdb_http_port: int = Field(9000, alias="GHTRADER_QUESTDB_HTTP_PORT", ge=1, le=65535)
-    questdb_pg_port: int = Field(8812, alias="GHTRADER_QUESTDB_PG_PORT", ge=1, le=65535)
-    questdb_pg_user: str = Field("admin", alias="GHTRADER_QUESTDB_PG_USER")
-    questdb_pg_password: SecretStr = Field(SecretStr("quest"), alias="GHTRADER_QUESTDB_PG_PASSWORD")
-    questdb_pg_dbname: str = Field("qdb", alias="GHTRADER_QUESTDB_PG_DBNAME")
+    questdb_http_port: int = Field(
+        9000, alias="GHTRADER_QUESTDB_HTTP_PORT", ge=1, le=65535, description="port for writes and exports"
+    )
+    questdb_pg_port: int = Field(
+        8812, alias="GHTRADER_QUESTDB_PG_PORT", ge=1, le=65535, description="port for SQL over PGwire"
+    )
+    questdb_pg_user: str = Field("admin", alias="GHTRADER_QUESTDB_PG_USER", description="user of PGwire")
+    questdb_pg_password: SecretStr = Field(
+        SecretStr("quest"), alias="GHTRADER_QUESTDB_PG_PASSWORD", description="its password"
+    )
+    questdb_pg_dbname: str = Field("qdb", alias="GHTRADER_QUESTDB_PG_DBNAME", description="database")
     questdb_features: bool = Field(
         False, alias="GHTRADER_QUESTDB_FEATURES", description="features and labels go to QuestDB too"
     )
@@ -79,7 +85,10 @@ class Settings(BaseSettings):
     )
     l5_start_date_au: str = Field("", alias="GHTRADER_L5_START_DATE_AU", description="the same of au")
     l5_start_date_ag: str = Field("", alias="GHTRADER_L5_START_DATE_AG", description="the same of ag")
-    max_parallel_tqsdk_jobs: int = Field(4, alias="GHTRADER_MAX_PARALLEL_TQSDK_JOBS", ge=1, le=16)
+    max_parallel_tqsdk_jobs: int = Field(
+        4, alias="GHTRADER_MAX_PARALLEL_TQSDK_JOBS", ge=1, le=16,
+        description="TqSdk clients of one user of the machine that download at once",
+    )  # fmt: skip
     tqsdk_slot_wait_s: float = Field(
         3600.0, alias="GHTRADER_TQSDK_SLOT_WAIT_S", ge=0, description="seconds to wait for a free client; 0: none"
     )
@@ -110,11 +119,12 @@ class Settings(BaseSettings):
     )
     quality_gap_intervals: float = Field(
         30.0, alias="GHTRADER_QUALITY_GAP_INTERVALS", ge=1,
-        description="and at least so many of the day's median update intervals",
+        description="a gap also lasts so many of the day's median update intervals, so that a thin contract is no gap",
     )  # fmt: skip
     quality_stale_s: float = Field(
-        30.0, alias="GHTRADER_QUALITY_STALE_S", gt=0, description="seconds of an unchanged book while lots are traded"
-    )
+        30.0, alias="GHTRADER_QUALITY_STALE_S", gt=0,
+        description="seconds (and QUALITY_GAP_INTERVALS intervals) of an unchanged book while lots are traded: stale",
+    )  # fmt: skip
     quality_stale_trades: int = Field(
         3, alias="GHTRADER_QUALITY_STALE_TRADES", ge=1, description="ticks whose volume rose over a stale book"
     )

@@ -1,8 +1,8 @@
 """Runs the demo's first part on whatever service the environment names, instead of an exchange of its own.
 
-With TQSDK_USER and TQSDK_PASSWORD of a real account (docs/tqsdk.md) this is the same demo on real copper: real ticks,
-the vendor's own simulated account (TqKq), no real money. Nobody knows an oracle there, and the day traded is not
-over, so neither is in the report.
+With TQSDK_USER and TQSDK_PASSWORD of a real account (docs/getting_started/connect_tqsdk.md) this is the same demo on
+real copper: real ticks, the vendor's own simulated account (TqKq), no real money. Nobody knows an oracle there, and the
+day traded is not over, so neither is in the report.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def run(home: Path, options: ServiceOptions, seed: int, stages: Stages) -> LiveH
     """
     settings = load_settings(home)
     if not settings.tqsdk_user:
-        raise ConfigError("the demo was asked to use a service, and TQSDK_USER is not set", "see docs/tqsdk.md")
+        hint = "see docs/getting_started/connect_tqsdk.md"
+        raise ConfigError("the demo was asked to use a service, and TQSDK_USER is not set", hint)
     days = history_days(settings, options.end)
     where = urlsplit(os.environ.get("TQ_AUTH_URL", "")).netloc or "the vendor's service"
     facts = {"kind": f"ticks of {where}, {len(days)} days to {days[-1]}", "simulated": False, "world": None}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STRENGTH = 2.0
 """Of the planted signal. From 1 to 2 both models find 0.63 to 0.71 of the oracle's gain on the demo's ten days; at 1
-the policy about loses its fees, at 2 it earned more than them in every seed tried (docs/models.md)."""
+the policy about loses its fees, at 2 it earned more than them in every seed tried (docs/concepts/models.md)."""
 LIVE_TICKS_A_SECOND = 150.0
 
 

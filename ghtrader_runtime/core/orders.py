@@ -10,7 +10,15 @@ NAN = float("nan")
 
 
 class TradingState(StrEnum):
-    """ACTIVE sends anything; REDUCING only orders that close; HALTED nothing (cancels stay possible)."""
+    """What may be sent now.
+
+    ACTIVE
+        Anything within the risk limits.
+    REDUCING
+        Only closing orders that bring the net position nearer to zero, never across it; cancels.
+    HALTED
+        Nothing but cancels.
+    """
 
     ACTIVE = "ACTIVE"
     REDUCING = "REDUCING"

@@ -52,7 +52,7 @@ def write_file(table: pa.Table, path: Path) -> str:
 
 
 def _write_parquet(table: pa.Table, path: Path) -> None:
-    """ZSTD-3, one row group a day, encodings by column as measured best for ticks (docs/data.md)."""
+    """ZSTD-3, one row group a day, encodings by column as measured best for ticks (docs/concepts/lake.md)."""
     encodings = {}
     for name, kind in zip(table.schema.names, table.schema.types, strict=True):
         if name in _DELTA and pa.types.is_integer(kind):

@@ -1,6 +1,6 @@
-"""Generates the page ``docs/factors.md``: the language and every set, from the code alone.
+"""Writes the text of ``docs/reference/factors.md`` (the language and every set) from the code alone.
 
-Run as ``python -m ghtrader_models.factors.library.docs_page > docs/factors.md``; a test holds page and code equal.
+``make docs`` writes the file; a test holds page and code equal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ghtrader_models.factors.library.sets import GROUPS, TITLES, Factor, factors
 _HEAD = """\
 # Factors
 
-Made from the code by `python -m ghtrader_models.factors.library.docs_page > docs/factors.md`; a test holds them equal.
+Generated from the code by `make docs`; a test holds page and code equal.
 
 A factor is an expression over order-book ticks, computed causally: it sees the present and earlier ticks of
 its trading day. Prices are in price ticks of the contract, volumes in lots. Each day starts cold. Batch and live
@@ -83,7 +83,3 @@ def _factor_row(factor: Factor) -> str:
 def _one_line(cls: type[Expression]) -> str:
     text = " ".join((inspect.getdoc(cls) or "").split())
     return text.replace("``", "`").replace("|", "\\|")
-
-
-if __name__ == "__main__":
-    print(to_markdown(), end="")

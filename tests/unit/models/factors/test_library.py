@@ -38,7 +38,7 @@ from ghtrader_models.factors.library.units import (
 )
 from ghtrader_models.inference.predictors import WarmTracker
 
-PAGE = Path(__file__).parents[4] / "docs" / "factors.md"
+PAGE = Path(__file__).parents[4] / "docs" / "reference" / "factors.md"
 SIMULATED_DAY = date(2025, 4, 2)
 
 
@@ -204,8 +204,8 @@ def test_naming_factors_does_not_load_the_compiler() -> None:
     code = "import sys, ghtrader_models.datasets.build_day, ghtrader_models.factors.library.sets as s"
     heavy = "heavy = {'numba', 'pandas', 'polars'} & set(sys.modules); assert not heavy, heavy"
     check = f"{code}; s.get_factor_set('core').spec_hash; {heavy}"
-    subprocess.run([sys.executable, "-c", check], check=True, timeout=60, cwd=PAGE.parents[1])
+    subprocess.run([sys.executable, "-c", check], check=True, timeout=60, cwd=PAGE.parents[2])
 
 
 def test_the_page_is_current() -> None:
-    assert PAGE.read_text() == to_markdown(), "python -m ghtrader_models.factors.library.docs_page > docs/factors.md"
+    assert PAGE.read_text() == to_markdown(), "run `make docs`"

@@ -31,7 +31,7 @@ COMBINATIONS = list(
 
 
 def expected(mode: str, enabled: str, confirm: str, monitor: bool, credentials: str) -> str:
-    """What a person reads in docs/safety.md."""
+    """What a person reads in docs/concepts/order_safety.md."""
     if mode == "live" and not monitor and not (enabled == "true" and confirm == "I_UNDERSTAND"):
         return "refused"
     if credentials == "none" or (mode == "live" and credentials != "all"):
