@@ -13,8 +13,8 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "sent before its intent",
         "core.engine",
-        "[ev.WriteIntent(order, session, revision, state.market_ns), ev.SendOrder(order)]",
-        "[ev.SendOrder(order), ev.WriteIntent(order, session, revision, state.market_ns)]",
+        "[WriteIntent(order, session, revision, state.market_ns), SendOrder(order)]",
+        "[SendOrder(order), WriteIntent(order, session, revision, state.market_ns)]",
     ),
     ("the kill switch is forgotten", "core.engine", "self.state.killed = True", "self.state.killed = False"),
     (
@@ -108,8 +108,8 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "strangers' orders do not block",
         "core.broker_reports",
-        '        self.state.track(order)\n        record = ev.Record("order-adopted"',
-        '        record = ev.Record("order-adopted"',
+        '        self.state.track(order)\n        record = Record("order-adopted"',
+        '        record = Record("order-adopted"',
     ),
     ("an intent is closed twice", "core.broker_reports", "if order.closed:\n            return []", "pass"),
     (
@@ -122,8 +122,8 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "an intent is never closed",
         "core.broker_reports",
-        'return [ev.CloseIntent(order.order_id, outcome, order.left), ev.Record("order-closed", fields)]',
-        'return [ev.Record("order-closed", fields)]',
+        'return [CloseIntent(order.order_id, outcome, order.left), Record("order-closed", fields)]',
+        'return [Record("order-closed", fields)]',
     ),
     ("two steps at once", "core.execution", "    if working:\n        price", "    if False:\n        price"),
     (
@@ -173,7 +173,7 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "losses do not trip",
         "core.engine",
-        "actions += [ev.TripKill(reason), *self._trip(reason)]",
+        "actions += [TripKill(reason), *self._trip(reason)]",
         "actions += self._trip(reason)",
     ),
     ("a restart forgets the loss", "core.engine", "if marks is not None:", "if False:"),
@@ -217,8 +217,8 @@ ROLL_FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "the binding is not made durable",
         "core.contract_roll",
-        "[ev.WriteBinding(state.requested, state.bound), ev.Record(",
-        "[ev.Record(",
+        "[WriteBinding(state.requested, state.bound), Record(",
+        "[Record(",
     ),
     (
         "the old contract is traded on",
