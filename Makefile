@@ -1,8 +1,6 @@
 # The two commands a new user needs are `make demo` and `make test`; each sets up all it needs.
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-STAMP := .venv/.installed
 # Tests of one file stay together: they share a server or an exchange.
 TEST_JOBS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
@@ -10,17 +8,13 @@ export PYTHONUNBUFFERED := 1
 
 .PHONY: setup demo test acceptance lint ui bench soak questdb lock clean docs
 
-setup: $(STAMP)
-
-# The lock and the project file decide what is installed; a second run finds the stamp and does nothing.
-$(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "Python 3.11 or newer is needed (make PYTHON=...)"; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
-	NUMBA_CACHE_DIR=$(CURDIR)/.cache/numba $(BIN)/python -m ghtrader.compile_kernels var/demo var
-	@touch $(STAMP)
+# The first of these that runs, has the right version and can make a virtual environment; `make PYTHON=...` names another.
+# A name that is found on the PATH need not run: pyenv's shims fail where the version is not selected.
+setup:
+	@for python in $(if $(PYTHON),"$(PYTHON)",python3.12 python3.11 python3); do \
+	    "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
+	    && exec "$$python" infra/setup.py --python "$(PYTHON)"; \
+	done; echo "setup: Python 3.11 or 3.12 with its venv module is needed (Debian: python3-venv), or make PYTHON=..." >&2; exit 2
 
 demo: setup
 	$(BIN)/ghtrader demo

@@ -8,6 +8,7 @@ address, so one set compiles it for all sets, ours and a user's own. The compile
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -115,13 +116,22 @@ def _trade(home: Path, symbol: str, day: date) -> None:
 
 
 def spread(homes: list[Path]) -> None:
-    """Copy the compiled code in force under each of some homes."""
+    """Copy the compiled code in force under each of some homes; one that cannot be written compiles its own later."""
     from ghtrader_base.numba_cache import cache_folder, code_version
 
     for home in homes:
         target = home.absolute() / "numba" / code_version()
         if target != cache_folder().absolute():
-            shutil.copytree(cache_folder(), target, dirs_exist_ok=True)
+            try:
+                shutil.copytree(cache_folder(), target, copy_function=_copy_whole, dirs_exist_ok=True)
+            except OSError as exc:
+                sys.stderr.write(f"compiled kernels not copied to {target}: {exc}\n")
+
+
+def _copy_whole(source: str, target: str) -> None:
+    # numba fails on half a file: a kill leaves none
+    shutil.copy2(source, f"{target}.partial")
+    os.replace(f"{target}.partial", target)
 
 
 if __name__ == "__main__":

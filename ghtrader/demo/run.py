@@ -1,6 +1,7 @@
 """Runs the whole demo: both parts in a home of their own, report.json and report.html, a table at the end.
 
-The home is started over each time, so a folder is only ever emptied if an earlier demo made it.
+The home is started over each time. Only what the demo itself makes is ever removed; a home with anything else in it is
+refused.
 """
 
 from __future__ import annotations
@@ -10,17 +11,26 @@ import shutil
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from ghtrader.demo import figures, recorded, report_page, scores, service, simulated
 from ghtrader.demo.pipeline_stages import LiveHalf
 from ghtrader.demo.progress import Stages
-from ghtrader_base.errors import ConfigError, RefusedError
+from ghtrader_base.errors import ConfigError, FailedError, RefusedError
 from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
 from ghtrader_base.locks import resource_lock
 from ghtrader_base.settings import load_settings
 
 _MARKER = ".ghtrader-demo"
+_NAMED = 10
+_KEPT = frozenset({"numba", "locks"})
+"""Compiled code, which `make setup` puts there and another demo need not make again; lock files are never deleted."""
+MADE = _KEPT | {
+    "accounts", "dagster", "data", "exchange", "logs", "mlflow", "models", "processes", "questdb_debt", "runs", "state",
+    "tmp", "tqsdk",
+}  # fmt: skip
+"""Folders that a demo, or `ghtrader up` on what it left, makes at the top of its home."""
 
 
 @dataclass(frozen=True)
@@ -51,29 +61,54 @@ class DemoOptions:
     service: service.ServiceOptions | None = None
 
 
-def start_over(home: Path) -> None:
-    """Empty a demo's home.
+def _is_marker(name: str) -> bool:
+    # or what a kill leaves of writing it
+    return name == _MARKER or (name.startswith(f".{_MARKER}.") and name.endswith(".tmp"))
+
+
+def strangers(home: Path) -> list[str]:
+    """Names at the top of a demo's home that no demo made, sorted; any but compiled code where no demo was begun."""
+    made = MADE if (home / _MARKER).is_file() else {"numba"}
+    return sorted(
+        path.name for path in home.iterdir() if not _is_marker(path.name) and not (path.name in made and path.is_dir())
+    )
+
+
+def claim(home: Path) -> None:
+    """Make a demo's home, or see that it is one: nothing in it is touched.
 
     Raises
     ------
     RefusedError
         The folder holds something no demo made.
     ConfigError
-        It is no folder, or none can be made there.
+        It is no folder, or none can be read or made there.
     """
-    if home.exists() and not home.is_dir():
-        raise ConfigError(f"{home} is no folder", "choose another --home; nothing was touched")
-    if home.exists() and any(home.iterdir()):
-        if not (home / _MARKER).exists():
-            raise RefusedError(
-                f"{home} holds something the demo did not make", "choose another --home; nothing was touched"
-            )
-        for path in home.iterdir():
-            if path.name in (_MARKER, "locks"):
-                continue
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    try:
+        if home.exists() and not home.is_dir():
+            raise ConfigError(f"{home} is no folder", "choose another --home; nothing was touched")
+        others = strangers(home) if home.exists() else []
+    except OSError as exc:
+        raise ConfigError(f"cannot look into {home}: {exc.strerror or exc}", "choose another --home") from exc
+    if others:
+        named = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+        raise RefusedError(
+            f"{home} holds what the demo did not make: {named}",
+            "move it away or choose another --home; nothing was touched",
+        )
     ensure_dir(home)
     atomic_write_text(home / _MARKER, "This folder is emptied by each `ghtrader demo`.\n")
+
+
+def start_over(home: Path) -> None:
+    """Empty a claimed home but for compiled code and locks; links are removed, never followed."""
+    for path in home.iterdir():
+        if path.name == _MARKER or not (_is_marker(path.name) or path.name in MADE - _KEPT):
+            continue
+        try:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        except OSError as exc:
+            raise FailedError(f"cannot empty {path}: {exc.strerror or exc}", "end what still writes there") from exc
 
 
 def verdict(half: dict[str, Any]) -> str:
@@ -109,7 +144,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         Whatever a stage ended with.
     """
     home = options.home.expanduser().absolute()
-    start_over(home)
+    claim(home)
     stages = Stages(options.verbose)
     settings = load_settings(home)
     before = {name: os.environ.get(name) for name in ("GHTRADER_HOME", "XDG_STATE_HOME", "MLFLOW_TRACKING_URI")}
@@ -117,6 +152,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     try:
         with resource_lock(settings.locks, "demo", "ghtrader demo"):
+            start_over(home)
             if options.service is not None:
                 first = service.run(home, options.service, options.seed, stages)
             else:
@@ -189,9 +225,9 @@ def closing_text(report: dict[str, Any], home: Path) -> str:
     lines += [
         "",
         f"{report['seconds']:.0f} s. Report: {report['files']['html']}",
-        f"export GHTRADER_HOME={home}",
-        f"export DAGSTER_HOME={home / 'dagster'}",
-        f"web UIs: ghtrader up --home {home}   (make ui)",
+        f"export GHTRADER_HOME={quote(str(home))}",
+        f"export DAGSTER_HOME={quote(str(home / 'dagster'))}",
+        f"web UIs: ghtrader up --home {quote(str(home))}   (make ui)",
     ]
     return "\n".join(lines)
 
