@@ -26,6 +26,8 @@ VERSION = "9.3.4"
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / ".cache" / "questdb"
 _READY_S = 90.0
+_FAKE_CLOCK = ("LD_PRELOAD", "FAKETIME")
+"""Names a shifted clock (libfaketime) comes with: Java hangs under it."""
 
 
 class Unavailable(Exception):
@@ -50,7 +52,7 @@ def fetch_jar(folder: Path = CACHE) -> Path:
         f"-DoutputDirectory={partial}",
     ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=java_environment())
         fetched = partial / jar.name
         if done.returncode or not fetched.exists():
             lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
@@ -63,12 +65,19 @@ def fetch_jar(folder: Path = CACHE) -> Path:
     return jar
 
 
+def java_environment() -> dict[str, str]:
+    """The environment without a shifted clock."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_FAKE_CLOCK)}
+
+
 def require_java() -> str:
     """Path of a Java 17 or newer."""
     java = shutil.which("java")
     if java is None:
         raise Unavailable("Java is not installed: install a Java 17 runtime, or start infra/questdb/compose.yaml")
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    said = subprocess.run(
+        [java, "-version"], capture_output=True, text=True, timeout=30, check=False, env=java_environment()
+    ).stderr
     match = re.search(r'version "(\d+)', said)
     if match is None or int(match[1]) < 17:
         raise Unavailable(f"QuestDB needs Java 17 or newer, found: {said.splitlines()[0] if said else 'nothing'}")
@@ -134,7 +143,7 @@ class QuestDbServer:
                     raise Unavailable(f"port {port} is in use: choose others with --http-port and --pg-port (0: any)")
         self.root.mkdir(parents=True, exist_ok=True)
         here = f"127.0.0.1:{self.http_port}"
-        environment = os.environ | {
+        environment = java_environment() | {
             "QDB_HTTP_BIND_TO": here,
             "QDB_HTTP_MIN_NET_BIND_TO": here,
             "QDB_HTTP_MIN_ENABLED": "false",

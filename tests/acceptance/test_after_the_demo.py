@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.waiting import PATIENCE_S
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.clock, pytest.mark.timeout(1500)]
 NODES = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } }
   assetNodes { assetKey { path } assetMaterializations(limit: 200) { partition metadataEntries { label } } } }"""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.clock, pytest.mark.timeout(2400)]
 FAMILIES = ("logistic", "xgboost")
 HORIZONS = ("10", "50", "200")
 SCORES = {"logloss", "logloss_gain", "macro_f1", "weighted_f1", "accuracy", "ece"}

@@ -26,7 +26,7 @@ from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_market.stores.lake.lake import Lake
 from tests.support.lake_hash import folders, tree
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.clock, pytest.mark.timeout(1800)]
 SCENARIO = Scenario(start=date(2025, 4, 1), end=date(2025, 4, 15), snapshot_seconds=60.0, contracts=6)
 # Daily bars go through the same lake before the ticks: ten days, of which a resumed run only writes the manifests.
 KILLS = [

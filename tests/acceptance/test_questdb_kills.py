@@ -30,7 +30,7 @@ from ghtrader_market.stores.questdb.store import QuestDbStore
 from tests.integration.conftest import pg, questdb, questdb_server, questdb_settings  # noqa: F401 (fixtures)
 from tests.support.waiting import PATIENCE_S
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.clock, pytest.mark.timeout(3000)]
 SYMBOL, SERIES, DAY = "CFFEX.IF2101", "KQ.m@CFFEX.IF", date(2021, 1, 4)
 STAGES = (
     ["data", "import", str(IF2101)],

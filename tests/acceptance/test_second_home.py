@@ -16,13 +16,16 @@ from ghtrader_runtime.accounts.account import account_ref
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.supervisor.supervisor import Child
-from tests.integration.runtime.test_sim import (
+from tests.integration.runtime.test_sim import (  # noqa: F401  fixtures
     ACCOUNT,
     LIVE_DAY,
     SYMBOL,
     Hand,
+    children,
+    exchange,
     options,
     run_folder,
+    settings,
     strategy,
 )  # fmt: skip
 from tests.support.runtime_kit import write_tiny_bundle

@@ -234,6 +234,7 @@ def group_of(process: subprocess.Popen[str]) -> list[int]:
     return found
 
 
+@pytest.mark.clock
 def test_a_second_gateway_names_the_first(
     exchange: ExchangeProcess, home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,8 @@ from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import bundled_calendar, midnight_ns
 from tests.support.waiting import PATIENCE_S
 
+pytestmark = pytest.mark.clock
+
 CLIENTS = Path(__file__).parents[2] / "support" / "children"
 SCENARIO = Scenario(start=date(2025, 4, 1), end=date(2025, 4, 8), snapshot_seconds=6.0)
 """Five days around a public holiday, with a roll."""

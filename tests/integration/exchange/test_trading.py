@@ -16,7 +16,9 @@ import pytest
 from ghtrader_exchange.client import ExchangeProcess
 from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_market.reference.varieties import get_variety
-from tests.support.tqsdk_maintenance import skip_at_maintenance
+from tests.support.tqsdk_maintenance import outside_maintenance
+
+pytestmark = pytest.mark.clock
 
 CLIENT = Path(__file__).parents[2] / "support" / "children" / "exchange_trading.py"
 SCENARIO = Scenario(start=date(2025, 4, 1), end=date(2025, 4, 2), snapshot_seconds=6.0)
@@ -31,9 +33,8 @@ def exchange(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def told(exchange, tmp_path_factory):
-    skip_at_maintenance()
     folder = tmp_path_factory.mktemp("client")
-    environment = os.environ | exchange.env | {"HOME": str(folder)}
+    environment = os.environ | exchange.env | outside_maintenance() | {"HOME": str(folder)}
     done = subprocess.run(
         [sys.executable, str(CLIENT), str(folder)],
         env=environment,

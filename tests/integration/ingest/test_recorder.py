@@ -34,6 +34,8 @@ from ghtrader_market.stores.lake.lake import Lake
 from tests.support import waiting
 from tests.support.machine_stalls import Stalls
 
+pytestmark = pytest.mark.clock
+
 CALENDAR = bundled_calendar()
 SCENARIO = Scenario(start=date(2025, 4, 8), end=date(2025, 4, 9), snapshot_seconds=10.0, contracts=2)
 LIVE = date(2025, 4, 10)

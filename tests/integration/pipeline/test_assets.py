@@ -92,6 +92,7 @@ def test_one_contract_is_observed_and_materializes_nothing(pipeline_settings, co
         assert shown["status"] == "success" and shown["materialized"] == {}
 
 
+@pytest.mark.clock
 def test_a_range_downloads_every_contract_once(pipeline_settings, downloaded):
     days = SCENARIO_DAYS
     lake = Lake(pipeline_settings.data)
@@ -107,6 +108,7 @@ def test_a_range_downloads_every_contract_once(pipeline_settings, downloaded):
     )
 
 
+@pytest.mark.clock
 def test_dagsters_own_shell_materializes_main_l5(environment, pipeline_settings, scheduled):
     done = subprocess.run(
         [str(Path(sys.executable).with_name("dagster")), "asset", "materialize", "-m", "ghtrader_assets.definitions"]
@@ -132,6 +134,7 @@ def test_dagsters_own_shell_materializes_main_l5(environment, pipeline_settings,
     assert done.returncode != 0
 
 
+@pytest.mark.clock
 def test_the_loop_to_the_gate(environment, pipeline_settings, scheduled):
     settings = pipeline_settings
     schedule = load_schedule(settings.data, "cu")

@@ -21,6 +21,8 @@ from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_runtime.runlog.journal import read_factors
 from tests.support.runtime_kit import session_times, synthetic_values
 
+pytestmark = pytest.mark.clock
+
 CONTRACT, SERIES, ROWS = "SHFE.cu2506", "KQ.m@SHFE.cu", 900
 CALENDAR = bundled_calendar()
 DAYS = CALENDAR.days(date(2025, 4, 9), date(2025, 4, 14))

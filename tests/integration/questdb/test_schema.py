@@ -101,6 +101,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in files}
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -90,6 +90,7 @@ def test_accounts_and_gates(say, settings: Settings, monkeypatch) -> None:
     assert say("gateway", "run", "--account", "../x", "--symbol", CONTRACT, "--mode", "sim")[0] == 2
 
 
+@pytest.mark.clock
 def test_a_corrupt_ledger_is_refused_and_what_is_told_restores_it(say, settings: Settings) -> None:
     folder = account_ref(settings, "demo", "sim").state_dir
     ledger = Ledger(folder)

@@ -14,12 +14,15 @@ from ghtrader_runtime.bus.sockets import ClientBus
 from ghtrader_runtime.config import GatewayOptions
 from ghtrader_runtime.operator_views import kill_commands
 from ghtrader_runtime.supervisor.supervisor import Child, new_run_id
-from tests.integration.runtime.test_sim import (
+from tests.integration.runtime.test_sim import (  # noqa: F401  fixtures
     ACCOUNT,
     LIVE_DAY,
     SYMBOL,
     Hand,
+    children,
+    exchange,
     run_folder,
+    settings,
 )  # fmt: skip
 
 ORDERS = {"insert_order", "cancel_order"}
@@ -88,6 +91,7 @@ def test_the_exchange_hears_orders_of_whom_it_may(exchange, settings, children, 
     assert {row["user"] for row in sent(exchange)} == {"8000"} and sent(exchange)
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("harm", ["garbled", "emptied", "gone"])
 def test_a_corrupt_ledger_is_refused_and_nothing_is_connected(home, monkeypatch, harm, settings, children) -> None:
     from ghtrader_base.errors import IntegrityError

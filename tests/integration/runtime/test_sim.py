@@ -208,6 +208,7 @@ def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settin
     assert until > 100 and traded[:until].tolist() == replayed["target"][replayed["live"]][:until].tolist()
 
 
+@pytest.mark.clock
 def test_kill_9_with_a_position_a_tripped_switch_and_an_order_in_flight(exchange, settings, children) -> None:
     gateway, _ = start(settings, children)
     hand = Hand(settings)
@@ -301,6 +302,7 @@ def test_what_is_killed_is_started_again_and_nothing_is_lost_or_sent_twice(excha
     assert (np.diff(ids) == 1).all(), "every tick was seen by one life or another"
 
 
+@pytest.mark.clock
 def test_a_lost_order_is_asked_after_and_a_broken_line_is_survived(exchange, settings, children) -> None:
     gateway, run_id = start(settings, children)
     hand = Hand(settings)

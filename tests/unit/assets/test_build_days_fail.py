@@ -15,6 +15,8 @@ from ghtrader_market.reference.tick_schema import COLUMN_INDEX, table_from_value
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.stores.lake.lake import Lake
 
+pytestmark = pytest.mark.clock
+
 CALENDAR = bundled_calendar()
 DAYS = CALENDAR.days(date(2025, 4, 1), date(2025, 4, 3))
 CONTRACT, SYMBOL = "SHFE.cu2506", "KQ.m@SHFE.cu"

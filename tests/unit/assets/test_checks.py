@@ -17,6 +17,8 @@ from ghtrader_assets.checks import (
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_base.errors import IntegrityError
 
+pytestmark = pytest.mark.clock
+
 DAY = date(2021, 1, 4)
 SERIES = "KQ.m@CFFEX.IF"
 

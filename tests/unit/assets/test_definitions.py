@@ -5,11 +5,14 @@ import sys
 import textwrap
 
 import dagster as dg
+import pytest
 
 from ghtrader_assets.build import build_defs
 from ghtrader_assets.definitions import defs
 from ghtrader_assets.partitions import PARTITIONS
 from tests.support.waiting import PATIENCE_S
+
+pytestmark = pytest.mark.clock
 
 LINEAGE = {
     "trading_calendar": (None, set()),

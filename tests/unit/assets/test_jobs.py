@@ -24,12 +24,14 @@ def test_targets():
         daily_targets("SHFE:zz")
 
 
+@pytest.mark.clock
 def test_days_without_a_gap_are_one_range():
     days = [date(2025, 4, 3), date(2025, 4, 7), date(2025, 4, 8), date(2025, 4, 10)]
     assert contiguous(days) == [(date(2025, 4, 3), date(2025, 4, 8)), (date(2025, 4, 10), date(2025, 4, 10))]
     assert contiguous([]) == []
 
 
+@pytest.mark.clock
 def test_days_outside_the_pipeline_are_refused(settings):
     with pytest.raises(UsageError, match="leaves the days"):
         require_finished_days(settings, date(2019, 1, 2), date(2019, 1, 4))

@@ -17,6 +17,8 @@ from ghtrader_assets.partitions import (
 )
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 
+pytestmark = pytest.mark.clock
+
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 

@@ -12,6 +12,8 @@ from ghtrader_assets.runs.inspect import describe_run, list_runs, run_events
 from ghtrader_base.errors import BadRecordingError, FailedError, RefusedError, UsageError
 from ghtrader_market.stores.lake.lake import Lake
 
+pytestmark = pytest.mark.clock
+
 KEY = "2021-01-04|IF"
 DAY = date(2021, 1, 4)
 

@@ -6,6 +6,8 @@ from ghtrader_assets.results.run_metrics import SCHEMA, run_metrics
 from ghtrader_base.errors import UsageError
 from ghtrader_market.sql.query import query
 
+pytestmark = pytest.mark.clock
+
 
 def test_views_hold_what_the_manifests_say(real_day):
     settings, runs = real_day

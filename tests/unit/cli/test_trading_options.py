@@ -59,6 +59,7 @@ def test_what_means_nothing_is_refused(changes, words) -> None:
         check_options(msgspec.structs.replace(PLAIN, **changes))
 
 
+@pytest.mark.clock
 def test_the_command_line_says_ranges_and_units(capfd, home) -> None:
     for command in (["gateway", "run"], ["trade"], ["paper"]):
         assert run([*command, "--help"]) == 0

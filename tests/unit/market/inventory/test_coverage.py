@@ -32,6 +32,8 @@ from ghtrader_market.stores.lake.day_ledgers import add_no_data, add_skips
 from ghtrader_market.stores.lake.lake import Lake
 from tests.support.many_contracts import index_500_contract_years
 
+pytestmark = pytest.mark.clock
+
 CALENDAR = bundled_calendar()
 FINISHED = date(2025, 4, 8)
 DAYS = CALENDAR.days(date(2025, 3, 24), FINISHED)

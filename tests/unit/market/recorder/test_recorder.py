@@ -302,6 +302,7 @@ def test_a_symbol_is_recorded_once(settings: Settings) -> None:
     assert not read_holders(settings.locks)
 
 
+@pytest.mark.clock
 def test_the_command_says_what_it_needs(home: Path, capsys) -> None:
     assert run(["record"]) == 2
     assert run(["record", "--symbols", "KQ.m@SHFE.cu"]) == 2

@@ -22,6 +22,8 @@ from ghtrader_runtime.core.engine import Core, CoreConfig
 from ghtrader_runtime.core.execution import SymbolSpec
 from ghtrader_runtime.core.orders import TradingState
 
+pytestmark = pytest.mark.clock
+
 SYMBOL, DAY = "SHFE.cu2502", "2025-01-08"
 
 

@@ -52,6 +52,7 @@ def sends(monitor: bool) -> bool:
     return any(isinstance(action, WriteIntent | SendOrder | Cancel) for action in actions)
 
 
+@pytest.mark.clock
 def test_every_combination_of_gates(home, monkeypatch) -> None:
     with socket.socket() as taken:  # bound, never listening: whoever is let through meets a closed door
         taken.bind(("127.0.0.1", 0))

@@ -33,6 +33,8 @@ from ghtrader_runtime.accounts.order_ledger import (
 from ghtrader_runtime.core.dedupe import MAX_SESSIONS
 from tests.support.waiting import PATIENCE_S
 
+pytestmark = pytest.mark.clock
+
 QUICK = limits(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 OPERATIONS = st.lists(st.sampled_from(["intend", "intend", "close", "marks", "restart", "rehearse"]), max_size=15)
 

@@ -16,6 +16,7 @@ from ghtrader_runtime.supervisor.restart_policy import Silence
 HOUR = 3600 * 10**9
 
 
+@pytest.mark.clock
 def test_a_wall_clock_set_back_repeats_no_order_id_and_forgets_no_request(tmp_path: Path, monkeypatch) -> None:
     ids: list[str] = []
     real = time.time_ns()

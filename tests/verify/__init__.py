@@ -1,0 +1,1 @@
+"""Whole matrices and what else is long: make verify."""
