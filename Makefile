@@ -3,10 +3,16 @@ SHELL := /bin/bash
 BIN := .venv/bin
 # Tests of one file stay together: they share a server or an exchange.
 TEST_JOBS ?= 2
+PYTEST = $(BIN)/python -m pytest
+DEMOS = $(wildcard tests/acceptance/test_*demo*.py)
+SEED ?= $(shell date +%F)
+# Every file that marks tests with `sample`.
+SAMPLED = $(shell grep -rlE '^(@|pytestmark.*)pytest\.mark\.sample' tests --include='test_*.py')
+SAMPLE = FUZZ_MESSAGES=20000 $(PYTEST) -n $(TEST_JOBS) --dist worksteal --durations=15 -v --sample "$(SEED)"
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONUNBUFFERED := 1
 
-.PHONY: setup demo test acceptance lint ui bench soak questdb lock clean docs
+.PHONY: setup demo test acceptance sample verify test-vendor lint ui bench soak questdb lock clean docs
 
 # The first of these that runs, has the right version and can make a virtual environment; `make PYTHON=...` names another.
 # A name that is found on the PATH need not run: pyenv's shims fail where the version is not selected.
@@ -20,15 +26,25 @@ demo: setup
 	$(BIN)/ghtrader demo
 
 test: setup
-	rm -rf .cache/coverage && mkdir -p .cache/coverage
-	$(BIN)/coverage run -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/integration tests/unit --durations=40
-	$(BIN)/coverage combine -q && $(BIN)/coverage report
+	$(PYTEST) -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder -m "not verify" tests/integration tests/unit --durations=40
 
-# The demos one by one, because they measure; the rest side by side.
+# The demo by itself, because it measures; the rest side by side, and a sample of the matrices.
 acceptance: setup
-	$(BIN)/python -m pytest -o faulthandler_timeout=3300 tests/acceptance/test_*demo*.py -v
-	$(BIN)/python -m pytest -o faulthandler_timeout=3300 -n $(TEST_JOBS) --dist loadfile $(filter-out $(wildcard tests/acceptance/test_*demo*.py),$(wildcard tests/acceptance/test_*.py)) -v --durations=30
-	FUZZ_MESSAGES=1000000 $(BIN)/python -m pytest tests/integration/runtime/test_fuzz.py -k hostile -v
+	$(PYTEST) -o faulthandler_timeout=3300 $(DEMOS) -v
+	$(PYTEST) -n $(TEST_JOBS) --dist load -m acceptance $(filter-out $(DEMOS),$(wildcard tests/acceptance/test_*.py)) tests/verify --durations=10
+	$(SAMPLE) $(filter-out $(DEMOS),$(SAMPLED))
+
+# Another draw each day; SEED=... repeats one. The demo's report is checked where `make demo` left it.
+sample: setup
+	GHTRADER_DEMO_HOME=var/demo $(SAMPLE) $(SAMPLED)
+
+# make verify PART="chaos fuzz" for some parts; a second call goes on where the first stopped (docs/develop/testing.md).
+verify: setup
+	$(BIN)/python -m tests.verify $(PART)
+
+# The vendor's real service, with your TQSDK_USER and TQSDK_PASSWORD.
+test-vendor: setup
+	$(PYTEST) -n 0 tests/vendor -v -rs
 
 lint: setup
 	$(BIN)/ruff check .

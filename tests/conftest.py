@@ -13,10 +13,15 @@ import hypothesis
 import pytest
 
 from ghtrader_base.settings import Settings, load_settings
+from tests import sampling
+from tests.vendor.credentials import give_to_vendor_tests
 
+sample_seed = sampling.sample_seed
+_KEPT = ("GHTRADER_REQUIRE_QUESTDB", "GHTRADER_DEMO_HOME")
+_withheld: dict[str, str] = {}
 for _name in list(os.environ):
-    if _name.startswith(("GHTRADER_", "TQ_", "TQSDK_")) and _name != "GHTRADER_REQUIRE_QUESTDB":
-        del os.environ[_name]
+    if _name.startswith(("GHTRADER_", "TQ_", "TQSDK_")) and _name not in _KEPT:
+        _withheld[_name] = os.environ.pop(_name)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Slots of TqSdk clients are counted per user: tests count their own, and leave a person's alone.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="ghtrader-test-state-")
@@ -28,6 +33,19 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # An example may take what a busy machine makes of it: no test is a clock.
 hypothesis.settings.register_profile("untimed", parent=hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    sampling.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    give_to_vendor_tests(config, _withheld)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    sampling.keep_sample(config, items)
+
 
 # Modules whose child processes count for the coverage. A trace doubles what Python costs, TqSdk's and Dagster's too;
 # what runs in children at all runs in those of these, and the others' time is better spent.

@@ -32,8 +32,7 @@ from tests.support.machine_stalls import Stalls
 from tests.support.tqsdk_maintenance import outside_maintenance
 from tests.support.waiting import PATIENCE_S
 
-pytestmark = pytest.mark.clock
-
+pytestmark = [pytest.mark.acceptance, pytest.mark.clock]
 WITHIN_S = 2.0
 LINKS = ("broker", "data")
 

@@ -31,6 +31,8 @@ from tests.integration.runtime.test_sim import (  # noqa: F401  fixtures
 from tests.support.runtime_kit import write_tiny_bundle
 from tests.support.waiting import PATIENCE_S, until
 
+pytestmark = pytest.mark.acceptance
+
 
 def begin(settings: Settings, children: list[Child], kind: str, name: str, given) -> Child:
     child = Child(settings, kind, run_folder(settings, name), given)

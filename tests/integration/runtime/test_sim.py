@@ -76,8 +76,9 @@ def run_folder(settings: Settings, run_id: str) -> Path:
 class Hand:
     """A strategy moved by hand: answers what the test tells it, over the real bus."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.state_dir = account_ref(settings, ACCOUNT, "sim").state_dir
+    def __init__(self, settings: Settings, account: str = ACCOUNT, symbol: str = SYMBOL) -> None:
+        self.symbol = symbol
+        self.state_dir = account_ref(settings, account, "sim").state_dir
         self.bus = ClientBus(endpoints(settings, self.state_dir))
         self.session = new_session("hand")
         self.revision = 0
@@ -93,14 +94,17 @@ class Hand:
         deadline = time.monotonic() + seconds
         while not until():
             assert time.monotonic() < deadline, f"it did not happen; the last state was {self.state}"
-            match self.bus.receive(0.2):
-                case msg.AccountState() as state:
-                    self.state = state
-                case msg.Tick() as tick:
-                    self.tick = tick
-                case msg.Ack() as ack:
-                    self.acks.append(ack)
-            self.bus.send(msg.Command(**self.head(), name="heartbeat"))
+            self.listen_once()
+
+    def listen_once(self) -> None:
+        match self.bus.receive(0.2):
+            case msg.AccountState() as state:
+                self.state = state
+            case msg.Tick() as tick:
+                self.tick = tick
+            case msg.Ack() as ack:
+                self.acks.append(ack)
+        self.bus.send(msg.Command(**self.head(), name="heartbeat"))
 
     def join(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -111,25 +115,25 @@ class Hand:
                 self.listen(lambda: self.state is not None, 1.0)
         self.hello()
         self.listen(lambda: self.state is not None)
-        self.bus.send(msg.Ready(**self.head(), symbol=SYMBOL, rows=0, model="by hand"))
+        self.bus.send(msg.Ready(**self.head(), symbol=self.symbol, rows=0, model="by hand"))
 
     def hello(self) -> None:
         token = read_token(self.state_dir)
-        self.bus.send(msg.Hello(**self.head(), symbol=SYMBOL, purpose="trade", token=token))
+        self.bus.send(msg.Hello(**self.head(), symbol=self.symbol, purpose="trade", token=token))
 
     def want(self, volume: int) -> int:
         head = self.head()
         tick = self.tick.id if self.tick else -1
-        self.bus.send(msg.Target(**head, symbol=SYMBOL, volume=volume, tick_id=tick, tick_ns=0, reason="by hand"))
+        self.bus.send(msg.Target(**head, symbol=self.symbol, volume=volume, tick_id=tick, tick_ns=0, reason="by hand"))
         return head["revision"]
 
     def reach(self, volume: int) -> None:
         self.want(volume)
-        self.listen(lambda: self.state.positions.get(SYMBOL, 0) == volume and not self.state.working)
+        self.listen(lambda: self.position == volume and not self.state.working)
 
     @property
     def position(self) -> int:
-        return self.state.positions.get(SYMBOL, 0)
+        return self.state.positions.get(self.symbol, 0)
 
 
 @pytest.fixture

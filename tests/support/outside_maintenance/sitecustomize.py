@@ -1,8 +1,8 @@
 """Gives TqSdk another hour of the day between 19:00 and 19:30 in Beijing, in each process that finds this first.
 
-Python imports `sitecustomize` as it starts; `tests.support.tqsdk_maintenance` puts this folder on a child's PYTHONPATH. Nothing else
-of TqSdk changes: the clock that `tqsdk.connect` asks for the service's maintenance stands two hours back, always, so
-that a test meets the same TqSdk at every hour.
+Python imports `sitecustomize` as it starts; `tests.support.tqsdk_maintenance` puts this folder on a child's PYTHONPATH.
+Nothing else of TqSdk changes: the clock that `tqsdk.connect` asks for the service's maintenance stands two hours back,
+always, so that a test meets the same TqSdk at every hour.
 """
 
 from __future__ import annotations

@@ -374,6 +374,7 @@ def test_a_whole_lake_has_no_finding(lake: Lake) -> None:
     assert report.rows == sum(lake.manifest(d, key, day).rows for d, key in every for day in lake.days(d, key))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", CASES)
 def test_each_kind_is_named_with_file_and_day_and_nothing_else(name: str, lake: Lake) -> None:
     damage, expected = CASES[name]

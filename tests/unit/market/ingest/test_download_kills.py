@@ -1,6 +1,6 @@
 """Kill -9 in every window of an ingest, and run again: the lake is the same to the byte as if nothing had happened.
 
-Over a source of tables in a child process; the same through the command and TqSdk is in tests/acceptance.
+Over a source of tables in a child process; the same through the command and TqSdk is in tests/verify.
 """
 
 from __future__ import annotations

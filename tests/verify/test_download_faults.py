@@ -1,4 +1,4 @@
-"""All the exchange can spoil, through the unmodified TqSdk client: complete data or a named reason, in bounded time.
+"""Spoils all the exchange can, through the unmodified TqSdk client: complete data or a named reason, in bounded time.
 
 The line under a download, the login, and the rows of a day; tests/integration tries the spoilt day alone.
 """
@@ -24,7 +24,7 @@ from ghtrader_market.sources.tqsdk.source import TqSdkSource
 from ghtrader_market.stores.lake.day_ledgers import skipped_days
 from ghtrader_market.stores.lake.lake import Lake
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.sample(1, of="download faults")]
 CALENDAR = bundled_calendar()
 # More rows a day than one window of TqSdk's, so that a fault can meet one day and no other.
 SCENARIO = Scenario(start=date(2025, 4, 8), end=date(2025, 4, 15), snapshot_seconds=20.0)

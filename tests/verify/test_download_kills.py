@@ -1,8 +1,8 @@
-"""`download-contract-range` over 6 contracts x 10 days, killed (-9) at 20 moments and resumed: the same lake.
+"""Kills `download-contract-range` over 6 contracts x 10 days (-9) at 20 moments and resumes it: the same lake.
 
-Four homes against one exchange, as many at once as there are cores, each killed five times: between fetch and write,
-write and rename, rename and sidecar, sidecar and manifest, manifest and ledger; the trace of each run must name the
-phase its kill hit.
+Between fetch and write, write and rename, rename and sidecar, sidecar and manifest, manifest and ledger; the trace of
+each run must name the phase its kill hit. Each moment once in a home of its own, and five of them one after the other
+in each of four homes.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -77,25 +75,47 @@ def interrupted(exchange: ExchangeProcess, home: Path, kills: list[tuple[str, in
     return hit
 
 
-def test_twenty_kills_leave_the_same_lake(exchange: ExchangeProcess, tmp_path: Path) -> None:
-    began = time.monotonic()
-    assert command(exchange, tmp_path / "whole") == 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        chains = [pool.submit(interrupted, exchange, tmp_path / f"home{n}", kills) for n, kills in enumerate(KILLS)]
-        hits = [phase for chain in chains for phase in chain.result()]
-    assert len(hits) == 20 and hits == [point for kills in KILLS for point, _ in kills]
-    assert {hits.count(point) for point in set(hits)} == {4}
-    expected = tree(tmp_path / "whole" / "data")
-    assert len([name for name in expected if "ticks/" in name and name.endswith(".parquet")]) == 60
-    for number in range(len(KILLS)):
-        home = tmp_path / f"home{number}"
-        assert tree(home / "data") == expected and folders(home / "data") == folders(tmp_path / "whole" / "data")
-        lake = Lake(home / "data")
-        for symbol in lake.keys("ticks"):
-            for day in lake.days("ticks", symbol):
-                lake.verify_day("ticks", symbol, day)
-        states = [json.loads(path.read_text())["state"] for path in (home / "data" / "manifests").glob("*.json")]
-        assert states.count("done") == 1 and set(states) <= {"done", "killed"}
-        assert not list((home / "tmp").glob("tqsdk-*")), "no client's folder is left"
+@pytest.fixture(scope="module")
+def whole(exchange: ExchangeProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data of a home whose download nobody killed."""
+    home = tmp_path_factory.mktemp("whole") / "home"
+    assert command(exchange, home) == 0
+    names = [name for name in tree(home / "data") if "ticks/" in name and name.endswith(".parquet")]
+    assert len(names) == 60
+    return home / "data"
+
+
+def assert_same(home: Path, whole: Path) -> None:
+    """The lake of `home` is that of `whole`, its manifests close, and nothing is left lying about."""
+    assert tree(home / "data") == tree(whole) and folders(home / "data") == folders(whole)
+    lake = Lake(home / "data")
+    for symbol in lake.keys("ticks"):
+        for day in lake.days("ticks", symbol):
+            lake.verify_day("ticks", symbol, day)
+    states = [json.loads(path.read_text())["state"] for path in (home / "data" / "manifests").glob("*.json")]
+    assert states.count("done") == 1 and set(states) <= {"done", "killed"}
+    assert not list((home / "tmp").glob("tqsdk-*")), "no client's folder is left"
     assert not [p for p in psutil.Process().children(recursive=True) if "tqsdk_worker" in " ".join(p.cmdline())]
-    print(f"20 kills in {time.monotonic() - began:.0f} s")
+
+
+@pytest.mark.sample(1)
+@pytest.mark.parametrize(
+    ("point", "passing"), [kill for chain in KILLS for kill in chain], ids=lambda value: str(value).replace("->", "-")
+)
+def test_killed_once_and_resumed(
+    exchange: ExchangeProcess, whole: Path, tmp_path: Path, point: str, passing: int
+) -> None:
+    assert interrupted(exchange, tmp_path / "home", [(point, passing)]) == [point]
+    assert_same(tmp_path / "home", whole)
+
+
+@pytest.mark.parametrize("number", range(len(KILLS)))
+def test_killed_five_times_and_resumed(exchange: ExchangeProcess, whole: Path, tmp_path: Path, number: int) -> None:
+    hits = interrupted(exchange, tmp_path / "home", KILLS[number])
+    assert hits == [point for point, _ in KILLS[number]]
+    assert_same(tmp_path / "home", whole)
+
+
+def test_the_kills_meet_every_phase_four_times() -> None:
+    points = [point for chain in KILLS for point, _ in chain]
+    assert len(points) == 20 and {points.count(point) for point in points} == {4}

@@ -12,12 +12,11 @@ import pytest
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.stores.lake.lake import Lake
 
-pytestmark = [pytest.mark.acceptance]
 LIMIT_MIB = 2048
 
 
 def child(request: pytest.FixtureRequest, *arguments: object) -> str:
-    command = [sys.executable, "-m", "tests.support.children.memory_child", *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.verify.memory_child", *map(str, arguments)]
     done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     return done.stdout

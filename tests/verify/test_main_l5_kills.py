@@ -1,4 +1,4 @@
-"""main_l5 killed (-9) at twenty moments and run again: the same tree as without; once through the command too."""
+"""Kills main_l5 (-9) at twenty moments and runs it again: the same tree as without; once through the command too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.unit.market.conftest import ticks_of
 from tests.unit.market.main_series.test_main_days import DAYS, POINTS, built, raw, tree
 
 __all__ = ["raw", "ticks_of"]  # fixtures
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600)]
 KILLS = [*range(1, 8), 9, 12, 13, 16, 19, 22, 25, 28, 31, 34, 37, 40, 5 * len(DAYS) + 1]
 
 
@@ -31,21 +32,44 @@ def killed(arguments: list[str], at: str, trace: Path, root: Path, **more: str) 
     return trace.read_text().split()[-1]
 
 
-def test_twenty_kills(raw: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    whole = Lake(tmp_path / "whole")
-    shutil.copytree(raw, whole.root)
-    built(whole)
-    hit: dict[str, int] = {}
-    for kill in KILLS:
-        home = tmp_path / f"killed-{kill}"
-        shutil.copytree(raw, home)
-        child = [sys.executable, "-m", "tests.support.children.main_child", str(home), "1"]
-        point = killed(child, f"*:{kill}", tmp_path / "trace", request.config.rootpath)
-        hit[point] = hit.get(point, 0) + 1
-        built(Lake(home))
-        assert tree(Lake(home)) == tree(whole), f"killed at {point}, passing {kill}"
-        shutil.rmtree(home)
-    assert len(KILLS) == 20 and set(hit) == POINTS, hit
+@dataclass(frozen=True)
+class Whole:
+    """A build that nobody killed: its files, and the failpoints it passed, in order."""
+
+    files: dict[str, str]
+    points: list[str]
+
+
+@pytest.fixture(scope="module")
+def whole(raw: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    shutil.copytree(raw, folder / "data")
+    trace = folder / "trace"
+    environment = {**os.environ, TRACE_ENV: str(trace)}
+    done = subprocess.run(
+        child(folder / "data"), env=environment, cwd=request.config.rootpath, timeout=PATIENCE_S, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return Whole(tree(Lake(folder / "data")), [line.split()[-1] for line in trace.read_text().splitlines()])
+
+
+def child(root: Path) -> list[str]:
+    return [sys.executable, "-m", "tests.support.children.main_child", str(root), "1"]
+
+
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("kill", KILLS)
+def test_killed_and_run_again(kill: int, whole: Whole, raw: Path, tmp_path: Path, request) -> None:
+    home = tmp_path / "killed"
+    shutil.copytree(raw, home)
+    point = killed(child(home), f"*:{kill}", tmp_path / "trace", request.config.rootpath)
+    assert point == whole.points[kill - 1]
+    built(Lake(home))
+    assert tree(Lake(home)) == whole.files, f"killed at {point}, passing {kill}"
+
+
+def test_the_kills_meet_every_point(whole: Whole) -> None:
+    assert len(KILLS) == 20 and {whole.points[kill - 1] for kill in KILLS} == POINTS
 
 
 def test_through_the_command(raw: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:

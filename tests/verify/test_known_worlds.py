@@ -1,4 +1,4 @@
-"""Worlds with a known truth: what the library `core` and the project's own trees recover of it, and of nothing.
+"""Compares what the library `core` and the project's own trees recover of worlds whose truth is known, and of nothing.
 
 The best possible log-loss gain over the training prior is the oracle's. Test days come after their training days
 (walk-forward, purged), nine of them; figures are printed (`-s` shows them).
@@ -30,6 +30,8 @@ from ghtrader_models.research.scores import FactorDay, FactorScores, information
 
 HORIZON = 50
 TEST_DAYS = 9
+SMALL_S = 10.0
+"""Seconds between the snapshots of a small world."""
 CU = get_variety("cu")
 
 
@@ -126,6 +128,24 @@ def _clock():
 @pytest.fixture(scope="module")
 def driver() -> Played:
     return Played(Scenario(world="driver", strength=2.0, snapshot_seconds=1.0, seed=1))
+
+
+@pytest.mark.sample(1, of="small worlds")
+@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize("world", ["driver", "sequence"])
+def test_a_small_world_gives_up_a_third_of_its_signal(world: str, seed: int, tmp_path: Path) -> None:
+    """A third of the demo's snapshots a day: less to learn from, so less is asked."""
+    found = Played(Scenario(world=world, strength=2.0, snapshot_seconds=SMALL_S, seed=seed)).recovered(tmp_path)
+    print(f"\n{world}, seed {seed}: {found}")
+    assert found["low"] > 0 and found["share"] >= 1 / 3
+
+
+@pytest.mark.sample(1, of="small worlds")
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_a_small_world_without_a_signal_gives_none(seed: int, tmp_path: Path) -> None:
+    found = Played(Scenario(world="none", snapshot_seconds=SMALL_S, seed=seed)).recovered(tmp_path)
+    print(f"\nnone, seed {seed}: {found}")
+    assert found["low"] <= 0
 
 
 def test_in_driver_trees_on_core_recover_seventy_percent_of_the_oracles_gain(driver: Played, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from ghtrader_exchange.client import ExchangeProcess
 from ghtrader_exchange.world.scenario import Scenario
-from tests.acceptance.conftest import run_demo
+from tests.demos import run_demo
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.clock, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.clock, pytest.mark.timeout(1200)]
 
 
 def test_only_the_environment_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,77 @@
+"""Lists the parts of `make verify`: what each runs, and the minutes it may take on two cores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+MINUTES = 90
+"""For all parts together."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A named part.
+
+    Attributes
+    ----------
+    minutes : float
+        Its share of `MINUTES`; three times as much ends it.
+    commands : sequence of sequence of str
+        Run one after the other from the root of the repository, programs of the virtual environment first.
+    environment : dict
+        Variables it has besides those of the caller.
+    """
+
+    minutes: float
+    commands: Sequence[Sequence[str]]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def pytest(*arguments: str, jobs: int = 2) -> list[str]:
+    """A run of whole test files; cases of one file are spread over `jobs` processes."""
+    spread = ["-n", str(jobs), "--dist", "load"] if jobs > 1 else ["-n", "0"]
+    return ["python", "-m", "pytest", *spread, "--durations=5", "-o", "faulthandler_timeout=3300", *arguments]
+
+
+def verify(name: str, jobs: int = 2) -> list[str]:
+    """A run of `tests/verify/test_<name>.py`."""
+    return pytest(f"tests/verify/test_{name}.py", jobs=jobs)
+
+
+TESTED = ["tests/integration", "tests/unit"]
+"""What `make test` runs."""
+
+DEMOS = ["tests/acceptance/test_demo.py", "tests/acceptance/test_after_the_demo.py", "tests/verify/test_demos.py"]
+"""Share the default demo."""
+
+PARTS: dict[str, Part] = {
+    "lint": Part(1, [["ruff", "check", "."], ["lint-imports"]]),
+    "coverage": Part(
+        16,
+        [
+            ["rm", "-rf", ".cache/coverage"],
+            ["mkdir", "-p", ".cache/coverage"],
+            ["coverage", "run", "-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *TESTED],
+            ["coverage", "combine", "-q"],
+            ["coverage", "report"],
+        ],
+    ),
+    # Demos measure: one at a time.
+    "demos": Part(22, [pytest(*DEMOS, jobs=1), verify("demo_service", jobs=1)]),
+    "lines": Part(2, [pytest("tests/acceptance/test_links_shown.py", "tests/acceptance/test_second_home.py")]),
+    "fresh-clone": Part(8, [verify("fresh_clone", jobs=1)]),
+    "interrupts": Part(6, [verify("download_kills"), verify("main_l5_kills")]),
+    "faults": Part(3, [verify("download_faults")]),
+    "corruption": Part(1, [pytest("tests/unit/market/audit/test_audit.py")]),
+    "memory": Part(2, [verify("memory", jobs=1)]),
+    "questdb-kills": Part(4, [verify("questdb_kills")]),
+    "factors": Part(2, [verify("factors_million", jobs=1)]),
+    "datasets": Part(3, [verify("datasets")]),
+    "worlds": Part(5, [verify("known_worlds")]),
+    "fuzz": Part(2, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
+    "simulation": Part(1, [verify("simulation")]),
+    "mutants": Part(3, [verify("mutants")]),
+    "chaos": Part(5, [verify("chaos"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]),
+    "clock": Part(4, [["python", "-m", "tests.verify.shifted_clock"]]),
+}
