@@ -31,7 +31,7 @@ STAMPS = {
     # a line or a page for people
     "progress_display", "render", "stderr_progress",
     # since when, written beside who holds or did something
-    "write_holder", "register", "executing", "Note", "KillSwitch", "Journal", "write_state_file",
+    "write_holder", "register", "executing", "Note", "KillSwitch", "Journal", "StatePublisher",
     # when a result was made; nothing is decided by it
     "audit_lake", "save_holidays", "probe_l5_start", "add_skips", "_record", "write_champion", "report_of", "train_on",
     "_now", "RunManifest",
@@ -43,7 +43,7 @@ STAMPS = {
 """Functions and classes of the packages that ask for the time and decide nothing by it."""
 BROKEN_LINES = frozenset(CONNECTION_FAULTS)
 """TqSdk asks what time it is when one of its lines breaks (tests/support/tqsdk_maintenance.py)."""
-CLIENTS = "exchange_clients"
+CLIENTS = "support.children"
 """Folder of scripts that run as children; whoever names a script's file runs it."""
 
 
@@ -232,7 +232,7 @@ PRODUCT = {
         "        from ghtrader_a.days import Days\n        return Days()"
     ),
     "tests.unit.conftest": "from ghtrader_a.days import Days\ndef some_days(): return Days()",
-    "tests.integration.exchange_clients.looker": "import time\nprint(time.time())",
+    "tests.support.children.looker": "import time\nprint(time.time())",
 }
 READERS = {
     "itself": "import time\ndef test_it(): assert time.time()",

@@ -15,6 +15,8 @@ from ghtrader.demo.run import MADE, claim, start_over, strangers
 from ghtrader_base.errors import RefusedError
 from ghtrader_base.locks import resource_lock
 
+pytestmark = pytest.mark.clock
+
 MARKER = ".ghtrader-demo"
 HALF_MARKER = f".{MARKER}.k3x9.tmp"
 GONE = sorted(MADE - {"numba", "locks"})
