@@ -17,7 +17,7 @@ export PYTHONUNBUFFERED := 1
 # The first of these that runs, has the right version and can make a virtual environment; `make PYTHON=...` names another.
 # A name that is found on the PATH need not run: pyenv's shims fail where the version is not selected.
 setup:
-	@for python in $(if $(PYTHON),"$(PYTHON)",python3.12 python3.11 python3); do \
+	@for python in $(if $(PYTHON),"$(PYTHON)",python3.11 python3.12 python3); do \
 	    "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
 	    && exec "$$python" infra/setup.py --python "$(PYTHON)"; \
 	done; echo "setup: Python 3.11 or 3.12 with its venv module is needed (Debian: python3-venv), or make PYTHON=..." >&2; exit 2

@@ -206,7 +206,7 @@ def install(python):
     with step("uv"):
         run(BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "2", "uv")
     with step("packages of requirements.lock"):
-        run(*uv, "--compile-bytecode", "-r", "requirements.lock")
+        run(*uv, "-r", "requirements.lock")
     with step("ghtrader"):
         run(*uv, "--no-deps", "-e", ".")
     made = {"python": version_of(BIN / "python"), "folder": str(VENV), "inputs": wanted, "packages": packages()}
