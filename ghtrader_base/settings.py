@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ghtrader_base.errors import ConfigError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_text
+from ghtrader_base.trading_limits import limit
 
 TOML_NAME = "ghtrader.toml"
 ENV_ONLY = frozenset(
@@ -30,6 +31,13 @@ ENV_ONLY = frozenset(
         "GHTRADER_LIVE_ENABLED",
     }
 )
+
+
+def _risk(name: str) -> Any:
+    """The setting of a limit of `trading_limits`."""
+    found = limit(name)
+    text = f"{found.help} In {found.unit.lower()}." if found.unit in ("LOTS", "CNY") else found.help
+    return Field(found.default, alias=found.setting, ge=found.low, le=found.high, description=text)
 
 
 class Settings(BaseSettings):
@@ -149,43 +157,19 @@ class Settings(BaseSettings):
         1, alias="GHTRADER_SCHEDULE_MAX_AGE_DAYS", ge=1,
         description="trading days from a roll schedule's last bars to the day it is traded by, at most",
     )  # fmt: skip
-    risk_max_position: int = Field(
-        1, alias="GHTRADER_RISK_MAX_POSITION", ge=1, description="lots of one contract, long or short"
-    )
-    risk_max_order: int = Field(10, alias="GHTRADER_RISK_MAX_ORDER", ge=1, description="lots of one order")
-    risk_max_open_orders: int = Field(
-        20, alias="GHTRADER_RISK_MAX_OPEN_ORDERS", ge=1, description="orders of an account at work at once"
-    )
-    risk_rate_orders: int = Field(
-        20, alias="GHTRADER_RISK_MAX_ORDERS_PER_MINUTE", ge=1, description="orders in a minute of market time"
-    )
-    risk_max_notional: float = Field(
-        20_000_000.0, alias="GHTRADER_RISK_MAX_NOTIONAL", gt=0, description="worth of one order, CNY"
-    )
-    risk_price_collar: float = Field(
-        0.02, alias="GHTRADER_RISK_PRICE_COLLAR", gt=0, le=1, description="largest distance of a price from the mid"
-    )
-    risk_data_age_s: float = Field(
-        15.0, alias="GHTRADER_RISK_DATA_AGE_S", ge=0, description="seconds without a tick: nothing opens; 0: never"
-    )
-    risk_daily_loss: float = Field(
-        100_000.0, alias="GHTRADER_RISK_DAILY_LOSS", ge=0, description="CNY lost on a day: the switch trips; 0: never"
-    )
-    risk_drawdown: float = Field(
-        150_000.0, alias="GHTRADER_RISK_DRAWDOWN", ge=0, description="CNY below the day's peak: the same; 0: never"
-    )
-    risk_day_orders: int = Field(
-        2000, alias="GHTRADER_RISK_DAY_ORDERS", ge=0, description="opening orders a day, by TqSdk's rule; 0: no rule"
-    )
-    risk_day_lots: int = Field(
-        10_000, alias="GHTRADER_RISK_DAY_LOTS", ge=0, description="lots opened a day, by TqSdk's rule; 0: no rule"
-    )
-    risk_on_kill: Literal["hold", "flatten"] = Field(
-        "hold", alias="GHTRADER_RISK_ON_KILL", description="positions when the switch trips: hold, or flatten"
-    )
-    risk_unknown_orders: Literal["cancel", "adopt"] = Field(
-        "cancel", alias="GHTRADER_RISK_UNKNOWN_ORDERS", description="orders nobody here sent: cancel, or adopt"
-    )
+    risk_max_position: int = _risk("max_position")
+    risk_max_order: int = _risk("max_order")
+    risk_max_open_orders: int = _risk("max_open_orders")
+    risk_rate_orders: int = _risk("rate_orders")
+    risk_max_notional: float = _risk("max_notional")
+    risk_price_collar: float = _risk("price_collar")
+    risk_data_age_s: float = _risk("data_age_s")
+    risk_daily_loss: float = _risk("daily_loss")
+    risk_drawdown: float = _risk("drawdown")
+    risk_day_orders: int = _risk("day_orders")
+    risk_day_lots: int = _risk("day_lots")
+    risk_on_kill: Literal["hold", "flatten"] = _risk("on_kill")
+    risk_unknown_orders: Literal["cancel", "adopt"] = _risk("unknown_orders")
     mlflow_tracking_uri: str = Field("", alias="MLFLOW_TRACKING_URI", description="empty: sqlite under the home")
 
     @classmethod

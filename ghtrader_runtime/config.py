@@ -8,7 +8,8 @@ import msgspec
 
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
-from ghtrader_runtime.core.enums import MODES, ON_KILL, PEGS, SIMS, TIFS, UNKNOWN_ORDERS
+from ghtrader_base.trading_limits import RATE_WINDOW_S, TRADING_LIMITS, default
+from ghtrader_runtime.core.enums import MODES, SIMS
 from ghtrader_runtime.core.execution import ExecutionStyle
 from ghtrader_runtime.core.risk import RiskLimits
 
@@ -77,26 +78,26 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     sim: str = "tqkq"
     monitor_only: bool = False
     confirm_live: str = ""
-    max_position: int = 1
-    max_order: int = 10
-    rate_orders: int = 20
-    rate_window_s: float = 60.0
-    slip_ticks: int = 1
-    tif: str = "FAK"
-    reprice_s: float = 5.0
-    peg: str = "cross"
-    chase_ticks: int = 0
-    max_chases: int = 3
-    max_open_orders: int = 20
-    max_notional: float = 20_000_000.0
-    price_collar: float = 0.02
-    data_age_s: float = 15.0
-    daily_loss: float = 100_000.0
-    drawdown: float = 150_000.0
-    day_orders: int = 2000
-    day_lots: int = 10_000
-    on_kill: str = "hold"
-    unknown_orders: str = "cancel"
+    max_position: int = default("max_position")
+    max_order: int = default("max_order")
+    rate_orders: int = default("rate_orders")
+    rate_window_s: float = RATE_WINDOW_S
+    slip_ticks: int = default("slip_ticks")
+    tif: str = default("tif")
+    reprice_s: float = default("reprice_s")
+    peg: str = default("peg")
+    chase_ticks: int = default("chase_ticks")
+    max_chases: int = default("max_chases")
+    max_open_orders: int = default("max_open_orders")
+    max_notional: float = default("max_notional")
+    price_collar: float = default("price_collar")
+    data_age_s: float = default("data_age_s")
+    daily_loss: float = default("daily_loss")
+    drawdown: float = default("drawdown")
+    day_orders: int = default("day_orders")
+    day_lots: int = default("day_lots")
+    on_kill: str = default("on_kill")
+    unknown_orders: str = default("unknown_orders")
     idle_end_s: float = 0.0
     days: int = 1
     replay: ReplayOptions | None = None
@@ -104,12 +105,12 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_options(o: GatewayOptions) -> None:
     """Words and combinations that mean nothing: `UsageError`, before anything is connected."""
-    for name, value, known in (
-        ("--mode", o.mode, MODES), ("--sim", o.sim, SIMS), ("--tif", o.tif, TIFS), ("--peg", o.peg, PEGS),
-        ("--on-kill", o.on_kill, ON_KILL), ("--unknown-orders", o.unknown_orders, UNKNOWN_ORDERS),
-    ):  # fmt: skip
+    for name, value, known in (("--mode", o.mode, MODES), ("--sim", o.sim, SIMS)):
         if value not in known:
             raise UsageError(f"unknown {name} {value!r}", ", ".join(known))
+    for limit in TRADING_LIMITS:
+        if limit.choices and (value := getattr(o, limit.name)) not in limit.choices:
+            raise UsageError(f"unknown {limit.flag} {value!r}", ", ".join(limit.choices))
     if o.peg == "join" and o.tif != "GFD":
         raise UsageError(f"--peg join rests in the book, and {o.tif} does not", "add --tif GFD")
     if o.tif == "FOK" and o.max_order < o.max_position:
@@ -122,8 +123,9 @@ def check_options(o: GatewayOptions) -> None:
 def risk_limits(o: GatewayOptions) -> RiskLimits:
     """The limits of a gateway; a recorded day has no data that goes stale."""
     return RiskLimits(
-        o.max_position, o.max_order, o.rate_orders, o.rate_window_s, o.max_open_orders, o.max_notional,
-        o.price_collar, 0.0 if o.replay else o.data_age_s, o.daily_loss, o.drawdown,
+        max_position=o.max_position, max_order=o.max_order, rate_orders=o.rate_orders, rate_window_s=o.rate_window_s,
+        max_open_orders=o.max_open_orders, max_notional=o.max_notional, price_collar=o.price_collar,
+        data_age_s=0.0 if o.replay else o.data_age_s, daily_loss=o.daily_loss, drawdown=o.drawdown,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ghtrader.commands.risk_options import with_knobs
+from ghtrader.commands.risk_options import with_limits
 from ghtrader.commands.shared_options import HomeOption, JsonOption, settings_of
 from ghtrader.commands.trading_options import (
     AccountOption,
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         """The process that owns a broker connection."""
 
     @gateway_app.command()
-    @with_knobs
+    @with_limits
     def run(
         account: AccountOption,
         mode: ModeOption,
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
         monitor_only: MonitorOption = False,
         confirm_live: ConfirmOption = "",
         days: DaysOption = 1,
-        knobs: dict[str, Any] = {},  # noqa: B006  never changed
+        limits: dict[str, Any] = {},  # noqa: B006  never changed
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
 
         settings = settings_of(home)
         options = gateway_options(
-            settings, new_run_id("gateway"), symbol, knobs, account=account, mode=mode, sim=sim,
+            settings, new_run_id("gateway"), symbol, limits, account=account, mode=mode, sim=sim,
             monitor_only=monitor_only, confirm_live=confirm_live, days=days,
         )  # fmt: skip
         summary = run_gateway(settings, options)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ghtrader.commands.risk_options import in_force, with_knobs
+from ghtrader.commands.risk_options import in_force, with_limits
 from ghtrader.commands.shared_options import HomeOption, JsonOption, VarOption, parse_day, settings_of
 from ghtrader.commands.trading_options import (
     AccountOption,
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
     """Add both commands."""
 
     @app.command()
-    @with_knobs
+    @with_limits
     def trade(
         account: AccountOption,
         mode: ModeOption,
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
         idle_end: Annotated[
             float, typer.Option("--idle-end", min=0, help="Stop after so many seconds without a tick; 0 never.")
         ] = 60.0,
-        knobs: dict[str, Any] = {},  # noqa: B006
+        limits: dict[str, Any] = {},  # noqa: B006
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
 
         settings = settings_of(home)
         options = gateway_options(
-            settings, supervisor.new_run_id("trade"), symbol, knobs, account=account, mode=mode, sim=sim,
+            settings, supervisor.new_run_id("trade"), symbol, limits, account=account, mode=mode, sim=sim,
             monitor_only=monitor_only, confirm_live=confirm_live, idle_end_s=idle_end, days=days,
         )  # fmt: skip
         check_gates(settings, mode, monitor_only, confirm_live)
@@ -79,7 +79,7 @@ def register(app: typer.Typer) -> None:
         emit(summary, json, lambda: describe(summary))
 
     @app.command()
-    @with_knobs
+    @with_limits
     def paper(
         var: VarOption,
         days: Annotated[int, typer.Option("--days", min=1, help="The last so many recorded days.")] = 1,
@@ -93,7 +93,7 @@ def register(app: typer.Typer) -> None:
         horizon: HorizonOption = 50,
         account: AccountOption = "paper",
         flat_before_end: FlatOption = 60.0,
-        knobs: dict[str, Any] = {},  # noqa: B006
+        limits: dict[str, Any] = {},  # noqa: B006
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -111,7 +111,7 @@ def register(app: typer.Typer) -> None:
             summary = paper_day(
                 settings, var, one, account=account, model=model, horizon=horizon, from_ns=from_ns, blocks=last_block,
                 pace=pace, flat_before_end_s=flat_before_end,
-                **in_force(settings, {"rate_orders": PAPER_RATE, **knobs}),
+                **in_force(settings, {"rate_orders": PAPER_RATE, **limits}),
             )  # fmt: skip
             summaries.append(summary)
         summed = ("ticks", "targets", "orders", "fills", "round_trips", "fees", "net_pnl")

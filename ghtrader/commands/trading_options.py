@@ -35,12 +35,12 @@ SuccessionOption = Annotated[
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the switch.")]
 
 
-def gateway_options(settings: Settings, run_id: str, symbol: str, knobs: dict[str, Any], **given: Any) -> Any:
+def gateway_options(settings: Settings, run_id: str, symbol: str, limits: dict[str, Any], **given: Any) -> Any:
     from ghtrader_market.reference.trading_calendar import load_calendar
     from ghtrader_runtime.config import GatewayOptions, check_options
     from ghtrader_runtime.gateway.contract_binding import Binder
 
-    options = GatewayOptions(run_id=run_id, symbol=symbol, **given, **in_force(settings, knobs))
+    options = GatewayOptions(run_id=run_id, symbol=symbol, **given, **in_force(settings, limits))
     check_options(options)
     options = msgspec.structs.replace(options, symbol=symbol or _only_series(settings))
     contract = Binder(settings.data, options.symbol, load_calendar(settings)).first()

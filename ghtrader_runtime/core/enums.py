@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from ghtrader_base.trading_limits import limit
+
 MODES = ("paper", "sim", "live")
 SIMS = ("tqkq", "tqsim")
-TIFS = ("FAK", "FOK", "GFD")
-PEGS = ("cross", "join")
-ON_KILL = ("hold", "flatten")
-UNKNOWN_ORDERS = ("cancel", "adopt")
+TIFS = limit("tif").choices

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ghtrader_base.trading_limits import default
 from ghtrader_market.accounting.positions import Position, close_plan
 from ghtrader_runtime.core.enums import TIFS
 from ghtrader_runtime.core.events import Book, OrderWanted
@@ -31,34 +32,34 @@ FIVELEVEL up to five levels."""
 
 @dataclass(frozen=True)
 class ExecutionStyle:
-    """How a target is reached.
+    """How a target is reached; defaults and ranges are `ghtrader_base.trading_limits`.
 
     Attributes
     ----------
     slip_ticks : int
-        Price ticks beyond the opposite best price a crossing order may pay. 1.
+        Price ticks beyond the opposite best price a crossing order may pay.
     tif : str
-        FAK (what does not fill at once is cancelled), FOK (all or nothing) or GFD (rests until chased). FAK.
+        FAK (what does not fill at once is cancelled), FOK (all or nothing) or GFD (rests until chased).
     reprice_s : float
-        Market seconds after which a resting order is cancelled and sent anew at the price of then. 5.
+        Market seconds after which a resting order is cancelled and sent anew at the price of then.
     max_order : int
-        Largest single order, lots. 10.
+        Largest single order, lots.
     peg : str
-        Where a GFD order is placed: `cross` (opposite best and `slip_ticks` beyond) or `join` (our own best). cross.
+        Where a GFD order is placed: `cross` (opposite best and `slip_ticks` beyond) or `join` (our own best).
     chase_ticks : int
         A resting order is chased early once its price is so many ticks away from where it would be placed now; 0
-        never. 0.
+        never.
     max_chases : int
-        After so many chases on the way to one target a `join` order crosses instead. 3.
+        After so many chases on the way to one target a `join` order crosses instead.
     """
 
-    slip_ticks: int = 1
-    tif: str = "FAK"
-    reprice_s: float = 5.0
-    max_order: int = 10
-    peg: str = "cross"
-    chase_ticks: int = 0
-    max_chases: int = 3
+    slip_ticks: int = default("slip_ticks")
+    tif: str = default("tif")
+    reprice_s: float = default("reprice_s")
+    max_order: int = default("max_order")
+    peg: str = default("peg")
+    chase_ticks: int = default("chase_ticks")
+    max_chases: int = default("max_chases")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from typing import Protocol
 
 import msgspec
 
+from ghtrader_base.trading_limits import RATE_WINDOW_S, default
+
 _GRID = 1e-6
 
 
@@ -241,43 +243,43 @@ class Drawdown:
 
 @dataclass(frozen=True)
 class RiskLimits:
-    """Limits of one account.
+    """Limits of one account; defaults and ranges are `ghtrader_base.trading_limits`.
 
     Attributes
     ----------
     max_position : int
-        Lots of one symbol, long or short. 1.
+        Lots of one symbol, long or short.
     max_order : int
-        Lots of one order. 10.
+        Lots of one order.
     rate_orders : int
-        Orders in `rate_window_s` of market time. 20.
+        Orders in `rate_window_s` of market time.
     rate_window_s : float
-        Seconds of market time. 60.
+        Seconds of market time.
     max_open_orders : int
-        Orders at work at once, of the whole account. 20.
+        Orders at work at once, of the whole account.
     max_notional : float
-        CNY of one order. 20,000,000.
+        CNY of one order.
     price_collar : float
-        Largest distance of a limit price from the mid, as a fraction of it. 0.02.
+        Largest distance of a limit price from the mid, as a fraction of it.
     data_age_s : float
         Seconds (ours) without a tick, in a session, after which nothing is opened any more and market data is
-        subscribed anew; 0 never. 15.
+        subscribed anew; 0 never.
     daily_loss : float
-        CNY lost since the trading day opened at which the kill switch trips; 0 never. 100,000.
+        CNY lost since the trading day opened at which the kill switch trips; 0 never.
     drawdown : float
-        CNY below the trading day's highest equity at which the kill switch trips; 0 never. 150,000.
+        CNY below the trading day's highest equity at which the kill switch trips; 0 never.
     """
 
-    max_position: int = 1
-    max_order: int = 10
-    rate_orders: int = 20
-    rate_window_s: float = 60.0
-    max_open_orders: int = 20
-    max_notional: float = 20_000_000.0
-    price_collar: float = 0.02
-    data_age_s: float = 15.0
-    daily_loss: float = 100_000.0
-    drawdown: float = 150_000.0
+    max_position: int = default("max_position")
+    max_order: int = default("max_order")
+    rate_orders: int = default("rate_orders")
+    rate_window_s: float = RATE_WINDOW_S
+    max_open_orders: int = default("max_open_orders")
+    max_notional: float = default("max_notional")
+    price_collar: float = default("price_collar")
+    data_age_s: float = default("data_age_s")
+    daily_loss: float = default("daily_loss")
+    drawdown: float = default("drawdown")
 
     def rules(self) -> tuple[Rule, ...]:
         """The order rules in the order they are asked."""

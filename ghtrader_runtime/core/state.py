@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from ghtrader_base.trading_limits import default
 from ghtrader_market.accounting.positions import Position
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.dedupe import Watermark
@@ -41,10 +42,10 @@ class CoreConfig:
     monitor_only : bool
         Never send anything, cancels included. False.
     on_kill : str
-        What a tripped switch does with positions: `hold` them, or `flatten` (close, then halt). hold.
+        What a tripped switch does with positions: `hold` them, or `flatten` (close, then halt).
     unknown_orders : str
         What happens to working orders that this process run did not send: `cancel`, or `adopt` (let them work and count
-        them). cancel.
+        them).
     """
 
     symbols: dict[str, SymbolSpec]
@@ -54,8 +55,8 @@ class CoreConfig:
     settle_s: float = 2.0
     max_rejects: int = 3
     monitor_only: bool = False
-    on_kill: str = "hold"
-    unknown_orders: str = "cancel"
+    on_kill: str = default("on_kill")
+    unknown_orders: str = default("unknown_orders")
 
 
 @dataclass

@@ -61,7 +61,7 @@ def paper_day(
     flat_from_ns: int = 0,
     run_id: str = "",
     on_ready: Callable[[], None] | None = None,
-    **knobs: Any,
+    **limits: Any,
 ) -> dict[str, Any]:
     """Trade one recorded day on paper.
 
@@ -77,7 +77,7 @@ def paper_day(
         Ticks a second; 0 is lock-step, as fast as both processes go.
     model, horizon, flat_before_end_s, flat_from_ns
         As in `StrategyOptions`.
-    **knobs
+    **limits
         Limits, policies and style, as in `GatewayOptions`.
 
     Returns
@@ -93,7 +93,7 @@ def paper_day(
     replay = ReplayOptions(dataset=DATASET, key=key, day=str(day), from_ns=from_ns, pace=pace)
     gateway = GatewayOptions(
         account=account, mode="paper", symbol=contract, run_id=run_id or new_run_id("paper"), replay=replay,
-        **{"rate_orders": PAPER_RATE, **knobs},
+        **{"rate_orders": PAPER_RATE, **limits},
     )  # fmt: skip
     check_options(gateway)
     strategy = StrategyOptions(

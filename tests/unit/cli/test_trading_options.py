@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from ghtrader.cli import run
-from ghtrader.commands.risk_options import KNOBS, in_force
+from ghtrader.commands.risk_options import in_force
 from ghtrader_base.errors import ConfigError, UsageError
 from ghtrader_base.settings import load_settings, set_setting
+from ghtrader_base.trading_limits import TRADING_LIMITS
 from ghtrader_runtime.config import GatewayOptions, check_options, execution_style, risk_limits
 from ghtrader_runtime.core.execution import ExecutionStyle
 from ghtrader_runtime.core.risk import RiskLimits
@@ -20,11 +21,10 @@ def test_one_default_everywhere(home) -> None:
     assert risk_limits(PLAIN) == RiskLimits() and execution_style(PLAIN) == ExecutionStyle()
     for name, value in load_settings(home).risk().items():
         assert getattr(PLAIN, name) == value, name
-    for knob in KNOBS:
-        value = getattr(PLAIN, knob.field)
-        assert type(value) is knob.kind, knob
-        shown = knob.usual.split(";")[0]
-        assert (value if knob.kind is str else f"{value:.10g}") == shown, knob
+    for limit in TRADING_LIMITS:
+        value = getattr(PLAIN, limit.name)
+        assert value == limit.default and type(value) is type(limit.default), limit
+        assert not limit.choices or value in limit.choices, limit
 
 
 def test_what_is_typed_beats_what_is_set(home, monkeypatch, tmp_path) -> None:
@@ -64,8 +64,8 @@ def test_the_command_line_says_ranges_and_units(capfd, home) -> None:
     for command in (["gateway", "run"], ["trade"], ["paper"]):
         assert run([*command, "--help"]) == 0
         shown = capfd.readouterr().out
-        for knob in KNOBS:
-            assert knob.flag in shown and (knob.choices or knob.metavar in shown), knob
+        for limit in TRADING_LIMITS:
+            assert limit.flag in shown and (limit.choices or limit.unit in shown), limit
     account = ["gateway", "run", "--account", "a", "--mode", "sim"]
     for bad in (["--max-position", "0"], ["--price-collar", "1.5"], ["--on-kill", "x"], ["--daily-loss", "-1"],
                 ["--peg", "join", "--symbol", "SHFE.cu2502"], []):  # fmt: skip
