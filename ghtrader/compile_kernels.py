@@ -51,7 +51,7 @@ def _play(home: Path) -> tuple[str, date]:
 def _build(home: Path, symbol: str, day: date) -> None:
     """The quality gate, factors in blocks, and labels of every definition; those of models stay."""
     from ghtrader_base.settings import load_settings
-    from ghtrader_market.quality.assessment import readiness
+    from ghtrader_market.quality.readiness import readiness
     from ghtrader_market.stores.lake.lake import Lake
     from ghtrader_models.datasets.build_day import build_day
     from ghtrader_models.factors.library.sets import get_factor_set

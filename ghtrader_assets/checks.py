@@ -216,8 +216,8 @@ _STATES = ("engineering_state", "source_state", "policy_state", "overall_state",
 
 def readiness_of_days(home: HomeResource, wanted: dict[str, list[date]]) -> dict:
     """`passed`, `metadata` and `description` of the readiness of main_l5 days: what the gate of features asks."""
-    from ghtrader_market.quality.assessment import readiness
-    from ghtrader_market.quality.types import OVERALL_STATES
+    from ghtrader_market.quality.readiness import readiness
+    from ghtrader_market.quality.readiness_types import OVERALL_STATES
 
     found = [
         readiness(home.settings, "main_l5", get_variety(variety).continuous_symbol, day, calendar=home.calendar)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ghtrader_assets.jobs.main_series import daily_update
+from ghtrader_assets.jobs.daily_update import daily_update
 from ghtrader_assets.partitions import TIMEZONE
 
 daily_update_schedule = dg.ScheduleDefinition(

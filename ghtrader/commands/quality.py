@@ -21,7 +21,7 @@ from ghtrader_base.errors import FailedError, UsageError
 
 if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
-    from ghtrader_market.quality.types import DayQuality
+    from ghtrader_market.quality.readiness_types import DayQuality
 
 SymbolOption = Annotated[str, typer.Option("--symbol", help="One contract, SHFE.cu2502, or a series, KQ.m@SHFE.cu.")]
 _STATES = ["day", "engineering_state", "source_state", "policy_state", "overall_state", "reason_code", "action_hint"]
@@ -103,7 +103,7 @@ def register(app: typer.Typer) -> None:
 
 def _days(settings: Settings, var: str, symbol: str, start: str, end: str) -> list[DayQuality]:
     """Quality of the stored days asked for: a variety's main series, or its contracts' ticks while it has none."""
-    from ghtrader_market.quality.assessment import day_quality
+    from ghtrader_market.quality.readiness import day_quality
     from ghtrader_market.reference.symbols import parse_symbol
     from ghtrader_market.reference.trading_calendar import load_calendar
     from ghtrader_market.reference.varieties import get_variety, variety_of

@@ -138,7 +138,7 @@ def build_series(
 
 def quality_gate(home: HomeResource, kind: str, symbol: str, accept: bool) -> "QualityGate":
     """The gate of `build_day`: a day that is not ready is refused, unless `accept`; either way the manifest tells."""
-    from ghtrader_market.quality.assessment import readiness
+    from ghtrader_market.quality.readiness import readiness
     from ghtrader_models.datasets.build_day import QualityVerdict
 
     def verdict(day: date) -> QualityVerdict:

@@ -15,7 +15,7 @@ from ghtrader_base.errors import IntegrityError
 from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.quality.anomalies import Anomaly
 from ghtrader_market.quality.day_profile import Distribution, Profile
-from ghtrader_market.quality.types import DayQuality, Readiness
+from ghtrader_market.quality.readiness_types import DayQuality, Readiness
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import DayManifest
 

@@ -11,12 +11,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghtrader_base.errors import ConfigError, IntegrityError, RefusedError, UsageError
+from ghtrader_base.errors import IntegrityError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_json, ensure_dir, read_json
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.core.enums import MODES, SIMS
 
-CONFIRMATION = "I_UNDERSTAND"
 _NAME = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 
@@ -116,29 +115,3 @@ def bind_login(settings: Settings, ref: AccountRef, login: str) -> list[Path]:
     else:
         atomic_write_json(path, {"account": ref.name})
     return [ref.state_dir, folder]
-
-
-def check_gates(settings: Settings, mode: str, monitor_only: bool, confirm_live: str) -> None:
-    """The two steps in front of a real account.
-
-    Raises
-    ------
-    RefusedError
-        `live` without both `GHTRADER_LIVE_ENABLED=true` and `--confirm-live I_UNDERSTAND`.
-    """
-    if mode != "live" or monitor_only:
-        return
-    if not settings.live_enabled:
-        raise RefusedError(
-            "orders to a real account are disabled", "set GHTRADER_LIVE_ENABLED=true, or add --monitor-only"
-        )
-    if confirm_live != CONFIRMATION:
-        raise RefusedError("live trading was not confirmed", f"add --confirm-live {CONFIRMATION}, or --monitor-only")
-
-
-def require_credentials(settings: Settings, mode: str, sim: str) -> None:
-    """`ConfigError` naming what is missing to log in."""
-    if not settings.tqsdk_user or not settings.tqsdk_password.get_secret_value():
-        raise ConfigError("TQSDK_USER or TQSDK_PASSWORD is not set", "put both into the environment or .env")
-    if mode == "live" and not (settings.tq_broker_id and settings.tq_account_id):
-        raise ConfigError("TQ_BROKER_ID or TQ_ACCOUNT_ID is not set", "put both into the environment or .env")

@@ -121,7 +121,3 @@ class Link:
         self.state = state
         self.changes += 1
         return LinkChange(self.name, before, state, reason, now_ns)
-
-
-
-

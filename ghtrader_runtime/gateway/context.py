@@ -18,7 +18,7 @@ from ghtrader_runtime.brokers.base import Broker
 from ghtrader_runtime.bus.sockets import GatewayBus
 from ghtrader_runtime.config import GatewayOptions
 from ghtrader_runtime.gateway.broker_connection import BrokerConnection
-from ghtrader_runtime.gateway.sessions import Peers
+from ghtrader_runtime.gateway.bus_sessions import Peers
 from ghtrader_runtime.runlog.journal import Journal
 from ghtrader_runtime.runlog.latency import TickToTarget
 

@@ -35,17 +35,17 @@ from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.engine import CoreConfig
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.broker_connection import BrokerConnection
+from ghtrader_runtime.gateway.bus_sessions import Peers
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.contract_binding import Binder
-from ghtrader_runtime.gateway.day_ticks import DayWatch
 from ghtrader_runtime.gateway.prometheus import serve_metrics
 from ghtrader_runtime.gateway.request_handler import RequestHandler
 from ghtrader_runtime.gateway.run_summary import earlier_fills, summarise
-from ghtrader_runtime.gateway.sessions import Peers
 from ghtrader_runtime.gateway.state_publisher import StatePublisher
 from ghtrader_runtime.gateway.tick_relay import TickRelay
 from ghtrader_runtime.gateway.traded_market import TradedMarket, mid_of
 from ghtrader_runtime.gateway.trading_day import TradingDay, connect, symbol_specs
+from ghtrader_runtime.gateway.trading_day_clock import DayWatch
 from ghtrader_runtime.runlog.decision_log import Start
 from ghtrader_runtime.runlog.journal import Journal, read_lines
 from ghtrader_runtime.runlog.latency import TickToTarget

@@ -20,7 +20,8 @@ from ghtrader_market.reference.tick_schema import values_matrix
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.stores.lake.lake import Lake
-from ghtrader_runtime.accounts.account import account_ref, bind_login, check_gates, login_of, require_credentials
+from ghtrader_runtime.accounts.account import account_ref, bind_login, login_of
+from ghtrader_runtime.accounts.live_gate import check_gates, require_credentials
 from ghtrader_runtime.brokers.base import Broker, Market
 from ghtrader_runtime.brokers.paper import PaperBroker
 from ghtrader_runtime.brokers.recorded_feed import ReplayFeed

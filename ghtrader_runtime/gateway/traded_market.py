@@ -11,7 +11,8 @@ import numpy as np
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_runtime.brokers.base import Market, TickRow
 from ghtrader_runtime.gateway.contract_binding import Binding
-from ghtrader_runtime.gateway.day_ticks import DayBook, DayWatch
+from ghtrader_runtime.gateway.day_ticks import DayBook
+from ghtrader_runtime.gateway.trading_day_clock import DayWatch
 
 _BID, _ASK, _LAST = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"], COLUMN_INDEX["last_price"]
 

@@ -118,7 +118,7 @@ NO_DATA_NAME = "_no_data_dates.json"
 
 
 def _no_data_path(lake: Lake, symbol: str, dataset: str) -> Path:
-    return lake.key_no_data_path(dataset, symbol) / NO_DATA_NAME
+    return lake.key_path(dataset, symbol) / NO_DATA_NAME
 
 
 def no_data_days(lake: Lake, symbol: str, dataset: str = "ticks") -> set[date]:

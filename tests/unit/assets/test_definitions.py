@@ -7,7 +7,7 @@ import textwrap
 import dagster as dg
 import pytest
 
-from ghtrader_assets.build import build_defs
+from ghtrader_assets.build_definitions import build_defs
 from ghtrader_assets.definitions import defs
 from ghtrader_assets.partitions import PARTITIONS
 from tests.support.waiting import PATIENCE_S

@@ -7,7 +7,7 @@ import pytest
 
 from ghtrader_assets.checks import TICKS_CHECK
 from ghtrader_assets.instance.instance import open_instance
-from ghtrader_assets.jobs.main_series import daily_targets
+from ghtrader_assets.jobs.daily_update import daily_targets
 from ghtrader_assets.runs.execute import run_job
 from ghtrader_assets.runs.flows import contiguous, dataset_days, require_finished_days
 from ghtrader_base.errors import ConfigError, FailedError, UsageError

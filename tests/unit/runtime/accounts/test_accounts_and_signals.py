@@ -14,8 +14,9 @@ from ghtrader_base.settings import load_settings
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_models.bundles.bundle import load_bundle
 from ghtrader_models.factors.engine import FactorEngine
-from ghtrader_runtime.accounts.account import account_ref, all_refs, bind_login, check_gates, require_credentials
+from ghtrader_runtime.accounts.account import account_ref, all_refs, bind_login
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
+from ghtrader_runtime.accounts.live_gate import check_gates, require_credentials
 from ghtrader_runtime.gateway.contract_binding import contract_to_trade
 from ghtrader_runtime.runlog.journal import FactorJournal, Journal, read_factors, read_lines
 from ghtrader_runtime.strategy.signal_engine import Signal

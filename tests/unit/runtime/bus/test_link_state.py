@@ -14,7 +14,7 @@ from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.backoff import Backoff
 from ghtrader_runtime.bus.link_state import Link, LinkState
 from ghtrader_runtime.bus.pending_requests import Outbox
-from ghtrader_runtime.gateway.sessions import HISTORIES_A_SECOND, KEEP_ANSWERS, MAX_PEERS, Peers
+from ghtrader_runtime.gateway.bus_sessions import HISTORIES_A_SECOND, KEEP_ANSWERS, MAX_PEERS, Peers
 
 S = 1_000_000_000
 

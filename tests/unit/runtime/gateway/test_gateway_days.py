@@ -17,7 +17,7 @@ from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
 from ghtrader_runtime.core.events import OrderReport, TradeReport
 from ghtrader_runtime.core.orders import Order
 from ghtrader_runtime.gateway.contract_binding import read_bound, write_bound
-from ghtrader_runtime.gateway.day_ticks import DayWatch
+from ghtrader_runtime.gateway.trading_day_clock import DayWatch
 from ghtrader_runtime.runlog.run_totals import Tally, by_contract, profit
 from tests.support.runtime_kit import synthetic_values
 

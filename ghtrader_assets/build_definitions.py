@@ -14,7 +14,9 @@ from ghtrader_assets.assets.market import contracts, daily_bars, raw_ticks, trad
 from ghtrader_assets.assets.models import MODEL_ASSETS
 from ghtrader_assets.assets.reports import benchmark_report, champion
 from ghtrader_assets.checks import ALL_CHECKS
-from ghtrader_assets.jobs.main_series import daily_update, download_contract, import_recordings_job
+from ghtrader_assets.jobs.daily_update import daily_update
+from ghtrader_assets.jobs.download_contract import download_contract
+from ghtrader_assets.jobs.import_recordings import import_recordings_job
 from ghtrader_assets.jobs.one_contract import CONTRACT_JOBS
 from ghtrader_assets.jobs.update import update_variety
 from ghtrader_assets.resources.resources import HomeResource, SourceResource

@@ -20,8 +20,8 @@ from ghtrader_base.files import content_hash
 from ghtrader_base.settings import Settings
 from ghtrader_market.quality.anomalies import Anomaly, Limits, find_anomalies
 from ghtrader_market.quality.day_profile import Profile, profile_day
+from ghtrader_market.quality.readiness_types import DayQuality, Readiness
 from ghtrader_market.quality.store import load_quality, save_quality
-from ghtrader_market.quality.types import DayQuality, Readiness
 from ghtrader_market.reference.roll_schedule import load_schedule
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.tick_schema import values_matrix

@@ -14,7 +14,7 @@ from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.ingest.import_recordings import import_recordings
 from ghtrader_market.main_series.main_l5 import build_main_l5_day
-from ghtrader_market.quality.assessment import Thresholds, day_quality, readiness
+from ghtrader_market.quality.readiness import Thresholds, day_quality, readiness
 from ghtrader_market.quality.store import quality_path
 from ghtrader_market.reference.roll_schedule import load_schedule, save_schedule, schedule_from_open_interest
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX as C
