@@ -10,21 +10,29 @@ from __future__ import annotations
 
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Record, WriteBinding
+from ghtrader_runtime.core.enums import BlockReason
 from ghtrader_runtime.core.execution import Place, SymbolSpec
-from ghtrader_runtime.core.orders import Order, TradingState
+from ghtrader_runtime.core.order_entry import OrderEntry
+from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 
 
-class ContractRolls:
-    """The part of the core that changes contracts."""
+class ContractRoll:
+    """Changes from the contract of one day to that of the next.
 
-    config: CoreConfig
-    state: CoreState
+    Parameters
+    ----------
+    config : CoreConfig
+        The new contract joins its symbols.
+    state : CoreState
+    orders : OrderEntry
+    """
 
-    def _cancel(self, order: Order) -> list[Action]:
-        raise NotImplementedError
+    def __init__(self, config: CoreConfig, state: CoreState, orders: OrderEntry) -> None:
+        self.config, self.state, self._orders = config, state, orders
 
-    def _on_bound(self, bound: ev.Bound) -> list[Action]:
+    def on_bound(self, bound: ev.Bound) -> list[Action]:
+        """The contract of the day, or that there is none."""
         state, before = self.state, self.state.bound
         if bound.symbol:
             spec = SymbolSpec(bound.symbol, bound.price_tick, bound.multiplier, bound.needs_close_today)
@@ -40,14 +48,15 @@ class ContractRolls:
             state.writers.pop(symbol, None)
             for order in state.live_orders(symbol):
                 if not order.over and not order.cancel_ns:
-                    actions += self._cancel(order)
+                    actions += self._orders.cancel(order)
         return actions
 
     def _left(self) -> list[str]:
         """Contracts that were traded here and are not the day's."""
         return [symbol for symbol in self.config.symbols if symbol != self.state.bound]
 
-    def _is_left(self, symbol: str) -> bool:
+    def is_left(self, symbol: str) -> bool:
+        """Whether a symbol is not the contract of the day any more."""
         return self.state.bound is not None and symbol != self.state.bound
 
     def _to_close(self) -> str:
@@ -60,26 +69,26 @@ class ContractRolls:
                 found.append(f"{symbol}: {net:+d} held, {orders} orders out")
         return "; ".join(found)
 
-    def _watch_roll(self) -> list[Action]:
+    def watch(self) -> list[Action]:
         """Whether something of another contract than the day's is there, or may be."""
         state = self.state
         to_close = self._to_close()
         if not (state.rolling or to_close):
             return []
-        asked = "reconcile" not in state.blocks
+        asked = BlockReason.RECONCILE not in state.blocks
         if to_close or not asked:
             state.rolling = True
             what = to_close or f"whether only {state.bound or 'nothing'} is held is not known yet"
-            state.block("roll", TradingState.REDUCING, f"{state.unbound or 'a roll'}: {what}")
+            state.block(BlockReason.ROLL, TradingState.REDUCING, f"{state.unbound or 'a roll'}: {what}")
             return []
         state.rolling = False
         if not state.bound:
-            state.block("roll", TradingState.HALTED, state.unbound)
+            state.block(BlockReason.ROLL, TradingState.HALTED, state.unbound)
             return [Record("unbound", {"reason": state.unbound})]
-        state.unblock("roll")
+        state.unblock(BlockReason.ROLL)
         return [WriteBinding(state.requested, state.bound), Record("rolled", {"contract": state.bound})]
 
-    def _waits_for_roll(self, symbol: str, place: Place) -> str:
+    def waits_for_roll(self, symbol: str, place: Place) -> str:
         """Why an opening order has to wait, or an empty string."""
         if place.offset != "OPEN" or self.state.bound is None:
             return ""

@@ -1,9 +1,48 @@
-"""Lists the words that a gateway's options accept, where a command that starts quickly can read them."""
+"""Lists the words that a gateway's options accept, where a command that starts quickly can read them; block reasons."""
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 from ghtrader_base.trading_limits import limit
 
 MODES = ("paper", "sim", "live")
 SIMS = ("tqkq", "tqsim")
 TIFS = limit("tif").choices
+
+
+class BlockReason(StrEnum):
+    """What limits trading now. Each is set and cleared by itself; of those that stand the strictest trading state wins.
+
+    RECONCILE
+        HALTED: what is held or on its way is not known; until the broker's complete list tells.
+    BROKER
+        HALTED: the trading line is down, and the broker cannot be asked. Until it is back.
+    LEDGER
+        HALTED: no intent can be made durable. Until the disk takes them again.
+    REJECTS
+        HALTED: too many orders in a row were rejected. Until an operator sets ACTIVE.
+    MONITOR
+        HALTED, for good: this gateway only watches; it sends no cancels either.
+    KILL
+        HALTED: the kill switch is tripped; REDUCING while a switch that flattens has something to close. Until reset.
+    OPERATOR
+        HALTED or REDUCING, as a person set it. Until that person sets ACTIVE.
+    DATA
+        REDUCING: a symbol that should tick is silent. Until it ticks.
+    DATA_LINK
+        REDUCING: the market data line is down. Until it is back.
+    ROLL
+        REDUCING: something of another contract than the day's is or may be held; HALTED where no contract is the day's.
+    """
+
+    RECONCILE = "reconcile"
+    BROKER = "broker"
+    LEDGER = "ledger"
+    REJECTS = "rejects"
+    MONITOR = "monitor"
+    KILL = "kill"
+    OPERATOR = "operator"
+    DATA = "data"
+    DATA_LINK = "data-link"
+    ROLL = "roll"

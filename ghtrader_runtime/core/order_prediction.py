@@ -9,33 +9,48 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.execution import ExecutionStyle, Place, plan_target
+from ghtrader_runtime.core.execution import ExecutionStyle, plan_target
 from ghtrader_runtime.core.orders import Intent, TradingState
+from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.state import CoreConfig, CoreState, order_number
 
 MOST = 4
 """Orders predicted at most."""
 
 
-class Foresight:
-    """The part of the core that predicts the next orders."""
+class OrderPrediction:
+    """Predicts the next orders.
 
-    config: CoreConfig
-    state: CoreState
-    _style: ExecutionStyle
-    _order_id: Callable[[int], str]
+    Parameters
+    ----------
+    config : CoreConfig
+    state : CoreState
+        Read only.
+    style : ExecutionStyle
+        As `target_steps` has it.
+    order_id : callable
+        Number of an intent to its client order id.
+    check : PreTradeCheck
+    is_left : callable
+        Whether a symbol is a contract of an earlier day.
+    """
 
-    def _forbidden(self, symbol: str, place: Place, book: ev.Book) -> str:
-        raise NotImplementedError
-
-    def _is_left(self, symbol: str) -> bool:
-        raise NotImplementedError
+    def __init__(
+        self,
+        config: CoreConfig,
+        state: CoreState,
+        style: ExecutionStyle,
+        order_id: Callable[[int], str],
+        check: PreTradeCheck,
+        is_left: Callable[[str], bool],
+    ) -> None:
+        self.config, self.state, self._style, self._order_id = config, state, style, order_id
+        self._check, self._is_left = check, is_left
 
     def likely(self, symbol: str, targets: Iterable[int]) -> list[Intent]:
         """Intents that one of `targets` (lots, signed) would bring about at once, were it wanted next.
 
-        They are as the core would give them out (`events.WriteIntent`), but name no target. None of direct orders: such
+        They are as the core would give them out (`WriteIntent`), but name no target. None of direct orders: such
         a request must be known for ever once it was acted on, where a target only says what is wanted now. Each has a
         number of its own: of two targets that begin with an order of one side the first counts.
         """
@@ -55,7 +70,7 @@ class Foresight:
             for place in plan_target(target, position, (), book, spec, self._style, 0, lower, upper).place:
                 number = order_number(number, place.side)
                 taken = any(number == one.number for one in found)
-                if taken or len(found) == MOST or self._forbidden(symbol, place, book):
+                if taken or len(found) == MOST or self._check.forbidden(symbol, place, book):
                     break
                 found.append(
                     Intent(

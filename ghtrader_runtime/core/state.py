@@ -6,9 +6,10 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ghtrader_base.trading_limits import default
-from ghtrader_market.accounting.positions import Position
+from ghtrader_market.accounting.positions import Position, roll_day
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.dedupe import Watermark
+from ghtrader_runtime.core.enums import BlockReason
 from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
 from ghtrader_runtime.core.orders import FINAL, Order, TradingState
 from ghtrader_runtime.core.risk import RiskLimits
@@ -98,7 +99,7 @@ class CoreState:
     """Everything the core remembers. `blocks` says what limits trading and why; the strictest wins; `bound` is the one
     contract that may be opened, None where all may; `rolling` until all others are known to be flat."""
 
-    blocks: dict[str, tuple[TradingState, str]] = field(default_factory=dict)
+    blocks: dict[BlockReason, tuple[TradingState, str]] = field(default_factory=dict)
     trading_state: TradingState = TradingState.ACTIVE
     trading_day: str = ""
     positions: dict[str, Position] = field(default_factory=dict)
@@ -132,12 +133,12 @@ class CoreState:
     rolling: bool = False
     last_refusal: dict[str, str] = field(default_factory=dict)
 
-    def block(self, name: str, state: TradingState, reason: str) -> None:
+    def block(self, name: BlockReason, state: TradingState, reason: str) -> None:
         """Something limits trading from now on."""
         self.blocks[name] = (state, reason)
         self._strictest()
 
-    def unblock(self, name: str) -> None:
+    def unblock(self, name: BlockReason) -> None:
         """It does so no more."""
         if self.blocks.pop(name, None) is not None:
             self._strictest()
@@ -152,6 +153,14 @@ class CoreState:
         if self.trading_state is TradingState.ACTIVE:
             return ""
         return f"{self.trading_state}: " + "; ".join(reason for _, reason in self.blocks.values())
+
+    def enter_day(self, trading_day: str) -> None:
+        """A later trading day begins: what was opened before is yesterday's; no other day changes anything."""
+        if trading_day <= self.trading_day:
+            return
+        if self.trading_day:
+            self.positions = {symbol: roll_day(position) for symbol, position in self.positions.items()}
+        self.trading_day = trading_day
 
     def position(self, symbol: str) -> Position:
         """What is held of a symbol, as far as we know."""

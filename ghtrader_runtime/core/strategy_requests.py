@@ -6,34 +6,43 @@ or direct orders), until its session is gone. Every request is answered.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.actions import Action, Answer, Record, SendOrder, WriteIntent
+from ghtrader_runtime.core.actions import Action, Answer, Record
 from ghtrader_runtime.core.execution import Place, why_not
-from ghtrader_runtime.core.orders import Order, TradingState
+from ghtrader_runtime.core.order_entry import OrderEntry
+from ghtrader_runtime.core.orders import OrderStatus, TradingState
+from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.state import CoreConfig, CoreState, WantedPosition, Writer
 
 
-class SessionRequests:
-    """The part of the core that handles what strategies ask for."""
+class StrategyRequests:
+    """Decides about targets, direct orders and cancels, and answers each.
 
-    config: CoreConfig
-    state: CoreState
+    Parameters
+    ----------
+    config : CoreConfig
+    state : CoreState
+    orders : OrderEntry
+    check : PreTradeCheck
+    advance : callable
+        Takes a symbol's next step towards its target.
+    """
 
-    def _advance(self, symbol: str) -> list[Action]:
-        raise NotImplementedError
+    def __init__(
+        self,
+        config: CoreConfig,
+        state: CoreState,
+        orders: OrderEntry,
+        check: PreTradeCheck,
+        advance: Callable[[str], list[Action]],
+    ) -> None:
+        self.config, self.state = config, state
+        self._orders, self._check, self._advance = orders, check, advance
 
-    def _cancel(self, order: Order) -> list[Action]:
-        raise NotImplementedError
-
-    def _forbidden(self, symbol: str, place: Place, book: ev.Book) -> str:
-        raise NotImplementedError
-
-    def _place(
-        self, symbol: str, place: Place, session: str, revision: int, book: ev.Book, kind: str
-    ) -> list[WriteIntent | SendOrder]:
-        raise NotImplementedError
-
-    def _on_target(self, event: ev.TargetWanted) -> list[Action]:
+    def on_target(self, event: ev.TargetWanted) -> list[Action]:
+        """A target: the position a session wants, lots with sign."""
         refused = self._claim(event, "target")
         if refused:
             return refused
@@ -71,7 +80,8 @@ class SessionRequests:
         fields = {"session": event.session, "revision": event.revision, "volume": event.volume, "reason": reason}
         return [Record("refused", fields), Answer(event.session, event.revision, "refused", reason)]
 
-    def _on_order_wanted(self, event: ev.OrderWanted) -> list[Action]:
+    def on_order_wanted(self, event: ev.OrderWanted) -> list[Action]:
+        """A direct order: sent once as it is, or refused."""
         refused = self._claim(event, "direct")
         if refused:
             return refused
@@ -85,20 +95,33 @@ class SessionRequests:
             shrinks = event.offset != "OPEN" and 0 < event.volume <= -event.side * position.net - out
             reason = reason or ("" if shrinks else state.limits)
         place = Place(event.side, event.offset, event.volume, event.price, event.tif, event.price_type)
-        reason = reason or ("no tick yet" if book is None else self._forbidden(symbol, place, book))
+        reason = reason or ("no tick yet" if book is None else self._check.forbidden(symbol, place, book))
         if reason or book is None:
             return self._refuse(event, reason)
-        sent = self._place(symbol, place, event.session, event.revision, book, "direct")
+        sent = self._orders.place(symbol, place, event.session, event.revision, book, "direct")
         return [*sent, Answer(event.session, event.revision, "accepted", "", sent[0].order.order_id)]
 
-    def _on_cancel_wanted(self, event: ev.CancelWanted) -> list[Action]:
+    def on_cancel_wanted(self, event: ev.CancelWanted) -> list[Action]:
+        """Cancel a session's own direct orders, one or all."""
         if self.state.watermark.note(event.session, event.revision, self.state.now_ns) != "new":
             return [Answer(event.session, event.revision, "duplicate")]
         actions: list[Action] = []
         for order in self.state.every_live_order():
             mine = order.session == event.session and order.kind == "direct"
             if mine and event.order_id in ("", order.order_id) and not (order.cancel_ns or order.over):
-                actions += self._cancel(order)
+                actions += self._orders.cancel(order)
         status = "accepted" if actions else "refused"
         reason = "" if actions else "no such order at work"
         return [*actions, Answer(event.session, event.revision, status, reason, event.order_id)]
+
+    def release(self, session: str) -> list[Action]:
+        """A session is gone: its symbols are free, its targets void, its orders cancelled."""
+        state = self.state
+        actions: list[Action] = []
+        for symbol in [symbol for symbol, writer in state.writers.items() if writer.session == session]:
+            del state.writers[symbol]
+            state.targets.pop(symbol, None)
+            for order in state.live_orders(symbol):
+                if order.status in (OrderStatus.SENT, OrderStatus.WORKING):
+                    actions += self._orders.cancel(order)
+        return actions

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from ghtrader_runtime.bus.link_state import HEARTBEAT_S
 from ghtrader_runtime.bus.messages import AccountState, OrderLine
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.enums import BlockReason
 from ghtrader_runtime.core.orders import Order
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.context import GatewayContext
@@ -107,7 +108,7 @@ class StatePublisher:
             session=context.session, revision=self._revision, sent_ns=time.monotonic_ns(), account=context.ref.name,
             mode=context.options.mode, run_id=context.options.run_id, trading_state=str(state.trading_state),
             reasons=[reason for _, reason in state.blocks.values()], killed=executor.killed,
-            link="down" if "broker" in state.blocks else "up", trading_day=traded.day.name,
+            link="down" if BlockReason.BROKER in state.blocks else "up", trading_day=traded.day.name,
             positions={symbol: position.net for symbol, position in state.positions.items()},
             working=len(working),
             targets={symbol: wanted.volume for symbol, wanted in state.targets.items()},
@@ -128,10 +129,10 @@ class StatePublisher:
         return (rules.missing or rules.names) if rules is not None else []
 
 
-def _broker_links(blocks: Mapping[str, object]) -> dict[str, str]:
+def _broker_links(blocks: Mapping[BlockReason, object]) -> dict[str, str]:
     """States of the gateway's own links, by what stands against trading."""
-    data = "DOWN" if "data-link" in blocks else "STALE" if "data" in blocks else "LIVE"
-    return {"broker": "DOWN" if "broker" in blocks else "LIVE", "data": data}
+    data = "DOWN" if BlockReason.DATA_LINK in blocks else "STALE" if BlockReason.DATA in blocks else "LIVE"
+    return {"broker": "DOWN" if BlockReason.BROKER in blocks else "LIVE", "data": data}
 
 
 def _line(order: Order) -> OrderLine:

@@ -21,8 +21,9 @@ from tests.core_simulation.scenario import script_of
 
 ROOM = Path(ghtrader_runtime.__file__).parent
 CORE_MODULES = (
-    "core.dedupe", "core.risk", "core.execution", "core.state", "core.broker_reports", "core.strategy_requests",
-    "core.contract_roll", "core.order_prediction", "core.engine",
+    "core.dedupe", "core.risk", "core.execution", "core.state", "core.order_entry", "core.contract_roll",
+    "core.pre_trade_check", "core.target_steps", "core.market_data", "core.strategy_requests", "core.broker_reports",
+    "core.reconciliation", "core.account_risk", "core.order_prediction", "core.engine",
 )  # fmt: skip
 """The modules a scenario exercises, by their names inside `ghtrader_runtime`."""
 

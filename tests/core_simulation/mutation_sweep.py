@@ -31,6 +31,7 @@ from tests.core_simulation.mutant_runner import CORE_MODULES, ROOM, find, in_chi
 TESTS = (
     "core/test_engine.py", "core/test_edge_cases.py", "core/test_contract_roll.py", "core/test_execution.py",
     "core/test_risk.py", "core/test_dedupe.py", "accounts/test_durable_writes.py", "core/test_order_prediction.py",
+    "core/test_core_parts.py",
 )  # fmt: skip
 _WARM = ("pytest", "hypothesis", "numpy", "msgspec", "tests.support.runtime_kit", "ghtrader_runtime.brokers.paper")
 _FAVOURITES = 25
@@ -145,7 +146,7 @@ def _uninteresting(node: ast.AST) -> bool:
         and (isinstance(node, ast.JoinedStr) or node.arg in ("frozen", "gc"))
         or (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__")
         or (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "Record")
-        or (isinstance(node, ast.FunctionDef) and node.name in ("_fill_fields", "order_id"))
+        or (isinstance(node, ast.FunctionDef) and node.name in ("fill_fields", "order_id"))
         or (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name))
         or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
         or isinstance(node, ast.Raise)

@@ -1,0 +1,92 @@
+"""Keeps what the market says: terms, books, the trading day; limits trading while a symbol goes silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import Action, Record, Resubscribe
+from ghtrader_runtime.core.enums import BlockReason
+from ghtrader_runtime.core.orders import TradingState
+from ghtrader_runtime.core.state import CoreConfig, CoreState
+
+_BREAK_NS = 10_000_000_000
+"""A tick so close to a session's end (market time) may be its last."""
+
+
+class MarketData:
+    """Handles terms and books, and knows since when none came.
+
+    Parameters
+    ----------
+    config : CoreConfig
+    state : CoreState
+    advance : callable
+        Takes a symbol's next step towards its target.
+    is_left : callable
+        Whether a symbol is a contract of an earlier day, whose silence does not matter.
+    """
+
+    def __init__(
+        self,
+        config: CoreConfig,
+        state: CoreState,
+        advance: Callable[[str], list[Action]],
+        is_left: Callable[[str], bool],
+    ) -> None:
+        self.state, self._advance, self._is_left = state, advance, is_left
+        self._stale_ns = int(config.limits.data_age_s * 1e9)
+
+    def on_terms(self, terms: ev.Terms) -> list[Action]:
+        """A symbol's terms of a trading day."""
+        self.state.terms[terms.symbol] = terms
+        self.state.enter_day(terms.trading_day)
+        return []
+
+    def on_book(self, book: ev.Book) -> list[Action]:
+        """A symbol's book; one that is not newer than the last is dropped."""
+        state = self.state
+        last = state.books.get(book.symbol)
+        if last is not None and (book.trading_day, book.tick_id) <= (last.trading_day, last.tick_id):
+            return []  # repeated or out of order: the newer one is known
+        state.books[book.symbol] = book
+        state.market_ns = max(state.market_ns, book.market_ns)
+        state.enter_day(book.trading_day)
+        if BlockReason.DATA in state.blocks and not self._silent()[0]:
+            state.unblock(BlockReason.DATA)
+            state.resubscribe_at_ns = state.resubscribe_tries = 0
+        return self._advance(book.symbol)
+
+    def _silent(self) -> tuple[str, int]:
+        """The first symbol that should have ticked by now and how long ago it did, or was subscribed; empty, 0."""
+        state = self.state
+        for symbol, terms in state.terms.items():
+            if not self._stale_ns or self._is_left(symbol):
+                continue
+            last = state.books.get(symbol) or terms
+            due = last.market_ns and any(first <= last.market_ns < end - _BREAK_NS for first, end in terms.sessions)
+            if due and state.now_ns - last.now_ns > self._stale_ns:
+                return symbol, state.now_ns - last.now_ns
+        return "", 0
+
+    def watch(self) -> list[Action]:
+        """Limit trading and subscribe anew where a symbol went silent; with growing pauses."""
+        state = self.state
+        symbol, age_ns = self._silent()
+        if not symbol:
+            return []
+        age = age_ns / 1e9
+        state.block(BlockReason.DATA, TradingState.REDUCING, f"{symbol}: no tick for {age:.0f} s")
+        if state.now_ns < state.resubscribe_at_ns:
+            return []
+        state.resubscribe_at_ns = state.now_ns + self._stale_ns * min(2**state.resubscribe_tries, 16)
+        state.resubscribe_tries += 1
+        return [Record("data-stale", {"symbol": symbol, "age_s": age}), Resubscribe(f"{symbol} went silent")]
+
+    def on_link(self, up: bool) -> list[Action]:
+        """The market data line broke or is back."""
+        if up:
+            self.state.unblock(BlockReason.DATA_LINK)
+        else:
+            self.state.block(BlockReason.DATA_LINK, TradingState.REDUCING, "the market data link is down")
+        return [Record("data-link", {"up": up})]

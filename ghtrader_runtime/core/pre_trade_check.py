@@ -1,0 +1,45 @@
+"""Checks an order before it is sent: whether it has to wait for a roll, and every risk limit of an order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.execution import Place
+from ghtrader_runtime.core.risk import Proposed, first_reason
+from ghtrader_runtime.core.state import CoreConfig, CoreState
+
+
+class PreTradeCheck:
+    """Says why an order may not be sent now.
+
+    Parameters
+    ----------
+    config : CoreConfig
+    state : CoreState
+    waits_for_roll : callable
+        Why an order of a symbol has to wait for a roll, or an empty string.
+    """
+
+    def __init__(self, config: CoreConfig, state: CoreState, waits_for_roll: Callable[[str, Place], str]) -> None:
+        self.config, self.state, self._waits_for_roll = config, state, waits_for_roll
+        self._rules = config.limits.rules()
+
+    def forbidden(self, symbol: str, place: Place, book: ev.Book) -> str:
+        """Why an order may not be sent with this book, or an empty string."""
+        state = self.state
+        if reason := self._waits_for_roll(symbol, place):
+            return reason
+        spec, terms = self.config.symbols[symbol], state.terms.get(symbol)
+        known = terms is not None and terms.trading_day == state.trading_day
+        out = [order for order in state.live_orders(symbol) if order.side == place.side]
+        quotes = [quote for quote in (book.bid, book.ask) if not math.isnan(quote)]
+        proposed = Proposed(
+            symbol, place.side, place.volume, place.offset, place.price, state.position(symbol).net,
+            sum(order.side * order.pending for order in out), book.market_ns, state.sent_ns,
+            sum(map(len, state.live.values())), sum(quotes) / len(quotes) if quotes else math.nan, spec.multiplier,
+            spec.price_tick, terms.lower if known else math.nan, terms.upper if known else math.nan,
+            terms.sessions if known else None, (state.now_ns - book.now_ns) / 1e9,
+        )  # fmt: skip
+        return first_reason(self._rules, proposed)

@@ -1,0 +1,81 @@
+"""Takes the next step of a symbol towards its target: places or cancels orders, one step at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ghtrader_runtime.core.actions import Action, Record
+from ghtrader_runtime.core.execution import ExecutionStyle, plan_target, towards_flat
+from ghtrader_runtime.core.order_entry import OrderEntry
+from ghtrader_runtime.core.orders import TradingState
+from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
+from ghtrader_runtime.core.state import CoreConfig, CoreState, WantedPosition
+
+
+class TargetSteps:
+    """Moves positions to their targets.
+
+    Parameters
+    ----------
+    config : CoreConfig
+    state : CoreState
+    style : ExecutionStyle
+        With the largest order that the limits allow.
+    orders : OrderEntry
+    check : PreTradeCheck
+    is_left : callable
+        Whether a symbol is a contract of an earlier day, which is to be flat.
+    """
+
+    def __init__(
+        self,
+        config: CoreConfig,
+        state: CoreState,
+        style: ExecutionStyle,
+        orders: OrderEntry,
+        check: PreTradeCheck,
+        is_left: Callable[[str], bool],
+    ) -> None:
+        self.config, self.state, self._style = config, state, style
+        self._orders, self._check, self._is_left = orders, check, is_left
+
+    def advance(self, symbol: str) -> list[Action]:
+        """The next step of a symbol towards its target, where there is one and nothing forbids it."""
+        state = self.state
+        wanted, book, spec = state.targets.get(symbol), state.books.get(symbol), self.config.symbols.get(symbol)
+        if state.trading_state is TradingState.HALTED or book is None or spec is None:
+            return []
+        if state.killed or self._is_left(symbol):
+            wanted = WantedPosition("kill" if state.killed else "roll", -1, 0)
+        if wanted is None:
+            return []
+        position, working = state.position(symbol), state.live_orders(symbol)
+        target = wanted.volume
+        if state.trading_state is TradingState.REDUCING:
+            target = towards_flat(target, position.net)
+        if not working and target == position.net:
+            state.chases[symbol] = 0
+            return []
+        terms = state.terms.get(symbol)
+        lower, upper = (terms.lower, terms.upper) if terms is not None else (math.nan, math.nan)
+        chases = state.chases.get(symbol, 0)
+        step = plan_target(target, position, working, book, spec, self._style, chases, lower, upper)
+        actions: list[Action] = []
+        if step.cancel:
+            state.chases[symbol] = chases + 1
+            for order_id in step.cancel:
+                actions += self._orders.cancel(state.orders[order_id])
+        for place in step.place:
+            reason = self._check.forbidden(symbol, place, book)
+            if reason:
+                return [*actions, *self._say_once(symbol, reason)]
+            state.last_refusal.pop(symbol, None)
+            actions += self._orders.place(symbol, place, wanted.session, wanted.revision, book, "target")
+        return actions
+
+    def _say_once(self, symbol: str, reason: str) -> list[Action]:
+        if self.state.last_refusal.get(symbol) == reason:  # not with every tick
+            return []
+        self.state.last_refusal[symbol] = reason
+        return [Record("order-refused", {"symbol": symbol, "reason": reason})]

@@ -1,0 +1,294 @@
+"""Each part of the core, built alone over a state: what it does, and what it asks of the others."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.account_risk import AccountRisk
+from ghtrader_runtime.core.actions import (
+    Action,
+    Answer,
+    Cancel,
+    CloseIntent,
+    Record,
+    Resubscribe,
+    Resync,
+    SendOrder,
+    TripKill,
+    WriteBinding,
+    WriteIntent,
+    WriteMarks,
+)
+from ghtrader_runtime.core.broker_reports import BrokerReports, ask_broker
+from ghtrader_runtime.core.contract_roll import ContractRoll
+from ghtrader_runtime.core.enums import BlockReason
+from ghtrader_runtime.core.execution import ExecutionStyle, Place, SymbolSpec
+from ghtrader_runtime.core.market_data import MarketData
+from ghtrader_runtime.core.order_entry import OrderEntry
+from ghtrader_runtime.core.order_prediction import OrderPrediction
+from ghtrader_runtime.core.orders import Holding, Order, OrderStatus, TradingState
+from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
+from ghtrader_runtime.core.reconciliation import Reconciliation
+from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.state import CoreConfig, CoreState
+from ghtrader_runtime.core.strategy_requests import StrategyRequests
+from ghtrader_runtime.core.target_steps import TargetSteps
+
+CU, NEXT, DAY, S = "SHFE.cu2502", "SHFE.cu2503", "2025-01-08", 1_000_000_000
+BUY = Place(1, "OPEN", 2, 70_010.0, "FAK")
+
+
+def book(tick: int = 1, now: int = 1) -> ev.Book:
+    return ev.Book(CU, DAY, now, tick, 70_000.0, 70_010.0, now)
+
+
+def ready() -> CoreState:
+    """In session, with a book."""
+    return CoreState(trading_day=DAY, books={CU: book()}, terms={CU: ev.Terms(CU, DAY, ((0, 10**15),), 0)})
+
+
+def config(**given: Any) -> CoreConfig:
+    return CoreConfig({CU: SymbolSpec(CU, 10.0, 5, True)}, RiskLimits(3), **given)
+
+
+def entry(state: CoreState, **given: Any) -> OrderEntry:
+    return OrderEntry(config(**given), state, lambda number: f"o{number}")
+
+
+def kinds(actions: list[Action]) -> list[str]:
+    return [type(action).__name__ for action in actions]
+
+
+class Asked:
+    """Stands where another part is called: keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.symbols: list[str] = []
+
+    def __call__(self, symbol: str) -> list[Action]:
+        self.symbols.append(symbol)
+        return []
+
+
+def never_left(symbol: str) -> bool:
+    return False
+
+
+def no_roll(symbol: str, place: Place) -> str:
+    return ""
+
+
+def test_order_entry_writes_the_intent_first_and_numbers_sides_apart() -> None:
+    state = CoreState(now_ns=5)
+    orders = entry(state)
+    first = orders.place(CU, BUY, "s", 1, book(), "target")
+    second = orders.place(CU, Place(-1, "CLOSE", 1, 70_000.0, "FAK"), "s", 2, book(), "direct")
+    third = orders.place(CU, Place(-1, "CLOSE", 1, 70_000.0, "FAK"), "s", 3, book(), "direct")
+    assert kinds(first) == ["WriteIntent", "SendOrder"] and isinstance(first[0], WriteIntent)
+    assert [sent[0].order.order_id for sent in (first, second, third)] == ["o1", "o2", "o4"], "odd buys, even sells"
+    assert list(state.live[CU]) == ["o1", "o2", "o4"] and len(state.sent_ns) == 3
+    assert orders.cancel(state.orders["o1"]) == [Cancel("o1")]
+    assert state.orders["o1"].status is OrderStatus.CANCELLING and state.orders["o1"].cancel_ns == 5
+
+
+def test_order_entry_sends_no_cancel_where_it_only_watches() -> None:
+    state = CoreState(now_ns=5)
+    order = Order("e1", CU, 1, "OPEN", 1, 70_000.0, "GFD", left=1)
+    assert entry(state, monitor_only=True).cancel(order) == [] and order.status is OrderStatus.SENT
+
+
+def test_pre_trade_check_asks_the_roll_and_the_limits() -> None:
+    state = ready()
+    assert PreTradeCheck(config(), state, no_roll).forbidden(CU, BUY, book()) == ""
+    assert PreTradeCheck(config(), state, lambda symbol, place: "a roll").forbidden(CU, BUY, book()) == "a roll"
+    assert "4" in PreTradeCheck(config(), state, no_roll).forbidden(CU, Place(1, "OPEN", 4, 70_010.0, "FAK"), book())
+
+
+def test_target_steps_send_one_step_and_tell_a_refusal_once() -> None:
+    state = ready()
+    orders, waits = entry(state), [""]
+    check = PreTradeCheck(config(), state, lambda symbol, place: waits[0])
+    steps = TargetSteps(config(), state, ExecutionStyle(), orders, check, never_left)
+    assert steps.advance(CU) == [], "no target"
+    requests = StrategyRequests(config(), state, orders, check, steps.advance)
+    waits[0] = "not yet"
+    said = requests.on_target(ev.TargetWanted("s", 1, CU, 2, 1))
+    assert kinds(said) == ["Record", "Answer"] and steps.advance(CU) == [], "refused, and said once"
+    waits[0] = ""
+    assert kinds(steps.advance(CU)) == ["WriteIntent", "SendOrder"] and steps.advance(CU) == [], "one step at a time"
+
+
+def test_target_steps_flatten_what_is_left_and_open_nothing_while_reducing() -> None:
+    state = ready()
+    check, left = PreTradeCheck(config(), state, no_roll), [False]
+    steps = TargetSteps(config(), state, ExecutionStyle(), entry(state), check, lambda symbol: left[0])
+    state.block(BlockReason.DATA, TradingState.REDUCING, "silent")
+    StrategyRequests(config(), state, entry(state), check, steps.advance).on_target(ev.TargetWanted("s", 1, CU, 2, 1))
+    assert not state.orders
+    BrokerReports(config(), state, entry(state), Asked()).on_trade(trade("t1", "x", 1))
+    left[0] = True
+    sent = steps.advance(CU)
+    assert isinstance(sent[1], SendOrder) and (sent[1].order.side, sent[1].order.volume) == (-1, 1)
+
+
+def test_market_data_drops_old_books_and_limits_trading_in_silence() -> None:
+    state, advance = CoreState(), Asked()
+    market = MarketData(config(), state, advance, never_left)
+    market.on_terms(ev.Terms(CU, DAY, ((0, 10**15),), 0))
+    market.on_book(book(2))
+    market.on_book(book(2))
+    market.on_book(book(1))
+    assert advance.symbols == [CU] and state.trading_day == DAY
+    assert market.watch() == []
+    state.now_ns = 17 * S
+    assert kinds(market.watch()) == ["Record", "Resubscribe"] and market.watch() == []
+    assert state.blocks[BlockReason.DATA][0] is state.trading_state is TradingState.REDUCING
+    market.on_book(book(3, 17 * S))
+    assert not state.blocks
+    market.on_link(False)
+    assert list(state.blocks) == [BlockReason.DATA_LINK] == ["data-link"]
+    market.on_link(True)
+    assert not state.blocks
+
+
+def test_market_data_forgives_the_silence_of_a_contract_that_is_left() -> None:
+    state = CoreState()
+    market = MarketData(config(), state, Asked(), lambda symbol: True)
+    market.on_terms(ev.Terms(CU, DAY, ((0, 10**15),), 0))
+    market.on_book(book())
+    state.now_ns = 100 * S
+    assert not any(isinstance(action, Resubscribe) for action in market.watch()) and not state.blocks
+
+
+def test_strategy_requests_keep_a_symbol_for_its_writer_until_it_is_released() -> None:
+    state, advance = ready(), Asked()
+    check = PreTradeCheck(config(), state, no_roll)
+    requests = StrategyRequests(config(), state, entry(state), check, advance)
+
+    def status(actions: list[Action]) -> str:
+        answers = [action.status for action in actions if isinstance(action, Answer)]
+        assert len(answers) == 1
+        return answers[0]
+
+    order = ev.OrderWanted("a", 1, CU, 1, "OPEN", 1, 1, 70_010.0)
+    assert status(requests.on_order_wanted(order)) == "accepted"
+    assert status(requests.on_order_wanted(order)) == "duplicate"
+    assert status(requests.on_target(ev.TargetWanted("a", 2, CU, 1, 1))) == "refused", "direct orders, not targets"
+    assert status(requests.on_target(ev.TargetWanted("b", 1, CU, 1, 1))) == "refused", "another session's"
+    assert requests.release("a") == [Cancel("o1")] and not state.writers
+    assert status(requests.on_target(ev.TargetWanted("b", 2, CU, 1, 1))) == "accepted" and advance.symbols == [CU]
+    assert requests.release("b") == [] and not state.targets, "its order is being cancelled already"
+
+
+def trade(trade_id: str, order_id: str, volume: int, side: int = 1, offset: str = "OPEN") -> ev.TradeReport:
+    return ev.TradeReport(trade_id, order_id, CU, side, offset, volume, 70_010.0, 2, 2)
+
+
+def test_broker_reports_count_a_trade_once_and_ask_where_lots_are_unknown() -> None:
+    state, advance = CoreState(trading_day=DAY), Asked()
+    orders = entry(state)
+    reports = BrokerReports(config(), state, orders, advance)
+    orders.place(CU, BUY, "s", 1, book(), "target")
+    assert kinds(reports.on_trade(trade("t1", "o1", 2))) == ["CloseIntent", "Record", "Record"]
+    assert reports.on_trade(trade("t1", "o1", 2)) == [] and state.position(CU).net == 2 and advance.symbols == [CU]
+    assert state.orders["o1"].status is OrderStatus.FILLED and not state.live_orders(CU)
+    asked = reports.on_trade(trade("t2", "x", 3, -1, "CLOSETODAY"))
+    assert isinstance(asked[-1], Resync) and BlockReason.RECONCILE in state.blocks
+    assert ask_broker(state, "again") == [], "it was asked already"
+
+
+def test_reconciliation_believes_only_a_complete_list_taken_late_enough() -> None:
+    state, advance = CoreState(trading_day=DAY), Asked()
+    orders = entry(state)
+    reports = BrokerReports(config(), state, orders, advance)
+    reconciliation = Reconciliation(config(), state, reports, advance)
+    orders.place(CU, BUY, "s", 1, book(), "target")
+    state.now_ns = 6 * S
+    assert kinds(reconciliation.watch()) == ["Record", "Resync"]
+    assert state.orders["o1"].status is OrderStatus.UNKNOWN and state.trading_state is TradingState.HALTED
+    holdings = (Holding(CU, long_his=1),)
+    reconciliation.on_snapshot(ev.Snapshot(DAY, holdings, (), (), 6 * S, complete=False))
+    assert state.orders["o1"].status is OrderStatus.UNKNOWN and BlockReason.RECONCILE in state.blocks
+    actions = reconciliation.on_snapshot(ev.Snapshot(DAY, holdings, (), (), 6 * S))
+    assert CloseIntent("o1", "unsent", 2) in actions and state.orders["o1"].status is OrderStatus.UNSENT
+    assert not state.blocks and state.reconciled and state.position(CU).net == 1 and set(advance.symbols) == {CU}
+
+
+def test_reconciliation_asks_when_the_line_is_back_and_pauses_where_it_cannot() -> None:
+    state = CoreState()
+    reconciliation = Reconciliation(config(), state, BrokerReports(config(), state, entry(state), Asked()), Asked())
+    reconciliation.on_broker_link(False)
+    assert set(state.blocks) == {BlockReason.BROKER, BlockReason.RECONCILE} and reconciliation.watch() == []
+    assert isinstance(reconciliation.on_broker_link(True)[-1], Resync)
+    reconciliation.on_ask_failed(ev.AskFailed("busy", 0))
+    assert reconciliation.watch() == []
+    state.now_ns = S
+    assert kinds(reconciliation.watch()) == ["Resync"]
+
+
+def test_account_risk_trips_on_a_loss_and_is_reset() -> None:
+    state = CoreState(trading_day=DAY)
+    risk, orders = AccountRisk(config(), state, entry(state)), entry(state)
+    orders.place(CU, BUY, "s", 1, book(), "target")
+    state.orders["o1"].status = OrderStatus.WORKING
+    state.now_ns = 1
+    assert risk.on_equity(ev.Equity(1_000_000.0, 1)) == [WriteMarks(DAY, 1_000_000.0, 1_000_000.0)]
+    actions = risk.on_equity(ev.Equity(900_000.0, 2))
+    assert isinstance(actions[0], TripKill) and actions[-1] == Cancel("o1") and state.killed
+    assert risk.on_kill(ev.KillChange(True, "by hand", 3)) == [], "tripped already"
+    risk.on_kill(ev.KillChange(False, "", 4))
+    assert not state.killed and not state.blocks and state.marks.opening == 900_000.0
+
+
+def test_account_risk_lets_closing_orders_pass_while_a_kill_flattens() -> None:
+    state = CoreState(trading_day=DAY)
+    risk = AccountRisk(config(on_kill="flatten"), state, entry(state))
+    BrokerReports(config(), state, entry(state), Asked()).on_trade(trade("t1", "x", 1))
+    risk.on_kill(ev.KillChange(True, "by hand", 3))
+    risk.set_kill_block()
+    assert state.trading_state is TradingState.REDUCING
+    state.positions.clear()
+    risk.set_kill_block()
+    assert state.trading_state is TradingState.HALTED
+
+
+def test_contract_roll_writes_the_new_contract_once_the_old_one_is_flat() -> None:
+    state, told = CoreState(trading_day=DAY), config()
+    orders = OrderEntry(told, state, lambda number: f"o{number}")
+    roll = ContractRoll(told, state, orders)
+    opening = Place(1, "OPEN", 1, 70_010.0, "FAK")
+    assert roll.waits_for_roll(CU, opening) == "" and not roll.is_left(CU), "no contract of the day: all may open"
+    orders.place(CU, BUY, "s", 1, book(), "target")
+    state.now_ns = 1
+    assert kinds(roll.on_bound(ev.Bound("main", NEXT, 1, 10.0, 5, True))) == ["Record", "Cancel"]
+    assert roll.is_left(CU) and roll.waits_for_roll(CU, opening) and roll.waits_for_roll(NEXT, opening)
+    assert roll.watch() == [] and state.blocks[BlockReason.ROLL][0] is TradingState.REDUCING
+    order = state.orders["o1"]
+    order.status = OrderStatus.CANCELLED
+    state.retire(order)
+    assert roll.watch() == [WriteBinding("main", NEXT), Record("rolled", {"contract": NEXT})]
+    assert not state.blocks and roll.waits_for_roll(NEXT, opening) == "" and roll.watch() == []
+
+
+def test_order_prediction_changes_nothing() -> None:
+    state = ready()
+    check, style = PreTradeCheck(config(), state, no_roll), ExecutionStyle()
+    steps = TargetSteps(config(), state, style, entry(state), check, never_left)
+    requests = StrategyRequests(config(), state, entry(state), check, steps.advance)
+    prediction = OrderPrediction(config(), state, style, lambda number: f"o{number}", check, never_left)
+    requests.on_target(ev.TargetWanted("s", 1, CU, 0, 1))
+    before = copy.deepcopy(state)
+    likely = prediction.likely(CU, (1, -1))
+    assert [(one.order_id, one.side) for one in likely] == [("o1", 1), ("o2", -1)] and state == before
+    sent = requests.on_target(ev.TargetWanted("s", 2, CU, 1, 1))
+    assert [action.order.order_id for action in sent if isinstance(action, SendOrder)] == ["o1"]
+
+
+def test_every_block_reason_says_what_it_blocks() -> None:
+    lines = {line.strip() for line in (BlockReason.__doc__ or "").splitlines()}
+    assert {reason.name for reason in BlockReason} <= lines
+    assert {str(reason) for reason in BlockReason} == {
+        "reconcile", "broker", "ledger", "rejects", "monitor", "kill", "operator", "data", "data-link", "roll",
+    }  # fmt: skip
