@@ -6,12 +6,12 @@ profit of positions - fees; margin is bound on the cost of positions, and by wor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from ghtrader_exchange.protocol.encoding import MISSING
 from ghtrader_exchange.venue.orders import Order, OrderRequest, Trade
 from ghtrader_exchange.world.contract_terms import ContractTerms
 from ghtrader_market.accounting.fees import fee
@@ -219,7 +219,7 @@ class Account:
         return {"user_id": self.user, "currency": "CNY", **self.money(marks)}
 
     def position_row(self, symbol: str, last_price: float, terms: ContractTerms) -> dict[str, Any]:
-        """The position in one contract as DIFF carries it."""
+        """The position in one contract under DIFF's names; NaN for the price of no lots."""
         holding = self.positions[symbol]
         exchange_id, instrument_id = symbol.split(".", 1)
         row: dict[str, Any] = {
@@ -242,7 +242,7 @@ class Account:
             ):
                 paid = sum(getattr(lots, f"{side}_{age}_cost") for age in AGES)
                 row[f"{name}_cost_{side}"] = paid * terms.multiplier
-                row[f"{name}_price_{side}"] = paid / volume if volume else MISSING
+                row[f"{name}_price_{side}"] = paid / volume if volume else math.nan
                 row[f"{profit}_{side}"] = sign * (last_price * volume - paid) * terms.multiplier
             row[f"margin_{side}"] = row[f"position_cost_{side}"] * terms.margin_ratio
         for name in ("float_profit", "position_profit", "margin"):
