@@ -18,6 +18,7 @@ from typing import Any
 from ghtrader_base.errors import FailedError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_market.accounting.fees import fee
+from ghtrader_market.accounting.pnl import RunTotals
 from ghtrader_runtime.accounts.durable_writes import Durable
 from ghtrader_runtime.accounts.order_ledger import Intent
 from ghtrader_runtime.bus import messages as msg
@@ -41,7 +42,6 @@ from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.contract_binding import write_bound
 from ghtrader_runtime.gateway.traded_market import TradedMarket
 from ghtrader_runtime.runlog.decision_log import MindRecorder, Start
-from ghtrader_runtime.runlog.run_totals import Tally
 
 
 class ActionExecutor:
@@ -66,7 +66,7 @@ class ActionExecutor:
         self.durable = Durable(context.ledger, context.kill, self.step)
         self.killed = False
         self.fills: list[dict[str, Any]] = []
-        self.totals = Tally(traded.market.multiplier)
+        self.totals = RunTotals(traded.market.multiplier)
         self.opening: Mapping[str, int] = {}
 
     def step(self, event: ev.Event) -> list[str]:

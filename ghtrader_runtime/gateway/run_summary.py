@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ghtrader_market.accounting.pnl import by_contract, profit
+from ghtrader_market.accounting.round_trips import round_trips
 from ghtrader_runtime.core.events import Snapshot
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.traded_market import TradedMarket
 from ghtrader_runtime.runlog.journal import read_lines
-from ghtrader_runtime.runlog.run_totals import by_contract, profit, round_trips
 
 
 def earlier_fills(context: GatewayContext, snapshot: Snapshot) -> list[dict[str, Any]]:

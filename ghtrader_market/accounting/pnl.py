@@ -1,4 +1,4 @@
-"""Sums up a trading run: fills, round trips, fees and net PnL. Pure."""
+"""Computes fees and PnL of fills: of a whole run, by contract, and fill by fill. Pure."""
 
 from __future__ import annotations
 
@@ -6,20 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
-def round_trips(fills: Sequence[dict[str, Any]], opening: dict[str, int] | None = None) -> int:
-    """How often the net position came back to flat or crossed it, symbol by symbol; `opening` is what it was first."""
-    net = dict(opening or {})
-    count = 0
-    for fill in fills:
-        before = net.get(fill["symbol"], 0)
-        after = before + fill["side"] * fill["volume"]
-        net[fill["symbol"]] = after
-        count += before != 0 and (after == 0 or (after > 0) != (before > 0))
-    return count
+from ghtrader_market.accounting.round_trips import round_trips
 
 
-class Tally:
+class RunTotals:
     """Cash and position of a run, fill by fill; what `profit` computes over all of them, at no cost for each look.
 
     Parameters
