@@ -155,7 +155,9 @@ class Account:
     ) -> Trade:
         """`volume` lots of a placed order are filled at `price` CNY."""
         request, holding = order.request, self.positions[order.request.symbol]
-        realised, paid = holding.fill(Fill(request.side, request.offset, price, volume), terms)
+        symbol, side, offset = request.symbol, request.side, request.offset
+        done = Fill(symbol=symbol, side=side, offset=offset, volume=volume, price=price)
+        realised, paid = holding.fill(done, terms)
         order.left -= volume
         if request.offset == "OPEN":
             order.frozen_margin, order.frozen_fee = _bound(request, terms, order.left)
@@ -163,7 +165,7 @@ class Account:
             holding.freeze(request, -volume)
         self.close_profit += realised
         self.fees_paid += paid
-        words = (request.symbol, request.side, request.offset)
+        words = (symbol, side, offset)
         trade = Trade(trade_id, request.order_id, seqno, *words, price, volume, paid, at_ns, order.trading_day, maker)
         self.trades[trade_id] = trade
         return trade
