@@ -63,9 +63,10 @@ def _trading_plots(
     settings: Settings, variety: str, day: date, trading: dict[str, Any], latency_folder: Path
 ) -> list[Plot]:
     """Price with fills, PnL of the run and its latency."""
+    from ghtrader_market.accounting.fill import Fill
     from ghtrader_market.stores.lake.lake import Lake
     from ghtrader_models.evaluation import plots
-    from ghtrader_models.evaluation.trading_report import Fill, trading_report
+    from ghtrader_models.evaluation.trading_report import trading_report
 
     product = get_variety(variety)
     columns = ["datetime_ns", "bid_price1", "ask_price1"]
@@ -74,13 +75,15 @@ def _trading_plots(
     mid = (bid + ask) / 2
     fills = trading["fill_list"]
     own = [
-        Fill(fill["datetime_ns"], 1 if fill["side"] == "BUY" else -1, fill["volume"], fill["price"], fill["fee"])
+        Fill(
+            symbol=fill["symbol"], side=fill["side"], offset=fill["offset"], volume=fill["volume"], price=fill["price"],
+            fee=fill["fee"], market_ns=fill["datetime_ns"],
+        )  # fmt: skip
         for fill in sorted(fills, key=lambda fill: fill["datetime_ns"])
     ]
     _, equity = trading_report(own, times, mid, product.multiplier)
-    trade_ns, price, side = (
-        np.array([getattr(fill, name) for fill in own]) for name in ("datetime_ns", "price", "side")
-    )
+    trade_ns, price = (np.array([getattr(fill, name) for fill in own]) for name in ("market_ns", "price"))
+    side = np.array([1 if fill.side == "BUY" else -1 for fill in own])
     title = f"Mid and fills, {day}"
     return [
         Plot(

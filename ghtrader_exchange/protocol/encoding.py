@@ -26,9 +26,12 @@ def number(value: float) -> float | str:
     return MISSING if value != value else value
 
 
+def with_missing(item: dict[str, Any]) -> dict[str, Any]:
+    """A diff of nested objects with `MISSING` for every NaN in it."""
+    return {name: with_missing(v) if isinstance(v, dict) else MISSING if v != v else v for name, v in item.items()}
+
+
 def beijing_text(at_ns: int) -> str:
     """`YYYY-mm-dd HH:MM:SS.ffffff` in Asia/Shanghai, as quotes carry it."""
     seconds, rest = divmod(int(at_ns), NS_PER_SECOND)
     return f"{datetime.fromtimestamp(seconds, CST):%Y-%m-%d %H:%M:%S}.{rest // 1000:06d}"
-
-

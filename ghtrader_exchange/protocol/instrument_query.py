@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
-from ghtrader_exchange.world.contract_terms import ContractTerms
+from ghtrader_exchange.world.contract_terms import MAX_ORDER_VOLUME, ContractTerms
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.trading_calendar import midnight_ns
 from ghtrader_market.reference.varieties import NS_PER_MINUTE, Variety
@@ -21,8 +21,6 @@ _TOKEN = re.compile(
     r""""(?:[^"\\]|\\.)*"|"""  # text
     r"""\$?[A-Za-z_]\w*|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[\[\](){}:!@=]|\.\.\.)"""
 )
-MAX_ORDER_VOLUME = 500
-"""Lots an order; SHFE's limit for these metals."""
 FILTERS = frozenset({"instrument_id", "class", "exchange_id", "product_id", "expired", "has_night", "timestamp"})
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from aiohttp import web
 
-from ghtrader_exchange.faults.data_faults import DATA_FAULTS
+from ghtrader_exchange.faults.data_faults import DATA_FAULTS, DataFaults
 from ghtrader_exchange.faults.order_faults import CONNECTION_FAULTS
-from ghtrader_exchange.protocol.encoding import beijing_text
+from ghtrader_exchange.protocol.encoding import beijing_text, with_missing
 from ghtrader_exchange.venue.market_view import MarketView
 from ghtrader_exchange.venue.venue import Venue
 
@@ -30,9 +30,10 @@ class ControlDesk:
         Carries out one of `CONNECTION_FAULTS` and returns how many connections it hit.
     """
 
-    def __init__(self, market: MarketView, venue: Venue, cut_lines: CutLines) -> None:
+    def __init__(self, market: MarketView, venue: Venue, data_faults: DataFaults, cut_lines: CutLines) -> None:
         self._market = market
         self._venue = venue
+        self._data_faults = data_faults
         self._cut_lines = cut_lines
 
     def routes(self) -> list[web.RouteDef]:
@@ -91,7 +92,7 @@ class ControlDesk:
         self._venue.step()
         answer = {}
         for account in self._chosen(request):
-            told = self._venue.snapshot(account)[account.user]
+            told = with_missing(self._venue.snapshot(account)[account.user])
             answer[account.user] = {"account": told["accounts"]["CNY"], "positions": told["positions"]}
         return web.json_response(answer)
 
@@ -110,7 +111,7 @@ class ControlDesk:
         kind = str(body.pop("kind", ""))
         if kind in CONNECTION_FAULTS:
             return web.json_response({"kind": kind, "connections": await self._cut_lines(kind)})
-        data = self._market.data_faults
+        data = self._data_faults
         try:
             if kind in DATA_FAULTS:
                 data.set(kind, **body)

@@ -22,10 +22,12 @@ import orjson
 from aiohttp import WSMsgType, web
 
 from ghtrader_base.errors import ConfigError, PortInUseError
+from ghtrader_exchange.faults.data_faults import DataFaults
 from ghtrader_exchange.faults.order_faults import OrderFaults
 from ghtrader_exchange.server.control_api import ControlDesk
 from ghtrader_exchange.sessions.http_api import Credentials, HttpDesk
 from ghtrader_exchange.sessions.market_data import MdSession
+from ghtrader_exchange.sessions.market_feed import MarketFeed
 from ghtrader_exchange.sessions.socket import DiffSocket
 from ghtrader_exchange.sessions.trading import TdSession
 from ghtrader_exchange.venue.market_view import MarketView
@@ -118,14 +120,16 @@ class Exchange:
         self.market = market
         self.credentials = credentials
         self.venue = Venue(market, OrderFaults())
+        self.data_faults = DataFaults()
+        self.feed = MarketFeed(market, self.data_faults)
         self._md: set[MdSession] = set()
         self._td: set[TdSession] = set()
 
     def application(self) -> web.Application:
         """The aiohttp application with every route."""
         app = web.Application(client_max_size=1 << 20)
-        app.add_routes(HttpDesk(self.market, self.credentials).routes())
-        app.add_routes(ControlDesk(self.market, self.venue, self.cut_lines).routes())
+        app.add_routes(HttpDesk(self.market, self.credentials, self.data_faults).routes())
+        app.add_routes(ControlDesk(self.market, self.venue, self.data_faults, self.cut_lines).routes())
         app.add_routes([web.get("/md", self._serve_md), web.get("/td", self._serve_td)])
         return app
 
@@ -160,7 +164,7 @@ class Exchange:
 
     async def _serve_md(self, request: web.Request) -> web.WebSocketResponse:
         ws = await _websocket(request)
-        session = MdSession(DiffSocket(ws, request), self.market)
+        session = MdSession(DiffSocket(ws, request), self.feed)
         self._md.add(session)
         try:
             await _read(ws, session.receive)

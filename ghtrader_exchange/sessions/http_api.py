@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import jwt
 from aiohttp import web
 
+from ghtrader_exchange.faults.data_faults import DataFaults
 from ghtrader_exchange.venue.market_view import MarketView
 
 REALM = "/auth/realms/shinnytech"
@@ -52,6 +53,7 @@ class HttpDesk:
 
     market: MarketView
     credentials: Credentials
+    faults: DataFaults
     _key: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
     _refresh: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
@@ -67,7 +69,7 @@ class HttpDesk:
 
     async def token(self, request: web.Request) -> web.Response:
         """Password or refresh grant; 401 where it does not fit, 503 while nobody may enter."""
-        if self.market.data_faults.refuses_login():
+        if self.faults.refuses_login():
             return web.json_response({"error": "temporarily_unavailable"}, status=503)
         form = await request.post()
         if form.get("grant_type") == "refresh_token":

@@ -15,8 +15,8 @@ from typing import Any
 from ghtrader_exchange.protocol.chart_series import TickSeries
 from ghtrader_exchange.protocol.encoding import dumps
 from ghtrader_exchange.protocol.instrument_query import parse_filters, select
+from ghtrader_exchange.sessions.market_feed import MarketFeed, Series
 from ghtrader_exchange.sessions.socket import DiffSocket
-from ghtrader_exchange.venue.market_view import MarketView, Series
 
 MAX_WIDTH = 10_000
 Interval = tuple[int, int]
@@ -66,7 +66,7 @@ class MdSession:
     """Everything one market-data connection has asked for."""
 
     socket: DiffSocket
-    market: MarketView
+    feed: MarketFeed
     charts: dict[str, Chart] = field(default_factory=dict)
     quotes: list[str] = field(default_factory=list)
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class MdSession:
         answer = {name: value for name, value in pack.items() if name != "aid"}
         try:
             filters = parse_filters(query, pack.get("variables"))
-            found = select(self.market.instruments(filters.get("timestamp")), filters)
+            found = select(self.feed.instruments(filters.get("timestamp")), filters)
             answer["result"] = {"multi_symbol_info": found}
         except ValueError as error:
             answer["error"] = str(error)
@@ -119,7 +119,7 @@ class MdSession:
     def _quote_diffs(self) -> None:
         diffs = {}
         for symbol in self.quotes:
-            quote = self.market.quote(symbol)
+            quote = self.feed.quote(symbol)
             told = self.told.get(symbol, {})
             if quote is None or quote is told:
                 continue
@@ -140,7 +140,7 @@ class MdSession:
             return
         symbol, duration = ins_list.split(",")[0], int(pack.get("duration", 0))
         width = min(max(int(pack.get("view_width", 1)), 1), MAX_WIDTH)
-        chart = Chart(pack, symbol, duration, self.market.chart_series(symbol, duration), width)
+        chart = Chart(pack, symbol, duration, self.feed.chart_series(symbol, duration), width)
         if chart.series is not None:
             chart.left = self._standing_left(chart, pack)
         if old is not None and old.key == chart.key:
@@ -151,7 +151,7 @@ class MdSession:
         self._chart_diff(chart_id, chart)
 
     def _standing_left(self, chart: Chart, pack: dict[str, Any]) -> int | None:
-        now, today = self.market.moment()
+        now, today = self.feed.market.moment()
         assert chart.series is not None
         if "left_kline_id" in pack:
             return int(pack["left_kline_id"])
@@ -169,7 +169,7 @@ class MdSession:
                 chart.fresh = False
                 self._push_chart(chart_id, chart, [], {"left_id": -1, "right_id": -1}, state=True)
             return
-        now, today = self.market.moment()
+        now, today = self.feed.market.moment()
         version = chart.series.version(now, today)
         if not chart.fresh and version == chart.version:
             return
@@ -196,7 +196,7 @@ class MdSession:
         """Whether a fault keeps rows of a download back now; one that breaks the line is carried out."""
         if chart.met_fault or not isinstance(chart.series, TickSeries):
             return time.monotonic() < chart.held_until
-        fault = self.market.data_faults.take(chart.symbol, chart.series.locate(missing[0][0])[0].day)
+        fault = self.feed.faults.take(chart.symbol, chart.series.locate(missing[0][0])[0].day)
         if fault is None:
             return False
         chart.met_fault = True

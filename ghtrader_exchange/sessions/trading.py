@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ghtrader_exchange.protocol.encoding import dumps
+from ghtrader_exchange.protocol.encoding import dumps, with_missing
 from ghtrader_exchange.sessions.http_api import Credentials
 from ghtrader_exchange.sessions.socket import DiffSocket
 from ghtrader_exchange.venue.accounts import Account
@@ -75,12 +75,12 @@ class TdSession:
         self.account = self._venue.login(user)
         self._stop_listening = self._venue.listen(user, self._hear)
         answer = self._venue.notice("登录成功", level="INFO", code=1)
-        self.socket.push(dumps(answer | {"trade": self._venue.snapshot(self.account)}))
+        self.socket.push(dumps(answer | {"trade": with_missing(self._venue.snapshot(self.account))}))
 
     def _hear(self, item: dict[str, Any]) -> None:
         delay = self._venue.faults.ack_delay_s
         due = max(time.monotonic() + delay, self._held[-1][0] if self._held else 0.0)
-        text = dumps(item)
+        text = dumps(with_missing(item))
         self._held += [(due, text)] * (1 + self._venue.faults.takes_repeat())
 
     def _tell_margin(self, account: Account, pack: dict[str, Any]) -> None:

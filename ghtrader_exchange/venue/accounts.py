@@ -6,12 +6,12 @@ profit of positions - fees; margin is bound on the cost of positions, and by wor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from ghtrader_exchange.protocol.encoding import MISSING
 from ghtrader_exchange.venue.orders import Order, OrderRequest, Trade
 from ghtrader_exchange.world.contract_terms import ContractTerms
 from ghtrader_market.accounting.fees import fee
@@ -155,7 +155,9 @@ class Account:
     ) -> Trade:
         """`volume` lots of a placed order are filled at `price` CNY."""
         request, holding = order.request, self.positions[order.request.symbol]
-        realised, paid = holding.fill(Fill(request.side, request.offset, price, volume), terms)
+        symbol, side, offset = request.symbol, request.side, request.offset
+        done = Fill(symbol=symbol, side=side, offset=offset, volume=volume, price=price)
+        realised, paid = holding.fill(done, terms)
         order.left -= volume
         if request.offset == "OPEN":
             order.frozen_margin, order.frozen_fee = _bound(request, terms, order.left)
@@ -163,7 +165,7 @@ class Account:
             holding.freeze(request, -volume)
         self.close_profit += realised
         self.fees_paid += paid
-        words = (request.symbol, request.side, request.offset)
+        words = (symbol, side, offset)
         trade = Trade(trade_id, request.order_id, seqno, *words, price, volume, paid, at_ns, order.trading_day, maker)
         self.trades[trade_id] = trade
         return trade
@@ -219,7 +221,7 @@ class Account:
         return {"user_id": self.user, "currency": "CNY", **self.money(marks)}
 
     def position_row(self, symbol: str, last_price: float, terms: ContractTerms) -> dict[str, Any]:
-        """The position in one contract as DIFF carries it."""
+        """The position in one contract under DIFF's names; NaN for the price of no lots."""
         holding = self.positions[symbol]
         exchange_id, instrument_id = symbol.split(".", 1)
         row: dict[str, Any] = {
@@ -242,7 +244,7 @@ class Account:
             ):
                 paid = sum(getattr(lots, f"{side}_{age}_cost") for age in AGES)
                 row[f"{name}_cost_{side}"] = paid * terms.multiplier
-                row[f"{name}_price_{side}"] = paid / volume if volume else MISSING
+                row[f"{name}_price_{side}"] = paid / volume if volume else math.nan
                 row[f"{profit}_{side}"] = sign * (last_price * volume - paid) * terms.multiplier
             row[f"margin_{side}"] = row[f"position_cost_{side}"] * terms.margin_ratio
         for name in ("float_profit", "position_profit", "margin"):

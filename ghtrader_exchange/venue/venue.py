@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from ghtrader_exchange.faults.order_faults import OrderFaults
-from ghtrader_exchange.protocol.instrument_query import MAX_ORDER_VOLUME
 from ghtrader_exchange.venue.accounts import Account
 from ghtrader_exchange.venue.market_view import MarketView
 from ghtrader_exchange.venue.matching import BookOrder, ContractBook, Fill, Snapshot
 from ghtrader_exchange.venue.orders import Order, OrderRequest, Trade, parse_order
-from ghtrader_exchange.world.contract_terms import ContractTerms
+from ghtrader_exchange.world.contract_terms import MAX_ORDER_VOLUME, ContractTerms
 
 INITIAL_BALANCE = 10_000_000.0
 Listener = Callable[[dict[str, Any]], None]

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from ghtrader_market.reference.varieties import FeeRates
 
+MAX_ORDER_VOLUME = 500
+"""Lots an order; SHFE's limit for these metals."""
+
 
 @dataclass(frozen=True)
 class ContractTerms:

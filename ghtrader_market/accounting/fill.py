@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,11 +12,43 @@ Side = Literal["BUY", "SELL"]
 Offset = Literal["OPEN", "CLOSE", "CLOSETODAY"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Fill:
-    """One execution: `side` and `offset` as the exchange names them, `price` in CNY, `volume` in lots (positive)."""
+    """One execution.
 
+    Attributes
+    ----------
+    symbol : str
+        The contract.
+    side, offset
+        As the exchange names them; `offset` is None where it was not told, as in a backtest on net positions, whose
+        fill may close and open in one.
+    volume : int
+        Lots, positive.
+    price, fee : float
+        CNY; `fee` for the whole fill, NaN where it is not known.
+    market_ns : int
+        When, UTC epoch ns of the market; 0 where it does not matter.
+    trade_id, order_id : str
+        As the broker names the trade and we our order; empty where there is none.
+    """
+
+    symbol: str
     side: Side
-    offset: Offset
-    price: float
+    offset: Offset | None
     volume: int
+    price: float
+    fee: float = math.nan
+    market_ns: int = 0
+    trade_id: str = ""
+    order_id: str = ""
+
+    @property
+    def signed(self) -> int:
+        """Lots bought, negative where they were sold."""
+        return self.volume if self.side == "BUY" else -self.volume
+
+    @property
+    def paid(self) -> float:
+        """Fee in CNY, 0 where it is not known."""
+        return self.fee if math.isfinite(self.fee) else 0.0

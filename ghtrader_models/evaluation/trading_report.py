@@ -1,7 +1,6 @@
 """Reports a list of fills: PnL, fees, drawdown, turnover, round trips; and simulates the policy over recorded rows.
 
-What belongs here: bookkeeping after the fact, for reports. The account that the exchange or the gateway keeps, with
-today's and yesterday's positions, is `ghtrader_market.accounting.positions`. Money is in CNY.
+The sums are `ghtrader_market.accounting`'s. Money is in CNY.
 
 `simulate_policy` is thin on purpose: one row of latency, whole fills at the opposite best quote, no impact, no queue.
 It says what the probabilities are worth, not what an order would have got.
@@ -16,33 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from ghtrader_market.accounting.fill import Fill
+from ghtrader_market.accounting.pnl import equity_curve, max_drawdown
+from ghtrader_market.accounting.round_trips import round_trips
 from ghtrader_market.reference.varieties import FeeRates, variety_of
 from ghtrader_models.policy import PolicyParams, replay
-
-
-@dataclass(frozen=True)
-class Fill:
-    """One trade of ours.
-
-    Attributes
-    ----------
-    datetime_ns : int
-        UTC epoch.
-    side : int
-        +1 bought, -1 sold.
-    volume : int
-        Lots, positive.
-    price : float
-        CNY.
-    fee : float
-        CNY for the whole fill.
-    """
-
-    datetime_ns: int
-    side: int
-    volume: int
-    price: float
-    fee: float
 
 
 @dataclass(frozen=True)
@@ -106,65 +83,24 @@ def trading_report(
     equity : float64[n]
         Net PnL since the start at each time of the path.
     """
-    times = np.array([fill.datetime_ns for fill in fills], np.int64)
-    signed = np.array([fill.side * fill.volume for fill in fills], np.int64)
+    equity, net = equity_curve(fills, datetime_ns, mid, multiplier)
+    signed = np.array([fill.signed for fill in fills], np.int64)
     prices = np.array([fill.price for fill in fills], np.float64)
-    fees = np.array([fill.fee for fill in fills], np.float64)
-    marks = forward_fill(mid)
-    after = np.searchsorted(times, datetime_ns, side="right")
-    cash = np.concatenate([[0.0], np.cumsum(-signed * prices * multiplier - fees)])
-    held = np.concatenate([[0], np.cumsum(signed)])
-    position = held[after]
-    equity = cash[after] + np.where(position == 0, 0.0, position * np.nan_to_num(marks) * multiplier)
-    last_mark = marks[-1] if marks.size else np.nan
-    if held[-1] != 0 and not np.isfinite(last_mark):
-        last_mark = prices[-1]
-    net = float(cash[-1] + (held[-1] * last_mark * multiplier if held[-1] else 0.0))
-    equity_path = np.concatenate([[0.0], equity, [net]])
-    drawdown = float((np.maximum.accumulate(equity_path) - equity_path).max())
-    trips, won = _round_trips(signed, prices, fees, multiplier)
-    total_fees = float(fees.sum())
+    fees = float(np.array([fill.fee for fill in fills], np.float64).sum())
+    trips = round_trips(fills, dict.fromkeys((fill.symbol for fill in fills), multiplier))
     report = TradingReport(
         net_pnl=net,
-        gross_pnl=net + total_fees,
-        fees=total_fees,
-        max_drawdown=drawdown,
+        gross_pnl=net + fees,
+        fees=fees,
+        max_drawdown=max_drawdown(np.append(equity, net)),
         turnover=float((np.abs(signed) * prices).sum() * multiplier),
         fills=len(fills),
         volume=int(np.abs(signed).sum()),
-        round_trips=trips,
-        winning_round_trips=won,
-        final_position=int(held[-1]),
+        round_trips=trips.count,
+        winning_round_trips=trips.winning,
+        final_position=int(signed.sum()),
     )
     return report, equity
-
-
-def _round_trips(signed: np.ndarray, prices: np.ndarray, fees: np.ndarray, multiplier: int) -> tuple[int, int]:
-    """How often the position ended (flat or reversed), and how often that paid; a reversal's fee is split by lots."""
-    position = trips = won = 0
-    cash = 0.0
-    for lots, price, fee in zip(signed.tolist(), prices.tolist(), fees.tolist(), strict=True):
-        closing = min(abs(lots), abs(position)) if position * lots < 0 else 0
-        opening = abs(lots) - closing
-        direction = 1 if lots > 0 else -1
-        if closing:
-            cash -= direction * closing * price * multiplier + fee * closing / abs(lots)
-        position += lots
-        if closing and (position == 0 or opening):
-            trips += 1
-            won += cash > 0
-            cash = 0.0
-        if opening:
-            cash -= direction * opening * price * multiplier + fee * opening / abs(lots)
-    return trips, won
-
-
-def forward_fill(values: np.ndarray) -> np.ndarray:
-    """float64[n] with each NaN replaced by the last number before it; NaN before the first."""
-    if values.size == 0:
-        return values.astype(np.float64)
-    index = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(values.size), 0))
-    return values[index]
 
 
 @dataclass(frozen=True)
@@ -177,10 +113,13 @@ class TradingCosts:
         Of the contract and day.
     multiplier : int
         Units of the product a lot.
+    contract : str
+        Its name, which the fills carry.
     """
 
     rates: FeeRates
     multiplier: int
+    contract: str = ""
 
     def of(self, volume: np.ndarray, closed: np.ndarray, price: np.ndarray) -> np.ndarray:
         """Fees in CNY of fills within one day: `closed` of |`volume`| lots close positions opened that day."""
@@ -194,7 +133,7 @@ class TradingCosts:
 def trading_costs(contract: str, day: date) -> TradingCosts:
     """Costs from the variety table."""
     variety = variety_of(contract)
-    return TradingCosts(variety.fees(contract, day), variety.multiplier)
+    return TradingCosts(variety.fees(contract, day), variety.multiplier, contract)
 
 
 def simulate_policy(
@@ -230,7 +169,10 @@ def simulate_policy(
     row, volume, closed, price = replay(p, bid, ask, params)
     fees = costs.of(volume, closed, price)
     fills = [
-        Fill(int(datetime_ns[r]), 1 if v > 0 else -1, abs(int(v)), float(x), float(f))
+        Fill(
+            symbol=costs.contract, side="BUY" if v > 0 else "SELL", offset=None, volume=abs(int(v)), price=float(x),
+            fee=float(f), market_ns=int(datetime_ns[r]),
+        )  # fmt: skip
         for r, v, x, f in zip(row, volume, price, fees, strict=True)
     ]
     report, equity = trading_report(fills, datetime_ns, (bid + ask) / 2, costs.multiplier)

@@ -51,5 +51,12 @@ def after_trade(position: Position, trade: TradeReport, needs_close_today: bool)
     RefusedError
         It closes lots we do not know of: what we believe is wrong.
     """
-    fill = Fill(side_name(trade.side), trade.offset, trade.price, trade.volume)
-    return apply_fill(position, fill, _NO_FEES, 1, needs_close_today).position
+    return apply_fill(position, fill_of(trade), _NO_FEES, 1, needs_close_today).position
+
+
+def fill_of(trade: TradeReport) -> Fill:
+    """The fill a broker reports."""
+    return Fill(
+        symbol=trade.symbol, side=side_name(trade.side), offset=trade.offset, volume=trade.volume, price=trade.price,
+        fee=trade.commission, market_ns=trade.market_ns, trade_id=trade.trade_id, order_id=trade.order_id,
+    )  # fmt: skip

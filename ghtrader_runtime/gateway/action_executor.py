@@ -12,12 +12,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ghtrader_base.errors import FailedError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_market.accounting.fees import fee
+from ghtrader_market.accounting.fill import Fill
+from ghtrader_market.accounting.pnl import RunTotals
 from ghtrader_runtime.accounts.durable_writes import Durable
 from ghtrader_runtime.accounts.order_ledger import Intent
 from ghtrader_runtime.bus import messages as msg
@@ -41,7 +44,7 @@ from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.contract_binding import write_bound
 from ghtrader_runtime.gateway.traded_market import TradedMarket
 from ghtrader_runtime.runlog.decision_log import MindRecorder, Start
-from ghtrader_runtime.runlog.run_totals import Tally
+from ghtrader_runtime.runlog.fill_lines import read_fill
 
 
 class ActionExecutor:
@@ -65,8 +68,8 @@ class ActionExecutor:
         self.core, self.decisions = start.core(), MindRecorder(context.journal, start)
         self.durable = Durable(context.ledger, context.kill, self.step)
         self.killed = False
-        self.fills: list[dict[str, Any]] = []
-        self.totals = Tally(traded.market.multiplier)
+        self.fills: list[Fill] = []
+        self.totals = RunTotals(traded.market.multiplier)
         self.opening: Mapping[str, int] = {}
 
     def step(self, event: ev.Event) -> list[str]:
@@ -104,14 +107,16 @@ class ActionExecutor:
         for order_id, at_ns in self._context.broker.departures():
             self._context.latency.order_left(order_id, at_ns)
 
-    def add_fill(self, fields: dict[str, Any]) -> None:
-        """Count a fill; its commission by the variety table where the broker does not say."""
-        if not math.isfinite(fields["commission"]):
+    def add_fill(self, fill: Fill) -> Fill:
+        """Count a fill and return it; its fee by the variety table where the broker does not say."""
+        if not math.isfinite(fill.fee):
+            assert fill.offset is not None
             variety = self._context.variety
-            rates = variety.fees(fields["symbol"], self._traded.date)
-            fields["commission"] = fee(rates, fields["offset"], fields["price"], fields["volume"], variety.multiplier)
-        self.fills.append(fields)
-        self.totals.add(fields)
+            rates = variety.fees(fill.symbol, self._traded.date)
+            fill = replace(fill, fee=fee(rates, fill.offset, fill.price, fill.volume, variety.multiplier))
+        self.fills.append(fill)
+        self.totals.add(fill)
+        return fill
 
     def carry_out(self, actions: list[Action]) -> list[str]:
         """Carry actions out in order; returns the ids of the orders sent."""
@@ -198,10 +203,11 @@ class ActionExecutor:
             ))  # fmt: skip
 
     def _record(self, record: Record) -> None:
+        fields = record.fields
         if record.kind == "fill":
-            if any(fill["trade"] == record.fields["trade"] for fill in self.fills[-200:]):
+            if any(fill.trade_id == fields["trade"] for fill in self.fills[-200:]):
                 return  # an earlier process of this run has told it
             failpoint("gateway.fill->journal")
-            self.add_fill(record.fields)
+            fields = fields | {"commission": self.add_fill(read_fill(fields)).fee}
         stream = {"fill": "fills", "order-closed": "orders"}.get(record.kind, "events")
-        self._context.journal.write(stream, record.kind, record.fields)
+        self._context.journal.write(stream, record.kind, fields)

@@ -228,8 +228,8 @@ def _start_core(gateway: Gateway) -> None:
     executor.read_kill_switch()
     gateway.trading_day.begin_run()
     snapshot = context.broker.snapshot()
-    for fields in earlier_fills(context, snapshot):
-        executor.add_fill(fields)
+    for fill in earlier_fills(context, snapshot):
+        executor.add_fill(fill)
     executor.step(snapshot)
     held = {symbol: position.net for symbol, position in executor.core.state.positions.items()}
     first = [line for line in read_lines(context.run_dir / "events.jsonl") if line["kind"] == "opening"]

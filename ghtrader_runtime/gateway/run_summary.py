@@ -4,39 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
+from ghtrader_market.accounting.fill import Fill
+from ghtrader_market.accounting.pnl import by_contract, profit
+from ghtrader_market.accounting.round_trips import round_trips
 from ghtrader_runtime.core.events import Snapshot
+from ghtrader_runtime.core.position_updates import fill_of
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.traded_market import TradedMarket
+from ghtrader_runtime.runlog.fill_lines import fill_fields, read_fill
 from ghtrader_runtime.runlog.journal import read_lines
-from ghtrader_runtime.runlog.run_totals import by_contract, profit, round_trips
 
 
-def earlier_fills(context: GatewayContext, snapshot: Snapshot) -> list[dict[str, Any]]:
+def earlier_fills(context: GatewayContext, snapshot: Snapshot) -> list[Fill]:
     """Fills of this run before its gateway was started again: those its journal has, and what the broker tells beyond
     (a kill -9 costs the journal its last moment)."""
     folder, known = context.run_dir, context.ledger.state
-    lines = read_lines(folder / "fills.jsonl")
-    fills = [{name: value for name, value in line.items() if name not in ("at", "kind")} for line in lines]
-    seen = {fill["trade"] for fill in fills}
+    fills = [read_fill(line) for line in read_lines(folder / "fills.jsonl")]
+    seen = {fill.trade_id for fill in fills}
     epochs = {line["epoch"] for line in read_lines(folder / "events.jsonl") if line["kind"] == "start"}
     ours = tuple(f"gt{known.ledger_id}-{epoch}-" for epoch in epochs if epoch != known.epoch)
     for trade in snapshot.trades if ours else ():
         if trade.order_id.startswith(ours) and trade.trade_id not in seen:
-            fields = {
-                "trade": trade.trade_id, "order": trade.order_id, "symbol": trade.symbol, "side": trade.side,
-                "offset": trade.offset, "volume": trade.volume, "price": trade.price, "market_ns": trade.market_ns,
-                "commission": trade.commission,
-            }  # fmt: skip
-            context.journal.write("fills", "fill", fields)
-            fills.append(fields)
-    return sorted(fills, key=lambda fill: fill["market_ns"])
+            fills.append(fill_of(trade))
+            context.journal.write("fills", "fill", fill_fields(fills[-1]))
+    return sorted(fills, key=lambda fill: fill.market_ns)
 
 
 def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExecutor, ended: str) -> dict[str, Any]:
     """The run in numbers; what is still held is valued at the last mid of its contract."""
     symbol, state, opening = traded.binding.contract, executor.core.state, executor.opening
-    held_or_traded = {symbol, *opening, *(fill["symbol"] for fill in executor.fills)}
+    held_or_traded = {symbol, *opening, *(fill.symbol for fill in executor.fills)}
     multipliers = dict.fromkeys(held_or_traded, traded.market.multiplier)
     money = profit(executor.fills, multipliers, traded.mids, opening)
     return {
@@ -45,7 +43,7 @@ def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExe
         "trading_day": traded.day.name, "trading_days": sorted(traded.days_traded), "rolls": traded.rolls,
         "ended": ended,
         **context.counts.plain(), "foreseen": context.ledger.foreseen, "fills": len(executor.fills),
-        "round_trips": round_trips(executor.fills, opening),
+        "round_trips": round_trips(executor.fills, multipliers, opening).count,
         **{name: round(value, 6) for name, value in money.items()},
         "by_contract": by_contract(executor.fills, multipliers, traded.mids, opening),
         "opening": opening,
@@ -55,5 +53,5 @@ def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExe
         "missed_ticks": getattr(context.broker, "missed", 0), "malformed": context.bus.malformed,
         "strangers": context.sessions.strangers,
         "journal_failure": context.journal.failure, "journal_dropped": context.journal.dropped,
-        "fill_list": executor.fills,
+        "fill_list": [fill_fields(fill) for fill in executor.fills],
     }  # fmt: skip

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from ghtrader_market.accounting.fees import fee
+from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
@@ -27,6 +27,7 @@ from ghtrader_runtime.core.engine import Core
 from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
 from ghtrader_runtime.core.risk import RiskLimits
 from ghtrader_runtime.core.state import CoreConfig
+from ghtrader_runtime.runlog.fill_lines import read_fill
 from ghtrader_runtime.strategy.signal_engine import Signal
 
 _BID, _ASK = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"]
@@ -40,15 +41,15 @@ class Played:
     ----------
     targets : int32[n]
         Lots wanted after each tick that was played.
-    fills : list of dict
-        As the gateway's journal has them.
+    fills : list of Fill
+        In the order in which the broker told them.
     orders : int
     seconds : float
         Of our clock, factors and model included.
     """
 
     targets: np.ndarray
-    fills: list[dict[str, Any]] = field(default_factory=list)
+    fills: list[Fill] = field(default_factory=list)
     orders: int = 0
     seconds: float = 0.0
 
@@ -66,7 +67,7 @@ class _Stage:
         self.broker = PaperBroker(feed, commission, variety.needs_close_today)
         spec = SymbolSpec(market.symbol, market.price_tick, market.multiplier, variety.needs_close_today)
         self.core = Core(CoreConfig({market.symbol: spec}, limits, style), lambda number: f"rehearsal-{number:06d}")
-        self.fills: list[dict[str, Any]] = []
+        self.fills: list[Fill] = []
         self.orders = 0
 
     def step(self, event: ev.Event) -> None:
@@ -85,7 +86,7 @@ class _Stage:
                 case Cancel():
                     self.broker.cancel(action.order_id)
                 case Record(kind="fill"):
-                    self.fills.append(action.fields)
+                    self.fills.append(read_fill(action.fields))
 
 
 def rehearse(

@@ -19,6 +19,7 @@ from ghtrader_runtime.brokers.base import Market
 from ghtrader_runtime.core.risk import RiskLimits
 from ghtrader_runtime.replay.in_process import Played, rehearse
 from ghtrader_runtime.replay.recorded_days import paper_day
+from ghtrader_runtime.runlog.fill_lines import fill_fields
 from ghtrader_runtime.runlog.journal import read_factors
 from tests.support.runtime_kit import write_day, write_tiny_bundle
 
@@ -54,7 +55,7 @@ def test_one_process_or_two_at_once_or_tick_by_tick(stage) -> None:
     for at_once in (True, False):
         played = one_process(settings, model, at_once)
         assert played.targets.tolist() == kept["target"].tolist()
-        assert [fill_key(fill) for fill in played.fills] == [fill_key(fill) for fill in run["fill_list"]]
+        assert [fill_key(fill_fields(fill)) for fill in played.fills] == [fill_key(fill) for fill in run["fill_list"]]
 
 
 def test_at_a_pace_the_targets_are_the_same(stage) -> None:

@@ -7,8 +7,10 @@ from datetime import date
 import pytest
 
 from ghtrader_base.errors import ConfigError
+from ghtrader_exchange.faults.data_faults import DataFaults
 from ghtrader_exchange.faults.order_faults import OrderFaults
 from ghtrader_exchange.protocol.encoding import beijing_text
+from ghtrader_exchange.sessions.market_feed import MarketFeed
 from ghtrader_exchange.venue.market_view import MarketView
 from ghtrader_exchange.venue.venue import Venue
 from ghtrader_exchange.world.scenario import Scenario, parse_scenario
@@ -33,30 +35,31 @@ def test_a_position_is_carried_over_a_roll_into_the_next_live_day() -> None:
     assert history.live_days == DAYS and history.live_day == DAYS[0]
     assert [history.main_contract("cu", day) for day in DAYS] == [OLD, NEW, NEW]
     market = MarketView(history)
+    feed = MarketFeed(market, DataFaults())
     venue = Venue(market, OrderFaults())
     account = venue.login("u")
     assert market.today() == DAYS[0] and market.main_contracts("cu")[-1] == (DAYS[0], OLD)
-    venue.insert(account, order(OLD, "a", "BUY", "OPEN", market.quote(OLD)["ask_price1"]))
+    venue.insert(account, order(OLD, "a", "BUY", "OPEN", feed.quote(OLD)["ask_price1"]))
     opened = history.calendar.sessions("cu", DAYS[1])[0][0]
     market.clock.set(at_ns=history.calendar.sessions("cu", DAYS[0])[-1][1] - 1)
     venue.step()
-    before = market.series(OLD, 0).last_id(*market.moment())
+    before = feed.series(OLD, 0).last_id(*market.moment())
     market.clock.set(frozen=False, speed=1e5)  # closed hours take no time
     while market.now() < opened:
         pass
     market.clock.set(frozen=True, at_ns=opened)
     venue.step()
     assert market.today() == DAYS[1] and market.main_contracts("cu")[-1] == (DAYS[1], NEW)
-    assert market.quote(MAIN)["datetime"] == market.quote(OLD)["datetime"] == beijing_text(opened)
-    assert market.series(OLD, 0).last_id(*market.moment()) == before + 1, "ids go on"
+    assert feed.quote(MAIN)["datetime"] == feed.quote(OLD)["datetime"] == beijing_text(opened)
+    assert feed.series(OLD, 0).last_id(*market.moment()) == before + 1, "ids go on"
     row = venue.snapshot(account)["u"]
     held = row["positions"][OLD]
     assert row["trading_day"] == "20250307" and (held["pos_long_today"], held["pos_long_his"]) == (0, 1)
-    venue.insert(account, order(OLD, "b", "SELL", "CLOSETODAY", market.quote(OLD)["bid_price1"]))
+    venue.insert(account, order(OLD, "b", "SELL", "CLOSETODAY", feed.quote(OLD)["bid_price1"]))
     assert account.orders["b"].last_msg == "CTP:平今仓位不足"
-    venue.insert(account, order(OLD, "c", "SELL", "CLOSE", market.quote(OLD)["bid_price1"]))
+    venue.insert(account, order(OLD, "c", "SELL", "CLOSE", feed.quote(OLD)["bid_price1"]))
     assert account.orders["c"].last_msg == "全部成交"
-    assert market.settlement(OLD, DAYS[0]) == market.quote(OLD)["pre_settlement"]
+    assert market.settlement(OLD, DAYS[0]) == feed.quote(OLD)["pre_settlement"]
 
 
 def test_as_many_live_days_as_a_scenario_says() -> None:

@@ -14,7 +14,7 @@ from ghtrader_base.errors import PortInUseError
 from ghtrader_exchange.client import parse_exports
 from ghtrader_exchange.faults.order_faults import OrderFaults
 from ghtrader_exchange.protocol.chart_series import ChunkCache, row_texts
-from ghtrader_exchange.protocol.encoding import beijing_text
+from ghtrader_exchange.protocol.encoding import beijing_text, with_missing
 from ghtrader_exchange.server.server import bind
 from ghtrader_exchange.sessions.http_api import USER_ID, Credentials
 from ghtrader_exchange.sessions.market_data import subtract
@@ -67,6 +67,13 @@ def test_the_chunk_cache_forgets_the_least_recently_used():
     for name in "abacab":
         assert make(name) == [name]
     assert made == ["a", "b", "c", "b"]
+
+
+def test_a_diff_says_missing_for_nan_and_keeps_the_rest_in_order():
+    row = {"price": float("nan"), "volume": 0, "gone": None, "text": "x"}
+    told = with_missing({"positions": {"S": row}, "n": float("nan")})
+    assert told == {"positions": {"S": {"price": "-", "volume": 0, "gone": None, "text": "x"}}, "n": "-"}
+    assert list(told["positions"]["S"]) == list(row)
 
 
 def test_beijing_time():

@@ -8,9 +8,11 @@ from datetime import date
 import numpy as np
 import pytest
 
+from ghtrader_exchange.faults.data_faults import DataFaults
 from ghtrader_exchange.faults.order_faults import OrderFaults
 from ghtrader_exchange.protocol.chart_series import TickSeries
 from ghtrader_exchange.sessions.market_data import MdSession
+from ghtrader_exchange.sessions.market_feed import MarketFeed
 from ghtrader_exchange.venue.market_view import MarketView
 from ghtrader_exchange.venue.venue import Venue
 from ghtrader_exchange.world.scenario import Scenario
@@ -30,6 +32,7 @@ class Floor:
 
     def __init__(self, history):
         self.market = MarketView(history)
+        self.feed = MarketFeed(self.market, DataFaults())
         self.venue = Venue(self.market, OrderFaults())
         self.heard = []
         self.account = self.venue.login("u")
@@ -46,7 +49,7 @@ class Floor:
 
     def order(self, side="BUY", offset="OPEN", volume=1, price=None, advanced=None, **changes):
         self.count += 1
-        quote = self.market.quote(self.symbol)
+        quote = self.feed.quote(self.symbol)
         price = price if price is not None else quote["ask_price1"] if side == "BUY" else quote["bid_price1"]
         exchange_id, instrument_id = self.symbol.split(".")
         pack = {
@@ -78,7 +81,7 @@ def test_the_clock_begins_at_the_live_days_open(floor, history):
 
 
 def test_a_crossing_order_is_told_in_one_item(floor):
-    quote = floor.market.quote(floor.symbol)
+    quote = floor.feed.quote(floor.symbol)
     order = floor.order(volume=2)
     assert order.status == "FINISHED" and order.exchange_order_id and order.left == 0
     (item,) = floor.heard
@@ -103,7 +106,7 @@ def test_the_day_ends_and_today_becomes_yesterday(history):
     floor.account = floor.venue.login("u")
     floor.venue.listen("u", floor.heard.append)
     floor.order(volume=2)
-    resting = floor.order(price=floor.market.quote(floor.symbol)["lower_limit"])
+    resting = floor.order(price=floor.feed.quote(floor.symbol)["lower_limit"])
     bought = floor.account.todays_trades(history.days[0])
     floor.at(history.calendar.sessions("cu", history.days[2])[0][0])
     assert resting.status == "FINISHED" and "交易日结束" in resting.last_msg
@@ -158,7 +161,7 @@ def test_a_duplicate_is_never_executed_twice(floor):
 
 
 def test_cancel_frees_what_was_bound(floor):
-    order = floor.order(price=floor.market.quote(floor.symbol)["lower_limit"])
+    order = floor.order(price=floor.feed.quote(floor.symbol)["lower_limit"])
     assert order.status == "ALIVE" and floor.account.money(floor.venue._marks(floor.account))["frozen_margin"] > 0
     floor.venue.cancel(floor.account, "o1")
     assert order.status == "FINISHED" and order.left == 1
@@ -181,7 +184,7 @@ def test_a_resting_order_is_filled_when_the_tape_comes_to_it(floor, history):
 def test_fills_do_not_depend_on_how_often_the_exchange_looks(history):
     def play(steps):
         floor = Floor(history)
-        quote = floor.market.quote(floor.symbol)
+        quote = floor.feed.quote(floor.symbol)
         for k, price in enumerate((quote["bid_price1"], quote["bid_price3"], quote["ask_price1"] + 50)):
             floor.order("SELL" if k == 2 else "BUY", price=price, volume=5)
         for _ in range(steps):
@@ -218,8 +221,9 @@ def test_charts_show_the_past_alone_and_scroll(history):
     import asyncio
 
     market, socket = MarketView(history), Socket()
+    feed = MarketFeed(market, DataFaults())
     symbol = history.main_contract("cu", history.live_day)
-    session = MdSession(socket, market)
+    session = MdSession(socket, feed)
     kept: dict = {}
 
     def ask(**pack):
@@ -232,7 +236,7 @@ def test_charts_show_the_past_alone_and_scroll(history):
 
     chart = {"aid": "set_chart", "chart_id": "c", "ins_list": symbol, "duration": 0, "view_width": 10}
     ask(**chart)
-    series = market.series(symbol, 0)
+    series = feed.series(symbol, 0)
     assert isinstance(series, TickSeries)
     last = history.first_id(symbol, history.live_day)  # the tick at the open, and nothing behind it
     assert sorted(map(int, kept)) == list(range(last - 9, last + 1))
@@ -253,11 +257,12 @@ def test_charts_show_the_past_alone_and_scroll(history):
 
 def test_daily_and_minute_bars_grow_with_the_clock(history):
     market = MarketView(history)
+    feed = MarketFeed(market, DataFaults())
     symbol = history.main_contract("cu", history.live_day)
     ticks = history.day(symbol, history.live_day)
     market.clock.set(at_ns=int(ticks.datetime_ns[7]))
     now, today = market.moment()
-    daily = market.series(symbol, 86_400 * SECOND)
+    daily = feed.series(symbol, 86_400 * SECOND)
     last = daily.last_id(now, today)
     assert last == 3
     bar = json.loads("{" + daily.texts(last, last + 1, now, today)[0] + "}")["3"]
@@ -272,7 +277,7 @@ def test_daily_and_minute_bars_grow_with_the_clock(history):
         told.volume,
         told.open_interest,
     )
-    bars = market.series(symbol, 300 * SECOND)
+    bars = feed.series(symbol, 300 * SECOND)
     end = bars.last_id(now, today)
     rows = json.loads("{" + ",".join(bars.texts(end - 1, end + 1, now, today)) + "}")
     full, growing = rows[str(end - 1)], rows[str(end)]
@@ -285,9 +290,10 @@ def test_a_live_bar_is_told_again_while_it_grows(history):
     import asyncio
 
     market, socket = MarketView(history), Socket()
+    feed = MarketFeed(market, DataFaults())
     symbol = history.main_contract("cu", history.live_day)
     volume = history.day(symbol, history.live_day).values["volume"]
-    session = MdSession(socket, market)
+    session = MdSession(socket, feed)
     duration = 300 * SECOND
     chart = {"aid": "set_chart", "chart_id": "c", "ins_list": symbol, "duration": duration, "view_width": 3}
 
@@ -322,7 +328,7 @@ def test_the_record_tells_what_became_of_orders_step_by_step(floor):
     floor.venue.hear("", {"aid": "req_login", "password": "a secret", "client_system_info": "a machine"})
     floor.order(volume=2)
     floor.order(side="SELL", offset="CLOSE")  # yesterday's lots: there are none
-    floor.order(price=floor.market.quote(floor.symbol)["bid_price1"] - 100)
+    floor.order(price=floor.feed.quote(floor.symbol)["bid_price1"] - 100)
     floor.venue.cancel(floor.account, f"o{floor.count}")
     record = floor.venue.record
     told = [(row["what"], row["order_id"], row["left"]) for row in record if row["what"] != "filled"]

@@ -20,11 +20,15 @@ IF = get_variety("IF")
 IF_RATES = IF.fees("CFFEX.IF2101", date(2021, 1, 4))
 
 
+def fill(side, offset, price, volume):
+    return Fill(symbol="SHFE.cu2502", side=side, offset=offset, volume=volume, price=price)
+
+
 def test_a_round_trip_in_copper_costs_open_plus_close_today():
-    opened = apply_fill(Position(), Fill("BUY", "OPEN", 70_000.0, 2), CU_RATES, 5, True)
+    opened = apply_fill(Position(), fill("BUY", "OPEN", 70_000.0, 2), CU_RATES, 5, True)
     assert opened.position == Position(long_today=2, long_today_cost=140_000.0)
     assert (opened.realised, opened.fee) == (0.0, pytest.approx(2 * 70_000 * 5 * 0.00005))
-    closed = apply_fill(opened.position, Fill("SELL", "CLOSETODAY", 70_030.0, 2), CU_RATES, 5, True)
+    closed = apply_fill(opened.position, fill("SELL", "CLOSETODAY", 70_030.0, 2), CU_RATES, 5, True)
     assert closed.position == Position()
     assert closed.realised == pytest.approx(2 * 30 * 5)
     assert closed.fee == pytest.approx(2 * 70_030 * 5 * 0.0001)
@@ -34,17 +38,17 @@ def test_a_round_trip_in_copper_costs_open_plus_close_today():
 def test_close_takes_yesterdays_lots_only_where_the_exchange_says_so():
     held = Position(long_today=1, long_his=1, long_today_cost=100.0, long_his_cost=90.0)
     with pytest.raises(RefusedError, match="1 of yesterday's and 1 of today's"):
-        apply_fill(held, Fill("SELL", "CLOSE", 110.0, 2), CU_RATES, 5, True)
+        apply_fill(held, fill("SELL", "CLOSE", 110.0, 2), CU_RATES, 5, True)
     with pytest.raises(RefusedError):
-        apply_fill(held, Fill("SELL", "CLOSETODAY", 110.0, 2), CU_RATES, 5, True)
-    yesterday = apply_fill(held, Fill("SELL", "CLOSE", 110.0, 1), CU_RATES, 5, True)
+        apply_fill(held, fill("SELL", "CLOSETODAY", 110.0, 2), CU_RATES, 5, True)
+    yesterday = apply_fill(held, fill("SELL", "CLOSE", 110.0, 1), CU_RATES, 5, True)
     assert yesterday.position == Position(long_today=1, long_today_cost=100.0)
     assert yesterday.realised == pytest.approx(20 * 5)
 
 
 def test_elsewhere_close_takes_yesterdays_first_and_pays_each_its_fee():
     held = Position(short_today=2, short_his=1, short_today_cost=10_000.0, short_his_cost=5_100.0)
-    closed = apply_fill(held, Fill("BUY", "CLOSE", 5_050.0, 2), IF_RATES, 300, False)
+    closed = apply_fill(held, fill("BUY", "CLOSE", 5_050.0, 2), IF_RATES, 300, False)
     assert closed.position == Position(short_today=1, short_today_cost=5_000.0)
     assert closed.realised == pytest.approx((50 - 50) * 300)
     assert closed.fee == pytest.approx(5_050 * 300 * (0.000023 + 0.000345))
@@ -71,11 +75,11 @@ def test_margin_charges_both_sides():
 
 
 @pytest.mark.parametrize(
-    "fill", [Fill("BUY", "OPEN", 1.0, 0), Fill("HOLD", "OPEN", 1.0, 1), Fill("BUY", "FLIP", 1.0, 1)]
+    "done", [fill("BUY", "OPEN", 1.0, 0), fill("HOLD", "OPEN", 1.0, 1), fill("BUY", "FLIP", 1.0, 1)]
 )
-def test_nonsense_is_refused(fill: Fill):
+def test_nonsense_is_refused(done: Fill):
     with pytest.raises(UsageError):
-        apply_fill(Position(), fill, CU_RATES, 5, True)
+        apply_fill(Position(), done, CU_RATES, 5, True)
 
 
 steps = st.lists(
@@ -97,7 +101,7 @@ def test_lots_and_money_are_conserved(trades: list[tuple[str, int, int]], needs_
         plan = close_plan(position, side, volume, needs_close_today, prefer)
         assert sum(lots for _, lots in plan) == volume
         for offset, lots in plan:
-            outcome = apply_fill(position, Fill(side, offset, price, lots), rates, multiplier, needs_close_today)
+            outcome = apply_fill(position, fill(side, offset, price, lots), rates, multiplier, needs_close_today)
             position = outcome.position
             realised, fees, cash = realised + outcome.realised, fees + outcome.fee, cash + outcome.cash
             signed = lots if side == "BUY" else -lots
@@ -118,7 +122,7 @@ def test_lots_and_money_are_conserved(trades: list[tuple[str, int, int]], needs_
 def test_nothing_that_is_not_held_can_be_closed(his: int, today: int, volume: int, offset: str):
     held = Position(long_his=his, long_today=today, long_his_cost=his * 10.0, long_today_cost=today * 10.0)
     if volume <= (his if offset == "CLOSE" else today):
-        assert apply_fill(held, Fill("SELL", offset, 10.0, volume), CU_RATES, 5, True).realised == pytest.approx(0.0)
+        assert apply_fill(held, fill("SELL", offset, 10.0, volume), CU_RATES, 5, True).realised == pytest.approx(0.0)
     else:
         with pytest.raises(RefusedError):
-            apply_fill(held, Fill("SELL", offset, 10.0, volume), CU_RATES, 5, True)
+            apply_fill(held, fill("SELL", offset, 10.0, volume), CU_RATES, 5, True)

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.reference.varieties import FeeRates
 from ghtrader_models.evaluation.trading_report import (
-    Fill,
     TradingCosts,
     add_reports,
-    forward_fill,
     simulate_policy,
     trading_costs,
     trading_report,
@@ -22,10 +21,15 @@ from ghtrader_models.evaluation.trading_report import (
 from ghtrader_models.policy import PolicyParams
 
 
+def fill(at: int, lots: int, price: float, fee: float) -> Fill:
+    side = "BUY" if lots > 0 else "SELL"
+    return Fill(symbol="S", side=side, offset=None, volume=abs(lots), price=price, fee=fee, market_ns=at)
+
+
 def test_a_round_trip_by_hand() -> None:
     times = np.arange(6, dtype=np.int64)
     mid = np.array([100.0, 101, 103, np.nan, 98, 99])
-    fills = [Fill(1, 1, 2, 101.0, 3.0), Fill(4, -1, 2, 98.0, 4.0)]
+    fills = [fill(1, 2, 101.0, 3.0), fill(4, -2, 98.0, 4.0)]
     report, equity = trading_report(fills, times, mid, multiplier=5)
     assert report.gross_pnl == pytest.approx(-30)
     assert report.fees == 7
@@ -38,7 +42,7 @@ def test_a_round_trip_by_hand() -> None:
 
 
 def test_a_reversal_ends_one_trip_and_begins_another() -> None:
-    fills = [Fill(0, 1, 1, 100.0, 1.0), Fill(1, -1, 2, 110.0, 2.0), Fill(2, 1, 1, 112.0, 1.0)]
+    fills = [fill(0, 1, 100.0, 1.0), fill(1, -2, 110.0, 2.0), fill(2, 1, 112.0, 1.0)]
     report, _ = trading_report(fills, np.arange(3, dtype=np.int64), np.array([100.0, 110, 112]), multiplier=1)
     assert (report.round_trips, report.winning_round_trips) == (2, 1)
     assert report.net_pnl == pytest.approx(10 - 2 - 4)
@@ -46,7 +50,7 @@ def test_a_reversal_ends_one_trip_and_begins_another() -> None:
 
 def test_an_open_position_is_marked_at_the_last_mid() -> None:
     report, equity = trading_report(
-        [Fill(0, -1, 1, 100.0, 0.5)], np.arange(2, dtype=np.int64), np.array([100.0, 97.0]), multiplier=10
+        [fill(0, -1, 100.0, 0.5)], np.arange(2, dtype=np.int64), np.array([100.0, 97.0]), multiplier=10
     )
     assert report.final_position == -1
     assert report.net_pnl == pytest.approx(29.5) == equity[-1]
@@ -65,7 +69,7 @@ def test_nothing_traded() -> None:
 )
 @settings(max_examples=100, deadline=None)
 def test_totals_agree_with_a_plain_ledger(trades: list[tuple[int, int, float]]) -> None:
-    fills = [Fill(i, 1 if lots > 0 else -1, abs(lots), float(p), fee) for i, (lots, p, fee) in enumerate(trades)]
+    fills = [fill(i, lots, float(p), fee) for i, (lots, p, fee) in enumerate(trades)]
     mid = np.array([float(p) for _, p, _ in trades] or [100.0])
     report, equity = trading_report(fills, np.arange(mid.size, dtype=np.int64), mid, multiplier=5)
     cash, held, path = 0.0, 0, []
@@ -101,12 +105,7 @@ def test_the_policy_pays_the_spread_and_the_fees() -> None:
     bid, ask = np.full(n, 100.0), np.full(n, 110.0)
     costs = TradingCosts(FeeRates(open_lot=1.0, close_today_lot=2.0), 5)
     fills, report, _ = simulate_policy(p, np.arange(n, dtype=np.int64), bid, ask, PolicyParams(0.5, 0.1), costs)
-    assert [(fill.side, fill.volume) for fill in fills] == [(1, 1), (-1, 2), (1, 1)]
+    assert [fill.signed for fill in fills] == [1, -2, 1]
     assert report.gross_pnl == pytest.approx(-2 * 10 * 5)
     assert report.fees == pytest.approx(1 + 3 + 2)
     assert (report.round_trips, report.final_position) == (2, 0)
-
-
-def test_forward_fill() -> None:
-    found = forward_fill(np.array([np.nan, 1.0, np.nan, 3.0, np.nan]))
-    np.testing.assert_array_equal(found, [np.nan, 1, 1, 3, 3])

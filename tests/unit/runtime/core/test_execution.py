@@ -21,7 +21,6 @@ from ghtrader_runtime.core.execution import ExecutionStyle, Place, SymbolSpec, c
 from ghtrader_runtime.core.orders import Order, OrderStatus
 from ghtrader_runtime.core.risk import MaxPosition, OrderRate, OrderSize, Proposed, RiskLimits, first_reason
 from ghtrader_runtime.runlog.latency import TickToTarget
-from ghtrader_runtime.runlog.run_totals import profit, round_trips
 from tests.support.runtime_kit import synthetic_values
 
 SPEC = SymbolSpec("SHFE.cu2502", 10.0, 5, True)
@@ -149,17 +148,6 @@ def test_replay_waits_for_answers_in_lock_step() -> None:
     assert feed.pump(0.0, False).ticks is None
     seen = [feed.pump(0.0, True).ticks.rows[0].id for _ in range(3)]
     assert seen == [2, 3, 4] and feed.pump(0.0, True).ended
-
-
-def test_round_trips_and_profit() -> None:
-    def fill(side: int, volume: int, price: float) -> dict:
-        return {"symbol": "S", "side": side, "volume": volume, "price": price, "commission": 1.0}
-
-    fills = [fill(1, 1, 100.0), fill(-1, 2, 110.0), fill(1, 1, 105.0), fill(1, 1, 100.0)]
-    assert round_trips(fills) == 2
-    money = profit(fills, {"S": 5}, {"S": 103.0}, {"S": 0})
-    assert money == {"gross_pnl": (10 + 5 + 3) * 5.0, "fees": 4.0, "net_pnl": 86.0}
-    assert profit([fill(-1, 1, 110.0)], {"S": 5}, {"S": 100.0}, {"S": 1})["gross_pnl"] == 50.0
 
 
 def test_latency_counts_every_tick_to_its_last_order() -> None:

@@ -18,7 +18,6 @@ from ghtrader_runtime.core.events import OrderReport, TradeReport
 from ghtrader_runtime.core.orders import Order
 from ghtrader_runtime.gateway.contract_binding import read_bound, write_bound
 from ghtrader_runtime.gateway.trading_day_clock import DayWatch
-from ghtrader_runtime.runlog.run_totals import Tally, by_contract, profit
 from tests.support.runtime_kit import synthetic_values
 
 OLD, NEW, MAIN = "SHFE.cu2504", "SHFE.cu2505", "KQ.m@SHFE.cu"
@@ -53,24 +52,6 @@ def test_a_day_is_over_and_a_run_of_days_is_not() -> None:
     assert watch.over(161.0, 60.0, goes_on=True) == "", "closed by now"
     watch.saw(sessions[1][0] + 10**9, 100.0)
     assert "no tick" in watch.over(161.0, 60.0, goes_on=True)
-
-
-def test_money_adds_up_over_contracts() -> None:
-    rng = np.random.default_rng(3)
-    fills, tally = [], Tally(5)
-    for _ in range(40):
-        symbol = OLD if rng.random() < 0.5 else NEW
-        fill = {"symbol": symbol, "side": int(rng.choice([-1, 1])), "volume": int(rng.integers(1, 4)),
-                "price": float(rng.integers(70_000, 71_000)), "commission": 3.5}  # fmt: skip
-        fills.append(fill)
-        tally.add(fill)
-    multipliers, marks = {OLD: 5, NEW: 5}, {OLD: 70_300.0, NEW: 70_900.0}
-    whole = profit(fills, multipliers, marks, {})
-    parts = by_contract(fills, multipliers, marks, {})
-    assert set(parts) == {OLD, NEW} and sum(part["fills"] for part in parts.values()) == 40
-    for name in ("gross_pnl", "fees", "net_pnl"):
-        assert sum(part[name] for part in parts.values()) == pytest.approx(whole[name])
-    assert tally.net(marks) == pytest.approx(whole["net_pnl"])
 
 
 class TwoContracts(ReplayFeed):

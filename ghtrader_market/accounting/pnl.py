@@ -1,0 +1,135 @@
+"""Computes fees and PnL of fills: of a whole run, by contract, fill by fill, and along a path of mids. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ghtrader_market.accounting.fill import Fill
+from ghtrader_market.accounting.round_trips import round_trips
+
+
+class RunTotals:
+    """Cash and position of a run, fill by fill; what `profit` computes over all of them, at no cost for each look.
+
+    Parameters
+    ----------
+    multiplier : float
+        Units a lot, the same for every contract of the variety.
+    """
+
+    def __init__(self, multiplier: float) -> None:
+        self._multiplier = multiplier
+        self._moved: dict[str, int] = {}
+        self._cash = self.fees = 0.0
+
+    def add(self, fill: Fill) -> None:
+        """Count one fill; a fee that is not known counts as none."""
+        self._moved[fill.symbol] = self._moved.get(fill.symbol, 0) + fill.signed
+        self._cash -= fill.signed * fill.price * self._multiplier
+        self.fees += fill.paid
+
+    def net(self, marks: Mapping[str, float]) -> float:
+        """CNY after fees, with what was bought or sold of a contract since valued at its mark."""
+        held = sum(lots * marks.get(symbol, math.nan) for symbol, lots in self._moved.items() if lots)
+        return self._cash + held * self._multiplier - self.fees
+
+
+def by_contract(
+    fills: Sequence[Fill], multipliers: Mapping[str, int], marks: Mapping[str, float], opening: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+    """`profit` and the number of fills and round trips of each contract apart; arguments as there."""
+    found: dict[str, dict[str, float]] = {}
+    for symbol in sorted({fill.symbol for fill in fills}):
+        own, held = [fill for fill in fills if fill.symbol == symbol], {symbol: opening.get(symbol, 0)}
+        money = {name: round(value, 6) for name, value in profit(own, multipliers, marks, held).items()}
+        found[symbol] = {"fills": len(own), "round_trips": round_trips(own, multipliers, held).count, **money}
+    return found
+
+
+def profit(
+    fills: Sequence[Fill], multipliers: Mapping[str, int], marks: Mapping[str, float], opening: Mapping[str, int]
+) -> dict[str, float]:
+    """Cash from fills plus what is held at the last mid, against what was held at the start.
+
+    Parameters
+    ----------
+    fills : sequence of Fill
+        A fee that is not known counts as none.
+    multipliers, marks : mapping
+        Units a lot and last mid of each symbol; a position without a mark is valued at its last fill.
+    opening : mapping
+        Net lots before the first fill, marked at `marks` too: a position carried in counts no PnL of its own
+        from before the run.
+
+    Returns
+    -------
+    dict
+        gross_pnl, fees, net_pnl in CNY.
+    """
+    cash = fees = 0.0
+    held = dict(opening)
+    value = dict(marks)
+    for fill in fills:
+        cash -= fill.signed * fill.price * multipliers[fill.symbol]
+        fees += fill.paid
+        held[fill.symbol] = held.get(fill.symbol, 0) + fill.signed
+        if not math.isfinite(value.get(fill.symbol, math.nan)):
+            value[fill.symbol] = fill.price
+    moved = sum((held[s] - opening.get(s, 0)) * multipliers[s] * value[s] for s in held if held[s] != opening.get(s, 0))
+    return {"gross_pnl": cash + moved, "fees": fees, "net_pnl": cash + moved - fees}
+
+
+def equity_curve(
+    fills: Sequence[Fill], datetime_ns: np.ndarray, mid: np.ndarray, multiplier: int
+) -> tuple[np.ndarray, float]:
+    """Net PnL along a path of mids.
+
+    Parameters
+    ----------
+    fills : sequence of Fill
+        In time order, with their fees; all on one contract or on contracts between which no position is held.
+    datetime_ns : int64[n]
+        Times of the path, ascending.
+    mid : float64[n]
+        CNY; where NaN the last known one counts.
+    multiplier : int
+        Units of the product a lot.
+
+    Returns
+    -------
+    equity : float64[n]
+        Net PnL in CNY since the start at each time of the path.
+    net : float
+        After the last fill, an open position marked at the last mid; at the last fill's price where there is none.
+    """
+    times = np.array([fill.market_ns for fill in fills], np.int64)
+    signed = np.array([fill.signed for fill in fills], np.int64)
+    prices = np.array([fill.price for fill in fills], np.float64)
+    fees = np.array([fill.fee for fill in fills], np.float64)
+    marks = forward_fill(mid)
+    after = np.searchsorted(times, datetime_ns, side="right")
+    cash = np.concatenate([[0.0], np.cumsum(-signed * prices * multiplier - fees)])
+    held = np.concatenate([[0], np.cumsum(signed)])
+    position = held[after]
+    equity = cash[after] + np.where(position == 0, 0.0, position * np.nan_to_num(marks) * multiplier)
+    last_mark = marks[-1] if marks.size else np.nan
+    if held[-1] != 0 and not np.isfinite(last_mark):
+        last_mark = prices[-1]
+    return equity, float(cash[-1] + (held[-1] * last_mark * multiplier if held[-1] else 0.0))
+
+
+def max_drawdown(equity: np.ndarray) -> float:
+    """Largest fall from an earlier high, not negative, in the unit of float64[n] `equity`; the start is a high of 0."""
+    path = np.concatenate([[0.0], equity])
+    return float((np.maximum.accumulate(path) - path).max())
+
+
+def forward_fill(values: np.ndarray) -> np.ndarray:
+    """float64[n] with each NaN replaced by the last number before it; NaN before the first."""
+    if values.size == 0:
+        return values.astype(np.float64)
+    index = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(values.size), 0))
+    return values[index]
