@@ -1,7 +1,7 @@
-"""Talks to the gateway for a strategy: joins, takes the day so far and missed ticks, sends targets.
+"""Talks to the gateway for a strategy: joins, asks for the day so far and for missed ticks, sends targets.
 
-Its factors begin here, for a contract and a model, and are journalled; what it makes of a message is decided in
-`strategy`.
+It owns the sockets, the link, the revisions and what is not acknowledged yet; it knows no model and no factor. What is
+made of a message is decided in `strategy`.
 
 Failpoints: ``strategy.decided->sent``, ``strategy.sent->kept``.
 """
@@ -10,77 +10,94 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ghtrader_base.errors import FailedError, RefusedError, UnreachableError
+from ghtrader_base.errors import FailedError, UnreachableError
 from ghtrader_base.failpoints import failpoint
-from ghtrader_base.settings import Settings
-from ghtrader_market.reference.symbols import parse_symbol
-from ghtrader_market.reference.trading_calendar import TradingCalendar
-from ghtrader_market.reference.varieties import variety_of
-from ghtrader_models.bundles.bundle import Bundle
+from ghtrader_runtime.accounts.account import AccountRef
 from ghtrader_runtime.accounts.bus_token import read_token
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.backoff import Backoff
+from ghtrader_runtime.bus.endpoints import Endpoints
 from ghtrader_runtime.bus.link_state import HEARTBEAT_S, Link, LinkChange
 from ghtrader_runtime.bus.pending_requests import Outbox
-from ghtrader_runtime.bus.sockets import ClientBus
-from ghtrader_runtime.config import StrategyOptions
-from ghtrader_runtime.runlog.journal import FactorJournal, Journal
-from ghtrader_runtime.strategy.champion_watcher import Succession
-from ghtrader_runtime.strategy.shutdown import Departure
-from ghtrader_runtime.strategy.signal_engine import Decision, Signal
+from ghtrader_runtime.bus.sockets import ClientBus, new_session
+from ghtrader_runtime.runlog.journal import Journal
 
 _HISTORY_WAIT_S = 60.0
 _HURRIED_WAIT_S = 5.0
 """The same for one that was told to stop."""
 
 
-class StrategyLink:
-    """A strategy's client of its gateway, and what it remembers of the day."""
+class GatewayClient:
+    """A strategy's end of the bus.
 
-    settings: Settings
-    options: StrategyOptions
-    bundle: Bundle
-    calendar: TradingCalendar
-    signal: Signal
-    session: str
-    bus: ClientBus
-    link: Link
-    outbox: Outbox
-    answered: int
-    ended: str
-    contract: str
-    _state_dir: Any
-    _journal: Journal | None
-    _factor_journal: FactorJournal | None
-    _succession: Succession
-    _pending: deque[msg.Tick]
-    _welcome: msg.Welcome | None
-    _welcomed_ns: int
-    _gateway_session: str
-    _first_contract: str
-    _left: list[str]
-    _revision: int
-    _asked: int
-    _models: int
-    _seen: int
-    _last_id: int
-    _departure: Departure
-    _stop: str
-    _next_beat: float
-    _late: bool
+    Parameters
+    ----------
+    addresses : Endpoints
+        The gateway's.
+    account : AccountRef
+        Whose token is shown.
+    symbol : str
+        The contract or main series to trade.
+    stop_requested : callable
+        Whether the strategy was told to stop: nothing is waited for at length any more.
 
-    def _head(self) -> dict[str, Any]:
-        self._revision += 1
-        return {"session": self.session, "revision": self._revision, "sent_ns": time.monotonic_ns()}
+    Attributes
+    ----------
+    session : str
+        Of this strategy on the bus.
+    link : Link
+        To the gateway.
+    outbox : Outbox
+        Targets that are not acknowledged yet.
+    pending : deque of Tick
+        Ticks that came while something else was waited for, oldest first.
+    gateway_session : str
+        Of the gateway whose welcome came last.
+    welcomed_ns : int
+        When that welcome was sent (CLOCK_MONOTONIC).
+    journal : Journal or None
+        Where changes of the link are told; None until the run's folder is known.
+    """
+
+    def __init__(
+        self, addresses: Endpoints, account: AccountRef, symbol: str, stop_requested: Callable[[], bool]
+    ) -> None:
+        self._account, self._symbol, self._stop_requested = account, symbol, stop_requested
+        self.session = new_session("strategy")
+        self.link = Link("gateway")
+        self.outbox = Outbox()
+        self.pending: deque[msg.Tick] = deque()
+        self.gateway_session = ""
+        self.welcomed_ns = 0
+        self.journal: Journal | None = None
+        self._bus = ClientBus(addresses)
+        self._revision = 0
+        self._asked = 0
+        self._tick_revision = 0
+        self._next_beat = 0.0
+        self._late = False
+
+    def close(self) -> None:
+        """Close the sockets; what was sent gets a moment to leave."""
+        self._bus.close()
+
+    def next_message(self, timeout_s: float) -> msg.AnyMessage | None:
+        """A tick that is pending, or what arrives within `timeout_s`."""
+        return self.pending.popleft() if self.pending else self._receive(timeout_s)
+
+    def silent_s(self) -> float:
+        """Seconds since the gateway last sent something; infinite where it never did."""
+        return self.link.silent_s(time.monotonic_ns())
 
     def _receive(self, timeout_s: float) -> msg.AnyMessage | None:
         if self._late:
             self._keep_up(heard=True)
-        message = self.bus.receive(timeout_s)
+        message = self._bus.receive(timeout_s)
         self._late = isinstance(message, msg.Tick)  # it is answered before anything else is looked after
         if not self._late:
             self._keep_up(heard=message is not None)
@@ -90,185 +107,166 @@ class StrategyLink:
         now, now_ns = time.monotonic(), time.monotonic_ns()
         self._note(self.link.heard(now_ns) if heard else self.link.check(now_ns))
         for again in self.outbox.due(now_ns):  # under the revision it had: it counts once
-            self.bus.send(again)
+            self._bus.send(again)
         if now >= self._next_beat:
             self._next_beat = now + HEARTBEAT_S
-            self.bus.send(msg.Command(**self._head(), name="heartbeat"))
+            self._bus.send(msg.Command(**self._head(), name="heartbeat"))
 
-    def _note(self, change: LinkChange | None) -> None:
-        if change is not None and self._journal is not None:
-            self._journal.write("events", "link", {
-                "link": change.name, "before": str(change.before), "after": str(change.after), "reason": change.reason,
-            })  # fmt: skip
+    def lost_before(self, revision: int) -> bool:
+        """Whether ticks were lost between the last one known and this one, which is the last one known from now on."""
+        lost = revision > self._tick_revision + 1
+        self._tick_revision = revision
+        return lost
 
-    def _tell(self, kind: str, fields: dict[str, Any]) -> None:
-        if self._journal is not None:
-            self._journal.write("events", kind, fields)
+    def is_news(self, revision: int) -> bool:
+        """Whether a tick was published after the last one known."""
+        return revision > self._tick_revision
 
-    def _hello(self) -> str:
-        """Ask to join; returns the token it was asked with."""
-        token = read_token(self._state_dir)  # a gateway that starts after us makes it
-        head = self._head()
-        self._asked = head["revision"]  # what answers an earlier hello is old
-        self.bus.send(
-            msg.Hello(**head, symbol=self.options.symbol, after_id=self._last_id, purpose="trade", token=token)
-        )
-        return token
+    def skip_to(self, revision: int) -> None:
+        """Ticks up to this one are known, or about to be asked for."""
+        self._tick_revision = max(self._tick_revision, revision)
 
-    def _join(self) -> msg.Welcome | None:
-        deadline = time.monotonic() + self.options.join_timeout_s
+    def join(self, timeout_s: float) -> msg.Welcome | None:
+        """Say hello until the gateway welcomes us; None where we were told to stop before.
+
+        Raises
+        ------
+        UnreachableError
+            Nobody answered within `timeout_s`.
+        """
+        deadline = time.monotonic() + timeout_s
         backoff, next_hello, token = Backoff(1.0, 5.0), 0.0, ""
-        while time.monotonic() < deadline and not self._stop:
-            came = read_token(self._state_dir) != token  # the gateway is there by now, and knows only its own token
+        while time.monotonic() < deadline and not self._stop_requested():
+            came = read_token(self._account.state_dir) != token  # the gateway is there by now, and knows only its own
             if time.monotonic() >= next_hello or came:
                 next_hello = time.monotonic() + backoff.next_s()
-                token = self._hello()
+                token = self._hello(-1)
             message = self._receive(0.2)
             if isinstance(message, msg.Welcome) and message.answers == self._asked:
-                return self._check_welcome(message)
-        if self._stop:
-            self.ended = f"stopped by {self._stop}"
+                return self._welcomed(message)
+        if self._stop_requested():
             return None
         raise UnreachableError(
-            f"no gateway answers for account {self.options.account}",
+            f"no gateway answers for account {self._account.name}",
             "start `ghtrader gateway run` with the same account and mode",
         )
 
-    def _check_welcome(self, welcome: msg.Welcome) -> msg.Welcome:
-        wanted, series = self.options.symbol, variety_of(welcome.symbol).continuous_symbol
-        if wanted not in (welcome.symbol, series):
-            raise RefusedError(
-                f"the gateway trades {welcome.symbol}, not {wanted}", "start both with the same --symbol"
-            )
-        if self.bundle.policy.max_lots > welcome.max_position:
-            raise RefusedError(
-                f"the model wants up to {self.bundle.policy.max_lots} lots, the gateway allows {welcome.max_position}",
-                "raise the gateway's --max-position",
-            )
-        self._welcomed_ns, self._gateway_session = welcome.sent_ns, welcome.session
-        self._seen = welcome.tick_revision
-        return welcome
+    def welcomes(self, last_id: Callable[[], int]) -> Iterator[msg.Welcome]:
+        """Say hello again, and once more for each further welcome that is asked for; ends when nobody answers in time.
 
-    def _catch_up(self, answer: str) -> None:
-        """Say hello again and take what is missing, the tick that told included; answered late where `answer` says."""
+        What a welcome announces is to be taken with `history` before the next one is asked for. Ticks that come
+        meanwhile are pending.
+
+        Parameters
+        ----------
+        last_id : callable
+            Id of the last tick that is not missing, looked at for each hello; -1 for the whole day.
+        """
         backoff, next_hello = Backoff(1.0, 5.0), 0.0
         deadline = time.monotonic() + _HISTORY_WAIT_S
         hurried = False
         while time.monotonic() < deadline:
-            if self._stop and not hurried:  # what is held cannot be given back by leaving at once
+            if self._stop_requested() and not hurried:  # what is held cannot be given back by leaving at once
                 hurried, deadline = True, min(deadline, time.monotonic() + _HURRIED_WAIT_S)
             if time.monotonic() >= next_hello:
                 next_hello = time.monotonic() + backoff.next_s()
-                self._hello()
+                self._hello(last_id())
             message = self._receive(0.2)
             if isinstance(message, msg.Tick):
-                self._pending.append(message)
+                self.pending.append(message)
             elif isinstance(message, msg.Welcome) and message.answers == self._asked:
-                self._welcomed_ns, self._gateway_session = message.sent_ns, message.session
-                self._seen = max(self._seen, message.tick_revision)
-                if message.symbol != self.contract:
-                    self._change_contract(message)
-                    if self.ended:
-                        return
-                    answer, next_hello = "none", 0.0  # its day so far, from the beginning
-                    continue
-                self._take_history(message.rows, answer)
-                if not message.more:
-                    return
+                yield self._welcomed(message)
                 next_hello = 0.0
-        self.ended = self.ended or "the gateway does not answer"
 
-    def _begin(self, welcome: msg.Welcome, position: int) -> None:
-        """Factors, model buffers and policy of a contract and a model begin here, and their journal."""
-        o, journal = self.options, self._journal
-        assert journal is not None
-        if self._factor_journal is not None:
-            self._factor_journal.flush()
-        self._welcome, self.contract = welcome, welcome.symbol
-        self.signal = Signal(
-            self.bundle, self.calendar, self.contract, welcome.price_tick, welcome.multiplier,
-            int(o.flat_before_end_s * 1e9), o.flat_from_ns, position, time.monotonic_ns,
-        )  # fmt: skip
-        self.signal.stop_trading = self._departure.begun
-        name = "factors" if self.contract == self._first_contract else f"factors-{self.contract}"
-        name += f"-{self._models}" if self._models > 1 else ""
-        self._factor_journal = FactorJournal(journal, self.signal.width, name)
+    def history(self, rows: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+        """The rows that a welcome announced, in chunks: trading day, ids int64[n], times int64[n] (UTC epoch ns),
+        values float64[n, 27]. Ticks that come meanwhile are pending.
 
-    def _hand_over(self, bundle: Bundle, welcome: msg.Welcome) -> None:
-        """Swap the model for another one with buffers of its own; nothing is held."""
-        before, self.bundle = self.bundle.bundle_id, bundle
-        self._models += 1
-        self._begin(welcome, 0)
-        self._tell("champion-takes-over", {"before": before, "model": bundle.bundle_id})
-
-    def _change_contract(self, welcome: msg.Welcome) -> None:
-        """The gateway trades another contract now: nothing of the one before crosses."""
-        before = self.contract
-        self.outbox.clear()
-        self._last_id = -1
-        self._pending = deque(tick for tick in self._pending if tick.symbol == welcome.symbol)
-        if successor := self._succession.due(new_day=True, flat=False):
-            self._hand_over(successor, welcome)
-        else:
-            self._begin(welcome, 0)
-        if not parse_symbol(self.options.symbol).continuous:
-            self.ended = f"the gateway trades {self.contract} now, not {self.options.symbol}"
-        self._left.append(before)
-        self._tell("roll", {"before": before, "contract": self.contract})
-
-    def _take_history(self, rows: int, answer: str) -> None:
-        """Rows the gateway kept for us: the day so far (answered by `none`: it warms the engine), ticks we missed
-        (`all`, late), or what happened while a gateway was being started again (the `last` alone)."""
+        Raises
+        ------
+        FailedError
+            The gateway stopped in the middle of it.
+        """
         deadline = time.monotonic() + _HISTORY_WAIT_S
         while rows > 0:
             message = self._receive(0.5)
             if isinstance(message, msg.Tick):
-                self._pending.append(message)
+                self.pending.append(message)
             if time.monotonic() > deadline:
                 raise FailedError("the gateway stopped in the middle of the day's history", "start both again")
             if not isinstance(message, msg.History) or message.answers != self._asked:
                 continue
             ids, times, values = msg.unpack_history(message)
-            held = self.signal.target
-            for place, (tick_id, moment, row) in enumerate(zip(ids.tolist(), times.tolist(), values, strict=True), 1):
-                decision = self._take(tick_id, message.trading_day, moment, row)
-                if answer == "all" or (answer == "last" and place == rows):
-                    self._send_target(tick_id, moment, decision)
-                self._keep(tick_id, message.trading_day, moment, decision, live=answer != "none")
-            if answer == "none":
-                self.signal.forget(held)
+            yield message.trading_day, ids, times, values
             rows -= len(ids)
 
-    def _take(self, tick_id: int, day: str, moment: int, values: np.ndarray) -> Decision | None:
-        self._last_id = tick_id
-        return self.signal.on_tick(day, moment, values)
+    def start_over(self) -> None:
+        """Another gateway answers, or ours forgot us: what we asked for and what we know of its ticks is void."""
+        self.outbox.clear()
+        self._tick_revision = 0
 
-    def _keep(self, tick_id: int, day: str, moment: int, decision: Decision | None, live: bool) -> None:
-        """Journal a decision, before the next tick and after its target has left."""
-        if decision is not None and self._factor_journal is not None and self.options.journal_factors:
-            self._factor_journal.add(
-                tick_id, moment, day, decision.factors, decision.probabilities, decision.target, live
-            )
+    def change_contract(self, symbol: str) -> None:
+        """Another contract is traded: targets of the one before are void, and so are its ticks."""
+        self.outbox.clear()
+        self.pending = deque(tick for tick in self.pending if tick.symbol == symbol)
 
-    def _send_target(self, tick_id: int, moment: int, decision: Decision | None, got_ns: int = 0) -> None:
-        if decision is None:
-            self._want(self.signal.target, tick_id, moment, "outside the sessions")
-        else:
-            marks = (got_ns, *decision.marks_ns) if got_ns else ()
-            opinion = tuple(decision.probabilities.tolist())
-            self._want(self.signal.target, tick_id, moment, decision.reason, opinion, marks, decision.near)
-        self.answered += 1
+    def _hello(self, after_id: int) -> str:
+        """Ask to join; returns the token it was asked with."""
+        token = read_token(self._account.state_dir)  # a gateway that starts after us makes it
+        head = self._head()
+        self._asked = head["revision"]  # what answers an earlier hello is old
+        self._bus.send(msg.Hello(**head, symbol=self._symbol, after_id=after_id, purpose="trade", token=token))
+        return token
 
-    def _want(
-        self, volume: int, tick_id: int, moment: int, reason: str, opinion: tuple[float, ...] = (),
+    def _welcomed(self, welcome: msg.Welcome) -> msg.Welcome:
+        self.welcomed_ns, self.gateway_session = welcome.sent_ns, welcome.session
+        self.skip_to(welcome.tick_revision)
+        return welcome
+
+    def say_ready(self, symbol: str, rows: int, model: str) -> None:
+        """From now on every tick of `symbol` is answered; `rows` of history warmed the model."""
+        self._bus.send(msg.Ready(**self._head(), symbol=symbol, rows=rows, model=model))
+
+    def say_goodbye(self, reason: str) -> None:
+        """Nothing follows."""
+        self._bus.send(msg.Goodbye(**self._head(), reason=reason))
+
+    def send_target(
+        self, symbol: str, volume: int, tick_id: int, moment: int, reason: str, opinion: tuple[float, ...] = (),
         marks_ns: tuple[int, ...] = (), near: tuple[int, ...] = (),
-    ) -> None:  # fmt: skip
-        """Send a target, and keep it until the gateway has acknowledged it or a newer one takes its place."""
+    ) -> int:  # fmt: skip
+        """Send a target, and keep it until the gateway has acknowledged it or a newer one takes its place.
+
+        Parameters are those of `msg.Target`; returns the revision it was sent under.
+        """
         target = msg.Target(
-            **self._head(), symbol=self.contract, volume=volume, tick_id=tick_id, tick_ns=moment, reason=reason,
+            **self._head(), symbol=symbol, volume=volume, tick_id=tick_id, tick_ns=moment, reason=reason,
             probabilities=opinion, marks_ns=marks_ns, near=near,
         )  # fmt: skip
         failpoint("strategy.decided->sent")
-        self.bus.send(target)
+        self._bus.send(target)
         failpoint("strategy.sent->kept")
         self.outbox.sent(target, "target", time.monotonic_ns(), replaces=True)
+        return target.revision
+
+    def acknowledged(self, ack: msg.Ack) -> None:
+        """A target was answered: it is not sent again."""
+        self.outbox.answered(ack.answers)
+
+    def _head(self) -> dict[str, Any]:
+        self._revision += 1
+        return {"session": self.session, "revision": self._revision, "sent_ns": time.monotonic_ns()}
+
+    def trouble(self, kind: str, reason: str) -> None:
+        """Something is amiss until `mended` is called with the same kind: the link is DEGRADED."""
+        self._note(self.link.trouble(kind, reason, time.monotonic_ns()))
+
+    def mended(self, kind: str) -> None:
+        """What was amiss is over."""
+        self._note(self.link.mended(kind, time.monotonic_ns()))
+
+    def _note(self, change: LinkChange | None) -> None:
+        if change is not None and self.journal is not None:
+            self.journal.write("events", "link", {
+                "link": change.name, "before": str(change.before), "after": str(change.after), "reason": change.reason,
+            })  # fmt: skip

@@ -17,7 +17,7 @@ from ghtrader_models.bundles.champions import load_champion_bundle
 from ghtrader_runtime.accounts.account import account_ref
 from ghtrader_runtime.config import StrategyOptions
 from ghtrader_runtime.strategy.signal_engine import matching_factor_set
-from ghtrader_runtime.strategy.strategy import Strategy
+from ghtrader_runtime.strategy.strategy import run
 
 
 def load_model(settings: Settings, options: StrategyOptions) -> Bundle:
@@ -49,7 +49,7 @@ def run_strategy(settings: Settings, options: StrategyOptions) -> dict[str, Any]
     LockHeldError
         Another strategy trades this account.
     RefusedError, UnreachableError, UsageError, IntegrityError
-        See `Strategy` and `load_model`.
+        See `strategy.run` and `load_model`.
     """
     ref = account_ref(settings, options.account, options.mode, options.sim)
     purpose = f"strategy of {options.account} on {options.symbol}"
@@ -58,4 +58,4 @@ def run_strategy(settings: Settings, options: StrategyOptions) -> dict[str, Any]
         stack.enter_context(register(settings, "strategy", purpose))
         bundle = load_model(settings, options)
         matching_factor_set(bundle)
-        return Strategy(settings, options, ref, bundle).run()
+        return run(settings, options, ref, bundle)

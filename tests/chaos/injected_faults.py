@@ -14,16 +14,16 @@ import msgspec
 
 def make_greedy() -> None:
     """Every seventh target wants a lot more than it should; the gateway must refuse what is beyond its limit."""
-    from ghtrader_runtime.strategy.strategy import Strategy
+    from ghtrader_runtime.strategy.gateway_client import GatewayClient
 
-    honest = Strategy._want
+    honest = GatewayClient.send_target
 
-    def want(self: Any, volume: int, *rest: Any, **named: Any) -> None:
+    def send_target(self: Any, symbol: str, volume: int, *rest: Any, **named: Any) -> int:
         if self._revision % 7 == 0:
             volume += 1 if volume >= 0 else -1
-        honest(self, volume, *rest, **named)
+        return honest(self, symbol, volume, *rest, **named)
 
-    Strategy._want = want
+    GatewayClient.send_target = send_target
 
 
 def _limit_off_by_one(kind: str, life: int) -> None:
