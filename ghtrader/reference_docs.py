@@ -28,6 +28,7 @@ from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
 from ghtrader_market.sql.query import METRICS, VIEWS
 from ghtrader_market.stores.lake.manifests import PARTITION_NAME, SCHEMAS
 from ghtrader_models.factors.library import docs_page as factor_page
+from ghtrader_runtime.core.enums import BlockReason
 from ghtrader_runtime.core.orders import OrderStatus, TradingState
 from ghtrader_runtime.core.risk import RiskLimits
 
@@ -202,13 +203,13 @@ def _rules_with_fields(of: Callable[[RiskLimits], tuple[Any, ...]]) -> Iterator[
 
 
 def trading_states_page() -> str:
-    """`docs/reference/trading_states.md`: the states of trading and of an order."""
-    lines = ["# Trading states and order states", "", _GENERATED, ""]
+    """`docs/reference/trading_states.md`: the states of trading and of an order, and what limits trading."""
+    lines = ["# Trading states, order states and block reasons", "", _GENERATED, ""]
     lines += ["What brings a state about and what ends it: [order safety](../concepts/order_safety.md)."]
-    for title, states in (("Trading", TradingState), ("Orders", OrderStatus)):
+    for title, states in (("Trading", TradingState), ("Orders", OrderStatus), ("What limits trading", BlockReason)):
         texts = _attribute_texts(states)
         lines += ["", f"## {title}", "", "| state | means |", "|---|---|"]
-        lines += [f"| {state.value} | {_cell(texts[state.value])} |" for state in states]
+        lines += [f"| `{state.value}` | {_cell(texts[state.name])} |" for state in states]
     return "\n".join(lines) + "\n"
 
 
