@@ -1,8 +1,8 @@
 """`python -m tests.core_simulation`: play stories of the core; a failing one is told in short.
 
 `--seeds N [--first K]` plays so many, `--seed N` one, event by event; `--faults` puts each deliberate fault into the
-core and shows which story finds it, `--unit-faults` those that are for the unit tests to find; `--tell NAME` shows the
-shortest story that finds one; `--json FILE` keeps what was measured.
+core and shows which story finds it, `--unit-faults` those that are for the unit tests to find (`--only NAME` one of
+either list); `--tell NAME` shows the shortest story that finds one; `--json FILE` keeps what was measured.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ import argparse
 import gc
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.core_simulation.mutants import FAULTS, ROLL_FAULTS
 from tests.core_simulation.scenario import script_of
+
+Fault = tuple[str, str, str, str]
+"""Name, module, text, and what stands in its place."""
 
 
 def play(first: int, count: int) -> tuple[int, dict[str, object]]:
@@ -41,23 +45,32 @@ def one(seed: int) -> int:
     return failure is not None
 
 
-def deliberate(seeds: int) -> tuple[int, dict[str, object]]:
+def chosen(faults: Sequence[Fault], only: str) -> list[Fault]:
+    """The faults of a list, or the one of this name; ends the process where there is none."""
+    found = [fault for fault in faults if only in ("", fault[0])]
+    if not found:
+        sys.exit(f"no fault {only!r}; there are: {', '.join(fault[0] for fault in faults)}")
+    return found
+
+
+def deliberate(seeds: int, only: str = "") -> tuple[int, dict[str, object]]:
     """Each fault of the list: who finds it."""
     import ghtrader_market.accounting.positions  # noqa: F401  loaded once, before the children
     from tests.core_simulation.mutant_runner import find, patch
 
     found: dict[str, object] = {}
     missed = 0
-    for name, module, old, new in FAULTS:
+    faults = chosen(FAULTS, only)
+    for name, module, old, new in faults:
         seed, what = find(module, patch(module, old, new), range(seeds))
         missed += seed < 0
         found[name] = {"seed": seed, "as": what}
         print(f"{'NOT FOUND' if seed < 0 else f'seed {seed:3d}'}  {name}: {what[:100]}", flush=True)
-    print(f"{len(FAULTS) - missed} of {len(FAULTS)} faults found")
+    print(f"{len(faults) - missed} of {len(faults)} faults found")
     return missed > 0, found
 
 
-def by_unit_tests() -> tuple[int, dict[str, object]]:
+def by_unit_tests(only: str = "") -> tuple[int, dict[str, object]]:
     """Each fault of roll and disk: whether the unit tests of them find it, which pass without."""
     from tests.core_simulation import mutation_sweep
     from tests.core_simulation.mutant_runner import patch, source
@@ -68,7 +81,7 @@ def by_unit_tests() -> tuple[int, dict[str, object]]:
         print(f"they fail without a fault: {said}")
         return 1, {}
     found: dict[str, object] = {}
-    for name, module, old, new in ROLL_FAULTS:
+    for name, module, old, new in chosen(ROLL_FAULTS, only):
         found[name] = mutation_sweep.unit_tests_find(module, patch(module, old, new), judges)
         print(f"{'found' if found[name] else 'NOT FOUND':9s}  {name}", flush=True)
     return not all(found.values()), found
@@ -97,17 +110,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="this story alone, with every event")
     parser.add_argument("--faults", action="store_true", help="put faults into the core instead")
     parser.add_argument("--unit-faults", action="store_true", help="those the unit tests have to find")
+    parser.add_argument("--only", metavar="NAME", default="", help="of the faults this one alone")
     parser.add_argument("--tell", metavar="NAME", help="the shortest story that finds this fault")
     parser.add_argument("--json", type=Path, help="where to write what was measured")
     given = parser.parse_args()
     if given.seed is not None:
         return one(given.seed)
     if given.unit_faults:
-        code, measured = by_unit_tests()
+        code, measured = by_unit_tests(given.only)
     elif given.tell:
         code, measured = shortest(given.tell)
     elif given.faults:
-        code, measured = deliberate(min(given.seeds, 600))
+        code, measured = deliberate(min(given.seeds, 600), given.only)
     else:
         code, measured = play(given.first, given.seeds)
     if given.json:
