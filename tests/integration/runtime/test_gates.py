@@ -3,24 +3,32 @@ with both steps taken."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from ghtrader_base.errors import RefusedError
+from ghtrader_base.errors import IntegrityError, RefusedError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_runtime.accounts.account import account_ref
-from ghtrader_runtime.accounts.order_ledger import FILE_NAME
+from ghtrader_runtime.accounts.order_ledger import FILE_NAME, Ledger
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.sockets import ClientBus
 from ghtrader_runtime.config import GatewayOptions
+from ghtrader_runtime.gateway.launch import run_gateway
 from ghtrader_runtime.operator_views import kill_commands
 from ghtrader_runtime.supervisor.supervisor import Child, new_run_id
-from tests.integration.runtime.test_sim import (
+from tests.integration.runtime.test_sim import (  # noqa: F401  fixtures
     ACCOUNT,
     LIVE_DAY,
     SYMBOL,
     Hand,
+    children,
+    exchange,
     run_folder,
-)  # fmt: skip
+    settings,
+)
+from tests.support.waiting import PATIENCE_S
 
 ORDERS = {"insert_order", "cancel_order"}
 
@@ -28,32 +36,35 @@ ORDERS = {"insert_order", "cancel_order"}
 class HandOf(Hand):
     """A hand at an account of any mode."""
 
-    def __init__(self, settings: Settings, mode: str) -> None:
+    def __init__(self, settings: Settings, mode: str) -> None:  # noqa: F811
         super().__init__(settings)
         self.state_dir = account_ref(settings, ACCOUNT, mode).state_dir
         self.bus = ClientBus(endpoints(settings, self.state_dir))
 
 
-def begin(settings: Settings, children: list[Child], mode: str, **changes) -> Child:
+def gateway_options(mode: str, **changes) -> GatewayOptions:
     run_id = new_run_id("gates")
-    given = GatewayOptions(account=ACCOUNT, mode=mode, symbol=SYMBOL, run_id=run_id, rate_orders=10_000, **changes)
-    child = Child(settings, "gateway", run_folder(settings, run_id), given)
+    return GatewayOptions(account=ACCOUNT, mode=mode, symbol=SYMBOL, run_id=run_id, rate_orders=10_000, **changes)
+
+
+def begin(settings: Settings, children: list[Child], mode: str, **changes) -> Child:  # noqa: F811
+    given = gateway_options(mode, **changes)
+    child = Child(settings, "gateway", run_folder(settings, given.run_id), given)
     children.append(child)
     return child
 
 
-def sent(exchange) -> list[dict]:
+def sent(exchange) -> list[dict]:  # noqa: F811
     return [row for row in exchange.control.received() if row["aid"] in ORDERS]
 
 
-def test_the_exchange_hears_orders_of_whom_it_may(exchange, settings, children, monkeypatch) -> None:
+def test_the_exchange_hears_orders_of_whom_it_may(exchange, settings, children, monkeypatch) -> None:  # noqa: F811
     password = exchange.env["TQSDK_PASSWORD"]
     for name, value in {"TQ_BROKER_ID": "broker", "TQ_ACCOUNT_ID": "8000", "TQ_ACCOUNT_PASSWORD": password}.items():
         monkeypatch.setenv(name, value)
     settings = load_settings(settings.home)
-    refused = begin(settings, children, "live")
-    refused.process.wait(60)
-    assert isinstance(refused.error(), RefusedError)
+    with pytest.raises(RefusedError):
+        run_gateway(settings, gateway_options("live"))
     exchange.control.set_clock(frozen=False)
     for mode in ("sim", "live"):
         state_dir = account_ref(settings, ACCOUNT, mode).state_dir
@@ -88,17 +99,21 @@ def test_the_exchange_hears_orders_of_whom_it_may(exchange, settings, children, 
     assert {row["user"] for row in sent(exchange)} == {"8000"} and sent(exchange)
 
 
-@pytest.mark.parametrize("harm", ["garbled", "emptied", "gone"])
-def test_a_corrupt_ledger_is_refused_and_nothing_is_connected(home, monkeypatch, harm, settings, children) -> None:
-    from ghtrader_base.errors import IntegrityError
-    from ghtrader_runtime.accounts.order_ledger import Ledger
-
+def test_a_corrupt_ledger_is_refused_and_nothing_is_connected(exchange, settings, children) -> None:  # noqa: F811
+    harms: dict[str, Callable[[Path], object]] = {
+        "garbled": lambda path: path.write_bytes(b"x" * 8192),
+        "emptied": lambda path: path.write_bytes(b""),
+        "gone": Path.unlink,
+    }
     state_dir = account_ref(settings, ACCOUNT, "sim").state_dir
     Ledger(state_dir).close()
-    path = state_dir / FILE_NAME
-    {"garbled": lambda: path.write_bytes(b"x" * 8192), "emptied": lambda: path.write_bytes(b""),
-     "gone": path.unlink}[harm]()  # fmt: skip
+    for harm in harms.values():
+        harm(state_dir / FILE_NAME)
+        with pytest.raises(IntegrityError, match="damaged") as refused:
+            run_gateway(settings, gateway_options("sim"))
+        assert "no order is working" in refused.value.hint
     child = begin(settings, children, "sim")
-    child.process.wait(90)
+    child.process.wait(PATIENCE_S)
     error = child.error()
     assert isinstance(error, IntegrityError) and "no order is working" in error.hint and "damaged" in error.message
+    assert not exchange.control.received(), "nobody has logged in"
