@@ -1,6 +1,7 @@
 """A broken line shows in status, metrics and views within two seconds, and so does its recovery; and TqSdk's own rules
 stand behind ours. Real client, real exchange."""
 
+# ruff: noqa: F811  fixtures of another file
 from __future__ import annotations
 
 import json
@@ -14,13 +15,16 @@ import msgspec
 
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.operator_views.gateway_view import LiveView, choose_gateway
-from tests.integration.runtime.test_sim import (
+from tests.integration.runtime.test_sim import (  # noqa: F401  fixtures
     LIVE_DAY,
     SYMBOL,
     Hand,
+    children,
     events,
+    exchange,
     options,
     run_folder,
+    settings,
 )  # fmt: skip
 
 from ghtrader_runtime.supervisor.supervisor import Child, new_run_id  # isort: skip

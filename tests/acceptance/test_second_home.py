@@ -1,5 +1,6 @@
 """An account that lives outside, from two homes: one gateway, one strategy, one kill switch, over every restart."""
 
+# ruff: noqa: F811  fixtures of another file
 from __future__ import annotations
 
 import json
@@ -16,13 +17,16 @@ from ghtrader_runtime.accounts.account import account_ref
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.supervisor.supervisor import Child
-from tests.integration.runtime.test_sim import (
+from tests.integration.runtime.test_sim import (  # noqa: F401  fixtures
     ACCOUNT,
     LIVE_DAY,
     SYMBOL,
     Hand,
+    children,
+    exchange,
     options,
     run_folder,
+    settings,
     strategy,
 )  # fmt: skip
 from tests.support.runtime_kit import write_tiny_bundle
