@@ -116,7 +116,7 @@ def test_a_silence_shows_everywhere_within_two_seconds_and_so_does_the_recovery(
 
 def test_metrics_and_one_picture_tell_the_same(running: Settings) -> None:
     settings = running
-    wait(lambda: scrape(settings)[TICKS] > 100)
+    wait(lambda: scrape(settings)[TICKS] > 200)
     wait(lambda: choose_gateway(settings, None).document["trading_state"] == "ACTIVE")
     before = scrape(settings)
     with Stalls() as stalls:
