@@ -1,6 +1,7 @@
 """A broken line shows in status, metrics and views within two seconds, and so does its recovery; and TqSdk's own rules
 stand behind ours. Real client, real exchange."""
 
+
 from __future__ import annotations
 
 import json

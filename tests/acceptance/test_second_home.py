@@ -1,5 +1,6 @@
 """An account that lives outside, from two homes: one gateway, one strategy, one kill switch, over every restart."""
 
+
 from __future__ import annotations
 
 import json

@@ -170,7 +170,7 @@ def unit_tests_say(module: str, text: str, tests: tuple[str, ...] = TESTS) -> st
             vars(ghtrader_runtime).pop(name.removeprefix("ghtrader_runtime."), None)
         here = ROOM.parent / "tests" / "unit" / "runtime"
         names = [str(here / name) for name in tests if (here / name).exists()]
-        quiet = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "not ten_million"]
+        quiet = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "not million"]
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as told:
             failed = pytest.main([*quiet, f"--basetemp={folder}/t", *names])
         return f"{failed!r}: {told.getvalue()[-3000:]}" if failed else ""

@@ -70,8 +70,11 @@ PARTS: dict[str, Part] = {
     "datasets": Part(3, [verify("datasets")]),
     "worlds": Part(5, [verify("known_worlds")]),
     "fuzz": Part(2, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
-    "simulation": Part(1, [verify("simulation")]),
+    "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1)]),
     "mutants": Part(3, [verify("mutants")]),
-    "chaos": Part(5, [verify("chaos"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]),
+    "chaos": Part(5, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]),
+    "properties": Part(
+        3, [pytest("tests/unit/runtime/accounts/test_order_ledger.py")], {"HYPOTHESIS_PROFILE": "verify"}
+    ),
     "clock": Part(4, [["python", "-m", "tests.verify.shifted_clock"]]),
 }

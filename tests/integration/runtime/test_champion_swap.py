@@ -23,7 +23,7 @@ from ghtrader_runtime.runlog.journal import read_factors, read_lines
 from tests.support.runtime_kit import TinyModel, tiny_factor_set, write_day, write_tiny_bundle
 from tests.support.waiting import PATIENCE_S, until
 
-CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 4000
+CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 2000
 SERIES = "KQ.m@SHFE.cu"
 
 
@@ -41,7 +41,7 @@ def test_a_new_champion_takes_over_at_flat_and_a_damaged_one_does_not(settings) 
     found: dict[str, Any] = {}
 
     def work() -> None:
-        found["run"] = paper_day(settings, "cu", DAY, rate_orders=10**6, pace=150.0)
+        found["run"] = paper_day(settings, "cu", DAY, rate_orders=10**6, pace=75.0)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -65,8 +65,8 @@ def test_a_new_champion_takes_over_at_flat_and_a_damaged_one_does_not(settings) 
     net = sum(f["side"] * f["volume"] for f in run["fill_list"] if f["market_ns"] <= int(old["datetime_ns"][-1]))
     assert net == 0 and old["target"][-1] == 0, "nothing was held or wanted when it took over"
     assert new["id"].tolist() == list(range(1000, 1000 + ROWS)), "the day so far warmed it, and no tick was lost"
-    late = new["live"] & (new["id"] > boundary + 500)
-    assert new["live"].sum() > 500 and old["live"].all()
+    late = new["live"] & (new["id"] > boundary + 250)
+    assert new["live"].sum() > 250 and late.any() and old["live"].all()
     table = Lake(settings.data).read_day("main_l5", SERIES, DAY)
     bounds = bundled_calendar().sessions("cu", DAY)
     times = table["datetime_ns"].to_numpy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +10,15 @@ import pytest
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_models.bundles.bundle import load_bundle
 from ghtrader_models.inference.predictors import Predictor
-from ghtrader_runtime.replay.recorded_days import paper_day
 from ghtrader_runtime.runlog.decision_log import retrace
 from ghtrader_runtime.runlog.journal import read_factors
-from tests.support.runtime_kit import write_day, write_tiny_bundle
-
-CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 1500
+from tests.support.lock_step import ROWS, LockStepRun
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    from ghtrader_base.settings import load_settings
-
-    settings = load_settings(tmp_path_factory.mktemp("retrace"))
-    write_day(settings, CONTRACT, DAY, ROWS)
-    model = write_tiny_bundle(settings.models, enter=0.7, leave=0.2)
-    done = paper_day(settings, "cu", DAY, model=str(model), rate_orders=10**6, max_position=1)
-    assert done["fills"] > 20
-    return Path(done["folder"]), model
+@pytest.fixture
+def run(lock_step: LockStepRun) -> tuple[Path, Path]:
+    assert lock_step.summary["fills"] > 20
+    return lock_step.folder, lock_step.model
 
 
 def test_the_core_answers_the_same_to_the_last_event(run) -> None:

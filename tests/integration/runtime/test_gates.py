@@ -3,15 +3,19 @@ with both steps taken."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from ghtrader_base.errors import RefusedError
+from ghtrader_base.errors import IntegrityError, RefusedError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_runtime.accounts.account import account_ref
-from ghtrader_runtime.accounts.order_ledger import FILE_NAME
+from ghtrader_runtime.accounts.order_ledger import FILE_NAME, Ledger
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.sockets import ClientBus
 from ghtrader_runtime.config import GatewayOptions
+from ghtrader_runtime.gateway.launch import run_gateway
 from ghtrader_runtime.operator_views import kill_commands
 from ghtrader_runtime.supervisor.supervisor import Child, new_run_id
 from tests.integration.runtime.test_sim import (  # noqa: F401  fixtures
@@ -23,7 +27,8 @@ from tests.integration.runtime.test_sim import (  # noqa: F401  fixtures
     exchange,
     run_folder,
     settings,
-)  # fmt: skip
+)
+from tests.support.waiting import PATIENCE_S
 
 ORDERS = {"insert_order", "cancel_order"}
 
@@ -37,10 +42,14 @@ class HandOf(Hand):
         self.bus = ClientBus(endpoints(settings, self.state_dir))
 
 
-def begin(settings: Settings, children: list[Child], mode: str, **changes) -> Child:
+def gateway_options(mode: str, **changes) -> GatewayOptions:
     run_id = new_run_id("gates")
-    given = GatewayOptions(account=ACCOUNT, mode=mode, symbol=SYMBOL, run_id=run_id, rate_orders=10_000, **changes)
-    child = Child(settings, "gateway", run_folder(settings, run_id), given)
+    return GatewayOptions(account=ACCOUNT, mode=mode, symbol=SYMBOL, run_id=run_id, rate_orders=10_000, **changes)
+
+
+def begin(settings: Settings, children: list[Child], mode: str, **changes) -> Child:
+    given = gateway_options(mode, **changes)
+    child = Child(settings, "gateway", run_folder(settings, given.run_id), given)
     children.append(child)
     return child
 
@@ -54,9 +63,8 @@ def test_the_exchange_hears_orders_of_whom_it_may(exchange, settings, children, 
     for name, value in {"TQ_BROKER_ID": "broker", "TQ_ACCOUNT_ID": "8000", "TQ_ACCOUNT_PASSWORD": password}.items():
         monkeypatch.setenv(name, value)
     settings = load_settings(settings.home)
-    refused = begin(settings, children, "live")
-    refused.process.wait(60)
-    assert isinstance(refused.error(), RefusedError)
+    with pytest.raises(RefusedError):
+        run_gateway(settings, gateway_options("live"))
     exchange.control.set_clock(frozen=False)
     for mode in ("sim", "live"):
         state_dir = account_ref(settings, ACCOUNT, mode).state_dir
@@ -92,17 +100,21 @@ def test_the_exchange_hears_orders_of_whom_it_may(exchange, settings, children, 
 
 
 @pytest.mark.clock
-@pytest.mark.parametrize("harm", ["garbled", "emptied", "gone"])
-def test_a_corrupt_ledger_is_refused_and_nothing_is_connected(home, monkeypatch, harm, settings, children) -> None:
-    from ghtrader_base.errors import IntegrityError
-    from ghtrader_runtime.accounts.order_ledger import Ledger
-
+def test_a_corrupt_ledger_is_refused_and_nothing_is_connected(exchange, settings, children) -> None:
+    harms: dict[str, Callable[[Path], object]] = {
+        "garbled": lambda path: path.write_bytes(b"x" * 8192),
+        "emptied": lambda path: path.write_bytes(b""),
+        "gone": Path.unlink,
+    }
     state_dir = account_ref(settings, ACCOUNT, "sim").state_dir
     Ledger(state_dir).close()
-    path = state_dir / FILE_NAME
-    {"garbled": lambda: path.write_bytes(b"x" * 8192), "emptied": lambda: path.write_bytes(b""),
-     "gone": path.unlink}[harm]()  # fmt: skip
+    for harm in harms.values():
+        harm(state_dir / FILE_NAME)
+        with pytest.raises(IntegrityError, match="damaged") as refused:
+            run_gateway(settings, gateway_options("sim"))
+        assert "no order is working" in refused.value.hint
     child = begin(settings, children, "sim")
-    child.process.wait(90)
+    child.process.wait(PATIENCE_S)
     error = child.error()
     assert isinstance(error, IntegrityError) and "no order is working" in error.hint and "damaged" in error.message
+    assert not exchange.control.received(), "nobody has logged in"

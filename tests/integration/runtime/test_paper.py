@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ghtrader.cli import run
 from ghtrader_base.errors import IntegrityError, KillSwitchError, LockHeldError, RefusedError, UsageError
 from ghtrader_base.lock_keys import trade_key, trade_strategy_key
 from ghtrader_base.locks import resource_lock
@@ -23,10 +23,9 @@ from ghtrader_runtime.accounts.order_ledger import read_ledger
 from ghtrader_runtime.operator_views import kill_commands
 from ghtrader_runtime.replay.recorded_days import block_start_ns, paper_day
 from ghtrader_runtime.runlog.journal import read_factors, read_lines
+from tests.support.lock_step import CONTRACT, DAY, ROWS, LockStepRun
 from tests.support.runtime_kit import tiny_factor_set, write_day, write_tiny_bundle
 from tests.support.waiting import PATIENCE_S
-
-CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 1500
 
 
 @pytest.fixture
@@ -35,8 +34,9 @@ def model(settings) -> str:
     return str(write_tiny_bundle(settings.models, enter=0.7, leave=0.2))
 
 
-def test_a_day_in_lock_step_is_the_same_twice_and_its_factors_are_the_batchs(settings, model) -> None:
-    first, second = (paper_day(settings, "cu", DAY, model=model, rate_orders=10**6) for _ in range(2))
+def test_a_day_in_lock_step_is_the_same_twice_and_its_factors_are_the_batchs(lock_step: LockStepRun) -> None:
+    settings, first = lock_step.settings, lock_step.summary
+    second = paper_day(settings, "cu", DAY, model=str(lock_step.model), rate_orders=10**6)
     assert first["ticks"] == first["targets"] == ROWS == first["tick_to_target_ms"]["count"]
     assert first["round_trips"] > 5 and first["tick_to_target_ms"]["unanswered"] == 0
     plain = [[(f["side"], f["offset"], f["volume"], f["price"], f["market_ns"]) for f in run["fill_list"]]
@@ -109,24 +109,23 @@ def test_a_model_of_another_variety_is_refused(settings, model) -> None:
         paper_day(settings, "cu", DAY, model=str(other))
 
 
-def ghtrader(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "ghtrader", *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+def test_the_command_line(settings, model, capfd) -> None:
+    def typed(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = run(list(arguments))
+        return code, *capfd.readouterr()
 
-
-def test_the_command_line(settings, model) -> None:
-    done = ghtrader("paper", "--var", "cu", "--model", model, "--last-block", "10", "--json")
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    code, told, _ = typed("paper", "--var", "cu", "--model", model, "--last-block", "10", "--json")
+    assert code == 0
+    answer = json.loads(told)
     assert answer["ticks"] == ROWS // 10 and answer["days"][0]["trading_day"] == str(DAY)
-    assert ghtrader("kill", "trip", "--account", "paper", "--reason", "a test").returncode == 0
-    status = json.loads(ghtrader("kill", "status", "--account", "paper", "--json").stdout)
+    assert typed("kill", "trip", "--account", "paper", "--reason", "a test")[0] == 0
+    status = json.loads(typed("kill", "status", "--account", "paper", "--json")[1])
     assert status["tripped"] and {row["reason"] for row in status["brokers"]} == {"a test"}
-    done = ghtrader("paper", "--var", "cu", "--model", model)
-    assert done.returncode == 3 and "kill reset" in done.stderr and "Traceback" not in done.stderr
-    assert ghtrader("kill", "reset", "--account", "paper", "--reason", "over").returncode == 0
-    for arguments, code in (
+    code, _, told = typed("paper", "--var", "cu", "--model", model)
+    assert code == 3 and "kill reset" in told and "Traceback" not in told
+    assert typed("kill", "reset", "--account", "paper", "--reason", "over")[0] == 0
+    for arguments, expected in (
         (("paper", "--var", "zz"), 2),
         (("paper", "--var", "cu", "--day", "2025-01-04"), 2),
         (("trade", "--account", "a", "--mode", "live", "--symbol", CONTRACT), 3),
@@ -134,5 +133,11 @@ def test_the_command_line(settings, model) -> None:
         (("gateway", "run", "--account", "a", "--mode", "nonsense", "--symbol", CONTRACT), 2),
         (("gateway", "run", "--account", "a", "--mode", "sim", "--symbol", "KQ.m@SHFE.cu"), 3),
     ):
-        done = ghtrader(*arguments)
-        assert done.returncode == code and "error:" in done.stderr and "Traceback" not in done.stderr, done.stderr
+        code, _, told = typed(*arguments)
+        assert code == expected and "error:" in told and "Traceback" not in told, told
+
+
+def test_the_command_in_a_process_of_its_own(settings, model) -> None:
+    command = [sys.executable, "-m", "ghtrader", "paper", "--var", "cu", "--day", "2025-01-04"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 2 and "error:" in done.stderr and "Traceback" not in done.stderr, done.stderr

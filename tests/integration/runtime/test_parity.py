@@ -3,14 +3,11 @@ at the same ticks, and the same fills."""
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from ghtrader_base.settings import load_settings
 from ghtrader_market.reference.tick_schema import values_matrix
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.stores.lake.lake import Lake
@@ -21,16 +18,7 @@ from ghtrader_runtime.replay.in_process import Played, rehearse
 from ghtrader_runtime.replay.recorded_days import paper_day
 from ghtrader_runtime.runlog.fill_lines import fill_fields
 from ghtrader_runtime.runlog.journal import read_factors
-from tests.support.runtime_kit import write_day, write_tiny_bundle
-
-CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 1500
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    settings = load_settings(tmp_path_factory.mktemp("parity"))
-    write_day(settings, CONTRACT, DAY, ROWS)
-    return settings, write_tiny_bundle(settings.models, enter=0.7, leave=0.2)
+from tests.support.lock_step import CONTRACT, DAY, ROWS, LockStepRun
 
 
 def fill_key(fill: dict[str, Any]) -> tuple:
@@ -47,9 +35,8 @@ def one_process(settings: Any, model: Path, at_once: bool) -> Played:
     )  # fmt: skip
 
 
-def test_one_process_or_two_at_once_or_tick_by_tick(stage) -> None:
-    settings, model = stage
-    run = paper_day(settings, "cu", DAY, model=str(model), rate_orders=10**6)
+def test_one_process_or_two_at_once_or_tick_by_tick(lock_step: LockStepRun) -> None:
+    settings, model, run = lock_step.settings, lock_step.model, lock_step.summary
     kept = read_factors(Path(run["folder"]) / "strategy")
     assert run["fills"] > 20 and kept["id"].tolist() == list(range(1000, 1000 + ROWS))
     for at_once in (True, False):
@@ -58,8 +45,8 @@ def test_one_process_or_two_at_once_or_tick_by_tick(stage) -> None:
         assert [fill_key(fill_fields(fill)) for fill in played.fills] == [fill_key(fill) for fill in run["fill_list"]]
 
 
-def test_at_a_pace_the_targets_are_the_same(stage) -> None:
-    settings, model = stage
+def test_at_a_pace_the_targets_are_the_same(lock_step: LockStepRun) -> None:
+    settings, model = lock_step.settings, lock_step.model
     run = paper_day(settings, "cu", DAY, model=str(model), rate_orders=10**6, pace=400.0)
     kept = read_factors(Path(run["folder"]) / "strategy")
     assert kept["target"].tolist() == one_process(settings, model, True).targets.tolist()

@@ -33,6 +33,7 @@ from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.sockets import ClientBus, new_session
 from ghtrader_runtime.config import GatewayOptions, StrategyOptions
+from ghtrader_runtime.gateway.launch import run_gateway
 from ghtrader_runtime.operator_views import kill_commands
 from ghtrader_runtime.replay.recorded_days import paper_day
 from ghtrader_runtime.runlog.journal import read_factors, read_lines
@@ -60,9 +61,8 @@ def settings(exchange, home) -> Settings:
 
 
 def options(run_id: str, **changes) -> GatewayOptions:
-    return GatewayOptions(
-        account=ACCOUNT, mode="sim", symbol=SYMBOL, run_id=run_id, **{"rate_orders": 10_000, **changes}
-    )
+    given = {"account": ACCOUNT, "mode": "sim", "symbol": SYMBOL, "rate_orders": 10_000, **changes}
+    return GatewayOptions(run_id=run_id, **given)
 
 
 def strategy(model: Path) -> StrategyOptions:
@@ -170,8 +170,8 @@ def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settin
     opened = exchange.control.clock()["now_ns"]
     exchange.control.set_clock(at_ns=opened + 1800 * 10**9)  # half an hour of the day is over when it joins
     run = trade(
-        settings, options(new_run_id("test")), strategy(model), seconds=25.0,
-        on_ready=lambda: exchange.control.set_clock(frozen=False, speed=150.0),
+        settings, options(new_run_id("test")), strategy(model), seconds=12.5,
+        on_ready=lambda: exchange.control.set_clock(frozen=False, speed=300.0),
     )  # fmt: skip
     assert run["round_trips"] >= 1 and run["positions"].get(SYMBOL, 0) == 0, "it left flat"
     recorded = exchange.control.fills()
@@ -336,31 +336,23 @@ def test_a_lost_order_is_asked_after_and_a_broken_line_is_survived(exchange, set
 
 
 def test_what_cannot_start_says_why(exchange, settings, children, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", os.environ["HOME"])  # a gateway takes another one; these are in this process
     start(settings, children)
     Hand(settings).join()
-    for expected, changes in (
-        (LockHeldError, {}),
-        (RefusedError, {"account": "another"}),
-    ):
-        run_id = new_run_id("test")
-        wanted = GatewayOptions(**{"account": ACCOUNT, "mode": "sim", "symbol": SYMBOL, "run_id": run_id, **changes})
-        child = Child(settings, "gateway", run_folder(settings, run_id), wanted)
-        children.append(child)
-        child.process.wait(60)
-        assert isinstance(child.error(), expected), child.error()
-    children[0].stop()
     second, _ = start(settings, children)
-    second.stop(0.1)
-    bad_symbol = Child(settings, "gateway", run_folder(settings, "bad"), GatewayOptions(
-        account=ACCOUNT, mode="sim", symbol="SHFE.cu2612", run_id="bad"))  # fmt: skip
-    children.append(bad_symbol)
-    bad_symbol.process.wait(60)
-    assert isinstance(bad_symbol.error(), UsageError), bad_symbol.error()
-    monkeypatch.setenv("TQSDK_PASSWORD", "wrong")
+    second.process.wait(PATIENCE_S)
+    assert isinstance(second.error(), LockHeldError), second.error()
+    with pytest.raises(RefusedError):
+        run_gateway(settings, options("another", account="another"))
+    children[0].stop()
     third, _ = start(settings, children)
-    third.process.wait(60)
-    assert isinstance(third.error(), ConfigError), third.error()
-    exchange.stop()
+    third.stop(0.1)
+    with pytest.raises(UsageError):
+        run_gateway(settings, options("bad", symbol="SHFE.cu2612"))
+    monkeypatch.setenv("TQSDK_PASSWORD", "wrong")
     fourth, _ = start(settings, children)
-    fourth.process.wait(60)
-    assert isinstance(fourth.error(), UnreachableError), fourth.error()
+    fourth.process.wait(PATIENCE_S)
+    assert isinstance(fourth.error(), ConfigError), fourth.error()
+    exchange.stop()
+    with pytest.raises(UnreachableError):
+        run_gateway(load_settings(settings.home), options("nobody"))

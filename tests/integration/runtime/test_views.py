@@ -10,13 +10,12 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import date
-from typing import Any
 
 import pytest
 
 from ghtrader_base.errors import UnreachableError
 from ghtrader_base.processes import list_processes
-from ghtrader_base.settings import Settings
+from ghtrader_base.settings import Settings, load_settings
 from ghtrader_runtime.accounts.account import account_ref
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.operator_views.gateway_view import LiveView, choose_gateway, one_picture
@@ -26,24 +25,25 @@ from tests.support.machine_stalls import Stalls
 from tests.support.runtime_kit import write_day, write_tiny_bundle
 from tests.support.waiting import PATIENCE_S
 
-CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 6000
+CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 15_000
+TICKS = 'ghtrader_ticks_total{account="paper",mode="paper"}'
 
 
-@pytest.fixture
-def run(settings: Settings) -> Iterator[dict[str, Any]]:
-    """A paper run at 100 ticks a second, ended by the test."""
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The home of a paper run at 50 ticks a second for five minutes, ended with the last test that looks at it."""
+    settings = load_settings(tmp_path_factory.mktemp("views"))
     write_day(settings, CONTRACT, DAY, ROWS)
     model = str(write_tiny_bundle(settings.models, enter=0.7, leave=0.2))
-    found: dict[str, Any] = {}
 
     def work() -> None:
-        found["summary"] = paper_day(settings, "cu", DAY, model=model, rate_orders=10**6, pace=100.0)
+        paper_day(settings, "cu", DAY, model=model, rate_orders=10**6, pace=50.0)
 
     thread = threading.Thread(target=work)
     thread.start()
     try:
         wait(lambda: bool(ready(settings)))
-        yield found
+        yield settings
     finally:
         for process in list_processes(settings):
             if process.kind in ("gateway", "strategy"):
@@ -80,7 +80,8 @@ def scrape(settings: Settings) -> dict[str, float]:
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
 
-def test_a_silence_shows_everywhere_within_two_seconds_and_so_does_the_recovery(settings, run) -> None:
+def test_a_silence_shows_everywhere_within_two_seconds_and_so_does_the_recovery(running: Settings) -> None:
+    settings = running
     gateway = choose_gateway(settings, None)
 
     def link(state: str) -> float:
@@ -113,14 +114,15 @@ def test_a_silence_shows_everywhere_within_two_seconds_and_so_does_the_recovery(
         view.close()
 
 
-def test_metrics_and_one_picture_tell_the_same(settings, run) -> None:
-    time.sleep(2.0)
+def test_metrics_and_one_picture_tell_the_same(running: Settings) -> None:
+    settings = running
+    wait(lambda: scrape(settings)[TICKS] > 200)
+    wait(lambda: choose_gateway(settings, None).document["trading_state"] == "ACTIVE")
     before = scrape(settings)
     with Stalls() as stalls:
         picture = one_picture(settings, choose_gateway(settings, "paper"))
     after = scrape(settings)
-    ticks = 'ghtrader_ticks_total{account="paper",mode="paper"}'
-    assert before[ticks] <= picture["counts"]["ticks"] <= after[ticks] + 200 and picture["counts"]["ticks"] > 0
+    assert before[TICKS] <= picture["counts"]["ticks"] <= after[TICKS] + 200 and picture["counts"]["ticks"] > 0
     stages = [name for name in after if name.startswith("ghtrader_tick_to_target_seconds_count")]
     assert len(stages) == 7 and all(after[name] > 0 for name in stages if "acknowledge" not in name)
     assert picture["trading_state"] == "ACTIVE" and picture["links"]["broker"] == "LIVE"
@@ -128,7 +130,9 @@ def test_metrics_and_one_picture_tell_the_same(settings, run) -> None:
     assert picture["data_age_s"] < 2.0 + stalls.seconds
 
 
-def test_the_monitor_draws_and_trips_the_switch(settings, run) -> None:
+def test_the_monitor_draws_and_trips_the_switch(running: Settings) -> None:
+    settings = running
+
     async def look() -> None:
         app = Monitor(settings, choose_gateway(settings, None))
         async with app.run_test(size=(80, 24)) as pilot:

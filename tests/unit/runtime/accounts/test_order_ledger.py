@@ -35,7 +35,9 @@ from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.clock
 
-QUICK = limits(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = 30 if os.environ.get("HYPOTHESIS_PROFILE") == "verify" else 8
+"""Each one waits for the disk some dozen times."""
+QUICK = limits(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 OPERATIONS = st.lists(st.sampled_from(["intend", "intend", "close", "marks", "restart", "rehearse"]), max_size=15)
 
 
@@ -264,7 +266,7 @@ def test_order_ids_never_repeat(tmp_path_factory, operations) -> None:
     assert len(seen) == len(set(seen))
 
 
-@limits(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@limits(max_examples=2 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 0.9999), byte=st.integers(1, 255))
 def test_damage_is_refused_or_harmless_and_never_empties(tmp_path_factory, place, byte) -> None:
     folder = tmp_path_factory.mktemp("ledger")
