@@ -50,19 +50,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 # Modules whose child processes count for the coverage. A trace doubles what Python costs, TqSdk's and Dagster's too;
 # what runs in children at all runs in those of these, and the others' time is better spent.
 TRACED_CHILDREN = {
-    "test_assets",
-    "test_cli_bad_input",
-    "test_download",
-    "test_exchange_tqsdk_trading",
-    "test_runtime_paper",
-    "test_runtime_sim",
+    "cli.test_bad_input",
+    "exchange.test_trading",
+    "ingest.test_download",
+    "pipeline.test_assets",
+    "runtime.test_paper",
+    "runtime.test_sim",
 }
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _children_are_traced_where_it_tells(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        if request.module.__name__.rpartition(".")[2] not in TRACED_CHILDREN:
+        if ".".join(request.module.__name__.split(".")[-2:]) not in TRACED_CHILDREN:
             patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         yield
 

@@ -58,7 +58,7 @@ PARTS: dict[str, Part] = {
         ],
     ),
     # Demos measure: one at a time.
-    "demos": Part(22, [pytest(*DEMOS, jobs=1), verify("demo_service", jobs=1)]),
+    "demos": Part(18, [pytest(*DEMOS, jobs=1), verify("demo_service", jobs=1)]),
     "lines": Part(2, [pytest("tests/acceptance/test_links_shown.py", "tests/acceptance/test_second_home.py")]),
     "fresh-clone": Part(8, [verify("fresh_clone", jobs=1)]),
     "interrupts": Part(6, [verify("download_kills"), verify("main_l5_kills")]),
@@ -72,7 +72,9 @@ PARTS: dict[str, Part] = {
     "fuzz": Part(2, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1)]),
     "mutants": Part(3, [verify("mutants")]),
-    "chaos": Part(5, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]),
+    "chaos": Part(
+        6, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
+    ),
     "properties": Part(
         3, [pytest("tests/unit/runtime/accounts/test_order_ledger.py")], {"HYPOTHESIS_PROFILE": "verify"}
     ),
