@@ -30,6 +30,7 @@ from tests.integration.runtime.test_sim import (  # noqa: F401  fixtures
 )
 from tests.support.waiting import PATIENCE_S
 
+pytestmark = pytest.mark.clock
 ORDERS = {"insert_order", "cancel_order"}
 
 
@@ -99,7 +100,6 @@ def test_the_exchange_hears_orders_of_whom_it_may(exchange, settings, children, 
     assert {row["user"] for row in sent(exchange)} == {"8000"} and sent(exchange)
 
 
-@pytest.mark.clock
 def test_a_corrupt_ledger_is_refused_and_nothing_is_connected(exchange, settings, children) -> None:
     harms: dict[str, Callable[[Path], object]] = {
         "garbled": lambda path: path.write_bytes(b"x" * 8192),

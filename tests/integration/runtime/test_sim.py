@@ -41,6 +41,7 @@ from ghtrader_runtime.supervisor.supervisor import Child, Pair, new_run_id, trad
 from tests.support.runtime_kit import tiny_factor_set, write_tiny_bundle
 from tests.support.waiting import PATIENCE_S
 
+pytestmark = pytest.mark.clock
 SCENARIO = Scenario(start=date(2025, 4, 14), end=date(2025, 4, 15), snapshot_seconds=6.0, contracts=2)
 LIVE_DAY = date(2025, 4, 16)
 SYMBOL = "SHFE.cu2506"
@@ -212,7 +213,6 @@ def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settin
     assert until > 100 and traded[:until].tolist() == replayed["target"][replayed["live"]][:until].tolist()
 
 
-@pytest.mark.clock
 def test_kill_9_with_a_position_a_tripped_switch_and_an_order_in_flight(exchange, settings, children) -> None:
     gateway, _ = start(settings, children)
     hand = Hand(settings)
@@ -306,7 +306,6 @@ def test_what_is_killed_is_started_again_and_nothing_is_lost_or_sent_twice(excha
     assert (np.diff(ids) == 1).all(), "every tick was seen by one life or another"
 
 
-@pytest.mark.clock
 def test_a_lost_order_is_asked_after_and_a_broken_line_is_survived(exchange, settings, children) -> None:
     gateway, run_id = start(settings, children)
     hand = Hand(settings)
