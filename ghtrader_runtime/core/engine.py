@@ -36,7 +36,7 @@ from ghtrader_runtime.core.order_prediction import OrderPrediction
 from ghtrader_runtime.core.orders import Intent, Order, OrderStatus, TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.reconciliation import Reconciliation
-from ghtrader_runtime.core.state import CoreConfig, CoreState, Marks
+from ghtrader_runtime.core.state import AT_WORK, CoreConfig, CoreState, Marks
 from ghtrader_runtime.core.strategy_requests import StrategyRequests
 from ghtrader_runtime.core.target_steps import TargetSteps
 
@@ -133,7 +133,7 @@ class Core:
             self._risk.set_kill_block()
         if state.bound is not None:
             actions += self._roll.watch()
-        if state.trading_state is not TradingState.ACTIVE:
+        if state.blocks:  # each is REDUCING or HALTED
             actions += self._call_in()
         return actions
 
@@ -169,11 +169,11 @@ class Core:
     def _call_in(self) -> list[Action]:
         """Cancel what may no longer work: everything where HALTED, what opens where REDUCING."""
         state = self.state
-        if BlockReason.BROKER in state.blocks:
+        orders = state.every_live_order()
+        if not orders or BlockReason.BROKER in state.blocks:
             return []
         actions: list[Action] = []
-        for order in state.every_live_order():
-            at_work = order.status in (OrderStatus.SENT, OrderStatus.WORKING)
-            if at_work and (state.trading_state is TradingState.HALTED or order.offset == "OPEN"):
+        for order in orders:
+            if order.status in AT_WORK and (state.trading_state is TradingState.HALTED or order.offset == "OPEN"):
                 actions += self._orders.cancel(order)
         return actions

@@ -52,7 +52,7 @@ class MarketData:
         state.books[book.symbol] = book
         state.market_ns = max(state.market_ns, book.market_ns)
         state.enter_day(book.trading_day)
-        if BlockReason.DATA in state.blocks and not self._silent()[0]:
+        if state.blocks and BlockReason.DATA in state.blocks and not self._silent()[0]:
             state.unblock(BlockReason.DATA)
             state.resubscribe_at_ns = state.resubscribe_tries = 0
         return self._advance(book.symbol)

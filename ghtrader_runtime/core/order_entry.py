@@ -8,7 +8,7 @@ from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Cancel, SendOrder, WriteIntent
 from ghtrader_runtime.core.execution import Place
 from ghtrader_runtime.core.orders import Order, OrderStatus
-from ghtrader_runtime.core.state import CoreConfig, CoreState, order_number
+from ghtrader_runtime.core.state import AT_WORK, CoreConfig, CoreState, order_number
 
 
 class OrderEntry:
@@ -46,6 +46,6 @@ class OrderEntry:
         if self.config.monitor_only:
             return []
         order.cancel_ns = self.state.now_ns
-        if order.status in (OrderStatus.SENT, OrderStatus.WORKING):
+        if order.status in AT_WORK:
             order.status = OrderStatus.CANCELLING
         return [Cancel(order.order_id)]

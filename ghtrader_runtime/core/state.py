@@ -11,10 +11,12 @@ from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.dedupe import Watermark
 from ghtrader_runtime.core.enums import BlockReason
 from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
-from ghtrader_runtime.core.orders import FINAL, Order, TradingState
+from ghtrader_runtime.core.orders import FINAL, Order, OrderStatus, TradingState
 from ghtrader_runtime.core.risk import RiskLimits
 
 _SEVERITY = {TradingState.ACTIVE: 0, TradingState.REDUCING: 1, TradingState.HALTED: 2}
+AT_WORK = (OrderStatus.SENT, OrderStatus.WORKING)
+"""An order that may fill and that nobody asked to cancel."""
 KEEP_ORDERS = 1000
 """Finished orders remembered, so that a late or repeated report still finds its order."""
 KEEP_TRADES = 50_000

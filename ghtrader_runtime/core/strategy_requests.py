@@ -12,9 +12,9 @@ from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Answer, Record
 from ghtrader_runtime.core.execution import Place, why_not
 from ghtrader_runtime.core.order_entry import OrderEntry
-from ghtrader_runtime.core.orders import OrderStatus, TradingState
+from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
-from ghtrader_runtime.core.state import CoreConfig, CoreState, WantedPosition, Writer
+from ghtrader_runtime.core.state import AT_WORK, CoreConfig, CoreState, WantedPosition, Writer
 
 
 class StrategyRequests:
@@ -122,6 +122,6 @@ class StrategyRequests:
             del state.writers[symbol]
             state.targets.pop(symbol, None)
             for order in state.live_orders(symbol):
-                if order.status in (OrderStatus.SENT, OrderStatus.WORKING):
+                if order.status in AT_WORK:
                     actions += self._orders.cancel(order)
         return actions
