@@ -18,6 +18,7 @@ from ghtrader_assets.runs.execute import run_job
 from ghtrader_assets.runs.inspect import list_runs
 from ghtrader_base.errors import PortInUseError
 from ghtrader_market.samples import IF2101
+from tests.support.cli import ghtrader
 from tests.support.waiting import PATIENCE_S
 
 REEXECUTE = """mutation($p: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $p) {
@@ -32,14 +33,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def ghtrader(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ghtrader", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        env=dict(os.environ),
-    )
+def up_and_gone(*arguments: str) -> dict:
+    """`up` in a process of its own, which its servers outlive; its answer."""
+    command = [sys.executable, "-m", "ghtrader", "up", *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def graphql(port: int, query: str, variables: dict | None = None) -> dict:
@@ -65,9 +64,7 @@ def test_up_shows_the_graph_runs_again_and_down_stops_it(stopped_afterwards):
     run_job(settings, "import_recordings", run_config=config)
     (first,) = flows.update_schedule(settings, "IF")
     port = free_port()
-    done = ghtrader("up", "--only", "dagster", "--dagster-port", str(port), "--json")
-    assert done.returncode == 0, done.stderr
-    started = json.loads(done.stdout)
+    started = up_and_gone("--only", "dagster", "--dagster-port", str(port))
     assert {server["server"] for server in started["servers"]} == {"dagster-webserver", "dagster-daemon"}
     assert f"-L {port}:127.0.0.1:{port}" in started["ssh"]
 
@@ -100,8 +97,7 @@ def test_up_shows_the_graph_runs_again_and_down_stops_it(stopped_afterwards):
 def test_mlflow_answers_and_stops(stopped_afterwards):
     settings = stopped_afterwards
     port = free_port()
-    done = ghtrader("up", "--only", "mlflow", "--mlflow-port", str(port), "--json")
-    assert done.returncode == 0, done.stderr
+    up_and_gone("--only", "mlflow", "--mlflow-port", str(port))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S) as page:
         assert page.status == 200
     assert json.loads(ghtrader("down", "--json").stdout)["stopped"][0]["server"] == "mlflow"
