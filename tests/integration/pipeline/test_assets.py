@@ -64,6 +64,7 @@ def use_home(patch: pytest.MonkeyPatch, home: Path, exchange: ExchangeProcess) -
     """Point this process, and those it starts, at a home and at the exchange."""
     for name, value in {**exchange.env, "GHTRADER_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}.items():
         patch.setenv(name, value)
+    patch.setenv("GHTRADER_MAX_PARALLEL_TQSDK_JOBS", "1")  # a second client takes longer to start than it saves
 
 
 def answer(done: subprocess.CompletedProcess[str]) -> dict:
