@@ -28,6 +28,21 @@ CACHE = REPOSITORY / ".cache" / "questdb"
 _READY_S = 90.0
 _FAKE_CLOCK = ("LD_PRELOAD", "FAKETIME")
 """Names a shifted clock (libfaketime) comes with: Java hangs under it."""
+_QUICK_JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+_QUICK_SETTINGS = {
+    # Idle threads nap instead of asking again at once.
+    "QDB_SHARED_WORKER_YIELD_THRESHOLD": "10",
+    "QDB_SHARED_WORKER_NAP_THRESHOLD": "20",
+    "QDB_SHARED_WORKER_SLEEP_THRESHOLD": "100",
+    "QDB_SHARED_WORKER_SLEEP_TIMEOUT": "20",
+    "QDB_LOG_W_STDOUT_LEVEL": "ERROR",
+    # What is set aside for every column of every table, many MiB by default.
+    "QDB_CAIRO_WRITER_DATA_APPEND_PAGE_SIZE": "131072",
+    "QDB_CAIRO_WAL_WRITER_DATA_APPEND_PAGE_SIZE": "131072",
+    "QDB_CAIRO_WRITER_DATA_INDEX_KEY_APPEND_PAGE_SIZE": "131072",
+    "QDB_CAIRO_WRITER_DATA_INDEX_VALUE_APPEND_PAGE_SIZE": "131072",
+    "QDB_CAIRO_O3_COLUMN_MEMORY_SIZE": "131072",
+}
 
 
 class Unavailable(Exception):
@@ -106,8 +121,9 @@ class QuestDbServer:
         Of PGwire; HTTP runs without a login, hence the loopback address.
     memory : str
         Java heap, as `-Xmx` takes it.
-    durable : bool
-        Whether a commit waits for the disk; tests, whose data dies with them, need not.
+    throwaway : bool
+        Of a server that lives for minutes and whose few rows die with it, as a test's: a commit does not wait for the
+        disk, files and buffers start small, the log has errors alone, and the JVM spends no time on compiling well.
     """
 
     def __init__(
@@ -118,12 +134,12 @@ class QuestDbServer:
         user: str = "admin",
         password: str = "quest",
         memory: str = "1g",
-        durable: bool = True,
+        throwaway: bool = False,
     ) -> None:
         free = free_ports(2)
         self.root = root
         self.http_port, self.pg_port = http_port or free[0], pg_port or free[1]
-        self._user, self._password, self._memory, self._durable = user, password, memory, durable
+        self._user, self._password, self._memory, self._throwaway = user, password, memory, throwaway
         self.process: subprocess.Popen[bytes] | None = None
 
     def environment(self) -> dict[str, str]:
@@ -154,11 +170,14 @@ class QuestDbServer:
             "QDB_TELEMETRY_ENABLED": "false",
             "QDB_LINE_AUTO_CREATE_NEW_COLUMNS": "false",
             "QDB_LINE_AUTO_CREATE_NEW_TABLES": "false",
-            "QDB_CAIRO_COMMIT_MODE": "sync" if self._durable else "nosync",
+            "QDB_CAIRO_COMMIT_MODE": "nosync" if self._throwaway else "sync",
         }
+        if self._throwaway:
+            environment |= _QUICK_SETTINGS
         command = [
             java,
             f"-Xmx{self._memory}",
+            *(_QUICK_JVM if self._throwaway else ()),
             "-p",
             str(jar),
             "-m",

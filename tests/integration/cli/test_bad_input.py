@@ -260,10 +260,14 @@ def test_a_second_gateway_names_the_first(
     assert group_of(first) == []
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_a_download_that_is_stopped_leaves_whole_days_alone(
-    ending: signal.Signals, exchange: ExchangeProcess, home: Path
-) -> None:
+# The other signal of each of these two is in tests/verify.
+
+
+def test_a_download_that_is_stopped_leaves_whole_days_alone(exchange: ExchangeProcess, home: Path) -> None:
+    stopped_download(exchange, home, signal.SIGTERM)
+
+
+def stopped_download(exchange: ExchangeProcess, home: Path, ending: signal.Signals) -> None:
     arguments = ["download", "--symbol", "SHFE.cu2506", "--start", "2025-03-31", "--end", "2025-04-03"]
     process = start({**os.environ, **exchange.env}, *arguments)
     assert process.stderr is not None
@@ -280,8 +284,11 @@ def test_a_download_that_is_stopped_leaves_whole_days_alone(
         assert (day / "_manifest.json").exists()
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_an_exchange_that_is_stopped_is_gone(ending: signal.Signals, home: Path, tmp_path: Path) -> None:
+def test_an_exchange_that_is_stopped_is_gone(home: Path, tmp_path: Path) -> None:
+    stopped_exchange(home, tmp_path, signal.SIGINT)
+
+
+def stopped_exchange(home: Path, tmp_path: Path, ending: signal.Signals) -> None:
     SCENARIO.write(tmp_path / "scenario.toml")
     process = start(dict(os.environ), "exchange", "serve", "--scenario", str(tmp_path / "scenario.toml"), "--json")
     assert process.stdout is not None

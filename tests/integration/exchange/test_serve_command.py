@@ -9,22 +9,22 @@ import subprocess
 import sys
 import urllib.request
 from datetime import date
-
-import pytest
+from pathlib import Path
 
 from ghtrader_exchange.client import parse_exports
 from ghtrader_exchange.world.scenario import Scenario
+from tests.support.cli import ghtrader
 from tests.support.waiting import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "ghtrader", "exchange", "serve"]
 
 
-def run(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=timeout, check=False)
+def test_it_says_how_to_reach_it_serves_and_ends_when_told(tmp_path):
+    serves_and_ends(tmp_path, signal.SIGTERM)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_how_to_reach_it_serves_and_ends_when_told(tmp_path, number):
+def serves_and_ends(tmp_path: Path, number: signal.Signals) -> None:
+    """Start it, follow what it says, end it by a signal to it alone; the other signal's test is in tests/verify."""
     scenario = tmp_path / "scenario.toml"
     Scenario(start=date(2025, 4, 1), end=date(2025, 4, 2), snapshot_seconds=60.0).write(scenario)
     arguments = ["--home", str(tmp_path / "home"), "--scenario", str(scenario)]
@@ -54,7 +54,7 @@ def test_a_port_in_use_is_exit_1_with_a_sentence(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = run("--port", str(port), "--home", str(tmp_path))
+        done = ghtrader("exchange", "serve", "--port", str(port), "--home", str(tmp_path))
     assert done.returncode == 1 and f"port {port} is not free" in done.stderr and "Traceback" not in done.stderr
     assert done.stdout == ""
 
@@ -62,5 +62,5 @@ def test_a_port_in_use_is_exit_1_with_a_sentence(tmp_path):
 def test_a_scenario_that_makes_no_sense_is_exit_2(tmp_path):
     scenario = tmp_path / "scenario.toml"
     scenario.write_text('world = "paradise"\n')
-    done = run("--scenario", str(scenario), "--home", str(tmp_path))
+    done = ghtrader("exchange", "serve", "--scenario", str(scenario), "--home", str(tmp_path))
     assert done.returncode == 2 and "Traceback" not in done.stderr and done.stdout == ""

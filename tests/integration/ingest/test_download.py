@@ -31,7 +31,7 @@ from ghtrader_market.stores.lake.lake import Lake
 from tests.support.waiting import PATIENCE_S
 
 CALENDAR = bundled_calendar()
-SCENARIO = Scenario(start=date(2025, 4, 1), end=date(2025, 4, 8), snapshot_seconds=20.0)
+SCENARIO = Scenario(start=date(2025, 4, 1), end=date(2025, 4, 8), snapshot_seconds=60.0)
 DAYS = CALENDAR.days(SCENARIO.start, SCENARIO.end)  # 4 April is a holiday: 7 April has no night session
 BEFORE, AFTER = date(2025, 3, 31), date(2025, 4, 10)
 
@@ -47,19 +47,28 @@ def history(exchange: ExchangeProcess) -> History:
     return History(SCENARIO)
 
 
+@pytest.fixture(scope="module")
+def source(exchange: ExchangeProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TqSdkSource]:
+    """One client for the tests that only ask; these stand first, since `settings` closes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in exchange.env.items():
+            patch.setenv(name, value)
+        with TqSdkSource(load_settings(tmp_path_factory.mktemp("asking") / "home")) as found:
+            found.holidays()  # its worker takes the environment along
+            yield found
+
+
 @pytest.fixture
-def settings(exchange: ExchangeProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(
+    exchange: ExchangeProcess, source: TqSdkSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """An empty home's, where no client of TqSdk runs."""
+    source.close()
     for name, value in exchange.env.items():
         monkeypatch.setenv(name, value)
     # A worker that forgot its own HOME would leave its cache here.
     monkeypatch.setenv("HOME", str(tmp_path / "person"))
     return load_settings(tmp_path / "home")
-
-
-@pytest.fixture
-def source(settings: Settings) -> Iterator[TqSdkSource]:
-    with TqSdkSource(settings) as found:
-        yield found
 
 
 def assert_printed(lake: Lake, history: History, symbol: str, day: date) -> int:
@@ -94,25 +103,6 @@ def test_contracts_bars_main_contracts_and_holidays(source: TqSdkSource, history
     assert len(source.workers) == 1
 
 
-def test_what_is_downloaded_is_what_was_printed(
-    settings: Settings, source: TqSdkSource, history: History, tmp_path: Path
-) -> None:
-    lake, lines = Lake(settings.data), []
-    symbols = history.contracts("cu")
-    report = download(source, lake, CALENDAR, symbols, BEFORE, AFTER, run_id="r", workers=2, progress=lines.append)
-    assert set(report.written) == {(symbol, day) for symbol in symbols for day in DAYS}
-    assert report.rows == sum(assert_printed(lake, history, symbol, day) for symbol, day in report.written)
-    # The day before the history has no ticks and never will; the live day and the next are not over.
-    assert all(no_data_days(lake, symbol) == {BEFORE} for symbol in symbols)
-    assert {day for _, day in report.pending} == {date(2025, 4, 9), date(2025, 4, 10)}
-    assert lines and lines[-1].rows == report.rows
-    for symbol, day in report.written:
-        lake.verify_day("ticks", symbol, day)
-    source.close()
-    assert not (tmp_path / "person" / ".tqsdk").exists()
-    assert list((settings.home / "tmp").iterdir()) == []
-
-
 def test_long_ranges_are_asked_for_in_parts(
     source: TqSdkSource, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +115,33 @@ def test_long_ranges_are_asked_for_in_parts(
     assert told[-1] == sum(table.num_rows for _, table in found) and told == sorted(told)
 
 
+def test_an_unknown_contract_is_named_at_once(source: TqSdkSource, tmp_path: Path) -> None:
+    source.contracts("cu", BEFORE, AFTER)
+    started = time.monotonic()
+    with pytest.raises(UsageError, match=r"does not know the contract SHFE\.cu2511") as caught:
+        download(source, Lake(tmp_path / "data"), CALENDAR, ["SHFE.cu2511"], DAYS[0], DAYS[1])
+    assert time.monotonic() - started < 90
+    assert caught.value.hint and not (tmp_path / "data").exists()
+    assert source.contracts("cu", BEFORE, AFTER)  # the worker is still of use
+
+
+def test_what_is_downloaded_is_what_was_printed(settings: Settings, history: History, tmp_path: Path) -> None:
+    lake, lines = Lake(settings.data), []
+    symbols = history.contracts("cu")
+    with TqSdkSource(settings) as source:
+        report = download(source, lake, CALENDAR, symbols, BEFORE, AFTER, run_id="r", workers=2, progress=lines.append)
+    assert set(report.written) == {(symbol, day) for symbol in symbols for day in DAYS}
+    assert report.rows == sum(assert_printed(lake, history, symbol, day) for symbol, day in report.written)
+    # The day before the history has no ticks and never will; the live day and the next are not over.
+    assert all(no_data_days(lake, symbol) == {BEFORE} for symbol in symbols)
+    assert {day for _, day in report.pending} == {date(2025, 4, 9), date(2025, 4, 10)}
+    assert lines and lines[-1].rows == report.rows
+    for symbol, day in report.written:
+        lake.verify_day("ticks", symbol, day)
+    assert not (tmp_path / "person" / ".tqsdk").exists()
+    assert list((settings.home / "tmp").iterdir()) == []
+
+
 def test_no_more_processes_than_the_settings_allow(settings: Settings, history: History) -> None:
     seen: list[int] = []
     one = settings.model_copy(update={"max_parallel_tqsdk_jobs": 1})
@@ -135,16 +152,6 @@ def test_no_more_processes_than_the_settings_allow(settings: Settings, history: 
             workers=3, progress=lambda line: seen.append(len(source.workers)),
         )  # fmt: skip
     assert seen and max(seen) == 1
-
-
-def test_an_unknown_contract_is_named_at_once(source: TqSdkSource, settings: Settings) -> None:
-    source.contracts("cu", BEFORE, AFTER)
-    started = time.monotonic()
-    with pytest.raises(UsageError, match=r"does not know the contract SHFE\.cu2511") as caught:
-        download(source, Lake(settings.data), CALENDAR, ["SHFE.cu2511"], DAYS[0], DAYS[1])
-    assert time.monotonic() - started < 90
-    assert caught.value.hint and not settings.data.exists()
-    assert source.contracts("cu", BEFORE, AFTER)  # the worker is still of use
 
 
 def test_a_wrong_password_is_refused_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from ghtrader_market.sources.tqsdk.client_slots import take_slot
 from ghtrader_market.stores.lake.day_ledgers import skipped_days
 from ghtrader_market.stores.lake.lake import Lake
 
-SCENARIO = Scenario(start=date(2025, 4, 8), end=date(2025, 4, 15), snapshot_seconds=60.0)
+SCENARIO = Scenario(start=date(2025, 4, 8), end=date(2025, 4, 11), snapshot_seconds=60.0)
 DAYS = bundled_calendar().days(SCENARIO.start, SCENARIO.end)
 MAIN = "KQ.m@SHFE.cu"
 
@@ -38,6 +38,7 @@ def _environment(exchange: ExchangeProcess, home: Path, monkeypatch: pytest.Monk
     for name, value in exchange.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
+    monkeypatch.setenv("GHTRADER_MAX_PARALLEL_TQSDK_JOBS", "1")  # a second client takes longer to start than it saves
 
 
 def said(capfd: pytest.CaptureFixture[str], code: int, *arguments: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""`up` and `down` for real: servers that outlive the command, a graph without errors, a run done again from the UI."""
+"""`up` and `down` for real: servers that outlive the command; Dagster's are in tests/verify and tests/acceptance."""
 
 import json
 import os
@@ -6,24 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 
 import pytest
 
 from ghtrader_assets.instance import web_servers
-from ghtrader_assets.instance.instance import open_instance
-from ghtrader_assets.runs import flows
-from ghtrader_assets.runs.execute import run_job
-from ghtrader_assets.runs.inspect import list_runs
 from ghtrader_base.errors import PortInUseError
-from ghtrader_market.samples import IF2101
+from tests.support.cli import ghtrader
 from tests.support.waiting import PATIENCE_S
-
-REEXECUTE = """mutation($p: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $p) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
-GRAPH = """{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename
-  ... on PythonError { message } } } } } assetNodes { assetKey { path } partitionKeysByDimension { name } } }"""
 
 
 def free_port() -> int:
@@ -32,23 +22,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def ghtrader(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ghtrader", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        env=dict(os.environ),
-    )
-
-
-def graphql(port: int, query: str, variables: dict | None = None) -> dict:
-    body = json.dumps({"query": query, "variables": variables or {}}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
-        found = json.load(reply)
-    assert "errors" not in found, found
-    return found["data"]
+def up_and_gone(*arguments: str) -> dict:
+    """`up` in a process of its own, which its servers outlive; its answer."""
+    command = [sys.executable, "-m", "ghtrader", "up", *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 @pytest.fixture
@@ -59,49 +38,10 @@ def stopped_afterwards(settings, monkeypatch):
         os.killpg(info.pid, signal.SIGKILL)
 
 
-def test_up_shows_the_graph_runs_again_and_down_stops_it(stopped_afterwards):
-    settings = stopped_afterwards
-    config = {"ops": {"read_recordings": {"config": {"paths": [str(IF2101)], "variety": "IF"}}}}
-    run_job(settings, "import_recordings", run_config=config)
-    (first,) = flows.update_schedule(settings, "IF")
-    port = free_port()
-    done = ghtrader("up", "--only", "dagster", "--dagster-port", str(port), "--json")
-    assert done.returncode == 0, done.stderr
-    started = json.loads(done.stdout)
-    assert {server["server"] for server in started["servers"]} == {"dagster-webserver", "dagster-daemon"}
-    assert f"-L {port}:127.0.0.1:{port}" in started["ssh"]
-
-    shown = graphql(port, GRAPH)
-    (location,) = shown["workspaceOrError"]["locationEntries"]
-    assert location["locationOrLoadError"]["__typename"] == "RepositoryLocation", location
-    assert len(shown["assetNodes"]) == 12
-
-    again = graphql(port, REEXECUTE, {"p": {"parentRunId": first.run_id, "strategy": "ALL_STEPS"}})
-    launched = again["launchRunReexecution"]
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-    deadline, status = time.monotonic() + 120, ""
-    while time.monotonic() < deadline and status not in ("success", "failure", "canceled"):
-        with open_instance(settings) as instance:
-            rows = {row["id"]: row for row in list_runs(settings, instance, 10)}
-        row = rows[launched["run"]["runId"]]
-        status = row["status"]
-        time.sleep(1)
-    assert (status, row["source"], row["detail"]) == ("success", "re-executed", "IF")
-
-    done = ghtrader("up", "--only", "dagster", "--dagster-port", str(port), "--json")
-    assert {server["now"] for server in json.loads(done.stdout)["servers"]} == {"ran already"}
-    pids = {server["pid"] for server in started["servers"]}
-    done = ghtrader("down", "--json")
-    assert {server["pid"] for server in json.loads(done.stdout)["stopped"]} == pids
-    assert web_servers.servers(settings) == []
-    web_servers.require_free_port(port, "--dagster-port")
-
-
 def test_mlflow_answers_and_stops(stopped_afterwards):
     settings = stopped_afterwards
     port = free_port()
-    done = ghtrader("up", "--only", "mlflow", "--mlflow-port", str(port), "--json")
-    assert done.returncode == 0, done.stderr
+    up_and_gone("--only", "mlflow", "--mlflow-port", str(port))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S) as page:
         assert page.status == 200
     assert json.loads(ghtrader("down", "--json").stdout)["stopped"][0]["server"] == "mlflow"

@@ -7,8 +7,7 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
+import traceback
 from collections.abc import Callable
 from datetime import date
 from functools import cache
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pytest
 
 from ghtrader.cli import run
+from ghtrader_base import failpoints
 from ghtrader_base.errors import BadRecordingError, UnreachableError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.main_series.main_l5 import with_provenance
@@ -38,7 +38,6 @@ from ghtrader_market.stores.mirror.compare import compare_day, same_bits
 from ghtrader_market.stores.mirror.mirrored_lake import MirroredLake, debt_ledger, pay, writing_schedule
 from ghtrader_market.stores.questdb.schema import MAIN_L5, RAW_TICKS
 from ghtrader_market.stores.questdb.store import QuestDbStore
-from tests.support.waiting import PATIENCE_S
 
 Pg = Callable[[str], list[tuple]]
 SYMBOL, SERIES, DAY = "CFFEX.IF2101", "KQ.m@CFFEX.IF", date(2021, 1, 4)
@@ -112,20 +111,19 @@ def down(questdb_settings: Settings) -> Settings:
 
 # ---- kills ----------------------------------------------------------------------------------------------------------
 
-_CHILD = """
-import sys
-sys.path.insert(0, {repository!r})
-from tests.integration.questdb import test_mirror as suite
-from ghtrader_base.settings import load_settings
-suite.write_all(load_settings())
-"""
 
-
-def child(trace: Path, kill: str) -> int:
-    environment = os.environ | {"GHTRADER_FAILPOINT_TRACE": str(trace), "GHTRADER_FAILPOINT_KILL": kill}
-    repository = str(Path(__file__).resolve().parents[3])
-    code = _CHILD.format(repository=repository)
-    return subprocess.run([sys.executable, "-c", code], env=environment, timeout=PATIENCE_S, check=False).returncode
+def child(settings: Settings, trace: Path, kill: str) -> int:
+    """`write_all` in a fork of this process that is killed at a point; its exit code, or minus the signal."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            failpoints._armed = failpoints._Armed({failpoints.TRACE_ENV: str(trace), failpoints.KILL_ENV: kill})
+            write_all(settings)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +155,7 @@ def test_a_kill_in_every_phase(
     healing: str,
 ) -> None:
     trace = tmp_path / "trace"
-    assert child(trace, f"{phase}:1") == -signal.SIGKILL
+    assert child(questdb_settings, trace, f"{phase}:1") == -signal.SIGKILL
     assert trace.read_text().splitlines()[-1].split(" ", 1)[1] == phase
     ledger = debt_ledger(questdb_settings)
     assert ledger.debts()
