@@ -27,7 +27,7 @@ FAULTS = (
     ("the wrong one is written", "WriteBinding(state.requested, state.bound)", "WriteBinding(state.bound, '')"),
     ("nothing is left as it was", "return self.state.bound is not None and symbol != self.state.bound", "return False"),
     ("a roll never ends", "state.rolling = False\n", "pass\n"),
-    ("no contract of the day, goes on", "block(BlockReason.ROLL, TradingState.HALTED, state.unbound)", "pass"),
+    ("no contract, and it trades on", "state.block(BlockReason.ROLL, TradingState.HALTED, state.unbound)", "pass"),
     ("the same contract again is a roll", "if bound.symbol == before:", "if False:"),
 )  # fmt: skip
 

@@ -102,6 +102,8 @@ def test_order_entry_sends_no_cancel_where_it_only_watches() -> None:
 def test_pre_trade_check_asks_the_roll_and_the_limits() -> None:
     state = ready()
     assert PreTradeCheck(config(), state, no_roll).forbidden(CU, BUY, book()) == ""
+    without_terms = CoreState(trading_day=DAY)
+    assert "hours are not known" in PreTradeCheck(config(), without_terms, no_roll).forbidden(CU, BUY, book())
     assert PreTradeCheck(config(), state, lambda symbol, place: "a roll").forbidden(CU, BUY, book()) == "a roll"
     assert "4" in PreTradeCheck(config(), state, no_roll).forbidden(CU, Place(1, "OPEN", 4, 70_010.0, "FAK"), book())
 
