@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 from ghtrader_base.settings import Settings, load_settings
+from tests.support.examples import PROFILE
 
 for _name in list(os.environ):
     if _name.startswith(("GHTRADER_", "TQ_", "TQSDK_")) and _name != "GHTRADER_REQUIRE_QUESTDB":
@@ -26,8 +27,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parent.parent / ".cache" / "numba"))
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # An example may take what a busy machine makes of it: no test is a clock.
-hypothesis.settings.register_profile("untimed", parent=hypothesis.settings(), deadline=None)
-hypothesis.settings.load_profile("untimed")
+for _name in ("untimed", "verify"):
+    hypothesis.settings.register_profile(_name, parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile(PROFILE)
 
 # Modules whose child processes count for the coverage. A trace doubles what Python costs, TqSdk's and Dagster's too;
 # what runs in children at all runs in those of these, and the others' time is better spent.
