@@ -1,4 +1,4 @@
-"""Says how many examples an expensive property tries: all of them in `make verify`, a quarter of them in `make test`."""
+"""Says how many examples an expensive property tries: all in `make verify`, a quarter in `make test`."""
 
 from __future__ import annotations
 

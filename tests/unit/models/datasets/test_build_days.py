@@ -29,6 +29,7 @@ from ghtrader_models.datasets.build_days import MANIFEST, build_days
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.language.parser import parse
 from ghtrader_models.labels.labels import DEFINITIONS, LabelSpec
+from tests.support.examples import examples
 from tests.support.forked import Forks
 
 SYMBOL, CONTRACT = "KQ.m@SHFE.cu", "SHFE.cu2502"
@@ -112,7 +113,7 @@ DAMAGE = ("removed", "null everywhere", "null", "empty everywhere", "empty", "mi
 )
 @example({DAYS[2]: ("segment_id", "removed", 0)}, 2)
 @example({DAYS[0]: ("segment_id", "null everywhere", 0)}, 1)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_days_without_provenance_fail_by_name_and_the_others_are_built(tmp_path_factory, make_ticks, faults, workers):
     lake = Lake(tmp_path_factory.mktemp("lake") / "data")
     for day in DAYS:
@@ -241,7 +242,7 @@ def rolling_open_interest(draw):
 
 
 @given(rolling_open_interest(), st.integers(0, 2), st.sampled_from(sorted(DEFINITIONS)), st.data())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_label_and_no_factor_looks_across_a_roll_whatever_the_schedule(
     tmp_path_factory, make_ticks, rows, seed, definition, data
 ):
