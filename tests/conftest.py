@@ -15,6 +15,7 @@ import pytest
 
 from ghtrader_base.settings import Settings, load_settings
 from tests import sampling
+from tests.support.examples import PROFILE
 from tests.vendor.credentials import give_to_vendor_tests
 
 sample_seed = sampling.sample_seed
@@ -32,8 +33,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parent.parent / ".cache" / "numba"))
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # An example may take what a busy machine makes of it: no test is a clock.
-hypothesis.settings.register_profile("untimed", parent=hypothesis.settings(), deadline=None)
-hypothesis.settings.load_profile("untimed")
+for _name in ("untimed", "verify"):
+    hypothesis.settings.register_profile(_name, parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile(PROFILE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -45,6 +45,18 @@ TESTED = ["tests/integration", "tests/unit"]
 DEMOS = ["tests/acceptance/test_demo.py", "tests/acceptance/test_after_the_demo.py", "tests/verify/test_demos.py"]
 """Share the default demo."""
 
+PROPERTIES = [
+    "tests/unit/runtime/accounts/test_order_ledger.py",
+    *(
+        f"tests/unit/models/{name}.py"
+        for name in (
+            "factors/test_engine", "labels/test_labels", "inference/test_predictors", "evaluation/test_evaluation",
+            "datasets/test_windows", "datasets/test_build_days", "research/test_scores", "test_policy",
+        )
+    ),
+]  # fmt: skip
+"""Property tests that try a part of their examples in `make test`."""
+
 PARTS: dict[str, Part] = {
     "lint": Part(1, [["ruff", "check", "."], ["lint-imports"]]),
     "coverage": Part(
@@ -58,7 +70,7 @@ PARTS: dict[str, Part] = {
         ],
     ),
     # Demos measure: one at a time.
-    "demos": Part(17, [pytest(*DEMOS, jobs=1), verify("demo_service", jobs=1)]),
+    "demos": Part(16, [pytest(*DEMOS, jobs=1), verify("demo_service", jobs=1)]),
     "lines": Part(2, [pytest("tests/acceptance/test_links_shown.py", "tests/acceptance/test_second_home.py")]),
     "servers": Part(1, [verify("stopped_commands"), verify("dagster_ui", jobs=1)]),
     "fresh-clone": Part(8, [verify("fresh_clone", jobs=1)]),
@@ -76,8 +88,6 @@ PARTS: dict[str, Part] = {
     "chaos": Part(
         6, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
     ),
-    "properties": Part(
-        3, [pytest("tests/unit/runtime/accounts/test_order_ledger.py")], {"HYPOTHESIS_PROFILE": "verify"}
-    ),
+    "properties": Part(4, [pytest(*PROPERTIES)], {"HYPOTHESIS_PROFILE": "verify"}),
     "clock": Part(4, [["python", "-m", "tests.verify.shifted_clock"]]),
 }

@@ -1,6 +1,7 @@
-"""Runs one rank of a training on two processes (gloo, loopback) and writes down what each epoch was given.
+"""Trains on two processes (gloo, loopback) and writes down what the trainer hands each rank of each epoch.
 
-`python ranks_child.py RANK PORT FOLDER DAYS...`; the parent makes the days and reads `FOLDER/rank<N>.json`.
+`python ranks_child.py PORT FOLDER`; the parent makes the days and reads `FOLDER/rank<N>.json`. The second rank is a
+fork of the first one, made once torch is imported and before it has a thread.
 """
 
 from __future__ import annotations
@@ -89,4 +90,7 @@ def main(rank: int, port: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    other = os.fork()
+    main(0 if other else 1, int(sys.argv[1]), Path(sys.argv[2]))
+    if other:
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]))

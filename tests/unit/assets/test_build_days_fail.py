@@ -1,6 +1,7 @@
 """Through the pipeline: one day without segment_id fails by name, the others are built and reported."""
 
 import json
+import shutil
 from datetime import date
 
 import dagster as dg
@@ -22,10 +23,10 @@ DAYS = CALENDAR.days(date(2025, 4, 1), date(2025, 4, 3))
 CONTRACT, SYMBOL = "SHFE.cu2506", "KQ.m@SHFE.cu"
 
 
-@pytest.fixture
-def home(tmp_path) -> Settings:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Settings:
     """Three days of one contract, declared as the main one, up to main_l5."""
-    settings = load_settings(tmp_path)
+    settings = load_settings(tmp_path_factory.mktemp("built"))
     lake = Lake(settings.data)
     for number, day in enumerate(DAYS):
         rng = np.random.default_rng(number)
@@ -46,6 +47,14 @@ def home(tmp_path) -> Settings:
     (settings.data / "declared" / "cu.json").write_text(json.dumps(declared))
     flows.update_schedule(settings, "cu")
     flows.build_main(settings, "cu", None, None)
+    return settings
+
+
+@pytest.fixture
+def home(built, tmp_path) -> Settings:
+    """A home of its own with the same data."""
+    settings = load_settings(tmp_path)
+    shutil.copytree(built.data, settings.data)
     return settings
 
 

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 
@@ -13,17 +11,28 @@ from ghtrader_assets.instance import run_registry
 from ghtrader_assets.instance.instance import open_instance
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import load_settings
-from tests.support.waiting import PATIENCE_S
+from tests.support.forked import Forks
+from tests.support.waiting import until
 
-CHILD = textwrap.dedent(
+IMPORTS = textwrap.dedent(
     """
-    import sys, time
+    import time
+    from pathlib import Path
     import dagster as dg
+    from dagster import DagsterEvent, DagsterEventType
     from dagster._core.utils import make_new_run_id
     from ghtrader_assets.instance.instance import open_instance
     from ghtrader_assets.instance.run_registry import PID_TAG, executing
     from ghtrader_base.settings import load_settings
-    import os
+    """
+)
+CHILD = textwrap.dedent(
+    """
+    settings = load_settings(sys.argv[1])
+    if sys.argv[2] == "count":
+        with open_instance(settings) as instance:
+            assert instance.get_runs_count() == 0
+        os._exit(0)
 
     @dg.op
     def wait(): time.sleep(60)
@@ -31,15 +40,13 @@ CHILD = textwrap.dedent(
     @dg.job
     def waiting(): wait()
 
-    settings = load_settings(sys.argv[1])
     with open_instance(settings) as instance:
         run_id = make_new_run_id()
         with executing(settings, run_id, "cli"):
             run = instance.create_run_for_job(waiting, run_id=run_id, tags={PID_TAG: str(os.getpid())})
             instance.report_engine_event("up", run)
-            from dagster import DagsterEvent, DagsterEventType
             instance.report_dagster_event(DagsterEvent(DagsterEventType.RUN_START.value, "waiting"), run_id)
-            print(run_id, flush=True)
+            Path(sys.argv[2]).write_text(run_id)
             try:
                 time.sleep(60)
             except KeyboardInterrupt:
@@ -55,42 +62,43 @@ def settings(tmp_path, monkeypatch):
     return load_settings(tmp_path / "home")
 
 
+@pytest.fixture(scope="module")
+def forks():
+    with Forks(IMPORTS, CHILD) as made:
+        yield made
+
+
 @pytest.fixture
-def child(settings):
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", CHILD, str(settings.home)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    run_id = process.stdout.readline().strip()
-    assert run_id
-    yield process, run_id
-    process.kill()
-    process.wait(PATIENCE_S)
+def child(settings, tmp_path, forks):
+    """The process id of a child that executes a run, and the run's id."""
+    told = tmp_path / "run_id"
+    pid = forks.start(settings.home, told)
+    return pid, until(lambda: told.exists() and told.read_text())
 
 
-def test_a_killed_run_is_closed_with_a_reason(settings, child):
-    process, run_id = child
+def test_a_killed_run_is_closed_with_a_reason(settings, child, forks):
+    pid, run_id = child
     with open_instance(settings) as instance:
         assert run_registry.close_dead_runs(settings, instance) == []
-        assert [item.pid for item in run_registry.executors(settings)] == [process.pid]
+        assert [item.pid for item in run_registry.executors(settings)] == [pid]
         assert instance.get_run_by_id(run_id).status.value == "STARTED"
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(PATIENCE_S)
+        os.kill(pid, signal.SIGKILL)
+        assert forks.wait(pid) == -signal.SIGKILL
         assert run_registry.close_dead_runs(settings, instance) == [run_id]
         assert instance.get_run_by_id(run_id).status.value == "FAILURE"
         messages = [entry.message for entry in instance.all_logs(run_id)]
-        assert any(f"process gone: pid {process.pid}" in message for message in messages)
+        assert any(f"process gone: pid {pid}" in message for message in messages)
         assert run_registry.executors(settings) == []
         assert run_registry.close_dead_runs(settings, instance) == []
 
 
-def test_cancel_signals_the_process_that_executes(settings, child):
-    process, run_id = child
+def test_cancel_signals_the_process_that_executes(settings, child, forks):
+    pid, run_id = child
     with open_instance(settings) as instance:
         began = time.monotonic()
         assert run_registry.cancel(settings, instance, run_id[:8]) == "CANCELED"
         assert time.monotonic() - began < 15
-        process.wait(PATIENCE_S)
+        assert forks.wait(pid) == 0
         assert run_registry.cancel(settings, instance, run_id) == "CANCELED"
 
 
@@ -99,21 +107,7 @@ def test_an_unknown_run_is_a_usage_error(settings):
         run_registry.find_run(instance, "feedbeef")
 
 
-def test_two_first_users_of_a_home_do_not_race(settings):
-    code = "import sys\nfrom ghtrader_assets.instance.instance import open_instance\n"
-    code += "from ghtrader_base.settings import load_settings\n"
-    code += "with open_instance(load_settings(sys.argv[1])) as instance: print(instance.get_runs_count())"
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", code, str(settings.home)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    for process in children:
-        out, err = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 0, err
-        assert out.strip().endswith("0")
+def test_two_first_users_of_a_home_do_not_race(settings, forks):
+    children = [forks.start(settings.home, "count") for _ in range(3)]
+    assert [forks.wait(pid) for pid in children] == [0, 0, 0]
     assert (settings.dagster / "dagster.yaml").exists()

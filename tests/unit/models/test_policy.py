@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy
 from ghtrader_models.policy import PolicyParams, replay
+from tests.support.examples import examples
 
 PARAMS = PolicyParams(enter=0.3, leave=0.05, max_lots=2)
 
@@ -54,7 +55,7 @@ def test_no_opinion_holds_no_position(missing: int, position: int) -> None:
     per_lot=st.sampled_from([0.0, 0.05]), move=st.sampled_from([0.0, 30.0]), rest=st.integers(0, 3),
     cooldown=st.integers(0, 3),
 )  # fmt: skip
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_sides_are_mirror_images_and_no_limit_is_passed(p, position, enter, share, per_lot, move, rest, cooldown):
     down, flat, up = p
     params = PolicyParams(enter, enter * share, 3, per_lot, move, 2.0, cooldown)
@@ -69,7 +70,7 @@ def test_sides_are_mirror_images_and_no_limit_is_passed(p, position, enter, shar
     edge=st.floats(-1, 1), position=st.integers(-2, 2), reach=st.floats(0, 1), per_lot=st.sampled_from([0.0, 0.05]),
     cooldown=st.integers(0, 3),
 )  # fmt: skip
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_near_is_what_the_rule_says_of_a_smaller_and_a_larger_edge(edge, position, reach, per_lot, cooldown) -> None:
     params = PolicyParams(0.3, 0.05, 2, per_lot, cooldown=cooldown)
 
@@ -178,7 +179,7 @@ def test_replay_fills_at_the_next_opposite_quote_and_ends_flat() -> None:
     enter=st.floats(0.01, 0.9), lots=st.integers(1, 3), per_lot=st.sampled_from([0.0, 0.1]),
     move=st.sampled_from([0.0, 5.0]), cooldown=st.integers(0, 4),
 )  # fmt: skip
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_replay_agrees_with_a_plain_walk(data, enter, lots, per_lot, move, cooldown) -> None:
     edge = np.array([row[0] for row in data])
     p = np.stack([(1 - edge) / 2, np.zeros_like(edge), (1 + edge) / 2], axis=1)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -30,7 +27,7 @@ from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import DayManifest
 from tests.support.copper_day import whole_day
-from tests.support.waiting import PATIENCE_S
+from tests.support.forked import Forks
 
 CALENDAR = bundled_calendar()
 KEY = "KQ.m@SHFE.cu"
@@ -141,30 +138,28 @@ def test_a_failing_day_is_named_and_the_others_are_built(lake: Lake) -> None:
         built(lake).raise_if_failed()
 
 
-def test_killed_at_every_point_and_run_again_it_is_the_same_to_the_byte(
-    lake: Lake, raw: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+_BUILD = "runpy.run_module('tests.support.children.main_child', run_name='__main__')"
+
+
+def test_killed_at_every_point_and_run_again_it_is_the_same_to_the_byte(lake: Lake, raw: Path, tmp_path: Path) -> None:
     built(lake)
     whole = tree(lake)
     assert len(whole) == 3 * len(DAYS) + 1
     hit: set[str] = set()
     # The n-th passing of any point by one thread, where every point is met in turn; then two threads, killed twice.
     rounds = [((n,), 1) for n in (1, 2, 3, 4, 5, 5 * len(DAYS) + 1)] + [((14, 2), 2), ((33, 4), 2)]
-    for round_, (kills, workers) in enumerate(rounds):
-        home = tmp_path / f"killed-{round_}"
-        shutil.copytree(raw, home)
-        for kill in kills:
-            trace = tmp_path / "trace"
-            trace.unlink(missing_ok=True)
-            environment = {**os.environ, KILL_ENV: f"*:{kill}", TRACE_ENV: str(trace)}
-            child = [sys.executable, "-m", "tests.support.children.main_child", str(home), str(workers)]
-            root = request.config.rootpath
-            done = subprocess.run(child, env=environment, cwd=root, timeout=PATIENCE_S, capture_output=True)
-            assert done.returncode == -9, done.stderr.decode()
-            hit.add(trace.read_text().split()[-1])
-        resumed = Lake(home)
-        built(resumed)
-        assert tree(resumed) == whole, f"killed at {kills}"
+    with Forks("import runpy; import tests.support.children.main_child", _BUILD) as forks:
+        for round_, (kills, workers) in enumerate(rounds):
+            home = tmp_path / f"killed-{round_}"
+            shutil.copytree(raw, home)
+            for kill in kills:
+                trace = tmp_path / "trace"
+                trace.unlink(missing_ok=True)
+                assert forks.run(home, workers, environment={KILL_ENV: f"*:{kill}", TRACE_ENV: str(trace)}) == -9
+                hit.add(trace.read_text().split()[-1])
+            resumed = Lake(home)
+            built(resumed)
+            assert tree(resumed) == whole, f"killed at {kills}"
     assert hit >= POINTS, f"not killed at {POINTS - hit}"
 
 

@@ -7,11 +7,9 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -22,6 +20,8 @@ import pytest
 from ghtrader_market.stores.lake.day_index import INDEX_NAME
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import MANIFEST
+from tests.support.forked import Forks
+from tests.support.waiting import until
 
 SYMBOL = "SHFE.cu2502"
 DAY = date(2025, 1, 6)
@@ -139,13 +139,15 @@ def test_threads_and_lakes_side_by_side(tmp_path: Path, make_ticks: Make) -> Non
     assert len(said(lakes[0])) == 12
 
 
-WRITER = """
-import itertools, os, signal, sys
+WRITER_IMPORTS = """
+import itertools, signal
 from datetime import date, timedelta
 from pathlib import Path
 import pyarrow.parquet as pq
 from ghtrader_market.stores.lake import lake as lakes
-root, file, where = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+"""
+WRITER = """
+root, file, where, ready = Path(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4])
 table, lake = pq.read_table(file), lakes.Lake(root)
 def die(*_a, **_k):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -156,15 +158,21 @@ elif where == "before manifest":
 elif where == "after deletion":
     lakes.shutil.rmtree = die
     lake.delete_day("ticks", "SHFE.cu2502", date(2025, 1, 6))
-print("ready", flush=True)
+ready.touch()
 for n in itertools.count():
     lake.write_day("ticks", "SHFE.cu2502", date(2025, 1, 6) + timedelta(n % 3), table.slice(n % 7), source=f"n{n}")
 """
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks(WRITER_IMPORTS, WRITER) as made:
+        yield made
+
+
 @pytest.mark.parametrize("where", ["before manifest", "after manifest", "after deletion", "anywhere"])
 def test_kill_9_between_manifest_and_index_is_mended_by_the_next_look(
-    tmp_path: Path, make_ticks: Make, where: str
+    tmp_path: Path, make_ticks: Make, where: str, forks: Forks
 ) -> None:
     import pyarrow.parquet as pq
 
@@ -173,17 +181,14 @@ def test_kill_9_between_manifest_and_index_is_mended_by_the_next_look(
     rng = np.random.default_rng(5)
     for offset in range(3):
         lake.write_day("ticks", SYMBOL, DAY + timedelta(offset), make_ticks(TIMES, seed=offset), source="first")
-    for _ in range(4 if where == "anywhere" else 1):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(lake.root), str(file), where], stdout=subprocess.PIPE, text=True
-        )
-        assert writer.stdout is not None
+    for number in range(4 if where == "anywhere" else 1):
+        ready = tmp_path / f"ready{number}"
+        writer = forks.start(lake.root, file, where, ready)
         if where == "anywhere":
-            assert writer.stdout.readline() == "ready\n"
+            until(ready.exists)
             time.sleep(float(rng.uniform(0.0, 0.05)))
-            os.kill(writer.pid, signal.SIGKILL)
-        assert writer.wait(60) == -signal.SIGKILL
-        writer.stdout.close()
+            os.kill(writer, signal.SIGKILL)
+        assert forks.wait(writer) == -signal.SIGKILL
         if where != "anywhere":
             assert marks(lake) == 1  # so this is the moment meant
         assert said(lake) == true(lake)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -22,7 +20,8 @@ from ghtrader_market.stores.base import TickStore
 from ghtrader_market.stores.lake.day_index import INDEX_NAME
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import MANIFEST
-from tests.support.waiting import PATIENCE_S
+from tests.support.forked import Forks
+from tests.support.waiting import until
 
 SYMBOL = "SHFE.cu2502"
 DAY = date(2025, 1, 6)
@@ -129,16 +128,18 @@ def test_the_lake_keeps_the_contract_of_a_tick_store(tmp_path: Path, make_ticks:
     assert lake.read_ticks(SYMBOL, date(2025, 1, 7), ["id"]).num_rows == 0
 
 
-WRITER = """
-import sys, itertools
+WRITER_IMPORTS = """
+import itertools
 from datetime import date, timedelta
 from pathlib import Path
 import pyarrow.parquet as pq
 from ghtrader_market.stores.lake.lake import Lake
-root, *files = map(Path, sys.argv[1:])
+"""
+WRITER = """
+ready, root, *files = map(Path, sys.argv[1:])
 tables = [pq.read_table(f) for f in files]
 lake = Lake(root)
-print("ready", flush=True)
+ready.touch()
 for table in itertools.cycle(tables):
     lake.write_day("ticks", "SHFE.cu2502", date(2025, 1, 6), table, source="test")
 """
@@ -154,20 +155,17 @@ def test_kill_9_at_any_moment_leaves_the_old_day_or_the_new_one(tmp_path: Path, 
     allowed = {table_hash(table) for table in tables}
     lake, rng, seen = Lake(tmp_path / "data"), np.random.default_rng(3), set()
     lake.write_day("ticks", SYMBOL, DAY, tables[0], source="test")
-    for _ in range(8):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(lake.root), *files], stdout=subprocess.PIPE, text=True
-        )
-        try:
-            assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
+    with Forks(WRITER_IMPORTS, WRITER) as forks:
+        for number in range(8):
+            ready = tmp_path / f"ready{number}"
+            writer = forks.start(ready, lake.root, *files)
+            until(ready.exists)
             time.sleep(float(rng.uniform(0.0, 0.15)))
-        finally:
-            os.kill(writer.pid, signal.SIGKILL)
-            writer.wait(PATIENCE_S)
-            writer.stdout.close()
-        manifest = lake.verify_day("ticks", SYMBOL, DAY)
-        assert manifest.content_hash in allowed and manifest.rows == 20_000
-        seen.add(manifest.content_hash)
+            os.kill(writer, signal.SIGKILL)
+            assert forks.wait(writer) == -signal.SIGKILL
+            manifest = lake.verify_day("ticks", SYMBOL, DAY)
+            assert manifest.content_hash in allowed and manifest.rows == 20_000
+            seen.add(manifest.content_hash)
     lake.write_day("ticks", SYMBOL, DAY, tables[0], source="test")
     left = sorted(path.name for path in lake.day_path("ticks", SYMBOL, DAY).iterdir() if "part-" in path.name)
     assert len(left) == 2, f"the next write sweeps what killed writers left: {left}"

@@ -6,10 +6,7 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,7 @@ from ghtrader_models.evaluation.trading_report import trading_costs
 from ghtrader_models.inference.predictors import Predictor
 from ghtrader_models.policy import PolicyParams
 from ghtrader_models.training import rows_until, train_on
-from tests.support.waiting import PATIENCE_S
+from tests.support.forked import Forks
 
 
 @pytest.fixture(scope="module")
@@ -149,13 +146,13 @@ def test_what_does_not_fit_is_not_written(make_world: Callable[..., Any], tmp_pa
     assert not list_bundles(tmp_path / "m")
 
 
-KILLED = """
-import os, signal, sys
+IMPORTS = """
+import signal
 from pathlib import Path
 from ghtrader_models.bundles import bundle
 from ghtrader_models.bundles.bundle import load_bundle, write_bundle
-from ghtrader_models.evaluation.benchmark import run_benchmark
-from ghtrader_models.inference.predictors import Predictor
+"""
+KILLED = """
 source = load_bundle(Path(sys.argv[1]))
 class Model:
     kind, n_features = source.kind, len(source.factor_names)
@@ -176,17 +173,20 @@ write_bundle(Path(sys.argv[2]), Model(), source.factor_set_spec, source.label_sp
 """
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks(IMPORTS, KILLED) as made:
+        yield made
+
+
 @pytest.mark.parametrize("step", [0, 3])
 def test_kill_while_writing_leaves_no_bundle_and_does_not_stand_in_the_way(
-    bundle: Bundle, tmp_path: Path, step: int
+    bundle: Bundle, tmp_path: Path, step: int, forks: Forks
 ) -> None:
     models = tmp_path / "killed"
-    command = [sys.executable, "-c", KILLED, str(bundle.path), str(models)]
-    died = subprocess.run([*command, str(step)], timeout=PATIENCE_S, check=False)
-    assert died.returncode == -signal.SIGKILL
+    assert forks.run(bundle.path, models, step) == -signal.SIGKILL
     assert list_bundles(models) == []
-    done = subprocess.run([*command, "1000"], timeout=PATIENCE_S, check=False)
-    assert done.returncode == 0
+    assert forks.run(bundle.path, models, 1000) == 0
     assert load_bundle(list_bundles(models)[0]).bundle_id == bundle.bundle_id
 
 
@@ -245,12 +245,9 @@ def test_training_until_a_moment_sees_nothing_after_it(make_world: Callable[...,
         train_on(dataset, tmp_path, "logistic", until_ns=0)
 
 
-def test_writers_of_the_same_bundle_do_not_meet(bundle: Bundle, tmp_path: Path) -> None:
+def test_writers_of_the_same_bundle_do_not_meet(bundle: Bundle, tmp_path: Path, forks: Forks) -> None:
     models = tmp_path / "both"
-    command = [sys.executable, "-c", KILLED, str(bundle.path), str(models), "1000"]
-    running = [subprocess.Popen(command) for _ in range(3)]
-    deadline = time.monotonic() + PATIENCE_S
-    for process in running:
-        assert process.wait(max(1, deadline - time.monotonic())) == 0
+    running = [forks.start(bundle.path, models, 1000) for _ in range(3)]
+    assert [forks.wait(pid) for pid in running] == [0, 0, 0]
     assert [path.name for path in list_bundles(models)] == [bundle.bundle_id]
     assert os.listdir(bundles_dir(models)) == [bundle.bundle_id]

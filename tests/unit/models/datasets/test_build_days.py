@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from datetime import date
@@ -32,6 +29,8 @@ from ghtrader_models.datasets.build_days import MANIFEST, build_days
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.language.parser import parse
 from ghtrader_models.labels.labels import DEFINITIONS, LabelSpec
+from tests.support.examples import examples
+from tests.support.forked import Forks
 
 SYMBOL, CONTRACT = "KQ.m@SHFE.cu", "SHFE.cu2502"
 DAYS = tuple(bundled_calendar().days(date(2024, 12, 2), date(2024, 12, 6)))
@@ -114,7 +113,7 @@ DAMAGE = ("removed", "null everywhere", "null", "empty everywhere", "empty", "mi
 )
 @example({DAYS[2]: ("segment_id", "removed", 0)}, 2)
 @example({DAYS[0]: ("segment_id", "null everywhere", 0)}, 1)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_days_without_provenance_fail_by_name_and_the_others_are_built(tmp_path_factory, make_ticks, faults, workers):
     lake = Lake(tmp_path_factory.mktemp("lake") / "data")
     for day in DAYS:
@@ -189,8 +188,7 @@ def test_days_are_built_side_by_side(lake, monkeypatch):
     assert len(build(lake, DAYS[:4], workers=2).built) == 4
 
 
-_CHILD = """
-import sys
+_IMPORTS = """
 from datetime import date
 from pathlib import Path
 from ghtrader_market.stores.lake.lake import Lake
@@ -198,22 +196,24 @@ from ghtrader_models.datasets.build_days import build_days
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.language.parser import parse
 from ghtrader_models.labels.labels import LabelSpec
+import ghtrader_models.labels.kernel
+import numpy as np
+from ghtrader_models.factors.engine import FactorEngine
 few = FactorSet("few", {"spread": parse("Spread()"), "ret": parse("MidReturn(3)")})
+FactorEngine(few, 10.0, 5, [(0, 10**18)]).batch(np.arange(9) * 10**9, np.ones((27, 9)))
+"""
+_CHILD = """
 days = [date.fromisoformat(text) for text in sys.argv[2:]]
 build_days(Lake(Path(sys.argv[1])), "KQ.m@SHFE.cu", days, few, LabelSpec((5, 20)), run_id="run", workers=2)
 """
 
 
-def child(lake: Lake, **armed: str) -> int:
-    arguments = [sys.executable, "-c", _CHILD, str(lake.root), *map(str, DAYS)]
-    return subprocess.run(arguments, env={**os.environ, **armed}, timeout=120, check=False).returncode
-
-
-def kill_and_resume(whole: Lake, source: Lake, folder: Path, point: str, count: int) -> list[str]:
+def kill_and_resume(forks: Forks, whole: Lake, source: Lake, folder: Path, point: str, count: int) -> list[str]:
     """Build in a child that dies at a passing of a point, go on in this process; returns the points passed."""
     shutil.copytree(source.root, folder / "data")
     lake, trace = Lake(folder / "data"), folder / "trace"
-    assert child(lake, **{KILL_ENV: f"{point}:{count}", TRACE_ENV: str(trace)}) == -signal.SIGKILL
+    armed = {KILL_ENV: f"{point}:{count}", TRACE_ENV: str(trace)}
+    assert forks.run(lake.root, *DAYS, environment=armed) == -signal.SIGKILL
     assert build(lake, workers=2).failed == {}
     assert tree_hash(lake.root) == tree_hash(whole.root)
     return [line.split()[1] for line in trace.read_text().splitlines()]
@@ -223,14 +223,15 @@ def test_a_kill_at_any_point_leaves_no_trace_after_the_next_build(lake, tmp_path
     shutil.copytree(lake.root, tmp_path / "source")
     source = Lake(tmp_path / "source")
     trace = tmp_path / "trace"
-    assert child(lake, **{TRACE_ENV: str(trace)}) == 0
-    passed = [line.split()[1] for line in trace.read_text().splitlines()]
-    points = sorted(set(passed))
-    assert {"build.features->labels", "build.day->day", "build.days->manifest"} <= set(points)
-    for number, point in enumerate(points):
-        count = 1 + number % passed.count(point)
-        hit = kill_and_resume(lake, source, tmp_path / f"kill{number}", point, count)
-        assert hit[-1] == point
+    with Forks(_IMPORTS, _CHILD) as forks:
+        assert forks.run(lake.root, *DAYS, environment={TRACE_ENV: str(trace)}) == 0
+        passed = [line.split()[1] for line in trace.read_text().splitlines()]
+        points = sorted(set(passed))
+        assert {"build.features->labels", "build.day->day", "build.days->manifest"} <= set(points)
+        for number, point in enumerate(points):
+            count = 1 + number % passed.count(point)
+            hit = kill_and_resume(forks, lake, source, tmp_path / f"kill{number}", point, count)
+            assert hit[-1] == point
 
 
 @st.composite
@@ -241,7 +242,7 @@ def rolling_open_interest(draw):
 
 
 @given(rolling_open_interest(), st.integers(0, 2), st.sampled_from(sorted(DEFINITIONS)), st.data())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_label_and_no_factor_looks_across_a_roll_whatever_the_schedule(
     tmp_path_factory, make_ticks, rows, seed, definition, data
 ):

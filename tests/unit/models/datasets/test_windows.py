@@ -29,6 +29,7 @@ from ghtrader_models.datasets.windows import WindowSpec, open_windows, split_win
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.language.parser import parse
 from ghtrader_models.labels.labels import LabelSpec
+from tests.support.examples import examples
 
 SYMBOL = "KQ.m@SHFE.cu"
 DAYS = (date(2025, 4, 1), date(2025, 4, 2), date(2025, 4, 3))
@@ -88,7 +89,7 @@ def brute_ends(times, y, warm, spec, start, stop):
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_windows_lie_where_brute_force_puts_them(data):
     n = data.draw(st.integers(1, 60))
     gaps = data.draw(st.lists(st.sampled_from([1, 1, 1, 1, 3, 900]), min_size=n, max_size=n))
@@ -197,7 +198,7 @@ def test_the_normaliser_knows_the_training_span_alone(lake, cache):
     st.lists(st.lists(st.tuples(*[st.floats(-1e3, 1e3, width=32)] * 2), max_size=8), min_size=1, max_size=6),
     st.sampled_from([0.0, 1e5]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_normaliser_of_pieces_is_that_of_the_whole(pieces, offset):
     blocks = [np.array(piece, np.float32).reshape(-1, 2) + np.float32(offset) for piece in pieces]
     whole = np.concatenate(blocks).astype(np.float64)

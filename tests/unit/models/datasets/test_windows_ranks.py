@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -42,19 +45,16 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     folder, port = tmp_path_factory.mktemp("ranks"), free_port()
     for day in range(DAYS):
         np.save(folder / f"{day}.npy", (day * ROWS + np.arange(ROWS, dtype=np.float32))[:, None])
-    children = [
-        subprocess.Popen(
-            [sys.executable, str(CHILD), str(rank), str(port), str(folder)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
+    child = subprocess.Popen(
+        [sys.executable, str(CHILD), str(port), str(folder)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
     try:
-        said = [child.communicate(timeout=PATIENCE_S)[0] for child in children]
+        said = child.communicate(timeout=PATIENCE_S)[0]
     finally:
-        for child in children:
-            child.kill()
-    assert all(child.returncode == 0 for child in children), "\n".join(said)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    assert child.returncode == 0, said
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
 
 

@@ -15,6 +15,7 @@ from sklearn import metrics as reference
 
 from ghtrader_base.errors import UsageError
 from ghtrader_models.evaluation import benchmark, metrics, splits
+from tests.support.examples import examples
 
 
 def brute_force_windows_meet(train: np.ndarray, test: np.ndarray, horizon: int, day: np.ndarray) -> bool:
@@ -29,7 +30,7 @@ def brute_force_windows_meet(train: np.ndarray, test: np.ndarray, horizon: int, 
     expanding=st.booleans(),
     embargo=st.integers(0, 10),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_training_window_meets_a_test_window_by_day(
     sizes: list[int], horizon: int, expanding: bool, embargo: int
 ) -> None:
@@ -50,7 +51,7 @@ def test_no_training_window_meets_a_test_window_by_day(
 
 
 @given(rows=st.integers(300, 900), horizon=st.integers(1, 10), expanding=st.booleans(), embargo=st.integers(0, 15))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_training_window_meets_a_test_window_by_block(
     rows: int, horizon: int, expanding: bool, embargo: int
 ) -> None:
@@ -81,7 +82,7 @@ def test_too_little_data_is_refused() -> None:
 
 
 @given(seed=st.integers(0, 10_000), n=st.integers(2, 400))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_scores_agree_with_scikit_learn(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 3, n)

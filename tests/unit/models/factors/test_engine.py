@@ -21,6 +21,7 @@ from ghtrader_models.factors.language.expressions import Clip, Expression
 from ghtrader_models.factors.language.parser import NAMES, parse
 from ghtrader_models.factors.language.sources import Source
 from ghtrader_models.factors.library.sets import get_factor_set
+from tests.support.examples import examples
 
 HALF_SECOND = 500_000_000
 
@@ -73,7 +74,7 @@ ticks = st.tuples(st.integers(1, 260), st.integers(0, 10_000), st.sampled_from([
 
 
 @given(factor_sets, ticks, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_blocks_live_and_restarts_give_the_same_bits(make_ticks, factor_set, shape, data):
     times, values = make_ticks(*shape)
     assert FactorSet.from_spec(factor_set.spec()) == factor_set
@@ -90,7 +91,7 @@ def test_blocks_live_and_restarts_give_the_same_bits(make_ticks, factor_set, sha
 
 
 @given(factor_sets, ticks, st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_nothing_looks_ahead(make_ticks, factor_set, shape, data):
     times, values = make_ticks(*shape)
     cut = data.draw(st.integers(0, len(times) - 1))
@@ -107,7 +108,7 @@ def test_nothing_looks_ahead(make_ticks, factor_set, shape, data):
 
 
 @given(expressions, st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_factor_has_the_same_bits_in_any_set(make_ticks, expression, seed):
     times, values = make_ticks(150, seed, 0.01)
     alone = make(FactorSet("alone", {"f": expression}), times).batch(times, values)

@@ -40,7 +40,7 @@ def ticks(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.n
     return 1_700_000_000_000_000_000 + np.cumsum(steps), values
 
 
-def data(kind: str, n: int = 500) -> tuple[np.ndarray, np.ndarray]:
+def data(kind: str, n: int = 300) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(len(kind))
     x, y = rng.normal(0, 1, n), rng.normal(3, 1, n)
     if kind == "prices":

@@ -24,6 +24,7 @@ from ghtrader_models.inference.predictors import (
     decode_forest,
 )
 from ghtrader_models.inference.xgboost_ubj import read_ubj
+from tests.support.examples import examples
 from tests.support.waiting import PATIENCE_S
 
 
@@ -152,7 +153,7 @@ def test_damaged_forests_are_refused_not_walked(boosted: tuple[bytes, np.ndarray
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_flipped_bytes_either_decode_safely_or_are_refused(seed: int) -> None:
     raw, _ = trained()
     rng = np.random.default_rng(seed)
@@ -194,7 +195,7 @@ TREES_OF_JSON = st.recursive(
 
 
 @given(value=TREES_OF_JSON)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_ubj_round_trip(value: object) -> None:
     assert read_ubj(_encode(value)) == value
 

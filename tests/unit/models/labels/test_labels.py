@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ghtrader_base.errors import UsageError
 from ghtrader_market.reference.varieties import FeeRates
 from ghtrader_models.labels.labels import DEFINITIONS, LabelSpec, compute_labels, event_labels
+from tests.support.examples import examples
 
 
 def brute(half_ticks: list[int | None], horizon: int, threshold: int) -> list[int]:
@@ -28,14 +29,14 @@ ticks = st.sampled_from([0.02, 0.2, 0.05, 1.0, 10.0])
 
 
 @given(mids, st.integers(1, 12), st.integers(1, 3), ticks)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_equal_to_brute_force(half, horizon, threshold, price_tick):
     mid = np.array([np.nan if h is None else h * price_tick / 2 for h in half], np.float64)
     assert event_labels(mid, horizon, threshold, price_tick=price_tick).tolist() == brute(half, horizon, threshold)
 
 
 @given(mids.filter(lambda half: len(half) > 5), st.integers(1, 5), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_nothing_after_the_horizon_matters(half, horizon, data):
     mid = np.array([np.nan if h is None else h / 2 for h in half], np.float64)
     cut = data.draw(st.integers(0, len(half) - horizon - 1))
@@ -153,7 +154,7 @@ specs = st.builds(
 
 
 @given(tapes(), specs, ticks)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_each_definition_is_what_it_says_and_ends_with_its_day(tape, spec, tick):
     bid, ask, day = tape
     found = label(spec, bid, ask, day, tick)
@@ -167,7 +168,7 @@ def test_each_definition_is_what_it_says_and_ends_with_its_day(tape, spec, tick)
 
 
 @given(tapes(), specs, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_ticks_after_the_horizon_and_of_other_days_change_nothing(tape, spec, data):
     bid, ask, day = tape
     now = data.draw(st.integers(0, len(bid) - 1))

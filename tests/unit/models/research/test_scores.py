@@ -11,12 +11,13 @@ from scipy.stats import spearmanr
 from ghtrader_base.errors import UsageError
 from ghtrader_models.research.ranks import centred_ranks, masked_correlation
 from ghtrader_models.research.scores import FactorDay, information_coefficients
+from tests.support.examples import examples
 
 values = st.one_of(st.integers(-3, 3).map(float), st.just(float("nan")))
 
 
 @given(st.lists(st.tuples(values, values), min_size=5, max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_ranks_with_ties_and_gaps_are_scipys(pairs):
     x, y = np.array(pairs).T
     both = np.isfinite(x) & np.isfinite(y)
