@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 
 from ghtrader_base.settings import Settings, load_settings
-from tests import sampling
+from tests.support import sampling
 from tests.support.examples import PROFILE
 from tests.vendor.credentials import give_to_vendor_tests
 

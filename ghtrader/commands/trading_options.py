@@ -38,12 +38,12 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the 
 def gateway_options(settings: Settings, run_id: str, symbol: str, limits: dict[str, Any], **given: Any) -> Any:
     from ghtrader_market.reference.trading_calendar import load_calendar
     from ghtrader_runtime.config import GatewayOptions, check_options
-    from ghtrader_runtime.gateway.contract_binding import Binder
+    from ghtrader_runtime.gateway.contract_binding import ContractResolver
 
     options = GatewayOptions(run_id=run_id, symbol=symbol, **given, **in_force(settings, limits))
     check_options(options)
     options = msgspec.structs.replace(options, symbol=symbol or _only_series(settings))
-    contract = Binder(settings.data, options.symbol, load_calendar(settings)).first()
+    contract = ContractResolver(settings.data, options.symbol, load_calendar(settings)).first()
     meaning = "" if contract == options.symbol else f", next {contract}"
     note(f"run {run_id}: {options.symbol}{meaning}, account {options.account} ({options.mode})")
     return options

@@ -21,7 +21,7 @@ from ghtrader_base.failpoints import failpoint
 from ghtrader_base.lock_keys import ticks_key
 from ghtrader_base.locks import resource_lock
 from ghtrader_base.settings import Settings
-from ghtrader_market.recorder.row_log import Journal, journal_days, journal_path
+from ghtrader_market.recorder.row_log import RowLog, journal_days, journal_path
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import Variety, variety_of
 from ghtrader_market.sources.base import split_days
@@ -83,7 +83,7 @@ class SymbolLog:
     variety: Variety
     last_id: int = -1
     last_ns: int = -1
-    journals: dict[date, Journal] = field(default_factory=dict)
+    journals: dict[date, RowLog] = field(default_factory=dict)
     waiting: list[tuple[date, pa.Table]] = field(default_factory=list)
     rows: int = 0
     missed: int = 0
@@ -157,7 +157,7 @@ class RecordedDays:
         log = SymbolLog(symbol, variety_of(symbol))
         self._locks.enter_context(resource_lock(self.settings.locks, ticks_key(symbol), "record", wait_s=wait_s))
         for day in journal_days(data, symbol):
-            log.journals[day] = Journal(journal_path(data, symbol, day))
+            log.journals[day] = RowLog(journal_path(data, symbol, day))
         ends = [journal.read() for journal in log.journals.values()]
         if recorded := self.lake.index.days_from("ticks", symbol, RECORDED):
             ends.append(self.lake.read_day("ticks", symbol, max(recorded), ["id", "datetime_ns"]))
@@ -199,7 +199,7 @@ class RecordedDays:
                 waiting.setdefault(day, []).append(rows)
             for day, parts in waiting.items():
                 if day not in log.journals:
-                    log.journals[day] = Journal(journal_path(self.settings.data, log.symbol, day))
+                    log.journals[day] = RowLog(journal_path(self.settings.data, log.symbol, day))
                 log.journals[day].append(pa.concat_tables(parts))
             log.waiting = []
         self.oldest_waiting = None

@@ -37,7 +37,7 @@ def journal_days(data: Path, symbol: str) -> list[date]:
     return sorted(date.fromisoformat(path.stem.removeprefix("date=")) for path in found)
 
 
-class Journal:
+class RowLog:
     """One day's file, open for appending; one writer at a time (the ticks lock of the symbol).
 
     Raises

@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 Tell = Callable[[str], object]
 
 
-class Patience:
+class RetryPolicy:
     """The retry policy that the requests of one process share.
 
     Parameters

@@ -9,7 +9,7 @@ Layout of ``models/bundles/<bundle_id>/``:
 - the model file (``model.json`` or ``model.ubj``);
 - ``factors.json``: the factor set's spec, its hash, the factor names in the order of the model's inputs;
 - ``labels.json``: the label spec; ``policy.json``: thresholds;
-- ``normaliser.json``, where the model wants its inputs on one scale: `feature_scaler.Normaliser.spec`;
+- ``normaliser.json``, where the model wants its inputs on one scale: `feature_scaler.FeatureScaler.spec`;
 - ``provenance.json``: ``content`` (symbol, horizon, price tick, levels, days, hashes of their features and labels,
   seed, configuration) and ``run`` (run ids, time, code version).
 
@@ -33,7 +33,7 @@ from typing import Any, Protocol
 
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.files import content_hash, ensure_dir, fsync_dir
-from ghtrader_models.bundles.feature_scaler import Normaliser
+from ghtrader_models.bundles.feature_scaler import FeatureScaler
 from ghtrader_models.bundles.schema_versions import require_schema
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.policy import PolicyParams
@@ -82,7 +82,7 @@ class Bundle:
         Thresholds of the decision rule.
     provenance : dict
         `content` and `run` of provenance.json.
-    normaliser : Normaliser or None
+    normaliser : FeatureScaler or None
         What puts the model's inputs on one scale, fitted on its training span.
     """
 
@@ -96,7 +96,7 @@ class Bundle:
     label_spec: dict[str, Any]
     policy: PolicyParams
     provenance: dict[str, Any]
-    normaliser: Normaliser | None = None
+    normaliser: FeatureScaler | None = None
 
     @property
     def content(self) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def write_bundle(
     provenance: Mapping[str, Any],
     *,
     run: Mapping[str, Any] | None = None,
-    normaliser: Normaliser | None = None,
+    normaliser: FeatureScaler | None = None,
 ) -> Path:
     """Write a bundle: into a temporary folder, fsynced, then renamed to its id.
 
@@ -156,7 +156,7 @@ def write_bundle(
         JSON-able; at least `REQUIRED_CONTENT`. Everything in it counts for the bundle id.
     run : mapping, optional
         What differs from run to run and not in the model: run ids, time, code version.
-    normaliser : Normaliser, optional
+    normaliser : FeatureScaler, optional
         Of the same factors, in the same order.
 
     Returns
@@ -274,7 +274,7 @@ def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes]) -> B
             label_spec=dict(labels),
             policy=PolicyParams.from_dict(policy),
             provenance={"content": dict(provenance["content"]), "run": dict(provenance["run"])},
-            normaliser=Normaliser.from_spec(json.loads(contents[NORMALISER])) if NORMALISER in contents else None,
+            normaliser=FeatureScaler.from_spec(json.loads(contents[NORMALISER])) if NORMALISER in contents else None,
         )
     except (ValueError, KeyError, TypeError) as exc:
         raise IntegrityError(f"bundle {path.name} does not read: {exc!r}", _HINT) from exc

@@ -18,7 +18,7 @@ CLIP = 10.0
 
 
 @dataclass(frozen=True)
-class Normaliser:
+class FeatureScaler:
     """``(x - mean) / std``, held within +-`clip`; an unknown value becomes 0, which is the mean.
 
     Attributes
@@ -71,7 +71,7 @@ class Normaliser:
         }
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> Normaliser:
+    def from_spec(cls, spec: Mapping[str, Any]) -> FeatureScaler:
         """The inverse of `spec`; UsageError where the document is none."""
         try:
             names = tuple(str(name) for name in spec["names"])
@@ -85,7 +85,7 @@ class Normaliser:
         return made
 
 
-def fit_normaliser(blocks: Iterable[np.ndarray], names: tuple[str, ...], *, clip: float = CLIP) -> Normaliser:
+def fit_scaler(blocks: Iterable[np.ndarray], names: tuple[str, ...], *, clip: float = CLIP) -> FeatureScaler:
     """Mean and standard deviation of each factor, in one pass over blocks of rows.
 
     Blocks are merged by Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance", so that a
@@ -98,7 +98,7 @@ def fit_normaliser(blocks: Iterable[np.ndarray], names: tuple[str, ...], *, clip
     names : tuple of str
         Factors, in column order.
     clip : float
-        As `Normaliser.clip`.
+        As `FeatureScaler.clip`.
 
     Raises
     ------
@@ -127,4 +127,4 @@ def fit_normaliser(blocks: Iterable[np.ndarray], names: tuple[str, ...], *, clip
     if not rows:
         raise UsageError("there is no row to fit a normaliser on", "give it a training span that is not empty")
     std = np.sqrt(np.divide(square, count, out=np.zeros(width), where=count > 0))
-    return Normaliser(tuple(names), mean, np.where(std > 1e-12, std, 1.0), rows, clip)
+    return FeatureScaler(tuple(names), mean, np.where(std > 1e-12, std, 1.0), rows, clip)

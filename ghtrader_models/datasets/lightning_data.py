@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ghtrader_base.errors import UsageError
-from ghtrader_models.bundles.feature_scaler import Normaliser
+from ghtrader_models.bundles.feature_scaler import FeatureScaler
 from ghtrader_models.datasets.windows import WindowSet
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -80,7 +80,7 @@ class WindowDataModule(lightning.LightningDataModule):
             raise UsageError("there is no window to train on", "use more days, shorter windows or a longer gap limit")
         if train.names != validation.names:
             raise UsageError("training and validation windows have different factors", "build them alike")
-        self.normaliser: Normaliser = train.fit_normaliser()
+        self.normaliser: FeatureScaler = train.fit_scaler()
         self.train, self.validation = (part.normalised(self.normaliser) for part in (train, validation))
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
 

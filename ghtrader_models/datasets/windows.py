@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ghtrader_base.errors import IntegrityError, UsageError
-from ghtrader_models.bundles.feature_scaler import Normaliser, fit_normaliser
+from ghtrader_models.bundles.feature_scaler import FeatureScaler, fit_scaler
 from ghtrader_models.datasets.day_cache import CachedDay, open_day
 from ghtrader_models.labels.labels import NO_LABEL
 
@@ -147,7 +147,7 @@ class WindowSet:
         Rows of each day that windows may use.
     resident : Resident
         Keeps what is read from staying in memory.
-    normaliser : Normaliser or None
+    normaliser : FeatureScaler or None
         Applied where batches are read; views are never changed.
     """
 
@@ -158,7 +158,7 @@ class WindowSet:
     y: np.ndarray
     spans: tuple[tuple[int, int], ...]
     resident: Resident
-    normaliser: Normaliser | None = None
+    normaliser: FeatureScaler | None = None
 
     def __len__(self) -> int:
         return self.y.size
@@ -264,11 +264,11 @@ class WindowSet:
                 self.resident.touch((high - low) * len(self.names) * 4)
                 yield day.X.array[low:high][day.warm[low:high]]
 
-    def fit_normaliser(self) -> Normaliser:
+    def fit_scaler(self) -> FeatureScaler:
         """Mean and deviation of the spans' warm rows; give it to every other set of the same split."""
-        return fit_normaliser(self.blocks(), self.names)
+        return fit_scaler(self.blocks(), self.names)
 
-    def normalised(self, normaliser: Normaliser) -> WindowSet:
+    def normalised(self, normaliser: FeatureScaler) -> WindowSet:
         """The same windows, with batches on the normaliser's scale."""
         if normaliser.names != self.names:
             raise UsageError("the normaliser is of other factors than these windows", "fit it on the same factor set")

@@ -18,7 +18,7 @@ RETRY_S = 1.0
 """Seconds between two looks at a disk that refused."""
 
 
-class Durable:
+class DurableWrites:
     """Writes of one gateway.
 
     Parameters

@@ -57,7 +57,7 @@ def _plain(intent: Intent) -> Intent:
     return msgspec.structs.replace(intent, target_session="", target_revision=-1, market_ns=0, wall_ns=0, sent_ns=0)
 
 
-class Ahead(threading.Thread):
+class PrewriteThread(threading.Thread):
     """The file and its writer.
 
     Parameters

@@ -31,7 +31,7 @@ import msgspec
 from ghtrader_base.errors import ConfigError, IntegrityError, UnwritableError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_text, ensure_dir, fsync_dir
-from ghtrader_runtime.accounts.ledger_prewrite import Ahead, read_block
+from ghtrader_runtime.accounts.ledger_prewrite import PrewriteThread, read_block
 from ghtrader_runtime.accounts.ledger_reader import (
     FILE_NAME,
     WATERMARK_TTL_NS,
@@ -106,7 +106,7 @@ class Ledger:
         self._back_up()
         self._grow_log()
         try:
-            self._ahead = Ahead(state_dir)
+            self._ahead = PrewriteThread(state_dir)
         except OSError as exc:
             self._base.close()
             raise self._unwritable(exc) from exc

@@ -20,7 +20,7 @@ from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_runtime.brokers.base import Market, Pumped, TickRow
 from ghtrader_runtime.brokers.tqsdk_feed import TickFeed
 from ghtrader_runtime.brokers.tqsdk_isolation import SendWatch, connect_error, probe
-from ghtrader_runtime.brokers.tqsdk_risk_rules import Fence, FenceLimits
+from ghtrader_runtime.brokers.tqsdk_risk_rules import BrokerSideLimits, BrokerSideRules
 from ghtrader_runtime.core.events import LinkChange, OrderReport, Snapshot, TradeReport
 from ghtrader_runtime.core.orders import Holding, Order
 
@@ -39,7 +39,7 @@ class TqSdkBroker:
         `paper` (data only: no order can leave), `sim` or `live`.
     sim : str
         `tqkq` (account held by the service) or `tqsim` (dies with this process).
-    fence : FenceLimits
+    fence : BrokerSideLimits
         Of TqSdk's own risk rules, where the login has them.
     """
 
@@ -47,10 +47,10 @@ class TqSdkBroker:
     lockstep = False
 
     def __init__(
-        self, settings: Settings, mode: str, sim: str = "tqkq", fence: FenceLimits | None = None
+        self, settings: Settings, mode: str, sim: str = "tqkq", fence: BrokerSideLimits | None = None
     ) -> None:  # fmt: skip
         self._settings = settings
-        self.fence = Fence(fence or FenceLimits())
+        self.fence = BrokerSideRules(fence or BrokerSideLimits())
         self._refused_cancels: set[str] = set()
         self._data_down = False
         self._mode, self._sim = mode, sim

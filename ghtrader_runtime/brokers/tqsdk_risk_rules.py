@@ -18,7 +18,7 @@ OPERATIONS_A_SECOND = 100
 
 
 @dataclass(frozen=True)
-class FenceLimits:
+class BrokerSideLimits:
     """What TqSdk's rules are told, for each contract and trading day; 0 leaves a rule out.
 
     Attributes
@@ -33,15 +33,15 @@ class FenceLimits:
     lots: int = 10_000
 
 
-class Fence:
+class BrokerSideRules:
     """The rules of one connection.
 
     Parameters
     ----------
-    limits : FenceLimits
+    limits : BrokerSideLimits
     """
 
-    def __init__(self, limits: FenceLimits) -> None:
+    def __init__(self, limits: BrokerSideLimits) -> None:
         self._limits = limits
         self._rules: list[Any] = []
         self._symbols: set[str] = set()

@@ -23,7 +23,7 @@ class _Waiting:
     backoff: Backoff
 
 
-class Outbox:
+class PendingRequests:
     """Requests on their way.
 
     Parameters

@@ -21,7 +21,7 @@ from ghtrader_base.failpoints import failpoint
 from ghtrader_market.accounting.fees import fee
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.accounting.pnl import RunTotals
-from ghtrader_runtime.accounts.durable_writes import Durable
+from ghtrader_runtime.accounts.durable_writes import DurableWrites
 from ghtrader_runtime.accounts.order_ledger import Intent
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.core import events as ev
@@ -43,7 +43,7 @@ from ghtrader_runtime.core.orders import Order
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.contract_binding import write_bound
 from ghtrader_runtime.gateway.traded_market import TradedMarket
-from ghtrader_runtime.runlog.decision_log import MindRecorder, Start
+from ghtrader_runtime.runlog.decision_log import DecisionLog, Start
 from ghtrader_runtime.runlog.fill_lines import read_fill
 
 
@@ -65,8 +65,8 @@ class ActionExecutor:
         self, context: GatewayContext, traded: TradedMarket, start: Start, publish: Callable[[], None]
     ) -> None:
         self._context, self._traded, self._publish = context, traded, publish
-        self.core, self.decisions = start.core(), MindRecorder(context.journal, start)
-        self.durable = Durable(context.ledger, context.kill, self.step)
+        self.core, self.decisions = start.core(), DecisionLog(context.journal, start)
+        self.durable = DurableWrites(context.ledger, context.kill, self.step)
         self.killed = False
         self.fills: list[Fill] = []
         self.totals = RunTotals(traded.market.multiplier)

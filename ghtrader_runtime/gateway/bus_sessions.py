@@ -19,7 +19,7 @@ HISTORIES_A_SECOND = 20.0
 
 
 @dataclass
-class Peer:
+class BusSession:
     """One session that joined: where its answers go, its link, and whether it may trade."""
 
     session: str
@@ -28,7 +28,7 @@ class Peer:
     trusted: bool
 
 
-class Peers:
+class BusSessions:
     """Sessions of a gateway.
 
     Parameters
@@ -48,7 +48,7 @@ class Peers:
 
     def __init__(self, token: str) -> None:
         self._token = token
-        self._peers: dict[str, Peer] = {}
+        self._peers: dict[str, BusSession] = {}
         self._answers: OrderedDict[tuple[str, int], Ack] = OrderedDict()
         self._allowance, self._refilled_ns = HISTORIES_A_SECOND, 0
         self.strangers = 0
@@ -58,7 +58,7 @@ class Peers:
     def __len__(self) -> int:
         return len(self._peers)
 
-    def get(self, session: str) -> Peer | None:
+    def get(self, session: str) -> BusSession | None:
         """The session, if it joined."""
         return self._peers.get(session)
 
@@ -66,19 +66,21 @@ class Peers:
         """Whether this is the account's token."""
         return hmac.compare_digest(self._token.encode(), token.encode("utf-8", "surrogatepass"))
 
-    def join(self, session: str, identity: bytes, token: str, now_ns: int) -> tuple[Peer | None, LinkChange | None]:
+    def join(
+        self, session: str, identity: bytes, token: str, now_ns: int
+    ) -> tuple[BusSession | None, LinkChange | None]:
         """A session says hello; None where there is no place for it."""
         peer = self._peers.get(session)
         if peer is None:
             if len(self._peers) >= MAX_PEERS and not self._make_room():
                 self.strangers += 1
                 return None, None
-            peer = self._peers[session] = Peer(session, identity, Link(session), False)
+            peer = self._peers[session] = BusSession(session, identity, Link(session), False)
         peer.identity = identity
         peer.trusted = peer.trusted or self.shows(token)
         return peer, peer.link.heard(now_ns)
 
-    def heard(self, session: str, identity: bytes, now_ns: int) -> tuple[Peer | None, LinkChange | None]:
+    def heard(self, session: str, identity: bytes, now_ns: int) -> tuple[BusSession | None, LinkChange | None]:
         """A joined session sent something; None for an unknown client, which is counted and otherwise ignored."""
         peer = self._peers.get(session)
         if peer is None:
@@ -92,7 +94,7 @@ class Peers:
         found = (peer.link.check(now_ns) for peer in self._peers.values())
         return [change for change in found if change is not None]
 
-    def leave(self, session: str) -> Peer | None:
+    def leave(self, session: str) -> BusSession | None:
         """Forget a session; returns what it was."""
         return self._peers.pop(session, None)
 

@@ -18,7 +18,7 @@ from ghtrader_runtime.brokers.base import Broker
 from ghtrader_runtime.bus.sockets import GatewayBus
 from ghtrader_runtime.config import GatewayOptions
 from ghtrader_runtime.gateway.broker_connection import BrokerConnection
-from ghtrader_runtime.gateway.bus_sessions import Peers
+from ghtrader_runtime.gateway.bus_sessions import BusSessions
 from ghtrader_runtime.runlog.journal import Journal
 from ghtrader_runtime.runlog.latency import TickToTarget
 
@@ -64,7 +64,7 @@ class GatewayContext:
     broker : Broker
     connection : BrokerConnection
         Whether the broker is connected, and how it is opened anew.
-    sessions : Peers
+    sessions : BusSessions
         Who joined the bus, which of them are ready, and the last target they sent.
     latency : TickToTarget
         Times of ticks, targets and orders.
@@ -82,7 +82,7 @@ class GatewayContext:
     broker: Broker
     connection: BrokerConnection
     bus: GatewayBus
-    sessions: Peers
+    sessions: BusSessions
     ledger: Ledger
     kill: KillSwitch
     journal: Journal

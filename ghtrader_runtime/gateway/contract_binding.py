@@ -70,7 +70,7 @@ def bind(requested: str, day: date, schedule: RollSchedule, calendar: TradingCal
     return Binding(requested, found.contract, day, found.schedule_hash)
 
 
-class Binder:
+class ContractResolver:
     """Answers, day after day, what a gateway trades.
 
     Parameters

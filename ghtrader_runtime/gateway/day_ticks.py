@@ -16,7 +16,7 @@ def _twice(array: np.ndarray) -> np.ndarray:
     return found
 
 
-class DayBook:
+class DayTicks:
     """Ticks of one trading day, appended one by one; a later day's first tick empties it."""
 
     def __init__(self, capacity: int = 8192) -> None:

@@ -35,9 +35,9 @@ from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.engine import CoreConfig
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.broker_connection import BrokerConnection
-from ghtrader_runtime.gateway.bus_sessions import Peers
+from ghtrader_runtime.gateway.bus_sessions import BusSessions
 from ghtrader_runtime.gateway.context import GatewayContext
-from ghtrader_runtime.gateway.contract_binding import Binder
+from ghtrader_runtime.gateway.contract_binding import ContractResolver
 from ghtrader_runtime.gateway.prometheus import serve_metrics
 from ghtrader_runtime.gateway.request_handler import RequestHandler
 from ghtrader_runtime.gateway.run_summary import earlier_fills, summarise
@@ -45,7 +45,7 @@ from ghtrader_runtime.gateway.state_publisher import StatePublisher
 from ghtrader_runtime.gateway.tick_relay import TickRelay
 from ghtrader_runtime.gateway.traded_market import TradedMarket, mid_of
 from ghtrader_runtime.gateway.trading_day import TradingDay, connect, symbol_specs
-from ghtrader_runtime.gateway.trading_day_clock import DayWatch
+from ghtrader_runtime.gateway.trading_day_clock import TradingDayClock
 from ghtrader_runtime.runlog.decision_log import Start
 from ghtrader_runtime.runlog.journal import Journal, read_lines
 from ghtrader_runtime.runlog.latency import TickToTarget
@@ -155,7 +155,9 @@ def _open(
 ) -> Gateway:
     """Connect, and bring a new core to where the account stands."""
     calendar, variety = load_calendar(settings), variety_of(options.symbol)
-    binder = Binder(settings.data, options.symbol, calendar, settings.schedule_max_age_days, options.monitor_only)
+    binder = ContractResolver(
+        settings.data, options.symbol, calendar, settings.schedule_max_age_days, options.monitor_only
+    )
     ledger = Ledger(_ledger_folder(options, ref, stack), options.run_id)
     stack.callback(ledger.close)
     stack.callback(broker.close)
@@ -163,12 +165,12 @@ def _open(
     run_dir = run_folder(settings, options.run_id)
     journal = Journal(run_dir)
     stack.callback(journal.close)
-    traded = TradedMarket(market=market, binding=binding, day=DayWatch(calendar, variety))
+    traded = TradedMarket(market=market, binding=binding, day=TradingDayClock(calendar, variety))
     for row in broker.history():
         traded.day.enter(row.datetime_ns)
         traded.keep(row)
         traded.mids[binding.contract] = mid_of(row.values)
-    sessions = Peers(join_token(ref.state_dir))
+    sessions = BusSessions(join_token(ref.state_dir))
     bus = GatewayBus(endpoints(settings, ref.state_dir))
     stack.callback(bus.close)
     context = GatewayContext(
@@ -190,7 +192,7 @@ def _ledger_folder(options: GatewayOptions, ref: AccountRef, stack: contextlib.E
     return ref.state_dir
 
 
-def _assemble(context: GatewayContext, traded: TradedMarket, binder: Binder) -> Gateway:
+def _assemble(context: GatewayContext, traded: TradedMarket, binder: ContractResolver) -> Gateway:
     options, known = context.options, context.ledger.state
     config = CoreConfig(
         symbols=symbol_specs(context, traded, binder), limits=risk_limits(options), style=execution_style(options),

@@ -74,11 +74,11 @@ def make_broker(settings: Settings, options: GatewayOptions) -> Broker:
 
 def _tqsdk(settings: Settings, options: GatewayOptions) -> Any:
     from ghtrader_runtime.brokers.tqsdk import TqSdkBroker
-    from ghtrader_runtime.brokers.tqsdk_risk_rules import FenceLimits
+    from ghtrader_runtime.brokers.tqsdk_risk_rules import BrokerSideLimits
 
     require_credentials(settings, options.mode, options.sim)
     isolate_home(settings, f"gateway-{options.mode}-{options.account}")
-    fence = FenceLimits(options.day_orders, options.day_lots)
+    fence = BrokerSideLimits(options.day_orders, options.day_lots)
     return TqSdkBroker(settings, options.mode, options.sim, fence)
 
 

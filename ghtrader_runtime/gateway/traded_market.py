@@ -11,8 +11,8 @@ import numpy as np
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_runtime.brokers.base import Market, TickRow
 from ghtrader_runtime.gateway.contract_binding import Binding
-from ghtrader_runtime.gateway.day_ticks import DayBook
-from ghtrader_runtime.gateway.trading_day_clock import DayWatch
+from ghtrader_runtime.gateway.day_ticks import DayTicks
+from ghtrader_runtime.gateway.trading_day_clock import TradingDayClock
 
 _BID, _ASK, _LAST = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"], COLUMN_INDEX["last_price"]
 
@@ -33,9 +33,9 @@ class TradedMarket:
         Price tick, multiplier and trading day, as the broker has them.
     binding : Binding
         Contract of the day, and by which schedule.
-    day : DayWatch
+    day : TradingDayClock
         The trading day of the last tick.
-    ticks : DayBook
+    ticks : DayTicks
         The contract's ticks of that day.
     mids : dict
         Last mid of each contract, CNY.
@@ -51,8 +51,8 @@ class TradedMarket:
 
     market: Market
     binding: Binding
-    day: DayWatch
-    ticks: DayBook = field(default_factory=DayBook)
+    day: TradingDayClock
+    ticks: DayTicks = field(default_factory=DayTicks)
     mids: dict[str, float] = field(default_factory=dict)
     days_traded: set[str] = field(default_factory=set)
     rolls: int = 0

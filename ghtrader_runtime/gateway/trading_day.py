@@ -19,12 +19,12 @@ from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.execution import SymbolSpec
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.context import GatewayContext
-from ghtrader_runtime.gateway.contract_binding import Binder, Binding, read_bound
-from ghtrader_runtime.gateway.day_ticks import DayBook
+from ghtrader_runtime.gateway.contract_binding import Binding, ContractResolver, read_bound
+from ghtrader_runtime.gateway.day_ticks import DayTicks
 from ghtrader_runtime.gateway.traded_market import TradedMarket, mid_of
 
 
-def connect(broker: Broker, binder: Binder) -> tuple[Market, Binding]:
+def connect(broker: Broker, binder: ContractResolver) -> tuple[Market, Binding]:
     """Open the broker, and subscribe what the market's own day has: it is known only once connected."""
     first = binder.first()
     market = broker.open(first)
@@ -34,7 +34,7 @@ def connect(broker: Broker, binder: Binder) -> tuple[Market, Binding]:
     return market, binding
 
 
-def symbol_specs(context: GatewayContext, traded: TradedMarket, binder: Binder) -> dict[str, SymbolSpec]:
+def symbol_specs(context: GatewayContext, traded: TradedMarket, binder: ContractResolver) -> dict[str, SymbolSpec]:
     """Price tick and lot of the contract at hand and of those that an earlier process of the account may hold."""
     market, variety = traded.market, context.variety
     close_today = variety.needs_close_today
@@ -45,7 +45,7 @@ def symbol_specs(context: GatewayContext, traded: TradedMarket, binder: Binder) 
     return specs
 
 
-def _left_before(context: GatewayContext, traded: TradedMarket, binder: Binder) -> list[str]:
+def _left_before(context: GatewayContext, traded: TradedMarket, binder: ContractResolver) -> list[str]:
     """Contracts an earlier process may hold or work, other than the day's."""
     if not binder.continuous or context.options.monitor_only:
         return []
@@ -65,14 +65,14 @@ class TradingDay:
     traded : TradedMarket
         Kept up to date here.
     executor : ActionExecutor
-    binder : Binder
+    binder : ContractResolver
         Which contract a day has.
     publish : callable
         Tells the account's state on the bus at once.
     """
 
     def __init__(
-        self, context: GatewayContext, traded: TradedMarket, executor: ActionExecutor, binder: Binder,
+        self, context: GatewayContext, traded: TradedMarket, executor: ActionExecutor, binder: ContractResolver,
         publish: Callable[[], None],
     ) -> None:  # fmt: skip
         self._context, self._traded, self._executor = context, traded, executor
@@ -180,7 +180,7 @@ class TradingDay:
             "before": before, "contract": found.contract, "trading_day": str(found.trading_day),
             "schedule_hash": found.schedule_hash, "held": self._executor.core.state.position(before).net, "at": "day",
         })  # fmt: skip
-        traded.ticks, context.sessions.last_target = DayBook(), None
+        traded.ticks, context.sessions.last_target = DayTicks(), None
         context.latency.abandon()
         self._tell_binding()
         try:

@@ -13,7 +13,7 @@ _TOLERANCE_NS = 10_000_000_000
 _QUIET_S = 3.0
 
 
-class DayWatch:
+class TradingDayClock:
     """Which trading day a tick belongs to, and whether the day's ticks have ended. Clocks come in as arguments."""
 
     def __init__(self, calendar: TradingCalendar, variety: Variety) -> None:

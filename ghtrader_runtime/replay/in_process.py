@@ -28,13 +28,13 @@ from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
 from ghtrader_runtime.core.risk import RiskLimits
 from ghtrader_runtime.core.state import CoreConfig
 from ghtrader_runtime.runlog.fill_lines import read_fill
-from ghtrader_runtime.strategy.signal_engine import Signal
+from ghtrader_runtime.strategy.signal_engine import SignalEngine
 
 _BID, _ASK = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"]
 
 
 @dataclass
-class Played:
+class BacktestResult:
     """The result of an in-process backtest of one day.
 
     Attributes
@@ -89,7 +89,7 @@ class _Stage:
                     self.fills.append(read_fill(action.fields))
 
 
-def rehearse(
+def backtest_day(
     bundle: Bundle,
     calendar: TradingCalendar,
     market: Market,
@@ -101,7 +101,7 @@ def rehearse(
     style: ExecutionStyle | None = None,
     flat_before_end_ns: int = 0,
     at_once: bool = True,
-) -> Played:
+) -> BacktestResult:
     """Trade a recorded day.
 
     Parameters
@@ -116,7 +116,7 @@ def rehearse(
     limits, style
         See `risk`, `execution`.
     flat_before_end_ns : int
-        See `Signal`.
+        See `SignalEngine`.
     at_once : bool
         Compute factors and model for the whole day first (the same bits); False steps tick by tick, as live.
     """
@@ -124,7 +124,7 @@ def rehearse(
     feed = ReplayFeed(market, ids, datetime_ns, values)
     stage = _Stage(market, feed, limits or RiskLimits(), style or ExecutionStyle())
     day, symbol = str(market.trading_day), market.symbol
-    signal = Signal(bundle, calendar, symbol, market.price_tick, market.multiplier, flat_before_end_ns)
+    signal = SignalEngine(bundle, calendar, symbol, market.price_tick, market.multiplier, flat_before_end_ns)
     sessions = tuple(calendar.sessions(variety_of(symbol), market.trading_day))
     stage.step(ev.Terms(symbol, day, sessions, 0, *stage.broker.price_limits(symbol)))
     stage.step(stage.broker.snapshot())
@@ -146,4 +146,4 @@ def rehearse(
             wanted = int(ahead[place])
         targets[place] = wanted
         stage.step(ev.TargetWanted("rehearsal", place + 1, symbol, wanted, now_ns, row.id, ""))
-    return Played(targets, stage.fills, stage.orders, time.perf_counter() - started)
+    return BacktestResult(targets, stage.fills, stage.orders, time.perf_counter() - started)

@@ -1,6 +1,6 @@
 """Logs every event and answer of the core, and replays the log to check that the answers are the same.
 
-One file a process run, `<run>/mind/<epoch>.bin`, written off the hot path. `retrace` replays: it steps a fresh core
+One file a process run, `<run>/mind/<epoch>.bin`, written off the hot path. `replay_decisions` steps a fresh core
 through the recorded events and compares every answer; a difference means that the core is not the pure state machine it
 is meant to be, or that the code has changed since.
 """
@@ -48,7 +48,7 @@ class Start(msgspec.Struct, frozen=True):
         )  # fmt: skip
 
 
-class MindRecorder:
+class DecisionLog:
     """Keeps the decision log of one process run.
 
     Parameters
@@ -97,7 +97,7 @@ def _frames(path: Path) -> Iterator[bytes]:
 
 
 @dataclass(frozen=True)
-class Retraced:
+class Replayed:
     """The result of a replay; `difference` is empty where every answer was the same."""
 
     lives: int
@@ -106,7 +106,7 @@ class Retraced:
     difference: str
 
 
-def retrace(run_dir: Path) -> Retraced:
+def replay_decisions(run_dir: Path) -> Replayed:
     """Replay all process runs of a trading run through a fresh core.
 
     Raises
@@ -132,10 +132,10 @@ def retrace(run_dir: Path) -> Retraced:
                 if answer != _encode(told):
                     got = msgspec.msgpack.decode(answer)
                     difference = f"epoch {path.stem}, event {events} ({type(event).__name__}): {told!r} became {got!r}"
-                    return Retraced(len(files), events, actions, difference)
+                    return Replayed(len(files), events, actions, difference)
         except (StopIteration, msgspec.MsgspecError) as exc:
             raise IntegrityError(f"{path} cannot be read: {exc}", "the run may be of another version") from exc
-    return Retraced(len(files), events, actions, "")
+    return Replayed(len(files), events, actions, "")
 
 
 class _Step(msgspec.Struct, array_like=True):

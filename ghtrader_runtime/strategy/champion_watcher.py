@@ -17,7 +17,7 @@ WAYS = ("day", "flat", "keep")
 LOOK_S = 2.0
 
 
-class Succession:
+class ChampionWatcher:
     """Watches the champion of one series.
 
     Parameters

@@ -23,7 +23,7 @@ from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.backoff import Backoff
 from ghtrader_runtime.bus.endpoints import Endpoints
 from ghtrader_runtime.bus.link_state import HEARTBEAT_S, Link, LinkChange
-from ghtrader_runtime.bus.pending_requests import Outbox
+from ghtrader_runtime.bus.pending_requests import PendingRequests
 from ghtrader_runtime.bus.sockets import ClientBus, new_session
 from ghtrader_runtime.runlog.journal import Journal
 
@@ -52,7 +52,7 @@ class GatewayClient:
         Of this strategy on the bus.
     link : Link
         To the gateway.
-    outbox : Outbox
+    outbox : PendingRequests
         Targets that are not acknowledged yet.
     pending : deque of Tick
         Ticks that came while something else was waited for, oldest first.
@@ -70,7 +70,7 @@ class GatewayClient:
         self._account, self._symbol, self._stop_requested = account, symbol, stop_requested
         self.session = new_session("strategy")
         self.link = Link("gateway")
-        self.outbox = Outbox()
+        self.outbox = PendingRequests()
         self.pending: deque[msg.Tick] = deque()
         self.gateway_session = ""
         self.welcomed_ns = 0

@@ -21,7 +21,7 @@ def is_flat(state: msg.AccountState, symbols: Iterable[str]) -> bool:
     return not state.working and not any(state.positions.get(s, 0) or state.targets.get(s, 0) for s in symbols)
 
 
-class Departure:
+class Shutdown:
     """The graceful shutdown of one strategy."""
 
     def __init__(self) -> None:

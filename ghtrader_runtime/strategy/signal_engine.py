@@ -42,7 +42,7 @@ class Decision:
     near: tuple[int, ...] = ()
 
 
-class Signal:
+class SignalEngine:
     """Ticks in, decisions out, one contract; no socket and no clock in it.
 
     Parameters

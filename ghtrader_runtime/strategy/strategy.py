@@ -26,10 +26,10 @@ from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.config import StrategyOptions
 from ghtrader_runtime.runlog.journal import Journal
-from ghtrader_runtime.strategy.champion_watcher import Succession
+from ghtrader_runtime.strategy.champion_watcher import ChampionWatcher
 from ghtrader_runtime.strategy.context import StopRequest, StrategyContext
 from ghtrader_runtime.strategy.gateway_client import GatewayClient
-from ghtrader_runtime.strategy.shutdown import Departure, is_flat
+from ghtrader_runtime.strategy.shutdown import Shutdown, is_flat
 from ghtrader_runtime.strategy.signal_engine import Decision
 from ghtrader_runtime.strategy.traded_model import TradedModel
 
@@ -98,11 +98,13 @@ def _check_welcome(welcome: msg.Welcome, options: StrategyOptions, bundle: Bundl
         )
 
 
-def _succession(context: StrategyContext, bundle: Bundle, welcome: msg.Welcome) -> Succession:
+def _succession(context: StrategyContext, bundle: Bundle, welcome: msg.Welcome) -> ChampionWatcher:
     options = context.options
     way = options.succession if options.model == "champion" else "keep"
     series = variety_of(options.symbol).continuous_symbol
-    return Succession(context.settings.models, series, options.horizon, way, bundle.bundle_id, welcome.max_position)
+    return ChampionWatcher(
+        context.settings.models, series, options.horizon, way, bundle.bundle_id, welcome.max_position
+    )
 
 
 class Strategy:
@@ -112,7 +114,7 @@ class Strategy:
     ----------
     context : StrategyContext
     model : TradedModel
-    succession : Succession
+    succession : ChampionWatcher
         The champions that may take over.
 
     Attributes
@@ -127,9 +129,9 @@ class Strategy:
         How often ticks were lost on the way.
     """
 
-    def __init__(self, context: StrategyContext, model: TradedModel, succession: Succession) -> None:
+    def __init__(self, context: StrategyContext, model: TradedModel, succession: ChampionWatcher) -> None:
         self._context, self._client, self._model, self._succession = context, context.client, model, succession
-        self._departure = Departure()
+        self._departure = Shutdown()
         self._left: list[str] = []
         self.ended = ""
         self.answered = 0

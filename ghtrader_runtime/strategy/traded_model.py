@@ -13,7 +13,7 @@ from ghtrader_models.bundles.bundle import Bundle
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.runlog.journal import FactorJournal, read_lines
 from ghtrader_runtime.strategy.context import StrategyContext
-from ghtrader_runtime.strategy.signal_engine import Decision, Signal
+from ghtrader_runtime.strategy.signal_engine import Decision, SignalEngine
 
 
 class TradedModel:
@@ -30,7 +30,7 @@ class TradedModel:
     Attributes
     ----------
     bundle : Bundle
-    signal : Signal
+    signal : SignalEngine
         Of `bundle` and `contract`.
     contract : str
     last_id : int
@@ -49,7 +49,7 @@ class TradedModel:
         self._factors = self._new_factor_journal()
 
     def on_tick(self, tick_id: int, day: str, moment: int, values: np.ndarray) -> Decision | None:
-        """Take one tick; see `Signal.on_tick`."""
+        """Take one tick; see `SignalEngine.on_tick`."""
         self.last_id = tick_id
         return self.signal.on_tick(day, moment, values)
 
@@ -91,9 +91,9 @@ class TradedModel:
         self.signal = self._new_signal(position=0)
         self._factors = self._new_factor_journal()
 
-    def _new_signal(self, position: int) -> Signal:
+    def _new_signal(self, position: int) -> SignalEngine:
         options, welcome = self._context.options, self._welcome
-        made = Signal(
+        made = SignalEngine(
             self.bundle, self._context.calendar, self.contract, welcome.price_tick, welcome.multiplier,
             int(options.flat_before_end_s * 1e9), options.flat_from_ns, position, time.monotonic_ns,
         )  # fmt: skip

@@ -37,7 +37,7 @@ from ghtrader_models.families.base import get_family, make_config
 from ghtrader_models.labels.labels import event_labels, mid_prices
 from ghtrader_models.policy import PolicyParams
 from ghtrader_runtime.brokers.base import Market
-from ghtrader_runtime.replay.in_process import rehearse
+from ghtrader_runtime.replay.in_process import backtest_day
 from ghtrader_runtime.replay.recorded_days import paper_day
 
 SCENARIO = Scenario(start=date(2025, 2, 10), end=date(2025, 2, 12), snapshot_seconds=0.5, contracts=2)
@@ -172,7 +172,7 @@ def _replay(path: Path, market: Market, table: Any, values: np.ndarray, target: 
     rates = []
     for at_once in (True, True, False):
         began = time.process_time()
-        rehearse(bundle, bundled_calendar(), market, ids, times, rows, at_once=at_once)
+        backtest_day(bundle, bundled_calendar(), market, ids, times, rows, at_once=at_once)
         rates.append(len(ids) / (time.process_time() - began))
     best = max(rates[:2])
     return {

@@ -67,7 +67,7 @@ def run(repeats: int = 7) -> dict[str, dict]:
         rows = np.array(windows.days[0].X.array)
         order = np.random.default_rng(1).permutation(len(windows))
         shuffled = windows.end[order]
-        fitted = windows.fit_normaliser()
+        fitted = windows.fit_scaler()
         scaled = windows.normalised(fitted)
         mean, std = fitted.mean.astype(np.float32), fitted.std.astype(np.float32)
 

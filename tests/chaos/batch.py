@@ -27,14 +27,15 @@ def prepare(home: Path) -> tuple[Path, dict[int, Path]]:
     from ghtrader_exchange.world.tick_history import History
     from ghtrader_market.reference.trading_calendar import bundled_calendar
     from ghtrader_models.bundles.bundle import load_bundle
-    from ghtrader_runtime.strategy.signal_engine import Signal
+    from ghtrader_runtime.strategy.signal_engine import SignalEngine
     from tests.chaos.scenario_runner import LIVE_DAY, SCENARIO, SYMBOL
     from tests.support.runtime_kit import write_tiny_bundle
 
     cache = home / "cache"
     History(SCENARIO, cache_dir=cache).day(SYMBOL, LIVE_DAY)
     bundles = {lots: write_tiny_bundle(home / f"models-{lots}", enter=0.25, leave=0.2, lots=lots) for lots in (1, 2, 3)}
-    Signal(load_bundle(bundles[1]), bundled_calendar(), SYMBOL, 10.0, 5)  # its kernels are compiled, or loaded, now
+    # its kernels are compiled, or loaded, now
+    SignalEngine(load_bundle(bundles[1]), bundled_calendar(), SYMBOL, 10.0, 5)
     return cache, bundles
 
 

@@ -31,7 +31,7 @@ STAMPS = {
     # a line or a page for people
     "progress_display", "render", "stderr_progress",
     # since when, written beside who holds or did something
-    "write_holder", "register", "executing", "Note", "KillSwitch", "Journal", "StatePublisher",
+    "write_holder", "register", "executing", "PendingWriteFile", "KillSwitch", "Journal", "StatePublisher",
     # when a result was made; nothing is decided by it
     "audit_lake", "save_holidays", "probe_l5_start", "add_skips", "_record", "write_champion", "report_of", "train_on",
     "_now", "RunManifest",

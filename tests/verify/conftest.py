@@ -1,5 +1,5 @@
 """Makes whole demos fixtures of these tests."""
 
-from tests.demos import default_demo, demos
+from tests.support.demos import default_demo, demos
 
 __all__ = ["default_demo", "demos"]

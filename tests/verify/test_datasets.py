@@ -52,7 +52,7 @@ from ghtrader_models.datasets.windows import WindowSpec, open_windows
 lake = Lake(Path(sys.argv[1]) / "data")
 days = lake.days("features", "KQ.m@SHFE.cu")
 windows = open_windows(lake, Path(sys.argv[1]) / "cache", "KQ.m@SHFE.cu", days, WindowSpec(100, 100, 50))
-fitted = windows.fit_normaliser()
+fitted = windows.fit_scaler()
 total, values = 0, 0.0
 for x, y in windows.normalised(fitted).batches(256, seed=1, reuse=True):
     total += len(y)

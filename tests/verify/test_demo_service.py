@@ -9,7 +9,7 @@ import pytest
 
 from ghtrader_exchange.client import ExchangeProcess
 from ghtrader_exchange.world.scenario import Scenario
-from tests.demos import run_demo
+from tests.support.demos import run_demo
 
 pytestmark = [pytest.mark.clock, pytest.mark.timeout(1200)]
 

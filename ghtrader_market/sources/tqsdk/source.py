@@ -28,7 +28,7 @@ from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA
 from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar, parse_vendor_list
 from ghtrader_market.reference.varieties import Variety, get_variety, variety_of
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, ContractInfo, RowProgress, split_days
-from ghtrader_market.sources.retry import Patience
+from ghtrader_market.sources.retry import RetryPolicy
 from ghtrader_market.sources.tqsdk.client_slots import slot_holders, take_slot
 from ghtrader_market.sources.tqsdk.worker_client import START_HINT, Worker, close_all
 
@@ -72,7 +72,7 @@ class TqSdkSource:
         self._settings = settings
         self._calendar = calendar or load_calendar(settings)
         self._tell = tell or (lambda line: sys.stderr.write(line + "\n"))
-        self._patience = Patience(settings.ingest_attempts, settings.ingest_outage_s, self._tell)
+        self._patience = RetryPolicy(settings.ingest_attempts, settings.ingest_outage_s, self._tell)
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()

@@ -22,7 +22,14 @@ from ghtrader_market.reference.roll_schedule import load_schedule, schedule_path
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import DayManifest
 from ghtrader_market.stores.mirror.compare import compare_day
-from ghtrader_market.stores.mirror.pending_writes import DIFFERS, OWED, REFILL, Debt, DebtLedger, Note
+from ghtrader_market.stores.mirror.pending_writes import (
+    DIFFERS,
+    OWED,
+    REFILL,
+    PendingWrite,
+    PendingWriteFile,
+    PendingWrites,
+)
 from ghtrader_market.stores.questdb.builds import TABLES
 from ghtrader_market.stores.questdb.schema import BUILDS, MAIN_SCHEDULE, RAW_TICKS
 from ghtrader_market.stores.questdb.store import QuestDbStore
@@ -41,9 +48,9 @@ def mirrored_datasets(settings: Settings) -> tuple[str, ...]:
     return ("ticks", "main_l5", "features", "labels") if settings.questdb_features else ("ticks", "main_l5")
 
 
-def debt_ledger(settings: Settings) -> DebtLedger:
+def debt_ledger(settings: Settings) -> PendingWrites:
     """The pending writes of this home to QuestDB."""
-    return DebtLedger(settings.home / "questdb_debt")
+    return PendingWrites(settings.home / "questdb_debt")
 
 
 def open_lake(settings: Settings) -> Lake:
@@ -126,7 +133,7 @@ class MirroredLake(Lake):
     def _lost(self) -> None:
         self._checked, self._down_until = False, time.monotonic() + _RETRY_S
 
-    def _deliver(self, note: Note, store: Callable[[], bool]) -> None:
+    def _deliver(self, note: PendingWriteFile, store: Callable[[], bool]) -> None:
         if not self._checked:
             note.write(OWED, "QuestDB was not reachable")
             return
@@ -156,7 +163,7 @@ def writing_schedule(lake: Lake, variety: str, run_id: str = "") -> Iterator[Non
         yield
 
 
-def _settle(note: Note, agrees: bool) -> None:
+def _settle(note: PendingWriteFile, agrees: bool) -> None:
     if agrees:
         note.paid()
     else:
@@ -182,11 +189,11 @@ def _store_day(
 def pay(
     lake: Lake,
     questdb: QuestDbStore,
-    ledger: DebtLedger,
+    ledger: PendingWrites,
     limit: int | None = None,
     say: _Say = lambda _: None,
-    only: Callable[[Debt], bool] = lambda _: True,
-) -> list[Debt]:
+    only: Callable[[PendingWrite], bool] = lambda _: True,
+) -> list[PendingWrite]:
     """Do the pending writes; returns those still pending afterwards.
 
     A day that both hold differently is not decided here: it stays as `differs`. A write whose writer is at work, or
@@ -201,7 +208,7 @@ def pay(
     return ledger.debts()
 
 
-def _pay_one(lake: Lake, questdb: QuestDbStore, debt: Debt) -> bool:
+def _pay_one(lake: Lake, questdb: QuestDbStore, debt: PendingWrite) -> bool:
     if debt.day is None:
         if schedule_path(lake.root, debt.key).exists():
             questdb.write_schedule(load_schedule(lake.root, debt.key), anew=debt.state == REFILL)
@@ -238,7 +245,7 @@ def repair_lake(lake: Lake, questdb: QuestDbStore, dataset: str, key: str, day: 
     )  # fmt: skip
 
 
-def owe_refill(settings: Settings, tables: Iterable[str]) -> list[Debt]:
+def owe_refill(settings: Settings, tables: Iterable[str]) -> list[PendingWrite]:
     """Note every day of the lake whose rows in these tables of QuestDB lost values; returns the notes."""
     ledger, lake, wanted = debt_ledger(settings), Lake(settings.data), set(tables)
     for dataset in mirrored_datasets(settings):

@@ -26,7 +26,7 @@ OWED, DIFFERS, REFILL = "owed", "differs", "refill"
 
 
 @dataclass(frozen=True)
-class Debt:
+class PendingWrite:
     """One day of one dataset on which the stores may differ.
 
     Attributes
@@ -50,7 +50,7 @@ class Debt:
     since: str = ""
 
 
-class DebtLedger:
+class PendingWrites:
     """The notes under one folder.
 
     Parameters
@@ -67,14 +67,16 @@ class DebtLedger:
         return self.folder / dataset / key / f"{day.isoformat() if day else WHOLE}.json"
 
     @contextlib.contextmanager
-    def owing(self, dataset: str, key: str, day: date | None, reason: str, state: str = OWED) -> Iterator[Note]:
+    def owing(
+        self, dataset: str, key: str, day: date | None, reason: str, state: str = OWED
+    ) -> Iterator[PendingWriteFile]:
         """Note a pending write durably, hold it while the block runs; it stays unless the block calls `paid`."""
         path = self.path(dataset, key, day)
         new = not path.parent.exists()
         ensure_dir(path.parent)
         if new:
             fsync_dir(path.parent.parent)
-        note = Note(path, _open_locked(path, wait=True))
+        note = PendingWriteFile(path, _open_locked(path, wait=True))
         try:
             note.write(state, reason)
             fsync_dir(path.parent)
@@ -82,28 +84,28 @@ class DebtLedger:
         finally:
             note.close()
 
-    def debts(self, dataset: str | None = None) -> list[Debt]:
+    def debts(self, dataset: str | None = None) -> list[PendingWrite]:
         """Everything noted, by dataset, key and day; also what a process works on at this moment."""
         pattern = f"{dataset or '*'}/*/*.json"
         found = [_read(path) for path in self.folder.glob(pattern)] if self.folder.exists() else []
         return sorted(found, key=lambda debt: (debt.dataset, debt.key, debt.day or date.min))
 
     @contextlib.contextmanager
-    def taken(self, debt: Debt) -> Iterator[Note | None]:
+    def taken(self, debt: PendingWrite) -> Iterator[PendingWriteFile | None]:
         """Hold a pending write in order to do it; None where it is gone, or its writer is still at work."""
         path = self.path(debt.dataset, debt.key, debt.day)
         fd = _open_locked(path, wait=False) if path.exists() else None
         if fd is None:
             yield None
             return
-        note = Note(path, fd)
+        note = PendingWriteFile(path, fd)
         try:
             yield note
         finally:
             note.close()
 
 
-class Note:
+class PendingWriteFile:
     """A pending write that this process holds."""
 
     def __init__(self, path: Path, fd: int) -> None:
@@ -142,10 +144,10 @@ def _open_locked(path: Path, wait: bool) -> int | None:
     return None
 
 
-def _read(path: Path) -> Debt:
+def _read(path: Path) -> PendingWrite:
     day = None if path.stem == WHOLE else date.fromisoformat(path.stem)
     try:
         said = json.loads(path.read_text())
     except (OSError, ValueError):  # cut off by a kill, or cleared meanwhile: pending is the safe reading
         said = {}
-    return Debt(path.parent.parent.name, path.parent.name, day, **said)
+    return PendingWrite(path.parent.parent.name, path.parent.name, day, **said)

@@ -19,7 +19,7 @@ from ghtrader_market.reference.roll_schedule import RollSchedule, load_schedule,
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.stores.mirror.compare import Difference, compare_day
 from ghtrader_market.stores.mirror.mirrored_lake import SCHEDULE, MirroredLake, pay, repair_lake, repair_questdb
-from ghtrader_market.stores.mirror.pending_writes import DIFFERS, REFILL, Debt
+from ghtrader_market.stores.mirror.pending_writes import DIFFERS, REFILL, PendingWrite
 
 LAKE, QUESTDB = "lake", "questdb"
 _LOCKS = {"ticks": ticks_key, "main_l5": main_l5_key, "features": build_key, "labels": build_key}
@@ -48,7 +48,7 @@ class SyncReport:
         Written into that store from the other.
     differing : list of Day
         Left as they are: a person must choose a direction (or another one).
-    debts : list of Debt
+    debts : list of PendingWrite
         Still noted afterwards.
     """
 
@@ -56,7 +56,7 @@ class SyncReport:
     to_questdb: list[Day] = field(default_factory=list)
     to_lake: list[Day] = field(default_factory=list)
     differing: list[Day] = field(default_factory=list)
-    debts: list[Debt] = field(default_factory=list)
+    debts: list[PendingWrite] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -183,7 +183,7 @@ def _words(difference: Difference) -> str:
 
 
 def _clear(lake: MirroredLake, dataset: str, key: str, day: date | None) -> None:
-    with lake.debts.taken(Debt(dataset, key, day)) as note:
+    with lake.debts.taken(PendingWrite(dataset, key, day)) as note:
         if note is not None:
             note.paid()
 

@@ -13,7 +13,7 @@ import pytest
 
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_runtime.accounts.order_ledger import Ledger, read_ledger
-from ghtrader_runtime.runlog.decision_log import retrace
+from ghtrader_runtime.runlog.decision_log import replay_decisions
 from tests.support.cli import ghtrader
 
 pytestmark = pytest.mark.clock
@@ -56,7 +56,7 @@ def test_its_runs_replay_to_the_same_decisions(older: Settings) -> None:
     runs = sorted((older.runs / "trading").iterdir())
     assert len(runs) == 2
     for run in runs:
-        found = retrace(run)
+        found = replay_decisions(run)
         assert found.events > 1_000 and found.difference == ""
 
 

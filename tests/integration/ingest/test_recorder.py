@@ -26,7 +26,7 @@ from ghtrader_market.ingest.download import download
 from ghtrader_market.inventory.contract_catalog import refresh
 from ghtrader_market.inventory.l5_start import l5_start, probe_l5_start
 from ghtrader_market.recorder.day_writer import RecordedDays
-from ghtrader_market.recorder.row_log import Journal, journal_days, journal_path
+from ghtrader_market.recorder.row_log import RowLog, journal_days, journal_path
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS, values_matrix
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.sources.tqsdk.source import TqSdkSource
@@ -103,7 +103,7 @@ def journalled(settings: Settings, symbol: str) -> np.ndarray:
     """Times of the live day's rows that a kill could not take, int64[n] in ns."""
     if LIVE not in journal_days(settings.data, symbol):
         return np.zeros(0, np.int64)
-    journal = Journal(journal_path(settings.data, symbol, LIVE))
+    journal = RowLog(journal_path(settings.data, symbol, LIVE))
     rows = journal.read()
     journal.close()
     return rows["datetime_ns"].to_numpy()

@@ -10,7 +10,7 @@ import pytest
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_models.bundles.bundle import load_bundle
 from ghtrader_models.inference.predictors import Predictor
-from ghtrader_runtime.runlog.decision_log import retrace
+from ghtrader_runtime.runlog.decision_log import replay_decisions
 from ghtrader_runtime.runlog.journal import read_factors
 from tests.support.lock_step import ROWS, LockStepRun
 
@@ -22,7 +22,7 @@ def run(lock_step: LockStepRun) -> tuple[Path, Path]:
 
 
 def test_the_core_answers_the_same_to_the_last_event(run) -> None:
-    found = retrace(run[0])
+    found = replay_decisions(run[0])
     assert found.difference == "" and found.lives == 1
     assert found.events > 2 * ROWS and found.actions > ROWS, "every book and every target is in it"
 
@@ -32,7 +32,7 @@ def test_a_decision_that_was_not_made_is_found(run, tmp_path: Path) -> None:
     (tmp_path / "mind").mkdir()
     at = whole.index(b"accepted", len(whole) // 2)
     (tmp_path / "mind" / "000001.bin").write_bytes(whole[:at] + b"refused!" + whole[at + 8 :])
-    assert "refused!" in retrace(tmp_path).difference
+    assert "refused!" in replay_decisions(tmp_path).difference
 
 
 def test_a_torn_or_foreign_record_is_told(run, tmp_path: Path) -> None:
@@ -40,12 +40,12 @@ def test_a_torn_or_foreign_record_is_told(run, tmp_path: Path) -> None:
     (tmp_path / "mind").mkdir()
     target = tmp_path / "mind" / "000001.bin"
     target.write_bytes(whole[: len(whole) // 2])
-    assert retrace(tmp_path).difference == "", "what was written before a kill is whole"
+    assert replay_decisions(tmp_path).difference == "", "what was written before a kill is whole"
     target.write_bytes(b"\x05\x00\x00\x00hello")
     with pytest.raises(IntegrityError, match="cannot be read"):
-        retrace(tmp_path)
+        replay_decisions(tmp_path)
     with pytest.raises(UsageError, match="no record"):
-        retrace(tmp_path / "nothing")
+        replay_decisions(tmp_path / "nothing")
 
 
 def test_the_strategys_decisions_follow_from_its_journalled_factors(run) -> None:

@@ -14,7 +14,7 @@ from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.bundle import load_bundle
 from ghtrader_runtime.brokers.base import Market
 from ghtrader_runtime.core.risk import RiskLimits
-from ghtrader_runtime.replay.in_process import Played, rehearse
+from ghtrader_runtime.replay.in_process import BacktestResult, backtest_day
 from ghtrader_runtime.replay.recorded_days import paper_day
 from ghtrader_runtime.runlog.fill_lines import fill_fields
 from ghtrader_runtime.runlog.journal import read_factors
@@ -26,9 +26,9 @@ def fill_key(fill: dict[str, Any]) -> tuple:
     return tuple(fill[name] for name in names)
 
 
-def one_process(settings: Any, model: Path, at_once: bool) -> Played:
+def one_process(settings: Any, model: Path, at_once: bool) -> BacktestResult:
     table = Lake(settings.data).read_day("main_l5", "KQ.m@SHFE.cu", DAY)
-    return rehearse(
+    return backtest_day(
         load_bundle(model), bundled_calendar(), Market(CONTRACT, DAY, 10.0, 5), table["id"].to_numpy(),
         table["datetime_ns"].to_numpy(), np.ascontiguousarray(values_matrix(table).T),
         limits=RiskLimits(1, 10, 10**6, 60.0), flat_before_end_ns=60 * 10**9, at_once=at_once,

@@ -25,7 +25,7 @@ from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_runtime.config import GatewayOptions, StrategyOptions
-from ghtrader_runtime.runlog.decision_log import retrace
+from ghtrader_runtime.runlog.decision_log import replay_decisions
 from ghtrader_runtime.runlog.journal import read_factors, read_lines
 from ghtrader_runtime.supervisor.supervisor import Pair, new_run_id
 from tests.support.runtime_kit import tiny_factor_set, write_tiny_bundle
@@ -198,7 +198,7 @@ def test_a_roll_with_a_position_and_a_day_without_one(exchange, settings, histor
     assert check_factors(after, history, NEW, AFTER) > 3
     live = after["live"]
     assert after["target"][0] == 0, "nothing of the old contract's opinion"
-    assert live.sum() > 100 and retrace(Path(run["folder"])).difference == ""
+    assert live.sum() > 100 and replay_decisions(Path(run["folder"])).difference == ""
     carried = [order for order in exchange.control.orders() if order["trading_day"] == str(AFTER)]
     assert all(order["symbol"] == NEW for order in carried)
 

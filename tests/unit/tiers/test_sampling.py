@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.sampling import choose
+from tests.support.sampling import choose
 
 MATRICES = {"a": (1, [f"a[{n}]" for n in range(50)]), "b": (3, [f"b[{n}]" for n in range(40)]), "c": (5, ["c"])}
 TESTS = textwrap.dedent(
@@ -38,7 +38,7 @@ TESTS = textwrap.dedent(
 )
 CONFTEST = textwrap.dedent(
     """
-    from tests import sampling
+    from tests.support import sampling
 
     sample_seed = sampling.sample_seed
     pytest_addoption = sampling.add_option
@@ -82,7 +82,7 @@ def test_the_option_keeps_the_sample_alone(tmp_path: Path) -> None:
 
 
 def test_a_sample_of_nothing_is_refused(request: pytest.FixtureRequest) -> None:
-    from tests.sampling import matrix_of
+    from tests.support.sampling import matrix_of
 
     request.node.add_marker(pytest.mark.sample(0))
     with pytest.raises(pytest.UsageError, match="takes no case"):

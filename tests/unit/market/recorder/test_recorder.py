@@ -24,7 +24,7 @@ from ghtrader_base.locks import read_holders
 from ghtrader_base.settings import Settings
 from ghtrader_market.recorder.day_writer import QUIET_S, RecordedDays, accept
 from ghtrader_market.recorder.recorder import ticks_expected
-from ghtrader_market.recorder.row_log import Journal, journal_days, journal_path
+from ghtrader_market.recorder.row_log import RowLog, journal_days, journal_path
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, table_hash
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import get_variety
@@ -109,7 +109,7 @@ def test_silence_is_a_fault_in_trading_hours_only(now: str, newest: str | None, 
 def test_a_journal_gives_back_what_was_appended(tmp_path: Path, make_ticks: Make) -> None:
     table = make_ticks(TIMES)
     nan = table.set_column(9, RAW_TICK_SCHEMA.field(9), pa.array(np.full(200, np.nan)))
-    journal = Journal(journal_path(tmp_path, SYMBOL, DAY))
+    journal = RowLog(journal_path(tmp_path, SYMBOL, DAY))
     assert journal.read().num_rows == 0
     journal.append(table.slice(0, 70))
     journal.append(nan.slice(70))
@@ -117,7 +117,7 @@ def test_a_journal_gives_back_what_was_appended(tmp_path: Path, make_ticks: Make
     assert table_hash(journal.read()) == table_hash(whole)
     journal.close()
     assert journal_days(tmp_path, SYMBOL) == [DAY] and journal_days(tmp_path, "SHFE.cu2503") == []
-    again = Journal(journal.path)
+    again = RowLog(journal.path)
     assert table_hash(again.read()) == table_hash(whole)
     again.remove()
     assert journal_days(tmp_path, SYMBOL) == []
@@ -126,7 +126,7 @@ def test_a_journal_gives_back_what_was_appended(tmp_path: Path, make_ticks: Make
 @pytest.mark.parametrize("cut", [1, 7, 8, 9, 300, "bit"])
 def test_a_torn_end_is_cut_off_and_the_next_rows_follow(tmp_path: Path, make_ticks: Make, cut: int | str) -> None:
     table = make_ticks(TIMES)
-    journal = Journal(tmp_path / "j.journal")
+    journal = RowLog(tmp_path / "j.journal")
     journal.append(table.slice(0, 50))
     before = journal.path.stat().st_size
     journal.append(table.slice(50, 50))
@@ -137,7 +137,7 @@ def test_a_torn_end_is_cut_off_and_the_next_rows_follow(tmp_path: Path, make_tic
     else:
         del data[before + cut :]
     journal.path.write_bytes(data)
-    mended = Journal(journal.path)
+    mended = RowLog(journal.path)
     assert mended.read().equals(table.slice(0, 50))
     mended.append(table.slice(100, 10))
     assert ids_of(mended.read()) == [*range(50), *range(100, 110)]
@@ -147,7 +147,7 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "j.journal"
     path.write_bytes(b"a letter to my aunt")
     with pytest.raises(IntegrityError, match="is no journal"):
-        Journal(path)
+        RowLog(path)
     assert path.read_bytes() == b"a letter to my aunt"
 
 
@@ -155,8 +155,8 @@ WRITER = """
 import sys
 from pathlib import Path
 import pyarrow.parquet as pq
-from ghtrader_market.recorder.row_log import Journal
-journal, table = Journal(Path(sys.argv[1])), pq.read_table(sys.argv[2])
+from ghtrader_market.recorder.row_log import RowLog
+journal, table = RowLog(Path(sys.argv[1])), pq.read_table(sys.argv[2])
 print("ready", flush=True)
 while True:
     at = journal.read().num_rows % table.num_rows
@@ -180,7 +180,7 @@ def test_kill_9_loses_nothing_that_was_flushed(tmp_path: Path, make_ticks: Make)
         writer.wait(PATIENCE_S)
         told = writer.stdout.read().split()
         writer.stdout.close()
-        kept = Journal(path).read()
+        kept = RowLog(path).read()
         assert kept.num_rows >= (int(told[-1]) if told and kept.num_rows < 200 else 0)
         assert kept.slice(0, 200).equals(table.slice(0, min(kept.num_rows, 200)))
 

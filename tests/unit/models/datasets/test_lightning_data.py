@@ -10,7 +10,7 @@ import pytest
 
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_models.bundles.bundle import load_bundle, write_bundle
-from ghtrader_models.bundles.feature_scaler import fit_normaliser
+from ghtrader_models.bundles.feature_scaler import fit_scaler
 from ghtrader_models.datasets.day_cache import CachedDay, map_array
 from ghtrader_models.datasets.load import DayFacts
 from ghtrader_models.datasets.windows import WindowSpec, split_windows
@@ -99,7 +99,7 @@ class _Model:
 def test_the_bundle_keeps_the_normaliser_and_vouches_for_it(tmp_path):
     factors = get_factor_set("lean")
     rows = np.random.default_rng(0).normal(size=(50, len(factors)))
-    fitted = fit_normaliser([rows], factors.names)
+    fitted = fit_scaler([rows], factors.names)
     content = {
         "schema_version": 2, "symbol": "KQ.m@SHFE.cu", "horizon": 50, "price_tick": 10.0, "levels": 5, "days": [],
         "seed": 0, "config": {},
@@ -113,7 +113,7 @@ def test_the_bundle_keeps_the_normaliser_and_vouches_for_it(tmp_path):
     assert kept.normaliser.apply(rows).tolist() == fitted.apply(rows).tolist()
     assert set(kept.model_files) == {"model.json"}
     with pytest.raises(UsageError, match="other factors"):
-        write_bundle(tmp_path, model, *arguments, normaliser=fit_normaliser([rows[:, :1]], ("x",)))
+        write_bundle(tmp_path, model, *arguments, normaliser=fit_scaler([rows[:, :1]], ("x",)))
     path = kept.path / "normaliser.json"
     path.write_text(path.read_text().replace("standard", "Standard"))
     with pytest.raises(IntegrityError, match="normaliser.json is not what the manifest says"):

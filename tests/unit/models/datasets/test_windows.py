@@ -20,7 +20,7 @@ from ghtrader_market.reference.roll_schedule import ScheduleDay
 from ghtrader_market.reference.tick_schema import table_from_values
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.stores.lake.lake import Lake
-from ghtrader_models.bundles.feature_scaler import Normaliser, fit_normaliser
+from ghtrader_models.bundles.feature_scaler import FeatureScaler, fit_scaler
 from ghtrader_models.datasets import windows as module
 from ghtrader_models.datasets.build_days import build_days
 from ghtrader_models.datasets.day_cache import open_day
@@ -177,7 +177,7 @@ def test_a_split_runs_through_no_window_and_no_label(lake, cache, train):
 def test_the_normaliser_knows_the_training_span_alone(lake, cache):
     opened = [open_day(lake, cache, SYMBOL, day) for day in DAYS]
     first, second = split_windows(opened, SPEC, 0.5)
-    fitted = first.fit_normaliser()
+    fitted = first.fit_scaler()
     table = load_dataset(lake, SYMBOL, DAYS, 10)
     rows = table.X[: 3 * ROWS // 2][table.warm[: 3 * ROWS // 2]]
     exact = rows.astype(np.float64)
@@ -189,7 +189,7 @@ def test_the_normaliser_knows_the_training_span_alone(lake, cache):
     expected = fitted.apply(np.stack([second.window(i) for i in some]))
     assert (scaled.batch(some).view(np.uint32) == expected.view(np.uint32)).all()
     assert (
-        Normaliser.from_spec(json.loads(json.dumps(fitted.spec()))).apply(rows[:5]).tolist()
+        FeatureScaler.from_spec(json.loads(json.dumps(fitted.spec()))).apply(rows[:5]).tolist()
         == fitted.apply(rows[:5]).tolist()
     )
 
@@ -204,21 +204,21 @@ def test_a_normaliser_of_pieces_is_that_of_the_whole(pieces, offset):
     whole = np.concatenate(blocks).astype(np.float64)
     if not len(whole):
         with pytest.raises(UsageError):
-            fit_normaliser(blocks, ("a", "b"))
+            fit_scaler(blocks, ("a", "b"))
         return
-    found = fit_normaliser(blocks, ("a", "b"))
+    found = fit_scaler(blocks, ("a", "b"))
     np.testing.assert_allclose(found.mean, whole.mean(axis=0), rtol=1e-9, atol=1e-9)
     spread = whole.std(axis=0)
     np.testing.assert_allclose(found.std, np.where(spread > 1e-12, spread, found.std), rtol=1e-6, atol=1e-9)
 
 
 def test_a_normaliser_holds_back_what_is_wild_and_what_is_unknown():
-    found = fit_normaliser([np.array([[1, 5, np.nan], [3, 5, np.inf]], np.float32)], ("a", "b", "c"), clip=2.0)
+    found = fit_scaler([np.array([[1, 5, np.nan], [3, 5, np.inf]], np.float32)], ("a", "b", "c"), clip=2.0)
     assert found.mean.tolist() == [2, 5, 0] and found.std.tolist() == [1, 1, 1]
     assert found.apply(np.array([[100, 5, np.nan], [-np.inf, 4, 1]], np.float32)).tolist() == [[2, 0, 0], [-2, -1, 1]]
     for bad in ({"std": [1, 0, 1]}, {"kind": "other"}, {"mean": [1]}, {"clip": 0}, {"names": None}):
         with pytest.raises(UsageError):
-            Normaliser.from_spec({**found.spec(), **bad})
+            FeatureScaler.from_spec({**found.spec(), **bad})
 
 
 def test_class_weights_make_classes_equal(lake, cache):
@@ -269,6 +269,6 @@ def test_what_makes_no_sense_is_refused(lake, cache):
         open_windows(lake, cache, SYMBOL, [], SPEC)
     found = open_windows(lake, cache, SYMBOL, DAYS, SPEC)
     with pytest.raises(UsageError, match="other factors"):
-        found.normalised(fit_normaliser([np.ones((2, 1))], ("x",)))
+        found.normalised(fit_scaler([np.ones((2, 1))], ("x",)))
     with pytest.raises(UsageError, match="between 0 and 1"):
         split_windows(found.days, SPEC, 1.5)

@@ -19,7 +19,7 @@ from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.live_gate import check_gates, require_credentials
 from ghtrader_runtime.gateway.contract_binding import contract_to_trade
 from ghtrader_runtime.runlog.journal import FactorJournal, Journal, read_factors, read_lines
-from ghtrader_runtime.strategy.signal_engine import Signal
+from ghtrader_runtime.strategy.signal_engine import SignalEngine
 from tests.support.runtime_kit import session_times, synthetic_values, tiny_factor_set, write_tiny_bundle
 
 CONTRACT, DAY = "SHFE.cu2502", date(2025, 1, 8)
@@ -92,7 +92,7 @@ def test_live_factors_equal_the_batch_and_the_day_ends_flat(settings, tmp_path) 
     keep = np.r_[0:1500, len(times) - 400 : len(times)]
     times = times[keep]
     values = synthetic_values(len(times), 3)
-    signal = Signal(bundle, bundled_calendar(), CONTRACT, 10.0, 5, flat_before_end_ns=60 * 10**9)
+    signal = SignalEngine(bundle, bundled_calendar(), CONTRACT, 10.0, 5, flat_before_end_ns=60 * 10**9)
     nears = []
     journal = Journal(tmp_path / "run")
     rows = FactorJournal(journal, signal.width)
@@ -127,7 +127,7 @@ def test_a_factor_list_that_is_not_ours_is_refused(settings) -> None:
         replace(bundle, factor_set_spec={**bundle.factor_set_spec, "factors": {"a": "NoSuch(1)"}}),
     ):
         with pytest.raises(RefusedError, match="factor list"):
-            Signal(wrong, bundled_calendar(), CONTRACT, 10.0, 5)
+            SignalEngine(wrong, bundled_calendar(), CONTRACT, 10.0, 5)
 
 
 def test_the_journal_keeps_order_and_survives_odd_numbers(tmp_path) -> None:
@@ -143,7 +143,7 @@ def test_the_journal_keeps_order_and_survives_odd_numbers(tmp_path) -> None:
 
 
 def test_a_tick_without_an_opinion_does_not_blind_the_foresight(settings) -> None:
-    signal = Signal(load_bundle(write_tiny_bundle(settings.models)), bundled_calendar(), CONTRACT, 10.0, 5)
+    signal = SignalEngine(load_bundle(write_tiny_bundle(settings.models)), bundled_calendar(), CONTRACT, 10.0, 5)
     enter = signal._policy.enter
     signal.target = 0
     nan, below = float("nan"), enter - 0.01

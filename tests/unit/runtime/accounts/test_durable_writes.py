@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ghtrader_base.errors import UnwritableError
-from ghtrader_runtime.accounts.durable_writes import Durable
+from ghtrader_runtime.accounts.durable_writes import DurableWrites
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.order_ledger import Intent, Ledger, read_ledger
 from ghtrader_runtime.core import events as ev
@@ -73,7 +73,9 @@ def an_intent(ledger: Ledger) -> Intent:
     return Intent(ledger.state.order_id(number), number, SYMBOL, 1, "OPEN", 1, 70_000.0, "FAK")
 
 
-def until_refused(durable: Durable, make: Callable[[], Any], write: Callable[[Any], object], owed: bool = False) -> Any:
+def until_refused(
+    durable: DurableWrites, make: Callable[[], Any], write: Callable[[Any], object], owed: bool = False
+) -> Any:
     """Write until the disk has refused three times in a row; the last that was refused.
 
     A write that fails half-way leaves the log a page longer, which a later and smaller one may find enough.
@@ -98,7 +100,7 @@ def test_the_ledger_on_a_full_disk_refuses_and_goes_on_when_there_is_room(disk) 
     folder, fill = disk
     ledger = Ledger(folder)
     told: list[ev.LinkChange] = []
-    durable = Durable(ledger, KillSwitch(folder), told.append)
+    durable = DurableWrites(ledger, KillSwitch(folder), told.append)
     fill(True)
     with pytest.raises(UnwritableError, match="cannot be written"):
         use_up_the_log(ledger)
@@ -123,7 +125,7 @@ def test_a_switch_the_disk_refuses_counts_as_tripped_and_is_written_later(disk) 
     folder, fill = disk
     ledger, kill = Ledger(folder), KillSwitch(folder)
     told: list[ev.LinkChange] = []
-    durable = Durable(ledger, kill, told.append)
+    durable = DurableWrites(ledger, kill, told.append)
     fill(True)
     durable.trip("lost too much")
     assert durable.kill_state().tripped and durable.kill_state().reason == "lost too much"

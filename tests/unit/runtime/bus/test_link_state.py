@@ -13,8 +13,8 @@ from ghtrader_runtime.accounts.bus_token import join_token, read_token
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.backoff import Backoff
 from ghtrader_runtime.bus.link_state import Link, LinkState
-from ghtrader_runtime.bus.pending_requests import Outbox
-from ghtrader_runtime.gateway.bus_sessions import HISTORIES_A_SECOND, KEEP_ANSWERS, MAX_PEERS, Peers
+from ghtrader_runtime.bus.pending_requests import PendingRequests
+from ghtrader_runtime.gateway.bus_sessions import HISTORIES_A_SECOND, KEEP_ANSWERS, MAX_PEERS, BusSessions
 
 S = 1_000_000_000
 
@@ -79,7 +79,7 @@ def test_backoff_doubles_with_jitter_and_stays_bounded() -> None:
 
 
 def test_the_outbox_repeats_until_answered_and_gives_up() -> None:
-    box = Outbox(first_s=1.0, longest_s=2.0, give_up_s=10.0)
+    box = PendingRequests(first_s=1.0, longest_s=2.0, give_up_s=10.0)
     box.sent(command(1), "command", 0)
     box.sent(command(2), "target", 0)
     box.sent(command(3), "target", 0, replaces=True)
@@ -100,7 +100,7 @@ def test_only_who_shows_the_token_is_trusted(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "bus-token").stat().st_mode) == 0o600
     (tmp_path / "bus-token").write_text("")
     assert len(join_token(tmp_path)) >= 32, "a gateway killed while it wrote does not lock the account"
-    peers = Peers(token)
+    peers = BusSessions(token)
     friend, change = peers.join("a", b"1", token, S)
     watcher, _ = peers.join("b", b"2", "wrong", S)
     assert friend and friend.trusted and change and watcher and not watcher.trusted
@@ -110,7 +110,7 @@ def test_only_who_shows_the_token_is_trusted(tmp_path: Path) -> None:
 
 
 def test_peers_and_their_answers_stay_bounded() -> None:
-    peers = Peers("t" * 40)
+    peers = BusSessions("t" * 40)
     kept, _ = peers.join("mine", b"0", "t" * 40, 0)
     for number in range(10_000):
         peers.join(f"s{number}", b"%d" % number, "", number)
@@ -120,14 +120,14 @@ def test_peers_and_their_answers_stay_bounded() -> None:
 
 
 def test_histories_are_rationed() -> None:
-    peers = Peers("")
+    peers = BusSessions("")
     given_at_once = sum(peers.may_have_history(5 * S) for _ in range(1000))
     assert given_at_once == HISTORIES_A_SECOND
     assert sum(peers.may_have_history(5 * S + S // 2) for _ in range(1000)) == HISTORIES_A_SECOND / 2
 
 
 def test_silent_peers_are_noticed_once() -> None:
-    peers = Peers("")
+    peers = BusSessions("")
     peers.join("a", b"1", "", S)
     assert peers.check(2 * S) == []
     (change,) = peers.check(3 * S)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ghtrader_base.errors import FailedError, IntegrityError, RefusedError
 from ghtrader_market.reference.roll_schedule import save_schedule, schedule_from_open_interest, schedule_path
 from ghtrader_market.reference.trading_calendar import bundled_calendar
-from ghtrader_runtime.gateway.contract_binding import Binder, bind, contract_to_trade
+from ghtrader_runtime.gateway.contract_binding import ContractResolver, bind, contract_to_trade
 
 MAIN, CONTRACTS = "KQ.m@SHFE.cu", ("SHFE.cu2503", "SHFE.cu2504", "SHFE.cu2505", "SHFE.cu2506")
 CALENDAR = bundled_calendar()
@@ -69,8 +69,8 @@ def test_an_old_schedule_stops_orders_and_is_told_to_who_looks_on(tmp_path_facto
     day = schedule.days[-1].day
     for _ in range(days):
         day = CALENDAR.next_day(day)
-    traded = Binder(data, MAIN, CALENDAR, most)
-    watched = Binder(data, MAIN, CALENDAR, most, monitor_only=True).on(day)
+    traded = ContractResolver(data, MAIN, CALENDAR, most)
+    watched = ContractResolver(data, MAIN, CALENDAR, most, monitor_only=True).on(day)
     assert watched.age == days
     if days > most:
         with pytest.raises(RefusedError, match=f"ends {days} trading days before {day}, {most} allowed"):
@@ -78,15 +78,17 @@ def test_an_old_schedule_stops_orders_and_is_told_to_who_looks_on(tmp_path_facto
         assert f"{most} allowed" in watched.note
     else:
         assert traded.on(day) == watched and not watched.note
-    assert Binder(data, CONTRACTS[0], CALENDAR, most).on(day).contract == CONTRACTS[0], "a named contract is itself"
+    assert ContractResolver(data, CONTRACTS[0], CALENDAR, most).on(day).contract == CONTRACTS[0], (
+        "a named contract is itself"
+    )
 
 
 def test_missing_short_and_damaged_schedules(tmp_path) -> None:
-    binder = Binder(tmp_path, MAIN, CALENDAR)
+    binder = ContractResolver(tmp_path, MAIN, CALENDAR)
     for ask in (binder.first, lambda: binder.on(DAYS[3])):
         with pytest.raises(RefusedError, match="no roll schedule of cu yet"):
             ask()
-    looking = Binder(tmp_path, MAIN, CALENDAR, monitor_only=True)
+    looking = ContractResolver(tmp_path, MAIN, CALENDAR, monitor_only=True)
     with pytest.raises(RefusedError):
         looking.on(DAYS[3])
     kept = looking.on(DAYS[3], current=CONTRACTS[1])

@@ -17,7 +17,7 @@ from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
 from ghtrader_runtime.core.events import OrderReport, TradeReport
 from ghtrader_runtime.core.orders import Order
 from ghtrader_runtime.gateway.contract_binding import read_bound, write_bound
-from ghtrader_runtime.gateway.trading_day_clock import DayWatch
+from ghtrader_runtime.gateway.trading_day_clock import TradingDayClock
 from tests.support.runtime_kit import synthetic_values
 
 OLD, NEW, MAIN = "SHFE.cu2504", "SHFE.cu2505", "KQ.m@SHFE.cu"
@@ -41,7 +41,7 @@ def test_the_bound_contract_is_kept_by_series_and_a_damaged_file_is_refused(tmp_
 def test_a_day_is_over_and_a_run_of_days_is_not() -> None:
     day, variety = date(2025, 3, 7), get_variety("cu")
     sessions = CALENDAR.sessions(variety, day)
-    watch = DayWatch(CALENDAR, variety)
+    watch = TradingDayClock(CALENDAR, variety)
     watch.enter(sessions[0][0])
     assert watch.covers(sessions[-1][1] - 1) and not watch.covers(CALENDAR.bounds(day)[1])
     watch.saw(sessions[-1][1] - 10**9, 100.0)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghtrader_runtime.bus import messages as msg
-from ghtrader_runtime.strategy.shutdown import AGAIN_S, WAIT_S, Departure, is_flat
+from ghtrader_runtime.strategy.shutdown import AGAIN_S, WAIT_S, Shutdown, is_flat
 
 SYMBOL, OTHER = "SHFE.cu2506", "SHFE.cu2505"
 
@@ -26,8 +26,8 @@ def ack(answers: int, sent_ns: int, status: str = "accepted") -> msg.Ack:
     return msg.Ack(session="gateway", revision=0, sent_ns=sent_ns, answers=answers, status=status)
 
 
-def leaving(revision: int) -> Departure:
-    departure = Departure()
+def leaving(revision: int) -> Shutdown:
+    departure = Shutdown()
     departure.begin(100.0)
     assert departure.asks(100.0) and not departure.asks(100.0 + AGAIN_S / 2) and departure.asks(100.0 + AGAIN_S)
     departure.asked(revision)
@@ -55,7 +55,7 @@ def test_a_state_from_before_the_gateway_heard_of_it_tells_nothing() -> None:
 
 
 def test_who_was_not_told_to_go_stays() -> None:
-    departure = Departure()
+    departure = Shutdown()
     assert not departure.begun and not departure.asks(5.0) and not departure.too_late(1e9)
     departure.on_ack(ack(7, 1000))
     assert not departure.may_go(state(2000), [SYMBOL])
