@@ -109,7 +109,7 @@ def _trade(home: Path, symbol: str, day: date) -> None:
         predictor = Predictor.from_files(name, {path.name: path.read_bytes() for path in folder.iterdir()})
         predictor.predict_row(data.X[-1])
         probabilities = predictor.predict(data.X)
-    policy = PolicyParams(0.1, 0.01)
+    policy = PolicyParams(enter=0.1, leave=0.01)
     policy.step(0.2, 0.3, 0.5, 0, 0, 1.0)
     bid, ask = (values[COLUMN_INDEX[f"{side}_price1"]][: len(probabilities)].copy() for side in ("bid", "ask"))
     replay(probabilities, bid, ask, policy)

@@ -35,7 +35,7 @@ _GRACE_S = 5.0
 """How long a holder that is ended has for its own clean-up."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Holder:
     """Who holds a lock, as its file says.
 
@@ -127,7 +127,9 @@ def write_holder(fd: int, name: str, purpose: str, pid: int | None = None, run_i
     """Say in a lock file that this process, or `pid`, holds it."""
     pid = pid or os.getpid()
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    data = json.dumps(asdict(Holder(name, pid, start_ticks(pid) or 0, purpose, since, run_id))).encode()
+    data = json.dumps(
+        asdict(Holder(name=name, pid=pid, start=start_ticks(pid) or 0, purpose=purpose, since=since, run_id=run_id))
+    ).encode()
     os.pwrite(fd, data, 0)
     os.ftruncate(fd, len(data))
 

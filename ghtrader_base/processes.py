@@ -23,7 +23,7 @@ from ghtrader_base.settings import Settings
 _PR_SET_PDEATHSIG = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProcessInfo:
     """One running process of this home.
 
@@ -57,12 +57,6 @@ def _directory(settings: Settings) -> Path:
     return settings.home / "processes"
 
 
-
-
-
-
-
-
 @contextlib.contextmanager
 def register(
     settings: Settings, kind: str, purpose: str, source: str = "cli", detail: str = ""
@@ -80,7 +74,15 @@ def register(
     """
     directory = ensure_dir(_directory(settings))
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    info = ProcessInfo(os.getpid(), kind, purpose, source, since, detail, start_ticks(os.getpid()) or 0)
+    info = ProcessInfo(
+        pid=os.getpid(),
+        kind=kind,
+        purpose=purpose,
+        source=source,
+        since=since,
+        detail=detail,
+        start=start_ticks(os.getpid()) or 0,
+    )
     path = directory / f"{kind}-{info.pid}.json"
     fd = create_locked(path)
     try:

@@ -37,7 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
 
         scenario = Scenario.from_toml(given.scenario) if given.scenario else Scenario()
         closed = not given.live_through_closed_hours
-        options = server.ServerOptions(scenario, given.state_dir, given.port, given.speed, not given.run, closed)
+        options = server.ServerOptions(
+            scenario=scenario,
+            state_dir=given.state_dir,
+            port=given.port,
+            speed=given.speed,
+            frozen=not given.run,
+            skip_closed=closed,
+        )
         server.run(options, server.print_exports)
     except GhtraderError as error:
         sys.stderr.write(f"error: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))

@@ -139,7 +139,7 @@ def replay(
     return row[:count], volume[:count], closed[:count], price[:count]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PolicyParams:
     """What `decide` needs besides the probabilities; travels inside the bundle.
 

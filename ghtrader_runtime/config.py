@@ -131,7 +131,15 @@ def risk_limits(o: GatewayOptions) -> RiskLimits:
 
 def execution_style(o: GatewayOptions) -> ExecutionStyle:
     """How a gateway reaches a target."""
-    return ExecutionStyle(o.slip_ticks, o.tif, o.reprice_s, o.max_order, o.peg, o.chase_ticks, o.max_chases)
+    return ExecutionStyle(
+        slip_ticks=o.slip_ticks,
+        tif=o.tif,
+        reprice_s=o.reprice_s,
+        max_order=o.max_order,
+        peg=o.peg,
+        chase_ticks=o.chase_ticks,
+        max_chases=o.max_chases,
+    )
 
 
 class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):

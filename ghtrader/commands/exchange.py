@@ -44,7 +44,14 @@ def register(app: typer.Typer) -> None:
         played = Scenario.from_toml(scenario) if scenario else Scenario()
         # One folder a scenario: two exchanges side by side never overwrite each other's truth.
         state_dir = settings.home / "exchange" / played.digest[:16]
-        options = server.ServerOptions(played, state_dir, port, speed, not run, not live_through_closed_hours)
+        options = server.ServerOptions(
+            scenario=played,
+            state_dir=state_dir,
+            port=port,
+            speed=speed,
+            frozen=not run,
+            skip_closed=not live_through_closed_hours,
+        )
 
         def ready(environment: dict[str, str]) -> None:
             emit(environment, json, lambda: server.export_lines(environment))

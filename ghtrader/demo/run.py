@@ -33,7 +33,7 @@ MADE = _KEPT | {
 """Folders that a demo, or `ghtrader up` on what it left, makes at the top of its home."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DemoOptions:
     """What `ghtrader demo` was asked for.
 

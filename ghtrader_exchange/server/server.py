@@ -41,7 +41,7 @@ LAST_EXPORT = "GHTRADER_EXCHANGE_CONTROL_URL"
 log = logging.getLogger("ghtrader.exchange")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServerOptions:
     """How an exchange is run.
 
@@ -164,7 +164,7 @@ class Exchange:
 
     async def _serve_md(self, request: web.Request) -> web.WebSocketResponse:
         ws = await _websocket(request)
-        session = MdSession(DiffSocket(ws, request), self.feed)
+        session = MdSession(socket=DiffSocket(ws, request), feed=self.feed)
         self._md.add(session)
         try:
             await _read(ws, session.receive)

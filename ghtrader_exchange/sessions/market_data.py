@@ -23,7 +23,7 @@ Interval = tuple[int, int]
 """Ids [start, stop)."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Chart:
     """One `set_chart`: its request, what it covers of its series, and how far it has been told."""
 
@@ -52,16 +52,11 @@ def subtract(interval: Interval, others: list[Interval]) -> list[Interval]:
     """Parts of `interval` that none of `others` covers, ascending."""
     parts = [interval]
     for start, stop in others:
-        parts = [
-            piece
-            for a, b in parts
-            for piece in ((a, min(b, start)), (max(a, stop), b))
-            if piece[0] < piece[1]
-        ]
+        parts = [piece for a, b in parts for piece in ((a, min(b, start)), (max(a, stop), b)) if piece[0] < piece[1]]
     return parts
 
 
-@dataclass(eq=False)
+@dataclass(kw_only=True, eq=False)
 class MdSession:
     """Everything one market-data connection has asked for."""
 
@@ -140,7 +135,13 @@ class MdSession:
             return
         symbol, duration = ins_list.split(",")[0], int(pack.get("duration", 0))
         width = min(max(int(pack.get("view_width", 1)), 1), MAX_WIDTH)
-        chart = Chart(pack, symbol, duration, self.feed.chart_series(symbol, duration), width)
+        chart = Chart(
+            request=pack,
+            symbol=symbol,
+            duration_ns=duration,
+            series=self.feed.chart_series(symbol, duration),
+            width=width,
+        )
         if chart.series is not None:
             chart.left = self._standing_left(chart, pack)
         if old is not None and old.key == chart.key:

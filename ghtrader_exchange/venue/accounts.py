@@ -165,8 +165,10 @@ class Account:
             holding.freeze(request, -volume)
         self.close_profit += realised
         self.fees_paid += paid
-        words = (symbol, side, offset)
-        trade = Trade(trade_id, request.order_id, seqno, *words, price, volume, paid, at_ns, order.trading_day, maker)
+        trade = Trade(
+            trade_id=trade_id, order_id=request.order_id, seqno=seqno, symbol=symbol, side=side, offset=offset,
+            price=price, volume=volume, fee=paid, traded_ns=at_ns, trading_day=order.trading_day, maker=maker,
+        )  # fmt: skip
         self.trades[trade_id] = trade
         return trade
 

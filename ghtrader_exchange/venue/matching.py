@@ -28,7 +28,7 @@ Lifetime = Literal["GFD", "FAK", "FOK"]
 Levels = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
     """One row of the tape: `bids`, `asks` as (price in ticks, volume), best first, absent levels left out.
 
@@ -45,7 +45,7 @@ class Snapshot:
     lowest: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class BookOrder:
     """A client's limit order in the book; `ahead` is the market volume served before it, None while unknown."""
 

@@ -11,7 +11,7 @@ from ghtrader_exchange.venue.matching import Lifetime, Side
 Offset = Literal["OPEN", "CLOSE", "CLOSETODAY"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OrderRequest:
     """What a client asks for, checked for form alone.
 
@@ -65,10 +65,19 @@ def parse_order(pack: dict[str, Any]) -> OrderRequest:
     if isinstance(price, bool) or not isinstance(price, int | float):
         raise ValueError("CTP:报单字段有误: limit_price")
     symbol = f"{pack.get('exchange_id', '')}.{pack.get('instrument_id', '')}"
-    return OrderRequest(order_id, symbol, side, offset, volume, float(price), lifetime, price_type)
+    return OrderRequest(
+        order_id=order_id,
+        symbol=symbol,
+        side=side,
+        offset=offset,
+        volume=volume,
+        price=float(price),
+        lifetime=lifetime,
+        price_type=price_type,
+    )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Order:
     """An order as it stands. `left` lots are not filled; an empty `exchange_order_id` means it was refused."""
 
@@ -110,7 +119,7 @@ class Order:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trade:
     """One fill: `price` in CNY, `fee` in CNY, `maker` where the order was resting."""
 

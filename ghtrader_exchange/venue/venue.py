@@ -127,7 +127,9 @@ class Venue:
             known = account.orders.get(request.order_id)
             self._tell(account, [known] if known else [], [], "CTP:不允许重复报单")
             return
-        order = Order(request, next(self._numbers), now, self._day, request.volume)
+        order = Order(
+            request=request, seqno=next(self._numbers), inserted_ns=now, trading_day=self._day, left=request.volume
+        )
         reason = self._refusal(account, request, now) or self.faults.takes_rejection()
         if reason is not None:
             order.status, order.last_msg = "FINISHED", reason
@@ -142,7 +144,9 @@ class Venue:
         key = f"{account.user}|{request.order_id}"
         self._owners[key] = account, order
         tape = self._tape(request.symbol, now)
-        in_book = BookOrder(key, request.side, round(request.price / terms.price_tick), request.volume)
+        in_book = BookOrder(
+            order_id=key, side=request.side, price=round(request.price / terms.price_tick), left=request.volume
+        )
         trades = self._book_fills(tape.book.insert(in_book, request.lifetime, now))
         if order.status == "ALIVE" and key not in tape.book.orders:
             self._finish(key, "已撤单")
@@ -350,11 +354,11 @@ def snapshot_of(ticks: Any, row: int, price_tick: float) -> Snapshot:
         return round(price / price_tick) if price == price else None
 
     return Snapshot(
-        int(ticks.datetime_ns[row]),
-        levels("bid"),
-        levels("ask"),
-        int(values["volume"][row]),
-        float(values["amount"][row]),
-        ticks_of("highest"),
-        ticks_of("lowest"),
+        datetime_ns=int(ticks.datetime_ns[row]),
+        bids=levels("bid"),
+        asks=levels("ask"),
+        volume=int(values["volume"][row]),
+        amount=float(values["amount"][row]),
+        highest=ticks_of("highest"),
+        lowest=ticks_of("lowest"),
     )

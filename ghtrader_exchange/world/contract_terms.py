@@ -10,7 +10,7 @@ MAX_ORDER_VOLUME = 500
 """Lots an order; SHFE's limit for these metals."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ContractTerms:
     """What one contract is reckoned by on one trading day. Prices in CNY; `multiplier` units a lot."""
 

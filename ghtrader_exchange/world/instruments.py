@@ -17,7 +17,7 @@ CARRY_TICKS = 3
 """Ticks by which each further delivery month costs more; constant, so contracts of a variety move together."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Instrument:
     """One listed contract.
 

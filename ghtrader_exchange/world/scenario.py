@@ -23,7 +23,7 @@ MAX_CONTRACTS = 8
 MAX_LIVE_DAYS = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """One world over some trading days.
 

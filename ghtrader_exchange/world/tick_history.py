@@ -65,7 +65,7 @@ class ContractDay:
     trades: Trades
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DailyBar:
     """One contract's bar of a trading day; prices in CNY.
 

@@ -16,7 +16,7 @@ from ghtrader_market.accounting.fill import Fill, Offset, Side
 from ghtrader_market.reference.varieties import FeeRates
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Position:
     """Lots held in one contract, by side and by age, with what they cost.
 

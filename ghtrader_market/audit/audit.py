@@ -90,7 +90,7 @@ def audit_lake(
         raise UsageError(f"no dataset {dataset!r} to audit", f"there are {', '.join(_LOOKED_AT)}")
     wanted = {get_variety(key).key for key in varieties}
     began = time.perf_counter()
-    report = AuditReport(_LOOKED_AT[dataset], datetime.now(UTC), recomputed=recompute is not None)
+    report = AuditReport(datasets=_LOOKED_AT[dataset], started=datetime.now(UTC), recomputed=recompute is not None)
     days, stray = _days_on_disk(lake, _LOOKED_AT[dataset])
     report.findings += [finding for finding in stray if not wanted]
     groups: dict[tuple[str, date], list[tuple[str, str]]] = {}
@@ -124,7 +124,9 @@ def _days_on_disk(lake: Lake, datasets: Iterable[str]) -> tuple[list[tuple[str, 
 
     def extra(dataset: str, key: str, entry: os.DirEntry[str]) -> None:
         name = os.path.relpath(entry.path, lake.root)
-        stray.append(Finding("extra_file", dataset, key, "", name, "it is no part of the lake"))
+        stray.append(
+            Finding(kind="extra_file", dataset=dataset, key=key, day="", file=name, detail="it is no part of the lake")
+        )
 
     for dataset in datasets:
         prefix = PARTITION_NAME[dataset] + "="

@@ -35,7 +35,7 @@ SCHEMAS = {
 """Datasets whose schema is fixed; those of features and labels follow from their specs."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class AuditedDay:
     """A day's folder as it was found; `table` is None where there are no rows to trust.
 
@@ -55,7 +55,17 @@ class AuditedDay:
     def found(self, kind: str, detail: str, row: int | None = None, file: Path | None = None) -> None:
         """Note a finding of this day."""
         name = str((file or self.path).relative_to(self.root))
-        self.findings.append(Finding(kind, self.dataset, self.key, self.day.isoformat(), name, detail, row))
+        self.findings.append(
+            Finding(
+                kind=kind,
+                dataset=self.dataset,
+                key=self.key,
+                day=self.day.isoformat(),
+                file=name,
+                detail=detail,
+                row=row,
+            )
+        )
 
 
 def audit_folder(root: Path, dataset: str, key: str, day: date) -> AuditedDay:
@@ -65,7 +75,7 @@ def audit_folder(root: Path, dataset: str, key: str, day: date) -> AuditedDay:
     exist, and no finding.
     """
     folder = root / dataset / f"{PARTITION_NAME[dataset]}={key}" / f"date={day.isoformat()}"
-    audited = AuditedDay(dataset, key, day, root, folder)
+    audited = AuditedDay(dataset=dataset, key=key, day=day, root=root, path=folder)
     names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
     manifest = _manifest(audited, folder, names)
     named = set(manifest.files) if manifest is not None else set()

@@ -66,7 +66,16 @@ def audit_questdb(
             inside = (start is None or day >= start) and (end is None or day <= end)
             if inside and (not only or _variety(symbol) in only):
                 detail = f"{rows} rows came later with a time that was stored already; readers get the first"
-                found.append(Finding("questdb_conflict", "ticks", symbol, day.isoformat(), RAW_TICKS, detail))
+                found.append(
+                    Finding(
+                        kind="questdb_conflict",
+                        dataset="ticks",
+                        key=symbol,
+                        day=day.isoformat(),
+                        file=RAW_TICKS,
+                        detail=detail,
+                    )
+                )
     if "main_l5" in asked:
         found += _schedules(lake, store, only)
     return found
@@ -87,7 +96,7 @@ def _day(lake: Lake, store: QuestDbStore, dataset: str, key: str, day: date) -> 
         return  # the lake's file cannot be read, which the audit of the lake says
     for difference in differences:
         kind = _KINDS.get(difference.kind, "questdb_differs")
-        yield Finding(kind, dataset, key, day.isoformat(), table, _words(difference))
+        yield Finding(kind=kind, dataset=dataset, key=key, day=day.isoformat(), file=table, detail=_words(difference))
 
 
 def _words(difference: Difference) -> str:
@@ -109,12 +118,21 @@ def _schedules(lake: Lake, store: QuestDbStore, only: set[str]) -> Iterator[Find
         if here is None or there is None:
             if here is not there:
                 kind = "questdb_missing" if there is None else "questdb_extra"
-                yield Finding(kind, SCHEDULE, variety, "", MAIN_SCHEDULE, "the whole roll schedule")
+                yield Finding(
+                    kind=kind,
+                    dataset=SCHEDULE,
+                    key=variety,
+                    day="",
+                    file=MAIN_SCHEDULE,
+                    detail="the whole roll schedule",
+                )
         elif here != there:
             days = {day.day for day in {*here.days} ^ {*there.days}}
             first = min(days).isoformat() if days else ""
             detail = f"{len(days)} days of the roll schedule differ" if days else "another contract is next"
-            yield Finding("questdb_differs", SCHEDULE, variety, first, MAIN_SCHEDULE, detail)
+            yield Finding(
+                kind="questdb_differs", dataset=SCHEDULE, key=variety, day=first, file=MAIN_SCHEDULE, detail=detail
+            )
 
 
 def _schedule(read: Callable[[str], RollSchedule], variety: str) -> RollSchedule | None:

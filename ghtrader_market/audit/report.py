@@ -50,7 +50,7 @@ MAX_PRINTED = 1000
 """Findings in a report; the counts by kind are of all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that is not as it should be.
 
@@ -83,7 +83,7 @@ class Finding:
         return f"{self.kind}: {self.dataset} {self.key} {self.day or '-'}: {self.detail} ({self.file})"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class AuditReport:
     """What was looked at and what was found.
 

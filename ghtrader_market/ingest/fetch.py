@@ -139,7 +139,7 @@ class Tally:
             self._progress(ProgressLine(rows, done, self._wanted, time.monotonic() - self.started))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Left:
     """What is left of one contract and how carefully it is asked for."""
 
@@ -217,7 +217,9 @@ class Fetcher:
 
         Days the source does not give because they are not over there are simply left.
         """
-        left = _Left(symbol, dataset, list(days), replaces, volumes=self._volumes.get(symbol))
+        left = _Left(
+            symbol=symbol, dataset=dataset, days=list(days), replaces=replaces, volumes=self._volumes.get(symbol)
+        )
         try:
             while left.days and not self.stop.is_set():
                 if not self._admitted():
@@ -235,9 +237,7 @@ class Fetcher:
         try:
             if left.volumes is None:
                 left.volumes = self._bars(left)
-            arriving = self._source.ticks(
-                left.symbol, asked[0], asked[-1], lambda rows: self._tally.coming(key, rows)
-            )
+            arriving = self._source.ticks(left.symbol, asked[0], asked[-1], lambda rows: self._tally.coming(key, rows))
             with contextlib.closing(_closable(arriving)) as days:
                 given = self._keep_all(left, asked, days)
         except _SourceTrouble as trouble:

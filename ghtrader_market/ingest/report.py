@@ -49,7 +49,7 @@ def clock(seconds: float) -> str:
 Progress = Callable[[ProgressLine], object]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IngestReport:
     """What one download or import did, in contract-days.
 

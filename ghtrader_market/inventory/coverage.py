@@ -39,7 +39,7 @@ MARKS = {
 _NO_DAYS = np.zeros(0, "datetime64[D]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ContractCoverage:
     """What is here of one contract.
 
@@ -231,7 +231,14 @@ class Coverage:
         wanted = trading[np.searchsorted(trading, np.datetime64(life[0])) :]
         wanted = wanted[: np.searchsorted(wanted, np.datetime64(life[1]), side="right")]
         if summary is None and not self.lake.key_path("ticks", info.symbol).exists():
-            return ContractCoverage(info.symbol, known.origin, info.listed, info.expires, "not-downloaded", False)
+            return ContractCoverage(
+                symbol=info.symbol,
+                origin=known.origin,
+                listed=info.listed,
+                expires=info.expires,
+                state="not-downloaded",
+                stale=False,
+            )
         have = _days(text for text, _, _ in rows)
         redo = _days(text for text, _, source in rows if source == RECORDED)
         empty = np.array(sorted(no_data_days(self.lake, info.symbol)), dtype="datetime64[D]")
@@ -242,7 +249,7 @@ class Coverage:
         if info.listed is None and len(have):  # nobody knows whether it was listed before
             missing = missing[missing > min(days[0] for days in (have, empty) if len(days))]
         return ContractCoverage(
-            info.symbol, known.origin, info.listed, info.expires, state, stale,
+            symbol=info.symbol, origin=known.origin, listed=info.listed, expires=info.expires, state=state, stale=stale,
             days=tuple((day, levels, source) for day, (_, levels, source) in zip(have.tolist(), rows, strict=True)),
             no_data=tuple(empty.tolist()),
             gaps=tuple(ranges_of(missing, trading)) if len(have) else (),

@@ -22,7 +22,7 @@ class Distribution:
     max: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """Figures of one contract-day.
 

@@ -66,12 +66,12 @@ class Thresholds:
         """Those in force."""
         return cls(
             Limits(
-                settings.quality_gap_s,
-                settings.quality_gap_intervals,
-                settings.quality_stale_s,
-                settings.quality_stale_trades,
-                settings.quality_limit_move,
-                settings.quality_jump,
+                gap_s=settings.quality_gap_s,
+                gap_intervals=settings.quality_gap_intervals,
+                stale_s=settings.quality_stale_s,
+                stale_trades=settings.quality_stale_trades,
+                limit_move=settings.quality_limit_move,
+                jump=settings.quality_jump,
             ),
             settings.quality_min_coverage,
             settings.quality_max_bad_share,
@@ -208,8 +208,28 @@ def judge(
             return _judged(dataset, symbol, day, "ok", "anomalous", kind, look, blocked=False)
     if profile.levels == 1:
         hint = "factors of levels 2-5 are left out; five-level ticks would bring them"
-        return Readiness(dataset, symbol, day, "ok", "one_level", "allowed", "ready", "one_level", hint)
-    return Readiness(dataset, symbol, day, "ok", "complete", "allowed", "ready", "ok", "")
+        return Readiness(
+            dataset=dataset,
+            symbol=symbol,
+            day=day,
+            engineering_state="ok",
+            source_state="one_level",
+            policy_state="allowed",
+            overall_state="ready",
+            reason_code="one_level",
+            action_hint=hint,
+        )
+    return Readiness(
+        dataset=dataset,
+        symbol=symbol,
+        day=day,
+        engineering_state="ok",
+        source_state="complete",
+        policy_state="allowed",
+        overall_state="ready",
+        reason_code="ok",
+        action_hint="",
+    )
 
 
 def _judged(
@@ -223,7 +243,17 @@ def _judged(
     blocked: bool = True,
 ) -> Readiness:
     policy, overall = ("blocked", "not_ready") if blocked else ("allowed", "degraded")
-    return Readiness(dataset, symbol, day, engineering, source, policy, overall, reason, hint)
+    return Readiness(
+        dataset=dataset,
+        symbol=symbol,
+        day=day,
+        engineering_state=engineering,
+        source_state=source,
+        policy_state=policy,
+        overall_state=overall,
+        reason_code=reason,
+        action_hint=hint,
+    )
 
 
 def _without_rows(found: Readiness) -> DayQuality:

@@ -18,7 +18,7 @@ POLICY_STATES = ("allowed", "blocked")
 OVERALL_STATES = ("ready", "degraded", "not_ready")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Readiness:
     """The answer for one day of one contract or series.
 

@@ -75,7 +75,7 @@ def accept(rows: pa.Table, last_id: int, last_ns: int) -> Accepted:
     )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SymbolLog:
     """Where one symbol stands: its journals, what waits for the next flush, what was counted."""
 
@@ -154,7 +154,7 @@ class RecordedDays:
     def begin(self, symbol: str) -> SymbolLog:
         """Take the symbol's lock and find out where an earlier recording of it ended; LockHeldError names a holder."""
         data, wait_s = self.settings.data, self.settings.lock_wait_timeout_s
-        log = SymbolLog(symbol, variety_of(symbol))
+        log = SymbolLog(symbol=symbol, variety=variety_of(symbol))
         self._locks.enter_context(resource_lock(self.settings.locks, ticks_key(symbol), "record", wait_s=wait_s))
         for day in journal_days(data, symbol):
             log.journals[day] = RowLog(journal_path(data, symbol, day))

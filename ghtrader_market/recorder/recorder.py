@@ -39,7 +39,7 @@ def ticks_expected(calendar: TradingCalendar, variety: Variety, market_ns: int, 
     return any(start + silent_s * 1e9 <= now_ns < end for start, end in calendar.sessions(variety, day))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecordReport:
     """What a recording did; `days` say what became of each contract-day, `problems` which are not in the lake."""
 

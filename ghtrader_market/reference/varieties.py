@@ -20,7 +20,7 @@ from ghtrader_market.reference.symbols import continuous_symbol, parse_symbol
 NS_PER_MINUTE = 60_000_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FeeRates:
     """What one fill costs. Ratios are of notional, lots are CNY a lot; both parts add up."""
 
@@ -55,7 +55,7 @@ class _Row:
     source: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Variety:
     """One traded product.
 

@@ -60,7 +60,7 @@ class SavableModel(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A bundle whose every byte has matched its manifest.
 

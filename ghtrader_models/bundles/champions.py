@@ -24,7 +24,7 @@ from ghtrader_models.bundles.bundle import Bundle, bundles_dir, load_bundle
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,60}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Champion:
     """The pointer.
 

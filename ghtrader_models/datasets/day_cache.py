@@ -53,7 +53,7 @@ class MappedArray:
             self.mapping.madvise(mmap.MADV_DONTNEED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CachedDay:
     """One day, opened.
 

@@ -34,7 +34,7 @@ FEATURES, LABELS = "features", "labels"
 _HINT = "build the day again: ghtrader build with --overwrite"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DayFacts:
     """What one day of a data set is.
 
@@ -66,7 +66,7 @@ class DayFacts:
     labels_hash: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Rows of one series in time order, one a tick.
 

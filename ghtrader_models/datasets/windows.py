@@ -128,7 +128,7 @@ class Resident:
                 day.X.forget()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WindowSet:
     """Windows of some days.
 

@@ -50,7 +50,7 @@ PREDICTION_SCHEMA = pa.schema(
 SCORES = ("logloss", "macro_f1", "weighted_f1", "accuracy", "ece")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class BenchmarkReport:
     """What a family achieved on a data set.
 
@@ -126,7 +126,7 @@ class BenchmarkReport:
         return {**document, "metrics_hash": self.metrics_hash} if with_hash else document
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Collected:
     """What the loop over splits gathers."""
 

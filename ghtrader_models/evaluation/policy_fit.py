@@ -22,7 +22,7 @@ STRONGEST = 0.1
 """Share of the rows that enter which, where positions are sized, ask for the full size."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PolicyOptions:
     """What is asked of a policy before a model is fitted.
 
@@ -107,8 +107,14 @@ def fit_policy(
         strongest = float(np.quantile(edge, 1.0 - STRONGEST * (1.0 - options.quantile)))
         per_lot = (strongest - enter) / (options.max_lots - 1)
     return PolicyParams(
-        enter, options.leave_fraction * enter, options.max_lots, per_lot, move, fee, options.cooldown
-    )  # fmt: skip
+        enter=enter,
+        leave=options.leave_fraction * enter,
+        max_lots=options.max_lots,
+        per_lot=per_lot,
+        move=move,
+        fee=fee,
+        cooldown=options.cooldown,
+    )
 
 
 def fit_policy_on(dataset: Dataset, rows: np.ndarray, p_train: np.ndarray, options: PolicyOptions) -> PolicyParams:

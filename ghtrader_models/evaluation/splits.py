@@ -22,7 +22,7 @@ BLOCKS, MIN_TRAIN_BLOCKS = 12, 4
 _LEAST_TESTS = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Split:
     """One fold.
 
@@ -189,5 +189,5 @@ def _splits(
                 f"{name} leaves {train.size} rows to train on and {test.size} to test",
                 "check the labels and the factors' warm-up of these days",
             )
-        found.append(Split(len(found), name, start, stop, train, test))
+        found.append(Split(index=len(found), name=name, start=start, stop=stop, train=train, test=test))
     return found

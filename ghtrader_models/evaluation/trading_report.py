@@ -22,7 +22,7 @@ from ghtrader_market.reference.varieties import FeeRates, variety_of
 from ghtrader_models.policy import PolicyParams, replay
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TradingReport:
     """What a list of fills came to.
 

@@ -16,7 +16,7 @@ from ghtrader_models.families.base import check_training_rows, row_weight, witho
 from ghtrader_models.inference.predictors import N_CLASSES, TREES_FILE, TreePredictor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class XGBoostConfig:
     """How the boosted model is trained.
 

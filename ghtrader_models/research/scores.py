@@ -61,7 +61,7 @@ class FactorDay:
         return self.factors() if callable(self.factors) else self.factors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FactorScores:
     """What each factor of a set showed; F factors, D days, H tested horizons, G horizons of the decay curve.
 

@@ -24,7 +24,7 @@ WATERMARK_TTL_NS = 7 * 24 * 3600 * 1_000_000_000
 """How long (wall clock) a strategy session's highest revision is remembered."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LedgerState:
     """What a ledger's records add up to.
 
@@ -80,7 +80,7 @@ def load(base: sqlite3.Connection) -> LedgerState:
     head = dict(rows["head"]).get("ledger")
     if head is None:
         raise ValueError("it has no head: it was never a ledger, or was emptied")
-    state = LedgerState(head["id"], head["epoch"], 1, closed=head["closed"])
+    state = LedgerState(ledger_id=head["id"], epoch=head["epoch"], next_number=1, closed=head["closed"])
     opened = sorted((msgspec.convert(body, Intent) for _, body in rows["intent"]), key=lambda i: i.wall_ns)
     state.open = {intent.order_id: intent for intent in opened}
     state.watermark = _watermark(dict(rows["watermark"]), opened)

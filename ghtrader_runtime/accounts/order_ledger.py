@@ -141,7 +141,7 @@ class Ledger:
         self._base.execute("BEGIN IMMEDIATE")
         if first:
             self._base.execute(_TABLE)
-            state = LedgerState(secrets.token_hex(4))
+            state = LedgerState(ledger_id=secrets.token_hex(4))
         else:
             state = load(self._base)
             self._take_in(state)

@@ -160,7 +160,9 @@ class PaperBroker:
         )
         now_ns = time.monotonic_ns()
         resting = tuple(self._report_of(order, False, False, "resting") for order in self._resting.values())
-        return Snapshot(str(self._feed.market.trading_day), holdings, resting, (), now_ns)
+        return Snapshot(
+            trading_day=str(self._feed.market.trading_day), holdings=holdings, orders=resting, trades=(), now_ns=now_ns
+        )
 
     def reopen(self) -> Snapshot:
         """Subscribe anew where the feed can; the account is in here and needs no login."""
@@ -205,8 +207,16 @@ class PaperBroker:
         book = self._books.get(order.symbol)
         if order.price_type == "BEST" and book is not None:
             price = float(book.values[COLUMN_INDEX["ask_price1" if order.side > 0 else "bid_price1"]])
-        mine = Order(order.order_id, order.symbol, order.side, order.offset, order.volume, price, order.tif,
-                     left=order.volume)  # fmt: skip
+        mine = Order(
+            order_id=order.order_id,
+            symbol=order.symbol,
+            side=order.side,
+            offset=order.offset,
+            volume=order.volume,
+            price=price,
+            tif=order.tif,
+            left=order.volume,
+        )
         self._departed.append((order.order_id, time.monotonic_ns()))
         problem = self._problem(mine)
         if problem:
@@ -246,9 +256,17 @@ class PaperBroker:
             self._trades += 1
             fee = self._commission(order.symbol, book.datetime_ns, order.offset, price, lots)
             trade = TradeReport(
-                f"{order.order_id}|{self._trades}", order.order_id, order.symbol, order.side, order.offset, lots, price,
-                book.datetime_ns, time.monotonic_ns(), fee,
-            )  # fmt: skip
+                trade_id=f"{order.order_id}|{self._trades}",
+                order_id=order.order_id,
+                symbol=order.symbol,
+                side=order.side,
+                offset=order.offset,
+                volume=lots,
+                price=price,
+                market_ns=book.datetime_ns,
+                now_ns=time.monotonic_ns(),
+                commission=fee,
+            )
             self._cash -= order.side * lots * price * self._feed.market.multiplier + fee
             before = self._positions.get(order.symbol, Position())
             self._positions[order.symbol] = after_trade(before, trade, self._needs_close_today)
@@ -263,9 +281,19 @@ class PaperBroker:
     @staticmethod
     def _report_of(order: Order, finished: bool, error: bool, message: str) -> OrderReport:
         return OrderReport(
-            order.order_id, order.symbol, order.side, order.offset, order.volume, order.left, finished, error,
-            "" if error else f"P{order.order_id}", message, time.monotonic_ns(), order.price,
-        )  # fmt: skip
+            order_id=order.order_id,
+            symbol=order.symbol,
+            side=order.side,
+            offset=order.offset,
+            volume=order.volume,
+            left=order.left,
+            finished=finished,
+            error=error,
+            exchange_order_id="" if error else f"P{order.order_id}",
+            message=message,
+            now_ns=time.monotonic_ns(),
+            price=order.price,
+        )
 
     def cancel(self, order_id: str) -> None:
         """See `Broker.cancel`."""

@@ -259,7 +259,7 @@ class TqSdkBroker:
         """All that the login brought; this account's orders and trades of the day included."""
         now_ns = time.monotonic_ns()
         if self._mode == "paper":
-            return Snapshot(str(self.market.trading_day), (), (), (), now_ns)
+            return Snapshot(trading_day=str(self.market.trading_day), holdings=(), orders=(), trades=(), now_ns=now_ns)
         positions = _entries(self._api.get_position())
         held = tuple(
             Holding(symbol, int(p.pos_long_today), int(p.pos_long_his), int(p.pos_short_today), int(p.pos_short_his))
@@ -267,7 +267,13 @@ class TqSdkBroker:
         )
         orders = tuple(self._order(order, now_ns) for order in _entries(self._api.get_order()).values())
         trades = tuple(self._trade(trade, now_ns) for trade in _entries(self._api.get_trade()).values())
-        return Snapshot(str(self._calendar.trading_day_of(self._feed.quote_ns())), held, orders, trades, now_ns)
+        return Snapshot(
+            trading_day=str(self._calendar.trading_day_of(self._feed.quote_ns())),
+            holdings=held,
+            orders=orders,
+            trades=trades,
+            now_ns=now_ns,
+        )
 
     def reopen(self) -> Snapshot:
         """See `Broker.reopen`."""
@@ -290,18 +296,33 @@ class TqSdkBroker:
     def _order(self, order: Any, now_ns: int) -> OrderReport:
         finished = order.status == "FINISHED"
         return OrderReport(
-            order.order_id, f"{order.exchange_id}.{order.instrument_id}", 1 if order.direction == "BUY" else -1,
-            order.offset, int(order.volume_orign), int(order.volume_left), finished,
-            finished and not order.exchange_order_id, order.exchange_order_id, order.last_msg, now_ns,
-            float(order.limit_price),
-        )  # fmt: skip
+            order_id=order.order_id,
+            symbol=f"{order.exchange_id}.{order.instrument_id}",
+            side=1 if order.direction == "BUY" else -1,
+            offset=order.offset,
+            volume=int(order.volume_orign),
+            left=int(order.volume_left),
+            finished=finished,
+            error=finished and not order.exchange_order_id,
+            exchange_order_id=order.exchange_order_id,
+            message=order.last_msg,
+            now_ns=now_ns,
+            price=float(order.limit_price),
+        )
 
     def _trade(self, trade: Any, now_ns: int) -> TradeReport:
         return TradeReport(
-            trade.trade_id, trade.order_id, f"{trade.exchange_id}.{trade.instrument_id}",
-            1 if trade.direction == "BUY" else -1, trade.offset, int(trade.volume), float(trade.price),
-            int(trade.trade_date_time), now_ns, float(trade.get("commission", float("nan"))),
-        )  # fmt: skip
+            trade_id=trade.trade_id,
+            order_id=trade.order_id,
+            symbol=f"{trade.exchange_id}.{trade.instrument_id}",
+            side=1 if trade.direction == "BUY" else -1,
+            offset=trade.offset,
+            volume=int(trade.volume),
+            price=float(trade.price),
+            market_ns=int(trade.trade_date_time),
+            now_ns=now_ns,
+            commission=float(trade.get("commission", float("nan"))),
+        )
 
     def submit(self, order: Order) -> None:
         """See `Broker.submit`."""
@@ -312,10 +333,20 @@ class TqSdkBroker:
         if refused:
             self._reports.append(
                 OrderReport(
-                    order.order_id, order.symbol, order.side, order.offset, order.volume, order.volume, True, True, "",
-                    refused, time.monotonic_ns(), order.price,
+                    order_id=order.order_id,
+                    symbol=order.symbol,
+                    side=order.side,
+                    offset=order.offset,
+                    volume=order.volume,
+                    left=order.volume,
+                    finished=True,
+                    error=True,
+                    exchange_order_id="",
+                    message=refused,
+                    now_ns=time.monotonic_ns(),
+                    price=order.price,
                 )
-            )  # fmt: skip
+            )
             self._instant.append((order.order_id, time.monotonic_ns()))
             return
         price = {"LIMIT": order.price, "ANY": None}.get(order.price_type, order.price_type)

@@ -44,7 +44,7 @@ class LinkChange:
         return self.after in (LinkState.LIVE, LinkState.DEGRADED)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Link:
     """One link to one peer.
 

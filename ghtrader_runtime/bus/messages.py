@@ -54,7 +54,7 @@ class Tick(Message, tag="tick"):
         return np.frombuffer(self.values, dtype="<f8")
 
 
-class OrderLine(msgspec.Struct, array_like=True, frozen=True):
+class OrderLine(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """One order that is not over, for observers."""
 
     order_id: str

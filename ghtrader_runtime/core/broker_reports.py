@@ -70,11 +70,22 @@ class BrokerReports:
 
     def _adopt(self, report: ev.OrderReport) -> list[Action]:
         order = Order(
-            report.order_id, report.symbol, report.side, report.offset, report.volume, report.price, "GFD",
-            left=report.left, status=OrderStatus.WORKING, kind="stranger", sent_ns=self.state.now_ns,
-            sent_market_ns=self.state.market_ns, closed=True, heard=True,
+            order_id=report.order_id,
+            symbol=report.symbol,
+            side=report.side,
+            offset=report.offset,
+            volume=report.volume,
+            price=report.price,
+            tif="GFD",
+            left=report.left,
+            status=OrderStatus.WORKING,
+            kind="stranger",
+            sent_ns=self.state.now_ns,
+            sent_market_ns=self.state.market_ns,
+            closed=True,
+            heard=True,
             traded=self.state.traded.get(report.order_id, 0),
-        )  # fmt: skip
+        )
         self.state.track(order)
         record = Record("order-adopted", {"id": report.order_id, "policy": self.config.unknown_orders})
         return [record, *(self.end(order, report.error, "") if report.finished else self.take_back(order))]

@@ -90,10 +90,19 @@ class Core:
         for intent in (open_intents or {}).values():
             self.state.track(
                 Order(
-                    intent.order_id, intent.symbol, intent.side, intent.offset, intent.volume, intent.price,
-                    intent.tif, left=intent.volume, status=OrderStatus.UNKNOWN, kind="earlier", sent_ns=intent.sent_ns,
+                    order_id=intent.order_id,
+                    symbol=intent.symbol,
+                    side=intent.side,
+                    offset=intent.offset,
+                    volume=intent.volume,
+                    price=intent.price,
+                    tif=intent.tif,
+                    left=intent.volume,
+                    status=OrderStatus.UNKNOWN,
+                    kind="earlier",
+                    sent_ns=intent.sent_ns,
                 )
-            )  # fmt: skip
+            )
         self._build_parts(order_id)
 
     def _build_parts(self, order_id: Callable[[int], str]) -> None:

@@ -18,7 +18,7 @@ class _Event(msgspec.Struct, frozen=True, tag=True):
     pass
 
 
-class Terms(_Event, frozen=True):
+class Terms(_Event, frozen=True, kw_only=True):
     """What a contract's trading day allows: sessions [(first ns, end ns)], price limits (NaN where unknown).
 
     `market_ns` is when it last ticked, as far as its history goes: where that is in a session, ticks are due from now
@@ -34,7 +34,7 @@ class Terms(_Event, frozen=True):
     market_ns: int = 0
 
 
-class Bound(_Event, frozen=True, gc=False):
+class Bound(_Event, frozen=True, gc=False, kw_only=True):
     """`symbol` is the contract that `requested` stands for: every other one that was traded here is closed first. An
     empty `symbol` with a `reason`: nothing may be traded, what is held is closed."""
 
@@ -47,7 +47,7 @@ class Bound(_Event, frozen=True, gc=False):
     reason: str = ""
 
 
-class Book(_Event, frozen=True, gc=False):
+class Book(_Event, frozen=True, gc=False, kw_only=True):
     """The best quotes of a tick (NaN where a side is empty)."""
 
     symbol: str
@@ -59,7 +59,7 @@ class Book(_Event, frozen=True, gc=False):
     now_ns: int
 
 
-class TargetWanted(_Event, frozen=True, gc=False):
+class TargetWanted(_Event, frozen=True, gc=False, kw_only=True):
     """A strategy wants to hold `volume` lots of `symbol`."""
 
     session: str
@@ -71,7 +71,7 @@ class TargetWanted(_Event, frozen=True, gc=False):
     reason: str = ""
 
 
-class OrderWanted(_Event, frozen=True, gc=False):
+class OrderWanted(_Event, frozen=True, gc=False, kw_only=True):
     """A session wants this very order: `price_type` LIMIT (at `price`), ANY, BEST or FIVELEVEL; `tif` FAK, FOK, GFD."""
 
     session: str
@@ -95,7 +95,7 @@ class CancelWanted(_Event, frozen=True, gc=False):
     order_id: str = ""
 
 
-class OrderReport(_Event, frozen=True, gc=False):
+class OrderReport(_Event, frozen=True, gc=False, kw_only=True):
     """The broker's word on an order. `finished` orders never fill again; `error` tells a rejection."""
 
     order_id: str
@@ -112,7 +112,7 @@ class OrderReport(_Event, frozen=True, gc=False):
     price: float = NAN
 
 
-class TradeReport(_Event, frozen=True, gc=False):
+class TradeReport(_Event, frozen=True, gc=False, kw_only=True):
     """One fill. `commission` is NaN where the broker does not say."""
 
     trade_id: str
@@ -168,7 +168,7 @@ class StateWanted(_Event, frozen=True, gc=False):
 
 
 
-class Snapshot(_Event, frozen=True):
+class Snapshot(_Event, frozen=True, kw_only=True):
     """All the broker knows of the account, freshly asked, later than every report passed on before.
 
     `complete` False means that something may be missing: then what it says counts, and what it does not say means

@@ -30,7 +30,7 @@ PRICE_TYPES = {
 FIVELEVEL up to five levels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExecutionStyle:
     """How a target is reached; defaults and ranges are `ghtrader_base.trading_limits`.
 
@@ -77,7 +77,7 @@ class SymbolSpec:
         return self.symbol.partition(".")[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """An order to place."""
 
@@ -178,7 +178,7 @@ def plan_target(
     legs = close_plan(position, side_name(side), abs(delta), spec.needs_close_today)
     closing = [leg for leg in legs if leg[0] != "OPEN"]
     orders = [
-        Place(side, offset, min(style.max_order, volume - done), price, style.tif)
+        Place(side=side, offset=offset, volume=min(style.max_order, volume - done), price=price, tif=style.tif)
         for offset, volume in (closing or legs)
         for done in range(0, volume, style.max_order)
     ]

@@ -32,10 +32,20 @@ class OrderEntry:
         state = self.state
         number = order_number(state.next_number, place.side)
         order = Order(
-            self._order_id(number), symbol, place.side, place.offset, place.volume, place.price, place.tif,
-            left=place.volume, price_type=place.price_type, kind=kind, session=session, sent_ns=state.now_ns,
+            order_id=self._order_id(number),
+            symbol=symbol,
+            side=place.side,
+            offset=place.offset,
+            volume=place.volume,
+            price=place.price,
+            tif=place.tif,
+            left=place.volume,
+            price_type=place.price_type,
+            kind=kind,
+            session=session,
+            sent_ns=state.now_ns,
             sent_market_ns=book.market_ns,
-        )  # fmt: skip
+        )
         state.next_number = number + 1
         state.track(order)
         state.sent_ns.append(state.market_ns)

@@ -74,9 +74,17 @@ class OrderPrediction:
                     break
                 found.append(
                     Intent(
-                        self._order_id(number), number, symbol, place.side, place.offset, place.volume, place.price,
-                        place.tif, market_ns=state.market_ns, price_type=place.price_type,
+                        order_id=self._order_id(number),
+                        number=number,
+                        symbol=symbol,
+                        side=place.side,
+                        offset=place.offset,
+                        volume=place.volume,
+                        price=place.price,
+                        tif=place.tif,
+                        market_ns=state.market_ns,
+                        price_type=place.price_type,
                     )
-                )  # fmt: skip
+                )
                 number += 1
         return found

@@ -58,7 +58,7 @@ class OrderStatus(StrEnum):
 FINAL = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.UNSENT})
 
 
-class Order(msgspec.Struct):
+class Order(msgspec.Struct, kw_only=True):
     """One order of the account. `left` is what the broker says is not filled; `traded` sums the trades seen.
 
     `kind` says who wanted it: `target` (the executor), `direct` (a session by hand), `earlier` (an earlier run of this
@@ -104,7 +104,7 @@ class Order(msgspec.Struct):
         return self.status not in FINAL
 
 
-class Intent(msgspec.Struct, frozen=True):
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """An order somebody decided to send, as the ledger keeps it. `side` is +1 buy, -1 sell.
 
     `target_session` and `target_revision` name the request it serves; `market_ns` is the market's time, `wall_ns` the

@@ -40,7 +40,12 @@ def wants_close_today(symbol: str, specs: Mapping[str, Spec]) -> bool:
 
 def held(holding: Holding) -> Position:
     """Lots as a broker reports them; what they cost only the broker knows."""
-    return Position(holding.long_today, holding.long_his, holding.short_today, holding.short_his)
+    return Position(
+        long_today=holding.long_today,
+        long_his=holding.long_his,
+        short_today=holding.short_today,
+        short_his=holding.short_his,
+    )
 
 
 def after_trade(position: Position, trade: TradeReport, needs_close_today: bool) -> Position:

@@ -36,10 +36,22 @@ class PreTradeCheck:
         out = [order for order in state.live_orders(symbol) if order.side == place.side]
         quotes = [quote for quote in (book.bid, book.ask) if not math.isnan(quote)]
         proposed = Proposed(
-            symbol, place.side, place.volume, place.offset, place.price, state.position(symbol).net,
-            sum(order.side * order.pending for order in out), book.market_ns, state.sent_ns,
-            sum(map(len, state.live.values())), sum(quotes) / len(quotes) if quotes else math.nan, spec.multiplier,
-            spec.price_tick, terms.lower if known else math.nan, terms.upper if known else math.nan,
-            terms.sessions if known else None, (state.now_ns - book.now_ns) / 1e9,
-        )  # fmt: skip
+            symbol=symbol,
+            side=place.side,
+            volume=place.volume,
+            offset=place.offset,
+            price=place.price,
+            net=state.position(symbol).net,
+            working=sum(order.side * order.pending for order in out),
+            market_ns=book.market_ns,
+            sent_ns=state.sent_ns,
+            open_orders=sum(map(len, state.live.values())),
+            reference=sum(quotes) / len(quotes) if quotes else math.nan,
+            multiplier=spec.multiplier,
+            price_tick=spec.price_tick,
+            lower=terms.lower if known else math.nan,
+            upper=terms.upper if known else math.nan,
+            sessions=terms.sessions if known else None,
+            data_age_s=(state.now_ns - book.now_ns) / 1e9,
+        )
         return first_reason(self._rules, proposed)

@@ -22,7 +22,7 @@ from ghtrader_base.trading_limits import RATE_WINDOW_S, default
 _GRID = 1e-6
 
 
-class Proposed(msgspec.Struct, gc=False):
+class Proposed(msgspec.Struct, gc=False, kw_only=True):
     """An order about to be sent, with the account around it.
 
     Attributes
@@ -241,7 +241,7 @@ class Drawdown:
         return ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RiskLimits:
     """Limits of one account; defaults and ranges are `ghtrader_base.trading_limits`.
 

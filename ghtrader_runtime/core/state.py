@@ -23,7 +23,7 @@ KEEP_TRADES = 50_000
 """Trade ids remembered, so that a repeated report counts once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CoreConfig:
     """What the core is told once.
 

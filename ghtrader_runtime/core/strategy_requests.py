@@ -94,7 +94,14 @@ class StrategyRequests:
             out = sum(o.pending for o in state.live_orders(symbol) if o.side == event.side)
             shrinks = event.offset != "OPEN" and 0 < event.volume <= -event.side * position.net - out
             reason = reason or ("" if shrinks else state.limits)
-        place = Place(event.side, event.offset, event.volume, event.price, event.tif, event.price_type)
+        place = Place(
+            side=event.side,
+            offset=event.offset,
+            volume=event.volume,
+            price=event.price,
+            tif=event.tif,
+            price_type=event.price_type,
+        )
         reason = reason or ("no tick yet" if book is None else self._check.forbidden(symbol, place, book))
         if reason or book is None:
             return self._refuse(event, reason)

@@ -160,9 +160,19 @@ class ActionExecutor:
         number = int(order.order_id.rsplit("-", 1)[1])
         before = time.monotonic_ns()
         intent = Intent(
-            order.order_id, number, order.symbol, order.side, order.offset, order.volume, order.price, order.tif,
-            wanted.target_session, wanted.target_revision, wanted.market_ns, order.price_type,
-        )  # fmt: skip
+            order_id=order.order_id,
+            number=number,
+            symbol=order.symbol,
+            side=order.side,
+            offset=order.offset,
+            volume=order.volume,
+            price=order.price,
+            tif=order.tif,
+            target_session=wanted.target_session,
+            target_revision=wanted.target_revision,
+            market_ns=wanted.market_ns,
+            price_type=order.price_type,
+        )
         self.durable.attempt(partial(self._context.ledger.intend, intent))
         self._context.latency.intent_written(time.monotonic_ns() - before)
         failpoint("gateway.intent->send")
@@ -174,9 +184,19 @@ class ActionExecutor:
             self.read_kill_switch()
         if order.cancel_ns or order.over:  # cancelled before it was sent
             report = ev.OrderReport(
-                order.order_id, order.symbol, order.side, order.offset, order.volume, order.volume, True, False, "",
-                f"not sent: {self.core.state.limits}", time.monotonic_ns(), order.price,
-            )  # fmt: skip
+                order_id=order.order_id,
+                symbol=order.symbol,
+                side=order.side,
+                offset=order.offset,
+                volume=order.volume,
+                left=order.volume,
+                finished=True,
+                error=False,
+                exchange_order_id="",
+                message=f"not sent: {self.core.state.limits}",
+                now_ns=time.monotonic_ns(),
+                price=order.price,
+            )
             self.step(report)
             return []
         if context.options.monitor_only or intent is None:

@@ -75,7 +75,7 @@ class BusSessions:
             if len(self._peers) >= MAX_PEERS and not self._make_room():
                 self.strangers += 1
                 return None, None
-            peer = self._peers[session] = BusSession(session, identity, Link(session), False)
+            peer = self._peers[session] = BusSession(session, identity, Link(name=session), False)
         peer.identity = identity
         peer.trusted = peer.trusted or self.shows(token)
         return peer, peer.link.heard(now_ns)

@@ -21,7 +21,7 @@ from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Binding:
     """What is traded for a requested symbol on a trading day.
 
@@ -60,14 +60,20 @@ def bind(requested: str, day: date, schedule: RollSchedule, calendar: TradingCal
     last = schedule.days[-1] if schedule.days else None
     if last is not None and day > last.day and schedule.next_contract:
         age = len(calendar.days(last.day, day)) - 1
-        return Binding(requested, schedule.next_contract, day, last.schedule_hash, age)
+        return Binding(
+            requested=requested,
+            contract=schedule.next_contract,
+            trading_day=day,
+            schedule_hash=last.schedule_hash,
+            age=age,
+        )
     if last is not None and day > last.day:
         raise FailedError(
             f"the roll schedule of {schedule.variety} does not say what trades after {last.day}",
             f"refresh it: ghtrader main-schedule --var {schedule.variety}, or name a contract",
         )
     found = schedule.contract_on(day)
-    return Binding(requested, found.contract, day, found.schedule_hash)
+    return Binding(requested=requested, contract=found.contract, trading_day=day, schedule_hash=found.schedule_hash)
 
 
 class ContractResolver:
@@ -119,12 +125,12 @@ class ContractResolver:
             It is damaged; likewise.
         """
         if not self.continuous:
-            return Binding(self.requested, self.requested, day)
+            return Binding(requested=self.requested, contract=self.requested, trading_day=day)
         try:
             found = bind(self.requested, day, load_schedule(self._data_dir, self._variety.key), self._calendar)
         except GhtraderError as exc:
             if self._monitor_only and current:
-                return Binding(self.requested, current, day, age=-1, note=exc.message)
+                return Binding(requested=self.requested, contract=current, trading_day=day, age=-1, note=exc.message)
             if isinstance(exc, FailedError):
                 raise RefusedError(exc.message, exc.hint) from exc
             raise
@@ -135,7 +141,14 @@ class ContractResolver:
             f"{self._most_age} allowed"
         )
         if self._monitor_only:
-            return Binding(self.requested, found.contract, day, found.schedule_hash, found.age, note)
+            return Binding(
+                requested=self.requested,
+                contract=found.contract,
+                trading_day=day,
+                schedule_hash=found.schedule_hash,
+                age=found.age,
+                note=note,
+            )
         raise RefusedError(
             note,
             f"refresh it: ghtrader main-schedule --var {self._variety.key}; or name a contract, or allow more: "

@@ -199,9 +199,16 @@ def _assemble(context: GatewayContext, traded: TradedMarket, binder: ContractRes
         monitor_only=options.monitor_only, on_kill=options.on_kill, unknown_orders=options.unknown_orders,
     )  # fmt: skip
     start = Start(
-        config, known.ledger_id, known.epoch, known.next_number, earlier_intents(known.open),
-        list(known.watermark.items()), known.marks, list(known.sent_ns), time.monotonic_ns(),
-    )  # fmt: skip
+        config=config,
+        ledger_id=known.ledger_id,
+        epoch=known.epoch,
+        next_number=known.next_number,
+        open_intents=earlier_intents(known.open),
+        watermark=list(known.watermark.items()),
+        marks=known.marks,
+        sent_ns=list(known.sent_ns),
+        now_ns=time.monotonic_ns(),
+    )
 
     def publish() -> None:
         publisher.publish()

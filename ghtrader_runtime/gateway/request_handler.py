@@ -93,7 +93,13 @@ class RequestHandler:
         context.sessions.last_target = target
         context.latency.marked(target.tick_id, target.marks_ns, now_ns)  # the switch is read where an order leaves
         event = ev.TargetWanted(
-            target.session, target.revision, target.symbol, target.volume, now_ns, target.tick_id, target.reason
+            session=target.session,
+            revision=target.revision,
+            symbol=target.symbol,
+            volume=target.volume,
+            now_ns=now_ns,
+            tick_id=target.tick_id,
+            reason=target.reason,
         )
         actions = executor.core.handle(event)
         decided_ns = time.monotonic_ns()
@@ -111,9 +117,17 @@ class RequestHandler:
             event: ev.Event = ev.CancelWanted(wanted.session, wanted.revision, now_ns, wanted.order_id)
         else:
             event = ev.OrderWanted(
-                wanted.session, wanted.revision, wanted.symbol, wanted.side, wanted.offset, wanted.volume, now_ns,
-                wanted.price, wanted.price_type, wanted.tif,
-            )  # fmt: skip
+                session=wanted.session,
+                revision=wanted.revision,
+                symbol=wanted.symbol,
+                side=wanted.side,
+                offset=wanted.offset,
+                volume=wanted.volume,
+                now_ns=now_ns,
+                price=wanted.price,
+                price_type=wanted.price_type,
+                tif=wanted.tif,
+            )
         executor.step(event)
         executor.note_submitted()
         executor.on_reports(self._context.broker.drain())

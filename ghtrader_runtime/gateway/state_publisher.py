@@ -137,6 +137,12 @@ def _broker_links(blocks: Mapping[BlockReason, object]) -> dict[str, str]:
 
 def _line(order: Order) -> OrderLine:
     return OrderLine(
-        order.order_id, order.symbol, order.side, order.offset, order.volume, order.left, order.price,
-        str(order.status),
-    )  # fmt: skip
+        order_id=order.order_id,
+        symbol=order.symbol,
+        side=order.side,
+        offset=order.offset,
+        volume=order.volume,
+        left=order.left,
+        price=order.price,
+        status=str(order.status),
+    )

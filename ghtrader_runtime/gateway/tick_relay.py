@@ -65,7 +65,17 @@ class TickRelay:
         day = str(self._context.calendar.trading_day_of(row.datetime_ns))
         bid, ask = float(row.values[_BID]), float(row.values[_ASK])
         self._traded.mids[ticks.symbol] = mid_of(row.values)
-        self._executor.step(ev.Book(ticks.symbol, day, row.datetime_ns, row.id, bid, ask, ticks.now_ns))
+        self._executor.step(
+            ev.Book(
+                symbol=ticks.symbol,
+                trading_day=day,
+                market_ns=row.datetime_ns,
+                tick_id=row.id,
+                bid=bid,
+                ask=ask,
+                now_ns=ticks.now_ns,
+            )
+        )
 
     def _relay(self, ticks: Ticks) -> None:
         context, traded, executor = self._context, self._traded, self._executor
@@ -85,7 +95,17 @@ class TickRelay:
             traded.keep(row)
         for row in ticks.rows:
             bid, ask = float(row.values[_BID]), float(row.values[_ASK])
-            executor.step(ev.Book(symbol, day, row.datetime_ns, row.id, bid, ask, ticks.now_ns))
+            executor.step(
+                ev.Book(
+                    symbol=symbol,
+                    trading_day=day,
+                    market_ns=row.datetime_ns,
+                    tick_id=row.id,
+                    bid=bid,
+                    ask=ask,
+                    now_ns=ticks.now_ns,
+                )
+            )
         if context.broker.lockstep:  # with every tick, so that a replay is the same twice
             executor.step(ev.Equity(context.broker.balance(), ticks.now_ns))
         elif ready and context.latency.undecided:

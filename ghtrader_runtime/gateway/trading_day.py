@@ -127,9 +127,16 @@ class TradingDay:
         binding, variety = self._traded.binding, self._context.variety
         now_ns = time.monotonic_ns()
         tick = variety.price_tick(binding.contract, binding.trading_day)
-        self._executor.step(ev.Bound(
-            self._context.options.symbol, binding.contract, now_ns, tick, variety.multiplier, variety.needs_close_today
-        ))  # fmt: skip
+        self._executor.step(
+            ev.Bound(
+                requested=self._context.options.symbol,
+                symbol=binding.contract,
+                now_ns=now_ns,
+                price_tick=tick,
+                multiplier=variety.multiplier,
+                needs_close_today=variety.needs_close_today,
+            )
+        )
 
     def _tell_terms(self, trading_day: str) -> None:
         self._terms_day = trading_day
@@ -139,7 +146,17 @@ class TradingDay:
             lower, upper = context.broker.price_limits(symbol)
             ticks_by_itself = symbol == traded.binding.contract and context.options.replay is None
             last_ns = traded.ticks.last_ns if ticks_by_itself else 0
-            self._executor.step(ev.Terms(symbol, trading_day, sessions, time.monotonic_ns(), lower, upper, last_ns))
+            self._executor.step(
+                ev.Terms(
+                    symbol=symbol,
+                    trading_day=trading_day,
+                    sessions=sessions,
+                    now_ns=time.monotonic_ns(),
+                    lower=lower,
+                    upper=upper,
+                    market_ns=last_ns,
+                )
+            )
 
     def _begin_day(self, day: date) -> None:
         """A new trading day, its night session first: what it trades is asked anew."""
@@ -168,7 +185,9 @@ class TradingDay:
     def _trade_nothing(self, day: date, reason: str) -> None:
         self._traded.binding = replace(self._traded.binding, trading_day=day, note=reason)
         self._context.journal.write("events", "unbound", {"trading_day": str(day), "reason": reason})
-        self._executor.step(ev.Bound(self._context.options.symbol, "", time.monotonic_ns(), reason=reason))
+        self._executor.step(
+            ev.Bound(requested=self._context.options.symbol, symbol="", now_ns=time.monotonic_ns(), reason=reason)
+        )
         self._publish()
 
     def _roll(self, found: Binding) -> None:

@@ -25,7 +25,7 @@ from ghtrader_runtime.runlog.latency import quantile_ms
 _HELLO_S = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunningGateway:
     """A gateway that runs now: its account and the folders it writes."""
 
@@ -48,10 +48,16 @@ def running_gateways(settings: Settings) -> list[RunningGateway]:
         if document.get("pid") in alive and not document.get("ended"):
             found.append(
                 RunningGateway(
-                    document["pid"], document["account"], document["broker"], document["mode"], document["symbol"],
-                    Path(document["state_dir"]), path.parent, document,
+                    pid=document["pid"],
+                    account=document["account"],
+                    broker=document["broker"],
+                    mode=document["mode"],
+                    symbol=document["symbol"],
+                    state_dir=Path(document["state_dir"]),
+                    run_dir=path.parent,
+                    document=document,
                 )
-            )  # fmt: skip
+            )
     return found
 
 
@@ -104,7 +110,7 @@ class LiveView:
         self._session, self._revision = new_session("view"), 0
         self._symbol = symbol
         self._beat_at = self._hello_at = 0.0
-        self.link = Link("gateway")
+        self.link = Link(name="gateway")
         self.picture = Picture()
 
     def poll(self, timeout_s: float = 0.0) -> bool:

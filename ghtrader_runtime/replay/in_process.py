@@ -66,7 +66,10 @@ class _Stage:
 
         self.broker = PaperBroker(feed, commission, variety.needs_close_today)
         spec = SymbolSpec(market.symbol, market.price_tick, market.multiplier, variety.needs_close_today)
-        self.core = Core(CoreConfig({market.symbol: spec}, limits, style), lambda number: f"rehearsal-{number:06d}")
+        self.core = Core(
+            CoreConfig(symbols={market.symbol: spec}, limits=limits, style=style),
+            lambda number: f"rehearsal-{number:06d}",
+        )
         self.fills: list[Fill] = []
         self.orders = 0
 
@@ -126,7 +129,8 @@ def backtest_day(
     day, symbol = str(market.trading_day), market.symbol
     signal = SignalEngine(bundle, calendar, symbol, market.price_tick, market.multiplier, flat_before_end_ns)
     sessions = tuple(calendar.sessions(variety_of(symbol), market.trading_day))
-    stage.step(ev.Terms(symbol, day, sessions, 0, *stage.broker.price_limits(symbol)))
+    lower, upper = stage.broker.price_limits(symbol)
+    stage.step(ev.Terms(symbol=symbol, trading_day=day, sessions=sessions, now_ns=0, lower=lower, upper=upper))
     stage.step(stage.broker.snapshot())
     ahead = signal.on_day(day, datetime_ns, np.ascontiguousarray(values.T)) if at_once else None
     targets = np.empty(len(ids), np.int32)
@@ -135,7 +139,17 @@ def backtest_day(
         assert pumped.ticks is not None
         row, now_ns = pumped.ticks.rows[0], pumped.ticks.now_ns
         book = row.values
-        stage.step(ev.Book(symbol, day, row.datetime_ns, row.id, float(book[_BID]), float(book[_ASK]), now_ns))
+        stage.step(
+            ev.Book(
+                symbol=symbol,
+                trading_day=day,
+                market_ns=row.datetime_ns,
+                tick_id=row.id,
+                bid=float(book[_BID]),
+                ask=float(book[_ASK]),
+                now_ns=now_ns,
+            )
+        )
         stage.step(ev.Equity(stage.broker.balance(), now_ns))
         for report in pumped.reports:
             stage.step(report)
@@ -145,5 +159,15 @@ def backtest_day(
         else:
             wanted = int(ahead[place])
         targets[place] = wanted
-        stage.step(ev.TargetWanted("rehearsal", place + 1, symbol, wanted, now_ns, row.id, ""))
+        stage.step(
+            ev.TargetWanted(
+                session="rehearsal",
+                revision=place + 1,
+                symbol=symbol,
+                volume=wanted,
+                now_ns=now_ns,
+                tick_id=row.id,
+                reason="",
+            )
+        )
     return BacktestResult(targets, stage.fills, stage.orders, time.perf_counter() - started)

@@ -26,7 +26,7 @@ FLUSH_BYTES = 1 << 16
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Start(msgspec.Struct, frozen=True):
+class Start(msgspec.Struct, frozen=True, kw_only=True):
     """What a core was built from."""
 
     config: CoreConfig

@@ -69,7 +69,7 @@ class GatewayClient:
     ) -> None:
         self._account, self._symbol, self._stop_requested = account, symbol, stop_requested
         self.session = new_session("strategy")
-        self.link = Link("gateway")
+        self.link = Link(name="gateway")
         self.outbox = PendingRequests()
         self.pending: deque[msg.Tick] = deque()
         self.gateway_session = ""

@@ -27,7 +27,7 @@ _SWING_WEIGHT, _REACH = 0.05, 2.5
 """How far the edge may move until the next tick: so many times what it moved lately, exponentially weighted."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Decision:
     """What the strategy makes of one tick.
 
@@ -189,9 +189,7 @@ class SignalEngine:
                     self.target = 0
                 elif warm[place]:
                     down, flat, up = probabilities[place].tolist()
-                    self.target, self._rest = self._policy.step(
-                        down, flat, up, self.target, self._rest, spreads[place]
-                    )
+                    self.target, self._rest = self._policy.step(down, flat, up, self.target, self._rest, spreads[place])
                 place += 1
             targets[i] = self.target
         return targets
@@ -206,7 +204,13 @@ class SignalEngine:
         inferred_ns: int,
     ) -> Decision:  # fmt: skip
         self.target = target
-        return Decision(target, reason, factors, probabilities, (computed_ns, inferred_ns, self._clock()))
+        return Decision(
+            target=target,
+            reason=reason,
+            factors=factors,
+            probabilities=probabilities,
+            marks_ns=(computed_ns, inferred_ns, self._clock()),
+        )
 
 
 def matching_factor_set(bundle: Bundle) -> FactorSet:

@@ -100,7 +100,7 @@ def bundle_of(settings: Settings, family_name: str, x: np.ndarray, y: np.ndarray
     config = make_config(family, CONFIG[family_name])
     model = family.fit(x, y, horizon=50, seed=0, config=config)
     provenance = {"symbol": KEY, "horizon": 50, "price_tick": 10.0, "levels": 5, "days": [], "seed": 0, "config": {}}
-    policy = PolicyParams(0.3, 0.02)
+    policy = PolicyParams(enter=0.3, leave=0.02)
     return write_bundle(settings.models, model, factor_set.spec(), {"horizons": [50]}, policy, provenance)
 
 

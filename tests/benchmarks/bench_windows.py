@@ -32,12 +32,31 @@ def _day(folder: Path) -> CachedDay:
     rows = rng.normal(size=(ROWS, FACTORS)).astype(np.float32)
     rows[rng.random(rows.shape) < 0.001] = np.nan
     np.save(folder / "X.npy", rows)
-    fact = DayFacts(date(2025, 2, 11), "SHFE.cu2503", 0, 10.0, 5, ROWS, "", "")
+    fact = DayFacts(
+        day=date(2025, 2, 11),
+        contract="SHFE.cu2503",
+        segment_id=0,
+        price_tick=10.0,
+        multiplier=5,
+        rows=ROWS,
+        features_hash="",
+        labels_hash="",
+    )
     times = np.arange(ROWS, dtype=np.int64) * 500_000_000
     names = tuple(f"f{i}" for i in range(FACTORS))
     y = rng.integers(0, 3, (1, ROWS)).astype(np.int8)
     mapped = map_array(folder / "X.npy")
-    return CachedDay(fact, names, {}, {"horizons": [50]}, mapped, y, times, np.ones(ROWS, bool), times * 1.0)
+    return CachedDay(
+        facts=fact,
+        names=names,
+        factor_set_spec={},
+        label_spec={"horizons": [50]},
+        X=mapped,
+        labels=y,
+        datetime_ns=times,
+        warm=np.ones(ROWS, bool),
+        mid=times * 1.0,
+    )
 
 
 def _stacked(rows: np.ndarray, ends: np.ndarray) -> Iterator[np.ndarray]:

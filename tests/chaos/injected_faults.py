@@ -59,9 +59,15 @@ def _sends_again_after_a_restart(kind: str, life: int) -> None:
         honest(parts)
         for intent in known:
             order = Order(
-                intent.order_id, intent.symbol, intent.side, intent.offset, intent.volume, intent.price, intent.tif,
+                order_id=intent.order_id,
+                symbol=intent.symbol,
+                side=intent.side,
+                offset=intent.offset,
+                volume=intent.volume,
+                price=intent.price,
+                tif=intent.tif,
                 left=intent.volume,
-            )  # fmt: skip
+            )
             parts.context.broker.submit(order)
 
     gateway._start_core = start

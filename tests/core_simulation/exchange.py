@@ -72,9 +72,19 @@ class Deal:
         """The broker's word on it."""
         number = "" if self.error else f"x{self.number}"
         return ev.OrderReport(
-            self.order_id, self.symbol, self.side, self.offset, self.volume, self.left, self.done, self.error, number,
-            "", now, self.price,
-        )  # fmt: skip
+            order_id=self.order_id,
+            symbol=self.symbol,
+            side=self.side,
+            offset=self.offset,
+            volume=self.volume,
+            left=self.left,
+            finished=self.done,
+            error=self.error,
+            exchange_order_id=number,
+            message="",
+            now_ns=now,
+            price=self.price,
+        )
 
 
 @dataclass
@@ -141,7 +151,15 @@ class Exchange:
         assert book_trade(held, deal.side, deal.offset, lots, self.close_today[deal.symbol]), "the exchange is wrong"
         self.furthest = max(self.furthest, abs(net_of(held)))
         trade = ev.TradeReport(
-            f"t{len(self.trades)}", deal.order_id, deal.symbol, deal.side, deal.offset, lots, deal.price, now, now
+            trade_id=f"t{len(self.trades)}",
+            order_id=deal.order_id,
+            symbol=deal.symbol,
+            side=deal.side,
+            offset=deal.offset,
+            volume=lots,
+            price=deal.price,
+            market_ns=now,
+            now_ns=now,
         )
         self.trades.append(trade)
         deal.left -= lots
@@ -181,4 +199,11 @@ class Exchange:
         trades = tuple(
             trade for trade in self.trades[self.trades_before :] if not missing or entropy(missing, trade.trade_id) % 4
         )
-        return ev.Snapshot(day, tuple(holdings), tuple(orders), trades, now, not missing)
+        return ev.Snapshot(
+            trading_day=day,
+            holdings=tuple(holdings),
+            orders=tuple(orders),
+            trades=trades,
+            now_ns=now,
+            complete=not missing,
+        )

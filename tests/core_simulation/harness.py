@@ -131,7 +131,9 @@ class World:
             steps, tick = round(START_PRICE[symbol] / self.ticks[symbol]), self.ticks[symbol]
             width = int(steps * self.setup.terms_width)
             low, high = round((steps - width) * tick, 6), round((steps + width) * tick, 6)
-            self.step(ev.Terms(symbol, self.day, sessions, self.now, low, high))
+            self.step(
+                ev.Terms(symbol=symbol, trading_day=self.day, sessions=sessions, now_ns=self.now, lower=low, upper=high)
+            )
 
     def step(self, event: ev.Event) -> None:
         """One event through the core, its actions done, everything judged."""
@@ -166,9 +168,21 @@ class World:
                 self.sync()
                 order = action.order
                 intent = Intent(
-                    order.order_id, 0, order.symbol, order.side, order.offset, order.volume, order.price, order.tif,
-                    action.target_session, action.target_revision, action.market_ns, order.price_type, 0, self.now,
-                )  # fmt: skip
+                    order_id=order.order_id,
+                    number=0,
+                    symbol=order.symbol,
+                    side=order.side,
+                    offset=order.offset,
+                    volume=order.volume,
+                    price=order.price,
+                    tif=order.tif,
+                    target_session=action.target_session,
+                    target_revision=action.target_revision,
+                    market_ns=action.market_ns,
+                    price_type=order.price_type,
+                    wall_ns=0,
+                    sent_ns=self.now,
+                )
                 self.intents[order.order_id] = intent
                 self.sent_market.append(action.market_ns)
                 known = self.watermark.get(action.target_session, -1)
@@ -314,7 +328,17 @@ class World:
             if dice & 512:
                 bid = ask = float("nan")
         self.tick_id += 1
-        self.step(ev.Book(symbol, self.day, self.market, self.tick_id, bid, ask, self.now))
+        self.step(
+            ev.Book(
+                symbol=symbol,
+                trading_day=self.day,
+                market_ns=self.market,
+                tick_id=self.tick_id,
+                bid=bid,
+                ask=ask,
+                now_ns=self.now,
+            )
+        )
 
     def do_nan_tick(self, dice: int) -> None:
         self.do_tick(dice, empty=True)
@@ -322,7 +346,17 @@ class World:
     def do_old_tick(self, dice: int) -> None:
         symbol = self.symbol_of(dice)
         old = max(self.tick_id - 2, 0)
-        self.step(ev.Book(symbol, self.day, self.market - 10**9, old, 1.0, 2.0, self.now))
+        self.step(
+            ev.Book(
+                symbol=symbol,
+                trading_day=self.day,
+                market_ns=self.market - 10**9,
+                tick_id=old,
+                bid=1.0,
+                ask=2.0,
+                now_ns=self.now,
+            )
+        )
 
     def do_target(self, dice: int) -> None:
         symbol = self.symbol_of(dice)
@@ -332,21 +366,33 @@ class World:
         session = self.sessions[symbol]
         session[1] += 1
         volume = (dice >> 8) % (2 * limit + 2) - limit
-        self.last_request = ev.TargetWanted(session[0], session[1], symbol, volume, self.now)
+        self.last_request = ev.TargetWanted(
+            session=session[0], revision=session[1], symbol=symbol, volume=volume, now_ns=self.now
+        )
         self.step(self.last_request)
         return None
 
     def do_repeat(self, dice: int) -> None:
         last = self.last_request
         if isinstance(last, ev.TargetWanted):
-            self.step(ev.TargetWanted(last.session, last.revision, last.symbol, (dice % 5) - 2, self.now))
+            self.step(
+                ev.TargetWanted(
+                    session=last.session,
+                    revision=last.revision,
+                    symbol=last.symbol,
+                    volume=(dice % 5) - 2,
+                    now_ns=self.now,
+                )
+            )
         elif isinstance(last, ev.OrderWanted):
             self.step(last)
 
     def do_intruder(self, dice: int) -> None:
         symbol = self.symbol_of(dice)
         other = "SHFE.au2506" if dice & 0x3000 == 0 else symbol
-        self.step(ev.TargetWanted("intruder", 1 + (dice >> 4) % 50, other, 1, self.now))
+        self.step(
+            ev.TargetWanted(session="intruder", revision=1 + (dice >> 4) % 50, symbol=other, volume=1, now_ns=self.now)
+        )
 
     def do_order(self, dice: int, odd: bool = False) -> None:
         symbol = self.symbol_of(dice)
@@ -365,7 +411,16 @@ class World:
         session = self.sessions[symbol]
         session[1] += 1
         self.last_request = ev.OrderWanted(
-            session[0], session[1], symbol, side, offset, volume, self.now, price, kind, tif
+            session=session[0],
+            revision=session[1],
+            symbol=symbol,
+            side=side,
+            offset=offset,
+            volume=volume,
+            now_ns=self.now,
+            price=price,
+            price_type=kind,
+            tif=tif,
         )
         self.step(self.last_request)
 
@@ -402,9 +457,15 @@ class World:
         offset = ("OPEN", "OPEN", "CLOSE", "CLOSETODAY")[(dice >> 5) % 4]
         tif = "GFD" if dice & 128 else "FAK"
         order = Order(
-            f"stranger{len(self.exchange.received)}", symbol, 1 if dice & 16 else -1, offset, 1 + (dice >> 9) % 2,
-            self.price[symbol], tif, 1,
-        )  # fmt: skip
+            order_id=f"stranger{len(self.exchange.received)}",
+            symbol=symbol,
+            side=1 if dice & 16 else -1,
+            offset=offset,
+            volume=1 + (dice >> 9) % 2,
+            price=self.price[symbol],
+            tif=tif,
+            left=1,
+        )
         self.tell(self.exchange.receive(order, self.now, stranger=True))
 
     def do_expire(self, dice: int) -> None:
@@ -546,7 +607,11 @@ class World:
                 session = self.sessions[symbol]
                 session[1] += 1
                 self.do_tick(i + 32)
-                self.step(ev.TargetWanted(session[0], session[1], symbol, wanted[symbol], self.now))
+                self.step(
+                    ev.TargetWanted(
+                        session=session[0], revision=session[1], symbol=symbol, volume=wanted[symbol], now_ns=self.now
+                    )
+                )
             self.deliver()
             self.step(ev.Timer(self.now))
             for deal in list(self.exchange.working.values()):

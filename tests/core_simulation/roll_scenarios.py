@@ -182,9 +182,17 @@ class RollWorld(World):
     def bind(self) -> None:
         spec = _SPECS[self.today or CU.symbol]
         reason = "" if self.today else "no schedule"
-        self.step(ev.Bound(
-            MAIN, self.today, self.now, spec.price_tick, spec.multiplier, spec.needs_close_today, reason
-        ))  # fmt: skip
+        self.step(
+            ev.Bound(
+                requested=MAIN,
+                symbol=self.today,
+                now_ns=self.now,
+                price_tick=spec.price_tick,
+                multiplier=spec.multiplier,
+                needs_close_today=spec.needs_close_today,
+                reason=reason,
+            )
+        )
 
     def do(self, action: Action) -> bool:
         if isinstance(action, WriteBinding):

@@ -56,9 +56,16 @@ class Setup:
     def config(self) -> CoreConfig:
         """What the core is told."""
         return CoreConfig(
-            {spec.symbol: spec for spec in self.specs}, self.limits, self.style, self.unknown_s, self.settle_s,
-            self.max_rejects, self.monitor_only, self.on_kill, self.unknown_orders,
-        )  # fmt: skip
+            symbols={spec.symbol: spec for spec in self.specs},
+            limits=self.limits,
+            style=self.style,
+            unknown_s=self.unknown_s,
+            settle_s=self.settle_s,
+            max_rejects=self.max_rejects,
+            monitor_only=self.monitor_only,
+            on_kill=self.on_kill,
+            unknown_orders=self.unknown_orders,
+        )
 
 
 def setup_of(seed: int) -> Setup:

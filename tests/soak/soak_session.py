@@ -68,7 +68,9 @@ def core_bundle(settings: Settings) -> Path:
         "symbol": SERIES, "horizon": 50, "price_tick": 1.0, "levels": 5, "days": [], "seed": 0, "config": {},
     }  # fmt: skip
     model = Follower(n_features=len(core), place=list(core.names).index("imbalance_1"))
-    return write_bundle(settings.models, model, core.spec(), {"horizons": [50]}, PolicyParams(0.75, 0.2), provenance)
+    return write_bundle(
+        settings.models, model, core.spec(), {"horizons": [50]}, PolicyParams(enter=0.75, leave=0.2), provenance
+    )
 
 
 class Meter(threading.Thread):

@@ -60,7 +60,12 @@ def write_tiny_bundle(
         "symbol": symbol, "horizon": 50, "price_tick": price_tick, "levels": 5, "days": [], "seed": 0, "config": {},
     }  # fmt: skip
     return write_bundle(
-        models_dir, TinyModel(), factor_set.spec(), {"horizons": [50]}, PolicyParams(enter, leave, lots), provenance
+        models_dir,
+        TinyModel(),
+        factor_set.spec(),
+        {"horizons": [50]},
+        PolicyParams(enter=enter, leave=leave, max_lots=lots),
+        provenance,
     )
 
 

@@ -34,7 +34,7 @@ def write(root: Path, seconds: float, count: int) -> None:
     days = [START]
     while len(days) <= count:  # one more: the first day has bars alone
         days.append(calendar.next_day(days[-1]))
-    history = History(Scenario(VARIETIES, days[0], days[-1], snapshot_seconds=seconds, contracts=8))
+    history = History(Scenario(varieties=VARIETIES, start=days[0], end=days[-1], snapshot_seconds=seconds, contracts=8))
     for variety in VARIETIES:
         interest = [
             {"symbol": symbol, "trading_day": day, "open_interest": history.closing_interest(symbol, day)}

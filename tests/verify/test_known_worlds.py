@@ -52,7 +52,21 @@ class Played:
             tick = CU.price_tick(symbol, day)
             engine = engine or FactorEngine(factor_set, tick, CU.multiplier, bounds)
             engine.reset(bounds)
-            yield DayFacts(day, symbol, 0, tick, CU.multiplier, values.shape[1], "", ""), ticks, values, engine
+            yield (
+                DayFacts(
+                    day=day,
+                    contract=symbol,
+                    segment_id=0,
+                    price_tick=tick,
+                    multiplier=CU.multiplier,
+                    rows=values.shape[1],
+                    features_hash="",
+                    labels_hash="",
+                ),
+                ticks,
+                values,
+                engine,
+            )
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -30,7 +30,7 @@ PARTITION_NAME = {
 SCHEMAS = {"ticks": RAW_TICK_SCHEMA, "ticks_l1": L1_TICK_SCHEMA, "main_l5": MAIN_L5_SCHEMA}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DayManifest:
     """What one day of one dataset is.
 

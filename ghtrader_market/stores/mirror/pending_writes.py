@@ -25,7 +25,7 @@ WHOLE = "all"
 OWED, DIFFERS, REFILL = "owed", "differs", "refill"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PendingWrite:
     """One day of one dataset on which the stores may differ.
 
@@ -150,4 +150,4 @@ def _read(path: Path) -> PendingWrite:
         said = json.loads(path.read_text())
     except (OSError, ValueError):  # cut off by a kill, or cleared meanwhile: pending is the safe reading
         said = {}
-    return PendingWrite(path.parent.parent.name, path.parent.name, day, **said)
+    return PendingWrite(dataset=path.parent.parent.name, key=path.parent.name, day=day, **said)

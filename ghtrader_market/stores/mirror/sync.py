@@ -183,7 +183,7 @@ def _words(difference: Difference) -> str:
 
 
 def _clear(lake: MirroredLake, dataset: str, key: str, day: date | None) -> None:
-    with lake.debts.taken(PendingWrite(dataset, key, day)) as note:
+    with lake.debts.taken(PendingWrite(dataset=dataset, key=key, day=day)) as note:
         if note is not None:
             note.paid()
 

@@ -34,7 +34,7 @@ _LONGEST_BREAK = timedelta(days=16)
 _FRAME_COLUMNS = ("datetime_ns", *(field.name for field in PROVENANCE_FIELDS))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Build:
     """The active build of a day.
 
@@ -76,16 +76,16 @@ def active_builds(client: QuestDbClient, dataset: str, symbol: str, day: date | 
     )
     found: dict[str, Build] = {}
     for name, build, number, first_seq, count, digest, source, run_id, extra in sorted(rows, key=_activation):
-        values = (
-            build or "",
-            _activation((name, build, number)),
-            first_seq or 0,
-            count or 0,
-            digest or "",
-            source or "",
-            run_id or "",
+        found[name] = Build(
+            build_id=build or "",
+            activation=_activation((name, build, number)),
+            first_seq=first_seq or 0,
+            rows=count or 0,
+            content_hash=digest or "",
+            source=source or "",
+            run_id=run_id or "",
+            extra=json.loads(extra) if extra else {},
         )
-        found[name] = Build(*values, json.loads(extra) if extra else {})
     return found
 
 
@@ -164,7 +164,16 @@ class BuiltDays:
         kept = dict(extra)
         if dataset != "main_l5":
             kept["schema"] = {field.name: str(field.type) for field in table.schema}
-        build = Build(build_id, number, 0, table.num_rows, digest, source, run_id, kept)
+        build = Build(
+            build_id=build_id,
+            activation=number,
+            first_seq=0,
+            rows=table.num_rows,
+            content_hash=digest,
+            source=source,
+            run_id=run_id,
+            extra=kept,
+        )
         activate(self._client, dataset, key, {day.isoformat(): build})
         return True
 

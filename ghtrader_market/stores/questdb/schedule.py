@@ -51,7 +51,15 @@ class ScheduleTable:
         builds = {}
         for name in [*changed, *sorted(gone)]:
             number = active[name].activation + 1 if name in active else 0
-            builds[name] = Build(ids.get(name, ""), number, 0, 1 if name in ids else 0, "", "roll", run_id)
+            builds[name] = Build(
+                build_id=ids.get(name, ""),
+                activation=number,
+                first_seq=0,
+                rows=1 if name in ids else 0,
+                content_hash="",
+                source="roll",
+                run_id=run_id,
+            )
         activate(self._client, DATASET, schedule.variety, builds)
         return len(changed) + len(gone)
 

@@ -204,7 +204,16 @@ class QuestDbStore:
         failpoint("questdb.rows->activation")
         before = self.provenance(dataset, key, day)
         number = 0 if before is None else before.activation + 1
-        build = Build("", number, write, table.num_rows, table_hash(table), source, run_id, dict(extra or {}))
+        build = Build(
+            build_id="",
+            activation=number,
+            first_seq=write,
+            rows=table.num_rows,
+            content_hash=table_hash(table),
+            source=source,
+            run_id=run_id,
+            extra=dict(extra or {}),
+        )
         activate(self.client, dataset, key, {day.isoformat(): build})
 
     def write_schedule(self, schedule: RollSchedule, run_id: str = "", *, anew: bool = False) -> int:

@@ -61,7 +61,7 @@ class Views:
         return [place[root] - lag for root, lag in zip(self.root, self.lag, strict=True)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Layout:
     """Buffers, and the rows that go over them.
 

@@ -94,7 +94,18 @@ def test_accounts_and_gates(say, settings: Settings, monkeypatch) -> None:
 def test_a_corrupt_ledger_is_refused_and_what_is_told_restores_it(say, settings: Settings) -> None:
     folder = account_ref(settings, "demo", "sim").state_dir
     ledger = Ledger(folder)
-    ledger.intend(Intent(ledger.state.order_id(1), 1, CONTRACT, 1, "OPEN", 1, 70_000.0, "FAK"))
+    ledger.intend(
+        Intent(
+            order_id=ledger.state.order_id(1),
+            number=1,
+            symbol=CONTRACT,
+            side=1,
+            offset="OPEN",
+            volume=1,
+            price=70_000.0,
+            tif="FAK",
+        )
+    )
     first = ledger.state.ledger_id
     ledger.close()
     Ledger(folder).close()  # a start: its copy holds the intent

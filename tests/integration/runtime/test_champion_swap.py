@@ -34,7 +34,7 @@ def test_a_new_champion_takes_over_at_flat_and_a_damaged_one_does_not(settings) 
     second = load_bundle(
         write_bundle(
             settings.models, TinyModel(weight=-1.5), tiny_factor_set().spec(), {"horizons": [50]},
-            PolicyParams(0.5, 0.1), provenance,
+            PolicyParams(enter=0.5, leave=0.1), provenance,
         )
     )  # fmt: skip
     write_champion(settings.models, first, reason="the first")

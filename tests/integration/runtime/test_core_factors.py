@@ -56,7 +56,9 @@ def core_bundle(settings: Settings, core: FactorSet) -> Path:
         "symbol": SERIES, "horizon": 50, "price_tick": 10.0, "levels": 5, "days": [], "seed": 0, "config": {},
     }  # fmt: skip
     model = TinyModel(n_features=len(core))
-    return write_bundle(settings.models, model, core.spec(), {"horizons": [50]}, PolicyParams(0.7, 0.2), provenance)
+    return write_bundle(
+        settings.models, model, core.spec(), {"horizons": [50]}, PolicyParams(enter=0.7, leave=0.2), provenance
+    )
 
 
 def start(settings: Settings, model: Path, account: str, sim: str) -> Pair:

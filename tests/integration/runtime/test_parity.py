@@ -29,10 +29,16 @@ def fill_key(fill: dict[str, Any]) -> tuple:
 def one_process(settings: Any, model: Path, at_once: bool) -> BacktestResult:
     table = Lake(settings.data).read_day("main_l5", "KQ.m@SHFE.cu", DAY)
     return backtest_day(
-        load_bundle(model), bundled_calendar(), Market(CONTRACT, DAY, 10.0, 5), table["id"].to_numpy(),
-        table["datetime_ns"].to_numpy(), np.ascontiguousarray(values_matrix(table).T),
-        limits=RiskLimits(1, 10, 10**6, 60.0), flat_before_end_ns=60 * 10**9, at_once=at_once,
-    )  # fmt: skip
+        load_bundle(model),
+        bundled_calendar(),
+        Market(CONTRACT, DAY, 10.0, 5),
+        table["id"].to_numpy(),
+        table["datetime_ns"].to_numpy(),
+        np.ascontiguousarray(values_matrix(table).T),
+        limits=RiskLimits(max_position=1, max_order=10, rate_orders=10**6, rate_window_s=60.0),
+        flat_before_end_ns=60 * 10**9,
+        at_once=at_once,
+    )
 
 
 def test_one_process_or_two_at_once_or_tick_by_tick(lock_step: LockStepRun) -> None:

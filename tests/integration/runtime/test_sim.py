@@ -233,7 +233,16 @@ def test_kill_9_with_a_position_a_tripped_switch_and_an_order_in_flight(exchange
     truth = held_at_exchange(exchange)
 
     ledger = Ledger(state_dir)  # as if killed once more, right after an intent became durable
-    never_sent = Intent(ledger.state.order_id(1), 1, SYMBOL, 1, "OPEN", 1, 99_999.0, "FAK")
+    never_sent = Intent(
+        order_id=ledger.state.order_id(1),
+        number=1,
+        symbol=SYMBOL,
+        side=1,
+        offset="OPEN",
+        volume=1,
+        price=99_999.0,
+        tif="FAK",
+    )
     ledger.intend(never_sent)
     ledger.close()
 

@@ -30,13 +30,34 @@ def open_days(folder: Path) -> list[CachedDay]:
     """Days whose one factor is the number of the row over all days: every window tells where it lies."""
     made = []
     for number in range(DAYS):
-        fact = DayFacts(date(2025, 4, 1) + timedelta(number), "SHFE.cu2506", 0, 10.0, 5, ROWS, f"f{number}", "l")
+        fact = DayFacts(
+            day=date(2025, 4, 1) + timedelta(number),
+            contract="SHFE.cu2506",
+            segment_id=0,
+            price_tick=10.0,
+            multiplier=5,
+            rows=ROWS,
+            features_hash=f"f{number}",
+            labels_hash="l",
+        )
         labels = np.tile(np.arange(ROWS, dtype=np.int8) % 3, (1, 1))
         labels[:, -SPEC.horizon :] = -1
         times = np.arange(ROWS, dtype=np.int64) * 500_000_000
         mapped = map_array(folder / f"{number}.npy")
         known = np.ones(ROWS, bool)
-        made.append(CachedDay(fact, ("row",), {}, {"horizons": [10]}, mapped, labels, times, known, times * 1.0))
+        made.append(
+            CachedDay(
+                facts=fact,
+                names=("row",),
+                factor_set_spec={},
+                label_spec={"horizons": [10]},
+                X=mapped,
+                labels=labels,
+                datetime_ns=times,
+                warm=known,
+                mid=times * 1.0,
+            )
+        )
     return made
 
 

@@ -33,7 +33,7 @@ with resource_lock(settings.locks, "ticks:symbol=X", "stuck"):
 
 
 def test_ours_is_what_is_registered_or_executes_a_run_here(settings: Settings) -> None:
-    me = Holder("x", os.getpid(), start_ticks(os.getpid()), "a test", "now")
+    me = Holder(name="x", pid=os.getpid(), start=start_ticks(os.getpid()), purpose="a test", since="now")
     assert not is_ours(settings, me)
     with register(settings, "record", "a recorder"):
         assert is_ours(settings, me)

@@ -16,8 +16,28 @@ from ghtrader_market.reference.varieties import FeeRates
 
 DAY = date(2025, 1, 22)
 FEES = FeeRates(open_ratio=5e-5, close_ratio=5e-5, close_today_ratio=1e-4)
-CU = ContractTerms("SHFE.cu2503", 5, 10.0, FEES, 0.1, True, 74000.0, 79920.0, 68080.0)
-IF = ContractTerms("CFFEX.IF2501", 300, 0.2, FeeRates(), 0.12, False, 4000.0, 4400.0, 3600.0)
+CU = ContractTerms(
+    symbol="SHFE.cu2503",
+    multiplier=5,
+    price_tick=10.0,
+    fees=FEES,
+    margin_ratio=0.1,
+    needs_close_today=True,
+    pre_settlement=74000.0,
+    upper_limit=79920.0,
+    lower_limit=68080.0,
+)
+IF = ContractTerms(
+    symbol="CFFEX.IF2501",
+    multiplier=300,
+    price_tick=0.2,
+    fees=FeeRates(),
+    margin_ratio=0.12,
+    needs_close_today=False,
+    pre_settlement=4000.0,
+    upper_limit=4400.0,
+    lower_limit=3600.0,
+)
 
 
 class Desk:
@@ -31,11 +51,19 @@ class Desk:
 
     def place(self, side, offset, volume, price):
         self.count += 1
-        request = OrderRequest(str(self.count), self.terms.symbol, side, offset, volume, float(price), "GFD")
+        request = OrderRequest(
+            order_id=str(self.count),
+            symbol=self.terms.symbol,
+            side=side,
+            offset=offset,
+            volume=volume,
+            price=float(price),
+            lifetime="GFD",
+        )
         reason = self.account.refusal(request, self.terms, self.marks(float(price)))
         if reason:
             return reason
-        order = Order(request, self.count, 0, DAY, volume)
+        order = Order(request=request, seqno=self.count, inserted_ns=0, trading_day=DAY, left=volume)
         self.account.place(order, self.terms)
         return order
 

@@ -223,7 +223,7 @@ def test_charts_show_the_past_alone_and_scroll(history):
     market, socket = MarketView(history), Socket()
     feed = MarketFeed(market, DataFaults())
     symbol = history.main_contract("cu", history.live_day)
-    session = MdSession(socket, feed)
+    session = MdSession(socket=socket, feed=feed)
     kept: dict = {}
 
     def ask(**pack):
@@ -293,7 +293,7 @@ def test_a_live_bar_is_told_again_while_it_grows(history):
     feed = MarketFeed(market, DataFaults())
     symbol = history.main_contract("cu", history.live_day)
     volume = history.day(symbol, history.live_day).values["volume"]
-    session = MdSession(socket, feed)
+    session = MdSession(socket=socket, feed=feed)
     duration = 300 * SECOND
     chart = {"aid": "set_chart", "chart_id": "c", "ins_list": symbol, "duration": duration, "view_width": 3}
 

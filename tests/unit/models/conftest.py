@@ -49,7 +49,17 @@ def make_world() -> Callable[..., tuple[Dataset, np.ndarray]]:
         mid = 70_000 + 10 * np.cumsum(rng.integers(-1, 2, n)).astype(float)
         start = date(2025, 4, 1)
         facts = tuple(
-            DayFacts(start + timedelta(d), "SHFE.cu2506", 0, 10.0, 5, rows, f"f{d}", f"l{d}") for d in range(days)
+            DayFacts(
+                day=start + timedelta(d),
+                contract="SHFE.cu2506",
+                segment_id=0,
+                price_tick=10.0,
+                multiplier=5,
+                rows=rows,
+                features_hash=f"f{d}",
+                labels_hash=f"l{d}",
+            )
+            for d in range(days)
         )
         dataset = Dataset(
             symbol="KQ.m@SHFE.cu",

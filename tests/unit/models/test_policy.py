@@ -58,7 +58,9 @@ def test_no_opinion_holds_no_position(missing: int, position: int) -> None:
 @settings(max_examples=examples(300), deadline=None)
 def test_sides_are_mirror_images_and_no_limit_is_passed(p, position, enter, share, per_lot, move, rest, cooldown):
     down, flat, up = p
-    params = PolicyParams(enter, enter * share, 3, per_lot, move, 2.0, cooldown)
+    params = PolicyParams(
+        enter=enter, leave=enter * share, max_lots=3, per_lot=per_lot, move=move, fee=2.0, cooldown=cooldown
+    )
     target, left = params.step(down, flat, up, position, rest, 10.0)
     assert -3 <= target <= 3 and 0 <= left <= 3
     assert params.step(up, flat, down, -position, rest, 10.0) == (-target, left)
@@ -72,7 +74,7 @@ def test_sides_are_mirror_images_and_no_limit_is_passed(p, position, enter, shar
 )  # fmt: skip
 @settings(max_examples=examples(300), deadline=None)
 def test_near_is_what_the_rule_says_of_a_smaller_and_a_larger_edge(edge, position, reach, per_lot, cooldown) -> None:
-    params = PolicyParams(0.3, 0.05, 2, per_lot, cooldown=cooldown)
+    params = PolicyParams(enter=0.3, leave=0.05, max_lots=2, per_lot=per_lot, cooldown=cooldown)
 
     def at(edge: float) -> tuple[float, float, float]:
         return 0.5 - edge / 2, 0.0, 0.5 + edge / 2
@@ -88,7 +90,7 @@ def test_near_is_what_the_rule_says_of_a_smaller_and_a_larger_edge(edge, positio
 
 
 def test_costs_keep_from_entering_and_never_from_holding() -> None:
-    params = PolicyParams(0.3, 0.05, 1, move=40.0, fee=4.0)  # an edge of 0.35 promises 14 CNY
+    params = PolicyParams(enter=0.3, leave=0.05, max_lots=1, move=40.0, fee=4.0)  # an edge of 0.35 promises 14 CNY
     up, down = (0.325, 0.0, 0.675), (0.675, 0.0, 0.325)
     assert params.decide(*up, 0, spread=9.9) == 1 and params.decide(*down, 0, spread=9.9) == -1
     assert params.decide(*up, 0, spread=10.1) == 0 and params.decide(*up, 0) == 0, "an unknown spread enters nothing"
@@ -98,7 +100,7 @@ def test_costs_keep_from_entering_and_never_from_holding() -> None:
 
 
 def test_size_grows_with_the_edge_and_does_not_shrink_before_it_is_left() -> None:
-    params = PolicyParams(0.25, 0.125, 4, per_lot=0.125)
+    params = PolicyParams(enter=0.25, leave=0.125, max_lots=4, per_lot=0.125)
     ask = lambda edge, held: params.decide(0.5 - edge / 2, 0.0, 0.5 + edge / 2, held)  # noqa: E731
     assert [ask(edge, 0) for edge in (0.2, 0.3, 0.4, 0.55, 0.7, 1.0)] == [0, 1, 2, 3, 4, 4]
     assert ask(0.3, 3) == 3 and ask(0.2, 3) == 3 and ask(0.55, 1) == 3 and ask(0.1, 3) == 0
@@ -106,7 +108,7 @@ def test_size_grows_with_the_edge_and_does_not_shrink_before_it_is_left() -> Non
 
 
 def test_after_leaving_it_rests() -> None:
-    params = PolicyParams(0.3, 0.1, 1, cooldown=3)
+    params = PolicyParams(enter=0.3, leave=0.1, max_lots=1, cooldown=3)
     strong, weak, other = (0.0, 0.0, 1.0), (0.5, 0.0, 0.5), (1.0, 0.0, 0.0)
     held, rest, path = 0, 0, []
     for p in (strong, strong, weak, strong, strong, strong, strong, other, other):
@@ -122,13 +124,13 @@ def test_parameters_survive_json_and_refuse_nonsense() -> None:
         with pytest.raises(UsageError):
             PolicyParams(**bad)
     with pytest.raises(UsageError):
-        PolicyParams(0.2, 0.1, max_lots=0)
+        PolicyParams(enter=0.2, leave=0.1, max_lots=0)
     for bad in ({"per_lot": -0.1}, {"move": float("inf")}, {"fee": -1.0}, {"cooldown": -1}):
         with pytest.raises(UsageError):
-            PolicyParams(0.2, 0.1, **bad)
+            PolicyParams(enter=0.2, leave=0.1, **bad)
     plain = {"enter": 0.2, "leave": 0.1, "max_lots": 1}
-    assert PolicyParams.from_dict(plain) == PolicyParams(0.2, 0.1), "what is off may be left out"
-    whole = PolicyParams(0.2, 0.1, 3, 0.05, 20.0, 1.5, 7)
+    assert PolicyParams.from_dict(plain) == PolicyParams(enter=0.2, leave=0.1), "what is off may be left out"
+    whole = PolicyParams(enter=0.2, leave=0.1, max_lots=3, per_lot=0.05, move=20.0, fee=1.5, cooldown=7)
     assert PolicyParams.from_dict(json.loads(json.dumps(whole.to_dict()))) == whole
     for broken in ({**plain, "other": 1}, {}, {"enter": "x", "leave": 0, "max_lots": 1}, {"enter": 0.1, "leave": 0.0}):
         with pytest.raises(IntegrityError):
@@ -185,7 +187,9 @@ def test_replay_agrees_with_a_plain_walk(data, enter, lots, per_lot, move, coold
     p = np.stack([(1 - edge) / 2, np.zeros_like(edge), (1 + edge) / 2], axis=1)
     bid = np.array([row[1] if row[2] else np.nan for row in data], float)
     ask = bid + 1
-    params = PolicyParams(enter, enter / 10, lots, per_lot, move, 0.5, cooldown)
+    params = PolicyParams(
+        enter=enter, leave=enter / 10, max_lots=lots, per_lot=per_lot, move=move, fee=0.5, cooldown=cooldown
+    )
     row, volume, _, price = replay(p, bid, ask, params)
     fills, position, wanted, rest = [], 0, 0, 0
     for t in range(len(data)):

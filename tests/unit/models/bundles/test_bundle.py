@@ -138,7 +138,7 @@ def test_what_does_not_fit_is_not_written(make_world: Callable[..., Any], tmp_pa
         def save(self, directory: Path) -> None:
             raise AssertionError("must not get this far")
 
-    policy = PolicyParams(0.1, 0.01)
+    policy = PolicyParams(enter=0.1, leave=0.01)
     with pytest.raises(UsageError, match="provenance lacks"):
         write_bundle(tmp_path / "m", Model(), bundle.factor_set_spec, {}, policy, {})
     with pytest.raises(UsageError, match="factors"):

@@ -32,10 +32,31 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> list[CachedDay]:
         np.save(folder / f"{number}.npy", rows)
         y = rng.integers(0, 3, (1, 400)).astype(np.int8)
         y[:, -10:] = -1
-        fact = DayFacts(date(2025, 4, 1) + timedelta(number), "SHFE.cu2506", 0, 10.0, 5, 400, f"f{number}", "l")
+        fact = DayFacts(
+            day=date(2025, 4, 1) + timedelta(number),
+            contract="SHFE.cu2506",
+            segment_id=0,
+            price_tick=10.0,
+            multiplier=5,
+            rows=400,
+            features_hash=f"f{number}",
+            labels_hash="l",
+        )
         times = np.arange(400, dtype=np.int64) * 500_000_000
         mapped = map_array(folder / f"{number}.npy")
-        made.append(CachedDay(fact, NAMES, {}, {"horizons": [10]}, mapped, y, times, np.ones(400, bool), times * 1.0))
+        made.append(
+            CachedDay(
+                facts=fact,
+                names=NAMES,
+                factor_set_spec={},
+                label_spec={"horizons": [10]},
+                X=mapped,
+                labels=y,
+                datetime_ns=times,
+                warm=np.ones(400, bool),
+                mid=times * 1.0,
+            )
+        )
     return made
 
 
@@ -104,7 +125,7 @@ def test_the_bundle_keeps_the_normaliser_and_vouches_for_it(tmp_path):
         "schema_version": 2, "symbol": "KQ.m@SHFE.cu", "horizon": 50, "price_tick": 10.0, "levels": 5, "days": [],
         "seed": 0, "config": {},
     }  # fmt: skip
-    arguments = (factors.spec(), LabelSpec().spec(), PolicyParams(0.1, 0.01), content)
+    arguments = (factors.spec(), LabelSpec().spec(), PolicyParams(enter=0.1, leave=0.01), content)
     model = _Model()
     model.n_features = len(factors)
     plain = load_bundle(write_bundle(tmp_path, model, *arguments))
@@ -127,7 +148,7 @@ def test_a_bundle_of_another_schema_version_says_what_to_do(tmp_path):
     content = {
         "symbol": "KQ.m@SHFE.cu", "horizon": 50, "price_tick": 10.0, "levels": 5, "days": [], "seed": 0, "config": {},
     }  # fmt: skip
-    arguments = (factors.spec(), LabelSpec().spec(), PolicyParams(0.1, 0.01))
+    arguments = (factors.spec(), LabelSpec().spec(), PolicyParams(enter=0.1, leave=0.01))
     write_bundle(tmp_path, model, *arguments, content)  # a bundle without a version is of the first, and still trades
     with pytest.raises(IntegrityError, match="schema version 99") as refusal:
         write_bundle(tmp_path, model, *arguments, {**content, "schema_version": 99})

@@ -104,7 +104,9 @@ def test_the_policy_pays_the_spread_and_the_fees() -> None:
     p[20:] = [0.8, 0.1, 0.1]
     bid, ask = np.full(n, 100.0), np.full(n, 110.0)
     costs = TradingCosts(FeeRates(open_lot=1.0, close_today_lot=2.0), 5)
-    fills, report, _ = simulate_policy(p, np.arange(n, dtype=np.int64), bid, ask, PolicyParams(0.5, 0.1), costs)
+    fills, report, _ = simulate_policy(
+        p, np.arange(n, dtype=np.int64), bid, ask, PolicyParams(enter=0.5, leave=0.1), costs
+    )
     assert [fill.signed for fill in fills] == [1, -2, 1]
     assert report.gross_pnl == pytest.approx(-2 * 10 * 5)
     assert report.fees == pytest.approx(1 + 3 + 2)

@@ -70,7 +70,16 @@ def disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[bool], None]]]:
 
 def an_intent(ledger: Ledger) -> Intent:
     number = ledger.state.next_number
-    return Intent(ledger.state.order_id(number), number, SYMBOL, 1, "OPEN", 1, 70_000.0, "FAK")
+    return Intent(
+        order_id=ledger.state.order_id(number),
+        number=number,
+        symbol=SYMBOL,
+        side=1,
+        offset="OPEN",
+        volume=1,
+        price=70_000.0,
+        tif="FAK",
+    )
 
 
 def until_refused(
@@ -139,20 +148,41 @@ def test_a_switch_the_disk_refuses_counts_as_tripped_and_is_written_later(disk) 
 
 
 def test_the_core_sends_nothing_while_its_ledger_is_down() -> None:
-    core = Core(CoreConfig({SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)}), lambda n: f"o-{n}")
+    core = Core(CoreConfig(symbols={SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)}), lambda n: f"o-{n}")
     for event in (
-        ev.Terms(SYMBOL, DAY, ((0, 10**15),), 1), ev.Snapshot(DAY, (), (), (), 1),
-        ev.Book(SYMBOL, DAY, 1, 1, 70_000.0, 70_010.0, 1),
+        ev.Terms(symbol=SYMBOL, trading_day=DAY, sessions=((0, 10**15),), now_ns=1),
+        ev.Snapshot(trading_day=DAY, holdings=(), orders=(), trades=(), now_ns=1),
+        ev.Book(symbol=SYMBOL, trading_day=DAY, market_ns=1, tick_id=1, bid=70_000.0, ask=70_010.0, now_ns=1),
     ):  # fmt: skip
         core.handle(event)
-    first = core.handle(ev.TargetWanted("s", 1, SYMBOL, 1, 2))
+    first = core.handle(ev.TargetWanted(session="s", revision=1, symbol=SYMBOL, volume=1, now_ns=2))
     assert [type(action) for action in first] == [WriteIntent, SendOrder, Answer]
     down = core.handle(ev.LinkChange("ledger", False, 3, "no space left"))
     assert Cancel("o-1") in down and core.state.trading_state is TradingState.HALTED
     assert "no space left" in core.state.limits
-    core.handle(ev.OrderReport("o-1", SYMBOL, 1, "OPEN", 1, 1, True, False, "", "not sent", 4))
-    assert not [a for a in core.handle(ev.TargetWanted("s", 2, SYMBOL, 1, 5)) if isinstance(a, SendOrder)]
+    core.handle(
+        ev.OrderReport(
+            order_id="o-1",
+            symbol=SYMBOL,
+            side=1,
+            offset="OPEN",
+            volume=1,
+            left=1,
+            finished=True,
+            error=False,
+            exchange_order_id="",
+            message="not sent",
+            now_ns=4,
+        )
+    )
+    assert not [
+        a
+        for a in core.handle(ev.TargetWanted(session="s", revision=2, symbol=SYMBOL, volume=1, now_ns=5))
+        if isinstance(a, SendOrder)
+    ]
     core.handle(ev.LinkChange("ledger", True, 6))
-    again = core.handle(ev.Book(SYMBOL, DAY, 2, 2, 70_000.0, 70_010.0, 7))
+    again = core.handle(
+        ev.Book(symbol=SYMBOL, trading_day=DAY, market_ns=2, tick_id=2, bid=70_000.0, ask=70_010.0, now_ns=7)
+    )
     assert [type(action) for action in again] == [WriteIntent, SendOrder]
     assert core.state.rejects == 0

@@ -41,14 +41,31 @@ def expected(mode: str, enabled: str, confirm: str, monitor: bool, credentials: 
 
 def sends(monitor: bool) -> bool:
     """Whether a core set up like this sends an order for a target that nothing else forbids."""
-    core = Core(CoreConfig({SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)}, monitor_only=monitor), lambda n: f"o-{n}")
+    core = Core(
+        CoreConfig(symbols={SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)}, monitor_only=monitor), lambda n: f"o-{n}"
+    )
     for event in (
-        ev.Terms(SYMBOL, DAY, ((0, 10**15),), 1), ev.Snapshot(DAY, (), (), (), 1),
-        ev.Book(SYMBOL, DAY, 1, 1, 70_000.0, 70_010.0, 1),
+        ev.Terms(symbol=SYMBOL, trading_day=DAY, sessions=((0, 10**15),), now_ns=1),
+        ev.Snapshot(trading_day=DAY, holdings=(), orders=(), trades=(), now_ns=1),
+        ev.Book(symbol=SYMBOL, trading_day=DAY, market_ns=1, tick_id=1, bid=70_000.0, ask=70_010.0, now_ns=1),
     ):  # fmt: skip
         core.handle(event)
-    actions = core.handle(ev.TargetWanted("s", 1, SYMBOL, 1, 2))
-    actions += core.handle(ev.OrderReport("stranger", SYMBOL, 1, "OPEN", 1, 1, False, False, "x", "", 3))
+    actions = core.handle(ev.TargetWanted(session="s", revision=1, symbol=SYMBOL, volume=1, now_ns=2))
+    actions += core.handle(
+        ev.OrderReport(
+            order_id="stranger",
+            symbol=SYMBOL,
+            side=1,
+            offset="OPEN",
+            volume=1,
+            left=1,
+            finished=False,
+            error=False,
+            exchange_order_id="x",
+            message="",
+            now_ns=3,
+        )
+    )
     return any(isinstance(action, WriteIntent | SendOrder | Cancel) for action in actions)
 
 

@@ -44,7 +44,19 @@ OPERATIONS = st.lists(st.sampled_from(["intend", "intend", "close", "marks", "re
 def make(ledger: Ledger, revision: int, session: str = "s") -> Intent:
     number = ledger.state.next_number
     order_id = ledger.state.order_id(number)
-    return Intent(order_id, number, "SHFE.cu2502", 1, "OPEN", 1, 70_000.0, "FAK", session, revision, revision)
+    return Intent(
+        order_id=order_id,
+        number=number,
+        symbol="SHFE.cu2502",
+        side=1,
+        offset="OPEN",
+        volume=1,
+        price=70_000.0,
+        tif="FAK",
+        target_session=session,
+        target_revision=revision,
+        market_ns=revision,
+    )
 
 
 def play(folder: Path, operations: list[str]) -> tuple[Ledger, list[tuple]]:
@@ -79,7 +91,17 @@ def foresee(ledger: Ledger, revision: int) -> list[Intent]:
     """A buy and a sell that may follow, one of which will at most."""
     first = ledger.state.next_number
     both = [
-        Intent(ledger.state.order_id(n), n, "SHFE.cu2502", side, "OPEN", 1, 70_000.0, "FAK", market_ns=revision)
+        Intent(
+            order_id=ledger.state.order_id(n),
+            number=n,
+            symbol="SHFE.cu2502",
+            side=side,
+            offset="OPEN",
+            volume=1,
+            price=70_000.0,
+            tif="FAK",
+            market_ns=revision,
+        )
         for n, side in ((first, 1), (first + 1, -1))
     ]
     ledger.prepare(both)
@@ -385,7 +407,10 @@ from pathlib import Path
 from ghtrader_runtime.accounts.order_ledger import Intent, Ledger
 ledger = Ledger(Path(sys.argv[1]))
 for number in range(1, 100_000):
-    intent = Intent(ledger.state.order_id(number), number, "SHFE.cu2502", 1, "OPEN", 1, 7e4, "FAK", "s", number)
+    intent = Intent(
+        order_id=ledger.state.order_id(number), number=number, symbol="SHFE.cu2502", side=1, offset="OPEN", volume=1,
+        price=7e4, tif="FAK", target_session="s", target_revision=number,
+    )
     if number % 3 and sys.argv[2] == "ahead":
         ledger.prepare([intent])
     ledger.intend(intent)

@@ -24,7 +24,7 @@ def command(revision: int) -> msg.Command:
 
 
 def test_the_life_of_a_link() -> None:
-    link = Link("gateway", stale_s=1.5, down_s=10)
+    link = Link(name="gateway", stale_s=1.5, down_s=10)
     assert link.state is LinkState.CONNECTING and link.check(50 * S) is None and link.silent_s(1) == float("inf")
     change = link.heard(60 * S)
     assert change and (change.before, change.after) == (LinkState.CONNECTING, LinkState.LIVE) and change.usable

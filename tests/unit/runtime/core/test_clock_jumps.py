@@ -30,7 +30,20 @@ def test_a_wall_clock_set_back_repeats_no_order_id_and_forgets_no_request(tmp_pa
             number = known.next_number
             order_id = known.order_id(number)
             ids.append(order_id)
-            ledger.intend(Intent(order_id, number, "SHFE.cu2502", 1, "OPEN", 1, 1.0, "FAK", "s", life * 10 + 5 * step))
+            ledger.intend(
+                Intent(
+                    order_id=order_id,
+                    number=number,
+                    symbol="SHFE.cu2502",
+                    side=1,
+                    offset="OPEN",
+                    volume=1,
+                    price=1.0,
+                    tif="FAK",
+                    target_session="s",
+                    target_revision=life * 10 + 5 * step,
+                )
+            )
         ledger.close_intent(ids[-1], "filled", 0)
         ledger.close()
     assert len(set(ids)) == 6 == len(ids)

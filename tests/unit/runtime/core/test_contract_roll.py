@@ -23,7 +23,13 @@ class Desk:
     def __init__(self, held: int = 0, symbols: tuple[str, ...] = (OLD,), bound: str = OLD, **changes) -> None:
         specs = {symbol: SymbolSpec(symbol, 10.0, 5, True) for symbol in symbols}
         self.core = Core(
-            CoreConfig(specs, RiskLimits(2, 5, 100), ExecutionStyle(1), **changes), lambda number: f"o{number}"
+            CoreConfig(
+                symbols=specs,
+                limits=RiskLimits(max_position=2, max_order=5, rate_orders=100),
+                style=ExecutionStyle(slip_ticks=1),
+                **changes,
+            ),
+            lambda number: f"o{number}",
         )
         self.now = 0
         self.revision = 0
@@ -40,34 +46,86 @@ class Desk:
 
     def terms(self, day: int) -> None:
         for symbol in (OLD, NEW):
-            self(ev.Terms(symbol, DAYS[day], ((day * 10**6, (day + 1) * 10**6),), self.now, 60_000.0, 80_000.0))
+            self(
+                ev.Terms(
+                    symbol=symbol,
+                    trading_day=DAYS[day],
+                    sessions=((day * 10**6, (day + 1) * 10**6),),
+                    now_ns=self.now,
+                    lower=60_000.0,
+                    upper=80_000.0,
+                )
+            )
 
     def bind(self, symbol: str, reason: str = "") -> list[Action]:
-        return self(ev.Bound(MAIN, symbol, self.now, 10.0, 5, True, reason))
+        return self(
+            ev.Bound(
+                requested=MAIN,
+                symbol=symbol,
+                now_ns=self.now,
+                price_tick=10.0,
+                multiplier=5,
+                needs_close_today=True,
+                reason=reason,
+            )
+        )
 
     def snapshot(self, held: int = 0, symbol: str = OLD) -> list[Action]:
-        return self(ev.Snapshot(DAYS[0], (Holding(symbol, long_his=held),), (), (), self.now))
+        return self(
+            ev.Snapshot(
+                trading_day=DAYS[0], holdings=(Holding(symbol, long_his=held),), orders=(), trades=(), now_ns=self.now
+            )
+        )
 
     def tick(self, symbol: str, day: int = 0) -> list[Order]:
         self.now += 1
-        actions = self(ev.Book(symbol, DAYS[day], day * 10**6 + self.now, self.now, 70_000.0, 70_010.0, self.now))
+        actions = self(
+            ev.Book(
+                symbol=symbol,
+                trading_day=DAYS[day],
+                market_ns=day * 10**6 + self.now,
+                tick_id=self.now,
+                bid=70_000.0,
+                ask=70_010.0,
+                now_ns=self.now,
+            )
+        )
         return [action.order for action in actions if isinstance(action, SendOrder)]
 
     def want(self, symbol: str, volume: int, session: str = "s") -> tuple[Answer, list[Order]]:
         self.revision += 1
-        actions = self(ev.TargetWanted(session, self.revision, symbol, volume, self.now))
+        actions = self(
+            ev.TargetWanted(session=session, revision=self.revision, symbol=symbol, volume=volume, now_ns=self.now)
+        )
         (answer,) = [action for action in actions if isinstance(action, Answer)]
         return answer, [action.order for action in actions if isinstance(action, SendOrder)]
 
     def filled(self, order: Order) -> list[Action]:
         self.now += 1
         done = ev.OrderReport(
-            order.order_id, order.symbol, order.side, order.offset, order.volume, 0, True, False, "x", "", self.now
+            order_id=order.order_id,
+            symbol=order.symbol,
+            side=order.side,
+            offset=order.offset,
+            volume=order.volume,
+            left=0,
+            finished=True,
+            error=False,
+            exchange_order_id="x",
+            message="",
+            now_ns=self.now,
         )
         trade = ev.TradeReport(
-            f"t{order.order_id}", order.order_id, order.symbol, order.side, order.offset, order.volume, order.price,
-            self.now, self.now,
-        )  # fmt: skip
+            trade_id=f"t{order.order_id}",
+            order_id=order.order_id,
+            symbol=order.symbol,
+            side=order.side,
+            offset=order.offset,
+            volume=order.volume,
+            price=order.price,
+            market_ns=self.now,
+            now_ns=self.now,
+        )
         return [*self(trade), *self(done)]
 
 
@@ -78,9 +136,13 @@ def writes(actions: list[Action]) -> list[str]:
 def test_the_first_binding_is_durable_once_the_broker_was_asked() -> None:
     desk = Desk(symbols=())
     assert desk.state is TradingState.ACTIVE and not desk.bind(OLD)
-    fresh = Core(CoreConfig({}), lambda number: f"o{number}")
-    assert not writes(fresh.handle(ev.Bound(MAIN, OLD, 0, 10.0, 5, True)))
-    assert writes(fresh.handle(ev.Snapshot(DAYS[0], (), (), (), 1))) == [OLD]
+    fresh = Core(CoreConfig(symbols={}), lambda number: f"o{number}")
+    assert not writes(
+        fresh.handle(
+            ev.Bound(requested=MAIN, symbol=OLD, now_ns=0, price_tick=10.0, multiplier=5, needs_close_today=True)
+        )
+    )
+    assert writes(fresh.handle(ev.Snapshot(trading_day=DAYS[0], holdings=(), orders=(), trades=(), now_ns=1))) == [OLD]
 
 
 def test_the_old_contract_is_closed_before_the_new_one_opens() -> None:
@@ -113,13 +175,40 @@ def test_what_works_in_the_old_contract_is_cancelled(kind: str) -> None:
     if kind == "target":
         order = desk.want(OLD, 1)[1][0]
     else:
-        actions = desk(ev.OrderWanted("s", 0, OLD, 1, "OPEN", 1, desk.now, 70_000.0, "LIMIT", "GFD"))
+        actions = desk(
+            ev.OrderWanted(
+                session="s",
+                revision=0,
+                symbol=OLD,
+                side=1,
+                offset="OPEN",
+                volume=1,
+                now_ns=desk.now,
+                price=70_000.0,
+                price_type="LIMIT",
+                tif="GFD",
+            )
+        )
         order = next(action.order for action in actions if isinstance(action, SendOrder))
     actions = desk.bind(NEW)
     assert [action.order_id for action in actions if isinstance(action, Cancel)] == [order.order_id]
     desk.want(NEW, 1)
     assert not desk.tick(NEW)
-    desk(ev.OrderReport(order.order_id, OLD, 1, "OPEN", 1, 1, True, False, "x", "", desk.now))
+    desk(
+        ev.OrderReport(
+            order_id=order.order_id,
+            symbol=OLD,
+            side=1,
+            offset="OPEN",
+            volume=1,
+            left=1,
+            finished=True,
+            error=False,
+            exchange_order_id="x",
+            message="",
+            now_ns=desk.now,
+        )
+    )
     assert [order.symbol for order in desk.tick(NEW)] == [NEW]
 
 
@@ -141,7 +230,17 @@ def test_an_order_of_the_old_contract_that_arrives_after_the_roll_is_closed_too(
     desk.tick(OLD)
     desk.bind(NEW)
     assert desk.state is TradingState.ACTIVE
-    trade = ev.TradeReport("late", "o99", OLD, 1, "OPEN", 1, 70_000.0, desk.now, desk.now)
+    trade = ev.TradeReport(
+        trade_id="late",
+        order_id="o99",
+        symbol=OLD,
+        side=1,
+        offset="OPEN",
+        volume=1,
+        price=70_000.0,
+        market_ns=desk.now,
+        now_ns=desk.now,
+    )
     desk(trade)
     assert desk.state is TradingState.REDUCING or desk.core.state.live_orders(OLD)
     desk.want(NEW, 1)
@@ -197,14 +296,25 @@ def test_a_killed_account_holds_or_flattens_as_it_was_told() -> None:
 def test_silence_of_what_is_left_is_no_alarm() -> None:
     desk = Desk()
     for symbol in (OLD, NEW):
-        desk(ev.Terms(symbol, DAYS[0], ((0, 10**15),), desk.now, 60_000.0, 80_000.0))
+        desk(
+            ev.Terms(
+                symbol=symbol,
+                trading_day=DAYS[0],
+                sessions=((0, 10**15),),
+                now_ns=desk.now,
+                lower=60_000.0,
+                upper=80_000.0,
+            )
+        )
     desk.tick(OLD)
     assert [a for a in desk(ev.Timer(desk.now + 1000 * NS)) if isinstance(a, Resubscribe)], "before it was left"
     desk.tick(OLD)
     desk.bind(NEW)
     desk.tick(NEW)
     desk.now += 2000 * NS
-    desk(ev.Book(NEW, DAYS[0], 900_000, desk.now, 1.0, 2.0, desk.now))
+    desk(
+        ev.Book(symbol=NEW, trading_day=DAYS[0], market_ns=900_000, tick_id=desk.now, bid=1.0, ask=2.0, now_ns=desk.now)
+    )
     assert not [a for a in desk(ev.Timer(desk.now + NS)) if isinstance(a, Resubscribe)]
     assert desk.state is TradingState.ACTIVE
 

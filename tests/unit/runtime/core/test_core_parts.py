@@ -37,20 +37,24 @@ from ghtrader_runtime.core.strategy_requests import StrategyRequests
 from ghtrader_runtime.core.target_steps import TargetSteps
 
 CU, NEXT, DAY, S = "SHFE.cu2502", "SHFE.cu2503", "2025-01-08", 1_000_000_000
-BUY = Place(1, "OPEN", 2, 70_010.0, "FAK")
+BUY = Place(side=1, offset="OPEN", volume=2, price=70_010.0, tif="FAK")
 
 
 def book(tick: int = 1, now: int = 1) -> ev.Book:
-    return ev.Book(CU, DAY, now, tick, 70_000.0, 70_010.0, now)
+    return ev.Book(symbol=CU, trading_day=DAY, market_ns=now, tick_id=tick, bid=70_000.0, ask=70_010.0, now_ns=now)
 
 
 def ready() -> CoreState:
     """In session, with a book."""
-    return CoreState(trading_day=DAY, books={CU: book()}, terms={CU: ev.Terms(CU, DAY, ((0, 10**15),), 0)})
+    return CoreState(
+        trading_day=DAY,
+        books={CU: book()},
+        terms={CU: ev.Terms(symbol=CU, trading_day=DAY, sessions=((0, 10**15),), now_ns=0)},
+    )
 
 
 def config(**given: Any) -> CoreConfig:
-    return CoreConfig({CU: SymbolSpec(CU, 10.0, 5, True)}, RiskLimits(3), **given)
+    return CoreConfig(symbols={CU: SymbolSpec(CU, 10.0, 5, True)}, limits=RiskLimits(max_position=3), **given)
 
 
 def entry(state: CoreState, **given: Any) -> OrderEntry:
@@ -84,8 +88,12 @@ def test_order_entry_writes_the_intent_first_and_numbers_sides_apart() -> None:
     state = CoreState(now_ns=5)
     orders = entry(state)
     first = orders.place(CU, BUY, "s", 1, book(), "target")
-    second = orders.place(CU, Place(-1, "CLOSE", 1, 70_000.0, "FAK"), "s", 2, book(), "direct")
-    third = orders.place(CU, Place(-1, "CLOSE", 1, 70_000.0, "FAK"), "s", 3, book(), "direct")
+    second = orders.place(
+        CU, Place(side=-1, offset="CLOSE", volume=1, price=70_000.0, tif="FAK"), "s", 2, book(), "direct"
+    )
+    third = orders.place(
+        CU, Place(side=-1, offset="CLOSE", volume=1, price=70_000.0, tif="FAK"), "s", 3, book(), "direct"
+    )
     assert kinds(first) == ["WriteIntent", "SendOrder"] and isinstance(first[0], WriteIntent)
     assert [sent[0].order.order_id for sent in (first, second, third)] == ["o1", "o2", "o4"], "odd buys, even sells"
     assert list(state.live[CU]) == ["o1", "o2", "o4"] and len(state.sent_ns) == 3
@@ -95,7 +103,7 @@ def test_order_entry_writes_the_intent_first_and_numbers_sides_apart() -> None:
 
 def test_order_entry_sends_no_cancel_where_it_only_watches() -> None:
     state = CoreState(now_ns=5)
-    order = Order("e1", CU, 1, "OPEN", 1, 70_000.0, "GFD", left=1)
+    order = Order(order_id="e1", symbol=CU, side=1, offset="OPEN", volume=1, price=70_000.0, tif="GFD", left=1)
     assert entry(state, monitor_only=True).cancel(order) == [] and order.status is OrderStatus.SENT
 
 
@@ -105,7 +113,9 @@ def test_pre_trade_check_asks_the_roll_and_the_limits() -> None:
     without_terms = CoreState(trading_day=DAY)
     assert "hours are not known" in PreTradeCheck(config(), without_terms, no_roll).forbidden(CU, BUY, book())
     assert PreTradeCheck(config(), state, lambda symbol, place: "a roll").forbidden(CU, BUY, book()) == "a roll"
-    assert "4" in PreTradeCheck(config(), state, no_roll).forbidden(CU, Place(1, "OPEN", 4, 70_010.0, "FAK"), book())
+    assert "4" in PreTradeCheck(config(), state, no_roll).forbidden(
+        CU, Place(side=1, offset="OPEN", volume=4, price=70_010.0, tif="FAK"), book()
+    )
 
 
 def test_target_steps_send_one_step_and_tell_a_refusal_once() -> None:
@@ -116,7 +126,7 @@ def test_target_steps_send_one_step_and_tell_a_refusal_once() -> None:
     assert steps.advance(CU) == [], "no target"
     requests = StrategyRequests(config(), state, orders, check, steps.advance)
     waits[0] = "not yet"
-    said = requests.on_target(ev.TargetWanted("s", 1, CU, 2, 1))
+    said = requests.on_target(ev.TargetWanted(session="s", revision=1, symbol=CU, volume=2, now_ns=1))
     assert kinds(said) == ["Record", "Answer"] and steps.advance(CU) == [], "refused, and said once"
     waits[0] = ""
     assert kinds(steps.advance(CU)) == ["WriteIntent", "SendOrder"] and steps.advance(CU) == [], "one step at a time"
@@ -127,7 +137,9 @@ def test_target_steps_flatten_what_is_left_and_open_nothing_while_reducing() -> 
     check, left = PreTradeCheck(config(), state, no_roll), [False]
     steps = TargetSteps(config(), state, ExecutionStyle(), entry(state), check, lambda symbol: left[0])
     state.block(BlockReason.DATA, TradingState.REDUCING, "silent")
-    StrategyRequests(config(), state, entry(state), check, steps.advance).on_target(ev.TargetWanted("s", 1, CU, 2, 1))
+    StrategyRequests(config(), state, entry(state), check, steps.advance).on_target(
+        ev.TargetWanted(session="s", revision=1, symbol=CU, volume=2, now_ns=1)
+    )
     assert not state.orders
     BrokerReports(config(), state, entry(state), Asked()).on_trade(trade("t1", "x", 1))
     left[0] = True
@@ -138,7 +150,7 @@ def test_target_steps_flatten_what_is_left_and_open_nothing_while_reducing() -> 
 def test_market_data_drops_old_books_and_limits_trading_in_silence() -> None:
     state, advance = CoreState(), Asked()
     market = MarketData(config(), state, advance, never_left)
-    market.on_terms(ev.Terms(CU, DAY, ((0, 10**15),), 0))
+    market.on_terms(ev.Terms(symbol=CU, trading_day=DAY, sessions=((0, 10**15),), now_ns=0))
     market.on_book(book(2))
     market.on_book(book(2))
     market.on_book(book(1))
@@ -158,7 +170,7 @@ def test_market_data_drops_old_books_and_limits_trading_in_silence() -> None:
 def test_market_data_forgives_the_silence_of_a_contract_that_is_left() -> None:
     state = CoreState()
     market = MarketData(config(), state, Asked(), lambda symbol: True)
-    market.on_terms(ev.Terms(CU, DAY, ((0, 10**15),), 0))
+    market.on_terms(ev.Terms(symbol=CU, trading_day=DAY, sessions=((0, 10**15),), now_ns=0))
     market.on_book(book())
     state.now_ns = 100 * S
     assert not any(isinstance(action, Resubscribe) for action in market.watch()) and not state.blocks
@@ -174,18 +186,36 @@ def test_strategy_requests_keep_a_symbol_for_its_writer_until_it_is_released() -
         assert len(answers) == 1
         return answers[0]
 
-    order = ev.OrderWanted("a", 1, CU, 1, "OPEN", 1, 1, 70_010.0)
+    order = ev.OrderWanted(
+        session="a", revision=1, symbol=CU, side=1, offset="OPEN", volume=1, now_ns=1, price=70_010.0
+    )
     assert status(requests.on_order_wanted(order)) == "accepted"
     assert status(requests.on_order_wanted(order)) == "duplicate"
-    assert status(requests.on_target(ev.TargetWanted("a", 2, CU, 1, 1))) == "refused", "direct orders, not targets"
-    assert status(requests.on_target(ev.TargetWanted("b", 1, CU, 1, 1))) == "refused", "another session's"
+    assert (
+        status(requests.on_target(ev.TargetWanted(session="a", revision=2, symbol=CU, volume=1, now_ns=1))) == "refused"
+    ), "direct orders, not targets"
+    assert (
+        status(requests.on_target(ev.TargetWanted(session="b", revision=1, symbol=CU, volume=1, now_ns=1))) == "refused"
+    ), "another session's"
     assert requests.release("a") == [Cancel("o1")] and not state.writers
-    assert status(requests.on_target(ev.TargetWanted("b", 2, CU, 1, 1))) == "accepted" and advance.symbols == [CU]
+    assert status(
+        requests.on_target(ev.TargetWanted(session="b", revision=2, symbol=CU, volume=1, now_ns=1))
+    ) == "accepted" and advance.symbols == [CU]
     assert requests.release("b") == [] and not state.targets, "its order is being cancelled already"
 
 
 def trade(trade_id: str, order_id: str, volume: int, side: int = 1, offset: str = "OPEN") -> ev.TradeReport:
-    return ev.TradeReport(trade_id, order_id, CU, side, offset, volume, 70_010.0, 2, 2)
+    return ev.TradeReport(
+        trade_id=trade_id,
+        order_id=order_id,
+        symbol=CU,
+        side=side,
+        offset=offset,
+        volume=volume,
+        price=70_010.0,
+        market_ns=2,
+        now_ns=2,
+    )
 
 
 def test_broker_reports_count_a_trade_once_and_ask_where_lots_are_unknown() -> None:
@@ -211,9 +241,13 @@ def test_reconciliation_believes_only_a_complete_list_taken_late_enough() -> Non
     assert kinds(reconciliation.watch()) == ["Record", "Resync"]
     assert state.orders["o1"].status is OrderStatus.UNKNOWN and state.trading_state is TradingState.HALTED
     holdings = (Holding(CU, long_his=1),)
-    reconciliation.on_snapshot(ev.Snapshot(DAY, holdings, (), (), 6 * S, complete=False))
+    reconciliation.on_snapshot(
+        ev.Snapshot(trading_day=DAY, holdings=holdings, orders=(), trades=(), now_ns=6 * S, complete=False)
+    )
     assert state.orders["o1"].status is OrderStatus.UNKNOWN and BlockReason.RECONCILE in state.blocks
-    actions = reconciliation.on_snapshot(ev.Snapshot(DAY, holdings, (), (), 6 * S))
+    actions = reconciliation.on_snapshot(
+        ev.Snapshot(trading_day=DAY, holdings=holdings, orders=(), trades=(), now_ns=6 * S)
+    )
     assert CloseIntent("o1", "unsent", 2) in actions and state.orders["o1"].status is OrderStatus.UNSENT
     assert not state.blocks and state.reconciled and state.position(CU).net == 1 and set(advance.symbols) == {CU}
 
@@ -260,11 +294,15 @@ def test_contract_roll_writes_the_new_contract_once_the_old_one_is_flat() -> Non
     state, told = CoreState(trading_day=DAY), config()
     orders = OrderEntry(told, state, lambda number: f"o{number}")
     roll = ContractRoll(told, state, orders)
-    opening = Place(1, "OPEN", 1, 70_010.0, "FAK")
+    opening = Place(side=1, offset="OPEN", volume=1, price=70_010.0, tif="FAK")
     assert roll.waits_for_roll(CU, opening) == "" and not roll.is_left(CU), "no contract of the day: all may open"
     orders.place(CU, BUY, "s", 1, book(), "target")
     state.now_ns = 1
-    assert kinds(roll.on_bound(ev.Bound("main", NEXT, 1, 10.0, 5, True))) == ["Record", "Cancel"]
+    assert kinds(
+        roll.on_bound(
+            ev.Bound(requested="main", symbol=NEXT, now_ns=1, price_tick=10.0, multiplier=5, needs_close_today=True)
+        )
+    ) == ["Record", "Cancel"]
     assert roll.is_left(CU) and roll.waits_for_roll(CU, opening) and roll.waits_for_roll(NEXT, opening)
     assert roll.watch() == [] and state.blocks[BlockReason.ROLL][0] is TradingState.REDUCING
     order = state.orders["o1"]
@@ -280,11 +318,11 @@ def test_order_prediction_changes_nothing() -> None:
     steps = TargetSteps(config(), state, style, entry(state), check, never_left)
     requests = StrategyRequests(config(), state, entry(state), check, steps.advance)
     prediction = OrderPrediction(config(), state, style, lambda number: f"o{number}", check, never_left)
-    requests.on_target(ev.TargetWanted("s", 1, CU, 0, 1))
+    requests.on_target(ev.TargetWanted(session="s", revision=1, symbol=CU, volume=0, now_ns=1))
     before = copy.deepcopy(state)
     likely = prediction.likely(CU, (1, -1))
     assert [(one.order_id, one.side) for one in likely] == [("o1", 1), ("o2", -1)] and state == before
-    sent = requests.on_target(ev.TargetWanted("s", 2, CU, 1, 1))
+    sent = requests.on_target(ev.TargetWanted(session="s", revision=2, symbol=CU, volume=1, now_ns=1))
     assert [action.order.order_id for action in sent if isinstance(action, SendOrder)] == ["o1"]
 
 

@@ -35,21 +35,26 @@ S = 1_000_000_000
 
 def started(*holdings: Holding, style: ExecutionStyle | None = None, limits: RiskLimits | None = None, **changes):
     core = Core(
-        CoreConfig({CU: SPEC}, limits or RiskLimits(3, 5, 100, 60.0), style or ExecutionStyle(1), **changes),
+        CoreConfig(
+            symbols={CU: SPEC},
+            limits=limits or RiskLimits(max_position=3, max_order=5, rate_orders=100, rate_window_s=60.0),
+            style=style or ExecutionStyle(slip_ticks=1),
+            **changes,
+        ),
         lambda number: f"o{number}",
     )
-    core.handle(ev.Terms(CU, DAY, ((0, 10**15),), 0, 60_000.0, 80_000.0))
-    core.handle(ev.Snapshot(DAY, holdings, (), (), 1))
+    core.handle(ev.Terms(symbol=CU, trading_day=DAY, sessions=((0, 10**15),), now_ns=0, lower=60_000.0, upper=80_000.0))
+    core.handle(ev.Snapshot(trading_day=DAY, holdings=holdings, orders=(), trades=(), now_ns=1))
     core.handle(book(1))
     return core
 
 
 def book(n: int, bid: float = 70_000.0, ask: float = 70_010.0, now: int = 1) -> ev.Book:
-    return ev.Book(CU, DAY, n, n, bid, ask, now)
+    return ev.Book(symbol=CU, trading_day=DAY, market_ns=n, tick_id=n, bid=bid, ask=ask, now_ns=now)
 
 
 def want(volume: int, revision: int, now: int = 2) -> ev.TargetWanted:
-    return ev.TargetWanted("s", revision, CU, volume, now)
+    return ev.TargetWanted(session="s", revision=revision, symbol=CU, volume=volume, now_ns=now)
 
 
 def said(order_id: str, left: int, finished: bool, now: int = 3, volume: int = 1, **fields) -> ev.OrderReport:
@@ -60,7 +65,17 @@ def said(order_id: str, left: int, finished: bool, now: int = 3, volume: int = 1
 
 
 def filled(trade_id: str, order_id: str, volume: int = 1, side: int = 1, offset: str = "OPEN") -> ev.TradeReport:
-    return ev.TradeReport(trade_id, order_id, CU, side, offset, volume, 70_010.0, 3, 3)
+    return ev.TradeReport(
+        trade_id=trade_id,
+        order_id=order_id,
+        symbol=CU,
+        side=side,
+        offset=offset,
+        volume=volume,
+        price=70_010.0,
+        market_ns=3,
+        now_ns=3,
+    )
 
 
 def only(actions: list, kind: type) -> list:
@@ -71,15 +86,33 @@ def only(actions: list, kind: type) -> list:
 
 
 def resting(volume: int = 1, side: int = 1, price: float = 70_000.0, sent_market_ns: int = 0) -> Order:
-    return Order("w", CU, side, "OPEN", volume, price, "GFD", left=volume, status=OrderStatus.WORKING,
-                 sent_market_ns=sent_market_ns)  # fmt: skip
+    return Order(
+        order_id="w",
+        symbol=CU,
+        side=side,
+        offset="OPEN",
+        volume=volume,
+        price=price,
+        tif="GFD",
+        left=volume,
+        status=OrderStatus.WORKING,
+        sent_market_ns=sent_market_ns,
+    )
 
 
 @pytest.mark.parametrize(("away", "chased"), [(0, False), (1, False), (2, True), (3, True)])
 def test_a_resting_order_is_chased_from_so_many_ticks_on(away: int, chased: bool) -> None:
     style = ExecutionStyle(slip_ticks=0, tif="GFD", peg="join", chase_ticks=2, reprice_s=100.0)
     for sign in (1, -1):
-        moved = ev.Book(CU, DAY, 1, 1, 70_000.0 + sign * 10 * away, 70_010.0 + sign * 10 * away, 1)
+        moved = ev.Book(
+            symbol=CU,
+            trading_day=DAY,
+            market_ns=1,
+            tick_id=1,
+            bid=70_000.0 + sign * 10 * away,
+            ask=70_010.0 + sign * 10 * away,
+            now_ns=1,
+        )
         step = plan_target(1, Position(), [resting()], moved, SPEC, style)
         assert bool(step.cancel) is chased
     never = ExecutionStyle(slip_ticks=0, tif="GFD", peg="join", chase_ticks=0, reprice_s=100.0)
@@ -90,7 +123,9 @@ def test_a_resting_order_is_sent_anew_after_its_seconds_and_not_before() -> None
     style = ExecutionStyle(tif="GFD", reprice_s=5.0)
     order = resting(price=70_020.0, sent_market_ns=10 * S)
     for late, cancelled in ((5 * S - 1, False), (5 * S, True)):
-        now = ev.Book(CU, DAY, 10 * S + late, 1, 70_000.0, 70_010.0, 1)
+        now = ev.Book(
+            symbol=CU, trading_day=DAY, market_ns=10 * S + late, tick_id=1, bid=70_000.0, ask=70_010.0, now_ns=1
+        )
         assert bool(plan_target(1, Position(), [order], now, SPEC, style).cancel) is cancelled
 
 
@@ -119,14 +154,26 @@ def test_towards_flat_from_flat_is_flat() -> None:
 ])  # fmt: skip
 def test_what_is_wrong_with_a_direct_order(symbol: str, changes: dict, words: str) -> None:
     fields = {"side": 1, "offset": "OPEN", "price": 70_000.0, "price_type": "LIMIT", "tif": "FAK", **changes}
-    order = ev.OrderWanted("s", 1, symbol, volume=1, now_ns=1, **fields)
+    order = ev.OrderWanted(session="s", revision=1, symbol=symbol, volume=1, now_ns=1, **fields)
     reason = why_not(order, Position(), [], SymbolSpec(symbol, 10.0, 5, symbol == CU))
     assert words in reason and bool(reason) is bool(words)
 
 
 def test_what_a_too_large_position_may_do() -> None:
     def after(side: int, volume: int, offset: str) -> str:
-        return MaxPosition(1).check(Proposed(CU, side, volume, offset, 70_000.0, 4, 0, 1, None))  # type: ignore[arg-type]
+        return MaxPosition(1).check(
+            Proposed(
+                symbol=CU,
+                side=side,
+                volume=volume,
+                offset=offset,
+                price=70_000.0,
+                net=4,
+                working=0,
+                market_ns=1,
+                sent_ns=None,
+            )
+        )  # type: ignore[arg-type]
 
     assert not after(-1, 1, "CLOSE") and not after(-1, 5, "CLOSE") and after(-1, 8, "CLOSE"), (
         "as large again is refused"
@@ -140,7 +187,7 @@ def test_finished_orders_and_trades_are_forgotten_in_the_end_and_live_ones_never
     core = started()
     core.handle(said("old", 1, False, side=1))  # a stranger's, at work
     for number in range(state.KEEP_ORDERS + 50):
-        order = Order(f"d{number}", CU, 1, "OPEN", 1, 1.0, "FAK", left=1)
+        order = Order(order_id=f"d{number}", symbol=CU, side=1, offset="OPEN", volume=1, price=1.0, tif="FAK", left=1)
         core.state.track(order)
         order.status = OrderStatus.CANCELLED
         core.state.retire(order)
@@ -204,7 +251,18 @@ def test_another_target_begins_anew_in_the_middle_of_a_chase() -> None:
 
 
 def direct(revision: int, session: str = "d", volume: int = 1, side: int = 1, offset: str = "OPEN") -> ev.OrderWanted:
-    return ev.OrderWanted(session, revision, CU, side, offset, volume, 2, 70_000.0, "LIMIT", "GFD")
+    return ev.OrderWanted(
+        session=session,
+        revision=revision,
+        symbol=CU,
+        side=side,
+        offset=offset,
+        volume=volume,
+        now_ns=2,
+        price=70_000.0,
+        price_type="LIMIT",
+        tif="GFD",
+    )
 
 
 def test_a_session_takes_back_its_own_direct_orders_and_no_others() -> None:
@@ -255,7 +313,7 @@ def lost() -> Core:
     core.handle(want(1, 1, now=2))
     core.handle(want(0, 2, now=3))
     core.handle(ev.Timer(6 * S))
-    core.handle(ev.Snapshot(DAY, (), (), (), 9 * S))
+    core.handle(ev.Snapshot(trading_day=DAY, holdings=(), orders=(), trades=(), now_ns=9 * S))
     assert core.state.orders["o1"].status is OrderStatus.UNSENT
     return core
 
@@ -283,16 +341,31 @@ def test_a_list_tells_how_an_order_of_ours_stands() -> None:
     core = started()
     core.handle(want(2, 1))
     listed = said("o1", 1, False, volume=2)
-    taken = core.handle(ev.Snapshot(DAY, (Holding(CU, long_today=1),), (listed,), (filled("t1", "o1"),), 3 * S))
+    taken = core.handle(
+        ev.Snapshot(
+            trading_day=DAY,
+            holdings=(Holding(CU, long_today=1),),
+            orders=(listed,),
+            trades=(filled("t1", "o1"),),
+            now_ns=3 * S,
+        )
+    )
     order = core.state.orders["o1"]
     assert [a.order_id for a in only(taken, Cancel)] == ["o1"] and order.heard and order.traded == 1
-    gone = core.handle(ev.Snapshot(DAY, (Holding(CU, long_today=1),), (), (), 9 * S))
+    gone = core.handle(
+        ev.Snapshot(trading_day=DAY, holdings=(Holding(CU, long_today=1),), orders=(), trades=(), now_ns=9 * S)
+    )
     (closed,) = only(gone, CloseIntent)
     assert closed.outcome == "cancelled" and closed.left == 1, "it was heard of: over, and not unsent"
     core = started()
     core.handle(want(2, 1))
     core.handle(filled("t1", "o1"))
-    (closed,) = only(core.handle(ev.Snapshot(DAY, (Holding(CU, long_today=1),), (), (), 9 * S)), CloseIntent)
+    (closed,) = only(
+        core.handle(
+            ev.Snapshot(trading_day=DAY, holdings=(Holding(CU, long_today=1),), orders=(), trades=(), now_ns=9 * S)
+        ),
+        CloseIntent,
+    )
     assert closed.outcome == "cancelled" and closed.left == 1, "a trade is as good as a report"
 
 
@@ -300,7 +373,9 @@ def test_lots_a_complete_list_calls_filled_are_in_its_positions() -> None:
     core = started()
     core.handle(want(2, 1))
     listed = said("o1", 0, True, volume=2)
-    core.handle(ev.Snapshot(DAY, (Holding(CU, long_today=2),), (listed,), (), 3 * S))
+    core.handle(
+        ev.Snapshot(trading_day=DAY, holdings=(Holding(CU, long_today=2),), orders=(listed,), trades=(), now_ns=3 * S)
+    )
     assert not core.state.orders["o1"].live and core.state.orders["o1"].status is OrderStatus.FILLED
 
 
@@ -308,7 +383,7 @@ def test_a_list_settles_exactly_from_the_settling_time_on() -> None:
     for late, status in ((2 * S - 1, OrderStatus.UNKNOWN), (2 * S, OrderStatus.UNSENT)):
         core = started()
         core.handle(want(1, 1, now=2))
-        core.handle(ev.Snapshot(DAY, (), (), (), 2 + late))
+        core.handle(ev.Snapshot(trading_day=DAY, holdings=(), orders=(), trades=(), now_ns=2 + late))
         assert core.state.orders["o1"].status is status
         halted = core.state.trading_state is TradingState.HALTED
         assert halted is (status is OrderStatus.UNKNOWN), "an unknown order halts"
@@ -351,10 +426,14 @@ def test_a_report_of_a_cancelled_order_does_not_forget_the_cancel() -> None:
 
 
 def test_an_earlier_lifes_fills_are_told_once_and_under_their_own_name() -> None:
-    intent = Intent("e1", 1, CU, 1, "OPEN", 1, 70_000.0, "FAK")
-    core = Core(CoreConfig({CU: SPEC}, RiskLimits(3)), lambda n: f"o{n}", open_intents={"e1": intent})
-    listed = ev.Snapshot(DAY, (Holding(CU, long_today=1),), (said("e1", 0, True),),
-                         (filled("t1", "e1"), filled("t2", "stranger")), 9 * S)  # fmt: skip
+    intent = Intent(order_id="e1", number=1, symbol=CU, side=1, offset="OPEN", volume=1, price=70_000.0, tif="FAK")
+    core = Core(
+        CoreConfig(symbols={CU: SPEC}, limits=RiskLimits(max_position=3)),
+        lambda n: f"o{n}",
+        open_intents={"e1": intent},
+    )
+    listed = ev.Snapshot(trading_day=DAY, holdings=(Holding(CU, long_today=1),), orders=(said("e1", 0, True),),
+                         trades=(filled("t1", "e1"), filled("t2", "stranger")), now_ns=9 * S)  # fmt: skip
     first = only(core.handle(listed), Record)
     assert [(r.kind, r.fields["trade"]) for r in first if r.kind.startswith("fill")] == [("fill-of-earlier-run", "t1")]
     assert not [r for r in only(core.handle(listed), Record) if r.kind.startswith("fill")]
@@ -364,7 +443,13 @@ def test_an_earlier_lifes_fills_are_told_once_and_under_their_own_name() -> None
 def test_fills_a_later_list_brings_are_fills() -> None:
     core = started()
     core.handle(want(1, 1))
-    listed = ev.Snapshot(DAY, (Holding(CU, long_today=1),), (said("o1", 0, True),), (filled("t1", "o1"),), 9 * S)
+    listed = ev.Snapshot(
+        trading_day=DAY,
+        holdings=(Holding(CU, long_today=1),),
+        orders=(said("o1", 0, True),),
+        trades=(filled("t1", "o1"),),
+        now_ns=9 * S,
+    )
     assert [r.kind for r in only(core.handle(listed), Record) if "fill" in r.kind] == ["fill"]
 
 
@@ -388,7 +473,7 @@ def test_pauses_before_asking_again_double_and_end_at_a_minute() -> None:
 
 
 def test_subscribing_anew_has_growing_pauses_too() -> None:
-    core = started(limits=RiskLimits(3, data_age_s=15.0))
+    core = started(limits=RiskLimits(max_position=3, data_age_s=15.0))
     now, asked = 15 * S, []
     while len(asked) < 7:
         now += S // 2
@@ -401,7 +486,7 @@ def test_subscribing_anew_has_growing_pauses_too() -> None:
 
 
 def test_the_age_of_data_is_told_in_seconds() -> None:
-    core = started(limits=RiskLimits(3, data_age_s=15.0))
+    core = started(limits=RiskLimits(max_position=3, data_age_s=15.0))
     core.handle(ev.Timer(15 * S + 1))
     assert "data" not in core.state.blocks, "exactly as old as allowed"
     core.handle(ev.Timer(21 * S))
@@ -429,23 +514,27 @@ def test_an_order_whose_trades_are_missing_stays_settling() -> None:
 
 
 def test_equity_before_the_day_is_known_or_of_a_day_gone_by_marks_nothing() -> None:
-    core = Core(CoreConfig({CU: SPEC}, RiskLimits(3)), lambda n: f"o{n}", marks=("2025-01-09", 100.0, 120.0))
+    core = Core(
+        CoreConfig(symbols={CU: SPEC}, limits=RiskLimits(max_position=3)),
+        lambda n: f"o{n}",
+        marks=("2025-01-09", 100.0, 120.0),
+    )
     assert not core.handle(ev.Equity(90.0, 1))
-    core.handle(ev.Terms(CU, DAY, ((0, 10**15),), 1))
+    core.handle(ev.Terms(symbol=CU, trading_day=DAY, sessions=((0, 10**15),), now_ns=1))
     assert not core.handle(ev.Equity(90.0, 2)) and core.state.marks.opening == 100.0, "the marks are of a later day"
     assert not core.handle(ev.Equity(math.nan, 3))
-    core.handle(ev.Terms(CU, "2025-01-10", ((0, 10**15),), 4))
+    core.handle(ev.Terms(symbol=CU, trading_day="2025-01-10", sessions=((0, 10**15),), now_ns=4))
     (marks,) = only(core.handle(ev.Equity(90.0, 5)), WriteMarks)
     assert (marks.trading_day, marks.opening, marks.peak) == ("2025-01-10", 90.0, 90.0)
     assert not core.handle(ev.Equity(math.nan, 6)) and core.state.marks.last == 90.0, "no figure is no loss"
-    fresh = Core(CoreConfig({CU: SPEC}, RiskLimits(3)), lambda n: f"o{n}")
+    fresh = Core(CoreConfig(symbols={CU: SPEC}, limits=RiskLimits(max_position=3)), lambda n: f"o{n}")
     before = fresh.state.marks.last
     assert not fresh.handle(ev.Equity(90.0, 1)) and repr(fresh.state.marks.last) == repr(before), "no day yet"
 
 
 def test_reducing_takes_back_what_opens_and_leaves_what_closes_at_work() -> None:
     for held, offset, taken in ((0, "OPEN", True), (1, "CLOSE", False)):
-        core = started(Holding(CU, long_his=held), style=ExecutionStyle(1, tif="GFD", reprice_s=100.0))
+        core = started(Holding(CU, long_his=held), style=ExecutionStyle(slip_ticks=1, tif="GFD", reprice_s=100.0))
         (sent,) = only(core.handle(want(1 - held, 1)), SendOrder)
         assert sent.order.offset == offset
         core.handle(said("o1", 1, False, side=sent.order.side, offset=offset))
@@ -453,10 +542,10 @@ def test_reducing_takes_back_what_opens_and_leaves_what_closes_at_work() -> None
 
 
 def test_without_a_drawdown_limit_a_peak_is_not_written_again_and_again() -> None:
-    core = started(limits=RiskLimits(3, daily_loss=0.0, drawdown=0.0))
+    core = started(limits=RiskLimits(max_position=3, daily_loss=0.0, drawdown=0.0))
     core.handle(ev.Equity(1000.0, 2))
     assert not core.handle(ev.Equity(2000.0, 3)) and core.state.marks.peak == 2000.0
-    core = started(limits=RiskLimits(3, daily_loss=0.0, drawdown=100.0))
+    core = started(limits=RiskLimits(max_position=3, daily_loss=0.0, drawdown=100.0))
     core.handle(ev.Equity(1000.0, 2))
     assert not only(core.handle(ev.Equity(1004.0, 3)), WriteMarks)
     assert only(core.handle(ev.Equity(1005.0, 4)), WriteMarks), "a twentieth of the limit"
@@ -464,21 +553,23 @@ def test_without_a_drawdown_limit_a_peak_is_not_written_again_and_again() -> Non
 
 def test_who_only_monitors_is_not_tripped_by_a_loss() -> None:
     for monitor, trips in ((True, 0), (False, 1)):
-        core = started(limits=RiskLimits(3, daily_loss=10.0), monitor_only=monitor)
+        core = started(limits=RiskLimits(max_position=3, daily_loss=10.0), monitor_only=monitor)
         core.handle(ev.Equity(1000.0, 2))
         assert len(only(core.handle(ev.Equity(900.0, 3)), TripKill)) == trips
 
 
 def test_a_tick_enters_its_day_and_terms_of_another_day_forbid() -> None:
     core = started(Holding(CU, long_today=1))
-    core.handle(ev.Book(CU, "2025-01-09", 2, 2, 70_000.0, 70_010.0, 2))
+    core.handle(
+        ev.Book(symbol=CU, trading_day="2025-01-09", market_ns=2, tick_id=2, bid=70_000.0, ask=70_010.0, now_ns=2)
+    )
     assert core.state.trading_day == "2025-01-09" and core.state.position(CU).long_his == 1
     refused = only(core.handle(want(2, 1)), Record)
     assert [r.fields["reason"] for r in refused] == [f"{CU}: its trading hours are not known"]
 
 
 def test_the_same_refusal_is_told_again_once_an_order_has_left_in_between() -> None:
-    core = started(limits=RiskLimits(3, rate_orders=1, rate_window_s=10.0))
+    core = started(limits=RiskLimits(max_position=3, rate_orders=1, rate_window_s=10.0))
     core.handle(want(1, 1))
     core.handle(filled("t1", "o1"))
     core.handle(said("o1", 0, True))
@@ -498,23 +589,34 @@ def test_the_same_refusal_is_told_again_once_an_order_has_left_in_between() -> N
 
 def test_a_list_that_names_lots_of_another_contract_opens_nothing_before_they_are_closed() -> None:
     new = "SHFE.cu2503"
-    core = Core(CoreConfig({CU: SPEC, new: SymbolSpec(new, 10.0, 5, True)}, RiskLimits(3)), lambda number: f"o{number}")
+    core = Core(
+        CoreConfig(symbols={CU: SPEC, new: SymbolSpec(new, 10.0, 5, True)}, limits=RiskLimits(max_position=3)),
+        lambda number: f"o{number}",
+    )
     for symbol in (CU, new):
-        core.handle(ev.Terms(symbol, DAY, ((0, 10**15),), 0, 60_000.0, 80_000.0))
-        core.handle(ev.Book(symbol, DAY, 1, 1, 70_000.0, 70_010.0, 1))
-    core.handle(ev.Bound("KQ.m@SHFE.cu", new, 1, 10.0, 5, True))
-    core.handle(ev.Snapshot(DAY, (), (), (), 1))
+        core.handle(
+            ev.Terms(symbol=symbol, trading_day=DAY, sessions=((0, 10**15),), now_ns=0, lower=60_000.0, upper=80_000.0)
+        )
+        core.handle(
+            ev.Book(symbol=symbol, trading_day=DAY, market_ns=1, tick_id=1, bid=70_000.0, ask=70_010.0, now_ns=1)
+        )
+    core.handle(
+        ev.Bound(requested="KQ.m@SHFE.cu", symbol=new, now_ns=1, price_tick=10.0, multiplier=5, needs_close_today=True)
+    )
+    core.handle(ev.Snapshot(trading_day=DAY, holdings=(), orders=(), trades=(), now_ns=1))
     assert core.state.trading_state is TradingState.ACTIVE
     core.handle(ev.LinkChange("broker", False, 2))
-    core.handle(ev.TargetWanted("s", 1, new, 1, 2))
+    core.handle(ev.TargetWanted(session="s", revision=1, symbol=new, volume=1, now_ns=2))
     core.handle(ev.LinkChange("broker", True, 3))
-    found = core.handle(ev.Snapshot(DAY, (Holding(CU, long_his=1),), (), (), 4))
+    found = core.handle(
+        ev.Snapshot(trading_day=DAY, holdings=(Holding(CU, long_his=1),), orders=(), trades=(), now_ns=4)
+    )
     sent = [(a.order.symbol, a.order.offset) for a in only(found, SendOrder)]
     assert (new, "OPEN") not in sent and core.state.trading_state is TradingState.REDUCING
 
 
 def test_clocks_that_jump_back_make_nothing_old_young_or_double() -> None:
-    core = started(limits=RiskLimits(3, rate_orders=2, data_age_s=0.0))
+    core = started(limits=RiskLimits(max_position=3, rate_orders=2, data_age_s=0.0))
     core.handle(want(1, 1, now=100 * S))
     assert core.state.now_ns == 100 * S
     core.handle(book(2, now=50 * S))
@@ -524,13 +626,17 @@ def test_clocks_that_jump_back_make_nothing_old_young_or_double() -> None:
     core.handle(ev.Timer(106 * S))
     assert order.status is OrderStatus.UNKNOWN, "its five seconds are counted from when it was sent"
     assert [a.status for a in only(core.handle(want(1, 1, now=1)), Answer)] == ["duplicate"]
-    core = started(limits=RiskLimits(3, rate_orders=1))
-    core.handle(ev.Book(CU, DAY, 500 * S, 2, 70_000.0, 70_010.0, 2))
+    core = started(limits=RiskLimits(max_position=3, rate_orders=1))
+    core.handle(ev.Book(symbol=CU, trading_day=DAY, market_ns=500 * S, tick_id=2, bid=70_000.0, ask=70_010.0, now_ns=2))
     core.handle(want(1, 1))
     core.handle(filled("t1", "o1"))
     core.handle(said("o1", 0, True))
-    assert not core.handle(ev.Book(CU, DAY, 400 * S, 1, 70_000.0, 70_010.0, 3)), "an older tick is known already"
-    back = core.handle(ev.Book(CU, DAY, 400 * S, 3, 70_000.0, 70_010.0, 4))
+    assert not core.handle(
+        ev.Book(symbol=CU, trading_day=DAY, market_ns=400 * S, tick_id=1, bid=70_000.0, ask=70_010.0, now_ns=3)
+    ), "an older tick is known already"
+    back = core.handle(
+        ev.Book(symbol=CU, trading_day=DAY, market_ns=400 * S, tick_id=3, bid=70_000.0, ask=70_010.0, now_ns=4)
+    )
     assert not back and core.state.market_ns == 500 * S and core.state.next_number == 2
     assert not only(core.handle(want(2, 2)), SendOrder), "the rate is not forgotten by a market clock that goes back"
 
@@ -539,7 +645,20 @@ def test_reducing_counts_what_is_out_on_the_same_side() -> None:
     core = started(Holding(CU, long_today=2))
 
     def sell(revision: int, offset: str, volume: int) -> tuple[str, list[Order]]:
-        actions = core.handle(ev.OrderWanted("s", revision, CU, -1, offset, volume, 2, 70_010.0, "LIMIT", "GFD"))
+        actions = core.handle(
+            ev.OrderWanted(
+                session="s",
+                revision=revision,
+                symbol=CU,
+                side=-1,
+                offset=offset,
+                volume=volume,
+                now_ns=2,
+                price=70_010.0,
+                price_type="LIMIT",
+                tif="GFD",
+            )
+        )
         (answer,) = only(actions, Answer)
         return answer.status, [action.order for action in only(actions, SendOrder)]
 
@@ -549,7 +668,20 @@ def test_reducing_counts_what_is_out_on_the_same_side() -> None:
     assert status == "accepted" and sell(2, "CLOSETODAY", 2)[0] == "refused"
     assert sell(3, "CLOSETODAY", 1)[0] == "accepted"
     core = started(Holding(CU, long_today=2))
-    core.handle(ev.OrderWanted("s", 1, CU, 1, "OPEN", 1, 2, 70_000.0, "LIMIT", "GFD"))
+    core.handle(
+        ev.OrderWanted(
+            session="s",
+            revision=1,
+            symbol=CU,
+            side=1,
+            offset="OPEN",
+            volume=1,
+            now_ns=2,
+            price=70_000.0,
+            price_type="LIMIT",
+            tif="GFD",
+        )
+    )
     core.handle(ev.StateWanted(TradingState.REDUCING, "a test"))
     assert sell(2, "CLOSETODAY", 2)[0] == "accepted", "what is out on the other side does not count"
 

@@ -26,12 +26,15 @@ from ghtrader_runtime.core.risk import RiskLimits
 
 SYMBOL = "SHFE.cu2502"
 DAY = "2025-01-08"
-TERMS = ev.Terms(SYMBOL, DAY, ((0, 10**15),), 0, 60_000.0, 80_000.0)
+TERMS = ev.Terms(symbol=SYMBOL, trading_day=DAY, sessions=((0, 10**15),), now_ns=0, lower=60_000.0, upper=80_000.0)
 
 
 def new_core(**changes) -> Core:
     config = CoreConfig(
-        {SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)}, RiskLimits(2, 5, 3, 60.0), ExecutionStyle(1), **changes
+        symbols={SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)},
+        limits=RiskLimits(max_position=2, max_order=5, rate_orders=3, rate_window_s=60.0),
+        style=ExecutionStyle(slip_ticks=1),
+        **changes,
     )
     core = Core(config, lambda number: f"o{number}")
     core.handle(TERMS)
@@ -46,15 +49,15 @@ def ready(**changes) -> Core:
 
 
 def snapshot(*holdings: Holding, orders: tuple = (), trades: tuple = (), now: int = 1) -> ev.Snapshot:
-    return ev.Snapshot(DAY, holdings, orders, trades, now)
+    return ev.Snapshot(trading_day=DAY, holdings=holdings, orders=orders, trades=trades, now_ns=now)
 
 
 def book(now: int, bid: float = 70_000.0, ask: float = 70_010.0, day: str = "2025-01-08") -> ev.Book:
-    return ev.Book(SYMBOL, day, now, now, bid, ask, now)
+    return ev.Book(symbol=SYMBOL, trading_day=day, market_ns=now, tick_id=now, bid=bid, ask=ask, now_ns=now)
 
 
 def target(volume: int, revision: int, session: str = "s", now: int = 2) -> ev.TargetWanted:
-    return ev.TargetWanted(session, revision, SYMBOL, volume, now)
+    return ev.TargetWanted(session=session, revision=revision, symbol=SYMBOL, volume=volume, now_ns=now)
 
 
 def only(actions: list, kind: type) -> list:
@@ -62,11 +65,33 @@ def only(actions: list, kind: type) -> list:
 
 
 def report(order_id: str, left: int, finished: bool, error: bool = False, now: int = 3) -> ev.OrderReport:
-    return ev.OrderReport(order_id, SYMBOL, 1, "OPEN", 1, left, finished, error, "" if error else "x", "why", now)
+    return ev.OrderReport(
+        order_id=order_id,
+        symbol=SYMBOL,
+        side=1,
+        offset="OPEN",
+        volume=1,
+        left=left,
+        finished=finished,
+        error=error,
+        exchange_order_id="" if error else "x",
+        message="why",
+        now_ns=now,
+    )
 
 
 def trade(trade_id: str, order_id: str, side: int = 1, offset: str = "OPEN", volume: int = 1) -> ev.TradeReport:
-    return ev.TradeReport(trade_id, order_id, SYMBOL, side, offset, volume, 70_010.0, 3, 3)
+    return ev.TradeReport(
+        trade_id=trade_id,
+        order_id=order_id,
+        symbol=SYMBOL,
+        side=side,
+        offset=offset,
+        volume=volume,
+        price=70_010.0,
+        market_ns=3,
+        now_ns=3,
+    )
 
 
 def test_nothing_is_sent_before_the_broker_was_asked() -> None:
@@ -92,7 +117,19 @@ def test_a_fill_counts_once_and_the_second_leg_follows_the_first() -> None:
     core.handle(book(1))
     (close,) = only(core.handle(target(-1, 1)), WriteIntent)
     assert close.order.offset == "CLOSETODAY"
-    done = ev.OrderReport(close.order.order_id, SYMBOL, -1, "CLOSETODAY", 1, 0, True, False, "x", "", 3)
+    done = ev.OrderReport(
+        order_id=close.order.order_id,
+        symbol=SYMBOL,
+        side=-1,
+        offset="CLOSETODAY",
+        volume=1,
+        left=0,
+        finished=True,
+        error=False,
+        exchange_order_id="x",
+        message="",
+        now_ns=3,
+    )
     assert not only(core.handle(done), WriteIntent), "its trade is not here yet"
     fill = trade("t1", close.order.order_id, -1, "CLOSETODAY")
     (second,) = only(core.handle(fill), WriteIntent)
@@ -107,7 +144,7 @@ def test_refusals_name_the_reason() -> None:
     assert "written by session s" in only(core.handle(target(0, 1, "other")), Answer)[0].reason
     core.handle(ev.LinkChange("s", False, 5))
     assert only(core.handle(target(0, 2, "other")), Answer)[0].status == "accepted"
-    wrong = ev.TargetWanted("other", 3, "SHFE.au2506", 1, 5)
+    wrong = ev.TargetWanted(session="other", revision=3, symbol="SHFE.au2506", volume=1, now_ns=5)
     assert "not traded" in only(core.handle(wrong), Answer)[0].reason
 
 
@@ -167,9 +204,18 @@ def test_silence_about_an_order_asks_anew_and_unseen_means_unsent() -> None:
 
 def test_an_earlier_lifes_intents_are_settled_by_what_the_broker_says() -> None:
     def intent(number: int) -> Intent:
-        return Intent(f"o{number}", number, SYMBOL, 1, "OPEN", 1, 70_000.0, "FAK")
+        return Intent(
+            order_id=f"o{number}",
+            number=number,
+            symbol=SYMBOL,
+            side=1,
+            offset="OPEN",
+            volume=1,
+            price=70_000.0,
+            tif="FAK",
+        )
 
-    config = CoreConfig({SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)})
+    config = CoreConfig(symbols={SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)})
     core = Core(config, lambda number: f"p{number}", 9, {f"o{n}": intent(n) for n in (1, 2, 3)})
     core.handle(TERMS)
     core.handle(book(1))
@@ -213,7 +259,7 @@ def test_a_new_trading_day_ages_the_position() -> None:
     core = new_core()
     core.handle(snapshot(Holding(SYMBOL, long_today=1)))
     core.handle(book(1))
-    core.handle(ev.Terms(SYMBOL, "2025-01-09", TERMS.sessions, 2))
+    core.handle(ev.Terms(symbol=SYMBOL, trading_day="2025-01-09", sessions=TERMS.sessions, now_ns=2))
     core.handle(book(2, day="2025-01-09"))
     (submit,) = only(core.handle(target(0, 1)), WriteIntent)
     assert submit.order.offset == "CLOSE"
@@ -274,7 +320,7 @@ def test_an_incomplete_list_proves_nothing() -> None:
     core = ready(unknown_s=1.0, settle_s=0.5)
     (submit,) = only(core.handle(target(1, 1, now=10)), WriteIntent)
     core.handle(ev.Timer(2 * 10**9))
-    partial = ev.Snapshot(DAY, (), (), (), 3 * 10**9, complete=False)
+    partial = ev.Snapshot(trading_day=DAY, holdings=(), orders=(), trades=(), now_ns=3 * 10**9, complete=False)
     assert not only(core.handle(partial), CloseIntent) and core.state.trading_state is TradingState.HALTED
     assert core.state.orders[submit.order.order_id].status is OrderStatus.UNKNOWN
     assert not only(core.handle(ev.Timer(3 * 10**9 + 1)), Resync), "not at once"
@@ -302,7 +348,7 @@ def test_a_loss_trips_the_switch_and_a_reset_accepts_it() -> None:
     assert not only(core.handle(ev.Equity(800_000.0, 5)), TripKill), "tripped once"
     (marks,) = only(core.handle(ev.KillChange(False, "", 6)), WriteMarks)
     assert marks.opening == 800_000.0 and not only(core.handle(ev.Equity(700_001.0, 7)), TripKill)
-    config = CoreConfig({SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)})
+    config = CoreConfig(symbols={SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)})
     again = Core(config, lambda number: f"p{number}", marks=(DAY, 1_000_000.0, 1_100_000.0))
     again.handle(snapshot())
     assert only(again.handle(ev.Equity(950_000.0, 8)), TripKill), "a restart forgets no loss"
@@ -330,10 +376,24 @@ def test_silent_data_stops_opening_and_subscribes_anew_outside_breaks_only() -> 
     assert SYMBOL in again.reason and core.state.trading_state is TradingState.REDUCING
     assert not only(core.handle(ev.Timer(17 * second)), Resubscribe)
     assert only(core.handle(ev.Timer(32 * second)), Resubscribe)
-    core.handle(ev.Book(SYMBOL, DAY, 40 * second, 99, 70_000.0, 70_010.0, 33 * second))
+    core.handle(
+        ev.Book(
+            symbol=SYMBOL,
+            trading_day=DAY,
+            market_ns=40 * second,
+            tick_id=99,
+            bid=70_000.0,
+            ask=70_010.0,
+            now_ns=33 * second,
+        )
+    )
     assert core.state.trading_state is TradingState.ACTIVE
     end = TERMS.sessions[0][1] - second
-    core.handle(ev.Book(SYMBOL, DAY, end, 100, 70_000.0, 70_010.0, 34 * second))
+    core.handle(
+        ev.Book(
+            symbol=SYMBOL, trading_day=DAY, market_ns=end, tick_id=100, bid=70_000.0, ask=70_010.0, now_ns=34 * second
+        )
+    )
     assert not core.handle(ev.Timer(900 * second)), "a break is silent"
 
 
@@ -345,13 +405,33 @@ def test_silent_data_stops_opening_and_subscribes_anew_outside_breaks_only() -> 
 def test_ticks_that_never_begin_are_missed_too(last_ns: int, due: bool) -> None:
     """The data line may close between the subscription and the first tick; then no tick is there to grow old."""
     core, second = Core(ready().config, lambda number: f"o{number}"), 10**9
-    core.handle(ev.Terms(SYMBOL, DAY, TERMS.sessions, 5 * second, 60_000.0, 80_000.0, last_ns))
+    core.handle(
+        ev.Terms(
+            symbol=SYMBOL,
+            trading_day=DAY,
+            sessions=TERMS.sessions,
+            now_ns=5 * second,
+            lower=60_000.0,
+            upper=80_000.0,
+            market_ns=last_ns,
+        )
+    )
     core.handle(snapshot(now=6 * second))
     assert not only(core.handle(ev.Timer(20 * second)), Resubscribe)
     again = only(core.handle(ev.Timer(21 * second)), Resubscribe)
     assert bool(again) is due
     assert core.state.trading_state is (TradingState.REDUCING if due else TradingState.ACTIVE)
-    core.handle(ev.Book(SYMBOL, DAY, 50 * second, 7, 70_000.0, 70_010.0, 22 * second))
+    core.handle(
+        ev.Book(
+            symbol=SYMBOL,
+            trading_day=DAY,
+            market_ns=50 * second,
+            tick_id=7,
+            bid=70_000.0,
+            ask=70_010.0,
+            now_ns=22 * second,
+        )
+    )
     assert core.state.trading_state is TradingState.ACTIVE
 
 
@@ -360,7 +440,16 @@ def test_direct_orders_go_once_by_what_the_exchange_takes() -> None:
 
     def order(revision: int, **changes) -> ev.OrderWanted:
         given = {"price": 70_000.0, "tif": "GFD", **changes}
-        return ev.OrderWanted("d", revision, SYMBOL, 1, given.pop("offset", "OPEN"), 1, 5, **given)
+        return ev.OrderWanted(
+            session="d",
+            revision=revision,
+            symbol=SYMBOL,
+            side=1,
+            offset=given.pop("offset", "OPEN"),
+            volume=1,
+            now_ns=5,
+            **given,
+        )
 
     (first,) = only(core.handle(order(1)), WriteIntent)
     assert first.order.kind == "direct" and only(core.handle(order(1)), Answer)[0].status == "duplicate"
@@ -382,7 +471,17 @@ def test_a_lot_that_a_report_tells_of_and_no_trade_counts_for_the_limit() -> Non
     core.handle(book(1))
 
     def order(revision: int, offset: str, volume: int, side: int) -> ev.OrderWanted:
-        return ev.OrderWanted("d", revision, SYMBOL, side, offset, volume, 5, 70_000.0, tif="GFD")
+        return ev.OrderWanted(
+            session="d",
+            revision=revision,
+            symbol=SYMBOL,
+            side=side,
+            offset=offset,
+            volume=volume,
+            now_ns=5,
+            price=70_000.0,
+            tif="GFD",
+        )
 
     (first,) = only(core.handle(order(1, "CLOSE", 2, 1)), WriteIntent)
     core.handle(report(first.order.order_id, 1, False))

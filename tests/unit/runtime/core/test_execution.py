@@ -25,7 +25,9 @@ from tests.support.runtime_kit import synthetic_values
 
 SPEC = SymbolSpec("SHFE.cu2502", 10.0, 5, True)
 CFFEX = SymbolSpec("CFFEX.IF2101", 0.2, 300, False)
-BOOK = Book("SHFE.cu2502", "2025-01-08", 10**18, 1, 70_000.0, 70_010.0, 5)
+BOOK = Book(
+    symbol="SHFE.cu2502", trading_day="2025-01-08", market_ns=10**18, tick_id=1, bid=70_000.0, ask=70_010.0, now_ns=5
+)
 STYLE = ExecutionStyle(slip_ticks=2, max_order=3)
 
 
@@ -34,8 +36,8 @@ def plan(target: int, position: Position, working: tuple = (), spec: SymbolSpec 
 
 
 def test_opening_crosses_the_spread_by_the_slip() -> None:
-    assert plan(1, Position()).place == (Place(1, "OPEN", 1, 70_030.0, "FAK"),)
-    assert plan(-1, Position()).place == (Place(-1, "OPEN", 1, 69_980.0, "FAK"),)
+    assert plan(1, Position()).place == (Place(side=1, offset="OPEN", volume=1, price=70_030.0, tif="FAK"),)
+    assert plan(-1, Position()).place == (Place(side=-1, offset="OPEN", volume=1, price=69_980.0, tif="FAK"),)
 
 
 def test_reversal_closes_first_and_splits_todays_from_yesterdays() -> None:
@@ -52,16 +54,39 @@ def test_large_orders_are_cut() -> None:
 
 
 def test_nothing_is_sent_while_something_works_or_a_side_is_empty() -> None:
-    order = Order("a", "SHFE.cu2502", 1, "OPEN", 1, 70_000.0, "FAK", 1, OrderStatus.WORKING)
+    order = Order(
+        order_id="a",
+        symbol="SHFE.cu2502",
+        side=1,
+        offset="OPEN",
+        volume=1,
+        price=70_000.0,
+        tif="FAK",
+        left=1,
+        status=OrderStatus.WORKING,
+    )
     assert plan(1, Position(), (order,)) == plan(0, Position())
-    empty = Book("SHFE.cu2502", "2025-01-08", 1, 1, 70_000.0, math.nan, 5)
+    empty = Book(
+        symbol="SHFE.cu2502", trading_day="2025-01-08", market_ns=1, tick_id=1, bid=70_000.0, ask=math.nan, now_ns=5
+    )
     assert plan_target(1, Position(), (), empty, SPEC, STYLE).place == ()
     assert plan_target(-1, Position(), (), empty, SPEC, STYLE).place != ()
 
 
 def test_a_resting_order_is_taken_back_when_stale_or_wrong() -> None:
     style = ExecutionStyle(tif="GFD", reprice_s=5.0)
-    order = Order("a", "S", 1, "OPEN", 1, 70_000.0, "GFD", 1, OrderStatus.WORKING, sent_market_ns=BOOK.market_ns)
+    order = Order(
+        order_id="a",
+        symbol="S",
+        side=1,
+        offset="OPEN",
+        volume=1,
+        price=70_000.0,
+        tif="GFD",
+        left=1,
+        status=OrderStatus.WORKING,
+        sent_market_ns=BOOK.market_ns,
+    )
     assert plan(1, Position(), (order,), style=style).cancel == ()
     assert plan(-1, Position(), (order,), style=style).cancel == ("a",)
     order.sent_market_ns -= 5 * 10**9
@@ -71,7 +96,9 @@ def test_a_resting_order_is_taken_back_when_stale_or_wrong() -> None:
 
 
 def test_prices_stay_on_the_grid() -> None:
-    book = Book("CFFEX.IF2101", "2021-01-04", 1, 1, 5123.4, 5123.6, 1)
+    book = Book(
+        symbol="CFFEX.IF2101", trading_day="2021-01-04", market_ns=1, tick_id=1, bid=5123.4, ask=5123.6, now_ns=1
+    )
     for slip in range(6):
         price = crossing_price(book, 1, CFFEX, slip)
         assert price == pytest.approx(5123.6 + 0.2 * slip) and len(repr(price)) < 8
@@ -79,8 +106,21 @@ def test_prices_stay_on_the_grid() -> None:
 
 def proposed(volume: int, side: int = 1, net: int = 0, working: int = 0, sent: tuple = ()) -> Proposed:
     offset = "CLOSE" if net * side < 0 else "OPEN"
-    return Proposed("SHFE.cu2502", side, volume, offset, 70_000.0, net, working, 10**18, deque(sent), multiplier=5,
-                    reference=70_000.0, price_tick=10.0, sessions=((0, 2 * 10**18),))  # fmt: skip
+    return Proposed(
+        symbol="SHFE.cu2502",
+        side=side,
+        volume=volume,
+        offset=offset,
+        price=70_000.0,
+        net=net,
+        working=working,
+        market_ns=10**18,
+        sent_ns=deque(sent),
+        multiplier=5,
+        reference=70_000.0,
+        price_tick=10.0,
+        sessions=((0, 2 * 10**18),),
+    )
 
 
 def test_rules_say_why() -> None:
@@ -94,7 +134,9 @@ def test_rules_say_why() -> None:
     assert "3 orders" in OrderRate(3, 60.0).check(proposed(1, sent=sent)) and not OrderRate(4, 60.0).check(
         proposed(1, sent=sent)
     )
-    assert first_reason(RiskLimits(1, 1, 1, 1.0).rules(), proposed(2)).startswith("SHFE.cu2502: position")
+    assert first_reason(
+        RiskLimits(max_position=1, max_order=1, rate_orders=1, rate_window_s=1.0).rules(), proposed(2)
+    ).startswith("SHFE.cu2502: position")
 
 
 def test_a_fill_never_takes_a_lot_twice_or_beyond_the_limit() -> None:
@@ -124,14 +166,29 @@ def test_paper_orders_fill_rest_and_close() -> None:
     broker = paper(values)
     broker.pump(0.0, True)
     ask = values[COLUMN_INDEX["ask_price1"], 0]
-    broker.submit(Order("a", "SHFE.cu2502", 1, "OPEN", 2, ask, "FAK", 2))
+    broker.submit(
+        Order(order_id="a", symbol="SHFE.cu2502", side=1, offset="OPEN", volume=2, price=ask, tif="FAK", left=2)
+    )
     trade, report = broker.drain()
     assert isinstance(trade, TradeReport) and (trade.volume, trade.price, trade.commission) == (1, ask, 7.0)
     assert isinstance(report, OrderReport) and report.finished and report.left == 1 and not report.error
-    broker.submit(Order("b", "SHFE.cu2502", -1, "CLOSE", 1, 0.0, "FAK", 1))
+    broker.submit(
+        Order(order_id="b", symbol="SHFE.cu2502", side=-1, offset="CLOSE", volume=1, price=0.0, tif="FAK", left=1)
+    )
     (report,) = broker.drain()
     assert report.error, "today's lot is not yesterday's"
-    broker.submit(Order("c", "SHFE.cu2502", -1, "CLOSETODAY", 1, ask + 1000, "GFD", 1))
+    broker.submit(
+        Order(
+            order_id="c",
+            symbol="SHFE.cu2502",
+            side=-1,
+            offset="CLOSETODAY",
+            volume=1,
+            price=ask + 1000,
+            tif="GFD",
+            left=1,
+        )
+    )
     (report,) = broker.drain()
     assert not report.finished
     broker.cancel("c")

@@ -25,43 +25,77 @@ SYMBOL, DAY = "SHFE.cu2502", "2025-01-08"
 
 def a_core(style: ExecutionStyle | None = None, *holdings: Holding, **risk: Any) -> Core:
     allowed = {"max_position": 3, "rate_orders": 1000, **risk}
-    config = CoreConfig({SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)}, RiskLimits(**allowed), style or ExecutionStyle())
+    config = CoreConfig(
+        symbols={SYMBOL: SymbolSpec(SYMBOL, 10.0, 5, True)},
+        limits=RiskLimits(**allowed),
+        style=style or ExecutionStyle(),
+    )
     core = Core(config, lambda number: f"o{number}")
-    core.handle(ev.Terms(SYMBOL, DAY, ((0, 10**15),), 0, 60_000.0, 80_000.0))
-    core.handle(ev.Snapshot(DAY, holdings, (), (), 1))
+    core.handle(
+        ev.Terms(symbol=SYMBOL, trading_day=DAY, sessions=((0, 10**15),), now_ns=0, lower=60_000.0, upper=80_000.0)
+    )
+    core.handle(ev.Snapshot(trading_day=DAY, holdings=holdings, orders=(), trades=(), now_ns=1))
     core.handle(a_book(1))
     return core
 
 
 def a_book(now: int, bid: float = 70_000.0, ask: float = 70_010.0) -> ev.Book:
-    return ev.Book(SYMBOL, DAY, now, now, bid, ask, now)
+    return ev.Book(symbol=SYMBOL, trading_day=DAY, market_ns=now, tick_id=now, bid=bid, ask=ask, now_ns=now)
 
 
 def wants(core: Core, volume: int, revision: int) -> list[Intent]:
     """Send a target; the intents that came of it, without what only the target knows."""
-    actions = core.handle(ev.TargetWanted("s", revision, SYMBOL, volume, core.state.now_ns + 1))
+    actions = core.handle(
+        ev.TargetWanted(session="s", revision=revision, symbol=SYMBOL, volume=volume, now_ns=core.state.now_ns + 1)
+    )
     return [
         Intent(
-            a.order.order_id, int(a.order.order_id[1:]), SYMBOL, a.order.side, a.order.offset, a.order.volume,
-            a.order.price, a.order.tif, market_ns=a.market_ns, price_type=a.order.price_type,
+            order_id=a.order.order_id,
+            number=int(a.order.order_id[1:]),
+            symbol=SYMBOL,
+            side=a.order.side,
+            offset=a.order.offset,
+            volume=a.order.volume,
+            price=a.order.price,
+            tif=a.order.tif,
+            market_ns=a.market_ns,
+            price_type=a.order.price_type,
         )
         for a in actions
         if isinstance(a, WriteIntent)
-    ]  # fmt: skip
+    ]
 
 
 def fill(core: Core, intent: Intent, now: int) -> None:
     """All of it, at its price."""
     done = ev.OrderReport(
-        intent.order_id, SYMBOL, intent.side, intent.offset, intent.volume, 0, True, False, "x", "", now, intent.price
+        order_id=intent.order_id,
+        symbol=SYMBOL,
+        side=intent.side,
+        offset=intent.offset,
+        volume=intent.volume,
+        left=0,
+        finished=True,
+        error=False,
+        exchange_order_id="x",
+        message="",
+        now_ns=now,
+        price=intent.price,
     )
     core.handle(done)
     core.handle(
         ev.TradeReport(
-            f"t{intent.order_id}", intent.order_id, SYMBOL, intent.side, intent.offset, intent.volume, intent.price,
-            now, now,
+            trade_id=f"t{intent.order_id}",
+            order_id=intent.order_id,
+            symbol=SYMBOL,
+            side=intent.side,
+            offset=intent.offset,
+            volume=intent.volume,
+            price=intent.price,
+            market_ns=now,
+            now_ns=now,
         )
-    )  # fmt: skip
+    )
 
 
 @given(next_number=st.integers(1, 10**6), side=st.sampled_from([1, -1]))
@@ -102,7 +136,14 @@ def test_what_is_foreseen_is_what_is_sent(moves: list[tuple[int, int]], style: E
 
 def intent_of(order: Order) -> Intent:
     return Intent(
-        order.order_id, int(order.order_id[1:]), SYMBOL, order.side, order.offset, order.volume, order.price, order.tif
+        order_id=order.order_id,
+        number=int(order.order_id[1:]),
+        symbol=SYMBOL,
+        side=order.side,
+        offset=order.offset,
+        volume=order.volume,
+        price=order.price,
+        tif=order.tif,
     )
 
 
@@ -149,7 +190,20 @@ def test_both_legs_of_a_closing_are_foreseen() -> None:
 def test_what_may_not_be_sent_is_not_foreseen(why: str) -> None:
     core = a_core(max_notional=1.0) if why == "a rule" else a_core()
     if why == "direct":  # such a request counts once for ever: its intent is always waited for
-        core.handle(ev.OrderWanted("s", 1, SYMBOL, 1, "OPEN", 1, 5, 70_010.0, "LIMIT", "FAK"))
+        core.handle(
+            ev.OrderWanted(
+                session="s",
+                revision=1,
+                symbol=SYMBOL,
+                side=1,
+                offset="OPEN",
+                volume=1,
+                now_ns=5,
+                price=70_010.0,
+                price_type="LIMIT",
+                tif="FAK",
+            )
+        )
         (order,) = core.state.live_orders(SYMBOL)
         fill(core, intent_of(order), 20)
     else:

@@ -25,9 +25,22 @@ from ghtrader_runtime.core.risk import (
 )  # fmt: skip
 
 ORDER = Proposed(
-    "SHFE.cu2502", 1, 1, "OPEN", 70_000.0, 0, 0, 1000, deque(), reference=70_000.0, multiplier=5, price_tick=10.0,
-    lower=65_000.0, upper=75_000.0, sessions=((1000, 2000), (3000, 4000)),
-)  # fmt: skip
+    symbol="SHFE.cu2502",
+    side=1,
+    volume=1,
+    offset="OPEN",
+    price=70_000.0,
+    net=0,
+    working=0,
+    market_ns=1000,
+    sent_ns=deque(),
+    reference=70_000.0,
+    multiplier=5,
+    price_tick=10.0,
+    lower=65_000.0,
+    upper=75_000.0,
+    sessions=((1000, 2000), (3000, 4000)),
+)
 
 
 @pytest.mark.parametrize(

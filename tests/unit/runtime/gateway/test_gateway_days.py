@@ -78,8 +78,10 @@ def test_a_paper_account_holds_two_contracts_and_ages_over_the_night() -> None:
     broker = PaperBroker(feed, lambda *order: 0.0, needs_close_today=True)
     broker.pump(0.0, True)
     ask = float(values[COLUMN_INDEX["ask_price1"], 0])
-    broker.submit(Order("a", OLD, 1, "OPEN", 1, ask, "FAK", 1))
-    broker.submit(Order("rest", OLD, 1, "OPEN", 1, ask - 500.0, "GFD", 1))
+    broker.submit(Order(order_id="a", symbol=OLD, side=1, offset="OPEN", volume=1, price=ask, tif="FAK", left=1))
+    broker.submit(
+        Order(order_id="rest", symbol=OLD, side=1, offset="OPEN", volume=1, price=ask - 500.0, tif="GFD", left=1)
+    )
     assert sum(isinstance(one, TradeReport) for one in broker.drain()) == 1
     broker.enter_day()
     (ended,) = broker.drain()
@@ -90,13 +92,24 @@ def test_a_paper_account_holds_two_contracts_and_ages_over_the_night() -> None:
     broker.pump(0.0, True)
     worth = broker.balance()
     bid = float(values[COLUMN_INDEX["bid_price1"], 1]) - 100.0
-    broker.submit(Order("b", OLD, -1, "CLOSETODAY", 1, bid, "FAK", 1))
+    broker.submit(Order(order_id="b", symbol=OLD, side=-1, offset="CLOSETODAY", volume=1, price=bid, tif="FAK", left=1))
     (refused,) = broker.drain()
     assert refused.error and "CLOSETODAY of 1, 0 there" in refused.message
-    broker.submit(Order("c", OLD, -1, "CLOSE", 1, bid, "FAK", 1))
+    broker.submit(Order(order_id="c", symbol=OLD, side=-1, offset="CLOSE", volume=1, price=bid, tif="FAK", left=1))
     trade, _ = broker.drain()
     assert isinstance(trade, TradeReport) and trade.price == bid, "at the old contract's own book"
-    broker.submit(Order("d", NEW, 1, "OPEN", 1, float(values[COLUMN_INDEX["ask_price1"], 1]), "FAK", 1))
+    broker.submit(
+        Order(
+            order_id="d",
+            symbol=NEW,
+            side=1,
+            offset="OPEN",
+            volume=1,
+            price=float(values[COLUMN_INDEX["ask_price1"], 1]),
+            tif="FAK",
+            left=1,
+        )
+    )
     held = {one.symbol: one.long_today + one.long_his for one in broker.snapshot().holdings}
     assert held == {OLD: 0, NEW: 1} and abs(broker.balance() - worth) <= 5 * 30.0
     with pytest.raises(UsageError, match="one of SHFE.cu2504"):
