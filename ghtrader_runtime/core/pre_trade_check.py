@@ -32,14 +32,14 @@ class PreTradeCheck:
         if reason := self._waits_for_roll(symbol, place):
             return reason
         spec, terms = self.config.symbols[symbol], state.terms.get(symbol)
-        known = terms is not None and terms.trading_day == state.trading_day
+        known = terms if terms is not None and terms.trading_day == state.trading_day else None
         out = [order for order in state.live_orders(symbol) if order.side == place.side]
         quotes = [quote for quote in (book.bid, book.ask) if not math.isnan(quote)]
         proposed = Proposed(
             symbol, place.side, place.volume, place.offset, place.price, state.position(symbol).net,
             sum(order.side * order.pending for order in out), book.market_ns, state.sent_ns,
             sum(map(len, state.live.values())), sum(quotes) / len(quotes) if quotes else math.nan, spec.multiplier,
-            spec.price_tick, terms.lower if known else math.nan, terms.upper if known else math.nan,
-            terms.sessions if known else None, (state.now_ns - book.now_ns) / 1e9,
+            spec.price_tick, known.lower if known else math.nan, known.upper if known else math.nan,
+            known.sessions if known else None, (state.now_ns - book.now_ns) / 1e9,
         )  # fmt: skip
         return first_reason(self._rules, proposed)
