@@ -60,7 +60,11 @@ class Broker(Protocol):
     """A connection to a market and an account. Opened, pumped and closed by one thread."""
 
     name: str
-    lockstep: bool
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether a tick waits for the answer to the one before."""
+        ...
 
     def open(self, symbol: str) -> Market:
         """Connect, log in, subscribe. Raises UnreachableError, ConfigError."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
-from ghtrader_base.errors import UsageError
+from ghtrader_market.accounting.fill import Offset
 from ghtrader_market.accounting.positions import Position, roll_day
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_runtime.brokers.base import Market, Pumped, TickRow
@@ -33,8 +33,20 @@ class Feed(Protocol):
     lockstep: bool
     market: Market
 
+    def open(self, symbol: str) -> Market:
+        """See `Broker.open`; a recorded day has its contract whatever is asked for."""
+        ...
+
+    def bind(self, symbol: str) -> Market:
+        """See `Broker.bind`."""
+        ...
+
     def history(self) -> list[TickRow]:
         """Ticks of the day so far."""
+        ...
+
+    def price_limits(self, symbol: str) -> tuple[float, float]:
+        """See `Broker.price_limits`."""
         ...
 
     def attach(self, fd: int, wake: Callable[[], None]) -> None:
@@ -43,6 +55,14 @@ class Feed(Protocol):
 
     def pump(self, timeout_s: float, may_advance: bool) -> Pumped:
         """See `Broker.pump`."""
+        ...
+
+    def reopen(self) -> object:
+        """Subscribe anew where there is a connection; what it brings of an account counts for nothing."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect, where there is a connection."""
         ...
 
 
@@ -96,7 +116,7 @@ class PaperBroker:
     def __init__(
         self,
         feed: Feed,
-        commission: Callable[[str, int, str, float, int], float],
+        commission: Callable[[str, int, Offset, float, int], float],
         needs_close_today: bool,
         balance: float = STARTING_BALANCE,
     ) -> None:
@@ -119,13 +139,10 @@ class PaperBroker:
 
     def open(self, symbol: str) -> Market:
         """See `Broker.open`."""
-        opener = getattr(self._feed, "open", None)
-        return opener(symbol) if opener else self._feed.market
+        return self._feed.open(symbol)
 
     def bind(self, symbol: str) -> Market:
         """See `Broker.bind`; a recorded day has one contract."""
-        if not hasattr(self._feed, "bind"):
-            raise UsageError(f"this recorded day is one of {self._feed.market.symbol}, not of {symbol}")
         return self._feed.bind(symbol)
 
     def watch(self, symbol: str) -> None:
@@ -166,15 +183,12 @@ class PaperBroker:
 
     def reopen(self) -> Snapshot:
         """Subscribe anew where the feed can; the account is in here and needs no login."""
-        opener = getattr(self._feed, "reopen", None)
-        if opener:
-            opener()
+        self._feed.reopen()
         return self.snapshot()
 
     def price_limits(self, symbol: str) -> tuple[float, float]:
         """The feed's, where it knows them."""
-        limits = getattr(self._feed, "price_limits", None)
-        return limits(symbol) if limits else (math.nan, math.nan)
+        return self._feed.price_limits(symbol)
 
     def balance(self) -> float:
         """Cash flow so far plus what is held at the last price."""
@@ -192,7 +206,9 @@ class PaperBroker:
         """Ticks of the feed; resting orders meet each of them before it is passed on."""
         pumped = self._feed.pump(timeout_s, may_advance)
         for ticks in (*pumped.aside, pumped.ticks):
-            for row in ticks.rows if ticks is not None else ():
+            if ticks is None:
+                continue
+            for row in ticks.rows:
                 self._see(ticks.symbol, row)
                 for order in list(self._resting.values()):
                     if order.symbol == ticks.symbol:
@@ -254,7 +270,7 @@ class PaperBroker:
             price = order.price if resting else price
             order.left -= lots
             self._trades += 1
-            fee = self._commission(order.symbol, book.datetime_ns, order.offset, price, lots)
+            fee = self._commission(order.symbol, book.datetime_ns, cast(Offset, order.offset), price, lots)
             trade = TradeReport(
                 trade_id=f"{order.order_id}|{self._trades}",
                 order_id=order.order_id,
@@ -312,7 +328,5 @@ class PaperBroker:
         return departed
 
     def close(self) -> None:
-        """Close the feed where it can be closed."""
-        closer = getattr(self._feed, "close", None)
-        if closer:
-            closer()
+        """Close the feed."""
+        self._feed.close()

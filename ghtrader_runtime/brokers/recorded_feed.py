@@ -5,6 +5,7 @@ It carries no account: put a `PaperBroker` around it.
 
 from __future__ import annotations
 
+import math
 import select
 import time
 from collections.abc import Callable
@@ -61,6 +62,18 @@ class ReplayFeed:
         """The trading day."""
         return self.market.trading_day
 
+    def open(self, symbol: str) -> Market:
+        """The contract of the day, whatever `symbol` is asked for."""
+        return self.market
+
+    def bind(self, symbol: str) -> Market:
+        """See `Broker.bind`; a recorded day has one contract."""
+        raise UsageError(f"this recorded day is one of {self.market.symbol}, not of {symbol}")
+
+    def price_limits(self, symbol: str) -> tuple[float, float]:
+        """Not known of a recorded day: NaN, NaN."""
+        return math.nan, math.nan
+
     def history(self) -> list[TickRow]:
         """Rows before the start."""
         return [self._row(i) for i in range(self._first)]
@@ -76,6 +89,12 @@ class ReplayFeed:
     def _wait(self, timeout_s: float) -> None:
         if self._poll.poll(max(timeout_s, 0.0) * 1000) and self._wake is not None:
             self._wake()
+
+    def reopen(self) -> None:
+        """See `Broker.reopen`: there is no connection."""
+
+    def close(self) -> None:
+        """See `Broker.close`: there is no connection."""
 
     def pump(self, timeout_s: float, may_advance: bool) -> Pumped:
         """See `Broker.pump`."""

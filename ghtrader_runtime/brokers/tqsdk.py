@@ -204,7 +204,8 @@ class TqSdkBroker:
             self._refused_cancels.discard(order_id)
             self.cancel(order_id)
         try:
-            return self._api.wait_update(deadline=time.time() + timeout_s)
+            changed: bool = self._api.wait_update(deadline=time.time() + timeout_s)
+            return changed
         except TqRiskRuleError:  # of an order that passed when it was asked: it never left, the broker's list will tell
             return False
         except Exception:

@@ -85,7 +85,8 @@ class TickFeed:
             raise UsageError(f"{self.symbol} is not listed", f"listed now: {some}")
 
     def _array_of(self, frame: Any) -> np.ndarray:
-        return self._api._serials[id(frame)]["array"]
+        array: np.ndarray = self._api._serials[id(frame)]["array"]
+        return array
 
     def _column_places(self, frame: Any) -> tuple[int, int, np.ndarray]:
         names = list(frame.columns)

@@ -85,20 +85,20 @@ def load_keys(settings: Settings) -> CurveKeys:
     return keys
 
 
-def serve_with(socket: zmq.Socket, keys: CurveKeys) -> None:
+def serve_with(socket: zmq.Socket[bytes], keys: CurveKeys) -> None:
     """Before bind: only those who know our public key and whose own is allowed get through."""
     public, secret = zmq.auth.load_certificate(keys.secret_file("gateway"))
     socket.curve_publickey, socket.curve_secretkey, socket.curve_server = public, secret, True
 
 
-def connect_with(socket: zmq.Socket, keys: CurveKeys) -> None:
+def connect_with(socket: zmq.Socket[bytes], keys: CurveKeys) -> None:
     """Before connect: who we are, and whom we expect."""
     public, secret = zmq.auth.load_certificate(keys.secret_file("client"))
     server, _ = zmq.auth.load_certificate(keys.folder / "gateway.key")
     socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = public, secret, server
 
 
-def authenticator(context: zmq.Context, keys: CurveKeys) -> ThreadAuthenticator:
+def authenticator(context: zmq.Context[zmq.Socket[bytes]], keys: CurveKeys) -> ThreadAuthenticator:
     """Started; it must be there before the first socket of `context` binds, and be stopped before `context` ends."""
     auth = ThreadAuthenticator(context)
     auth.start()

@@ -40,7 +40,7 @@ class Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     sent_ns: int
 
 
-class Tick(Message, tag="tick"):
+class Tick(Message, frozen=True, tag="tick"):
     """One snapshot of the book; `values` is float64[27] in `VALUE_COLUMNS` order, little endian."""
 
     symbol: str
@@ -67,7 +67,7 @@ class OrderLine(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     status: str
 
 
-class AccountState(Message, tag="state"):
+class AccountState(Message, frozen=True, tag="state"):
     """What the gateway knows of the account now; also its heartbeat. `tick_revision` is the last tick published before
     it, so that a tick that was lost is seen without waiting for the next one.
 
@@ -125,7 +125,7 @@ class AccountState(Message, tag="state"):
     contract: str = ""
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, frozen=True, tag="hello"):
     """A session asks to join: it wants the day so far of `symbol`, from tick id `after_id` + 1 on. Who wants to trade
     shows the account's `token`; others may watch."""
 
@@ -135,7 +135,7 @@ class Hello(Message, tag="hello"):
     token: Name = ""
 
 
-class Welcome(Message, tag="welcome"):
+class Welcome(Message, frozen=True, tag="welcome"):
     """The gateway's answer: the contract that is traded for `requested`, and how many rows of history follow in
     `History` messages; `more` says that the day has further ones, for another `Hello`."""
 
@@ -156,7 +156,7 @@ class Welcome(Message, tag="welcome"):
     requested: str = ""
 
 
-class History(Message, tag="history"):
+class History(Message, frozen=True, tag="history"):
     """A chunk of the day so far: ids and times int64[n], values float64[n, 27], all little endian bytes."""
 
     symbol: str
@@ -168,7 +168,7 @@ class History(Message, tag="history"):
     answers: int = 0
 
 
-class Ready(Message, tag="ready"):
+class Ready(Message, frozen=True, tag="ready"):
     """The strategy is warm and answers every tick from now on."""
 
     symbol: Name
@@ -176,7 +176,7 @@ class Ready(Message, tag="ready"):
     model: Name
 
 
-class Target(Message, tag="target"):
+class Target(Message, frozen=True, tag="target"):
     """The position a strategy wants after a tick: `volume` lots, negative short. Sent for every tick.
 
     `probabilities` are the model's (DOWN, FLAT, UP), for the views; `marks_ns` when the tick was received, its factors,
@@ -194,7 +194,7 @@ class Target(Message, tag="target"):
     near: Near = ()
 
 
-class Rolled(Message, tag="rolled"):
+class Rolled(Message, frozen=True, tag="rolled"):
     """The day has another contract: what was wanted of `before` is void, nothing known of it counts for `symbol`."""
 
     before: Name
@@ -202,7 +202,7 @@ class Rolled(Message, tag="rolled"):
     trading_day: str
 
 
-class DirectOrder(Message, tag="order"):
+class DirectOrder(Message, frozen=True, tag="order"):
     """This very order, see `events.OrderWanted`. A session that sends one cannot send targets of the symbol."""
 
     symbol: Name
@@ -214,13 +214,13 @@ class DirectOrder(Message, tag="order"):
     tif: Name = "FAK"
 
 
-class CancelOrder(Message, tag="cancel"):
+class CancelOrder(Message, frozen=True, tag="cancel"):
     """A session cancels its direct order, or all of them where `order_id` is empty."""
 
     order_id: Name = ""
 
 
-class Ack(Message, tag="ack"):
+class Ack(Message, frozen=True, tag="ack"):
     """The gateway's answer to the `Target` or `Command` whose revision is `answers`."""
 
     answers: int
@@ -229,7 +229,7 @@ class Ack(Message, tag="ack"):
     order_id: str = ""
 
 
-class Command(Message, tag="command"):
+class Command(Message, frozen=True, tag="command"):
     """An order of a person or the supervisor: `kill`, `state`, `stop`; a session's `heartbeat` needs no token."""
 
     name: Name
@@ -238,7 +238,7 @@ class Command(Message, tag="command"):
     token: Name = ""
 
 
-class Goodbye(Message, tag="goodbye"):
+class Goodbye(Message, frozen=True, tag="goodbye"):
     """The strategy leaves."""
 
     reason: Text = ""
@@ -249,7 +249,7 @@ AnyMessage = (
     | Goodbye | Rolled
 )  # fmt: skip
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(AnyMessage)
+_decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
 
 
 def encode(message: Message) -> bytes:

@@ -46,10 +46,10 @@ class _Sockets:
     def __init__(self, owner: object) -> None:
         self.context = zmq.Context()
         self.authenticator: ThreadAuthenticator | None = None
-        self._made: list[zmq.Socket] = []
+        self._made: list[zmq.Socket[bytes]] = []
         weakref.finalize(owner, self.close).atexit = False
 
-    def socket(self, kind: int, waiting: int) -> zmq.Socket:
+    def socket(self, kind: int, waiting: int) -> zmq.Socket[bytes]:
         """One more, that keeps up to `waiting` messages either way for a slow client."""
         socket = self.context.socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
@@ -102,7 +102,7 @@ class GatewayBus:
     @property
     def wake_fd(self) -> int:
         """Descriptor that becomes readable when requests may be waiting (edge-triggered: drain until `None`)."""
-        return self.router.getsockopt(zmq.FD)
+        return self.router.fileno()
 
     def publish(self, message: Message) -> None:
         """Send to every subscriber."""
@@ -148,14 +148,14 @@ class ClientBus:
 
     def __init__(self, addresses: Endpoints, subscribe: bool = True) -> None:
         self._sockets = _Sockets(self)
-        self._polled: list[tuple[zmq.Socket, int]] = []
+        self._polled: list[tuple[zmq.Socket[bytes], int]] = []
         self.dealer = self._connected(zmq.DEALER, _REQUESTS_WAITING, addresses.requests, addresses)
-        self.subscriber: zmq.Socket | None = None
+        self.subscriber: zmq.Socket[bytes] | None = None
         if subscribe:
             self.subscriber = self._connected(zmq.SUB, _TICKS_WAITING, addresses.publish, addresses)
         self.malformed = 0
 
-    def _connected(self, kind: int, waiting: int, address: str, addresses: Endpoints) -> zmq.Socket:
+    def _connected(self, kind: int, waiting: int, address: str, addresses: Endpoints) -> zmq.Socket[bytes]:
         socket = self._sockets.socket(kind, waiting)
         socket.setsockopt(zmq.RECONNECT_IVL, random.randint(50, 150))
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 400)  # a local attempt costs nothing; a longer pause gains nothing
@@ -189,12 +189,12 @@ class ClientBus:
                 return None
             left_ms = int(left_s * 1000)
 
-    def _take(self, socket: zmq.Socket) -> AnyMessage | None:
+    def _take(self, socket: zmq.backend.Socket) -> AnyMessage | None:
         try:
             data = socket.recv(zmq.NOBLOCK)
-            if not socket.getsockopt(zmq.RCVMORE):
+            if not socket.get(zmq.RCVMORE):
                 return decode(data)
-            while socket.getsockopt(zmq.RCVMORE):
+            while socket.get(zmq.RCVMORE):
                 socket.recv(zmq.NOBLOCK)
         except zmq.Again:
             return None

@@ -6,9 +6,9 @@ The rules of lots and fees are `ghtrader_market.accounting.positions`'.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, cast
 
-from ghtrader_market.accounting.fill import Fill, Side
+from ghtrader_market.accounting.fill import Fill, Offset, Side
 from ghtrader_market.accounting.positions import Position, apply_fill
 from ghtrader_market.reference.varieties import FeeRates
 from ghtrader_runtime.core.events import TradeReport
@@ -60,8 +60,9 @@ def after_trade(position: Position, trade: TradeReport, needs_close_today: bool)
 
 
 def fill_of(trade: TradeReport) -> Fill:
-    """The fill a broker reports."""
+    """The fill a broker reports; an offset nobody knows is refused where the fill is booked."""
     return Fill(
-        symbol=trade.symbol, side=side_name(trade.side), offset=trade.offset, volume=trade.volume, price=trade.price,
-        fee=trade.commission, market_ns=trade.market_ns, trade_id=trade.trade_id, order_id=trade.order_id,
+        symbol=trade.symbol, side=side_name(trade.side), offset=cast(Offset, trade.offset), volume=trade.volume,
+        price=trade.price, fee=trade.commission, market_ns=trade.market_ns, trade_id=trade.trade_id,
+        order_id=trade.order_id,
     )  # fmt: skip

@@ -32,7 +32,7 @@ class PreTradeCheck:
         if reason := self._waits_for_roll(symbol, place):
             return reason
         spec, terms = self.config.symbols[symbol], state.terms.get(symbol)
-        known = terms is not None and terms.trading_day == state.trading_day
+        known = terms if terms is not None and terms.trading_day == state.trading_day else None
         out = [order for order in state.live_orders(symbol) if order.side == place.side]
         quotes = [quote for quote in (book.bid, book.ask) if not math.isnan(quote)]
         proposed = Proposed(
@@ -49,9 +49,9 @@ class PreTradeCheck:
             reference=sum(quotes) / len(quotes) if quotes else math.nan,
             multiplier=spec.multiplier,
             price_tick=spec.price_tick,
-            lower=terms.lower if known else math.nan,
-            upper=terms.upper if known else math.nan,
-            sessions=terms.sessions if known else None,
+            lower=known.lower if known else math.nan,
+            upper=known.upper if known else math.nan,
+            sessions=known.sessions if known else None,
             data_age_s=(state.now_ns - book.now_ns) / 1e9,
         )
         return first_reason(self._rules, proposed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ghtrader_base.locks import resource_lock
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
 from ghtrader_market.accounting.fees import fee
+from ghtrader_market.accounting.fill import Offset
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.tick_schema import values_matrix
 from ghtrader_market.reference.trading_calendar import load_calendar
@@ -23,11 +24,14 @@ from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_runtime.accounts.account import account_ref, bind_login, login_of
 from ghtrader_runtime.accounts.live_gate import check_gates, require_credentials
 from ghtrader_runtime.brokers.base import Broker, Market
-from ghtrader_runtime.brokers.paper import PaperBroker
+from ghtrader_runtime.brokers.paper import Feed, PaperBroker
 from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
 from ghtrader_runtime.brokers.tqsdk_isolation import isolate_home
 from ghtrader_runtime.config import GatewayOptions, ReplayOptions, check_options
 from ghtrader_runtime.gateway import gateway
+
+if TYPE_CHECKING:
+    from ghtrader_runtime.brokers.tqsdk import TqSdkBroker
 
 
 def replay_feed(settings: Settings, options: ReplayOptions) -> ReplayFeed:
@@ -59,20 +63,20 @@ def make_broker(settings: Settings, options: GatewayOptions) -> Broker:
     variety = variety_of(options.symbol)
     if options.mode != "paper":
         return _tqsdk(settings, options)
-    feed = replay_feed(settings, options.replay) if options.replay else _tqsdk(settings, options)
+    feed: Feed = replay_feed(settings, options.replay) if options.replay else _tqsdk(settings, options)
     if options.replay and feed.market.symbol != options.symbol:
         raise UsageError(f"{options.replay.day} trades {feed.market.symbol}, not {options.symbol}")
 
     calendar = load_calendar(settings)
 
-    def commission(symbol: str, market_ns: int, offset: str, price: float, lots: int) -> float:
+    def commission(symbol: str, market_ns: int, offset: Offset, price: float, lots: int) -> float:
         rates = variety.fees(symbol, calendar.trading_day_of(market_ns))
         return fee(rates, offset, price, lots, variety.multiplier)
 
     return PaperBroker(feed, commission, variety.needs_close_today)
 
 
-def _tqsdk(settings: Settings, options: GatewayOptions) -> Any:
+def _tqsdk(settings: Settings, options: GatewayOptions) -> TqSdkBroker:
     from ghtrader_runtime.brokers.tqsdk import TqSdkBroker
     from ghtrader_runtime.brokers.tqsdk_risk_rules import BrokerSideLimits
 

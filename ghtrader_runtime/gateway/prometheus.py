@@ -63,8 +63,8 @@ class RuntimeCollector:
         yield _by_name("trading_state", "1 for the state in force", "state", states, labels, values)
         family = GaugeMetricFamily("ghtrader_link", "1 for the state a link is in", labels=[*labels, "link", "state"])
         for link, now in worst_by_kind(state.links).items():
-            for name in LinkState:
-                family.add_metric([*values, link, str(name)], float(now == name))
+            for link_state in LinkState:
+                family.add_metric([*values, link, str(link_state)], float(now == link_state))
         yield family
         for name, count in {**state.counts, **self._further()}.items():
             counter = CounterMetricFamily(f"ghtrader_{name}", "since the run began", labels=labels)

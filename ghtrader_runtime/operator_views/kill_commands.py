@@ -74,8 +74,10 @@ def _tell(settings: Settings, ref: AccountRef, reason: str) -> bool:
         return False
 
     def build(session: str) -> Command:
-        head = {"session": session, "revision": 1, "sent_ns": time.monotonic_ns()}
-        return Command(**head, name="kill", reason=reason, token=read_token(ref.state_dir))
+        return Command(
+            session=session, revision=1, sent_ns=time.monotonic_ns(), name="kill", reason=reason,
+            token=read_token(ref.state_dir),
+        )  # fmt: skip
 
     with contextlib.suppress(ConfigError):
         return isinstance(ask(endpoints(settings, ref.state_dir), build), Ack)

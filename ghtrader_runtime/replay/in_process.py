@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ghtrader_market.accounting.fees import fee
-from ghtrader_market.accounting.fill import Fill
+from ghtrader_market.accounting.fill import Fill, Offset
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
@@ -61,7 +61,7 @@ class _Stage:
         variety = variety_of(market.symbol)
         rates = variety.fees(market.symbol, market.trading_day)
 
-        def commission(_symbol: str, _market_ns: int, offset: str, price: float, lots: int) -> float:
+        def commission(_symbol: str, _market_ns: int, offset: Offset, price: float, lots: int) -> float:
             return fee(rates, offset, price, lots, variety.multiplier)
 
         self.broker = PaperBroker(feed, commission, variety.needs_close_today)

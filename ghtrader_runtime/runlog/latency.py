@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -18,7 +18,7 @@ broker's first word on an order; all of it from in hand to left."""
 PARTS = ("receive", "factors", "inference", "decision", "return", "send")
 """What a sample is the sum of, exactly: as `STAGES`, with `send` split into the target's way to the gateway (`return`)
 and what the gateway does about it, the durable intent included."""
-BUCKETS_NS = tuple(10**decade * step for decade in range(3, 9) for step in (1, 2, 5))
+BUCKETS_NS: tuple[int, ...] = tuple(10**decade * step for decade in range(3, 9) for step in (1, 2, 5))
 """Upper bounds of the histograms, 1 us to 0.5 s; what is above counts in one more bucket."""
 _NO_PARTS = (-1,) * len(PARTS)
 
@@ -49,6 +49,16 @@ def quantile_ms(plain: list[int], q: float) -> float | None:
         if count and seen >= wanted:
             return bound / 1e6
     return None
+
+
+class Samples(TypedDict):
+    """One sample a tick: ids int64[n], durations in ns int64[n], whether an order went out bool[n], and the `PARTS` of
+    each in ns int64[n, 6] (-1 where the target told none)."""
+
+    tick_id: np.ndarray
+    ns: np.ndarray
+    ordered: np.ndarray
+    parts: np.ndarray
 
 
 class TickToTarget:
@@ -145,9 +155,8 @@ class TickToTarget:
         self._decided.clear()
         self._waiting.clear()
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Tick ids int64[n], samples in ns int64[n], whether an order went out bool[n], and the `PARTS` of each sample
-        in ns int64[n, 6] (-1 where the target told none)."""
+    def arrays(self) -> Samples:
+        """The samples so far."""
         return {
             "tick_id": np.array(self._ids, np.int64),
             "ns": np.array(self._ns, np.int64),

@@ -50,17 +50,17 @@ class ChampionWatcher:
             return None
         return found.st_ino, found.st_mtime_ns
 
-    def look(self, now_s: float) -> bool:
-        """Look at the pointer, at most every `LOOK_S`; whether a new champion was found just now.
+    def look(self, now_s: float) -> Bundle | None:
+        """Look at the pointer, at most every `LOOK_S`; the new champion, where one was found just now.
 
         One that cannot be used is left alone; `refused` says why.
         """
         if self._way == "keep" or now_s < self._next_look_s:
-            return False
+            return None
         self._next_look_s = now_s + LOOK_S
         stamp = self._stamp()
         if stamp == self._seen:
-            return False
+            return None
         self._seen = stamp
         self.waiting, self.refused = None, ""
         try:
@@ -68,14 +68,14 @@ class ChampionWatcher:
             matching_factor_set(bundle)
         except GhtraderError as exc:
             self.refused = exc.message
-            return False
+            return None
         if bundle.policy.max_lots > self._max_position:
             self.refused = f"{bundle.bundle_id} wants {bundle.policy.max_lots} lots, {self._max_position} are allowed"
-            return False
+            return None
         if bundle.bundle_id == self._bundle_id:
-            return False
+            return None
         self.waiting = bundle
-        return True
+        return bundle
 
     def due(self, *, new_day: bool, flat: bool) -> Bundle | None:
         """The champion that takes over now, if one waits and its moment has come; asking consumes it."""

@@ -288,8 +288,8 @@ class Strategy:
 
     def _look_for_a_champion(self, state: msg.AccountState) -> None:
         client, model, succession = self._client, self._model, self._succession
-        if succession.look(time.monotonic()):
-            self._tell("champion-waits", {"model": succession.waiting.bundle_id})
+        if (found := succession.look(time.monotonic())) is not None:
+            self._tell("champion-waits", {"model": found.bundle_id})
         elif succession.refused:
             self._tell("champion-refused", {"reason": succession.refused})
             succession.refused = ""

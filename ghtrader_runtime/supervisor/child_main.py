@@ -41,12 +41,12 @@ def main(arguments: list[str]) -> int:
         return 0
     except GhtraderError as exc:
         traceback.print_exc()
-        error = {"error": type(exc).__name__, "message": exc.message, "hint": exc.hint, "exit_code": exc.exit_code}
+        error, code = {"error": type(exc).__name__, "message": exc.message, "hint": exc.hint}, exc.exit_code
     except Exception as exc:
         traceback.print_exc()
-        error = {"error": "FailedError", "message": f"{type(exc).__name__}: {exc}", "hint": "", "exit_code": 1}
-    atomic_write_json(path, error)
-    return int(error["exit_code"])
+        error, code = {"error": "FailedError", "message": f"{type(exc).__name__}: {exc}", "hint": ""}, 1
+    atomic_write_json(path, {**error, "exit_code": code})
+    return code
 
 
 if __name__ == "__main__":

@@ -155,7 +155,8 @@ class Pair:
 
     def _document(self) -> dict[str, Any]:
         with contextlib.suppress(OSError, ValueError):
-            return json.loads((self.folder / "gateway.json").read_text())
+            document: dict[str, Any] = json.loads((self.folder / "gateway.json").read_text())
+            return document
         return {}
 
     def ready(self) -> bool:
