@@ -19,7 +19,7 @@ import os, subprocess, sys
 from ghtrader_base.numba_cache import cache_folder, njit
 if sys.argv[1:] == ["run"]:
     from ghtrader_models.policy import PolicyParams
-    PolicyParams(0.1, 0.01).decide(0.2, 0.3, 0.5, 0)
+    PolicyParams(enter=0.1, leave=0.01).decide(0.2, 0.3, 0.5, 0)
 print(cache_folder(), os.environ["NUMBA_CACHE_DIR"])
 """
 
