@@ -48,6 +48,7 @@ test-vendor: setup
 
 lint: setup
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 ui: setup

@@ -5,6 +5,7 @@ They never stop a run: a bad day is refused before it reaches its final name, by
 
 from collections.abc import Callable
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -57,7 +58,7 @@ def _latest(home: HomeResource, dataset: str) -> dict[str, list[date]]:
     return found
 
 
-def judge_days(home: HomeResource, wanted: dict[str, list[date]], check: DayCheck) -> dict:
+def judge_days(home: HomeResource, wanted: dict[str, list[date]], check: DayCheck) -> dict[str, Any]:
     """`passed`, `metadata` and `description` of a check over days by variety."""
     problems: list[str] = []
     figures: dict[str, list[float]] = {}
@@ -214,7 +215,7 @@ def benchmark_has_baselines(context: dg.AssetCheckExecutionContext, home: HomeRe
 _STATES = ("engineering_state", "source_state", "policy_state", "overall_state", "reason_code", "action_hint")
 
 
-def readiness_of_days(home: HomeResource, wanted: dict[str, list[date]]) -> dict:
+def readiness_of_days(home: HomeResource, wanted: dict[str, list[date]]) -> dict[str, Any]:
     """`passed`, `metadata` and `description` of the readiness of main_l5 days: what the gate of features asks."""
     from ghtrader_market.quality.readiness import readiness
     from ghtrader_market.quality.readiness_types import OVERALL_STATES

@@ -181,13 +181,11 @@ def _acquire(path: Path, name: str, purpose: str, run_id: str, deadline: float, 
     try:
         if not _wait(fd, path, name, deadline, tell):
             holder = holder_of(path)
-            stuck = ours is not None and holder is not None and holder.pid != os.getpid()
-            if stuck and holder.alive and ours(holder):  # type: ignore[union-attr, misc]
+            ended = False
+            if ours is not None and holder is not None and holder.pid != os.getpid() and holder.alive and ours(holder):
                 tell(f"ending {holder}, which has held {name} for too long")
-                stuck = _end(holder, fd)  # type: ignore[arg-type]
-            else:
-                stuck = False
-            if not stuck:
+                ended = _end(holder, fd)
+            if not ended:
                 raise LockHeldError(
                     f"{name} is held by {holder or 'an unknown process'}",
                     "wait for it to end, or stop that process; GHTRADER_LOCK_WAIT_TIMEOUT_S says how long to wait",

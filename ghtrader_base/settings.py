@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, Literal
 
@@ -288,13 +289,15 @@ def describe_settings(settings: Settings) -> list[dict[str, Any]]:
     in_toml = _read_toml()
     in_dotenv: set[str] = set()
     if Path(".env").is_file():
-        names = (line.split("=", 1)[0].removeprefix("export ") for line in Path(".env").read_text().splitlines())
-        in_dotenv = {name.strip() for name in names if name.strip() and not name.startswith("#")}
+        keys = (line.split("=", 1)[0].removeprefix("export ") for line in Path(".env").read_text().splitlines())
+        in_dotenv = {name.strip() for name in keys if name.strip() and not name.startswith("#")}
+    places: tuple[tuple[str, Container[str]], ...]
+    places = ((TOML_NAME, in_toml), (".env", in_dotenv), ("environment", os.environ))
     rows = []
     for field, info in Settings.model_fields.items():
         name = str(info.alias)
         source = "default"
-        for place, names in ((TOML_NAME, in_toml), (".env", in_dotenv), ("environment", os.environ)):
+        for place, names in places:
             if name in names:
                 source = place
         value = getattr(settings, field)
@@ -320,8 +323,9 @@ def set_setting(name: str, value: str) -> Path:
         raise RefusedError(f"{name} is never stored in a file we write", f"put {name}=... into the environment or .env")
     if name not in known:
         raise UsageError(f"no setting {name!r}", "`ghtrader config show` lists the names")
+    changed: dict[str, Any] = {name: value}
     try:
-        Settings(**{name: value})
+        Settings(**changed)
     except ValidationError as exc:
         raise UsageError(f"{name}: {exc.errors()[0]['msg']}", "`ghtrader config show` tells what it is now") from exc
     stored = {**_read_toml(), name: value}

@@ -41,7 +41,8 @@ class Control:
 
     def clock(self) -> dict[str, Any]:
         """`now_ns`, `speed`, `frozen`, `skip_closed`, `beijing`, `trading_day`."""
-        return self._ask("clock")
+        answer: dict[str, Any] = self._ask("clock")
+        return answer
 
     def set_clock(
         self,
@@ -52,31 +53,38 @@ class Control:
     ) -> dict[str, Any]:
         """Change what is given; returns the clock. Time cannot be set back."""
         body = {"speed": speed, "frozen": frozen, "at_ns": at_ns, "skip_closed": skip_closed}
-        return self._ask("clock", {name: value for name, value in body.items() if value is not None})
+        answer: dict[str, Any] = self._ask("clock", {name: value for name, value in body.items() if value is not None})
+        return answer
 
     def fills(self, account: str | None = None) -> list[dict[str, Any]]:
         """Every fill the exchange recorded, oldest first."""
-        return self._ask("fills" + _query(account))
+        answer: list[dict[str, Any]] = self._ask("fills" + _query(account))
+        return answer
 
     def orders(self, account: str | None = None) -> list[dict[str, Any]]:
         """Every order, refused ones too, oldest first."""
-        return self._ask("orders" + _query(account))
+        answer: list[dict[str, Any]] = self._ask("orders" + _query(account))
+        return answer
 
     def positions(self, account: str | None = None) -> dict[str, Any]:
         """Account to `account` (money) and `positions`."""
-        return self._ask("positions" + _query(account))
+        answer: dict[str, Any] = self._ask("positions" + _query(account))
+        return answer
 
     def received(self) -> list[dict[str, Any]]:
         """Every message that came over a trading socket, obeyed or not: `aid`, `order_id`, `user`, `at_ns`."""
-        return self._ask("received")
+        answer: list[dict[str, Any]] = self._ask("received")
+        return answer
 
     def record(self) -> list[dict[str, Any]]:
         """What became of orders, oldest first: accepted, refused, filled, cancelled, with `at_ns` (monotonic)."""
-        return self._ask("record")
+        answer: list[dict[str, Any]] = self._ask("record")
+        return answer
 
     def fault(self, kind: str, **details: Any) -> dict[str, Any]:
         """Let something go wrong; kinds are in `faults.FAULTS`."""
-        return self._ask("fault", {"kind": kind, **details})
+        answer: dict[str, Any] = self._ask("fault", {"kind": kind, **details})
+        return answer
 
     def _ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -30,7 +30,19 @@ from ghtrader_base.numba_cache import njit
 
 
 @njit(cache=True, error_model="numpy")
-def decide(p_down, p_flat, p_up, position, spread, enter, leave, lots, per_lot, move, fee):
+def decide(
+    p_down: float,
+    p_flat: float,
+    p_up: float,
+    position: int,
+    spread: float,
+    enter: float,
+    leave: float,
+    lots: int,
+    per_lot: float,
+    move: float,
+    fee: float,
+) -> int:
     """Target position in lots, signed, cool-down aside.
 
     Parameters
@@ -65,7 +77,21 @@ def decide(p_down, p_flat, p_up, position, spread, enter, leave, lots, per_lot, 
 
 
 @njit(cache=True, error_model="numpy")
-def step(p_down, p_flat, p_up, position, rest, spread, enter, leave, lots, per_lot, move, fee, cooldown):
+def step(
+    p_down: float,
+    p_flat: float,
+    p_up: float,
+    position: int,
+    rest: int,
+    spread: float,
+    enter: float,
+    leave: float,
+    lots: int,
+    per_lot: float,
+    move: float,
+    fee: float,
+    cooldown: int,
+) -> tuple[int, int]:
     """`decide` with the cool-down: target position, and the ticks left in which nothing is entered."""
     if position == 0 and rest > 0:
         return 0, rest - 1
@@ -76,7 +102,22 @@ def step(p_down, p_flat, p_up, position, rest, spread, enter, leave, lots, per_l
 
 
 @njit(cache=True, error_model="numpy")
-def _replay(p, bid, ask, enter, leave, lots, per_lot, move, fee, cooldown, row, volume, closed, price):
+def _replay(
+    p: np.ndarray,
+    bid: np.ndarray,
+    ask: np.ndarray,
+    enter: float,
+    leave: float,
+    lots: int,
+    per_lot: float,
+    move: float,
+    fee: float,
+    cooldown: int,
+    row: np.ndarray,
+    volume: np.ndarray,
+    closed: np.ndarray,
+    price: np.ndarray,
+) -> int:
     """Run `step` over one stretch of rows; fills into the last four arrays, returns how many."""
     n = p.shape[0]
     position = 0
@@ -134,8 +175,8 @@ def replay(
     n = p.shape[0]
     row, volume, closed = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
     price = np.empty(n)
-    arrays = [np.ascontiguousarray(a, np.float64) for a in (p, bid, ask)]
-    count = _replay(*arrays, *params.numbers, row, volume, closed, price)
+    p, bid, ask = (np.ascontiguousarray(a, np.float64) for a in (p, bid, ask))
+    count = _replay(p, bid, ask, *params.numbers, row, volume, closed, price)
     return row[:count], volume[:count], closed[:count], price[:count]
 
 
@@ -223,7 +264,7 @@ class PolicyParams:
         IntegrityError
             A key is missing, unknown or not a number.
         """
-        known = {item.name: type(item.default) for item in fields(cls)[2:]}
+        known: dict[str, type[Any]] = {item.name: type(item.default) for item in fields(cls)[2:]}
         try:
             rest = {name: kind(data[name]) for name, kind in known.items() if name in data or name == "max_lots"}
             unknown = set(data) - set(known) - {"enter", "leave"}

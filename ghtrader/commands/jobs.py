@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -78,7 +79,7 @@ def register(app: typer.Typer) -> None:
                 emit({"events": list(run_events(settings, instance, run_id, follow))}, True, str)
                 return
             for event in run_events(settings, instance, run_id, follow):
-                emit(event, False, lambda event=event: line(event))
+                emit(event, False, partial(line, event))
 
     @jobs.command()
     def cancel(run_id: RunArgument, home: HomeOption = None, json: JsonOption = False) -> None:

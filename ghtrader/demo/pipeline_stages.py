@@ -55,7 +55,7 @@ def to_a_champion(
     """Download, roll, main_l5, factors, labels, models, gate: `facts` of the part, its `trading` still None."""
     from ghtrader_assets.runs import flows
 
-    options = {"source": "demo", "progress": stages.detail}
+    options: dict[str, Any] = {"source": "demo", "progress": stages.detail}
     with stages.stage(f"download: every {VARIETY} contract of {len(days)} trading days through TqSdk"):
         flows.download_range(settings, VARIETY, days[0], days[-1], **options)
     with stages.stage("roll schedule by open interest, main_l5 with provenance, factors and labels"):
@@ -68,7 +68,7 @@ def build_days(settings: Settings, variety: str, days: list[date], stages: Stage
     """Schedule, main_l5, factors and labels of days whose ticks are here."""
     from ghtrader_assets.runs import flows
 
-    options = {"source": "demo", "progress": stages.detail}
+    options: dict[str, Any] = {"source": "demo", "progress": stages.detail}
     flows.update_schedule(settings, variety, **options)
     flows.build_main(settings, variety, days[0], days[-1], **options)
     flows.build_datasets(settings, variety, days[0], days[-1], **options)
@@ -105,7 +105,7 @@ def judge_models(settings: Settings, variety: str, seed: int, stages: Stages, un
     from ghtrader_assets.families import FAMILIES
     from ghtrader_assets.runs import flows
 
-    options = {"source": "demo", "progress": stages.detail}
+    options: dict[str, Any] = {"source": "demo", "progress": stages.detail}
     with stages.stage(f"models: {' and '.join(FAMILIES)} at horizons {', '.join(map(str, scores.HORIZONS))}"):
         for family in FAMILIES:
             flows.train_family(settings, family, variety, scores.HORIZONS, seed=seed, until_ns=until_ns, **options)
@@ -121,7 +121,7 @@ def trade_champion(
     *,
     seconds: float | None = None,
     idle_end_s: float = 10.0,
-    on_ready: Callable[[], object] | None = None,
+    on_ready: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """The champion in sim mode (TqKq) through gateway and strategy processes; returns the run's summary.
 

@@ -60,7 +60,7 @@ def _paper(
     from ghtrader_runtime.replay.recorded_days import paper_day
 
     model = str(settings.models / "bundles" / facts["candidate"])
-    options = {"model": model, "horizon": scores.JUDGED, "from_ns": last_block}
+    options: dict[str, Any] = {"model": model, "horizon": scores.JUDGED, "from_ns": last_block}
     with stages.stage(
         f"paper over the last block with {facts['candidate_family']}: lock-step, then {PACE:g} ticks a second"
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from ghtrader_market.reference.varieties import get_variety
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from ghtrader_market.stores.lake.manifests import DayManifest
 
 HORIZONS = (10, 50, 200)
 JUDGED = 50
@@ -76,7 +79,7 @@ def collect(settings: Settings, variety: str, truth: Path | None = None) -> dict
     return {"models": models, "hash": content_hash(hashes), "pnl": pnl, "tests": tests}
 
 
-def facts(settings: Settings, variety: str, days: list) -> dict[str, Any]:
+def facts(settings: Settings, variety: str, days: list[date]) -> dict[str, Any]:
     """What a part was made of: ticks, days, segments, factors, and hashes of contents over these days."""
     from ghtrader_market.reference.roll_schedule import load_schedule
     from ghtrader_market.stores.lake.lake import Lake
@@ -84,7 +87,7 @@ def facts(settings: Settings, variety: str, days: list) -> dict[str, Any]:
     symbol = get_variety(variety).continuous_symbol
     lake, schedule = Lake(settings.data), load_schedule(settings.data, variety)
 
-    def manifests(dataset: str) -> list:
+    def manifests(dataset: str) -> list[DayManifest]:
         return [found for day in days if (found := lake.manifest(dataset, symbol, day)) is not None]
 
     def hashed(dataset: str) -> str:

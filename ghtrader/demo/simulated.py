@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ghtrader.demo.pipeline_stages import VARIETY, LiveHalf, build_days, to_a_champion, trade_champion
 from ghtrader.demo.progress import Stages
@@ -75,17 +75,16 @@ def _play(home: Path, exchange: ExchangeProcess, scenario: Scenario, stages: Sta
     days = calendar.days(calendar.next_day(first), last)
     strength = scenario.strength if scenario.world == "driver" else 0.0
     kind = f"simulated, signal planted (strength {strength:g})" if strength else "simulated, no signal"
-    facts = {"kind": kind, "simulated": True, "world": scenario.world, "strength": strength}
+    facts: dict[str, Any] = {"kind": kind, "simulated": True, "world": scenario.world, "strength": strength}
     facts |= to_a_champion(settings, days, scenario.seed, stages, exchange.truth_dir)
     if facts["champion"] is None:
         return LiveHalf(facts, None, None)
     speed = LIVE_TICKS_A_SECOND * scenario.snapshot_seconds
-    summary = trade_champion(
-        settings,
-        stages,
-        f"on {live} (TqKq, clock x{speed:g})",
-        on_ready=lambda: exchange.control.set_clock(speed=speed, frozen=False),
-    )
+
+    def start_clock() -> None:
+        exchange.control.set_clock(speed=speed, frozen=False)
+
+    summary = trade_champion(settings, stages, f"on {live} (TqKq, clock x{speed:g})", on_ready=start_clock)
     folder = Path(summary["folder"])
     facts["trading"] = trading_facts(summary, exchange.control.fills())
     with stages.stage("live against batch: the live day downloaded and built, factors compared bit for bit"):

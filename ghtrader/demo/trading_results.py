@@ -14,7 +14,7 @@ _COUNTS = ("ticks", "targets", "orders", "fills", "round_trips")
 _MONEY = ("net_pnl", "gross_pnl", "fees")
 
 
-def _key(fill: dict[str, Any]) -> tuple:
+def _key(fill: dict[str, Any]) -> tuple[str, int, float]:
     return (str(fill["order_id"]), int(fill["volume"]), round(float(fill["price"]), 6))
 
 
@@ -62,7 +62,8 @@ def trading_facts(summary: dict[str, Any], exchange_fills: list[dict[str, Any]] 
 def latencies_ms(folder: Path) -> np.ndarray:
     """float64[n]: tick-to-target latency of every answered tick of a run, ms."""
     with np.load(folder / "latency.npz", allow_pickle=False) as arrays:
-        return arrays["ns"] / 1e6
+        latencies: np.ndarray = arrays["ns"] / 1e6
+    return latencies
 
 
 def compare_with_batch(settings: Settings, variety: str, day: date, folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Defines the assets of the main series: the roll schedule, and main_l5 under the continuous name."""
 
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -92,7 +93,7 @@ def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
     )
 
 
-def _facts(schedule: RollSchedule) -> dict[str, object]:
+def _facts(schedule: RollSchedule) -> dict[str, Any]:
     days = schedule.days
     return {
         "rows": len(days),
@@ -137,7 +138,13 @@ def main_l5(context: dg.AssetExecutionContext, config: MainConfig, home: HomeRes
         schedule = load_schedule(home.settings.data, variety)
         symbol = get_variety(variety).continuous_symbol
 
-        def told(day: date, outcome: DayManifest | GhtraderError, done: int, variety=variety, days=days) -> None:
+        def told(
+            day: date,
+            outcome: DayManifest | GhtraderError,
+            done: int,
+            variety: str = variety,
+            days: list[date] = days,
+        ) -> None:
             said = f"{outcome.rows} rows" if isinstance(outcome, DayManifest) else f"failed: {outcome.message}"
             say(f"main_l5 {variety} {day}: {said} ({done}/{len(days)})")
 
@@ -162,7 +169,7 @@ def main_l5(context: dg.AssetExecutionContext, config: MainConfig, home: HomeRes
         report.raise_if_failed()
 
 
-def _metadata(home: HomeResource, symbol: str, day: date, manifest: DayManifest) -> dict[str, object]:
+def _metadata(home: HomeResource, symbol: str, day: date, manifest: DayManifest) -> dict[str, Any]:
     table = home.lake.read_day("main_l5", symbol, day, columns=["bid_price1", "ask_price1"])
     mid = (table["bid_price1"].to_numpy() + table["ask_price1"].to_numpy()) / 2
     known = mid[np.isfinite(mid)]

@@ -1,5 +1,6 @@
 """Defines the assets that judge models: walk-forward reports and the promotion gate, by horizon and variety."""
 
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -164,7 +165,9 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str) -> di
     }
 
 
-def _comparable(choose: Any, reports: list[StoredReport], variety: str, horizon: int) -> StoredReport:
+def _comparable(
+    choose: Callable[[list[StoredReport]], StoredReport], reports: list[StoredReport], variety: str, horizon: int
+) -> StoredReport:
     """The best of the reports that were made last, on the same test rows; an older one on other rows is left aside."""
     if not reports:
         raise FailedError(

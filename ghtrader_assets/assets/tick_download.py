@@ -96,12 +96,12 @@ def symbols_with_ticks(home: HomeResource, variety: str) -> list[str]:
     return [symbol for symbol in home.lake.keys("ticks") if symbol.rstrip("0123456789") == prefix]
 
 
-def ticks_metadata(home: HomeResource, symbols: list[str], day: date) -> dict[str, object]:
+def ticks_metadata(home: HomeResource, symbols: list[str], day: date) -> dict[str, Any]:
     """Rows, contracts and hash of one trading day's raw ticks, from the manifests."""
     manifests = {symbol: home.lake.manifest("ticks", symbol, day) for symbol in symbols}
     present = {symbol: manifest for symbol, manifest in manifests.items() if manifest is not None and manifest.rows}
     rows = {symbol: manifest.rows for symbol, manifest in present.items()}
-    metadata: dict[str, object] = {
+    metadata: dict[str, Any] = {
         "rows": sum(rows.values()),
         "contracts": len(rows),
         "rows_by_contract": rows,

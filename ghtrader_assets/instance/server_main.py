@@ -25,7 +25,8 @@ def _dagster_webserver(settings: Settings, port: int) -> None:
 
     with open_instance(settings):
         pass
-    create_dagster_webserver_cli()(["-m", MODULE, "-h", HOST, "-p", str(port), "--code-server-log-level", "warning"])
+    cli = create_dagster_webserver_cli()  # type: ignore[no-untyped-call]
+    cli(["-m", MODULE, "-h", HOST, "-p", str(port), "--code-server-log-level", "warning"])
 
 
 def _dagster_daemon(settings: Settings, port: int) -> None:

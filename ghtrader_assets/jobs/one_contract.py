@@ -4,6 +4,8 @@ They call the same functions as the assets of the main series. One contract is n
 report observations and never mark a partition as done.
 """
 
+from typing import Any
+
 import dagster as dg
 
 from ghtrader_assets.assets.datasets import BuildConfig, build_series, metadata_of
@@ -69,7 +71,7 @@ def benchmark_one_contract(context: dg.OpExecutionContext, config: BenchmarkCont
     _observe(context, "benchmark_report", config.symbol, config.horizon, found)
 
 
-def _observe(context: dg.OpExecutionContext, asset: str, symbol: str, horizon: int, found: dict) -> None:
+def _observe(context: dg.OpExecutionContext, asset: str, symbol: str, horizon: int, found: dict[str, Any]) -> None:
     partition = horizon_key(horizon, variety_of(symbol).key) if horizon in HORIZONS else None
     context.log_event(dg.AssetObservation(asset, partition=partition, metadata={"symbol": symbol, **found}))
 

@@ -13,7 +13,7 @@ from ghtrader_models.bundles.champions import list_champions, read_history
 def bundle_rows(models_dir: Path) -> list[dict[str, Any]]:
     """One row a bundle, newest first; a damaged one says so instead of its content."""
     champions = {item.bundle_id: item for item in list_champions(models_dir)}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for path in list_bundles(models_dir):
         try:
             bundle = load_bundle(path)

@@ -44,7 +44,8 @@ class StoredReport:
     @property
     def model(self) -> dict[str, Any]:
         """Scores of the family."""
-        return self.document["model"]
+        scores: dict[str, Any] = self.document["model"]
+        return scores
 
     @property
     def tests_hash(self) -> str:
@@ -54,7 +55,8 @@ class StoredReport:
     @property
     def context(self) -> dict[str, Any]:
         """What the report was made from."""
-        return self.document["context"]
+        context: dict[str, Any] = self.document["context"]
+        return context
 
 
 def _series(root: Path, symbol: str, horizon: int) -> Path:

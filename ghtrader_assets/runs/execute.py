@@ -24,7 +24,7 @@ from ghtrader_base.settings import Settings
 if TYPE_CHECKING:
     from dagster import DagsterEvent, DagsterInstance, DagsterRun, RepositoryDefinition
     from dagster._core.definitions.reconstruct import ReconstructableJob
-    from dagster._utils.error import SerializableErrorInfo
+    from dagster_shared.error import SerializableErrorInfo
 
 Progress = Callable[[str], None]
 Partition = str | tuple[str, str] | None

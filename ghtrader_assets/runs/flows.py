@@ -110,7 +110,7 @@ def download_range(
     before = PARTITIONS.calendar.previous_day(days[0])
     bar_days = [before, *days] if before >= PARTITIONS.trading_days.start.date() else days
     window = {"start": bar_days[0].isoformat(), "end": days[-1].isoformat()}
-    options = {"source": source, "progress": progress}
+    options: dict[str, Any] = {"source": source, "progress": progress}
     runs = [
         run_assets(
             settings,

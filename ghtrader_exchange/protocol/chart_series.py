@@ -28,8 +28,11 @@ BAR_COLUMNS = ("open", "high", "low", "close", "volume", "open_oi", "close_oi")
 class DayTicks(Protocol):
     """One contract's ticks of one trading day."""
 
-    datetime_ns: np.ndarray
-    values: dict[str, np.ndarray]
+    @property
+    def datetime_ns(self) -> np.ndarray: ...
+
+    @property
+    def values(self) -> dict[str, np.ndarray]: ...
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ selection names, as TqSdk takes what it knows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any
 
@@ -64,16 +64,19 @@ def parse_filters(query: str, variables: dict[str, Any] | None = None) -> dict[s
 
 def select(instruments: Iterable[dict[str, Any]], filters: dict[str, Any]) -> list[dict[str, Any]]:
     """Those of `instruments` (symbol objects as they go over the wire) that pass every filter."""
-    tests = []
-    for name, value in filters.items():
-        if name in ("instrument_id", "class", "exchange_id", "product_id"):
-            wanted = set(value) if isinstance(value, list) else {value}
-            tests.append(lambda ins, name=name, wanted=wanted: ins.get(name) in wanted)
-        elif name == "expired":
-            tests.append(lambda ins, value=value: bool(ins.get("expired", False)) == bool(value))
-        elif name == "has_night":
-            tests.append(lambda ins, value=value: bool(ins["trading_time"].get("night")) == bool(value))
+    tests = [_filter(name, value) for name, value in filters.items()]
     return [ins for ins in instruments if all(test(ins) for test in tests)]
+
+
+def _filter(name: str, value: Any) -> Callable[[dict[str, Any]], bool]:
+    if name in ("instrument_id", "class", "exchange_id", "product_id"):
+        wanted = set(value) if isinstance(value, list) else {value}
+        return lambda ins: ins.get(name) in wanted
+    if name == "expired":
+        return lambda ins: bool(ins.get("expired", False)) == bool(value)
+    if name == "has_night":
+        return lambda ins: bool(ins["trading_time"].get("night")) == bool(value)
+    return lambda ins: True
 
 
 def describe_contract(

@@ -14,9 +14,10 @@ import os
 import shlex
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import orjson
 from aiohttp import WSMsgType, web
@@ -142,7 +143,8 @@ class Exchange:
             self.venue.step()
             if count % MARK_EVERY == 0:
                 self.venue.mark()
-            for session in [*self._md, *self._td]:
+            sessions: list[MdSession | TdSession] = [*self._md, *self._td]
+            for session in sessions:
                 try:
                     await session.step()
                 except Exception:  # one client's nonsense must not stop the others' market
@@ -191,7 +193,7 @@ async def _websocket(request: web.Request) -> web.WebSocketResponse:
     return ws
 
 
-async def _read(ws: web.WebSocketResponse, receive: Callable) -> None:
+async def _read(ws: web.WebSocketResponse, receive: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
     """Hand each JSON object of the client on; what is no object is ignored and never logged."""
     async for message in ws:
         if message.type is not WSMsgType.TEXT:

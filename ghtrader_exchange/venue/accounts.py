@@ -51,8 +51,8 @@ class Holding:
         Where today's position needs CLOSETODAY (SHFE, INE), CLOSE reaches yesterday's lots alone; elsewhere all.
         """
         side = _closed_side(request)
-        today = getattr(self.marked, f"{side}_today") - self.frozen[side, "today"]
-        his = getattr(self.marked, f"{side}_his") - self.frozen[side, "his"]
+        today: int = getattr(self.marked, f"{side}_today") - self.frozen[side, "today"]
+        his: int = getattr(self.marked, f"{side}_his") - self.frozen[side, "his"]
         if request.offset == "CLOSETODAY":
             return today if needs_close_today else today + min(his, 0)
         return his if needs_close_today else his + today

@@ -196,9 +196,8 @@ class ContractBook:
                 through = max(through, 1)  # turnover alone cannot tell, the day's new extreme can
             if through:
                 order.ahead = 0
-            unknown = order.ahead is None
-            reach = through + (0 if unknown else max(0, at - order.ahead)) - used
-            if not unknown:
+            reach = through + (0 if order.ahead is None else max(0, at - order.ahead)) - used
+            if order.ahead is not None:
                 order.ahead = max(0, order.ahead - at)
             volume = min(order.left, reach)
             if volume > 0:

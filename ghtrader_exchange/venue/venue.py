@@ -99,7 +99,7 @@ class Venue:
     def hear(self, user: str, pack: dict[str, Any]) -> None:
         """Note a message of a trading socket, obeyed or not: what it was and which order, and nothing else of it, since
         logins carry secrets. `user` is empty before the login."""
-        row = {"aid": str(pack.get("aid")), "order_id": str(pack.get("order_id", "")), "user": user}
+        row: dict[str, Any] = {"aid": str(pack.get("aid")), "order_id": str(pack.get("order_id", "")), "user": user}
         if row["aid"] == "insert_order":
             row["symbol"] = f"{pack.get('exchange_id', '')}.{pack.get('instrument_id', '')}"
             row |= {name: pack.get(name) for name in ("direction", "offset", "volume", "limit_price")}

@@ -100,7 +100,8 @@ def _step_transform(path: PathParameters, tilt: np.ndarray, size: int) -> np.nda
         share * (up * np.exp(1j * angle * width) + (1.0 - up) * np.exp(-1j * angle * width))
         for width, share in zip(*_jump_widths(path), strict=True)
     )
-    return np.exp(path.jump_rate * STEP_SECONDS * (jump - 1.0))
+    function: np.ndarray = np.exp(path.jump_rate * STEP_SECONDS * (jump - 1.0))
+    return function
 
 
 def _moves(transformed: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -146,7 +147,8 @@ class Oracle:
         self.scenario = Scenario.from_toml(self._dir / "scenario.toml")
         blocks = self.scenario.parameters.path.block > 0
         self._columns = ("datetime_ns", "x", "code", "age") if blocks else ("datetime_ns", "x")
-        self._tables: dict[tuple[int, int], tuple[np.ndarray, np.ndarray] | np.ndarray] = {}
+        self._tables: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+        self._block_tables: dict[tuple[int, int], np.ndarray] = {}
 
     def probabilities(
         self, variety: str, day: date, datetime_ns: np.ndarray, horizon: int, threshold_ticks: int = 1
@@ -190,10 +192,11 @@ class Oracle:
 
     def _look_up(self, truth: dict[str, np.ndarray], horizon: int, threshold_ticks: int) -> np.ndarray:
         key = horizon, threshold_ticks
-        if key not in self._tables:
-            self._tables[key] = block_table(self.scenario.parameters.path, horizon, threshold_ticks)
+        if key not in self._block_tables:
+            self._block_tables[key] = block_table(self.scenario.parameters.path, horizon, threshold_ticks)
         index = (truth["x"] > 0).astype(np.int64), (truth["code"] > 0).astype(np.int64), truth["age"]
-        return self._tables[key][index]
+        chances: np.ndarray = self._block_tables[key][index]
+        return chances
 
     def _interpolate(self, driver: np.ndarray, horizon: int, threshold_ticks: int) -> np.ndarray:
         from scipy.interpolate import CubicSpline
@@ -203,7 +206,8 @@ class Oracle:
             self._tables[key] = class_table(self.scenario.parameters.path, horizon, threshold_ticks)
         grid, table = self._tables[key]
         chances = np.clip(CubicSpline(grid, table)(np.clip(driver, grid[0], grid[-1])), 1e-12, 1.0)
-        return chances / chances.sum(axis=1, keepdims=True)
+        scaled: np.ndarray = chances / chances.sum(axis=1, keepdims=True)
+        return scaled
 
     def _truth(self, variety: str, day: date) -> dict[str, np.ndarray]:
         path = self._dir / variety / f"{day}.npz"

@@ -12,7 +12,7 @@ from ghtrader_market.accounting.fill import Fill
 class RoundTrips(NamedTuple):
     """`count` times a position ended, flat or reversed; `winning` of them earned more than their fees."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides the method of tuple
     winning: int
 
 

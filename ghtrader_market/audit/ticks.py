@@ -21,7 +21,8 @@ _PROVENANCE_KINDS = dict(
 
 def column_of(table: pa.Table, name: str) -> np.ndarray:
     """A column as one array, without a copy where it has no null."""
-    return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+    values: np.ndarray = table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+    return values
 
 
 def audit_rows(audited: AuditedDay, calendar: TradingCalendar, variety: Variety) -> None:

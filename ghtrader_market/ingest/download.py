@@ -18,11 +18,11 @@ from ghtrader_base.errors import GhtraderError, UsageError
 from ghtrader_market.ingest.fetch import Fetcher, FetchPolicy, Tally
 from ghtrader_market.ingest.report import IngestReport, Progress, ProgressLine
 from ghtrader_market.ingest.run_manifest import RunManifest, close_killed_runs
-from ghtrader_market.inventory.coverage import RECORDED
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.sources.base import ContractInfo, TickSource, life_of
+from ghtrader_market.stores.base import RECORDED
 from ghtrader_market.stores.lake.cleanup import sweep_orphans
 from ghtrader_market.stores.lake.day_ledgers import clear_skips, no_data_days, skipped_days
 

@@ -40,7 +40,8 @@ class Examined:
 
 
 def _column(table: pa.Table, name: str) -> np.ndarray:
-    return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+    values: np.ndarray = table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+    return values
 
 
 def repeated_rows(table: pa.Table) -> np.ndarray:

@@ -21,10 +21,9 @@ from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import get_variety
-from ghtrader_market.sources.base import ContractInfo, life_of
+from ghtrader_market.sources.base import ContractInfo, TickSource, life_of
 
 if TYPE_CHECKING:
-    from ghtrader_market.sources.tqsdk.source import TqSdkSource
     from ghtrader_market.stores.lake.lake import Lake
 
 FRESH_FOR = timedelta(hours=12)
@@ -184,7 +183,7 @@ def _text(moment: date | datetime | None) -> str | None:
 # ---- asking the service ----
 
 
-def refresh(source: TqSdkSource, lake: Lake, variety: str) -> Snapshot:
+def refresh(source: TickSource, lake: Lake, variety: str) -> Snapshot:
     """Ask the service for every contract of a variety, and for the first day of those that matter here.
 
     The service does not say when a contract was listed; its first daily bar does. It is asked for of contracts that

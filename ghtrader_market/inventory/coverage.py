@@ -225,7 +225,9 @@ class Coverage:
         trading = np.array(self.calendar.days(first, max(self.as_of, first)), dtype="datetime64[D]")
         return [self._contract(k, lists.get(k.info.symbol, []), summaries.get(k.info.symbol), trading) for k in known]
 
-    def _contract(self, known: Known, rows: Sequence, summary: Any, trading: np.ndarray) -> ContractCoverage:
+    def _contract(
+        self, known: Known, rows: Sequence[tuple[str, int | None, str]], summary: Any, trading: np.ndarray
+    ) -> ContractCoverage:
         info = known.info
         life = [info.first_possible, min(info.expires, self.as_of)]
         wanted = trading[np.searchsorted(trading, np.datetime64(life[0])) :]
@@ -343,7 +345,13 @@ def picture(contracts: Iterable[ContractCoverage], calendar: TradingCalendar, la
     return lines
 
 
-def _cell(days: list[date], here: dict, empty: set[date], skipped: dict, listed: date | None) -> str:
+def _cell(
+    days: list[date],
+    here: dict[date, tuple[int | None, str]],
+    empty: set[date],
+    skipped: dict[date, SkipEntry],
+    listed: date | None,
+) -> str:
     days = [day for day in days if listed is None or day >= listed]
     if not days:
         return " "

@@ -111,7 +111,8 @@ def cross_check(settings: Settings, schedule: RollSchedule) -> CrossCheck:
 def _fetch(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
-            return response.read()
+            content: bytes = response.read()
+            return content
     except (urllib.error.URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise UnreachableError(f"no continuous table at {url}: {reason}", "check TQ_CONT_TABLE_URL") from error

@@ -204,7 +204,9 @@ def find_anomalies(
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _note(counts, rows, moments, kind, row, moment):  # pragma: no cover - compiled
+def _note(
+    counts: np.ndarray, rows: np.ndarray, moments: np.ndarray, kind: int, row: int, moment: int
+) -> None:  # pragma: no cover - compiled
     seen = counts[kind]
     if seen < rows.shape[1]:
         rows[kind, seen] = row
@@ -213,7 +215,7 @@ def _note(counts, rows, moments, kind, row, moment):  # pragma: no cover - compi
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _same_book(values, a, b):  # pragma: no cover - compiled
+def _same_book(values: np.ndarray, a: int, b: int) -> bool:  # pragma: no cover - compiled
     for column in _BOOK:
         before, now = values[column, a], values[column, b]
         if before != now and not (np.isnan(before) and np.isnan(now)):
@@ -223,8 +225,18 @@ def _same_book(values, a, b):  # pragma: no cover - compiled
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def _scan(
-    times, values, session, bounds, price_tick, has_night, gap, stale, stale_trades, limit_move, jump
-):  # pragma: no cover - compiled
+    times: np.ndarray,
+    values: np.ndarray,
+    session: np.ndarray,
+    bounds: np.ndarray,
+    price_tick: float,
+    has_night: bool,
+    gap: int,
+    stale: int,
+    stale_trades: int,
+    limit_move: float,
+    jump: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # pragma: no cover - compiled
     kinds = _NIGHT_MISSING + 1
     counts = np.zeros(kinds, np.int64)
     span = np.zeros(kinds, np.int64)

@@ -57,7 +57,8 @@ def schema_hash(schema: pa.Schema) -> str:
 
 
 def _column(table: pa.Table, name: str) -> np.ndarray:
-    return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+    values: np.ndarray = table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+    return values
 
 
 def values_matrix(table: pa.Table) -> np.ndarray:
@@ -115,7 +116,7 @@ def table_hash(table: pa.Table) -> str:
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
         nulls = pc.is_null(column).to_numpy(zero_copy_only=False) if column.null_count else np.zeros(len(column), bool)
-        digest.update(nulls)
+        digest.update(nulls)  # type: ignore[arg-type]  # NumPy's stubs call an array a buffer from Python 3.12 on
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             digest.update(_text_bytes(column))
         else:
@@ -124,14 +125,14 @@ def table_hash(table: pa.Table) -> str:
                 values = values + values.dtype.type(0)  # a copy, and -0.0 is 0.0 in it
                 if (absent := values != values).any():
                     values[absent] = np.nan
-            digest.update(np.ascontiguousarray(values))
+            digest.update(np.ascontiguousarray(values))  # type: ignore[arg-type]  # as above
     return digest.hexdigest()
 
 
 def _text_bytes(column: pa.Array) -> bytes:
     """Each text and how it ends, by way of the few different ones that a column of provenance has."""
     coded = column.dictionary_encode()
-    words = [text.encode() + b"\1" for text in coded.dictionary.to_pylist()]
+    words: list[bytes] = [text.encode() + b"\1" for text in coded.dictionary.to_pylist()]
     if len(words) == 1 and not column.null_count:
         return words[0] * len(column)
     codes = pc.fill_null(coded.indices, len(words)).to_pylist()

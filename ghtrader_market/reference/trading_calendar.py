@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -91,7 +91,8 @@ class TradingCalendar:
         if end < start:
             return []
         every = np.arange(np.datetime64(start, "D"), np.datetime64(end, "D") + 1)
-        return every[np.is_busday(every, busdaycal=self._busdays)].tolist()
+        found: list[date] = every[np.is_busday(every, busdaycal=self._busdays)].tolist()
+        return found
 
     def has_night(self, day: date, variety: Variety | str | None = None) -> bool:
         """Whether trading day `day` begins with a night session, for a variety or (None) for any of the table.
@@ -213,8 +214,9 @@ class TradingCalendar:
     def _nearest(self, start: date, end: date | None = None) -> str:
         return f"the nearest trading days are {self.previous_day(start)} and {self.next_day(end or start)}"
 
-    def _roll(self, day: date, roll: str) -> date:
-        return np.busday_offset(np.datetime64(day, "D"), 0, roll=roll, busdaycal=self._busdays).item()  # type: ignore[call-overload]
+    def _roll(self, day: date, roll: Literal["forward", "backward"]) -> date:
+        found = np.busday_offset(np.datetime64(day, "D"), 0, roll=roll, busdaycal=self._busdays)
+        return found.item()  # type: ignore[return-value]  # a datetime64[D] that is no NaT gives a date
 
 
 def _variety(variety: Variety | str) -> Variety:

@@ -112,6 +112,10 @@ class TickSource(Protocol):
         """The source's own main contract of each day, oldest first."""
         ...
 
+    def finished_day(self, variety: str) -> date:
+        """Last trading day of a variety that is over by the source's own clock."""
+        ...
+
     def holidays(self) -> list[date]:
         """Weekdays without trading."""
         ...

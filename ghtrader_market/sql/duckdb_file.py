@@ -70,4 +70,4 @@ def store_metrics(data: Path, metrics: pa.Table) -> int:
         connection.register("incoming", metrics)
         connection.execute(f"CREATE OR REPLACE TABLE {METRICS} AS SELECT * FROM incoming")
         connection.unregister("incoming")
-    return metrics.num_rows
+    return int(metrics.num_rows)

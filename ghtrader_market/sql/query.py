@@ -49,8 +49,10 @@ def connect(data: Path, sql: str = "", metrics: Metrics | None = None) -> duckdb
     """
     import duckdb
 
+    config: dict[str, str | int | float | list[str]]
     config = {"threads": 2, "memory_limit": MEMORY_LIMIT, "autoinstall_known_extensions": False}
-    connection = duckdb.connect(":memory:", config={**config, "autoload_known_extensions": False})
+    config["autoload_known_extensions"] = False
+    connection = duckdb.connect(":memory:", config=config)
     try:
         _prepare(connection, Path(data), sql, metrics)
     except BaseException:

@@ -101,7 +101,8 @@ class Bundle:
     @property
     def content(self) -> dict[str, Any]:
         """The part of the provenance that the bundle id covers."""
-        return self.provenance["content"]
+        content: dict[str, Any] = self.provenance["content"]
+        return content
 
     @property
     def symbol(self) -> str:
@@ -200,7 +201,7 @@ def write_bundle(
             _fsync_file(path)
         fsync_dir(temporary)
         temporary.chmod(0o755)
-        target = root / manifest["bundle_id"]
+        target: Path = root / manifest["bundle_id"]
         if not target.exists():
             # another writer of the same content may still come first
             with contextlib.suppress(OSError):

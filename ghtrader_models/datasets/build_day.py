@@ -154,8 +154,9 @@ def build_day(
             _is_current(manifest, kind, origin.content_hash, day, factor_set, label_spec, verdict.record, calendar)
             for manifest in stored.values()
         ):
-            left_out = tuple(stored[FEATURES].extra["left_out"])
-            return BuildResult(stored[FEATURES], stored[LABELS], True, left_out)
+            features, labels = stored[FEATURES], stored[LABELS]
+            if features is not None and labels is not None:  # nothing that is not there is current
+                return BuildResult(features, labels, True, tuple(features.extra["left_out"]))
 
     source = read_source(lake, kind, symbol, day, calendar)
     if verdict.refusal is not None:
@@ -251,7 +252,7 @@ def _is_current(
     contract = extra["context"]["contract"]
     if manifest.dataset == LABELS and extra.get("fees", {}) != _fees(contract, day, label_spec):
         return False
-    return extra["context"] == _context(contract, day, factor_set, calendar)
+    return bool(extra["context"] == _context(contract, day, factor_set, calendar))
 
 
 def _inputs(

@@ -90,7 +90,8 @@ class CachedDay:
         built = self.label_spec["horizons"]
         if horizon not in built:
             raise UsageError(f"no labels at horizon {horizon} on {self.facts.day}", f"built are {built}")
-        return self.labels[built.index(horizon)]
+        labels: np.ndarray = self.labels[built.index(horizon)]
+        return labels
 
 
 def open_day(lake: Lake, cache: Path, symbol: str, day: date, *, entry: str = "train") -> CachedDay:
@@ -182,4 +183,5 @@ def _fill(lake: Lake, folder: Path, symbol: str, day: date, features: DayManifes
 
 
 def _column(table: Any, name: str) -> np.ndarray:
-    return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+    values: np.ndarray = table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+    return values

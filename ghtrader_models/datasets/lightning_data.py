@@ -106,7 +106,7 @@ class WindowDataModule(lightning.LightningDataModule):
         return DataLoader(
             WindowDataset(windows),
             batch_size=self.batch_size,
-            collate_fn=as_it_is,
+            collate_fn=as_it_is,  # type: ignore[arg-type]  # a batch comes whole from __getitems__
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             **options,

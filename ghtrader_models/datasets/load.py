@@ -132,7 +132,8 @@ class Dataset:
     @property
     def usable(self) -> np.ndarray:
         """bool[n]: rows that may be learned from and scored: warm and labelled."""
-        return self.warm & (self.y != NO_LABEL)
+        usable: np.ndarray = self.warm & (self.y != NO_LABEL)
+        return usable
 
     @property
     def price_tick(self) -> float:
@@ -232,13 +233,15 @@ def day_manifests(lake: Lake, symbol: str, day: date, entry: str) -> tuple[DayMa
     IntegrityError
         The two were not made from the same ticks, or not from those that are here; or a schema version does not fit.
     """
-    found = [lake.manifest(name, symbol, day) for name in (FEATURES, LABELS)]
-    for name, manifest in zip((FEATURES, LABELS), found, strict=True):
+    stored = [lake.manifest(name, symbol, day) for name in (FEATURES, LABELS)]
+    found: list[DayManifest] = []
+    for name, manifest in zip((FEATURES, LABELS), stored, strict=True):
         if manifest is None:
             raise FailedError(
                 f"the lake has no {name} of {symbol} on {day}", f"first: ghtrader build --symbol {symbol}"
             )
         require_schema(entry, manifest.extra, f"{name} of {symbol} on {day}")
+        found.append(manifest)
     features, labels = found
     ticks = lake.manifest(features.source, symbol, day)
     if ticks is None:
@@ -337,4 +340,5 @@ def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> d
 
 
 def _numpy(table: pa.Table, column: str) -> np.ndarray:
-    return table.column(column).combine_chunks().to_numpy(zero_copy_only=False)
+    values: np.ndarray = table.column(column).combine_chunks().to_numpy(zero_copy_only=False)
+    return values

@@ -179,4 +179,5 @@ def read_provenance(table: pa.Table, where: str, hint: str) -> tuple[str, int, s
 
 def times_of(table: pa.Table) -> np.ndarray:
     """int64[n] of a table's `datetime_ns`."""
-    return table.column("datetime_ns").combine_chunks().to_numpy(zero_copy_only=False)
+    times: np.ndarray = table.column("datetime_ns").combine_chunks().to_numpy(zero_copy_only=False)
+    return times

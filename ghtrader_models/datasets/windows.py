@@ -97,12 +97,13 @@ def window_ends(
     first = last - spec.length + 1
     good = (first >= np.maximum(run, start)) & (last + spec.horizon < stop) & (y != NO_LABEL)
     good[good] = warm[first[good]]
-    ends = np.flatnonzero(good)
+    ends: np.ndarray = np.flatnonzero(good)
     if spec.stride == 1 or not ends.size:
         return ends
     begins = np.r_[True, run[ends[1:]] != run[ends[:-1]]]
     origin = np.maximum.accumulate(np.where(begins, ends, 0))
-    return ends[(ends - origin) % spec.stride == 0]
+    strided: np.ndarray = ends[(ends - origin) % spec.stride == 0]
+    return strided
 
 
 class Resident:
@@ -176,7 +177,8 @@ class WindowSet:
     def window(self, index: int) -> np.ndarray:
         """float32[length, F]: one window as it lies in the file; a view, not normalised."""
         end = int(self.end[index])
-        return self.days[self.day_index[index]].X.array[end - self.spec.length + 1 : end + 1]
+        rows: np.ndarray = self.days[self.day_index[index]].X.array[end - self.spec.length + 1 : end + 1]
+        return rows
 
     def day_view(self, day: int) -> np.ndarray:
         """float32[n - length + 1, length, F]: every window of one day as one strided view; nothing is copied."""
@@ -281,7 +283,8 @@ class WindowSet:
     def class_weights(self) -> np.ndarray:
         """float64[3]: inverse frequency, so that the classes weigh the same together; their mean over rows is 1."""
         counts = np.maximum(self.class_counts(), 1)
-        return counts.sum() / (3.0 * counts)
+        weights: np.ndarray = counts.sum() / (3.0 * counts)
+        return weights
 
     @cached_property
     def _scale(self) -> tuple[np.ndarray, np.ndarray, np.float32]:
@@ -289,8 +292,8 @@ class WindowSet:
         mean, scale, clip = np.zeros(len(self.names)), np.ones(len(self.names)), np.inf
         if self.normaliser is not None:
             mean, scale, clip = self.normaliser.mean, self.normaliser.scale, self.normaliser.clip
-        tiled = (np.tile(np.asarray(part, np.float32), self.spec.length) for part in (mean, scale))
-        return (*tiled, np.float32(clip))
+        means, scales = (np.tile(np.asarray(part, np.float32), self.spec.length) for part in (mean, scale))
+        return means, scales, np.float32(clip)
 
 
 def open_windows(

@@ -99,7 +99,8 @@ def t_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Int
 def class_prior(y: np.ndarray) -> np.ndarray:
     """Class frequencies, one added to each count so that none is zero; float64[3]."""
     counts = np.bincount(y, minlength=N_CLASSES) + 1.0
-    return counts / counts.sum()
+    shares: np.ndarray = counts / counts.sum()
+    return shares
 
 
 def transition_table(last: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -109,5 +110,6 @@ def transition_table(last: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     states = np.where(last < 0, N_CLASSES, last).astype(np.int64)
     counts = np.bincount(states * N_CLASSES + y, minlength=4 * N_CLASSES).reshape(4, N_CLASSES)
-    smoothed = counts + N_CLASSES * class_prior(y)
-    return smoothed / smoothed.sum(axis=1, keepdims=True)
+    smoothed: np.ndarray = counts + N_CLASSES * class_prior(y)
+    smoothed /= smoothed.sum(axis=1, keepdims=True)
+    return smoothed

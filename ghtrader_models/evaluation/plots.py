@@ -13,6 +13,7 @@ from ghtrader_models.evaluation.metrics import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.typing import RcKeyType
 
 _BLUE, _RED, _GREEN, _GREY = "#2b6cb0", "#c53030", "#2f855a", "#718096"
 _NS_PER_S = 1_000_000_000
@@ -29,6 +30,7 @@ def draw(paint: Callable[[Axes], None], title: str, kind: str, size: tuple[float
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    style: dict[RcKeyType, Any]
     style = {"svg.hashsalt": "ghtrader", "font.size": 9.0, "axes.grid": True, "axes.axisbelow": True, "grid.alpha": 0.3}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=size, layout="constrained")
@@ -125,7 +127,7 @@ def latency_histogram(milliseconds: np.ndarray, *, kind: str = "png") -> bytes:
     def paint(axes: Axes) -> None:
         if known.size:
             low, high = float(known.min()) * 0.9, float(known.max()) * 1.1
-            axes.hist(known, bins=np.geomspace(low, high, 50), color=_BLUE)
+            axes.hist(known, bins=np.geomspace(low, high, 50).tolist(), color=_BLUE)
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -172,7 +172,7 @@ def _splits(
     embargo: int | None,
     expanding: bool,
 ) -> list[Split]:
-    found = []
+    found: list[Split] = []
     for start, stop, name in bounds:
         train = training_rows(
             usable,

@@ -127,7 +127,8 @@ class TradingCosts:
         notional = price * self.multiplier
         opening = opened * (self.rates.open_ratio * notional + self.rates.open_lot)
         closing = closed * (self.rates.close_today_ratio * notional + self.rates.close_today_lot)
-        return opening + closing
+        fees: np.ndarray = opening + closing
+        return fees
 
 
 def trading_costs(contract: str, day: date) -> TradingCosts:

@@ -40,7 +40,8 @@ class _Buffers:
 
     def past(self) -> np.ndarray:
         """The earlier ticks that the next ones need: float64[*], the same in every layout."""
-        return self.arena[self.layout.kept + self.position[0]]
+        kept: np.ndarray = self.arena[self.layout.kept + self.position[0]]
+        return kept
 
     def take(self, past: np.ndarray) -> None:
         """Go on from what `past` gave."""

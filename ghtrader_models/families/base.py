@@ -102,7 +102,8 @@ def get_family(name: str) -> ModelFamily:
     if name not in _FAMILIES:
         raise UsageError(f"no model family {name!r}", f"known: {', '.join(_FAMILIES)}")
     module, cls = _FAMILIES[name]
-    return getattr(importlib.import_module(module), cls)()
+    family: ModelFamily = getattr(importlib.import_module(module), cls)()
+    return family
 
 
 def make_config(family: ModelFamily, overrides: Mapping[str, Any] | None = None) -> Any:

@@ -120,5 +120,6 @@ class XGBoostFamily:
             kept, label=labels, weight=weight, max_bin=config.max_bin, nthread=config.nthread
         )
         booster = xgboost.train(params, matrix, num_boost_round=config.rounds)
-        gains = {int(key[1:]): float(value) for key, value in booster.get_score(importance_type="total_gain").items()}
+        scores = booster.get_score(importance_type="total_gain")
+        gains = {int(key[1:]): float(value) for key, value in scores.items()}  # type: ignore[arg-type]  # lists are gblinear's
         return XGBoostModel(bytes(booster.save_raw("ubj")), gains)

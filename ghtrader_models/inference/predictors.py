@@ -33,7 +33,15 @@ _HINT = "the model file is damaged or not ours; train the model again"
 
 
 @njit(cache=True, error_model="numpy")
-def _logistic(rows, mean, inverse_scale, clip, coef, intercept, out):
+def _logistic(
+    rows: np.ndarray,
+    mean: np.ndarray,
+    inverse_scale: np.ndarray,
+    clip: float,
+    coef: np.ndarray,
+    intercept: np.ndarray,
+    out: np.ndarray,
+) -> None:
     """Softmax of a standardised linear model; rows float32[n, F] -> out float64[n, 3]."""
     n, width = rows.shape
     for i in range(n):
@@ -59,7 +67,20 @@ def _logistic(rows, mean, inverse_scale, clip, coef, intercept, out):
 
 
 @njit(cache=True, error_model="numpy")
-def _trees(rows, roots, depths, classes, base, feature, threshold, left, default_left, next_left, next_threshold, out):
+def _trees(
+    rows: np.ndarray,
+    roots: np.ndarray,
+    depths: np.ndarray,
+    classes: np.ndarray,
+    base: np.ndarray,
+    feature: np.ndarray,
+    threshold: np.ndarray,
+    left: np.ndarray,
+    default_left: np.ndarray,
+    next_left: np.ndarray,
+    next_threshold: np.ndarray,
+    out: np.ndarray,
+) -> None:
     """Softmax of summed leaves; as XGBoost: float32 `x < threshold`, float32 sums, missing by default direction.
 
     The right child stands behind the left one. A row without a missing value takes as many steps in a tree as that is
@@ -102,7 +123,7 @@ def _trees(rows, roots, depths, classes, base, feature, threshold, left, default
 
 
 @njit(cache=True, error_model="numpy")
-def _mark_warm(rows, seen, state, out):
+def _mark_warm(rows: np.ndarray, seen: np.ndarray, state: np.ndarray, out: np.ndarray) -> None:
     """out[i] = every factor has been finite at or before row i; state[0] counts the factors seen so far."""
     width = rows.shape[1]
     for i in range(rows.shape[0]):
@@ -212,7 +233,8 @@ class Predictor(abc.ABC):
         """
         out = np.empty((1, N_CLASSES))
         self._run(row.reshape(1, self.n_features), out)
-        return out[0]
+        first: np.ndarray = out[0]
+        return first
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Probabilities of n rows: float32[n, F] -> float64[n, 3]; each row exactly as `predict_row` has it."""
@@ -266,7 +288,7 @@ class TreePredictor(Predictor):
         self._compile()
 
     def _run(self, rows: np.ndarray, out: np.ndarray) -> None:
-        _trees(rows, *self._arrays, out)
+        _trees(rows, *self._arrays, out)  # type: ignore[call-arg]  # ten arrays, as `__init__` puts them together
 
 
 def decode_forest(data: bytes) -> dict[str, Any]:

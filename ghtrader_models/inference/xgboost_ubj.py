@@ -14,7 +14,7 @@ import numpy as np
 
 from ghtrader_base.errors import IntegrityError
 
-_NUMBERS = {
+_NUMBERS: dict[int, np.dtype[Any]] = {
     ord("i"): np.dtype(">i1"),
     ord("U"): np.dtype(">u1"),
     ord("I"): np.dtype(">i2"),
@@ -64,7 +64,7 @@ class _Reader:
         marker = self.marker()
         if marker not in _INTEGERS:
             raise self.fail(f"a length cannot start with {chr(marker)!r}")
-        count = _SCALARS[marker].unpack(self.take(_SCALARS[marker].size))[0]
+        count: int = _SCALARS[marker].unpack(self.take(_SCALARS[marker].size))[0]
         if count < 0:
             raise self.fail(f"negative length {count}")
         return count
@@ -94,7 +94,7 @@ class _Reader:
 
     def array(self, depth: int) -> Any:
         kind, count = self.header()
-        if kind in _NUMBERS:
+        if kind is not None and count is not None and kind in _NUMBERS:
             dtype = _NUMBERS[kind]
             raw = np.frombuffer(self.take(count * dtype.itemsize), dtype=dtype)
             return raw.astype(dtype.newbyteorder("="))

@@ -128,7 +128,8 @@ def mid_prices(values: np.ndarray) -> np.ndarray:
     numpy.ndarray
         float64[n].
     """
-    return (values[COLUMN_INDEX["bid_price1"]] + values[COLUMN_INDEX["ask_price1"]]) / 2
+    mid: np.ndarray = (values[COLUMN_INDEX["bid_price1"]] + values[COLUMN_INDEX["ask_price1"]]) / 2
+    return mid
 
 
 def compute_labels(
@@ -237,7 +238,8 @@ def event_labels(mid: np.ndarray, horizon: int, threshold: int, *, price_tick: f
         raise UsageError(f"price tick must be positive, not {price_tick}")
     out = np.empty((1, len(mid)), np.int8)
     _label_mid(spec, np.rint(np.asarray(mid, np.float64) * (2.0 / price_tick)), None, out)
-    return out[0]
+    labels: np.ndarray = out[0]
+    return labels
 
 
 def _label_mid(spec: LabelSpec, half: np.ndarray, group: np.ndarray | None, out: np.ndarray) -> None:

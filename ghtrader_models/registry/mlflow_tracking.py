@@ -220,7 +220,8 @@ class Tracker:
         from mlflow.entities import Metric, Param, RunTag
 
         run = self.client.create_run(self._experiment(symbol), run_name=name, tags=dict(tags))
-        run_id, now = run.info.run_id, run.info.start_time
+        run_id: str = run.info.run_id
+        now = run.info.start_time
         try:
             self.client.log_batch(
                 run_id,

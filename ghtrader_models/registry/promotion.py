@@ -139,8 +139,11 @@ def judge(
 class Scored(Protocol):
     """What `choose` needs of a report: a `BenchmarkReport`, or one read back from its file."""
 
-    tests_hash: str
-    model: Mapping[str, Any]
+    @property
+    def tests_hash(self) -> str: ...
+
+    @property
+    def model(self) -> Mapping[str, Any]: ...
 
 
 def choose(reports: Sequence[ReportT]) -> ReportT:

@@ -134,8 +134,9 @@ class FactorScores:
         every day, and an order by |IC| alone would begin with such factors.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
-            over_chance = np.abs(self.ic) / self.null_std
-        return over_chance if np.isfinite(self.null_std).any() else np.abs(self.ic)
+            over_chance: np.ndarray = np.abs(self.ic) / self.null_std
+        size: np.ndarray = np.abs(self.ic)
+        return over_chance if np.isfinite(self.null_std).any() else size
 
     def bias(self, horizon: int) -> np.ndarray:
         """float64[F]: how far the IC at a horizon may be off because the factor is slow (`persistence.bias_bound`)."""
@@ -283,7 +284,8 @@ def _mean_change(ranks: np.ndarray, known: np.ndarray) -> np.ndarray:
     """float64[F]: mean |change of rank| from row to row, where both are known."""
     both = known[1:] * known[:-1]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (np.abs(np.diff(ranks, axis=0)) * both).sum(axis=0, dtype=np.float64) / both.sum(axis=0)
+        change: np.ndarray = (np.abs(np.diff(ranks, axis=0)) * both).sum(axis=0, dtype=np.float64) / both.sum(axis=0)
+    return change
 
 
 def _memory(ranks: np.ndarray, known: np.ndarray, lag: int) -> np.ndarray:

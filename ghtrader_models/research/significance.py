@@ -13,7 +13,8 @@ def known_mean(values: np.ndarray) -> np.ndarray:
     """Mean over the first axis of what is known; NaN where nothing is."""
     known = np.isfinite(values)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
+        mean: np.ndarray = np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
+    return mean
 
 
 def chance(
@@ -72,4 +73,5 @@ def _wrong_targets_std(null: np.ndarray, shuffled: bool) -> np.ndarray:
     wrong = null.astype(np.float64)
     if shuffled:
         wrong[np.arange(days), np.arange(days)] = np.nan
-    return np.sqrt(known_mean(wrong.reshape(-1, *null.shape[2:]) ** 2) / days)
+    std: np.ndarray = np.sqrt(known_mean(wrong.reshape(-1, *null.shape[2:]) ** 2) / days)
+    return std

@@ -58,7 +58,7 @@ PROPERTIES = [
 """Property tests that try a part of their examples in `make test`."""
 
 PARTS: dict[str, Part] = {
-    "lint": Part(1, [["ruff", "check", "."], ["lint-imports"]]),
+    "lint": Part(2, [["ruff", "check", "."], ["mypy"], ["lint-imports"]]),
     "coverage": Part(
         16,
         [

@@ -35,7 +35,8 @@ class Columns:
     @property
     def names(self) -> list[str]:
         """Column names in file order."""
-        return self.table.column_names
+        names: list[str] = self.table.column_names
+        return names
 
     def place(self, row: int) -> str:
         """Where row `row` (from 0) stands in the file."""
@@ -59,7 +60,7 @@ class Columns:
     def numbers(self, column: str, empty: bool) -> np.ndarray:
         """float64[n]; an empty cell is NaN where `empty`, else an error; so is anything that is no finite number."""
         values = self._cast(column, pa.float64(), "a number")
-        out = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
+        out: np.ndarray = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
         bad = np.isinf(out) if empty else ~np.isfinite(out)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
@@ -75,11 +76,13 @@ class Columns:
             raise BadRecordingError(
                 f"{self.place(row)}, column {column}: is empty", "correct that line and import again"
             )
-        return values.to_numpy(zero_copy_only=False)
+        out: np.ndarray = values.to_numpy(zero_copy_only=False)
+        return out
 
     def texts(self, column: str) -> np.ndarray:
         """object[n] of str; empty text for an empty cell."""
-        return pc.fill_null(self._cast(column, pa.string(), "text"), "").to_numpy(zero_copy_only=False)
+        out: np.ndarray = pc.fill_null(self._cast(column, pa.string(), "text"), "").to_numpy(zero_copy_only=False)
+        return out
 
     def _cast(self, column: str, wanted: pa.DataType, what: str) -> pa.Array:
         found = self.table.column(column).combine_chunks()

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -307,7 +308,8 @@ def _shanghai(columns: Columns) -> np.ndarray:
     bad = (clock < 0) | (hours > 23) | (minutes > 59) | (seconds > 59)
     _first_fault(columns, "action_time", bad, lambda row: f"{clock[row]} is no time of day (HHMMSSmmm)")
     of_day = ((hours * 60 + minutes) * 60 + seconds) * _NS + millis * 1_000_000
-    return days.astype("datetime64[ns]").astype(np.int64) + of_day - _SHANGHAI_NS
+    utc_ns: np.ndarray = days.astype("datetime64[ns]").astype(np.int64) + of_day - _SHANGHAI_NS
+    return utc_ns
 
 
 # ---- checks that name a line ----------------------------------------------------------------------------------------
@@ -341,4 +343,8 @@ def _check_counts(
     for key in counts:
         column, shown = values[key], (written_as or {}).get(key, key)
         bad = ~np.isnan(column) & ((column < 0) | (column != np.rint(column)) | (column > 2**53))
-        _first_fault(columns, shown, bad, lambda row, c=column: f"{c[row]:g} is no whole number of lots")
+        _first_fault(columns, shown, bad, partial(_no_count, column))
+
+
+def _no_count(column: np.ndarray, row: int) -> str:
+    return f"{column[row]:g} is no whole number of lots"

@@ -205,10 +205,9 @@ class TqSdkSource:
             while days:
                 asked, days = days[:at_once], days[at_once:]
                 first, last = self._bounds(asked[0], asked[-1])
-                before = done
                 table = worker.ask(
                     "ticks",
-                    progress=None if progress is None else lambda rows, before=before: progress(before + rows),
+                    progress=None if progress is None else _added_to(done, progress),
                     symbol=symbol,
                     start_ns=first,
                     end_ns=last,
@@ -249,3 +248,7 @@ class TqSdkSource:
         day = self._calendar.trading_day_of(now)
         close = self._calendar.sessions(variety, day)[-1][1]
         return day if now >= close - _CLOSE_TOLERANCE_NS else self._calendar.previous_day(day)
+
+
+def _added_to(done: int, progress: RowProgress) -> RowProgress:
+    return lambda rows: progress(done + rows)

@@ -136,7 +136,8 @@ class Session:
 
 
 def _counts(values: np.ndarray) -> np.ndarray:
-    return np.rint(np.nan_to_num(values, nan=0.0)).astype(np.int64)
+    lots: np.ndarray = np.rint(np.nan_to_num(values, nan=0.0)).astype(np.int64)
+    return lots
 
 
 class _Cache:

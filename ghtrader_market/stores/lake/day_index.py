@@ -227,7 +227,7 @@ class CoverageIndex:
             found: dict[str, list[tuple[str, int | None, str]]] = {}
             sql = "SELECT key, day, levels, source FROM days WHERE dataset=? ORDER BY key, day"
             for key, *rest in connection.execute(sql, (dataset,)):
-                found.setdefault(key, []).append(tuple(rest))  # type: ignore[arg-type]
+                found.setdefault(key, []).append(tuple(rest))
             return found
 
         return self._look(work)

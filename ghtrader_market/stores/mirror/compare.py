@@ -52,9 +52,11 @@ def same_bits(left: pa.Table, right: pa.Table, column: str) -> np.ndarray:
     """Rows in which a column is equal to the bit (every NaN is the same), bool[n]."""
     a, b = (_array(table, column) for table in (left, right))
     if a.dtype.kind != "f":
-        return a == b
-    bits = f"u{a.dtype.itemsize}"
-    return (a.view(bits) == b.view(bits)) | (np.isnan(a) & np.isnan(b))
+        same: np.ndarray = a == b
+    else:
+        bits = f"u{a.dtype.itemsize}"
+        same = (a.view(bits) == b.view(bits)) | (np.isnan(a) & np.isnan(b))
+    return same
 
 
 def _array(table: pa.Table, column: str) -> np.ndarray:
@@ -104,7 +106,7 @@ def _matched(lake: pa.Table, questdb: pa.Table) -> tuple[np.ndarray, np.ndarray,
     Where the ids at a time are not the same ones, rows are matched in their order.
     """
     columns = ["datetime_ns", "id"] if "id" in lake.column_names else ["datetime_ns"]
-    places = [{}, {}]
+    places: list[dict[tuple[int, ...], int]] = [{}, {}]
     for side, table in enumerate((lake, questdb)):
         keys = np.column_stack([_array(table, name) for name in columns])
         seen: dict[tuple[int, ...], int] = {}
@@ -127,8 +129,11 @@ def _matched(lake: pa.Table, questdb: pa.Table) -> tuple[np.ndarray, np.ndarray,
             only_ours.append(ours[key])
     only_theirs = [row for rows in by_time.values() for row in rows]
     order = np.argsort(left, kind="stable")
-    as_array = lambda rows: np.asarray(rows, dtype=np.int64)  # noqa: E731
-    return as_array(left)[order], as_array(right)[order], as_array(only_ours), as_array(only_theirs)
+    return _places(left)[order], _places(right)[order], _places(only_ours), _places(only_theirs)
+
+
+def _places(rows: list[int]) -> np.ndarray:
+    return np.asarray(rows, dtype=np.int64)
 
 
 def compare_day(lake: Lake, questdb: QuestDbStore, symbol: str, day: date, dataset: str = "ticks") -> list[Difference]:

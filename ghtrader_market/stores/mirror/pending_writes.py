@@ -76,7 +76,7 @@ class PendingWrites:
         ensure_dir(path.parent)
         if new:
             fsync_dir(path.parent.parent)
-        note = PendingWriteFile(path, _open_locked(path, wait=True))
+        note = PendingWriteFile(path, _create_locked(path))
         try:
             note.write(state, reason)
             fsync_dir(path.parent)
@@ -94,7 +94,7 @@ class PendingWrites:
     def taken(self, debt: PendingWrite) -> Iterator[PendingWriteFile | None]:
         """Hold a pending write in order to do it; None where it is gone, or its writer is still at work."""
         path = self.path(debt.dataset, debt.key, debt.day)
-        fd = _open_locked(path, wait=False) if path.exists() else None
+        fd = _open_locked(path) if path.exists() else None
         if fd is None:
             yield None
             return
@@ -127,21 +127,30 @@ class PendingWriteFile:
         os.close(self._fd)
 
 
-def _open_locked(path: Path, wait: bool) -> int | None:
+def _create_locked(path: Path) -> int:
     try:
-        if wait:
-            return create_locked(path)
+        return create_locked(path)
+    except OSError as exc:
+        raise _no_access(path, exc) from exc
+
+
+def _open_locked(path: Path) -> int | None:
+    try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError as exc:
-        raise ConfigError(f"cannot write {path}: {exc.strerror or exc}", "check the folder's permissions") from exc
+        raise _no_access(path, exc) from exc
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if is_at(fd, path):  # its last holder may have cleared it between the two calls above
             return fd
     os.close(fd)
     return None
+
+
+def _no_access(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot write {path}: {error.strerror or error}", "check the folder's permissions")
 
 
 def _read(path: Path) -> PendingWrite:

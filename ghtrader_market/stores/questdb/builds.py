@@ -218,7 +218,8 @@ class BuiltDays:
         return sorted(row[0] for row in rows)
 
     def _count(self, dataset: str, key: str, day: date, build_id: str) -> int:
-        return self._client.sql(f"SELECT count() FROM {TABLES[dataset]} WHERE {_where(key, day, build_id)}")[0][0]
+        rows = self._client.sql(f"SELECT count() FROM {TABLES[dataset]} WHERE {_where(key, day, build_id)}")
+        return int(rows[0][0])
 
 
 def require_key(key: str) -> str:
@@ -292,4 +293,4 @@ def _frame(dataset: str, key: str, day: date, build_id: str, table: pa.Table) ->
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

@@ -152,7 +152,8 @@ class QuestDbClient:
         url = f"http://{self.http}/{path}?" + urllib.parse.urlencode({"query": query, **options})
         try:
             with urllib.request.urlopen(url, timeout=timeout_s) as response:
-                return response.read()
+                content: bytes = response.read()
+                return content
         except urllib.error.HTTPError as exc:
             raise refused(_message_of(exc)) from exc
         except (urllib.error.URLError, OSError) as exc:

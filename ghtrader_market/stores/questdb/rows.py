@@ -49,7 +49,8 @@ def apart(hashes: np.ndarray) -> np.ndarray:
     nth = np.empty(len(hashes), dtype=np.int64)
     nth[order] = np.arange(len(hashes)) - np.repeat(starts, np.diff(np.append(starts, len(hashes))))
     with np.errstate(over="ignore"):
-        return hashes + nth * _TWIN
+        told_apart: np.ndarray = hashes + nth * _TWIN
+    return told_apart
 
 
 def readable(times: np.ndarray, writes: np.ndarray, first_seq: int = 0) -> np.ndarray:
@@ -135,4 +136,5 @@ def to_schema(found: pa.Table, schema: pa.Schema) -> pa.Table:
 def int_column(table: pa.Table, name: str) -> np.ndarray:
     """An integer column as int64[n]; null as the smallest number, which no row of ours has."""
     column = table[name].combine_chunks().cast(pa.int64())
-    return pc.fill_null(column, np.iinfo(np.int64).min).to_numpy(zero_copy_only=False)
+    values: np.ndarray = pc.fill_null(column, np.iinfo(np.int64).min).to_numpy(zero_copy_only=False)
+    return values

@@ -117,9 +117,9 @@ def _row(ops: Ops, step: Step, at: Sequence[int]) -> tuple[list[int], list[float
         fields += [field for square in step.ops[2:] for field in _fields(ops, square, "aB", at)]
         return fields, [ops.params[op][0] for op in step.ops[1:]]
     if row.code in NARROW:
-        _, fields, numbers = NARROW[row.code]
+        _, letters, numbers = NARROW[row.code]
         p, q = ops.params[op]
-        return _fields(ops, op, fields, at), [{"p": p, "q": q, "i": float(row.i)}[number] for number in numbers]
+        return _fields(ops, op, letters, at), [{"p": p, "q": q, "i": float(row.i)}[number] for number in numbers]
     whole = [0] * k.OP_FIELDS
     for field, operand in zip((k.OWN, k.A, k.B, k.C, k.D), (op, *row.operands), strict=False):
         whole[field] = at[operand]

@@ -61,9 +61,9 @@ class Builder:
         self.history: list[int] = []
         self.carry: list[float] = []
         self.tables: list[int] = []
-        self._known: dict[tuple, int] = {}
+        self._known: dict[tuple[object, ...], int] = {}
         self._table_at: dict[tuple[int, ...], int] = {}
-        self.chains: dict[tuple, int] = {}
+        self.chains: dict[tuple[object, ...], int] = {}
         """Chains that are there, by what was asked (`_once`)."""
 
     def op(

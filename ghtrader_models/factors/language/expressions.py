@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import MISSING, dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ghtrader_base.errors import UsageError
 
@@ -65,7 +65,7 @@ def clock_us(window: Window) -> int | None:
     """
     if not isinstance(window, str):
         return None
-    number, unit = _CLOCK.fullmatch(window).groups()
+    number, unit = _CLOCK.fullmatch(window).groups()  # type: ignore[union-attr]  # `Expression` has checked it
     return int(number) * _CLOCK_MS[unit] * 1000
 
 
@@ -98,7 +98,7 @@ class Expression:
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, self._checked(field.name, str(field.type), value))
 
-    def _checked(self, name: str, kind: str, value: object) -> object:
+    def _checked(self, name: str, kind: str, value: Any) -> object:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if kind == "Expression":
             if isinstance(value, Expression):
@@ -131,7 +131,8 @@ class Expression:
     def _checked_clock(self, name: str, value: str) -> str:
         if not _CLOCK.fullmatch(value):
             raise self._refused(name, f"must be ticks or a time such as '500ms', '30s', '5m', '1h', not {value!r}")
-        if not 0 < (length := clock_us(value)) <= MAX_CLOCK_S * 1_000_000:
+        length = clock_us(value)
+        if length is None or not 0 < length <= MAX_CLOCK_S * 1_000_000:
             raise self._refused(name, f"must be from 1 ms to {MAX_CLOCK_S // 3600} hours, not {value!r}")
         for unit in ("h", "m", "s", "ms"):  # one way of writing a length, so that equal expressions are equal
             if length % (_CLOCK_MS[unit] * 1000) == 0:
@@ -315,7 +316,7 @@ class SignedLog(Expression):
     x: Expression
 
     def lower(self) -> Expression:
-        return Mul(Sign(self.x), Log(Add(Abs(self.x), 1.0)))
+        return Mul(Sign(self.x), Log(Add(Abs(self.x), Const(1.0))))
 
 
 @dataclass(frozen=True)

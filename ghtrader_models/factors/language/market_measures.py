@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ghtrader_models.factors.language.expressions import Abs, Expression, Mul, Ratio, Sign, Sub, Window
+from ghtrader_models.factors.language.expressions import Abs, Const, Expression, Mul, Ratio, Sign, Sub, Window
 from ghtrader_models.factors.language.rolling_windows import Beta, Cov, Diff, Lag, Mean, Sum
 
 
@@ -42,7 +42,7 @@ class BipowerVar(Expression):
 
     def lower(self) -> Expression:
         step = Abs(Diff(self.x, 1))
-        return Mul(Sum(Mul(step, Lag(step, 1)), self.window), math.pi / 2)
+        return Mul(Sum(Mul(step, Lag(step, 1)), self.window), Const(math.pi / 2))
 
 
 @dataclass(frozen=True)

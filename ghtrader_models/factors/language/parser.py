@@ -83,8 +83,9 @@ def _node(text: str, node: ast.expr, nesting: int) -> Expression | int | float |
     column = node.col_offset + 1
     if nesting > MAX_NESTING:
         raise _refused(text, column, f"nested deeper than {MAX_NESTING}")
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float, str):
-        return node.value
+    constant = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(constant, (int, float, str)) and not isinstance(constant, bool):
+        return constant
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         value = _node(text, node.operand, nesting + 1)
         if isinstance(value, (int, float)):

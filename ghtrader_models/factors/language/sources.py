@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
 
-from ghtrader_models.factors.language.expressions import Abs, Add, Clip, Expression, Mul, Ratio, Sign, Sub, Window
+from ghtrader_models.factors.language.expressions import (
+    Abs,
+    Add,
+    Clip,
+    Const,
+    Expression,
+    Mul,
+    Ratio,
+    Sign,
+    Sub,
+    Window,
+)
 from ghtrader_models.factors.language.rolling_windows import Diff, Lag
 
 
@@ -87,7 +98,7 @@ class Mid(Source):
     """``(bid_1 + ask_1) / 2`` in price ticks; NaN where a side is empty."""
 
     def lower(self) -> Expression:
-        return Mul(Add(BidPrice(1), AskPrice(1)), 0.5)
+        return Mul(Add(BidPrice(1), AskPrice(1)), Const(0.5))
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,7 @@ class MicropriceOffset(Source):
     """
 
     def lower(self) -> Expression:
-        return Mul(Mul(Spread(), Imbalance(1)), 0.5)
+        return Mul(Mul(Spread(), Imbalance(1)), Const(0.5))
 
 
 @dataclass(frozen=True)
@@ -223,7 +234,7 @@ class BookConvexity(Source):
     def lower(self) -> Expression:
         count = self.levels
         weights = {k: 1.0 - (2.0 * (count - k) + 1.0) / count for k in range(1, count + 1)}
-        moment = _total([Mul(_volume(self.side, k), weight) for k, weight in weights.items()])
+        moment = _total([Mul(_volume(self.side, k), Const(weight)) for k, weight in weights.items()])
         return Ratio(moment, Depth(self.side, count))
 
 
@@ -342,7 +353,7 @@ class SignedVolume(Source):
     history: ClassVar[int] = 2
 
     def lower(self) -> Expression:
-        half = Mul(Add(Spread(), Lag(Spread(), 1)), 0.25)
+        half = Mul(Add(Spread(), Lag(Spread(), 1)), Const(0.25))
         return Mul(VolumeDelta(), Clip(Ratio(VwapOffset(), half), -1.0, 1.0))
 
 
@@ -393,7 +404,7 @@ class SessionLeft(Source):
 
 
 def _half(x: Expression) -> Expression:
-    return Mul(x, 0.5)
+    return Mul(x, Const(0.5))
 
 
 def _price(side: str, level: int) -> Expression:

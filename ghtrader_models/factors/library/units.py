@@ -70,7 +70,7 @@ def _powers(expression: Expression) -> _Powers:
         return {name: power / 2 for name, power in below[0].items()}
     if kind is ex.Log:
         return {f"log {_written(below[0])}": Fraction(1)} if below[0] else {}
-    if kind is win.Slope:
+    if isinstance(expression, win.Slope):
         return _combined(below[0], {TICKS if clock_us(expression.window) is None else SECONDS: Fraction(1)}, -1)
     if kind in PRODUCTS or kind in QUOTIENTS:
         return _combined(below[0], below[1], 1 if kind in PRODUCTS else -1)

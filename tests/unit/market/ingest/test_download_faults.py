@@ -16,13 +16,13 @@ import pytest
 from ghtrader_base.errors import ConfigError, FailedError, LoginRefusedError, TimedOutError, UnreachableError
 from ghtrader_market.ingest.download import FetchPolicy, download
 from ghtrader_market.ingest.run_manifest import close_killed_runs
-from ghtrader_market.inventory.coverage import RECORDED
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.samples import CU1909
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, empty_ticks
 from ghtrader_market.sources.circuit_breaker import Policy
 from ghtrader_market.sources.recordings.reader import read_recording
+from ghtrader_market.stores.base import RECORDED
 from ghtrader_market.stores.lake.day_ledgers import add_skips, no_data_days, skipped_days
 from ghtrader_market.stores.lake.lake import Lake
 from tests.support.waiting import PATIENCE_S
