@@ -70,7 +70,7 @@ PARTS: dict[str, Part] = {
         ],
     ),
     # Demos measure: one at a time.
-    "demos": Part(16, [pytest(*DEMOS, jobs=1), verify("demo_service", jobs=1)]),
+    "demos": Part(15, [pytest(*DEMOS, jobs=1), verify("demo_service", jobs=1)]),
     "lines": Part(2, [pytest("tests/acceptance/test_links_shown.py", "tests/acceptance/test_second_home.py")]),
     "servers": Part(1, [verify("stopped_commands"), verify("dagster_ui", jobs=1)]),
     "fresh-clone": Part(8, [verify("fresh_clone", jobs=1)]),
