@@ -1,1 +1,1 @@
-"""Provides the `ghtrader` command, its demo and, later, the web console."""
+"""Provides the `ghtrader` command and its demo."""

@@ -17,6 +17,7 @@ from ghtrader_base.errors import GhtraderError
 
 _COMMAND_MODULES = (
     "ingest",
+    "locks",
     "main_series",
     "data",
     "record",

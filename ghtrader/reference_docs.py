@@ -28,9 +28,9 @@ from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
 from ghtrader_market.sql.query import METRICS, VIEWS
 from ghtrader_market.stores.lake.manifests import PARTITION_NAME, SCHEMAS
 from ghtrader_models.factors.library import docs_page as factor_page
-from ghtrader_runtime.core.enums import BlockReason
+from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.orders import OrderStatus, TradingState
-from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.risk_rules import RiskLimits
 
 _GENERATED = "Generated from the code by `make docs`; a test holds page and code equal."
 _KINDS: dict[Any, str] = {

@@ -8,17 +8,17 @@ from typing import Any
 
 import dagster as dg
 
+from ghtrader_assets.assets.benchmark_and_promotion import benchmark_report, champion
 from ghtrader_assets.assets.datasets import datasets
 from ghtrader_assets.assets.main_series import main_l5, main_schedule
 from ghtrader_assets.assets.market import contracts, daily_bars, raw_ticks, trading_calendar
 from ghtrader_assets.assets.models import MODEL_ASSETS
-from ghtrader_assets.assets.reports import benchmark_report, champion
 from ghtrader_assets.checks import ALL_CHECKS
 from ghtrader_assets.jobs.daily_update import daily_update
 from ghtrader_assets.jobs.download_contract import download_contract
 from ghtrader_assets.jobs.import_recordings import import_recordings_job
 from ghtrader_assets.jobs.one_contract import CONTRACT_JOBS
-from ghtrader_assets.jobs.update import update_variety
+from ghtrader_assets.jobs.update_variety import update_variety
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
 from ghtrader_assets.schedules import daily_update_schedule
 

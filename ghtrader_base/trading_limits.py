@@ -1,7 +1,7 @@
 """Lists a gateway's risk limits, policies and execution options: default, range, unit and help, each stated once.
 
 Settings (`GHTRADER_RISK_...`), command options, `GatewayOptions`, `RiskLimits`, `env.example` and the reference pages
-are made from this table. What a limit blocks is decided in `ghtrader_runtime/core/risk.py`.
+are made from this table. What a limit blocks is decided in `ghtrader_runtime/core/risk_rules.py`.
 """
 
 from __future__ import annotations

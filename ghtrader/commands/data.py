@@ -184,7 +184,7 @@ def _register_l5_start(data: typer.Typer) -> None:
 
         Example: ghtrader data l5-start --exchange SHFE --var cu
         """
-        from ghtrader_market.inventory.l5_start import find_l5_start, probe_l5_start
+        from ghtrader_market.inventory.depth_start import find_l5_start, probe_l5_start
         from ghtrader_market.reference.varieties import get_variety
         from ghtrader_market.stores.lake.lake import Lake
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ from ghtrader.commands.shared_options import (
     settings_of,
     variety_key,
 )
-from ghtrader.output import emit, emit_runs, progress_display, table
+from ghtrader.output import emit_runs, progress_display
 from ghtrader_base.errors import UsageError
 
 ExchangeOption = Annotated[str, typer.Option("--exchange", help="SHFE or CFFEX; the variety's own if left out.")]
@@ -105,7 +105,7 @@ def _register_downloads(app: typer.Typer) -> None:
         settings = settings_of(home)
         key = _variety_on(exchange, var, symbol)
 
-        from ghtrader_assets.jobs.update import update_config
+        from ghtrader_assets.jobs.update_variety import update_config
         from ghtrader_assets.runs.execute import run_job
 
         run_config = update_config(key, recent_expired_days, refresh_catalog, workers)
@@ -158,25 +158,7 @@ def _register_import(app: typer.Typer) -> None:
         emit_runs([run], json)
 
 
-def _register_locks(app: typer.Typer) -> None:
-    @app.command()
-    def locks(home: HomeOption = None, json: JsonOption = False) -> None:
-        """Who holds what since when: this home's locks, accounts' and TqSdk clients'. Example: ghtrader locks"""
-        from ghtrader_base.locks import read_holders
-        from ghtrader_market.sources.tqsdk.client_slots import slots_folder
-
-        settings = settings_of(home)
-        accounts = sorted({path.parent for path in (settings.user_state / "accounts").glob("**/*.lock")})
-        local = sorted({path.parent for path in settings.home.glob("*/**/*.lock") if path.parent != settings.locks})
-        rows: list[dict[str, Any]] = []
-        for folder in (settings.locks, slots_folder(settings), *accounts, *local):
-            for row in read_holders(folder):
-                rows.append({**row, "folder": str(folder)})
-        emit({"locks": rows}, json, lambda: table(rows, ["name", "pid", "since", "purpose", "run_id"]))
-
-
 def register(app: typer.Typer) -> None:
-    """Add the commands that bring ticks in, and `locks`."""
+    """Add the commands that bring ticks in."""
     _register_downloads(app)
     _register_import(app)
-    _register_locks(app)

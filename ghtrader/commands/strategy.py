@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
 
         Example: ghtrader strategy run --account demo --symbol SHFE.cu2502 --model champion
         """
-        from ghtrader_runtime.config import StrategyOptions
+        from ghtrader_runtime.run_options import StrategyOptions
         from ghtrader_runtime.strategy.launch import run_strategy
 
         settings = settings_of(home)

@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
         Example: ghtrader trade --account demo --mode sim --symbol KQ.m@SHFE.cu --for 60
         """
         from ghtrader_runtime.accounts.live_gate import check_gates
-        from ghtrader_runtime.config import StrategyOptions
+        from ghtrader_runtime.run_options import StrategyOptions
         from ghtrader_runtime.supervisor import supervisor
 
         settings = settings_of(home)

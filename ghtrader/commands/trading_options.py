@@ -37,8 +37,8 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the 
 
 def gateway_options(settings: Settings, run_id: str, symbol: str, limits: dict[str, Any], **given: Any) -> Any:
     from ghtrader_market.reference.trading_calendar import load_calendar
-    from ghtrader_runtime.config import GatewayOptions, check_options
     from ghtrader_runtime.gateway.contract_binding import ContractResolver
+    from ghtrader_runtime.run_options import GatewayOptions, check_options
 
     options = GatewayOptions(run_id=run_id, symbol=symbol, **given, **in_force(settings, limits))
     check_options(options)

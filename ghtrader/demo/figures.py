@@ -66,7 +66,7 @@ def _trading_plots(
     from ghtrader_market.accounting.fill import Fill
     from ghtrader_market.stores.lake.lake import Lake
     from ghtrader_models.evaluation import plots
-    from ghtrader_models.evaluation.trading_report import trading_report
+    from ghtrader_models.evaluation.policy_simulation import trading_report
 
     product = get_variety(variety)
     columns = ["datetime_ns", "bid_price1", "ask_price1"]

@@ -138,8 +138,8 @@ def trade_champion(
     """
     from ghtrader_market.reference.trading_calendar import load_calendar
     from ghtrader_market.reference.varieties import get_variety
-    from ghtrader_runtime.config import GatewayOptions, StrategyOptions
     from ghtrader_runtime.gateway.contract_binding import contract_to_trade
+    from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
     from ghtrader_runtime.supervisor import supervisor
 
     symbol = contract_to_trade(settings.data, get_variety(VARIETY).continuous_symbol, load_calendar(settings))

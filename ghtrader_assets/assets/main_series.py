@@ -17,7 +17,7 @@ from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.lock_keys import main_l5_key, main_schedule_key
 from ghtrader_market.ingest.import_recordings import load_declared
 from ghtrader_market.main_series.main_l5 import build_main_l5
-from ghtrader_market.main_series.vendor_check import cross_check
+from ghtrader_market.main_series.roll_cross_check import cross_check
 from ghtrader_market.reference.roll_schedule import (
     RollSchedule,
     load_schedule,

@@ -8,9 +8,9 @@ from typing import Any
 
 import dagster as dg
 
+from ghtrader_assets.assets.benchmark_and_promotion import BenchmarkConfig, benchmark_series
 from ghtrader_assets.assets.datasets import BuildConfig, build_series, metadata_of
 from ghtrader_assets.assets.models import TrainConfig, train_series
-from ghtrader_assets.assets.reports import BenchmarkConfig, benchmark_series
 from ghtrader_assets.families import HORIZONS
 from ghtrader_assets.partitions import day_key, horizon_key
 from ghtrader_assets.resources.resources import HomeResource

@@ -16,7 +16,7 @@ from ghtrader_assets.runs.execute import Progress, RunResult, run_assets, run_jo
 from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.inventory.contract_catalog import load_contracts
-from ghtrader_market.inventory.l5_start import l5_start
+from ghtrader_market.inventory.depth_start import l5_start
 from ghtrader_market.reference.roll_schedule import load_schedule
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import get_variety
@@ -350,7 +350,7 @@ def benchmark_families(
     source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
-    """Walk-forward reports of some families, on the same splits; see `results.load_reports`.
+    """Walk-forward reports of some families, on the same splits; see `reports_store.load_reports`.
 
     Parameters
     ----------
@@ -373,5 +373,5 @@ def benchmark_families(
 def decide_champion(
     settings: Settings, variety: str, horizon: int, *, source: str = "cli", progress: Progress | None = None
 ) -> RunResult:
-    """Ask the gate; its words are in the run's metadata and at `results.decision_path`."""
+    """Ask the gate; its words are in the run's metadata and at `reports_store.decision_path`."""
     return _horizon_run(settings, "champion", variety, horizon, None, source, progress)

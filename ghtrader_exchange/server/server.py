@@ -23,14 +23,14 @@ import orjson
 from aiohttp import WSMsgType, web
 
 from ghtrader_base.errors import ConfigError, PortInUseError
+from ghtrader_exchange.connections.http_api import Credentials, HttpDesk
+from ghtrader_exchange.connections.market_data import MdSession
+from ghtrader_exchange.connections.market_feed import MarketFeed
+from ghtrader_exchange.connections.socket import DiffSocket
+from ghtrader_exchange.connections.trading import TdSession
 from ghtrader_exchange.faults.data_faults import DataFaults
 from ghtrader_exchange.faults.order_faults import OrderFaults
 from ghtrader_exchange.server.control_api import ControlDesk
-from ghtrader_exchange.sessions.http_api import Credentials, HttpDesk
-from ghtrader_exchange.sessions.market_data import MdSession
-from ghtrader_exchange.sessions.market_feed import MarketFeed
-from ghtrader_exchange.sessions.socket import DiffSocket
-from ghtrader_exchange.sessions.trading import TdSession
 from ghtrader_exchange.venue.market_view import MarketView
 from ghtrader_exchange.venue.venue import Venue
 from ghtrader_exchange.world.scenario import Scenario

@@ -24,7 +24,7 @@ from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.sources.base import ContractInfo, TickSource, life_of
 from ghtrader_market.stores.base import RECORDED
 from ghtrader_market.stores.lake.cleanup import sweep_orphans
-from ghtrader_market.stores.lake.day_ledgers import clear_skips, no_data_days, skipped_days
+from ghtrader_market.stores.lake.missing_days import clear_skips, no_data_days, skipped_days
 
 if TYPE_CHECKING:
     from ghtrader_base.settings import Settings

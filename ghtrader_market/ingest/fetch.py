@@ -25,7 +25,7 @@ from ghtrader_market.ingest.validation import examine
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.sources.base import TickSource
 from ghtrader_market.sources.circuit_breaker import OPEN, CircuitBreaker, Policy
-from ghtrader_market.stores.lake.day_ledgers import add_no_data, add_skips, clear_skips
+from ghtrader_market.stores.lake.missing_days import add_no_data, add_skips, clear_skips
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake

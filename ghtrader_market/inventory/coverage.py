@@ -20,7 +20,7 @@ from ghtrader_market.reference.tick_schema import LEVELS
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.base import RECORDED
-from ghtrader_market.stores.lake.day_ledgers import SkipEntry, no_data_days, skipped_days
+from ghtrader_market.stores.lake.missing_days import SkipEntry, no_data_days, skipped_days
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake

@@ -1,6 +1,6 @@
 """Finds anomalies in one day of ticks: arrays in, counts and first examples out.
 
-The kinds, and the one pass over the rows that finds them. What an anomaly means for the day is decided in `assessment`,
+The kinds, and the one pass over the rows that finds them. What an anomaly means for the day is decided in `readiness`,
 whether a stored file is what its manifest says `audit`'s.
 """
 

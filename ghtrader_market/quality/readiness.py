@@ -27,9 +27,9 @@ from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.tick_schema import values_matrix
 from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
 from ghtrader_market.reference.varieties import variety_of
-from ghtrader_market.stores.lake.day_ledgers import no_data_days
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import DayManifest
+from ghtrader_market.stores.lake.missing_days import no_data_days
 
 DATASETS = ("ticks", "main_l5")
 _NEVER = ("disordered_time", "negative_value", "volume_backwards")

@@ -1,6 +1,6 @@
 """Defines the types that describe a day's quality: its states, the answer, and what was counted.
 
-How a day is judged is in `assessment`, where the answer is kept in `store`.
+How a day is judged is in `readiness`, where the answer is kept in `store`.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def build_days(
     Parameters
     ----------
     lake, symbol, factor_set, label_spec, run_id, overwrite, calendar, kind, gate
-        As `build.build_day`.
+        As `build_day.build_day`.
     days : iterable of date
         Trading days; each counts once.
     strict : bool

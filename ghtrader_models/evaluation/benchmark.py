@@ -31,8 +31,8 @@ from ghtrader_models.evaluation.metrics import (
     transition_table,
 )
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
+from ghtrader_models.evaluation.policy_simulation import TradingReport, add_reports, simulate_policy, trading_costs
 from ghtrader_models.evaluation.splits import Split, make_splits
-from ghtrader_models.evaluation.trading_report import TradingReport, add_reports, simulate_policy, trading_costs
 from ghtrader_models.families.base import get_family, make_config
 
 PROBABILITIES = ("p_down", "p_flat", "p_up")

@@ -145,7 +145,7 @@ def fit_policy_on(dataset: Dataset, rows: np.ndarray, p_train: np.ndarray, optio
 
 def _round_trip(dataset: Dataset, row: int, price: float) -> float:
     """Fees of opening and closing one lot within the row's day, CNY for one unit of price."""
-    from ghtrader_models.evaluation.trading_report import trading_costs
+    from ghtrader_models.evaluation.policy_simulation import trading_costs
 
     fact = dataset.facts[dataset.day_index[row]]
     costs = trading_costs(fact.contract, fact.day)

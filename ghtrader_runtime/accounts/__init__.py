@@ -1,1 +1,1 @@
-"""Keeps an account's durable state on disk: order ledger, kill switch, locks, bus token."""
+"""Keeps what an account has on disk: ledger, kill switch, token, login; and the gate in front of a real one."""

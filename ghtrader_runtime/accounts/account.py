@@ -14,7 +14,7 @@ from pathlib import Path
 from ghtrader_base.errors import IntegrityError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_json, ensure_dir, read_json
 from ghtrader_base.settings import Settings
-from ghtrader_runtime.core.enums import MODES, SIMS
+from ghtrader_runtime.core.option_words import MODES, SIMS
 
 _NAME = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 

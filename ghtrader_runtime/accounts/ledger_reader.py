@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from ghtrader_base.errors import IntegrityError
-from ghtrader_runtime.core.dedupe import MAX_SESSIONS
 from ghtrader_runtime.core.orders import Intent
+from ghtrader_runtime.core.request_watermark import MAX_SESSIONS
 
 FILE_NAME = "ledger.sqlite"
 WATERMARK_TTL_NS = 7 * 24 * 3600 * 1_000_000_000

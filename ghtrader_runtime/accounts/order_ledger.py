@@ -40,8 +40,8 @@ from ghtrader_runtime.accounts.ledger_reader import (
     load,
     read_ledger,
 )
-from ghtrader_runtime.core.dedupe import MAX_SESSIONS
 from ghtrader_runtime.core.orders import Intent
+from ghtrader_runtime.core.request_watermark import MAX_SESSIONS
 
 __all__ = ["Intent", "Ledger", "LedgerState", "earlier_intents", "read_ledger"]
 BACKUP_NAME = "ledger.backup.sqlite"

@@ -1,1 +1,1 @@
-"""Decides what to trade, purely: events in, actions out; no clock, no socket, no file."""
+"""Decides orders, risk and trading state from events: the pure trading core, without clock, socket or file."""

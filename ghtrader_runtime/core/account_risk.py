@@ -6,10 +6,10 @@ import math
 
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Record, TripKill, WriteMarks
-from ghtrader_runtime.core.enums import BlockReason
+from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.order_entry import OrderEntry
 from ghtrader_runtime.core.orders import TradingState
-from ghtrader_runtime.core.risk import first_breach
+from ghtrader_runtime.core.risk_rules import first_breach
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 
 _PEAK_STEP = 0.05

@@ -12,7 +12,7 @@ from typing import Any
 from ghtrader_base.errors import RefusedError
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, CloseIntent, Record, Resync
-from ghtrader_runtime.core.enums import BlockReason
+from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.order_entry import OrderEntry
 from ghtrader_runtime.core.orders import Order, OrderStatus, TradingState
 from ghtrader_runtime.core.position_updates import after_trade, wants_close_today

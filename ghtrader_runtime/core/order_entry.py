@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Cancel, SendOrder, WriteIntent
-from ghtrader_runtime.core.execution import Place
+from ghtrader_runtime.core.order_planning import Place
 from ghtrader_runtime.core.orders import Order, OrderStatus
 from ghtrader_runtime.core.state import AT_WORK, CoreConfig, CoreState, order_number
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from ghtrader_runtime.core.execution import ExecutionStyle, plan_target
+from ghtrader_runtime.core.order_planning import ExecutionStyle, plan_target
 from ghtrader_runtime.core.orders import Intent, TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.state import CoreConfig, CoreState, order_number

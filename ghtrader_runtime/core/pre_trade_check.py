@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 
 from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.execution import Place
-from ghtrader_runtime.core.risk import Proposed, first_reason
+from ghtrader_runtime.core.order_planning import Place
+from ghtrader_runtime.core.risk_rules import Proposed, first_reason
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 
 

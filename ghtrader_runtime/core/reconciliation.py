@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Record
+from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.broker_reports import BrokerReports, ask_broker
-from ghtrader_runtime.core.enums import BlockReason
 from ghtrader_runtime.core.orders import Order, OrderStatus, TradingState
 from ghtrader_runtime.core.position_updates import held
 from ghtrader_runtime.core.state import CoreConfig, CoreState

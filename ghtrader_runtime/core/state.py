@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from ghtrader_base.trading_limits import default
 from ghtrader_market.accounting.positions import Position, roll_day
 from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.dedupe import Watermark
-from ghtrader_runtime.core.enums import BlockReason
-from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.core.block_reasons import BlockReason
+from ghtrader_runtime.core.order_planning import ExecutionStyle, SymbolSpec
 from ghtrader_runtime.core.orders import FINAL, Order, OrderStatus, TradingState
-from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.request_watermark import Watermark
+from ghtrader_runtime.core.risk_rules import RiskLimits
 
 _SEVERITY = {TradingState.ACTIVE: 0, TradingState.REDUCING: 1, TradingState.HALTED: 2}
 AT_WORK = (OrderStatus.SENT, OrderStatus.WORKING)

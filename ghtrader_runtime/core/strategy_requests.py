@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Answer, Record
-from ghtrader_runtime.core.execution import Place, why_not
 from ghtrader_runtime.core.order_entry import OrderEntry
+from ghtrader_runtime.core.order_planning import Place, why_not
 from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.state import AT_WORK, CoreConfig, CoreState, WantedPosition, Writer

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 
 from ghtrader_runtime.core.actions import Action, Record
-from ghtrader_runtime.core.execution import ExecutionStyle, plan_target, towards_flat
 from ghtrader_runtime.core.order_entry import OrderEntry
+from ghtrader_runtime.core.order_planning import ExecutionStyle, plan_target, towards_flat
 from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.state import CoreConfig, CoreState, WantedPosition

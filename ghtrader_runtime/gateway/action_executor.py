@@ -21,7 +21,7 @@ from ghtrader_base.failpoints import failpoint
 from ghtrader_market.accounting.fees import fee
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.accounting.pnl import RunTotals
-from ghtrader_runtime.accounts.durable_writes import DurableWrites
+from ghtrader_runtime.accounts.disk_outage import DurableWrites
 from ghtrader_runtime.accounts.order_ledger import Intent
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.core import events as ev

@@ -16,9 +16,9 @@ from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.order_ledger import Ledger
 from ghtrader_runtime.brokers.base import Broker
 from ghtrader_runtime.bus.sockets import GatewayBus
-from ghtrader_runtime.config import GatewayOptions
 from ghtrader_runtime.gateway.broker_connection import BrokerConnection
 from ghtrader_runtime.gateway.bus_sessions import BusSessions
+from ghtrader_runtime.run_options import GatewayOptions
 from ghtrader_runtime.runlog.journal import Journal
 from ghtrader_runtime.runlog.latency import TickToTarget
 

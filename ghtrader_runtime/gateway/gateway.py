@@ -30,9 +30,8 @@ from ghtrader_runtime.accounts.order_ledger import Ledger, earlier_intents
 from ghtrader_runtime.brokers.base import Broker
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.sockets import GatewayBus, new_session
-from ghtrader_runtime.config import GatewayOptions, execution_style, risk_limits, run_folder
 from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.engine import CoreConfig
+from ghtrader_runtime.core.trading_core import CoreConfig
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.broker_connection import BrokerConnection
 from ghtrader_runtime.gateway.bus_sessions import BusSessions
@@ -44,8 +43,9 @@ from ghtrader_runtime.gateway.run_summary import earlier_fills, summarise
 from ghtrader_runtime.gateway.state_publisher import StatePublisher
 from ghtrader_runtime.gateway.tick_relay import TickRelay
 from ghtrader_runtime.gateway.traded_market import TradedMarket, mid_of
-from ghtrader_runtime.gateway.trading_day import TradingDay, connect, symbol_specs
 from ghtrader_runtime.gateway.trading_day_clock import TradingDayClock
+from ghtrader_runtime.gateway.trading_day_start import TradingDay, connect, symbol_specs
+from ghtrader_runtime.run_options import GatewayOptions, execution_style, risk_limits, run_folder
 from ghtrader_runtime.runlog.decision_log import Start
 from ghtrader_runtime.runlog.journal import Journal, read_lines
 from ghtrader_runtime.runlog.latency import TickToTarget

@@ -27,8 +27,8 @@ from ghtrader_runtime.brokers.base import Broker, Market
 from ghtrader_runtime.brokers.paper import Feed, PaperBroker
 from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
 from ghtrader_runtime.brokers.tqsdk_isolation import isolate_home
-from ghtrader_runtime.config import GatewayOptions, ReplayOptions, check_options
 from ghtrader_runtime.gateway import gateway
+from ghtrader_runtime.run_options import GatewayOptions, ReplayOptions, check_options
 
 if TYPE_CHECKING:
     from ghtrader_runtime.brokers.tqsdk import TqSdkBroker

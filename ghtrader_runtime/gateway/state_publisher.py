@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from ghtrader_runtime.bus.link_state import HEARTBEAT_S
 from ghtrader_runtime.bus.messages import AccountState, OrderLine
 from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.enums import BlockReason
+from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.orders import Order
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.context import GatewayContext

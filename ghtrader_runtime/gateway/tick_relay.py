@@ -15,7 +15,7 @@ from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.traded_market import TradedMarket, mid_of
-from ghtrader_runtime.gateway.trading_day import TradingDay
+from ghtrader_runtime.gateway.trading_day_start import TradingDay
 
 _ANSWER_S = 0.002
 _BID, _ASK = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"]

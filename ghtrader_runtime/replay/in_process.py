@@ -23,10 +23,10 @@ from ghtrader_runtime.brokers.paper import PaperBroker
 from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Cancel, Record, SendOrder
-from ghtrader_runtime.core.engine import Core
-from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
-from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.order_planning import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.core.risk_rules import RiskLimits
 from ghtrader_runtime.core.state import CoreConfig
+from ghtrader_runtime.core.trading_core import Core
 from ghtrader_runtime.runlog.fill_lines import read_fill
 from ghtrader_runtime.strategy.signal_engine import SignalEngine
 

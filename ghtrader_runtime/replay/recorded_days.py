@@ -10,7 +10,7 @@ from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
-from ghtrader_runtime.config import GatewayOptions, ReplayOptions, StrategyOptions, check_options
+from ghtrader_runtime.run_options import GatewayOptions, ReplayOptions, StrategyOptions, check_options
 from ghtrader_runtime.supervisor.supervisor import new_run_id, trade
 
 DATASET = "main_l5"

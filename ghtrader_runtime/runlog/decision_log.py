@@ -18,8 +18,8 @@ from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_runtime.accounts.order_ledger import Intent, LedgerState
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action
-from ghtrader_runtime.core.engine import Core
 from ghtrader_runtime.core.state import CoreConfig
+from ghtrader_runtime.core.trading_core import Core
 from ghtrader_runtime.runlog.journal import Journal
 
 FLUSH_BYTES = 1 << 16

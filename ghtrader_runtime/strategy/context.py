@@ -12,7 +12,7 @@ from typing import Any
 
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.trading_calendar import TradingCalendar
-from ghtrader_runtime.config import StrategyOptions
+from ghtrader_runtime.run_options import StrategyOptions
 from ghtrader_runtime.runlog.journal import Journal
 from ghtrader_runtime.strategy.gateway_client import GatewayClient
 

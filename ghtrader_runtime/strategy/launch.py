@@ -15,7 +15,7 @@ from ghtrader_market.reference.varieties import variety_of
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, load_bundle
 from ghtrader_models.bundles.champions import load_champion_bundle
 from ghtrader_runtime.accounts.account import account_ref
-from ghtrader_runtime.config import StrategyOptions
+from ghtrader_runtime.run_options import StrategyOptions
 from ghtrader_runtime.strategy.signal_engine import matching_factor_set
 from ghtrader_runtime.strategy.strategy import run
 

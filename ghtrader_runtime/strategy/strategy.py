@@ -24,14 +24,14 @@ from ghtrader_models.bundles.bundle import Bundle
 from ghtrader_runtime.accounts.account import AccountRef
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.endpoints import endpoints
-from ghtrader_runtime.config import StrategyOptions
+from ghtrader_runtime.run_options import StrategyOptions
 from ghtrader_runtime.runlog.journal import Journal
 from ghtrader_runtime.strategy.champion_watcher import ChampionWatcher
 from ghtrader_runtime.strategy.context import StopRequest, StrategyContext
 from ghtrader_runtime.strategy.gateway_client import GatewayClient
+from ghtrader_runtime.strategy.model_runner import TradedModel
 from ghtrader_runtime.strategy.shutdown import Shutdown, is_flat
 from ghtrader_runtime.strategy.signal_engine import Decision
-from ghtrader_runtime.strategy.traded_model import TradedModel
 
 _GATEWAY_LOST_S = 120.0
 """Silence after which a strategy leaves; a supervised gateway that crashed is back, and logged in, well before."""

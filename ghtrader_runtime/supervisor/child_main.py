@@ -17,7 +17,7 @@ from ghtrader_base.errors import GhtraderError
 from ghtrader_base.files import atomic_write_json, ensure_dir
 from ghtrader_base.processes import die_with_parent
 from ghtrader_base.settings import load_settings
-from ghtrader_runtime.config import GatewayOptions, StrategyOptions
+from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
 
 
 def _work(kind: str, home: str, options: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.accounts.account import account_ref
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
-from ghtrader_runtime.config import GatewayOptions, StrategyOptions, run_folder
+from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions, run_folder
 from ghtrader_runtime.supervisor.restart_policy import Restart, RestartLog, RestartPolicy, Silence
 
 _STOP_S = 25.0

@@ -11,7 +11,7 @@ import gc
 import time
 from typing import Any
 
-from ghtrader_runtime.core.engine import Core
+from ghtrader_runtime.core.trading_core import Core
 from tests.core_simulation.runner import run_script
 from tests.core_simulation.scenario import script_of
 

@@ -27,7 +27,7 @@ from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.labels.labels import event_labels, mid_prices
-from ghtrader_runtime.config import GatewayOptions, ReplayOptions, StrategyOptions, run_folder
+from ghtrader_runtime.run_options import GatewayOptions, ReplayOptions, StrategyOptions, run_folder
 from ghtrader_runtime.runlog.journal import read_lines
 from ghtrader_runtime.supervisor.supervisor import Child, new_run_id
 from tests.benchmarks.bench_tick_to_target import KEY, bundle_of, write_simulated_day

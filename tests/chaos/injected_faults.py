@@ -109,7 +109,7 @@ def _the_journal_is_believed(kind: str, life: int) -> None:
 
 
 def _silence_is_accepted(kind: str, life: int) -> None:
-    from ghtrader_runtime.core.engine import Core
+    from ghtrader_runtime.core.trading_core import Core
 
     Core._watch_data = lambda self: []
 

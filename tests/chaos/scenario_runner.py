@@ -24,8 +24,8 @@ from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.sockets import ClientBus, ask
-from ghtrader_runtime.config import GatewayOptions, StrategyOptions, run_folder
 from ghtrader_runtime.operator_views import kill_commands
+from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions, run_folder
 from tests.chaos.evidence import Evidence, journal_of, killed_at, net_at_exchange, read_ledger_rows, read_lives
 from tests.chaos.invariants import Finding, audit
 from tests.chaos.processes import start_exchange, supervise

@@ -76,8 +76,8 @@ def by_unit_tests(only: str = "") -> tuple[int, dict[str, object]]:
     from tests.core_simulation.mutant_runner import patch, source
 
     mutation_sweep.warm_up()
-    judges = ("core/test_contract_roll.py", "core/test_edge_cases.py", "accounts/test_durable_writes.py")
-    if said := mutation_sweep.unit_tests_say("core.engine", source("core.engine"), judges):
+    judges = ("core/test_roll_execution.py", "core/test_edge_cases.py", "accounts/test_disk_outage.py")
+    if said := mutation_sweep.unit_tests_say("core.trading_core", source("core.trading_core"), judges):
         print(f"they fail without a fault: {said}")
         return 1, {}
     found: dict[str, object] = {}

@@ -21,8 +21,8 @@ from ghtrader_runtime.core.actions import (
     WriteIntent,
     WriteMarks,
 )
-from ghtrader_runtime.core.engine import Core
 from ghtrader_runtime.core.orders import Intent, Order, TradingState
+from ghtrader_runtime.core.trading_core import Core
 from tests.core_simulation.auditor import Auditor
 from tests.core_simulation.exchange import Exchange, entropy, net_of
 from tests.core_simulation.scenario import WEIGHTS, Step

@@ -21,10 +21,22 @@ from tests.core_simulation.scenario import script_of
 
 ROOM = Path(ghtrader_runtime.__file__).parent
 CORE_MODULES = (
-    "core.dedupe", "core.risk", "core.execution", "core.state", "core.order_entry", "core.contract_roll",
-    "core.pre_trade_check", "core.target_steps", "core.market_data", "core.strategy_requests", "core.broker_reports",
-    "core.reconciliation", "core.account_risk", "core.order_prediction", "core.engine",
-)  # fmt: skip
+    "core.request_watermark",
+    "core.risk_rules",
+    "core.order_planning",
+    "core.state",
+    "core.order_entry",
+    "core.roll_execution",
+    "core.pre_trade_check",
+    "core.target_steps",
+    "core.market_data_watch",
+    "core.strategy_requests",
+    "core.broker_reports",
+    "core.reconciliation",
+    "core.account_risk",
+    "core.order_prediction",
+    "core.trading_core",
+)
 """The modules a scenario exercises, by their names inside `ghtrader_runtime`."""
 
 

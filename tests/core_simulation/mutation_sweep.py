@@ -29,10 +29,16 @@ import ghtrader_runtime
 from tests.core_simulation.mutant_runner import CORE_MODULES, ROOM, find, in_child, source
 
 TESTS = (
-    "core/test_engine.py", "core/test_edge_cases.py", "core/test_contract_roll.py", "core/test_execution.py",
-    "core/test_risk.py", "core/test_dedupe.py", "accounts/test_durable_writes.py", "core/test_order_prediction.py",
+    "core/test_trading_core.py",
+    "core/test_edge_cases.py",
+    "core/test_roll_execution.py",
+    "core/test_order_planning.py",
+    "core/test_risk_rules.py",
+    "core/test_request_watermark.py",
+    "accounts/test_disk_outage.py",
+    "core/test_order_prediction.py",
     "core/test_core_parts.py",
-)  # fmt: skip
+)
 _WARM = ("pytest", "hypothesis", "numpy", "msgspec", "tests.support.runtime_kit", "ghtrader_runtime.brokers.paper")
 _FAVOURITES = 25
 """Seeds that found something lately, played before the others."""

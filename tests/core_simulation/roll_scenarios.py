@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, WriteBinding, WriteIntent
-from ghtrader_runtime.core.engine import Core
 from ghtrader_runtime.core.orders import Intent, Order, TradingState
+from ghtrader_runtime.core.trading_core import Core
 from tests.core_simulation.auditor import Auditor
 from tests.core_simulation.exchange import entropy, net_of
 from tests.core_simulation.harness import MS, Crash, World

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ghtrader_runtime.core.engine import Core
+from ghtrader_runtime.core.trading_core import Core
 from tests.core_simulation.harness import Crash, World
 from tests.core_simulation.scenario import Step, script_of
 from tests.core_simulation.scenario_config import setup_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
-from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.order_planning import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.core.risk_rules import RiskLimits
 from ghtrader_runtime.core.state import CoreConfig
 
 CU = SymbolSpec("SHFE.cu2502", 10.0, 5, True)

@@ -29,7 +29,7 @@ from ghtrader_models.bundles.bundle import write_bundle
 from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.inference.predictors import LOGISTIC_FILE
 from ghtrader_models.policy import PolicyParams
-from ghtrader_runtime.config import GatewayOptions, StrategyOptions
+from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
 from ghtrader_runtime.supervisor.supervisor import new_run_id, trade
 from tests.support.runtime_kit import TinyModel
 

@@ -18,7 +18,7 @@ from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA, RAW_TICK_SCHEM
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.sources.tqsdk.source import TqSdkSource
 from ghtrader_market.stores.lake.lake import Lake
-from ghtrader_runtime.config import GatewayOptions, run_folder
+from ghtrader_runtime.run_options import GatewayOptions, run_folder
 from ghtrader_runtime.supervisor.supervisor import Child, new_run_id
 from tests.integration.runtime.test_sim import Hand
 

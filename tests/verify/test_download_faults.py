@@ -21,8 +21,8 @@ from ghtrader_exchange.world.tick_history import History
 from ghtrader_market.ingest.download import IngestReport, download, policy_of
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.sources.tqsdk.source import TqSdkSource
-from ghtrader_market.stores.lake.day_ledgers import skipped_days
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.missing_days import skipped_days
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.sample(1, of="download faults")]
 CALENDAR = bundled_calendar()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.runtime.core.test_dedupe import flood
+from tests.unit.runtime.core.test_request_watermark import flood
 
 
 def test_ten_million_ids_stay_bounded() -> None:

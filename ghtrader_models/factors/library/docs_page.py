@@ -10,7 +10,7 @@ import inspect
 from ghtrader_models.factors.language import sources
 from ghtrader_models.factors.language.expressions import EXPRESSIONS, Expression, signature
 from ghtrader_models.factors.language.parser import NAMES
-from ghtrader_models.factors.library.factor import PAPERS
+from ghtrader_models.factors.library.factor_definition import PAPERS
 from ghtrader_models.factors.library.sets import GROUPS, TITLES, Factor, factors_of, get_factor_set
 
 _HEAD = """\

@@ -1,4 +1,4 @@
-"""Explains a factor, a set or the library as plain documents for the command line and the console."""
+"""Explains a factor, a set or the library as plain documents for the command line."""
 
 from __future__ import annotations
 

@@ -12,11 +12,16 @@ from functools import cache
 
 from ghtrader_base.errors import UsageError
 from ghtrader_models.factors.factor_set import FactorSet
-from ghtrader_models.factors.library.book import book_factors, touch_factors
-from ghtrader_models.factors.library.factor import Factor
-from ghtrader_models.factors.library.order_flow import order_flow_factors, refill_factors
-from ghtrader_models.factors.library.price import activity_factors, price_factors, time_factors, volatility_factors
-from ghtrader_models.factors.library.trades import impact_factors, persistence_factors, trade_factors
+from ghtrader_models.factors.library.book_factors import book_factors, touch_factors
+from ghtrader_models.factors.library.factor_definition import Factor
+from ghtrader_models.factors.library.order_flow_factors import order_flow_factors, refill_factors
+from ghtrader_models.factors.library.price_factors import (
+    activity_factors,
+    price_factors,
+    time_factors,
+    volatility_factors,
+)
+from ghtrader_models.factors.library.trade_factors import impact_factors, persistence_factors, trade_factors
 from ghtrader_models.factors.library.user_sets import OwnSet, file_sets, own_sets
 
 __all__ = ["GROUPS", "TITLES", "Factor", "FactorSet", "factors_of", "find_factor", "get_factor_set", "set_names"]

@@ -26,8 +26,8 @@ from ghtrader_market.reference.tick_schema import VALUE_COLUMNS, values_matrix
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, TickSource
 from ghtrader_market.sources.tqsdk.source import TqSdkSource
-from ghtrader_market.stores.lake.day_ledgers import no_data_days, skipped_days
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.missing_days import no_data_days, skipped_days
 from tests.support.waiting import PATIENCE_S
 
 CALENDAR = bundled_calendar()

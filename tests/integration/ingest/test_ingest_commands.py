@@ -19,8 +19,8 @@ from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.sources.tqsdk.client_slots import take_slot
-from ghtrader_market.stores.lake.day_ledgers import skipped_days
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.missing_days import skipped_days
 
 SCENARIO = Scenario(start=date(2025, 4, 8), end=date(2025, 4, 11), snapshot_seconds=60.0)
 DAYS = bundled_calendar().days(SCENARIO.start, SCENARIO.end)

@@ -24,7 +24,7 @@ from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_exchange.world.tick_history import History
 from ghtrader_market.ingest.download import download
 from ghtrader_market.inventory.contract_catalog import refresh
-from ghtrader_market.inventory.l5_start import l5_start, probe_l5_start
+from ghtrader_market.inventory.depth_start import l5_start, probe_l5_start
 from ghtrader_market.recorder.day_writer import RecordedDays
 from ghtrader_market.recorder.row_log import RowLog, journal_days, journal_path
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS, values_matrix

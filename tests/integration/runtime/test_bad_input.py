@@ -16,12 +16,12 @@ from ghtrader.cli import run
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.accounts.account import account_ref, bind_login
 from ghtrader_runtime.accounts.order_ledger import BACKUP_NAME, FILE_NAME, ID_NAME, Intent, Ledger, read_ledger
-from ghtrader_runtime.config import GatewayOptions, ReplayOptions, StrategyOptions, run_folder
+from ghtrader_runtime.run_options import GatewayOptions, ReplayOptions, StrategyOptions, run_folder
 from ghtrader_runtime.runlog.journal import read_lines
 from ghtrader_runtime.supervisor.supervisor import Child
 from tests.integration.runtime.test_views import wait
 from tests.support.runtime_kit import write_day, write_tiny_bundle
-from tests.unit.runtime.accounts.test_durable_writes import full_disk
+from tests.unit.runtime.accounts.test_disk_outage import full_disk
 
 CONTRACT, DAY = "SHFE.cu2502", date(2025, 1, 8)
 

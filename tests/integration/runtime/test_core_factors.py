@@ -26,7 +26,7 @@ from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.labels.labels import LabelSpec
 from ghtrader_models.policy import PolicyParams
-from ghtrader_runtime.config import GatewayOptions, StrategyOptions
+from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
 from ghtrader_runtime.runlog.journal import read_factors
 from ghtrader_runtime.supervisor.supervisor import Pair, new_run_id
 from tests.support.runtime_kit import TinyModel

@@ -24,7 +24,7 @@ from ghtrader_runtime.accounts.bus_token import read_token
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.endpoints import Endpoints, endpoints
 from ghtrader_runtime.bus.sockets import MAX_REQUEST, ClientBus, new_session
-from ghtrader_runtime.config import GatewayOptions, ReplayOptions, run_folder
+from ghtrader_runtime.run_options import GatewayOptions, ReplayOptions, run_folder
 from ghtrader_runtime.runlog.journal import read_lines
 from ghtrader_runtime.supervisor.supervisor import Child, new_run_id
 from tests.support.runtime_kit import write_day

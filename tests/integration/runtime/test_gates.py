@@ -14,9 +14,9 @@ from ghtrader_runtime.accounts.account import account_ref
 from ghtrader_runtime.accounts.order_ledger import FILE_NAME, Ledger
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.sockets import ClientBus
-from ghtrader_runtime.config import GatewayOptions
 from ghtrader_runtime.gateway.launch import run_gateway
 from ghtrader_runtime.operator_views import kill_commands
+from ghtrader_runtime.run_options import GatewayOptions
 from ghtrader_runtime.supervisor.supervisor import Child, new_run_id
 from tests.integration.runtime.test_sim import (  # noqa: F401  fixtures
     ACCOUNT,

@@ -13,7 +13,7 @@ from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.bundle import load_bundle
 from ghtrader_runtime.brokers.base import Market
-from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.risk_rules import RiskLimits
 from ghtrader_runtime.replay.in_process import BacktestResult, backtest_day
 from ghtrader_runtime.replay.recorded_days import paper_day
 from ghtrader_runtime.runlog.fill_lines import fill_fields

@@ -24,7 +24,7 @@ from ghtrader_market.reference.roll_schedule import save_schedule, schedule_from
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_models.factors.engine import FactorEngine
-from ghtrader_runtime.config import GatewayOptions, StrategyOptions
+from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
 from ghtrader_runtime.runlog.decision_log import replay_decisions
 from ghtrader_runtime.runlog.journal import read_factors, read_lines
 from ghtrader_runtime.supervisor.supervisor import Pair, new_run_id

@@ -32,10 +32,10 @@ from ghtrader_runtime.accounts.order_ledger import Intent, Ledger
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.sockets import ClientBus, new_session
-from ghtrader_runtime.config import GatewayOptions, StrategyOptions
 from ghtrader_runtime.gateway.launch import run_gateway
 from ghtrader_runtime.operator_views import kill_commands
 from ghtrader_runtime.replay.recorded_days import paper_day
+from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
 from ghtrader_runtime.runlog.journal import read_factors, read_lines
 from ghtrader_runtime.supervisor.supervisor import Child, Pair, new_run_id, trade
 from tests.support.runtime_kit import tiny_factor_set, write_tiny_bundle

@@ -10,9 +10,9 @@ from ghtrader.commands.risk_options import in_force
 from ghtrader_base.errors import ConfigError, UsageError
 from ghtrader_base.settings import load_settings, set_setting
 from ghtrader_base.trading_limits import TRADING_LIMITS
-from ghtrader_runtime.config import GatewayOptions, check_options, execution_style, risk_limits
-from ghtrader_runtime.core.execution import ExecutionStyle
-from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.order_planning import ExecutionStyle
+from ghtrader_runtime.core.risk_rules import RiskLimits
+from ghtrader_runtime.run_options import GatewayOptions, check_options, execution_style, risk_limits
 
 PLAIN = GatewayOptions(account="a", mode="sim", symbol="SHFE.cu2502", run_id="r")
 

@@ -7,10 +7,10 @@ from datetime import date
 import pytest
 
 from ghtrader_base.errors import ConfigError
+from ghtrader_exchange.connections.market_feed import MarketFeed
 from ghtrader_exchange.faults.data_faults import DataFaults
 from ghtrader_exchange.faults.order_faults import OrderFaults
 from ghtrader_exchange.protocol.encoding import beijing_text
-from ghtrader_exchange.sessions.market_feed import MarketFeed
 from ghtrader_exchange.venue.market_view import MarketView
 from ghtrader_exchange.venue.venue import Venue
 from ghtrader_exchange.world.scenario import Scenario, parse_scenario

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from ghtrader_base.errors import PortInUseError
 from ghtrader_exchange.client import parse_exports
+from ghtrader_exchange.connections.http_api import USER_ID, Credentials
+from ghtrader_exchange.connections.market_data import subtract
 from ghtrader_exchange.faults.order_faults import OrderFaults
 from ghtrader_exchange.protocol.chart_series import ChunkCache, row_texts
 from ghtrader_exchange.protocol.encoding import beijing_text, with_missing
 from ghtrader_exchange.server.server import bind
-from ghtrader_exchange.sessions.http_api import USER_ID, Credentials
-from ghtrader_exchange.sessions.market_data import subtract
 
 intervals = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(lambda ab: (min(ab), max(ab)))
 

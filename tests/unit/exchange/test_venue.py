@@ -8,11 +8,11 @@ from datetime import date
 import numpy as np
 import pytest
 
+from ghtrader_exchange.connections.market_data import MdSession
+from ghtrader_exchange.connections.market_feed import MarketFeed
 from ghtrader_exchange.faults.data_faults import DataFaults
 from ghtrader_exchange.faults.order_faults import OrderFaults
 from ghtrader_exchange.protocol.chart_series import TickSeries
-from ghtrader_exchange.sessions.market_data import MdSession
-from ghtrader_exchange.sessions.market_feed import MarketFeed
 from ghtrader_exchange.venue.market_view import MarketView
 from ghtrader_exchange.venue.venue import Venue
 from ghtrader_exchange.world.scenario import Scenario

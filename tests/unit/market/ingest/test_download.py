@@ -21,8 +21,8 @@ from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.samples import CU1909, IF2101
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, ContractInfo, empty_ticks
 from ghtrader_market.sources.recordings.reader import read_recording
-from ghtrader_market.stores.lake.day_ledgers import no_data_days
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.missing_days import no_data_days
 
 CALENDAR = bundled_calendar()
 DAY = date(2019, 9, 16)

@@ -23,8 +23,8 @@ from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, empty_ticks
 from ghtrader_market.sources.circuit_breaker import Policy
 from ghtrader_market.sources.recordings.reader import read_recording
 from ghtrader_market.stores.base import RECORDED
-from ghtrader_market.stores.lake.day_ledgers import add_skips, no_data_days, skipped_days
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.missing_days import add_skips, no_data_days, skipped_days
 from tests.support.waiting import PATIENCE_S
 
 CALENDAR = bundled_calendar()

@@ -14,7 +14,7 @@ from ghtrader_market.ingest.validation import examine, repeated_rows
 from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA, RAW_TICK_SCHEMA, table_hash
 from ghtrader_market.samples import CU1909, IF2101
 from ghtrader_market.sources.recordings.reader import read_recording
-from ghtrader_market.stores.lake.day_ledgers import REASONS
+from ghtrader_market.stores.lake.missing_days import REASONS
 
 Make = Callable[..., pa.Table]
 TICKS = read_recording(CU1909)[0][2]

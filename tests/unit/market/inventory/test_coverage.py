@@ -25,11 +25,11 @@ from ghtrader_market.inventory.contract_catalog import (
     merge_contracts,
 )
 from ghtrader_market.inventory.coverage import Coverage, picture, ranges_of, state_of
-from ghtrader_market.inventory.l5_start import find_l5_start, first_true, l5_start
+from ghtrader_market.inventory.depth_start import find_l5_start, first_true, l5_start
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.sources.base import ContractInfo
-from ghtrader_market.stores.lake.day_ledgers import add_no_data, add_skips
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.missing_days import add_no_data, add_skips
 from tests.support.many_contracts import index_500_contract_years
 
 pytestmark = pytest.mark.clock

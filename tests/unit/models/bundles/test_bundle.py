@@ -18,7 +18,7 @@ from ghtrader_models.bundles import champions
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, list_bundles, load_bundle, write_bundle
 from ghtrader_models.evaluation.benchmark import run_benchmark
 from ghtrader_models.evaluation.policy_fit import PolicyOptions
-from ghtrader_models.evaluation.trading_report import trading_costs
+from ghtrader_models.evaluation.policy_simulation import trading_costs
 from ghtrader_models.inference.predictors import Predictor
 from ghtrader_models.policy import PolicyParams
 from ghtrader_models.training import rows_until, train_on

@@ -23,7 +23,7 @@ from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.language.expressions import EXPRESSIONS, Expression
 from ghtrader_models.factors.language.parser import parse
 from ghtrader_models.factors.library.docs_page import to_markdown
-from ghtrader_models.factors.library.factor import PAPERS
+from ghtrader_models.factors.library.factor_definition import PAPERS
 from ghtrader_models.factors.library.sets import GROUPS, TITLES, factors_of, find_factor, get_factor_set
 from ghtrader_models.factors.library.units import (
     COUNTS,

@@ -10,12 +10,12 @@ import pytest
 
 from ghtrader_base.errors import ConfigError, RefusedError, UnreachableError
 from ghtrader_base.settings import load_settings
-from ghtrader_runtime.config import GatewayOptions
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Cancel, SendOrder, WriteIntent
-from ghtrader_runtime.core.engine import Core, CoreConfig
-from ghtrader_runtime.core.execution import SymbolSpec
+from ghtrader_runtime.core.order_planning import SymbolSpec
+from ghtrader_runtime.core.trading_core import Core, CoreConfig
 from ghtrader_runtime.gateway.launch import run_gateway
+from ghtrader_runtime.run_options import GatewayOptions
 
 SYMBOL, DAY = "SHFE.cu2502", "2025-01-08"
 CREDENTIALS = {

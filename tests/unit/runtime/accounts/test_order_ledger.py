@@ -30,7 +30,7 @@ from ghtrader_runtime.accounts.order_ledger import (
     earlier_intents,
     read_ledger,
 )
-from ghtrader_runtime.core.dedupe import MAX_SESSIONS
+from ghtrader_runtime.core.request_watermark import MAX_SESSIONS
 from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.clock

@@ -9,7 +9,7 @@ import pytest
 
 from ghtrader_runtime.accounts.ledger_reader import earlier_intents
 from ghtrader_runtime.accounts.order_ledger import Intent, Ledger
-from ghtrader_runtime.core.dedupe import Watermark
+from ghtrader_runtime.core.request_watermark import Watermark
 from ghtrader_runtime.core.state import CoreState
 from ghtrader_runtime.supervisor.restart_policy import Silence
 

@@ -21,17 +21,17 @@ from ghtrader_runtime.core.actions import (
     WriteIntent,
     WriteMarks,
 )
+from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.broker_reports import BrokerReports, ask_broker
-from ghtrader_runtime.core.contract_roll import ContractRoll
-from ghtrader_runtime.core.enums import BlockReason
-from ghtrader_runtime.core.execution import ExecutionStyle, Place, SymbolSpec
-from ghtrader_runtime.core.market_data import MarketData
+from ghtrader_runtime.core.market_data_watch import MarketData
 from ghtrader_runtime.core.order_entry import OrderEntry
+from ghtrader_runtime.core.order_planning import ExecutionStyle, Place, SymbolSpec
 from ghtrader_runtime.core.order_prediction import OrderPrediction
 from ghtrader_runtime.core.orders import Holding, Order, OrderStatus, TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.reconciliation import Reconciliation
-from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.risk_rules import RiskLimits
+from ghtrader_runtime.core.roll_execution import ContractRoll
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 from ghtrader_runtime.core.strategy_requests import StrategyRequests
 from ghtrader_runtime.core.target_steps import TargetSteps

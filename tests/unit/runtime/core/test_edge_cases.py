@@ -21,11 +21,11 @@ from ghtrader_runtime.core.actions import (
     TripKill,
     WriteMarks,
 )
-from ghtrader_runtime.core.dedupe import MAX_SESSIONS, TTL_NS, Watermark
-from ghtrader_runtime.core.engine import Core, CoreConfig
-from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec, plan_target, towards_flat, why_not
+from ghtrader_runtime.core.order_planning import ExecutionStyle, SymbolSpec, plan_target, towards_flat, why_not
 from ghtrader_runtime.core.orders import Holding, Order, OrderStatus, TradingState
-from ghtrader_runtime.core.risk import MaxPosition, Proposed, RiskLimits
+from ghtrader_runtime.core.request_watermark import MAX_SESSIONS, TTL_NS, Watermark
+from ghtrader_runtime.core.risk_rules import MaxPosition, Proposed, RiskLimits
+from ghtrader_runtime.core.trading_core import Core, CoreConfig
 
 CU, IF = "SHFE.cu2502", "CFFEX.IF2503"
 DAY = "2025-01-08"

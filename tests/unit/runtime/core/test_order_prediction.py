@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import WriteIntent
-from ghtrader_runtime.core.engine import Core, CoreConfig
-from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.core.order_planning import ExecutionStyle, SymbolSpec
 from ghtrader_runtime.core.orders import Holding, Intent, Order, TradingState
-from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.risk_rules import RiskLimits
 from ghtrader_runtime.core.state import order_number
+from ghtrader_runtime.core.trading_core import Core, CoreConfig
 
 SYMBOL, DAY = "SHFE.cu2502", "2025-01-08"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ghtrader_base.errors import IntegrityError
-from ghtrader_market.stores.lake.day_ledgers import (
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.missing_days import (
     SKIPPED_NAME,
     SkipEntry,
     add_no_data,
@@ -17,7 +18,6 @@ from ghtrader_market.stores.lake.day_ledgers import (
     no_data_days,
     skipped_days,
 )
-from ghtrader_market.stores.lake.lake import Lake
 
 SYMBOL = "SHFE.cu2502"
 FIRST, SECOND = date(2025, 1, 6), date(2025, 1, 7)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Record, Resubscribe
-from ghtrader_runtime.core.enums import BlockReason
+from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 

@@ -17,9 +17,9 @@ from ghtrader_runtime.brokers.paper import PaperBroker, take
 from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
 from ghtrader_runtime.brokers.tqsdk_feed import canonical_values
 from ghtrader_runtime.core.events import Book, OrderReport, TradeReport
-from ghtrader_runtime.core.execution import ExecutionStyle, Place, SymbolSpec, crossing_price, plan_target
+from ghtrader_runtime.core.order_planning import ExecutionStyle, Place, SymbolSpec, crossing_price, plan_target
 from ghtrader_runtime.core.orders import Order, OrderStatus
-from ghtrader_runtime.core.risk import MaxPosition, OrderRate, OrderSize, Proposed, RiskLimits, first_reason
+from ghtrader_runtime.core.risk_rules import MaxPosition, OrderRate, OrderSize, Proposed, RiskLimits, first_reason
 from ghtrader_runtime.runlog.latency import TickToTarget
 from tests.support.runtime_kit import synthetic_values
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ghtrader_models.factors.library.factor import Factor, made, over
+from ghtrader_models.factors.library.factor_definition import Factor, made, over
 
 CLOCK = ("45s", "2m", "6m")
 """Wall-clock windows: no number of ticks in use, neither at a market's half second nor at a thinned three seconds."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.reference.varieties import FeeRates
-from ghtrader_models.evaluation.trading_report import (
+from ghtrader_models.evaluation.policy_simulation import (
     TradingCosts,
     add_reports,
     simulate_policy,

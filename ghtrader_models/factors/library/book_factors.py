@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ghtrader_models.factors.library.factor import Factor, made, over
+from ghtrader_models.factors.library.factor_definition import Factor, made, over
 
 _ORDINAL = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 _DEEP_BID = "Sub(Depth('bid', 5), Depth('bid', 2))"

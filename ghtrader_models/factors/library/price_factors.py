@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ghtrader_models.factors.library.factor import Factor, made, over
-from ghtrader_models.factors.library.order_flow import CLOCK
+from ghtrader_models.factors.library.factor_definition import Factor, made, over
+from ghtrader_models.factors.library.order_flow_factors import CLOCK
 
 _TOTAL_FLOW = "Abs(MultiOfi(5))"
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghtrader_runtime.core.dedupe import MAX_SESSIONS, TTL_NS, Watermark
+from ghtrader_runtime.core.request_watermark import MAX_SESSIONS, TTL_NS, Watermark
 from tests.support.waiting import PATIENCE_S
 
 
@@ -42,7 +42,7 @@ def test_no_flood_of_sessions_pushes_one_out_before_its_time(start: int) -> None
 FLOOD = """
 import resource
 import sys
-from ghtrader_runtime.core.dedupe import MAX_SESSIONS, TTL_NS, Watermark
+from ghtrader_runtime.core.request_watermark import MAX_SESSIONS, TTL_NS, Watermark
 mark = Watermark()
 note, new = mark.note, 0
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -6,10 +6,10 @@ import pytest
 
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Answer, Cancel, Resubscribe, SendOrder, WriteBinding
-from ghtrader_runtime.core.engine import Core, CoreConfig
-from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.core.order_planning import ExecutionStyle, SymbolSpec
 from ghtrader_runtime.core.orders import Holding, Order, TradingState
-from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.risk_rules import RiskLimits
+from ghtrader_runtime.core.trading_core import Core, CoreConfig
 
 OLD, NEW, MAIN = "SHFE.cu2504", "SHFE.cu2505", "KQ.m@SHFE.cu"
 DAYS = ("2025-03-06", "2025-03-07")

@@ -10,7 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[4]))  # `tests` is found however pytest was started
 
-from ghtrader_runtime.core import contract_roll, engine
+from ghtrader_runtime.core import roll_execution as contract_roll
+from ghtrader_runtime.core import trading_core as engine
 from tests.core_simulation.roll_scenarios import play_rolls, script_of_rolls
 
 SEEDS = 100

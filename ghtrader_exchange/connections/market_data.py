@@ -12,11 +12,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from ghtrader_exchange.connections.market_feed import MarketFeed, Series
+from ghtrader_exchange.connections.socket import DiffSocket
 from ghtrader_exchange.protocol.chart_series import TickSeries
 from ghtrader_exchange.protocol.encoding import dumps
 from ghtrader_exchange.protocol.instrument_query import parse_filters, select
-from ghtrader_exchange.sessions.market_feed import MarketFeed, Series
-from ghtrader_exchange.sessions.socket import DiffSocket
 
 MAX_WIDTH = 10_000
 Interval = tuple[int, int]

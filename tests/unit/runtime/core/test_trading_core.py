@@ -19,10 +19,10 @@ from ghtrader_runtime.core.actions import (
     WriteIntent,
     WriteMarks,
 )
-from ghtrader_runtime.core.engine import Core, CoreConfig
-from ghtrader_runtime.core.execution import ExecutionStyle, SymbolSpec
+from ghtrader_runtime.core.order_planning import ExecutionStyle, SymbolSpec
 from ghtrader_runtime.core.orders import Holding, OrderStatus, TradingState
-from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.risk_rules import RiskLimits
+from ghtrader_runtime.core.trading_core import Core, CoreConfig
 
 SYMBOL = "SHFE.cu2502"
 DAY = "2025-01-08"

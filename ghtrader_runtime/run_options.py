@@ -9,9 +9,9 @@ import msgspec
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_limits import RATE_WINDOW_S, TRADING_LIMITS, default
-from ghtrader_runtime.core.enums import MODES, SIMS
-from ghtrader_runtime.core.execution import ExecutionStyle
-from ghtrader_runtime.core.risk import RiskLimits
+from ghtrader_runtime.core.option_words import MODES, SIMS
+from ghtrader_runtime.core.order_planning import ExecutionStyle
+from ghtrader_runtime.core.risk_rules import RiskLimits
 
 
 def run_folder(settings: Settings, run_id: str) -> Path:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Record, WriteBinding
-from ghtrader_runtime.core.enums import BlockReason
-from ghtrader_runtime.core.execution import Place, SymbolSpec
+from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.order_entry import OrderEntry
+from ghtrader_runtime.core.order_planning import Place, SymbolSpec
 from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 

@@ -8,8 +8,8 @@ from collections import deque
 import msgspec
 import pytest
 
-from ghtrader_runtime.core.execution import towards_flat
-from ghtrader_runtime.core.risk import (
+from ghtrader_runtime.core.order_planning import towards_flat
+from ghtrader_runtime.core.risk_rules import (
     DailyLoss,
     DataAge,
     Drawdown,

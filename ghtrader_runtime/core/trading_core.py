@@ -26,16 +26,16 @@ from typing import Any
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.account_risk import AccountRisk
 from ghtrader_runtime.core.actions import Action, Record
+from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.broker_reports import BrokerReports
-from ghtrader_runtime.core.contract_roll import ContractRoll
-from ghtrader_runtime.core.dedupe import Watermark
-from ghtrader_runtime.core.enums import BlockReason
-from ghtrader_runtime.core.market_data import MarketData
+from ghtrader_runtime.core.market_data_watch import MarketData
 from ghtrader_runtime.core.order_entry import OrderEntry
 from ghtrader_runtime.core.order_prediction import OrderPrediction
 from ghtrader_runtime.core.orders import Intent, Order, OrderStatus, TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.reconciliation import Reconciliation
+from ghtrader_runtime.core.request_watermark import Watermark
+from ghtrader_runtime.core.roll_execution import ContractRoll
 from ghtrader_runtime.core.state import AT_WORK, CoreConfig, CoreState, Marks
 from ghtrader_runtime.core.strategy_requests import StrategyRequests
 from ghtrader_runtime.core.target_steps import TargetSteps

@@ -1,14 +1,8 @@
-"""Lists the words that a gateway's options accept, where a command that starts quickly can read them; block reasons."""
+"""Lists the reasons that limit trading, what each one blocks and what ends it."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-
-from ghtrader_base.trading_limits import limit
-
-MODES = ("paper", "sim", "live")
-SIMS = ("tqkq", "tqsim")
-TIFS = limit("tif").choices
 
 
 class BlockReason(StrEnum):

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from ghtrader_base.errors import UnwritableError
-from ghtrader_runtime.accounts.durable_writes import DurableWrites
+from ghtrader_runtime.accounts.disk_outage import DurableWrites
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.order_ledger import Intent, Ledger, read_ledger
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Answer, Cancel, SendOrder, WriteIntent
-from ghtrader_runtime.core.engine import Core, CoreConfig
-from ghtrader_runtime.core.execution import SymbolSpec
+from ghtrader_runtime.core.order_planning import SymbolSpec
 from ghtrader_runtime.core.orders import TradingState
+from ghtrader_runtime.core.trading_core import Core, CoreConfig
 
 pytestmark = pytest.mark.clock
 

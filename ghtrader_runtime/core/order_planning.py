@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from ghtrader_base.trading_limits import default
 from ghtrader_market.accounting.positions import Position, close_plan
-from ghtrader_runtime.core.enums import TIFS
 from ghtrader_runtime.core.events import Book, OrderWanted
+from ghtrader_runtime.core.option_words import TIFS
 from ghtrader_runtime.core.orders import Order, OrderStatus
 from ghtrader_runtime.core.position_updates import side_name
 

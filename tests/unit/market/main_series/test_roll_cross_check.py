@@ -13,7 +13,7 @@ import pytest
 
 from ghtrader_base.errors import FailedError
 from ghtrader_base.settings import Settings, load_settings
-from ghtrader_market.main_series.vendor_check import compare_with_vendor, cross_check, parse_changes
+from ghtrader_market.main_series.roll_cross_check import compare_with_vendor, cross_check, parse_changes
 from ghtrader_market.reference.roll_schedule import RollSchedule, schedule_from_open_interest
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 

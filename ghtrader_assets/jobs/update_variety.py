@@ -29,7 +29,7 @@ from ghtrader_market.ingest.import_recordings import load_declared
 from ghtrader_market.inventory.contract_catalog import load_contracts, load_snapshot, refresh
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import ContractInfo
-from ghtrader_market.stores.lake.day_ledgers import skipped_days
+from ghtrader_market.stores.lake.missing_days import skipped_days
 
 
 class UpdateConfig(dg.Config):

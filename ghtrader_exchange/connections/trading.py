@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from ghtrader_exchange.connections.http_api import Credentials
+from ghtrader_exchange.connections.socket import DiffSocket
 from ghtrader_exchange.protocol.encoding import dumps, with_missing
-from ghtrader_exchange.sessions.http_api import Credentials
-from ghtrader_exchange.sessions.socket import DiffSocket
 from ghtrader_exchange.venue.accounts import Account
 from ghtrader_exchange.venue.venue import Venue
 

@@ -1,6 +1,6 @@
 """Begins trading days: which contract one has, and what changes when that is another one (a roll).
 
-What has to be closed first, and that nothing opens before, is decided in `core/contract_roll.py`; here the schedule is
+What has to be closed first, and that nothing opens before, is decided in `core/roll_execution.py`; here the schedule is
 read, market data is subscribed and strategies are told.
 """
 
@@ -16,7 +16,7 @@ from ghtrader_market.reference.varieties import variety_of
 from ghtrader_runtime.brokers.base import Broker, Market
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.execution import SymbolSpec
+from ghtrader_runtime.core.order_planning import SymbolSpec
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.contract_binding import Binding, ContractResolver, read_bound
