@@ -5,15 +5,19 @@ A command parses, calls a package below, prints; nothing else lives here.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from types import FrameType
 
 import typer
 
 from ghtrader_base.errors import GhtraderError
+from ghtrader_base.logs import LEVEL_NAME, configure
 
 _COMMAND_MODULES = (
     "ingest",
@@ -41,7 +45,7 @@ _COMMAND_MODULES = (
     "db",
     "status",
 )
-_DEBUG = "--debug"
+_DEBUG, _VERBOSE = "--debug", "--verbose"
 _INTERRUPTED = 130
 _terminated = False
 """Whether SIGTERM has come."""
@@ -52,7 +56,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="ghtrader",
         help="From SHFE order-book ticks to a champion model that trades. Research only by default.",
-        epilog="--debug with any command shows the traceback of an error.",
+        epilog="With any command: --verbose logs what goes on, --debug more and the traceback of an error.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -63,9 +67,35 @@ def build_app() -> typer.Typer:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; `--debug` anywhere shows the traceback of an error."""
+    """Run one command line and return its exit code.
+
+    `--verbose` anywhere logs from INFO on, `--debug` from DEBUG on and shows the traceback of an error; both count for
+    the processes that the command starts, too.
+    """
     debug = _DEBUG in arguments
-    arguments = [argument for argument in arguments if argument != _DEBUG]
+    level = "DEBUG" if debug else "INFO" if _VERBOSE in arguments else ""
+    ours = {_DEBUG} if arguments[:1] == ["demo"] else {_DEBUG, _VERBOSE}  # the demo has a --verbose of its own
+    arguments = [argument for argument in arguments if argument not in ours]
+    with _logging_from(level):
+        return _run(arguments, debug)
+
+
+@contextlib.contextmanager
+def _logging_from(level: str) -> Iterator[None]:
+    before = os.environ.get(LEVEL_NAME)
+    if level:
+        os.environ[LEVEL_NAME] = level
+    configure(os.environ.get(LEVEL_NAME, ""))
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(LEVEL_NAME, None)
+        else:
+            os.environ[LEVEL_NAME] = before
+
+
+def _run(arguments: list[str], debug: bool) -> int:
     try:
         result = build_app()(args=arguments, prog_name="ghtrader", standalone_mode=False)
         if result == _INTERRUPTED:  # click has swallowed the KeyboardInterrupt

@@ -171,6 +171,9 @@ class Settings(BaseSettings):
     risk_day_lots: int = _risk("day_lots")
     risk_on_kill: Literal["hold", "flatten"] = _risk("on_kill")
     risk_unknown_orders: Literal["cancel", "adopt"] = _risk("unknown_orders")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "WARNING", alias="GHTRADER_LOG_LEVEL", description="records from this level on go to stderr; --verbose: INFO"
+    )
     mlflow_tracking_uri: str = Field("", alias="MLFLOW_TRACKING_URI", description="empty: sqlite under the home")
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ghtrader_base.errors import UsageError
+from ghtrader_base.logs import configure
 from ghtrader_base.settings import Settings, load_settings
 
 HomeOption = Annotated[
@@ -19,8 +20,10 @@ VarOption = Annotated[str, typer.Option("--var", help="Variety: cu, au, ag, IF."
 
 
 def settings_of(home: Path | None) -> Settings:
-    """Settings for a command's `--home`."""
-    return load_settings(home)
+    """Settings for a command's `--home`; logs go by them from here on."""
+    settings = load_settings(home)
+    configure(settings.log_level)
+    return settings
 
 
 def parse_day(text: str, option: str) -> date:

@@ -7,12 +7,15 @@ until it answers or its time is over.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from ghtrader_base.errors import LoginRefusedError, TimedOutError
 from ghtrader_market.sources.circuit_breaker import CircuitBreaker
+
+log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 Tell = Callable[[str], object]
@@ -68,6 +71,7 @@ class RetryPolicy:
                 pause = self.breaker.wait_s()
                 pause = max(pause, 0.2)
                 self._tell(f"{exc.message}; asking again in {pause:.1f} s")
+                log.info("request %d was not answered (%s); again in %.1f s", tries, exc.message, pause)
                 # One request at a time waits here: it is its own probe, whatever the others do.
                 self._sleep(pause)
                 self.breaker.admits()

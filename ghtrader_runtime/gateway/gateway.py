@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import signal
 import tempfile
 import time
@@ -50,6 +51,8 @@ from ghtrader_runtime.runlog.decision_log import Start
 from ghtrader_runtime.runlog.journal import Journal, read_lines
 from ghtrader_runtime.runlog.latency import TickToTarget
 
+log = logging.getLogger(__name__)
+
 _PUMP_S = 0.1
 
 
@@ -67,11 +70,13 @@ def run(settings: Settings, options: GatewayOptions, ref: AccountRef, broker: Br
     """
     with contextlib.ExitStack() as stack:
         gateway = _open(settings, options, ref, broker, stack)
+        log.info("open: account %s at %s, %s", ref.name, ref.broker, gateway.traded.binding.contract)
         broker.attach(gateway.context.bus.wake_fd, gateway.requests.answer_waiting)
         _catch_signals(gateway.context)
         gc.collect()
         gc.freeze()  # a full collection would walk all of TqSdk and pandas in the middle of a tick
         ended = gateway.loop()
+        log.info("ending: %s", ended)
         gateway.wind_down(ended)
         gateway.executor.decisions.flush()
         summary = summarise(gateway.context, gateway.traded, gateway.executor, ended)

@@ -6,6 +6,7 @@ read, market data is subscribed and strategies are told.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,8 @@ from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.contract_binding import Binding, ContractResolver, read_bound
 from ghtrader_runtime.gateway.day_ticks import DayTicks
 from ghtrader_runtime.gateway.traded_market import TradedMarket, mid_of
+
+log = logging.getLogger(__name__)
 
 
 def connect(broker: Broker, binder: ContractResolver) -> tuple[Market, Binding]:
@@ -195,6 +198,7 @@ class TradingDay:
         context, traded = self._context, self._traded
         before, traded.binding = traded.binding.contract, found
         traded.rolls += 1
+        log.info("roll: %s -> %s on %s", before, found.contract, found.trading_day)
         context.journal.write("events", "roll", {
             "before": before, "contract": found.contract, "trading_day": str(found.trading_day),
             "schedule_hash": found.schedule_hash, "held": self._executor.core.state.position(before).net, "at": "day",

@@ -15,6 +15,7 @@ import msgspec
 
 from ghtrader_base.errors import GhtraderError
 from ghtrader_base.files import atomic_write_json, ensure_dir
+from ghtrader_base.logs import configure
 from ghtrader_base.processes import die_with_parent
 from ghtrader_base.settings import load_settings
 from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
@@ -22,6 +23,7 @@ from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
 
 def _work(kind: str, home: str, options: str) -> dict[str, Any]:
     settings = load_settings(Path(home))
+    configure(settings.log_level)
     if kind == "gateway":
         from ghtrader_runtime.gateway.launch import run_gateway
 

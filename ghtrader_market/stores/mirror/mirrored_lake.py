@@ -8,6 +8,7 @@ says so); a schema that is not what it must be stops everything before the first
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,6 +34,8 @@ from ghtrader_market.stores.mirror.pending_writes import (
 from ghtrader_market.stores.questdb.builds import TABLES
 from ghtrader_market.stores.questdb.schema import BUILDS, MAIN_SCHEDULE, RAW_TICKS
 from ghtrader_market.stores.questdb.store import QuestDbStore
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
@@ -131,6 +134,7 @@ class MirroredLake(Lake):
             return self._checked
 
     def _lost(self) -> None:
+        log.warning("QuestDB cannot be reached: what it lacks is kept as pending writes; asked again in %g s", _RETRY_S)
         self._checked, self._down_until = False, time.monotonic() + _RETRY_S
 
     def _deliver(self, note: PendingWriteFile, store: Callable[[], bool]) -> None:
