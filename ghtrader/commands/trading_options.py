@@ -36,6 +36,7 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the 
 
 
 def gateway_options(settings: Settings, run_id: str, symbol: str, limits: dict[str, Any], **given: Any) -> Any:
+    """Checked `GatewayOptions` of what was typed over what is set; tells the run and its contract."""
     from ghtrader_market.reference.trading_calendar import load_calendar
     from ghtrader_runtime.gateway.contract_binding import ContractResolver
     from ghtrader_runtime.run_options import GatewayOptions, check_options

@@ -238,9 +238,9 @@ class Fetcher:
             if left.volumes is None:
                 left.volumes = self._bars(left)
             arriving = self._source.ticks(left.symbol, asked[0], asked[-1], lambda rows: self._tally.coming(key, rows))
-            with contextlib.closing(_closable(arriving)) as days:
+            with contextlib.closing(_Closable(arriving)) as days:
                 given = self._keep_all(left, asked, days)
-        except _SourceTrouble as trouble:
+        except _SourceError as trouble:
             self._flush_empty(left)
             self._trouble(left, trouble.error)
             return True
@@ -254,7 +254,7 @@ class Fetcher:
         except (UnreachableError, FailedError) as exc:
             if isinstance(exc, LoginRefusedError):
                 self.outage = exc  # the source has waited for it as long as one waits
-            raise _SourceTrouble(exc) from exc
+            raise _SourceError(exc) from exc
         return dict(zip(bars["trading_day"].to_pylist(), bars["volume"].to_pylist(), strict=True))
 
     def _keep_all(self, left: _Left, asked: Days, arriving: Iterator[tuple[date, pa.Table]]) -> bool:
@@ -267,7 +267,7 @@ class Fetcher:
                 self._breaker.succeeded()
                 return given == len(asked)
             except (UnreachableError, FailedError) as exc:
-                raise _SourceTrouble(exc) from exc
+                raise _SourceError(exc) from exc
             self._breaker.succeeded()
             given += 1
             if self.stop.is_set():
@@ -366,7 +366,7 @@ class Fetcher:
         self._tally.skips(left.symbol, day, reason, detail)
 
 
-class _SourceTrouble(Exception):
+class _SourceError(Exception):
     """An error of the source, apart from those of the stores."""
 
     def __init__(self, error: UnreachableError | FailedError) -> None:
@@ -374,7 +374,7 @@ class _SourceTrouble(Exception):
         self.error = error
 
 
-class _closable(Iterator[tuple[date, pa.Table]]):
+class _Closable(Iterator[tuple[date, pa.Table]]):
     """An iterator of days that can be closed, whether it is a generator or not."""
 
     def __init__(self, days: Iterator[tuple[date, pa.Table]]) -> None:

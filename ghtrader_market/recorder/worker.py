@@ -21,7 +21,7 @@ import pyarrow as pa
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.sources.base import canonical_table
-from ghtrader_market.sources.tqsdk.frames import BrokenFrame
+from ghtrader_market.sources.tqsdk.frames import FrameError
 from ghtrader_market.sources.tqsdk.worker import SHANGHAI, as_error
 from ghtrader_market.sources.tqsdk.worker_pipe import Out, run_worker
 
@@ -144,7 +144,7 @@ def _serve(requests: queue.Queue[dict[str, Any]], out: Out) -> None:
                     out.send("done", value=sorted(found))
                 else:
                     watch(api, request, out, requests)
-            except (BrokenPipeError, BrokenFrame):
+            except (BrokenPipeError, FrameError):
                 return
             except Exception as exc:
                 error = as_error(exc)

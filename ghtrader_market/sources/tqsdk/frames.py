@@ -19,7 +19,7 @@ Frame = tuple[dict[str, Any], pa.Table | None]
 """Header and body."""
 
 
-class BrokenFrame(Exception):
+class FrameError(Exception):
     """The other end closed, or sent what is no frame."""
 
 
@@ -43,24 +43,24 @@ def read_frame(pipe: BinaryIO) -> Frame:
 
     Raises
     ------
-    BrokenFrame
+    FrameError
         End of the pipe, in or between frames, or bytes that are no frame.
     """
     head_size, body_size = _SIZES.unpack(_exactly(pipe, _SIZES.size))
     if not head_size < _LIMIT or not body_size < _LIMIT:
-        raise BrokenFrame("a frame of an impossible size")
+        raise FrameError("a frame of an impossible size")
     try:
         header = json.loads(_exactly(pipe, head_size))
     except ValueError as exc:
-        raise BrokenFrame("a header that is no JSON") from exc
+        raise FrameError("a header that is no JSON") from exc
     if not isinstance(header, dict):
-        raise BrokenFrame("a header that is no object")
+        raise FrameError("a header that is no object")
     if not body_size:
         return header, None
     try:
         return header, pa.ipc.open_stream(_exactly(pipe, body_size)).read_all()
     except pa.ArrowException as exc:
-        raise BrokenFrame("a body that is no Arrow stream") from exc
+        raise FrameError("a body that is no Arrow stream") from exc
 
 
 def _exactly(pipe: BinaryIO, size: int) -> bytes:
@@ -68,7 +68,7 @@ def _exactly(pipe: BinaryIO, size: int) -> bytes:
     while size:
         part = pipe.read(size)
         if not part:
-            raise BrokenFrame("the pipe ended")
+            raise FrameError("the pipe ended")
         parts.append(part)
         size -= len(part)
     return b"".join(parts)

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from ghtrader_market.sources.tqsdk.client_slots import ClientSlot
-from ghtrader_market.sources.tqsdk.frames import BrokenFrame, Frame, read_frame, write_frame
+from ghtrader_market.sources.tqsdk.frames import Frame, FrameError, read_frame, write_frame
 
 SCRATCH_ENV = "GHTRADER_TQSDK_SCRATCH"
 """Set by the parent to the folder it made for this process alone; the process's HOME."""
@@ -57,7 +57,7 @@ def listen_to(process: subprocess.Popen[bytes], frames: queue.Queue[Frame | None
     """Put every frame a worker sends into `frames`, and None when it ends; returns at once."""
 
     def listen() -> None:
-        with contextlib.suppress(BrokenFrame, OSError, ValueError):
+        with contextlib.suppress(FrameError, OSError, ValueError):
             while True:
                 frames.put(read_frame(process.stdout))  # type: ignore[arg-type]
         frames.put(None)
@@ -113,7 +113,7 @@ def run_worker(serve: Callable[[Requests, Out], None], command: str) -> int:
                 requests.put(request)
                 if request["op"] == "close":
                     return
-        except (BrokenFrame, OSError):
+        except (FrameError, OSError):
             # The parent died, and the main thread may sit in TqSdk for minutes: end here, leave nothing behind.
             shutil.rmtree(scratch, ignore_errors=True)
             os._exit(0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghtrader_market.sources.tqsdk.frames import BrokenFrame, read_frame, write_frame
+from ghtrader_market.sources.tqsdk.frames import FrameError, read_frame, write_frame
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
@@ -32,7 +32,7 @@ def test_frames_come_back_in_order(frames: list) -> None:
         found, body = read_frame(pipe)
         assert found == header
         assert (body is None) if table is None else body.equals(table)
-    with pytest.raises(BrokenFrame):
+    with pytest.raises(FrameError):
         read_frame(pipe)
 
 
@@ -41,7 +41,7 @@ def test_a_cut_frame_is_broken(header: dict, cut: int) -> None:
     pipe = io.BytesIO()
     write_frame(pipe, header, pa.table({"x": [1.0, 2.0]}))
     whole = pipe.getvalue()
-    with pytest.raises(BrokenFrame):
+    with pytest.raises(FrameError):
         read_frame(io.BytesIO(whole[: cut % len(whole)]))
 
 
@@ -49,6 +49,6 @@ def test_a_cut_frame_is_broken(header: dict, cut: int) -> None:
 def test_noise_is_never_a_table(noise: bytes) -> None:
     try:
         header, table = read_frame(io.BytesIO(noise))
-    except BrokenFrame:
+    except FrameError:
         return
     assert isinstance(header, dict) and table is None
