@@ -40,6 +40,17 @@ class SecretsFormatter(logging.Formatter):
         return text
 
 
+class StderrHandler(logging.Handler):
+    """Writes to what stderr is when a record comes, which need not be what it was at the start."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
+
+
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Send records of our packages from `level` on to `stream` (stderr); a second call replaces the first.
 
@@ -51,7 +62,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
         For tests.
     """
     level = level if level in LEVELS else "WARNING"
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = StderrHandler() if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(SecretsFormatter(_FORMAT, "%Y-%m-%dT%H:%M:%S"))
     for name in PACKAGES:
         logger = logging.getLogger(name)

@@ -6,6 +6,7 @@ command again and leaves it whole, which set-up itself must say: run once more i
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -235,7 +236,8 @@ def a_dangling_link(venv: Path) -> None:
 def moved_folder(venv: Path) -> None:
     """The clone was moved: the environment still names its old folder."""
     stamp = venv / ".installed"
-    stamp.write_text(stamp.read_text().replace(str(venv.parent.name), "before"))
+    folder = str(venv.parent.with_name("before") / ".venv")
+    stamp.write_text(json.dumps({**json.loads(stamp.read_text()), "folder": folder}))
 
 
 def bare_python(venv: Path) -> None:
@@ -384,7 +386,7 @@ def test_a_killed_demo_is_played_again(in_var: Clone, moment: str) -> None:
     quick = (".venv/bin/ghtrader", "demo", "--quick")
     in_var.interrupted(signal.SIGKILL, mark, *quick, wait_s=wait_s)
     if goal:
-        in_var.interrupted(signal.SIGINT, goal, *quick)
+        in_var.interrupted(signal.SIGKILL, goal, *quick)
     else:
         assert in_var.typed(*quick)[0] == 0
     until(lambda: not in_var.running(), lambda: f"the end of {in_var.running()}")
@@ -394,7 +396,7 @@ def test_the_demo_runs_to_its_end_and_makes_what_it_says(in_var: Clone) -> None:
     code, said = in_var.typed("make", "demo")
     assert code == 0 and "SIMULATED: " in said and "REAL: " in said and "Report: " in said
     assert {path.name for path in in_var.home.iterdir()} <= {MARKER, *MADE}
-    code, said = in_var.typed(".venv/bin/python", "-m", "pytest", "--collect-only", "-q")
+    code, said = in_var.typed(".venv/bin/python", "-m", "pytest", "--collect-only")
     assert code == 0 and "tests collected" in said
 
 
