@@ -10,17 +10,19 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import TextIO
+
+from dotenv import dotenv_values
+
+from ghtrader_base.settings import ENV_ONLY
 
 PACKAGES = (
     "ghtrader", "ghtrader_runtime", "ghtrader_assets", "ghtrader_models", "ghtrader_exchange", "ghtrader_market",
     "ghtrader_base",
 )  # fmt: skip
-SECRETS = (
-    "TQSDK_USER", "TQSDK_PASSWORD", "TQ_ACCOUNT_ID", "TQ_ACCOUNT_PASSWORD", "GHTRADER_QUESTDB_PG_USER",
-    "GHTRADER_QUESTDB_PG_PASSWORD",
-)  # fmt: skip
+SECRETS = ENV_ONLY - {"GHTRADER_LIVE_ENABLED", "TQ_BROKER_ID"}
 """Names whose values, in the environment or `.env`, appear in no line."""
 LEVEL_NAME = "GHTRADER_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -32,10 +34,14 @@ _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 class SecretsFormatter(logging.Formatter):
     """Formats a record and replaces each secret's value by asterisks, in tracebacks too."""
 
+    def __init__(self) -> None:
+        super().__init__(_FORMAT, "%Y-%m-%dT%H:%M:%S")
+        self._secrets = _secrets()
+
     def format(self, record: logging.LogRecord) -> str:
         """One line, or a line and a traceback."""
         text = super().format(record)
-        for secret in _secrets():
+        for secret in self._secrets:
             text = text.replace(secret, "********")
         return text
 
@@ -63,7 +69,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     """
     level = level if level in LEVELS else "WARNING"
     handler = StderrHandler() if stream is None else logging.StreamHandler(stream)
-    handler.setFormatter(SecretsFormatter(_FORMAT, "%Y-%m-%dT%H:%M:%S"))
+    handler.setFormatter(SecretsFormatter())
     for name in PACKAGES:
         logger = logging.getLogger(name)
         logger.setLevel(level)
@@ -72,11 +78,9 @@ def configure(level: str, stream: TextIO | None = None) -> None:
 
 
 def _secrets() -> list[str]:
-    values = [os.environ.get(name, "") for name in SECRETS]
-    dotenv = Path(".env")
-    if dotenv.is_file():
-        for line in dotenv.read_text("utf-8", "replace").splitlines():
-            name, _, value = line.removeprefix("export ").partition("=")
-            if name.strip() in SECRETS:
-                values.append(value.strip().strip("\"'"))
-    return sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True)
+    """Values of `SECRETS` here and now, the longest first: one may hold another."""
+    dotenv = Path(".env")  # one that is no text is told by who loads the settings
+    text = dotenv.read_text("utf-8", "replace") if dotenv.is_file() else ""
+    sources = (os.environ, dotenv_values(stream=StringIO(text)))
+    values = {source.get(name) or "" for source in sources for name in SECRETS}
+    return sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)

@@ -57,14 +57,14 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     rate_orders, rate_window_s
         At most so many orders in so many seconds of market time.
     max_open_orders, max_notional, price_collar, data_age_s, daily_loss, drawdown
-        See `risk.RiskLimits`.
+        See `risk_rules.RiskLimits`.
     day_orders, day_lots : int
-        Opening orders, and their lots, of a contract in a trading day: TqSdk's own rules (`brokers.tqsdk_rules`),
+        Opening orders, and their lots, of a contract in a trading day: TqSdk's own rules (`brokers.tqsdk_risk_rules`),
         where the login has them; 0 leaves a rule out.
     slip_ticks, tif, reprice_s, peg, chase_ticks, max_chases
-        See `executors.ExecutionStyle`.
+        See `order_planning.ExecutionStyle`.
     on_kill, unknown_orders : str
-        See `core_state.CoreConfig`.
+        See `state.CoreConfig`.
     idle_end_s : float
         Seconds (ours) without a tick after which the market data counts as ended; 0 never.
     days : int
