@@ -257,7 +257,7 @@ class Account:
 def _bound(request: OrderRequest, terms: ContractTerms, volume: int) -> tuple[float, float]:
     """Margin and fee that `volume` lots of an order to open bind while it works, CNY."""
     margin = request.price * terms.multiplier * volume * terms.margin_ratio
-    return margin, fee(terms.fees, "OPEN", request.price, volume, terms.multiplier)
+    return margin, fee(terms.fees, Offset.OPEN, request.price, volume, terms.multiplier)
 
 
 def _closed_side(request: OrderRequest) -> str:
