@@ -12,6 +12,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args
 
@@ -144,7 +145,9 @@ def _grouped_settings() -> Iterator[tuple[str, list[FieldInfo]]]:
 
 
 def _kind(info: FieldInfo) -> str:
-    if choices := get_args(info.annotation):
+    words = info.annotation
+    choices = tuple(words) if isinstance(words, type) and issubclass(words, StrEnum) else get_args(words)
+    if choices:
         return " or ".join(str(choice) for choice in choices)
     return _KINDS[info.annotation]
 

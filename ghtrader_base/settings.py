@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ghtrader_base.errors import ConfigError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_text
+from ghtrader_base.trading_enums import OnKill, UnknownOrders
 from ghtrader_base.trading_limits import limit
 
 TOML_NAME = "ghtrader.toml"
@@ -169,8 +170,8 @@ class Settings(BaseSettings):
     risk_drawdown: float = _risk("drawdown")
     risk_day_orders: int = _risk("day_orders")
     risk_day_lots: int = _risk("day_lots")
-    risk_on_kill: Literal["hold", "flatten"] = _risk("on_kill")
-    risk_unknown_orders: Literal["cancel", "adopt"] = _risk("unknown_orders")
+    risk_on_kill: OnKill = _risk("on_kill")
+    risk_unknown_orders: UnknownOrders = _risk("unknown_orders")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", alias="GHTRADER_LOG_LEVEL", description="records from this level on go to stderr; --verbose: INFO"
     )

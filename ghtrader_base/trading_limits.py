@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from ghtrader_base.trading_enums import OnKill, Peg, TimeInForce, UnknownOrders
+
 RATE_WINDOW_S = 60.0
 """Seconds of market time in which `rate_orders` are counted."""
 
@@ -30,7 +32,7 @@ class Limit:
     ----------
     name : str
         Field of `GatewayOptions`, and of `RiskLimits` where it is a limit.
-    default : int, float or str
+    default : int, float or a member of `words`
         What holds where neither option nor setting says otherwise.
     flag : str
         Command option.
@@ -42,7 +44,7 @@ class Limit:
         One sentence.
     low, high : float, optional
         The range, both ends in it.
-    choices : tuple of str
+    words : type of StrEnum, optional
         The words it takes, where it is one.
     note : str
         Further defaults, for --help.
@@ -56,9 +58,14 @@ class Limit:
     unit: str = ""
     low: float | None = None
     high: float | None = None
-    choices: tuple[str, ...] = ()
+    words: type[StrEnum] | None = None
     group: LimitGroup = LimitGroup.RISK
     note: str = ""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words it takes; empty where it is a number."""
+        return tuple(word.value for word in self.words) if self.words is not None else ()
 
     @property
     def default_text(self) -> str:
@@ -113,12 +120,12 @@ TRADING_LIMITS = (
         help="Lots opened of a contract in a day, by TqSdk's own rule where the login has it; 0: no rule.",
     ),
     Limit(
-        name="on_kill", default="hold", flag="--on-kill", setting="GHTRADER_RISK_ON_KILL", choices=("hold", "flatten"),
+        name="on_kill", default=OnKill.HOLD, flag="--on-kill", setting="GHTRADER_RISK_ON_KILL", words=OnKill,
         group=LimitGroup.POLICY, help="A tripped switch leaves positions, or closes them first.",
     ),
     Limit(
-        name="unknown_orders", default="cancel", flag="--unknown-orders", setting="GHTRADER_RISK_UNKNOWN_ORDERS",
-        choices=("cancel", "adopt"), group=LimitGroup.POLICY,
+        name="unknown_orders", default=UnknownOrders.CANCEL, flag="--unknown-orders",
+        setting="GHTRADER_RISK_UNKNOWN_ORDERS", words=UnknownOrders, group=LimitGroup.POLICY,
         help="Working orders nobody here sent: cancelled, or left to work and counted.",
     ),
     Limit(
@@ -126,11 +133,11 @@ TRADING_LIMITS = (
         help="Price ticks beyond the opposite best price.",
     ),
     Limit(
-        name="tif", default="FAK", flag="--tif", choices=("FAK", "FOK", "GFD"), group=LimitGroup.EXECUTION,
+        name="tif", default=TimeInForce.FAK, flag="--tif", words=TimeInForce, group=LimitGroup.EXECUTION,
         help="FAK: at once or cancelled; FOK: all or nothing; GFD: rests, re-priced.",
     ),
     Limit(
-        name="peg", default="cross", flag="--peg", choices=("cross", "join"), group=LimitGroup.EXECUTION,
+        name="peg", default=Peg.CROSS, flag="--peg", words=Peg, group=LimitGroup.EXECUTION,
         help="Where a GFD order is put: the opposite best, or our own.",
     ),
     Limit(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
 from ghtrader_base.errors import UsageError
+from ghtrader_base.plain_str_enum import read_word
 from ghtrader_base.settings import Settings
+from ghtrader_base.trading_enums import OnKill, Peg, RunMode, SimKind, Succession, TimeInForce, UnknownOrders
 from ghtrader_base.trading_limits import RATE_WINDOW_S, TRADING_LIMITS, default
-from ghtrader_runtime.core.option_words import MODES, SIMS
 from ghtrader_runtime.core.order_planning import ExecutionStyle
 from ghtrader_runtime.core.risk_rules import RiskLimits
 
@@ -47,7 +50,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     account, mode, sim
-        Account name; paper, sim or live; tqkq or tqsim.
+        Which account: its name, and where it is.
     symbol : str
         The contract, or a main series: the contract of each trading day.
     run_id : str
@@ -63,7 +66,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         where the login has them; 0 leaves a rule out.
     slip_ticks, tif, reprice_s, peg, chase_ticks, max_chases
         See `order_planning.ExecutionStyle`.
-    on_kill, unknown_orders : str
+    on_kill, unknown_orders
         See `state.CoreConfig`.
     idle_end_s : float
         Seconds (ours) without a tick after which the market data counts as ended; 0 never.
@@ -72,10 +75,10 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     account: str
-    mode: str
+    mode: RunMode
     symbol: str
     run_id: str
-    sim: str = "tqkq"
+    sim: SimKind = SimKind.TQKQ
     monitor_only: bool = False
     confirm_live: str = ""
     max_position: int = default("max_position")
@@ -83,9 +86,9 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     rate_orders: int = default("rate_orders")
     rate_window_s: float = RATE_WINDOW_S
     slip_ticks: int = default("slip_ticks")
-    tif: str = default("tif")
+    tif: TimeInForce = default("tif")
     reprice_s: float = default("reprice_s")
-    peg: str = default("peg")
+    peg: Peg = default("peg")
     chase_ticks: int = default("chase_ticks")
     max_chases: int = default("max_chases")
     max_open_orders: int = default("max_open_orders")
@@ -96,50 +99,49 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     drawdown: float = default("drawdown")
     day_orders: int = default("day_orders")
     day_lots: int = default("day_lots")
-    on_kill: str = default("on_kill")
-    unknown_orders: str = default("unknown_orders")
+    on_kill: OnKill = default("on_kill")
+    unknown_orders: UnknownOrders = default("unknown_orders")
     idle_end_s: float = 0.0
     days: int = 1
     replay: ReplayOptions | None = None
 
 
-def check_options(o: GatewayOptions) -> None:
-    """Words and combinations that mean nothing: `UsageError`, before anything is connected."""
-    for name, value, known in (("--mode", o.mode, MODES), ("--sim", o.sim, SIMS)):
-        if value not in known:
-            raise UsageError(f"unknown {name} {value!r}", ", ".join(known))
-    for limit in TRADING_LIMITS:
-        if limit.choices and (value := getattr(o, limit.name)) not in limit.choices:
-            raise UsageError(f"unknown {limit.flag} {value!r}", ", ".join(limit.choices))
-    if o.peg == "join" and o.tif != "GFD":
+def check_options(o: GatewayOptions) -> GatewayOptions:
+    """Refuse words and combinations that mean nothing, before anything is connected.
+
+    Returns
+    -------
+    GatewayOptions
+        The same, each word as the member of its enum, however it was given.
+
+    Raises
+    ------
+    UsageError
+        A word is unknown, or two options contradict each other.
+    """
+    words: dict[str, tuple[type[StrEnum], str]] = {"mode": (RunMode, "--mode"), "sim": (SimKind, "--sim")}
+    words |= {limit.name: (limit.words, limit.flag) for limit in TRADING_LIMITS if limit.words is not None}
+    given = {name: read_word(members, getattr(o, name), flag) for name, (members, flag) in words.items()}
+    o = msgspec.structs.replace(o, **given)
+    if o.peg == Peg.JOIN and o.tif != TimeInForce.GFD:
         raise UsageError(f"--peg join rests in the book, and {o.tif} does not", "add --tif GFD")
-    if o.tif == "FOK" and o.max_order < o.max_position:
+    if o.tif == TimeInForce.FOK and o.max_order < o.max_position:
         raise UsageError(
             f"--tif FOK with --max-order {o.max_order} below --max-position {o.max_position} would be filled in parts",
             "raise --max-order",
         )
+    return o
 
 
 def risk_limits(o: GatewayOptions) -> RiskLimits:
-    """The limits of a gateway; a recorded day has no data that goes stale."""
-    return RiskLimits(
-        max_position=o.max_position, max_order=o.max_order, rate_orders=o.rate_orders, rate_window_s=o.rate_window_s,
-        max_open_orders=o.max_open_orders, max_notional=o.max_notional, price_collar=o.price_collar,
-        data_age_s=0.0 if o.replay else o.data_age_s, daily_loss=o.daily_loss, drawdown=o.drawdown,
-    )  # fmt: skip
+    """The limits of a gateway: its options of the same names; a recorded day has no data that goes stale."""
+    limits = RiskLimits(**{field.name: getattr(o, field.name) for field in fields(RiskLimits)})
+    return replace(limits, data_age_s=0.0) if o.replay else limits
 
 
 def execution_style(o: GatewayOptions) -> ExecutionStyle:
-    """How a gateway reaches a target."""
-    return ExecutionStyle(
-        slip_ticks=o.slip_ticks,
-        tif=o.tif,
-        reprice_s=o.reprice_s,
-        max_order=o.max_order,
-        peg=o.peg,
-        chase_ticks=o.chase_ticks,
-        max_chases=o.max_chases,
-    )
+    """How a gateway reaches a target: its options of the same names."""
+    return ExecutionStyle(**{field.name: getattr(o, field.name) for field in fields(ExecutionStyle)})
 
 
 class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,8 +153,8 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):
         `champion`, a bundle id, or the path of a bundle.
     horizon : int
         Whose champion.
-    succession : str
-        When a newly promoted champion takes over (`champion_watcher.WAYS`); only where `model` is `champion`.
+    succession : Succession
+        When a newly promoted champion takes over; only where `model` is `champion`.
     flat_before_end_s : float
         Seconds of market time before the day's last session ends from which the target is flat.
     flat_from_ns : int
@@ -166,12 +168,12 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     account: str
-    mode: str
+    mode: RunMode
     symbol: str
-    sim: str = "tqkq"
+    sim: SimKind = SimKind.TQKQ
     model: str = "champion"
     horizon: int = 50
-    succession: str = "flat"
+    succession: Succession = Succession.FLAT
     flat_before_end_s: float = 60.0
     flat_from_ns: int = 0
     flatten_on_stop: bool = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -18,7 +18,7 @@ from ghtrader_base.trading_limits import TRADING_LIMITS, Limit
 
 def annotation(limit: Limit) -> Any:
     """What Typer reads of a limit; None stands for `not typed`."""
-    kind: Any = Literal[limit.choices] if limit.choices else type(limit.default)
+    kind: Any = limit.words if limit.words is not None else type(limit.default)
     option = typer.Option(
         limit.flag, help=f"{limit.help} Default {limit.default_text}.", min=limit.low, max=limit.high,
         rich_help_panel=str(limit.group), metavar=limit.unit or None, show_default=False,

@@ -16,21 +16,23 @@ from ghtrader.commands.trading_options import (
     StopOption,
     SuccessionOption,
     SymbolOption,
-    succession_way,
 )
 from ghtrader.output import emit
+from ghtrader_base.plain_str_enum import read_word
 from ghtrader_base.settings import Settings
+from ghtrader_base.trading_enums import RunMode, SimKind, Succession
 
 
-def _mode_of(settings: Settings, account: str, mode: str | None, sim: str) -> tuple[str, str]:
+def _mode_of(settings: Settings, account: str, mode: str | None, sim: str) -> tuple[RunMode, SimKind]:
     """Mode and simulation of a strategy: as typed, else those of the account's gateway, else `sim`."""
     from ghtrader_runtime.operator_views.gateway_view import running_gateways
 
+    typed = read_word(SimKind, sim, "--sim")
     if mode is not None:
-        return mode, sim
-    found = {(one.mode, "tqsim" if one.broker.startswith("tqsim") else "tqkq")
+        return read_word(RunMode, mode, "--mode"), typed
+    found = {(RunMode(one.mode), SimKind.TQSIM if one.broker.startswith("tqsim") else SimKind.TQKQ)
              for one in running_gateways(settings) if one.account == account}  # fmt: skip
-    return found.pop() if len(found) == 1 else ("sim", sim)
+    return found.pop() if len(found) == 1 else (RunMode.SIM, typed)
 
 
 def register(app: typer.Typer) -> None:
@@ -66,10 +68,11 @@ def register(app: typer.Typer) -> None:
         from ghtrader_runtime.strategy.launch import run_strategy
 
         settings = settings_of(home)
-        mode, sim = _mode_of(settings, account, mode, sim)
+        run_mode, sim_kind = _mode_of(settings, account, mode, sim)
         options = StrategyOptions(
-            account=account, mode=mode, symbol=symbol, sim=sim, model=model, horizon=horizon,
-            succession=succession_way(succession), flat_before_end_s=flat_before_end, flatten_on_stop=flatten_on_stop,
+            account=account, mode=run_mode, symbol=symbol, sim=sim_kind, model=model, horizon=horizon,
+            succession=read_word(Succession, succession, "--succession"), flat_before_end_s=flat_before_end,
+            flatten_on_stop=flatten_on_stop,
         )  # fmt: skip
         result = run_strategy(settings, options)
         emit(result, json, lambda: f"{result['ended']}; {result['answered']} ticks answered")

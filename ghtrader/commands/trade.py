@@ -24,9 +24,10 @@ from ghtrader.commands.trading_options import (
     SymbolOption,
     describe,
     gateway_options,
-    succession_way,
 )
 from ghtrader.output import emit, note
+from ghtrader_base.plain_str_enum import read_word
+from ghtrader_base.trading_enums import Succession
 
 
 def register(app: typer.Typer) -> None:
@@ -68,10 +69,11 @@ def register(app: typer.Typer) -> None:
             settings, supervisor.new_run_id("trade"), symbol, limits, account=account, mode=mode, sim=sim,
             monitor_only=monitor_only, confirm_live=confirm_live, idle_end_s=idle_end, days=days,
         )  # fmt: skip
-        check_gates(settings, mode, monitor_only, confirm_live)
+        check_gates(settings, options.mode, monitor_only, confirm_live)
         strategy = StrategyOptions(
-            account=account, mode=mode, symbol=options.symbol, sim=sim, model=model, horizon=horizon,
-            succession=succession_way(succession), flat_before_end_s=flat_before_end, flatten_on_stop=flatten_on_stop,
+            account=account, mode=options.mode, symbol=options.symbol, sim=options.sim, model=model, horizon=horizon,
+            succession=read_word(Succession, succession, "--succession"), flat_before_end_s=flat_before_end,
+            flatten_on_stop=flatten_on_stop,
         )  # fmt: skip
         summary = supervisor.trade(
             settings, options, strategy, seconds or None, lambda: note("the strategy is ready; trading"), tell=note

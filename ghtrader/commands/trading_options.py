@@ -41,8 +41,7 @@ def gateway_options(settings: Settings, run_id: str, symbol: str, limits: dict[s
     from ghtrader_runtime.gateway.contract_binding import ContractResolver
     from ghtrader_runtime.run_options import GatewayOptions, check_options
 
-    options = GatewayOptions(run_id=run_id, symbol=symbol, **given, **in_force(settings, limits))
-    check_options(options)
+    options = check_options(GatewayOptions(run_id=run_id, symbol=symbol, **given, **in_force(settings, limits)))
     options = msgspec.structs.replace(options, symbol=symbol or _only_series(settings))
     contract = ContractResolver(settings.data, options.symbol, load_calendar(settings)).first()
     meaning = "" if contract == options.symbol else f", next {contract}"
@@ -59,13 +58,6 @@ def _only_series(settings: Settings) -> str:
         found = f"this home has roll schedules of {', '.join(known)}" if known else "this home has no roll schedule"
         raise UsageError(f"--symbol is missing, and {found}", "name a contract or a main series, as KQ.m@SHFE.cu")
     return get_variety(known[0]).continuous_symbol
-
-
-def succession_way(text: str) -> str:
-    """`--succession`, checked."""
-    if text not in ("flat", "day", "keep"):
-        raise UsageError(f"unknown --succession {text!r}", "flat, day or keep")
-    return text
 
 
 def describe(summary: dict[str, Any]) -> str:

@@ -63,7 +63,7 @@ def _trading_plots(
     settings: Settings, variety: str, day: date, trading: dict[str, Any], latency_folder: Path
 ) -> list[Plot]:
     """Price with fills, PnL of the run and its latency."""
-    from ghtrader_market.accounting.fill import Fill
+    from ghtrader_market.accounting.fill import Fill, Offset, Side
     from ghtrader_market.stores.lake.lake import Lake
     from ghtrader_models.evaluation import plots
     from ghtrader_models.evaluation.policy_simulation import trading_report
@@ -76,14 +76,14 @@ def _trading_plots(
     fills = trading["fill_list"]
     own = [
         Fill(
-            symbol=fill["symbol"], side=fill["side"], offset=fill["offset"], volume=fill["volume"], price=fill["price"],
-            fee=fill["fee"], market_ns=fill["datetime_ns"],
+            symbol=fill["symbol"], side=Side(fill["side"]), offset=Offset(fill["offset"]), volume=fill["volume"],
+            price=fill["price"], fee=fill["fee"], market_ns=fill["datetime_ns"],
         )  # fmt: skip
         for fill in sorted(fills, key=lambda fill: fill["datetime_ns"])
     ]
     _, equity = trading_report(own, times, mid, product.multiplier)
     trade_ns, price = (np.array([getattr(fill, name) for fill in own]) for name in ("market_ns", "price"))
-    side = np.array([1 if fill.side == "BUY" else -1 for fill in own])
+    side = np.array([fill.side.sign for fill in own])
     title = f"Mid and fills, {day}"
     return [
         Plot(

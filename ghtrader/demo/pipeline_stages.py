@@ -15,6 +15,7 @@ from typing import Any
 from ghtrader.demo import scores
 from ghtrader.demo.progress import Stages
 from ghtrader_base.settings import Settings
+from ghtrader_base.trading_enums import RunMode
 
 VARIETY = "cu"
 ACCOUNT = "demo"
@@ -145,6 +146,6 @@ def trade_champion(
     symbol = contract_to_trade(settings.data, get_variety(VARIETY).continuous_symbol, load_calendar(settings))
     with stages.stage(f"trading {symbol} {where}"):
         run_id = supervisor.new_run_id("demo")
-        gateway = GatewayOptions(account=ACCOUNT, mode="sim", symbol=symbol, run_id=run_id, idle_end_s=idle_end_s)
-        strategy = StrategyOptions(account=ACCOUNT, mode="sim", symbol=symbol, horizon=scores.JUDGED)
+        gateway = GatewayOptions(account=ACCOUNT, mode=RunMode.SIM, symbol=symbol, run_id=run_id, idle_end_s=idle_end_s)
+        strategy = StrategyOptions(account=ACCOUNT, mode=RunMode.SIM, symbol=symbol, horizon=scores.JUDGED)
         return supervisor.trade(settings, gateway, strategy, seconds, on_ready=on_ready)

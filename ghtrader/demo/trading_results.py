@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ghtrader_base.settings import Settings
+from ghtrader_market.accounting.fill import Side
 
 _COUNTS = ("ticks", "targets", "orders", "fills", "round_trips")
 _MONEY = ("net_pnl", "gross_pnl", "fees")
@@ -25,7 +26,7 @@ def own_fills(summary: dict[str, Any]) -> list[dict[str, Any]]:
             "order_id": fill["order"],
             "trade_id": fill["trade"],
             "symbol": fill["symbol"],
-            "side": "BUY" if fill["side"] > 0 else "SELL",
+            "side": Side.of(fill["side"]),
             "offset": fill["offset"],
             "price": fill["price"],
             "volume": fill["volume"],

@@ -15,7 +15,7 @@ from typing import Any
 from ghtrader_exchange.venue.orders import Order, OrderRequest, Trade
 from ghtrader_exchange.world.contract_terms import ContractTerms
 from ghtrader_market.accounting.fees import fee
-from ghtrader_market.accounting.fill import Fill
+from ghtrader_market.accounting.fill import Fill, Offset, Side
 from ghtrader_market.accounting.positions import Position, apply_fill, roll_day, unrealised
 
 Marks = Mapping[str, tuple[float, "ContractTerms"]]
@@ -156,7 +156,7 @@ class Account:
         """`volume` lots of a placed order are filled at `price` CNY."""
         request, holding = order.request, self.positions[order.request.symbol]
         symbol, side, offset = request.symbol, request.side, request.offset
-        done = Fill(symbol=symbol, side=side, offset=offset, volume=volume, price=price)
+        done = Fill(symbol=symbol, side=Side(side), offset=Offset(offset), volume=volume, price=price)
         realised, paid = holding.fill(done, terms)
         order.left -= volume
         if request.offset == "OPEN":
@@ -257,7 +257,7 @@ class Account:
 def _bound(request: OrderRequest, terms: ContractTerms, volume: int) -> tuple[float, float]:
     """Margin and fee that `volume` lots of an order to open bind while it works, CNY."""
     margin = request.price * terms.multiplier * volume * terms.margin_ratio
-    return margin, fee(terms.fees, "OPEN", request.price, volume, terms.multiplier)
+    return margin, fee(terms.fees, Offset.OPEN, request.price, volume, terms.multiplier)
 
 
 def _closed_side(request: OrderRequest) -> str:

@@ -12,8 +12,8 @@ def fee(rates: FeeRates, offset: Offset, price: float, volume: int, multiplier: 
     `offset` is the kind of lots that were traded: OPEN, CLOSE (yesterday's), CLOSETODAY (today's).
     """
     ratio, lot = {
-        "OPEN": (rates.open_ratio, rates.open_lot),
-        "CLOSE": (rates.close_ratio, rates.close_lot),
-        "CLOSETODAY": (rates.close_today_ratio, rates.close_today_lot),
+        Offset.OPEN: (rates.open_ratio, rates.open_lot),
+        Offset.CLOSE: (rates.close_ratio, rates.close_lot),
+        Offset.CLOSETODAY: (rates.close_today_ratio, rates.close_today_lot),
     }[offset]
     return volume * (price * multiplier * ratio + lot)

@@ -4,12 +4,41 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
-Side = Literal["BUY", "SELL"]
+from ghtrader_base.plain_str_enum import PlainStrEnum
 
 
-Offset = Literal["OPEN", "CLOSE", "CLOSETODAY"]
+class Side(PlainStrEnum):
+    """Who took the lots: the buyer, or the seller."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a purchase, -1 for a sale: what positions and prices are worked out with."""
+        return 1 if self is Side.BUY else -1
+
+    @classmethod
+    def of(cls, signed: int) -> Side:
+        """The side of a signed number of lots, or of a sign; BUY where it is positive."""
+        return cls.BUY if signed > 0 else cls.SELL
+
+
+class Offset(PlainStrEnum):
+    """What an order does with the position.
+
+    OPEN
+        Adds to it.
+    CLOSE
+        Takes from it; at SHFE and INE the lots of earlier days only.
+    CLOSETODAY
+        Takes today's lots from it, at SHFE and INE.
+    """
+
+    OPEN = "OPEN"
+    CLOSE = "CLOSE"
+    CLOSETODAY = "CLOSETODAY"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +75,7 @@ class Fill:
     @property
     def signed(self) -> int:
         """Lots bought, negative where they were sold."""
-        return self.volume if self.side == "BUY" else -self.volume
+        return self.volume if self.side == Side.BUY else -self.volume
 
     @property
     def paid(self) -> float:

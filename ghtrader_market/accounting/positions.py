@@ -15,6 +15,8 @@ from ghtrader_market.accounting.fees import fee
 from ghtrader_market.accounting.fill import Fill, Offset, Side
 from ghtrader_market.reference.varieties import FeeRates
 
+_SIDES, _OFFSETS = tuple(Side), tuple(Offset)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
@@ -98,22 +100,23 @@ def apply_fill(
     UsageError
         A volume that is not positive, an unknown side or offset.
     """
-    if fill.volume <= 0 or fill.side not in ("BUY", "SELL") or fill.offset not in ("OPEN", "CLOSE", "CLOSETODAY"):
+    if fill.volume <= 0 or fill.side not in _SIDES or fill.offset not in _OFFSETS:
         raise UsageError(f"no such fill: {fill}", "sides are BUY and SELL, offsets OPEN, CLOSE, CLOSETODAY")
-    if fill.offset == "OPEN":
-        name = "long_today" if fill.side == "BUY" else "short_today"
+    if fill.offset == Offset.OPEN:
+        name = "long_today" if fill.side == Side.BUY else "short_today"
         changes = {
             name: getattr(position, name) + fill.volume,
             f"{name}_cost": getattr(position, f"{name}_cost") + fill.price * fill.volume,
         }
-        return FillOutcome(replace(position, **changes), 0.0, fee(rates, "OPEN", fill.price, fill.volume, multiplier))
-    held = "short" if fill.side == "BUY" else "long"
+        paid = fee(rates, Offset.OPEN, fill.price, fill.volume, multiplier)
+        return FillOutcome(replace(position, **changes), 0.0, paid)
+    held = "short" if fill.side == Side.BUY else "long"
     direction = 1 if held == "long" else -1
     realised = paid = 0.0
     for age, lots in _split(position, held, fill.offset, fill.volume, needs_close_today):
         position, gain = _close_bucket(position, f"{held}_{age}", lots, fill.price, direction)
         realised += gain * multiplier
-        paid += fee(rates, "CLOSETODAY" if age == "today" else "CLOSE", fill.price, lots, multiplier)
+        paid += fee(rates, Offset.CLOSETODAY if age == "today" else Offset.CLOSE, fill.price, lots, multiplier)
     return FillOutcome(position, realised, paid)
 
 
@@ -122,7 +125,7 @@ def _split(
 ) -> list[tuple[str, int]]:
     """Which buckets a closing fill takes its lots from; RefusedError where they do not hold enough."""
     his, today = getattr(position, f"{held}_his"), getattr(position, f"{held}_today")
-    if offset == "CLOSETODAY":
+    if offset == Offset.CLOSETODAY:
         wanted = [("today", volume)]
     elif needs_close_today:
         wanted = [("his", volume)]
@@ -155,7 +158,7 @@ def close_plan(
     ----------
     position : Position
         What is held and free to close (take lots frozen by working orders off first).
-    side : {"BUY", "SELL"}
+    side : Side
         BUY closes short lots, SELL long ones.
     volume : int
         Lots, zero or more.
@@ -169,23 +172,23 @@ def close_plan(
     list of (offset, lots)
         In the order to send them; lots are positive and add up to `volume`.
     """
-    if volume < 0 or side not in ("BUY", "SELL"):
+    if volume < 0 or side not in _SIDES:
         raise UsageError(f"cannot plan {side} of {volume} lots", "sides are BUY and SELL, volumes zero or more")
-    held = "short" if side == "BUY" else "long"
+    held = "short" if side == Side.BUY else "long"
     his, today = getattr(position, f"{held}_his"), getattr(position, f"{held}_today")
     if needs_close_today:
-        buckets: list[tuple[Offset, int]] = [("CLOSE", his), ("CLOSETODAY", today)]
+        buckets: list[tuple[Offset, int]] = [(Offset.CLOSE, his), (Offset.CLOSETODAY, today)]
         if prefer_today:
             buckets.reverse()
     else:
-        buckets = [("CLOSE", his + today)]
+        buckets = [(Offset.CLOSE, his + today)]
     plan: list[tuple[Offset, int]] = []
     for offset, lots in buckets:
         if taken := min(lots, volume):
             plan.append((offset, taken))
             volume -= taken
     if volume:
-        plan.append(("OPEN", volume))
+        plan.append((Offset.OPEN, volume))
     return plan
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_market.accounting.fill import Fill
+from ghtrader_market.accounting.fill import Fill, Side
 from ghtrader_market.accounting.pnl import equity_curve, max_drawdown
 from ghtrader_market.accounting.round_trips import round_trips
 from ghtrader_market.reference.varieties import FeeRates, variety_of
@@ -171,7 +171,7 @@ def simulate_policy(
     fees = costs.of(volume, closed, price)
     fills = [
         Fill(
-            symbol=costs.contract, side="BUY" if v > 0 else "SELL", offset=None, volume=abs(int(v)), price=float(x),
+            symbol=costs.contract, side=Side.of(v), offset=None, volume=abs(int(v)), price=float(x),
             fee=float(f), market_ns=int(datetime_ns[r]),
         )  # fmt: skip
         for r, v, x, f in zip(row, volume, price, fees, strict=True)

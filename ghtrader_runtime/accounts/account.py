@@ -13,8 +13,9 @@ from pathlib import Path
 
 from ghtrader_base.errors import IntegrityError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_json, ensure_dir, read_json
+from ghtrader_base.plain_str_enum import read_word
 from ghtrader_base.settings import Settings
-from ghtrader_runtime.core.option_words import MODES, SIMS
+from ghtrader_base.trading_enums import RunMode, SimKind
 
 _NAME = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
@@ -32,29 +33,27 @@ def _short(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
 
 
-def broker_name(settings: Settings, mode: str, sim: str = "tqkq") -> str:
+def broker_name(settings: Settings, mode: RunMode, sim: SimKind = SimKind.TQKQ) -> str:
     """Name of the broker behind a mode.
 
     The simulated exchange's TqKq account is another account than the vendor's: where the addresses are redirected,
-    their hash is part of the name.
+    their hash is part of the name. `UsageError` for a mode or simulation there is not.
     """
-    if mode not in MODES:
-        raise UsageError(f"unknown mode {mode!r}", "modes: " + ", ".join(MODES))
-    if sim not in SIMS:
-        raise UsageError(f"unknown simulation {sim!r}", "simulations: " + ", ".join(SIMS))
-    if mode == "paper":
+    mode, sim = read_word(RunMode, mode, "mode"), read_word(SimKind, sim, "simulation")
+    if mode == RunMode.PAPER:
         return "paper"
-    base = sim if mode == "sim" else f"live-{_short(settings.tq_broker_id) if settings.tq_broker_id else 'none'}"
+    live = f"live-{_short(settings.tq_broker_id) if settings.tq_broker_id else 'none'}"
+    base = sim.value if mode == RunMode.SIM else live
     addresses = (settings.tq_td_url, settings.tq_auth_url)
     return f"{base}-{_short(*addresses)}" if any(addresses) else base
 
 
-def account_ref(settings: Settings, name: str, mode: str, sim: str = "tqkq") -> AccountRef:
+def account_ref(settings: Settings, name: str, mode: RunMode, sim: SimKind = SimKind.TQKQ) -> AccountRef:
     """The account called `name` in a mode; `UsageError` for a name that cannot be a folder."""
     if not _NAME.match(name) or name.startswith("."):
         raise UsageError(f"{name!r} is no account name", "letters, digits, dot, dash, underscore; at most 64")
     broker = broker_name(settings, mode, sim)
-    if mode == "paper":
+    if mode == RunMode.PAPER:
         return AccountRef(broker, name, settings.home / "accounts" / "paper" / name)
     return AccountRef(broker, name, settings.account_state(broker, name))
 
@@ -63,10 +62,11 @@ def all_refs(settings: Settings, name: str, mode: str | None = None) -> list[Acc
     """The account in every mode (or in `mode` alone): what the kill switch acts on.
 
     Without a mode these are the brokers of this configuration and every other one that was ever traded under that
-    name, so that a shell without credentials can trip a switch too.
+    name, so that a shell without credentials can trip a switch too. `UsageError` for a mode there is not.
     """
-    wanted = [mode] if mode else list(MODES)
-    refs = [account_ref(settings, name, one, sim) for one in wanted for sim in (SIMS if one == "sim" else SIMS[:1])]
+    wanted = [read_word(RunMode, mode, "mode")] if mode else list(RunMode)
+    pairs = [(one, sim) for one in wanted for sim in (SimKind if one == RunMode.SIM else (SimKind.TQKQ,))]
+    refs = [account_ref(settings, name, one, sim) for one, sim in pairs]
     if mode is None:
         folders = refs[1].state_dir.parent.parent.glob(f"*/{name}")
         known = {ref.state_dir for ref in refs}
@@ -76,11 +76,11 @@ def all_refs(settings: Settings, name: str, mode: str | None = None) -> list[Acc
     return refs
 
 
-def login_of(settings: Settings, mode: str, sim: str) -> str:
+def login_of(settings: Settings, mode: RunMode, sim: SimKind) -> str:
     """What tells the account from others at its broker; empty for accounts that live inside a process."""
-    if mode == "live":
+    if mode == RunMode.LIVE:
         return settings.tq_account_id
-    return settings.tqsdk_user if mode == "sim" and sim == "tqkq" else ""
+    return settings.tqsdk_user if mode == RunMode.SIM and sim == SimKind.TQKQ else ""
 
 
 def bind_login(settings: Settings, ref: AccountRef, login: str) -> list[Path]:

@@ -31,18 +31,18 @@ class DurableWrites:
 
     def __init__(self, ledger: Ledger, kill: KillSwitch, tell: Callable[[LinkChange], object]) -> None:
         self._ledger, self._kill, self._tell = ledger, kill, tell
-        self._owed: list[Callable[[], object]] = []
-        self._trip_owed = ""
+        self._pending: list[Callable[[], object]] = []
+        self._pending_trip = ""
         self._retry_at = 0.0
         self.failure = ""
 
-    def attempt(self, write: Callable[[], object], owed: bool = False) -> bool:
-        """Do one write of the ledger's; False where the disk refuses it. `owed`: try again until the disk recovers."""
+    def attempt(self, write: Callable[[], object], keep: bool = False) -> bool:
+        """Do one write of the ledger's; False where the disk refuses it. `keep`: try again until the disk recovers."""
         try:
             write()
         except UnwritableError as exc:
-            if owed:
-                self._owed.append(write)
+            if keep:
+                self._pending.append(write)
             self._refused(exc.message)
             return False
         return True
@@ -51,16 +51,16 @@ class DurableWrites:
         """Trip the switch; where the disk refuses, trading is halted all the same, and it is tried again."""
         try:
             self._kill.trip(reason, by="risk")
-            self._trip_owed = ""
+            self._pending_trip = ""
         except OSError as exc:
-            self._trip_owed = reason
+            self._pending_trip = reason
             self._refused(f"the kill switch cannot be written: {exc.strerror or exc}")
 
     def kill_state(self) -> KillState:
         """The switch as it is, or as it will be once the pending write of it is done."""
         state = self._kill.read()
-        if self._trip_owed and not state.tripped:
-            return KillState(True, self._trip_owed, "", "risk")
+        if self._pending_trip and not state.tripped:
+            return KillState(True, self._pending_trip, "", "risk")
         return state
 
     def look(self) -> None:
@@ -69,15 +69,15 @@ class DurableWrites:
             return
         self._retry_at = time.monotonic() + RETRY_S
         try:
-            while self._owed:
-                self._owed[0]()
-                self._owed.pop(0)
+            while self._pending:
+                self._pending[0]()
+                self._pending.pop(0)
             self._ledger.prove()
         except UnwritableError:
             return
-        if self._trip_owed:
-            self.trip(self._trip_owed)
-        if not self._trip_owed:
+        if self._pending_trip:
+            self.trip(self._pending_trip)
+        if not self._pending_trip:
             self.failure = ""
             self._tell(LinkChange("ledger", True, time.monotonic_ns()))
 

@@ -40,7 +40,7 @@ from ghtrader_runtime.accounts.ledger_reader import (
     load,
     read_ledger,
 )
-from ghtrader_runtime.core.orders import Intent
+from ghtrader_runtime.core.orders import Intent, OrderOutcome
 from ghtrader_runtime.core.request_watermark import MAX_SESSIONS
 
 __all__ = ["Intent", "Ledger", "LedgerState", "earlier_intents", "read_ledger"]
@@ -78,8 +78,8 @@ class Ledger:
         ensure_dir(state_dir)
         state_dir.chmod(0o700)
         self.folder, self.path = state_dir, state_dir / FILE_NAME
-        self._unsaved: dict[str, tuple[Intent, str, int]] = {}
-        self._lost: dict[str, tuple[str, int]] = {}
+        self._unsaved: dict[str, tuple[Intent, OrderOutcome, int]] = {}
+        self._lost: dict[str, tuple[OrderOutcome, int]] = {}
         self._relied: dict[str, Intent] = {}
         self._again: dict[str, Intent] = {}
         self._pending = False
@@ -303,7 +303,7 @@ class Ledger:
             finally:
                 self._base.execute("ROLLBACK")
 
-    def close_intent(self, order_id: str, outcome: str, left: int) -> None:
+    def close_intent(self, order_id: str, outcome: OrderOutcome, left: int) -> None:
         """Record how an order ended; durable with the next intent or `sync`: after a crash the broker is asked."""
         intent = self.state.open.get(order_id)
         if intent is None:

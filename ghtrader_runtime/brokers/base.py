@@ -37,13 +37,13 @@ class Ticks:
 
 @dataclass(slots=True)
 class Pumped:
-    """What one wait brought. `ended` is why no more ticks will ever come, or empty; `aside` are ticks of contracts that
-    are expiring."""
+    """What one wait brought. `ended` is why no more ticks will ever come, or empty; `expiring` are ticks of the
+    contracts before the one at hand, and of those that are only watched."""
 
     ticks: Ticks | None = None
     reports: list[OrderReport | TradeReport | LinkChange] = field(default_factory=list)
     ended: str = ""
-    aside: list[Ticks] = field(default_factory=list)
+    expiring: list[Ticks] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,27 @@ class Broker(Protocol):
         """Whether a tick waits for the answer to the one before."""
         ...
 
+    @property
+    def missed(self) -> int:
+        """Ticks of the contract at hand that could not be had any more."""
+        ...
+
+    @property
+    def broker_side_rules(self) -> list[str] | str:
+        """The broker's own risk rules in force, behind those of the core; a sentence why there are none."""
+        ...
+
     def open(self, symbol: str) -> Market:
         """Connect, log in, subscribe. Raises UnreachableError, ConfigError."""
         ...
 
     def bind(self, symbol: str) -> Market:
         """Bring ticks of `symbol` from now on, the day so far through `history`; those of the contract before come
-        `aside`. Raises UsageError."""
+        as `Pumped.expiring`. Raises UsageError."""
         ...
 
     def watch(self, symbol: str) -> None:
-        """Bring ticks of a further contract `aside`. Raises UsageError."""
+        """Bring ticks of a further contract too, as `Pumped.expiring`. Raises UsageError."""
         ...
 
     def enter_day(self) -> None:

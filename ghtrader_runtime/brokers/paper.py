@@ -11,16 +11,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 
+from ghtrader_base.trading_enums import TimeInForce
 from ghtrader_market.accounting.fill import Offset
 from ghtrader_market.accounting.positions import Position, roll_day
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_runtime.brokers.base import Market, Pumped, TickRow
 from ghtrader_runtime.core.events import LinkChange, OrderReport, Snapshot, TradeReport
-from ghtrader_runtime.core.orders import Holding, Order
+from ghtrader_runtime.core.orders import Holding, Order, PriceType
 from ghtrader_runtime.core.position_updates import after_trade
 
 LEVELS = 5
@@ -32,6 +33,11 @@ class Feed(Protocol):
 
     lockstep: bool
     market: Market
+
+    @property
+    def missed(self) -> int:
+        """See `Broker.missed`."""
+        ...
 
     def open(self, symbol: str) -> Market:
         """See `Broker.open`; a recorded day has its contract whatever is asked for."""
@@ -137,6 +143,16 @@ class PaperBroker:
         """Whether ticks wait for answers."""
         return self._feed.lockstep
 
+    @property
+    def missed(self) -> int:
+        """The feed's."""
+        return self._feed.missed
+
+    @property
+    def broker_side_rules(self) -> list[str] | str:
+        """None: there is no broker."""
+        return []
+
     def open(self, symbol: str) -> Market:
         """See `Broker.open`."""
         return self._feed.open(symbol)
@@ -205,7 +221,7 @@ class PaperBroker:
     def pump(self, timeout_s: float, may_advance: bool) -> Pumped:
         """Ticks of the feed; resting orders meet each of them before it is passed on."""
         pumped = self._feed.pump(timeout_s, may_advance)
-        for ticks in (*pumped.aside, pumped.ticks):
+        for ticks in (*pumped.expiring, pumped.ticks):
             if ticks is None:
                 continue
             for row in ticks.rows:
@@ -219,9 +235,9 @@ class PaperBroker:
 
     def submit(self, order: Order) -> None:
         """See `Broker.submit`."""
-        price = order.side * math.inf if order.price_type != "LIMIT" else order.price
+        price = order.side * math.inf if order.price_type != PriceType.LIMIT else order.price
         book = self._books.get(order.symbol)
-        if order.price_type == "BEST" and book is not None:
+        if order.price_type == PriceType.BEST and book is not None:
             price = float(book.values[COLUMN_INDEX["ask_price1" if order.side > 0 else "bid_price1"]])
         mine = Order(
             order_id=order.order_id,
@@ -238,9 +254,9 @@ class PaperBroker:
         if problem:
             self._report(mine, finished=True, error=True, message=problem)
             return
-        if mine.tif != "FOK" or self._fits(mine):
+        if mine.tif != TimeInForce.FOK or self._fits(mine):
             self._match(mine, resting=False)
-        if mine.left and mine.tif == "GFD":
+        if mine.left and mine.tif == TimeInForce.GFD:
             self._resting[mine.order_id] = mine
             self._report(mine, finished=False, message="resting")
         elif mine.left:
@@ -249,11 +265,11 @@ class PaperBroker:
     def _problem(self, order: Order) -> str:
         if order.symbol not in self._books:
             return "no book yet"
-        if order.offset == "OPEN":
+        if order.offset == Offset.OPEN:
             return ""
         p = self._positions.get(order.symbol, Position())
         today, his = (p.short_today, p.short_his) if order.side > 0 else (p.long_today, p.long_his)
-        have = today if order.offset == "CLOSETODAY" else his if self._needs_close_today else today + his
+        have = today if order.offset == Offset.CLOSETODAY else his if self._needs_close_today else today + his
         same = (order.symbol, order.side, order.offset)
         out = sum(o.left for o in self._resting.values() if (o.symbol, o.side, o.offset) == same)
         return "" if order.volume + out <= have else f"{order.offset} of {order.volume}, {have - out} there"
@@ -270,7 +286,7 @@ class PaperBroker:
             price = order.price if resting else price
             order.left -= lots
             self._trades += 1
-            fee = self._commission(order.symbol, book.datetime_ns, cast(Offset, order.offset), price, lots)
+            fee = self._commission(order.symbol, book.datetime_ns, order.offset, price, lots)
             trade = TradeReport(
                 trade_id=f"{order.order_id}|{self._trades}",
                 order_id=order.order_id,

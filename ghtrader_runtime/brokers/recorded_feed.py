@@ -18,7 +18,7 @@ from ghtrader_runtime.brokers.base import Market, Pumped, TickRow, Ticks
 
 
 class ReplayFeed:
-    """Ticks of one contract and day.
+    """Ticks of one contract and day; it misses none.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ class ReplayFeed:
     pace : float
         Ticks a second; 0 is lock-step.
     """
+
+    missed = 0
 
     def __init__(
         self,

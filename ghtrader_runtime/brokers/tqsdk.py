@@ -14,18 +14,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ghtrader_base.errors import FailedError, GhtraderError, UnreachableError, UsageError
+from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, UnreachableError, UsageError
 from ghtrader_base.settings import Settings
+from ghtrader_base.trading_enums import RunMode, SimKind, TimeInForce
+from ghtrader_market.accounting.fill import Offset, Side
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_runtime.brokers.base import Market, Pumped, TickRow
 from ghtrader_runtime.brokers.tqsdk_feed import TickFeed
 from ghtrader_runtime.brokers.tqsdk_isolation import SendWatch, connect_error, probe
 from ghtrader_runtime.brokers.tqsdk_risk_rules import BrokerSideLimits, BrokerSideRules
 from ghtrader_runtime.core.events import LinkChange, OrderReport, Snapshot, TradeReport
-from ghtrader_runtime.core.orders import Holding, Order
+from ghtrader_runtime.core.orders import Holding, Order, PriceType
 
 _LINK_DOWN, _LINK_BACK = 2019112911, 2019112902
 _TIMEOUT_S = 60.0
+_OFFSETS = tuple(Offset)
 
 
 class TqSdkBroker:
@@ -35,11 +38,10 @@ class TqSdkBroker:
     ----------
     settings : Settings
         Credentials and addresses.
-    mode : str
-        `paper` (data only: no order can leave), `sim` or `live`.
-    sim : str
-        `tqkq` (account held by the service) or `tqsim` (dies with this process).
-    fence : BrokerSideLimits
+    mode : RunMode
+        PAPER: data only, no order can leave.
+    sim : SimKind
+    limits : BrokerSideLimits
         Of TqSdk's own risk rules, where the login has them.
     """
 
@@ -47,10 +49,10 @@ class TqSdkBroker:
     lockstep = False
 
     def __init__(
-        self, settings: Settings, mode: str, sim: str = "tqkq", fence: BrokerSideLimits | None = None
+        self, settings: Settings, mode: RunMode, sim: SimKind = SimKind.TQKQ, limits: BrokerSideLimits | None = None
     ) -> None:  # fmt: skip
         self._settings = settings
-        self.fence = BrokerSideRules(fence or BrokerSideLimits())
+        self._rules = BrokerSideRules(limits or BrokerSideLimits())
         self._refused_cancels: set[str] = set()
         self._data_down = False
         self._mode, self._sim = mode, sim
@@ -62,7 +64,7 @@ class TqSdkBroker:
         self._reports: list[OrderReport | TradeReport | LinkChange] = []
         self._instant: list[tuple[str, int]] = []
         self._feed: TickFeed
-        self._aside: dict[str, TickFeed] = {}
+        self._expiring: dict[str, TickFeed] = {}
         self.market: Market
 
     # Connecting ------------------------------------------------------------------------------------------------
@@ -72,7 +74,7 @@ class TqSdkBroker:
         for url, what in (
             (self._settings.tq_auth_url, "login service"),
             (self._settings.tq_md_url, "market data server"),
-            (self._settings.tq_td_url if self._mode != "paper" else "", "trading server"),
+            (self._settings.tq_td_url if self._mode != RunMode.PAPER else "", "trading server"),
         ):
             probe(url, what)
         self._feed = TickFeed(symbol)
@@ -94,27 +96,27 @@ class TqSdkBroker:
         except Exception as exc:
             raise connect_error(exc) from exc
         self._quiet_logs()
-        self.fence.renew()
+        self._rules.renew()
         self._refused_cancels.clear()
         try:
             self._feed.subscribe(self._api)
         except GhtraderError:
             self.close()
             raise
-        if self._mode != "paper":
-            self.fence.guard(self._api, self._feed.symbol)
-        for symbol, feed in list(self._aside.items()):
+        if self._mode != RunMode.PAPER:
+            self._rules.guard(self._api, self._feed.symbol)
+        for symbol, feed in list(self._expiring.items()):
             try:
                 feed.subscribe(self._api)
             except UsageError:  # it has expired since
-                del self._aside[symbol]
+                del self._expiring[symbol]
         if self._attached is not None:
             self._api._loop.add_reader(self._attached[0], self._woken)
 
     def _make_account(self, tqsdk: Any) -> Any:
-        if self._mode == "paper" or (self._mode == "sim" and self._sim == "tqsim"):
+        if self._mode == RunMode.PAPER or (self._mode == RunMode.SIM and self._sim == SimKind.TQSIM):
             return tqsdk.TqSim()
-        if self._mode == "sim":
+        if self._mode == RunMode.SIM:
             return tqsdk.TqKq()
         password = self._settings.tq_account_password.get_secret_value()
         return tqsdk.TqAccount(self._settings.tq_broker_id, self._settings.tq_account_id, password)
@@ -147,14 +149,14 @@ class TqSdkBroker:
         """See `Broker.bind`."""
         if symbol != self._feed.symbol:
             self.watch(symbol)
-            self._aside[self._feed.symbol] = self._feed
-            self._feed = self._aside.pop(symbol)
+            self._expiring[self._feed.symbol] = self._feed
+            self._feed = self._expiring.pop(symbol)
         self.market = self._market_of(self._feed)
         return self.market
 
     def watch(self, symbol: str) -> None:
         """See `Broker.watch`."""
-        if symbol == self._feed.symbol or symbol in self._aside:
+        if symbol == self._feed.symbol or symbol in self._expiring:
             return
         feed = TickFeed(symbol)
         try:
@@ -162,7 +164,7 @@ class TqSdkBroker:
         finally:
             self._hear_all()
         feed.only_the_last()
-        self._aside[symbol] = feed
+        self._expiring[symbol] = feed
 
     def enter_day(self) -> None:
         """See `Broker.enter_day`: the account is the broker's."""
@@ -173,8 +175,13 @@ class TqSdkBroker:
 
     @property
     def missed(self) -> int:
-        """Ticks that could not be had any more."""
+        """See `Broker.missed`."""
         return self._feed.missed
+
+    @property
+    def broker_side_rules(self) -> list[str] | str:
+        """See `Broker.broker_side_rules`: TqSdk's."""
+        return self._rules.missing or self._rules.names
 
     def history(self) -> list[TickRow]:
         """Ticks of the trading day so far."""
@@ -191,11 +198,12 @@ class TqSdkBroker:
         if not changed:
             return Pumped(reports=self.drain())
         ticks = self._feed.new_ticks(now_ns)
-        aside = [found for feed in self._aside.values() if (found := feed.new_ticks(now_ns))] if self._aside else []
+        others = self._expiring.values()
+        expiring = [found for feed in others if (found := feed.new_ticks(now_ns))] if others else []
         self._hear(now_ns)
         if ticks is not None and self._data_down:  # whatever the link has said of itself
             self._hear_data_link(True, now_ns)
-        return Pumped(ticks, self.drain(), aside=aside)
+        return Pumped(ticks, self.drain(), expiring=expiring)
 
     def _wait(self, timeout_s: float) -> bool:
         from tqsdk import TqRiskRuleError
@@ -227,19 +235,19 @@ class TqSdkBroker:
             for account in (diff.get("trade") or {}).values():
                 orders |= (account.get("orders") or {}).keys()
                 trades |= (account.get("trades") or {}).keys()
-        if self._mode == "paper":
+        if self._mode == RunMode.PAPER:
             return
         known_orders, known_trades = self._api.get_order(), self._api.get_trade()
-        self._reports += [self._trade(known_trades[key], now_ns) for key in trades if key in known_trades]
-        self._reports += [self._order(known_orders[key], now_ns) for key in orders if key in known_orders]
+        self._reports += [trade_report(known_trades[key], now_ns) for key in trades if key in known_trades]
+        self._reports += [order_report(known_orders[key], now_ns) for key in orders if key in known_orders]
 
     def _hear_all(self) -> None:
         """What was told while TqSdk waited for something else; what is known already counts once."""
-        if self._mode == "paper":
+        if self._mode == RunMode.PAPER:
             return
         now_ns = time.monotonic_ns()
-        self._reports += [self._trade(trade, now_ns) for trade in _entries(self._api.get_trade()).values()]
-        self._reports += [self._order(order, now_ns) for order in _entries(self._api.get_order()).values()]
+        self._reports += [trade_report(trade, now_ns) for trade in _entries(self._api.get_trade()).values()]
+        self._reports += [order_report(order, now_ns) for order in _entries(self._api.get_order()).values()]
 
     def _hear_notice(self, notice: Any, now_ns: int) -> None:
         code = notice.get("code") if isinstance(notice, dict) else None
@@ -259,15 +267,15 @@ class TqSdkBroker:
     def snapshot(self) -> Snapshot:
         """All that the login brought; this account's orders and trades of the day included."""
         now_ns = time.monotonic_ns()
-        if self._mode == "paper":
+        if self._mode == RunMode.PAPER:
             return Snapshot(trading_day=str(self.market.trading_day), holdings=(), orders=(), trades=(), now_ns=now_ns)
         positions = _entries(self._api.get_position())
         held = tuple(
             Holding(symbol, int(p.pos_long_today), int(p.pos_long_his), int(p.pos_short_today), int(p.pos_short_his))
             for symbol, p in positions.items()
         )
-        orders = tuple(self._order(order, now_ns) for order in _entries(self._api.get_order()).values())
-        trades = tuple(self._trade(trade, now_ns) for trade in _entries(self._api.get_trade()).values())
+        orders = tuple(order_report(order, now_ns) for order in _entries(self._api.get_order()).values())
+        trades = tuple(trade_report(trade, now_ns) for trade in _entries(self._api.get_trade()).values())
         return Snapshot(
             trading_day=str(self._calendar.trading_day_of(self._feed.quote_ns())),
             holdings=held,
@@ -291,46 +299,15 @@ class TqSdkBroker:
 
     def price_limits(self, symbol: str) -> tuple[float, float]:
         """See `Broker.price_limits`."""
-        feed = self._feed if symbol == self._feed.symbol else self._aside.get(symbol)
+        feed = self._feed if symbol == self._feed.symbol else self._expiring.get(symbol)
         return feed.price_limits() if feed is not None else (math.nan, math.nan)
-
-    def _order(self, order: Any, now_ns: int) -> OrderReport:
-        finished = order.status == "FINISHED"
-        return OrderReport(
-            order_id=order.order_id,
-            symbol=f"{order.exchange_id}.{order.instrument_id}",
-            side=1 if order.direction == "BUY" else -1,
-            offset=order.offset,
-            volume=int(order.volume_orign),
-            left=int(order.volume_left),
-            finished=finished,
-            error=finished and not order.exchange_order_id,
-            exchange_order_id=order.exchange_order_id,
-            message=order.last_msg,
-            now_ns=now_ns,
-            price=float(order.limit_price),
-        )
-
-    def _trade(self, trade: Any, now_ns: int) -> TradeReport:
-        return TradeReport(
-            trade_id=trade.trade_id,
-            order_id=trade.order_id,
-            symbol=f"{trade.exchange_id}.{trade.instrument_id}",
-            side=1 if trade.direction == "BUY" else -1,
-            offset=trade.offset,
-            volume=int(trade.volume),
-            price=float(trade.price),
-            market_ns=int(trade.trade_date_time),
-            now_ns=now_ns,
-            commission=float(trade.get("commission", float("nan"))),
-        )
 
     def submit(self, order: Order) -> None:
         """See `Broker.submit`."""
-        if self._mode == "paper":
+        if self._mode == RunMode.PAPER:
             raise FailedError("a data-only connection cannot send orders", "this is a fault in the gateway")
-        self.fence.guard(self._api, order.symbol)
-        refused = self.fence.why_not(self._account._account_key, order)
+        self._rules.guard(self._api, order.symbol)
+        refused = self._rules.why_not(self._account._account_key, order)
         if refused:
             self._reports.append(
                 OrderReport(
@@ -350,12 +327,8 @@ class TqSdkBroker:
             )
             self._instant.append((order.order_id, time.monotonic_ns()))
             return
-        price = {"LIMIT": order.price, "ANY": None}.get(order.price_type, order.price_type)
-        self._api.insert_order(
-            order.symbol, "BUY" if order.side > 0 else "SELL", order.offset, order.volume, limit_price=price,
-            advanced=order.tif if order.tif in ("FAK", "FOK") else None, order_id=order.order_id,
-        )  # fmt: skip
-        if self._mode == "sim" and self._sim == "tqsim":
+        self._api.insert_order(**tqsdk_order(order))
+        if self._mode == RunMode.SIM and self._sim == SimKind.TQSIM:
             self._instant.append((order.order_id, time.monotonic_ns()))
 
     def cancel(self, order_id: str) -> None:
@@ -387,6 +360,72 @@ class TqSdkBroker:
         if api is not None:
             with contextlib.suppress(Exception):  # what it died of is known, and the next one is another
                 api.close()
+
+
+def order_report(order: Any, now_ns: int) -> OrderReport:
+    """What TqSdk's `Order` says, heard of at `now_ns` (monotonic).
+
+    An offset that we do not know counts as OPEN: as new risk, which is called in where nothing may be opened.
+    """
+    finished = order.status == "FINISHED"
+    return OrderReport(
+        order_id=order.order_id,
+        symbol=f"{order.exchange_id}.{order.instrument_id}",
+        side=_side(order.direction).sign,
+        offset=Offset(order.offset) if order.offset in _OFFSETS else Offset.OPEN,
+        volume=int(order.volume_orign),
+        left=int(order.volume_left),
+        finished=finished,
+        error=finished and not order.exchange_order_id,
+        exchange_order_id=order.exchange_order_id,
+        message=order.last_msg,
+        now_ns=now_ns,
+        price=float(order.limit_price),
+    )
+
+
+def trade_report(trade: Any, now_ns: int) -> TradeReport:
+    """What TqSdk's `Trade` says, heard of at `now_ns` (monotonic).
+
+    Raises
+    ------
+    IntegrityError
+        Its offset is none that we know: what it did to the position cannot be told.
+    """
+    if trade.offset not in _OFFSETS:
+        raise IntegrityError(
+            f"the broker reports trade {trade.trade_id} with an unknown offset {trade.offset!r}",
+            "look at the account's positions at the broker before the gateway is started again",
+        )
+    return TradeReport(
+        trade_id=trade.trade_id,
+        order_id=trade.order_id,
+        symbol=f"{trade.exchange_id}.{trade.instrument_id}",
+        side=_side(trade.direction).sign,
+        offset=Offset(trade.offset),
+        volume=int(trade.volume),
+        price=float(trade.price),
+        market_ns=int(trade.trade_date_time),
+        now_ns=now_ns,
+        commission=float(getattr(trade, "commission", math.nan)),
+    )
+
+
+def tqsdk_order(order: Order) -> dict[str, Any]:
+    """What `TqApi.insert_order` is told of an order: plain words, no members of our enums."""
+    price: float | str | None = order.price
+    if order.price_type != PriceType.LIMIT:
+        price = None if order.price_type == PriceType.ANY else order.price_type.value
+    return {
+        "symbol": order.symbol, "direction": Side.of(order.side).value, "offset": order.offset.value,
+        "volume": order.volume, "limit_price": price,
+        "advanced": order.tif.value if order.tif in (TimeInForce.FAK, TimeInForce.FOK) else None,
+        "order_id": order.order_id,
+    }  # fmt: skip
+
+
+def _side(direction: str) -> Side:
+    return Side.BUY if direction == Side.BUY else Side.SELL
 
 
 async def _raise(exc: BaseException) -> None:

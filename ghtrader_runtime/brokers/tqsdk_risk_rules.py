@@ -85,8 +85,8 @@ class BrokerSideRules:
         """What a rule has against an order, or an empty string."""
         exchange, _, instrument = order.symbol.partition(".")
         pack = {
-            "account_key": account_key, "exchange_id": exchange, "instrument_id": instrument, "offset": order.offset,
-            "volume": order.volume,
+            "account_key": account_key, "exchange_id": exchange, "instrument_id": instrument, "volume": order.volume,
+            "offset": order.offset.value,  # TqSdk gets plain words
         }  # fmt: skip
         for rule in self._rules:
             passes, why = rule._could_insert_order(pack)

@@ -11,7 +11,11 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from ghtrader_base.trading_enums import RunMode
+from ghtrader_market.accounting.fill import Offset
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
+from ghtrader_runtime.core.actions import AnswerStatus
+from ghtrader_runtime.core.orders import OrderStatus, TradingState
 
 VALUES_BYTES = 8 * len(VALUE_COLUMNS)
 Name = Annotated[str, msgspec.Meta(max_length=200)]
@@ -55,16 +59,16 @@ class Tick(Message, frozen=True, tag="tick"):
 
 
 class OrderLine(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """One order that is not over, for observers."""
+    """One order that is not over, for observers; `side` is +1 buy, -1 sell."""
 
     order_id: str
     symbol: str
     side: int
-    offset: str
+    offset: Offset
     volume: int
     left: int
     price: float
-    status: str
+    status: OrderStatus
 
 
 class AccountState(Message, frozen=True, tag="state"):
@@ -96,9 +100,9 @@ class AccountState(Message, frozen=True, tag="state"):
     """
 
     account: str
-    mode: str
+    mode: RunMode
     run_id: str
-    trading_state: str
+    trading_state: TradingState
     reasons: list[str]
     killed: bool
     link: str
@@ -141,7 +145,7 @@ class Welcome(Message, frozen=True, tag="welcome"):
 
     symbol: str
     account: str
-    mode: str
+    mode: RunMode
     run_id: str
     run_dir: str
     lockstep: bool
@@ -203,7 +207,8 @@ class Rolled(Message, frozen=True, tag="rolled"):
 
 
 class DirectOrder(Message, frozen=True, tag="order"):
-    """This very order, see `events.OrderWanted`. A session that sends one cannot send targets of the symbol."""
+    """This very order: words as in `events.OrderWanted`, and refused like there where they are none. A session that
+    sends one cannot send targets of the symbol."""
 
     symbol: Name
     side: int
@@ -224,7 +229,7 @@ class Ack(Message, frozen=True, tag="ack"):
     """The gateway's answer to the `Target` or `Command` whose revision is `answers`."""
 
     answers: int
-    status: str
+    status: AnswerStatus
     reason: str = ""
     order_id: str = ""
 

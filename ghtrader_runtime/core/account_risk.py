@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ghtrader_base.trading_enums import OnKill
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Record, TripKill, WriteMarks
 from ghtrader_runtime.core.block_reasons import BlockReason
@@ -83,7 +84,7 @@ class AccountRisk:
         """Flattening, closing orders may leave while something is held; else nothing."""
         state = self.state
         held = any(state.position(symbol).net for symbol in self.config.symbols)
-        flattens = held and self.config.on_kill == "flatten"
+        flattens = held and self.config.on_kill == OnKill.FLATTEN
         wanted = TradingState.REDUCING if flattens else TradingState.HALTED
         if state.blocks[BlockReason.KILL][0] is not wanted:
             state.block(BlockReason.KILL, wanted, state.blocks[BlockReason.KILL][1])

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from ghtrader_runtime.core.orders import Order
+from ghtrader_base.plain_str_enum import PlainStrEnum
+from ghtrader_runtime.core.orders import Order, OrderOutcome
 
 
 class WriteIntent(msgspec.Struct, frozen=True):
@@ -34,7 +35,7 @@ class CloseIntent(msgspec.Struct, frozen=True, gc=False):
     """Record in the ledger how an order ended. Need not be durable at once: after a crash the broker is asked."""
 
     order_id: str
-    outcome: str
+    outcome: OrderOutcome
     left: int
 
 
@@ -59,12 +60,31 @@ class TripKill(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class AnswerStatus(PlainStrEnum):
+    """What became of a request.
+
+    ACCEPTED
+        It holds from now on.
+    REFUSED
+        It changes nothing; the reason is told.
+    DUPLICATE
+        It was acted on before.
+    UNKNOWN
+        Its session has not joined: say hello first.
+    """
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    DUPLICATE = "duplicate"
+    UNKNOWN = "unknown"
+
+
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """Acknowledge a target, an order or a cancel: `accepted`, `refused` or `duplicate`."""
+    """Acknowledge a target, an order or a cancel."""
 
     session: str
     revision: int
-    status: str
+    status: AnswerStatus
     reason: str = ""
     order_id: str = ""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from ghtrader_base.plain_str_enum import PlainStrEnum
 
 
-class BlockReason(StrEnum):
+class BlockReason(PlainStrEnum):
     """What limits trading now. Each is set and cleared by itself; of those that stand the strictest trading state wins.
 
     RECONCILE

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ghtrader_base.errors import RefusedError
+from ghtrader_base.trading_enums import TimeInForce, UnknownOrders
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, CloseIntent, Record, Resync
 from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.order_entry import OrderEntry
-from ghtrader_runtime.core.orders import Order, OrderStatus, TradingState
+from ghtrader_runtime.core.orders import Order, OrderKind, OrderOutcome, OrderStatus, TradingState
 from ghtrader_runtime.core.position_updates import after_trade, wants_close_today
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 
@@ -76,10 +77,10 @@ class BrokerReports:
             offset=report.offset,
             volume=report.volume,
             price=report.price,
-            tif="GFD",
+            tif=TimeInForce.GFD,
             left=report.left,
             status=OrderStatus.WORKING,
-            kind="stranger",
+            kind=OrderKind.STRANGER,
             sent_ns=self.state.now_ns,
             sent_market_ns=self.state.market_ns,
             closed=True,
@@ -92,7 +93,7 @@ class BrokerReports:
 
     def take_back(self, order: Order) -> list[Action]:
         """Nobody knows what this order was for: cancel it, or let it work, as the policy says."""
-        return [] if self.config.unknown_orders == "adopt" else self._orders.cancel(order)
+        return [] if self.config.unknown_orders == UnknownOrders.ADOPT else self._orders.cancel(order)
 
     def _arrived_late(self, order: Order, finished: bool) -> list[Action]:
         """What was taken for never sent is there after all."""
@@ -125,17 +126,19 @@ class BrokerReports:
         order.over = True
         self.state.retire(order)
 
-    def close_intent(self, order: Order, message: str = "", outcome: str = "") -> list[Action]:
+    def close_intent(self, order: Order, message: str = "", outcome: OrderOutcome | None = None) -> list[Action]:
         """Close an order's intent, once; the outcome follows from the order where none is given."""
         if order.closed:
             return []
         order.closed = True
-        outcome = outcome or ("rejected" if order.error else "filled" if order.left == 0 else "cancelled")
+        if outcome is None:
+            ended = OrderOutcome.FILLED if order.left == 0 else OrderOutcome.CANCELLED
+            outcome = OrderOutcome.REJECTED if order.error else ended
         fields = {"id": order.order_id, "outcome": outcome, "left": order.left, "message": message}
         return [CloseIntent(order.order_id, outcome, order.left), Record("order-closed", fields)]
 
     def _count_reject(self, order: Order, message: str) -> list[Action]:
-        if order.kind == "stranger":
+        if order.kind == OrderKind.STRANGER:
             return []
         if not order.error:
             self.state.rejects = 0

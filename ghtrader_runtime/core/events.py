@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ghtrader_market.accounting.fill import Offset
 from ghtrader_runtime.core.orders import NAN, Holding, TradingState
 
 # Events ------------------------------------------------------------------------------------------------------------
@@ -72,7 +73,11 @@ class TargetWanted(_Event, frozen=True, gc=False, kw_only=True):
 
 
 class OrderWanted(_Event, frozen=True, gc=False, kw_only=True):
-    """A session wants this very order: `price_type` LIMIT (at `price`), ANY, BEST or FIVELEVEL; `tif` FAK, FOK, GFD."""
+    """A session wants this very order.
+
+    `side` is +1 or -1, `offset`, `price_type` and `tif` are words of `Offset`, `PriceType` and `TimeInForce`: as the
+    session wrote them, so that `order_planning.why_not` can refuse what is none in words of its own.
+    """
 
     session: str
     revision: int
@@ -101,7 +106,7 @@ class OrderReport(_Event, frozen=True, gc=False, kw_only=True):
     order_id: str
     symbol: str
     side: int
-    offset: str
+    offset: Offset
     volume: int
     left: int
     finished: bool
@@ -119,7 +124,7 @@ class TradeReport(_Event, frozen=True, gc=False, kw_only=True):
     order_id: str
     symbol: str
     side: int
-    offset: str
+    offset: Offset
     volume: int
     price: float
     market_ns: int

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Cancel, SendOrder, WriteIntent
 from ghtrader_runtime.core.order_planning import Place
-from ghtrader_runtime.core.orders import Order, OrderStatus
+from ghtrader_runtime.core.orders import Order, OrderKind, OrderStatus
 from ghtrader_runtime.core.state import AT_WORK, CoreConfig, CoreState, order_number
 
 
@@ -26,9 +26,9 @@ class OrderEntry:
         self.config, self.state, self._order_id = config, state, order_id
 
     def place(
-        self, symbol: str, place: Place, session: str, revision: int, book: ev.Book, kind: str
+        self, symbol: str, place: Place, session: str, revision: int, book: ev.Book, kind: OrderKind
     ) -> list[WriteIntent | SendOrder]:
-        """Send an order: its intent first. `kind` is `target` or `direct`; nothing is checked here."""
+        """Send an order: its intent first. `kind` is TARGET or DIRECT; nothing is checked here."""
         state = self.state
         number = order_number(state.next_number, place.side)
         order = Order(

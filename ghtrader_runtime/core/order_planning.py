@@ -11,23 +11,26 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ghtrader_base.trading_enums import Peg, TimeInForce
 from ghtrader_base.trading_limits import default
+from ghtrader_market.accounting.fill import Offset, Side
 from ghtrader_market.accounting.positions import Position, close_plan
 from ghtrader_runtime.core.events import Book, OrderWanted
-from ghtrader_runtime.core.option_words import TIFS
-from ghtrader_runtime.core.orders import Order, OrderStatus
-from ghtrader_runtime.core.position_updates import side_name
+from ghtrader_runtime.core.orders import Order, OrderStatus, PriceType
 
 PRICE_TYPES = {
-    "SHFE": ("LIMIT",),
-    "INE": ("LIMIT",),
-    "DCE": ("LIMIT", "ANY"),
-    "CZCE": ("LIMIT", "ANY"),
-    "GFEX": ("LIMIT", "ANY"),
-    "CFFEX": ("LIMIT", "ANY", "BEST", "FIVELEVEL"),
+    "SHFE": (PriceType.LIMIT,),
+    "INE": (PriceType.LIMIT,),
+    "DCE": (PriceType.LIMIT, PriceType.ANY),
+    "CZCE": (PriceType.LIMIT, PriceType.ANY),
+    "GFEX": (PriceType.LIMIT, PriceType.ANY),
+    "CFFEX": tuple(PriceType),
 }
-"""What each exchange takes, as TqSdk 3.10.4 passes it on: ANY is a market order, BEST takes the opposite best price,
-FIVELEVEL up to five levels."""
+"""What each exchange takes."""
+_OFFSETS, _TIMES_IN_FORCE = tuple(Offset), tuple(TimeInForce)
+_OPEN = Offset.OPEN  # a class of an enum is slow to ask for its members, and this module is asked with every tick
+_BUY, _SELL = Side.BUY, Side.SELL
+_GFD = TimeInForce.GFD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +41,13 @@ class ExecutionStyle:
     ----------
     slip_ticks : int
         Price ticks beyond the opposite best price a crossing order may pay.
-    tif : str
+    tif : TimeInForce
         FAK (what does not fill at once is cancelled), FOK (all or nothing) or GFD (rests until chased).
     reprice_s : float
         Market seconds after which a resting order is cancelled and sent anew at the price of then.
     max_order : int
         Largest single order, lots.
-    peg : str
+    peg : Peg
         Where a GFD order is placed: `cross` (opposite best and `slip_ticks` beyond) or `join` (our own best).
     chase_ticks : int
         A resting order is chased early once its price is so many ticks away from where it would be placed now; 0
@@ -54,10 +57,10 @@ class ExecutionStyle:
     """
 
     slip_ticks: int = default("slip_ticks")
-    tif: str = default("tif")
+    tif: TimeInForce = default("tif")
     reprice_s: float = default("reprice_s")
     max_order: int = default("max_order")
-    peg: str = default("peg")
+    peg: Peg = default("peg")
     chase_ticks: int = default("chase_ticks")
     max_chases: int = default("max_chases")
 
@@ -82,11 +85,11 @@ class Place:
     """An order to place."""
 
     side: int
-    offset: str
+    offset: Offset
     volume: int
     price: float
-    tif: str
-    price_type: str = "LIMIT"
+    tif: TimeInForce
+    price_type: PriceType = PriceType.LIMIT
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def target_price(
     book: Book, side: int, spec: SymbolSpec, style: ExecutionStyle, chases: int, lower: float, upper: float
 ) -> float:
     """Where an order of the target executor is placed now; NaN where the book has no such price."""
-    if style.tif == "GFD" and style.peg == "join" and chases < style.max_chases:
+    if style.tif == _GFD and style.peg == Peg.JOIN and chases < style.max_chases:
         own = book.bid if side > 0 else book.ask
         if not math.isnan(own):
             return own
@@ -168,15 +171,15 @@ def plan_target(
         out = sum(order.side * order.pending for order in working)
         # While closing legs work, the opening ones have not been sent yet: less than `delta` may be out, never more.
         fits = out * side > 0 and abs(out) <= abs(delta)
-        resting = [order for order in working if order.tif == "GFD" and order.status is OrderStatus.WORKING]
+        resting = [order for order in working if order.tif == _GFD and order.status is OrderStatus.WORKING]
         return Step(cancel=tuple(o.order_id for o in resting if not fits or _stale(o, book, spec, style, price)))
     if delta == 0:
         return NOTHING
     price = target_price(book, side, spec, style, chases, lower, upper)
     if math.isnan(price):
         return NOTHING
-    legs = close_plan(position, side_name(side), abs(delta), spec.needs_close_today)
-    closing = [leg for leg in legs if leg[0] != "OPEN"]
+    legs = close_plan(position, _BUY if side > 0 else _SELL, abs(delta), spec.needs_close_today)
+    closing = [leg for leg in legs if leg[0] != _OPEN]
     orders = [
         Place(side=side, offset=offset, volume=min(style.max_order, volume - done), price=price, tif=style.tif)
         for offset, volume in (closing or legs)
@@ -203,27 +206,27 @@ def why_not(order: OrderWanted, position: Position, working: Sequence[Order], sp
     working : sequence of Order
         Orders of the symbol that may still fill.
     """
-    if order.side not in (1, -1) or order.offset not in ("OPEN", "CLOSE", "CLOSETODAY"):
+    if order.side not in (1, -1) or order.offset not in _OFFSETS:
         return f"{order.symbol}: no such order: side {order.side}, offset {order.offset}"
-    if order.tif not in TIFS:
-        return f"{order.symbol}: no time in force {order.tif!r}; " + ", ".join(TIFS)
-    allowed = PRICE_TYPES.get(spec.exchange, ("LIMIT",))
+    if order.tif not in _TIMES_IN_FORCE:
+        return f"{order.symbol}: no time in force {order.tif!r}; " + ", ".join(_TIMES_IN_FORCE)
+    allowed = PRICE_TYPES.get(spec.exchange, (PriceType.LIMIT,))
     if order.price_type not in allowed:
         return f"{order.symbol}: {spec.exchange} takes {', '.join(allowed)} orders, not {order.price_type}"
-    if order.price_type != "LIMIT" and order.tif == "GFD":
+    if order.price_type != PriceType.LIMIT and order.tif == TimeInForce.GFD:
         return f"{order.symbol}: an order without a price cannot rest: FAK or FOK"
-    if order.price_type in ("BEST", "FIVELEVEL") and order.tif == "FOK":
+    if order.price_type in (PriceType.BEST, PriceType.FIVELEVEL) and order.tif == TimeInForce.FOK:
         return f"{order.symbol}: {order.price_type} orders are FAK"
-    if order.price_type == "LIMIT" and math.isnan(order.price):
+    if order.price_type == PriceType.LIMIT and math.isnan(order.price):
         return f"{order.symbol}: a limit order wants a price"
-    if order.offset == "OPEN":
+    if order.offset == Offset.OPEN:
         return ""
-    if order.offset == "CLOSETODAY" and not spec.needs_close_today:
+    if order.offset == Offset.CLOSETODAY and not spec.needs_close_today:
         return f"{order.symbol}: {spec.exchange} knows no CLOSETODAY, use CLOSE"
     today, his = (
         (position.short_today, position.short_his) if order.side > 0 else (position.long_today, position.long_his)
     )
-    held = today if order.offset == "CLOSETODAY" else his if spec.needs_close_today else today + his
+    held = today if order.offset == Offset.CLOSETODAY else his if spec.needs_close_today else today + his
     out = sum(o.pending for o in working if (o.side, o.offset) == (order.side, order.offset))
     if order.volume > held - out:
         return f"{order.symbol}: {order.offset} of {order.volume} lots, {held - out} are there to close"

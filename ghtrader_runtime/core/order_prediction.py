@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from ghtrader_runtime.core.order_planning import ExecutionStyle, plan_target
-from ghtrader_runtime.core.orders import Intent, TradingState
+from ghtrader_runtime.core.orders import Intent, OrderKind, TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.state import CoreConfig, CoreState, order_number
 
@@ -60,7 +60,7 @@ class OrderPrediction:
         if book is None or spec is None or position is None or self._is_left(symbol) or state.live_orders(symbol):
             return []
         writer = state.writers.get(symbol)
-        if state.trading_state is not TradingState.ACTIVE or writer is None or writer.kind != "target":
+        if state.trading_state is not TradingState.ACTIVE or writer is None or writer.kind != OrderKind.TARGET:
             return []
         terms = state.terms.get(symbol)
         lower, upper = (terms.lower, terms.upper) if terms is not None else (math.nan, math.nan)

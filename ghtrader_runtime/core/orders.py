@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import msgspec
+
+from ghtrader_base.plain_str_enum import PlainStrEnum
+from ghtrader_base.trading_enums import TimeInForce
+from ghtrader_market.accounting.fill import Offset
 
 NAN = float("nan")
 
 
-class TradingState(StrEnum):
+class TradingState(PlainStrEnum):
     """What may be sent now.
 
     ACTIVE
@@ -25,7 +27,7 @@ class TradingState(StrEnum):
     HALTED = "HALTED"
 
 
-class OrderStatus(StrEnum):
+class OrderStatus(PlainStrEnum):
     """Where an order stands, as far as anybody told us.
 
     SENT
@@ -58,25 +60,76 @@ class OrderStatus(StrEnum):
 FINAL = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.UNSENT})
 
 
+class PriceType(PlainStrEnum):
+    """At which price an order may fill, as TqSdk 3.10.4 passes it on.
+
+    LIMIT
+        At its price or better.
+    ANY
+        At any: a market order.
+    BEST
+        At the opposite best price.
+    FIVELEVEL
+        At the five best opposite prices.
+    """
+
+    LIMIT = "LIMIT"
+    ANY = "ANY"
+    BEST = "BEST"
+    FIVELEVEL = "FIVELEVEL"
+
+
+class OrderKind(PlainStrEnum):
+    """Who wanted an order.
+
+    TARGET
+        The executor, on the way to a target.
+    DIRECT
+        A session, this very order.
+    EARLIER
+        An earlier process run of this gateway.
+    STRANGER
+        Somebody else at the same account.
+    """
+
+    TARGET = "target"
+    DIRECT = "direct"
+    EARLIER = "earlier"
+    STRANGER = "stranger"
+
+
+class OrderOutcome(PlainStrEnum):
+    """How an order ended, as the ledger keeps it.
+
+    FILLED, CANCELLED, REJECTED
+        As the broker said.
+    UNSENT
+        It never reached the broker.
+    """
+
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    UNSENT = "unsent"
+
+
 class Order(msgspec.Struct, kw_only=True):
     """One order of the account. `left` is what the broker says is not filled; `traded` sums the trades seen.
 
-    `kind` says who wanted it: `target` (the executor), `direct` (a session by hand), `earlier` (an earlier run of this
-    gateway), `stranger` (somebody else at the same account). `heard` is True once the exchange was seen to have it,
-    `over` once it can fill no more.
+    `side` is +1 buy, -1 sell. `heard` is True once the exchange was seen to have it, `over` once it can fill no more.
     """
 
     order_id: str
     symbol: str
     side: int
-    offset: str
+    offset: Offset
     volume: int
     price: float
-    tif: str
+    tif: TimeInForce
     left: int
     status: OrderStatus = OrderStatus.SENT
-    price_type: str = "LIMIT"
-    kind: str = "target"
+    price_type: PriceType = PriceType.LIMIT
+    kind: OrderKind = OrderKind.TARGET
     session: str = ""
     traded: int = 0
     sent_ns: int = 0
@@ -115,14 +168,14 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     symbol: str
     side: int
-    offset: str
+    offset: Offset
     volume: int
     price: float
-    tif: str
+    tif: TimeInForce
     target_session: str = ""
     target_revision: int = -1
     market_ns: int = 0
-    price_type: str = "LIMIT"
+    price_type: PriceType = PriceType.LIMIT
     wall_ns: int = 0
     sent_ns: int = 0
 

@@ -6,9 +6,9 @@ The rules of lots and fees are `ghtrader_market.accounting.positions`'.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, cast
+from typing import Protocol
 
-from ghtrader_market.accounting.fill import Fill, Offset, Side
+from ghtrader_market.accounting.fill import Fill, Side
 from ghtrader_market.accounting.positions import Position, apply_fill
 from ghtrader_market.reference.varieties import FeeRates
 from ghtrader_runtime.core.events import TradeReport
@@ -25,11 +25,6 @@ class Spec(Protocol):
     def needs_close_today(self) -> bool:
         """Whether today's lots want CLOSETODAY."""
         ...
-
-
-def side_name(side: int) -> Side:
-    """+1 as BUY, -1 as SELL."""
-    return "BUY" if side > 0 else "SELL"
 
 
 def wants_close_today(symbol: str, specs: Mapping[str, Spec]) -> bool:
@@ -60,9 +55,9 @@ def after_trade(position: Position, trade: TradeReport, needs_close_today: bool)
 
 
 def fill_of(trade: TradeReport) -> Fill:
-    """The fill a broker reports; an offset nobody knows is refused where the fill is booked."""
+    """The fill a broker reports."""
     return Fill(
-        symbol=trade.symbol, side=side_name(trade.side), offset=cast(Offset, trade.offset), volume=trade.volume,
-        price=trade.price, fee=trade.commission, market_ns=trade.market_ns, trade_id=trade.trade_id,
+        symbol=trade.symbol, side=Side.of(trade.side), offset=trade.offset, volume=trade.volume, price=trade.price,
+        fee=trade.commission, market_ns=trade.market_ns, trade_id=trade.trade_id,
         order_id=trade.order_id,
     )  # fmt: skip

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ghtrader_base.trading_enums import TimeInForce
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Record
 from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.broker_reports import BrokerReports, ask_broker
-from ghtrader_runtime.core.orders import Order, OrderStatus, TradingState
+from ghtrader_runtime.core.orders import Order, OrderOutcome, OrderStatus, TradingState
 from ghtrader_runtime.core.position_updates import held
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 
@@ -68,7 +69,7 @@ class Reconciliation:
                 return order.cancel_ns
             case OrderStatus.SETTLING:
                 return order.over_ns  # its trade reports are missing
-            case OrderStatus.WORKING if order.tif != "GFD":
+            case OrderStatus.WORKING if order.tif != TimeInForce.GFD:
                 return order.sent_ns
         return -1
 
@@ -154,7 +155,8 @@ class Reconciliation:
             return []
         known = order.heard or order.traded > 0
         order.left = min(order.left, order.volume - order.traded)
-        actions = self._reports.close_intent(order, "the broker does not list it", "cancelled" if known else "unsent")
+        outcome = OrderOutcome.CANCELLED if known else OrderOutcome.UNSENT
+        actions = self._reports.close_intent(order, "the broker does not list it", outcome)
         self._reports.retire(order, unsent=not known)
         return [*actions, Record("order-gone" if known else "order-unsent", {"id": order.order_id})]
 

@@ -18,8 +18,10 @@ from typing import Protocol
 import msgspec
 
 from ghtrader_base.trading_limits import RATE_WINDOW_S, default
+from ghtrader_market.accounting.fill import Offset
 
 _GRID = 1e-6
+_OPEN = Offset.OPEN
 
 
 class Proposed(msgspec.Struct, gc=False, kw_only=True):
@@ -56,7 +58,7 @@ class Proposed(msgspec.Struct, gc=False, kw_only=True):
     symbol: str
     side: int
     volume: int
-    offset: str
+    offset: Offset
     price: float
     net: int
     working: int
@@ -74,7 +76,7 @@ class Proposed(msgspec.Struct, gc=False, kw_only=True):
     @property
     def opens(self) -> bool:
         """Whether it takes on new risk."""
-        return self.offset == "OPEN"
+        return self.offset == _OPEN
 
 
 class Rule(Protocol):

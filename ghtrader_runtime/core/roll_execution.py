@@ -8,6 +8,7 @@ what it may still hold.
 
 from __future__ import annotations
 
+from ghtrader_market.accounting.fill import Offset
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Record, WriteBinding
 from ghtrader_runtime.core.block_reasons import BlockReason
@@ -15,6 +16,8 @@ from ghtrader_runtime.core.order_entry import OrderEntry
 from ghtrader_runtime.core.order_planning import Place, SymbolSpec
 from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.core.state import CoreConfig, CoreState
+
+_OPEN = Offset.OPEN
 
 
 class ContractRoll:
@@ -90,7 +93,7 @@ class ContractRoll:
 
     def waits_for_roll(self, symbol: str, place: Place) -> str:
         """Why an opening order has to wait, or an empty string."""
-        if place.offset != "OPEN" or self.state.bound is None:
+        if place.offset != _OPEN or self.state.bound is None:
             return ""
         if symbol != self.state.bound:
             return f"{symbol} is not the contract of the day"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from ghtrader_base.trading_enums import OnKill, UnknownOrders
 from ghtrader_base.trading_limits import default
 from ghtrader_market.accounting.positions import Position, roll_day
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.order_planning import ExecutionStyle, SymbolSpec
-from ghtrader_runtime.core.orders import FINAL, Order, OrderStatus, TradingState
+from ghtrader_runtime.core.orders import FINAL, Order, OrderKind, OrderStatus, TradingState
 from ghtrader_runtime.core.request_watermark import Watermark
 from ghtrader_runtime.core.risk_rules import RiskLimits
 
@@ -44,11 +45,10 @@ class CoreConfig:
         Rejections in a row after which trading halts. 3.
     monitor_only : bool
         Never send anything, cancels included. False.
-    on_kill : str
-        What a tripped switch does with positions: `hold` them, or `flatten` (close, then halt).
-    unknown_orders : str
-        What happens to working orders that this process run did not send: `cancel`, or `adopt` (let them work and count
-        them).
+    on_kill : OnKill
+        What a tripped switch does with positions.
+    unknown_orders : UnknownOrders
+        What happens to working orders that this process run did not send.
     """
 
     symbols: dict[str, SymbolSpec]
@@ -58,8 +58,8 @@ class CoreConfig:
     settle_s: float = 2.0
     max_rejects: int = 3
     monitor_only: bool = False
-    on_kill: str = default("on_kill")
-    unknown_orders: str = default("unknown_orders")
+    on_kill: OnKill = default("on_kill")
+    unknown_orders: UnknownOrders = default("unknown_orders")
 
 
 @dataclass
@@ -73,10 +73,10 @@ class WantedPosition:
 
 @dataclass(frozen=True)
 class Writer:
-    """Who may write a symbol until it leaves, and how: by `target` or by `direct` orders, never both."""
+    """Who may write a symbol until it leaves, and how: by TARGET or by DIRECT orders, never both."""
 
     session: str
-    kind: str
+    kind: OrderKind
 
 
 @dataclass

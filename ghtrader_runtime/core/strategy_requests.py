@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ghtrader_base.trading_enums import TimeInForce
+from ghtrader_market.accounting.fill import Offset
 from ghtrader_runtime.core import events as ev
-from ghtrader_runtime.core.actions import Action, Answer, Record
+from ghtrader_runtime.core.actions import Action, Answer, AnswerStatus, Record
 from ghtrader_runtime.core.order_entry import OrderEntry
 from ghtrader_runtime.core.order_planning import Place, why_not
-from ghtrader_runtime.core.orders import TradingState
+from ghtrader_runtime.core.orders import OrderKind, PriceType, TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.state import AT_WORK, CoreConfig, CoreState, WantedPosition, Writer
 
@@ -43,7 +45,7 @@ class StrategyRequests:
 
     def on_target(self, event: ev.TargetWanted) -> list[Action]:
         """A target: the position a session wants, lots with sign."""
-        refused = self._claim(event, "target")
+        refused = self._claim(event, OrderKind.TARGET)
         if refused:
             return refused
         limit = self.config.limits.max_position
@@ -55,14 +57,14 @@ class StrategyRequests:
             state.chases[event.symbol] = 0
         state.targets[event.symbol] = WantedPosition(event.session, event.revision, event.volume)
         actions = self._advance(event.symbol)
-        return [*actions, Answer(event.session, event.revision, "accepted", state.limits)]
+        return [*actions, Answer(event.session, event.revision, AnswerStatus.ACCEPTED, state.limits)]
 
-    def _claim(self, event: ev.TargetWanted | ev.OrderWanted, kind: str) -> list[Action]:
+    def _claim(self, event: ev.TargetWanted | ev.OrderWanted, kind: OrderKind) -> list[Action]:
         """Whether a session may write a symbol in this way; what to answer where it may not."""
         state = self.state
         verdict = state.watermark.note(event.session, event.revision, state.now_ns)
         if verdict == "duplicate":
-            return [Answer(event.session, event.revision, "duplicate")]
+            return [Answer(event.session, event.revision, AnswerStatus.DUPLICATE)]
         if verdict == "full":
             return self._refuse(event, "too many sessions")
         if event.symbol not in self.config.symbols:
@@ -78,11 +80,11 @@ class StrategyRequests:
 
     def _refuse(self, event: ev.TargetWanted | ev.OrderWanted, reason: str) -> list[Action]:
         fields = {"session": event.session, "revision": event.revision, "volume": event.volume, "reason": reason}
-        return [Record("refused", fields), Answer(event.session, event.revision, "refused", reason)]
+        return [Record("refused", fields), Answer(event.session, event.revision, AnswerStatus.REFUSED, reason)]
 
     def on_order_wanted(self, event: ev.OrderWanted) -> list[Action]:
         """A direct order: sent once as it is, or refused."""
-        refused = self._claim(event, "direct")
+        refused = self._claim(event, OrderKind.DIRECT)
         if refused:
             return refused
         state, symbol = self.state, event.symbol
@@ -92,32 +94,33 @@ class StrategyRequests:
             reason = state.limits
         elif state.trading_state is TradingState.REDUCING:
             out = sum(o.pending for o in state.live_orders(symbol) if o.side == event.side)
-            shrinks = event.offset != "OPEN" and 0 < event.volume <= -event.side * position.net - out
+            shrinks = event.offset != Offset.OPEN and 0 < event.volume <= -event.side * position.net - out
             reason = reason or ("" if shrinks else state.limits)
+        if reason or book is None:
+            return self._refuse(event, reason or "no tick yet")
         place = Place(
             side=event.side,
-            offset=event.offset,
+            offset=Offset(event.offset),
             volume=event.volume,
             price=event.price,
-            tif=event.tif,
-            price_type=event.price_type,
+            tif=TimeInForce(event.tif),
+            price_type=PriceType(event.price_type),
         )
-        reason = reason or ("no tick yet" if book is None else self._check.forbidden(symbol, place, book))
-        if reason or book is None:
+        if reason := self._check.forbidden(symbol, place, book):
             return self._refuse(event, reason)
-        sent = self._orders.place(symbol, place, event.session, event.revision, book, "direct")
-        return [*sent, Answer(event.session, event.revision, "accepted", "", sent[0].order.order_id)]
+        sent = self._orders.place(symbol, place, event.session, event.revision, book, OrderKind.DIRECT)
+        return [*sent, Answer(event.session, event.revision, AnswerStatus.ACCEPTED, "", sent[0].order.order_id)]
 
     def on_cancel_wanted(self, event: ev.CancelWanted) -> list[Action]:
         """Cancel a session's own direct orders, one or all."""
         if self.state.watermark.note(event.session, event.revision, self.state.now_ns) != "new":
-            return [Answer(event.session, event.revision, "duplicate")]
+            return [Answer(event.session, event.revision, AnswerStatus.DUPLICATE)]
         actions: list[Action] = []
         for order in self.state.every_live_order():
-            mine = order.session == event.session and order.kind == "direct"
+            mine = order.session == event.session and order.kind == OrderKind.DIRECT
             if mine and event.order_id in ("", order.order_id) and not (order.cancel_ns or order.over):
                 actions += self._orders.cancel(order)
-        status = "accepted" if actions else "refused"
+        status = AnswerStatus.ACCEPTED if actions else AnswerStatus.REFUSED
         reason = "" if actions else "no such order at work"
         return [*actions, Answer(event.session, event.revision, status, reason, event.order_id)]
 

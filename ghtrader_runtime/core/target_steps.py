@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ghtrader_runtime.core.actions import Action, Record
 from ghtrader_runtime.core.order_entry import OrderEntry
 from ghtrader_runtime.core.order_planning import ExecutionStyle, plan_target, towards_flat
-from ghtrader_runtime.core.orders import TradingState
+from ghtrader_runtime.core.orders import OrderKind, TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.state import CoreConfig, CoreState, WantedPosition
 
@@ -71,7 +71,7 @@ class TargetSteps:
             if reason:
                 return [*actions, *self._say_once(symbol, reason)]
             state.last_refusal.pop(symbol, None)
-            actions += self._orders.place(symbol, place, wanted.session, wanted.revision, book, "target")
+            actions += self._orders.place(symbol, place, wanted.session, wanted.revision, book, OrderKind.TARGET)
         return actions
 
     def _say_once(self, symbol: str, reason: str) -> list[Action]:

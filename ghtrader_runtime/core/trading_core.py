@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ghtrader_market.accounting.fill import Offset
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.account_risk import AccountRisk
 from ghtrader_runtime.core.actions import Action, Record
@@ -31,7 +32,7 @@ from ghtrader_runtime.core.broker_reports import BrokerReports
 from ghtrader_runtime.core.market_data_watch import MarketData
 from ghtrader_runtime.core.order_entry import OrderEntry
 from ghtrader_runtime.core.order_prediction import OrderPrediction
-from ghtrader_runtime.core.orders import Intent, Order, OrderStatus, TradingState
+from ghtrader_runtime.core.orders import Intent, Order, OrderKind, OrderStatus, TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.reconciliation import Reconciliation
 from ghtrader_runtime.core.request_watermark import Watermark
@@ -99,7 +100,7 @@ class Core:
                     tif=intent.tif,
                     left=intent.volume,
                     status=OrderStatus.UNKNOWN,
-                    kind="earlier",
+                    kind=OrderKind.EARLIER,
                     sent_ns=intent.sent_ns,
                 )
             )
@@ -183,6 +184,6 @@ class Core:
             return []
         actions: list[Action] = []
         for order in orders:
-            if order.status in AT_WORK and (state.trading_state is TradingState.HALTED or order.offset == "OPEN"):
+            if order.status in AT_WORK and (state.trading_state is TradingState.HALTED or order.offset == Offset.OPEN):
                 actions += self._orders.cancel(order)
         return actions

@@ -28,6 +28,7 @@ from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import (
     Action,
     Answer,
+    AnswerStatus,
     Cancel,
     CloseIntent,
     Record,
@@ -126,9 +127,9 @@ class ActionExecutor:
                 case WriteIntent():
                     self._write_intent(action)
                 case CloseIntent(order_id, outcome, left):
-                    self.durable.attempt(partial(ledger.close_intent, order_id, outcome, left), owed=True)
+                    self.durable.attempt(partial(ledger.close_intent, order_id, outcome, left), keep=True)
                 case WriteMarks(day, opening, peak):
-                    self.durable.attempt(partial(ledger.write_marks, day, opening, peak), owed=True)
+                    self.durable.attempt(partial(ledger.write_marks, day, opening, peak), keep=True)
                 case SendOrder():
                     sent += self._send_order(action.order)
                 case Answer():
@@ -151,7 +152,7 @@ class ActionExecutor:
     def _write_binding(self, bound: WriteBinding) -> None:
         if not self._context.options.monitor_only:
             write = partial(write_bound, self._context.ref.state_dir, bound.requested, bound.symbol)
-            self.durable.attempt(write, owed=True)
+            self.durable.attempt(write, keep=True)
 
     def _write_intent(self, wanted: WriteIntent) -> None:
         if self._context.options.monitor_only:
@@ -213,11 +214,11 @@ class ActionExecutor:
 
     def _answer(self, answer: Answer) -> None:
         context = self._context
-        context.counts.duplicates += answer.status == "duplicate"
-        context.counts.refused += answer.status == "refused"
-        peer = context.sessions.get(answer.session)
-        if peer is not None:
-            context.bus.send(peer.identity, msg.Ack(
+        context.counts.duplicates += answer.status == AnswerStatus.DUPLICATE
+        context.counts.refused += answer.status == AnswerStatus.REFUSED
+        client = context.sessions.get(answer.session)
+        if client is not None:
+            context.bus.send(client.identity, msg.Ack(
                 session=context.session, revision=self._traded.tick_revision, sent_ns=time.monotonic_ns(),
                 answers=answer.revision, status=answer.status, reason=answer.reason, order_id=answer.order_id,
             ))  # fmt: skip

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ghtrader_runtime.bus.link_state import Link, LinkChange
 from ghtrader_runtime.bus.messages import Ack, Target
 
-MAX_PEERS = 64
+MAX_CLIENTS = 64
 KEEP_ANSWERS = 1024
 HISTORIES_A_SECOND = 20.0
 
@@ -48,7 +48,7 @@ class BusSessions:
 
     def __init__(self, token: str) -> None:
         self._token = token
-        self._peers: dict[str, BusSession] = {}
+        self._joined: dict[str, BusSession] = {}
         self._answers: OrderedDict[tuple[str, int], Ack] = OrderedDict()
         self._allowance, self._refilled_ns = HISTORIES_A_SECOND, 0
         self.strangers = 0
@@ -56,11 +56,11 @@ class BusSessions:
         self.last_target: Target | None = None
 
     def __len__(self) -> int:
-        return len(self._peers)
+        return len(self._joined)
 
     def get(self, session: str) -> BusSession | None:
         """The session, if it joined."""
-        return self._peers.get(session)
+        return self._joined.get(session)
 
     def shows(self, token: str) -> bool:
         """Whether this is the account's token."""
@@ -70,37 +70,37 @@ class BusSessions:
         self, session: str, identity: bytes, token: str, now_ns: int
     ) -> tuple[BusSession | None, LinkChange | None]:
         """A session says hello; None where there is no place for it."""
-        peer = self._peers.get(session)
-        if peer is None:
-            if len(self._peers) >= MAX_PEERS and not self._make_room():
+        client = self._joined.get(session)
+        if client is None:
+            if len(self._joined) >= MAX_CLIENTS and not self._make_room():
                 self.strangers += 1
                 return None, None
-            peer = self._peers[session] = BusSession(session, identity, Link(name=session), False)
-        peer.identity = identity
-        peer.trusted = peer.trusted or self.shows(token)
-        return peer, peer.link.heard(now_ns)
+            client = self._joined[session] = BusSession(session, identity, Link(name=session), False)
+        client.identity = identity
+        client.trusted = client.trusted or self.shows(token)
+        return client, client.link.heard(now_ns)
 
     def heard(self, session: str, identity: bytes, now_ns: int) -> tuple[BusSession | None, LinkChange | None]:
         """A joined session sent something; None for an unknown client, which is counted and otherwise ignored."""
-        peer = self._peers.get(session)
-        if peer is None:
+        client = self._joined.get(session)
+        if client is None:
             self.strangers += 1
             return None, None
-        peer.identity = identity
-        return peer, peer.link.heard(now_ns)
+        client.identity = identity
+        return client, client.link.heard(now_ns)
 
     def check(self, now_ns: int) -> list[LinkChange]:
         """Time passed."""
-        found = (peer.link.check(now_ns) for peer in self._peers.values())
+        found = (client.link.check(now_ns) for client in self._joined.values())
         return [change for change in found if change is not None]
 
     def leave(self, session: str) -> BusSession | None:
         """Forget a session; returns what it was."""
-        return self._peers.pop(session, None)
+        return self._joined.pop(session, None)
 
     def states(self) -> dict[str, str]:
         """State of every link by session."""
-        return {session: str(peer.link.state) for session, peer in self._peers.items()}
+        return {session: str(client.link.state) for session, client in self._joined.items()}
 
     def remembered(self, session: str, revision: int) -> Ack | None:
         """The answer a command was given before: a repetition has no second effect."""
@@ -124,9 +124,9 @@ class BusSessions:
 
     def _make_room(self) -> bool:
         """Forget the untrusted session that was silent longest."""
-        untrusted = [peer for peer in self._peers.values() if not peer.trusted]
+        untrusted = [client for client in self._joined.values() if not client.trusted]
         if not untrusted:
             return False
         # the oldest of a dict's order is as good as any: who is still there says hello again
-        del self._peers[untrusted[0].session]
+        del self._joined[untrusted[0].session]
         return True

@@ -105,7 +105,7 @@ class Gateway:
             pumped = context.connection.pump(_PUMP_S, self._may_advance(), context.bus.wait)
             if pumped.ticks is not None:
                 self.relay.on_ticks(pumped.ticks)
-            for ticks in pumped.aside:
+            for ticks in pumped.expiring:
                 self.relay.on_expiring(ticks)
             self.executor.on_reports(pumped.reports)
             self.requests.answer_waiting()

@@ -14,6 +14,7 @@ from ghtrader_base.lock_keys import trade_key
 from ghtrader_base.locks import resource_lock
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
+from ghtrader_base.trading_enums import RunMode
 from ghtrader_market.accounting.fees import fee
 from ghtrader_market.accounting.fill import Offset
 from ghtrader_market.reference.symbols import parse_symbol
@@ -61,7 +62,7 @@ def replay_feed(settings: Settings, options: ReplayOptions) -> ReplayFeed:
 def make_broker(settings: Settings, options: GatewayOptions) -> Broker:
     """The broker of a mode; nothing is connected yet."""
     variety = variety_of(options.symbol)
-    if options.mode != "paper":
+    if options.mode != RunMode.PAPER:
         return _tqsdk(settings, options)
     feed: Feed = replay_feed(settings, options.replay) if options.replay else _tqsdk(settings, options)
     if options.replay and feed.market.symbol != options.symbol:
@@ -82,8 +83,8 @@ def _tqsdk(settings: Settings, options: GatewayOptions) -> TqSdkBroker:
 
     require_credentials(settings, options.mode, options.sim)
     isolate_home(settings, f"gateway-{options.mode}-{options.account}")
-    fence = BrokerSideLimits(options.day_orders, options.day_lots)
-    return TqSdkBroker(settings, options.mode, options.sim, fence)
+    limits = BrokerSideLimits(options.day_orders, options.day_lots)
+    return TqSdkBroker(settings, options.mode, options.sim, limits)
 
 
 def run_gateway(settings: Settings, options: GatewayOptions) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def run_gateway(settings: Settings, options: GatewayOptions) -> dict[str, Any]:
     ConfigError, UsageError, UnreachableError, IntegrityError
         Credentials, symbol, exchange or ledger are not usable.
     """
-    check_options(options)
+    options = check_options(options)
     check_gates(settings, options.mode, options.monitor_only, options.confirm_live)
     ref = account_ref(settings, options.account, options.mode, options.sim)
     purpose = f"gateway of {options.account} ({options.mode}) on {options.symbol}"

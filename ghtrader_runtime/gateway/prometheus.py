@@ -156,7 +156,7 @@ def serve_metrics(
     def further() -> dict[str, float]:
         return {
             "malformed": context.bus.malformed, "unsent": context.bus.unsent, "strangers": context.sessions.strangers,
-            "missed_ticks": getattr(context.broker, "missed", 0), "journal_dropped": context.journal.dropped,
+            "missed_ticks": context.broker.missed, "journal_dropped": context.journal.dropped,
         }  # fmt: skip
 
     server = MetricsServer(RuntimeCollector(last_state, further), context.settings.metrics_port)

@@ -11,6 +11,7 @@ from typing import Any
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.link_state import LinkChange
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import AnswerStatus
 from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.context import GatewayContext
@@ -51,16 +52,16 @@ class RequestHandler:
             if isinstance(message, msg.Command) and message.name != "heartbeat":
                 self._on_command(identity, message)
                 continue
-            peer, change = sessions.heard(message.session, identity, now_ns)
+            client, change = sessions.heard(message.session, identity, now_ns)
             self._note_links([change] if change else [])
             match message:
-                case _ if peer is None:
+                case _ if client is None:
                     self._answer_unknown(identity, message)
-                case msg.Target() if peer.trusted:
+                case msg.Target() if client.trusted:
                     self._on_target(message, now_ns)
-                case msg.DirectOrder() | msg.CancelOrder() if peer.trusted:
+                case msg.DirectOrder() | msg.CancelOrder() if client.trusted:
                     self._on_direct(message, now_ns)
-                case msg.Ready() if peer.trusted:
+                case msg.Ready() if client.trusted:
                     self._on_ready(message)
                 case msg.Goodbye():
                     self._on_lost(message.session, f"left: {message.reason}")
@@ -74,14 +75,14 @@ class RequestHandler:
         sessions = self._context.sessions
         self._note_links(sessions.check(now_ns))
         for session in list(sessions.ready):
-            if (peer := sessions.get(session)) and peer.link.silent_s(now_ns) > _LOST_S:
+            if (client := sessions.get(session)) and client.link.silent_s(now_ns) > _LOST_S:
                 self._on_lost(session, "went silent")
 
     def _answer_unknown(self, identity: bytes, message: msg.AnyMessage) -> None:
         """Who has not joined, or was forgotten, is told so: a strategy says hello again."""
         if isinstance(message, msg.Target | msg.DirectOrder | msg.CancelOrder):
             reason = "say hello first"
-            ack = msg.Ack(**self._head(), answers=message.revision, status="unknown", reason=reason)
+            ack = msg.Ack(**self._head(), answers=message.revision, status=AnswerStatus.UNKNOWN, reason=reason)
             self._context.bus.send(identity, ack)
 
     def _head(self) -> dict[str, Any]:
@@ -134,13 +135,13 @@ class RequestHandler:
 
     def _on_hello(self, identity: bytes, hello: msg.Hello, now_ns: int) -> None:
         context = self._context
-        peer, change = context.sessions.join(hello.session, identity, hello.token, now_ns)
+        client, change = context.sessions.join(hello.session, identity, hello.token, now_ns)
         self._note_links([change] if change else [])
-        if peer is None or not context.sessions.may_have_history(now_ns):
+        if client is None or not context.sessions.may_have_history(now_ns):
             return  # it will ask again
-        if hello.purpose == "trade" and not peer.trusted:
+        if hello.purpose == "trade" and not client.trusted:
             reason = "only who shows the account's token may trade"
-            ack = msg.Ack(**self._head(), answers=hello.revision, status="refused", reason=reason)
+            ack = msg.Ack(**self._head(), answers=hello.revision, status=AnswerStatus.REFUSED, reason=reason)
             context.bus.send(identity, ack)
             return
         for message in welcome(context, self._traded, self._executor.core.state, hello):
@@ -158,27 +159,27 @@ class RequestHandler:
         sessions = self._context.sessions
         answer = sessions.remembered(command.session, command.revision)
         if answer is None:
-            status, reason = "refused", "only who shows the account's token may command"
+            status, reason = AnswerStatus.REFUSED, "only who shows the account's token may command"
             if sessions.shows(command.token):
                 status, reason = self._obey(command)
             answer = msg.Ack(**self._head(), answers=command.revision, status=status, reason=reason)
             sessions.remember(command.session, command.revision, answer)
         self._context.bus.send(identity, answer)
 
-    def _obey(self, command: msg.Command) -> tuple[str, str]:
+    def _obey(self, command: msg.Command) -> tuple[AnswerStatus, str]:
         if command.name == "kill":
             self._executor.read_kill_switch()
         elif command.name == "state":
             try:
                 wanted = TradingState(command.value)
             except ValueError:
-                return "refused", f"no trading state {command.value!r}"
+                return AnswerStatus.REFUSED, f"no trading state {command.value!r}"
             self._executor.step(ev.StateWanted(wanted, command.reason))
         elif command.name == "stop":
             self._context.end.request(command.reason or "stopped by command")
         else:
-            return "refused", f"no command {command.name!r}"
-        return "accepted", ""
+            return AnswerStatus.REFUSED, f"no command {command.name!r}"
+        return AnswerStatus.ACCEPTED, ""
 
     def _on_lost(self, session: str, reason: str) -> None:
         context = self._context

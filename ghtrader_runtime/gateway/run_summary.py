@@ -50,7 +50,7 @@ def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExe
         "positions": {name: position.net for name, position in state.positions.items()},
         "trading_state": str(state.trading_state), "killed": executor.killed,
         "tick_to_target_ms": context.latency.summary(),
-        "missed_ticks": getattr(context.broker, "missed", 0), "malformed": context.bus.malformed,
+        "missed_ticks": context.broker.missed, "malformed": context.bus.malformed,
         "strangers": context.sessions.strangers,
         "journal_failure": context.journal.failure, "journal_dropped": context.journal.dropped,
         "fill_list": [fill_fields(fill) for fill in executor.fills],

@@ -92,7 +92,7 @@ class StatePublisher:
             "killed": self._executor.killed, "trading_state": str(state.trading_state),
             "reasons": [reason for _, reason in state.blocks.values()],
             "links": dict(last.links) if last else context.sessions.states(), "metrics": self.metrics_url,
-            "tqsdk_rules": self._broker_side_rules(),
+            "tqsdk_rules": context.broker.broker_side_rules,
             "positions": dict(last.positions) if last else {}, "net_pnl": last.net_pnl if last else 0.0,
             "data_age_s": last.data_age_s if last else None, "ended": ended, "written_ns": time.time_ns(),
         }  # fmt: skip
@@ -106,7 +106,7 @@ class StatePublisher:
         opening, peak = (state.marks.opening, state.marks.peak) if state.marks.trading_day else (math.nan, math.nan)
         return AccountState(
             session=context.session, revision=self._revision, sent_ns=time.monotonic_ns(), account=context.ref.name,
-            mode=context.options.mode, run_id=context.options.run_id, trading_state=str(state.trading_state),
+            mode=context.options.mode, run_id=context.options.run_id, trading_state=state.trading_state,
             reasons=[reason for _, reason in state.blocks.values()], killed=executor.killed,
             link="down" if BlockReason.BROKER in state.blocks else "up", trading_day=traded.day.name,
             positions={symbol: position.net for symbol, position in state.positions.items()},
@@ -122,11 +122,6 @@ class StatePublisher:
             probabilities=list(target.probabilities) if target else [], reason=target.reason if target else "",
             requested=context.options.symbol, contract=traded.binding.contract,
         )  # fmt: skip
-
-    def _broker_side_rules(self) -> list[str] | str:
-        """TqSdk's own risk rules in force, or why there are none."""
-        rules = getattr(self._context.broker, "fence", None)
-        return (rules.missing or rules.names) if rules is not None else []
 
 
 def _broker_links(blocks: Mapping[BlockReason, object]) -> dict[str, str]:
@@ -144,5 +139,5 @@ def _line(order: Order) -> OrderLine:
         volume=order.volume,
         left=order.left,
         price=order.price,
-        status=str(order.status),
+        status=order.status,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
+from ghtrader_base.trading_enums import RunMode
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_runtime.run_options import GatewayOptions, ReplayOptions, StrategyOptions, check_options
@@ -92,12 +93,12 @@ def paper_day(
     contract = str(lake.read_day(DATASET, key, day, ["underlying_contract"]).column(0)[0].as_py())
     replay = ReplayOptions(dataset=DATASET, key=key, day=str(day), from_ns=from_ns, pace=pace)
     gateway = GatewayOptions(
-        account=account, mode="paper", symbol=contract, run_id=run_id or new_run_id("paper"), replay=replay,
+        account=account, mode=RunMode.PAPER, symbol=contract, run_id=run_id or new_run_id("paper"), replay=replay,
         **{"rate_orders": PAPER_RATE, **limits},
     )  # fmt: skip
-    check_options(gateway)
+    gateway = check_options(gateway)
     strategy = StrategyOptions(
-        account=account, mode="paper", symbol=contract, model=model, horizon=horizon,
+        account=account, mode=RunMode.PAPER, symbol=contract, model=model, horizon=horizon,
         flat_before_end_s=flat_before_end_s, flat_from_ns=flat_from_ns,
     )  # fmt: skip
     return trade(settings, gateway, strategy, on_ready=on_ready)

@@ -1,7 +1,7 @@
 """Watches for a newly promoted champion and says when it takes over: never in mid-position.
 
-Noticed by its pointer file, it is loaded and checked at once, and then waits: for the next trading day (`day`), or
-until nothing is held, wanted or on its way (`flat`). `keep` never changes the model of a run.
+Noticed by its pointer file, it is loaded and checked at once, and then waits: for the next trading day (DAY), or
+until nothing is held, wanted or on its way (FLAT). KEEP never changes the model of a run.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ghtrader_base.errors import GhtraderError
+from ghtrader_base.trading_enums import Succession
 from ghtrader_models.bundles.bundle import Bundle
 from ghtrader_models.bundles.champions import champion_path, load_champion_bundle
 from ghtrader_runtime.strategy.signal_engine import matching_factor_set
 
-WAYS = ("day", "flat", "keep")
 LOOK_S = 2.0
 
 
@@ -24,8 +24,7 @@ class ChampionWatcher:
     ----------
     models_dir, series, horizon
         Whose champion.
-    way : str
-        One of `WAYS`.
+    way : Succession
     bundle_id : str
         The model that trades now.
     max_position : int
@@ -33,7 +32,7 @@ class ChampionWatcher:
     """
 
     def __init__(
-        self, models_dir: Path, series: str, horizon: int, way: str, bundle_id: str, max_position: int
+        self, models_dir: Path, series: str, horizon: int, way: Succession, bundle_id: str, max_position: int
     ) -> None:
         self._models_dir, self._series, self._horizon = models_dir, series, horizon
         self._way, self._bundle_id, self._max_position = way, bundle_id, max_position
@@ -55,7 +54,7 @@ class ChampionWatcher:
 
         One that cannot be used is left alone; `refused` says why.
         """
-        if self._way == "keep" or now_s < self._next_look_s:
+        if self._way == Succession.KEEP or now_s < self._next_look_s:
             return None
         self._next_look_s = now_s + LOOK_S
         stamp = self._stamp()
@@ -79,7 +78,7 @@ class ChampionWatcher:
 
     def due(self, *, new_day: bool, flat: bool) -> Bundle | None:
         """The champion that takes over now, if one waits and its moment has come; asking consumes it."""
-        if self.waiting is None or not (new_day or (self._way == "flat" and flat)):
+        if self.waiting is None or not (new_day or (self._way == Succession.FLAT and flat)):
             return None
         bundle, self.waiting = self.waiting, None
         self._bundle_id = bundle.bundle_id

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ghtrader_runtime.bus import messages as msg
+from ghtrader_runtime.core.actions import AnswerStatus
 
 WAIT_S, AGAIN_S = 15.0, 1.0
 """Seconds after which it goes whatever is held, and between two requests for a flat position."""
@@ -52,7 +53,7 @@ class Shutdown:
 
     def on_ack(self, ack: msg.Ack) -> None:
         """The gateway takes our messages in order: whatever it answers from then on, it knows of the shutdown."""
-        if self._first_asked and ack.answers >= self._first_asked and ack.status != "unknown":
+        if self._first_asked and ack.answers >= self._first_asked and ack.status != AnswerStatus.UNKNOWN:
             self._heard_ns = self._heard_ns or ack.sent_ns
 
     def may_go(self, state: msg.AccountState, symbols: Iterable[str]) -> bool:

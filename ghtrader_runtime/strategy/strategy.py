@@ -17,6 +17,7 @@ from typing import Any
 
 from ghtrader_base.errors import RefusedError
 from ghtrader_base.settings import Settings
+from ghtrader_base.trading_enums import Succession
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import variety_of
@@ -24,6 +25,7 @@ from ghtrader_models.bundles.bundle import Bundle
 from ghtrader_runtime.accounts.account import AccountRef
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.endpoints import endpoints
+from ghtrader_runtime.core.actions import AnswerStatus
 from ghtrader_runtime.run_options import StrategyOptions
 from ghtrader_runtime.runlog.journal import Journal
 from ghtrader_runtime.strategy.champion_watcher import ChampionWatcher
@@ -100,7 +102,7 @@ def _check_welcome(welcome: msg.Welcome, options: StrategyOptions, bundle: Bundl
 
 def _succession(context: StrategyContext, bundle: Bundle, welcome: msg.Welcome) -> ChampionWatcher:
     options = context.options
-    way = options.succession if options.model == "champion" else "keep"
+    way = options.succession if options.model == "champion" else Succession.KEEP
     series = variety_of(options.symbol).continuous_symbol
     return ChampionWatcher(
         context.settings.models, series, options.horizon, way, bundle.bundle_id, welcome.max_position
@@ -167,9 +169,9 @@ class Strategy:
     def _on_ack(self, ack: msg.Ack) -> None:
         self._client.acknowledged(ack)
         self._departure.on_ack(ack)
-        if ack.status == "refused":
+        if ack.status == AnswerStatus.REFUSED:
             self.refused[ack.reason] = self.refused.get(ack.reason, 0) + 1
-        elif ack.status == "unknown":
+        elif ack.status == AnswerStatus.UNKNOWN:
             self._rejoin("it does not know us")
 
     def _on_tick(self, tick: msg.Tick) -> None:

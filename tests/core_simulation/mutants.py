@@ -45,7 +45,7 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "REDUCING leaves opening orders at work",
         "core.trading_core",
-        'state.trading_state is TradingState.HALTED or order.offset == "OPEN"',
+        "state.trading_state is TradingState.HALTED or order.offset == Offset.OPEN",
         "state.trading_state is TradingState.HALTED",
     ),
     ("one lot too many", "core.risk_rules", "if abs(after) > self.lots and", "if abs(after) > self.lots + 1 and"),
@@ -127,7 +127,7 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "strangers' orders are left",
         "core.broker_reports",
-        'return [] if self.config.unknown_orders == "adopt" else self._orders.cancel(order)',
+        "return [] if self.config.unknown_orders == UnknownOrders.ADOPT else self._orders.cancel(order)",
         "return []",
     ),
     (

@@ -9,6 +9,7 @@ from ghtrader.cli import run
 from ghtrader.commands.risk_options import in_force
 from ghtrader_base.errors import ConfigError, UsageError
 from ghtrader_base.settings import load_settings, set_setting
+from ghtrader_base.trading_enums import OnKill, Peg, RunMode, SimKind, TimeInForce, UnknownOrders
 from ghtrader_base.trading_limits import TRADING_LIMITS
 from ghtrader_runtime.core.order_planning import ExecutionStyle
 from ghtrader_runtime.core.risk_rules import RiskLimits
@@ -57,6 +58,17 @@ def test_what_is_typed_beats_what_is_set(home, monkeypatch, tmp_path) -> None:
 def test_what_means_nothing_is_refused(changes, words) -> None:
     with pytest.raises(UsageError, match=words):
         check_options(msgspec.structs.replace(PLAIN, **changes))
+
+
+def test_words_become_members_however_they_were_given() -> None:
+    given = msgspec.structs.replace(
+        PLAIN, mode="paper", sim="tqsim", tif="GFD", peg="join", on_kill="flatten", unknown_orders="adopt"
+    )
+    checked = check_options(given)
+    words = (checked.mode, checked.sim, checked.tif, checked.peg, checked.on_kill, checked.unknown_orders)
+    assert words == ("paper", "tqsim", "GFD", "join", "flatten", "adopt")
+    assert [type(word) for word in words] == [RunMode, SimKind, TimeInForce, Peg, OnKill, UnknownOrders]
+    assert msgspec.json.decode(msgspec.json.encode(given), type=GatewayOptions) == checked, "as a child reads them"
 
 
 @pytest.mark.clock

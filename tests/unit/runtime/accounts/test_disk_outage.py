@@ -83,7 +83,7 @@ def an_intent(ledger: Ledger) -> Intent:
 
 
 def until_refused(
-    durable: DurableWrites, make: Callable[[], Any], write: Callable[[Any], object], owed: bool = False
+    durable: DurableWrites, make: Callable[[], Any], write: Callable[[Any], object], keep: bool = False
 ) -> Any:
     """Write until the disk has refused three times in a row; the last that was refused.
 
@@ -92,7 +92,7 @@ def until_refused(
     refused = 0
     for _ in range(100):
         what = make()
-        refused = 0 if durable.attempt(partial(write, what), owed) else refused + 1
+        refused = 0 if durable.attempt(partial(write, what), keep) else refused + 1
         if refused == 3:
             return what
     raise AssertionError("the disk was never full")
@@ -115,7 +115,7 @@ def test_the_ledger_on_a_full_disk_refuses_and_goes_on_when_there_is_room(disk) 
         use_up_the_log(ledger)
     intent = until_refused(durable, lambda: an_intent(ledger), ledger.intend)
     assert intent.order_id not in ledger.state.open
-    until_refused(durable, lambda: (DAY, 1.0, 2.0), lambda marks: ledger.write_marks(*marks), owed=True)
+    until_refused(durable, lambda: (DAY, 1.0, 2.0), lambda marks: ledger.write_marks(*marks), keep=True)
     assert [change.up for change in told] == [False] and "cannot be written" in told[0].reason, "told once"
     durable._retry_at = 0.0
     durable.look()
@@ -127,7 +127,7 @@ def test_the_ledger_on_a_full_disk_refuses_and_goes_on_when_there_is_room(disk) 
     kept = list(ledger.state.open)
     ledger.close()
     known = read_ledger(folder)
-    assert list(known.open) == kept and known.marks == (DAY, 1.0, 2.0), "what was owed is there, what failed is not"
+    assert list(known.open) == kept and known.marks == (DAY, 1.0, 2.0), "what was pending is there, what failed is not"
 
 
 def test_a_switch_the_disk_refuses_counts_as_tripped_and_is_written_later(disk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -18,6 +19,8 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from ghtrader_base.errors import FailedError, IntegrityError
+from ghtrader_base.trading_enums import TimeInForce
+from ghtrader_market.accounting.fill import Offset
 from ghtrader_runtime.accounts import order_ledger as module
 from ghtrader_runtime.accounts.ledger_prewrite import BLOCK, Block, _encode, read_block
 from ghtrader_runtime.accounts.ledger_prewrite import FILE_NAME as AHEAD_NAME
@@ -30,6 +33,7 @@ from ghtrader_runtime.accounts.order_ledger import (
     earlier_intents,
     read_ledger,
 )
+from ghtrader_runtime.core.orders import OrderOutcome
 from ghtrader_runtime.core.request_watermark import MAX_SESSIONS
 from tests.support.waiting import PATIENCE_S
 
@@ -57,6 +61,26 @@ def make(ledger: Ledger, revision: int, session: str = "s") -> Intent:
         target_revision=revision,
         market_ns=revision,
     )
+
+
+def test_words_are_on_disk_what_they_always_were(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    intent = msgspec.structs.replace(make(ledger, 1), offset=Offset.CLOSETODAY, tif=TimeInForce.GFD, wall_ns=5)
+    ledger.intend(intent)
+    bodies = "SELECT CAST(body AS TEXT) FROM records WHERE kind = ?"
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as base:
+        (text,) = base.execute(bodies, ("intent",)).fetchone()
+    assert text == (
+        f'{{"order_id":"{intent.order_id}","number":1,"symbol":"SHFE.cu2502","side":1,"offset":"CLOSETODAY","volume":1,'
+        '"price":70000.0,"tif":"GFD","target_session":"s","target_revision":1,"market_ns":1,"price_type":"LIMIT",'
+        '"wall_ns":5,"sent_ns":0}'
+    )
+    ledger.close_intent(intent.order_id, OrderOutcome.UNSENT, 1)
+    ledger.sync()
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as base:
+        (text,) = base.execute(bodies, ("closed",)).fetchone()
+    assert text.startswith('{"outcome":"unsent","left":1,')
+    ledger.close()
 
 
 def play(folder: Path, operations: list[str]) -> tuple[Ledger, list[tuple]]:

@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import zmq
@@ -22,10 +23,13 @@ from hypothesis import strategies as st
 
 from ghtrader_base.errors import ConfigError, PortInUseError, RefusedError
 from ghtrader_base.settings import Settings, load_settings
+from ghtrader_market.accounting.fill import Offset
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.curve_keys import connect_with, load_keys, make_keys
 from ghtrader_runtime.bus.endpoints import Endpoints, endpoints, runtime_dir
 from ghtrader_runtime.bus.sockets import ClientBus, GatewayBus, ask, new_session
+from ghtrader_runtime.core.actions import AnswerStatus
+from ghtrader_runtime.core.orders import OrderStatus
 from tests.support.waiting import PATIENCE_S
 
 HEAD = {"session": "s", "revision": 1, "sent_ns": 5}
@@ -50,6 +54,29 @@ def test_history_crosses_whole() -> None:
     back = msg.decode(msg.encode(msg.pack_history("g", 1, 2, "S", "2025-01-08", ids, times, values, True)))
     got = msg.unpack_history(back)
     assert all(np.array_equal(a, b) for a, b in zip(got, (ids, times, values), strict=True))
+
+
+def test_words_are_on_the_wire_what_they_always_were() -> None:
+    line = msg.OrderLine(
+        order_id="o1", symbol="S", side=-1, offset=Offset.CLOSE, volume=2, left=1, price=7.0, status=OrderStatus.WORKING
+    )
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(line)) == ["o1", "S", -1, "CLOSE", 2, 1, 7.0, "WORKING"]
+    sent = msg.encode(msg.Ack(**HEAD, answers=1, status=AnswerStatus.REFUSED, reason="why"))
+    assert sent == msg.encode(msg.Ack(**HEAD, answers=1, status="refused", reason="why"))
+    back = msg.decode(sent)
+    assert isinstance(back, msg.Ack) and back.status is AnswerStatus.REFUSED
+    with pytest.raises(ValueError, match="no message: Invalid enum value 'refuzed'"):
+        msg.decode(sent.replace(b"refused", b"refuzed"))
+
+
+@limits(max_examples=50, deadline=None)
+@given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20), st.integers(-5, 5))
+def test_a_direct_order_of_any_words_is_a_message(offset: str, tif: str, price_type: str, side: int) -> None:
+    """Its words are the core's to refuse, with a sentence that the session gets."""
+    order = msg.DirectOrder(
+        **HEAD, symbol="S", side=side, offset=offset, volume=1, price=1.0, price_type=price_type, tif=tif
+    )
+    assert msg.decode(msg.encode(order)) == order
 
 
 @limits(max_examples=300, deadline=None)

@@ -1,4 +1,4 @@
-"""Links, back-off, outbox and peers: what a silence means, what is repeated, who is let in."""
+"""Links, back-off, outbox and clients: what a silence means, what is repeated, who is let in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.backoff import Backoff
 from ghtrader_runtime.bus.link_state import Link, LinkState
 from ghtrader_runtime.bus.pending_requests import PendingRequests
-from ghtrader_runtime.gateway.bus_sessions import HISTORIES_A_SECOND, KEEP_ANSWERS, MAX_PEERS, BusSessions
+from ghtrader_runtime.gateway.bus_sessions import HISTORIES_A_SECOND, KEEP_ANSWERS, MAX_CLIENTS, BusSessions
 
 S = 1_000_000_000
 
@@ -100,36 +100,36 @@ def test_only_who_shows_the_token_is_trusted(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "bus-token").stat().st_mode) == 0o600
     (tmp_path / "bus-token").write_text("")
     assert len(join_token(tmp_path)) >= 32, "a gateway killed while it wrote does not lock the account"
-    peers = BusSessions(token)
-    friend, change = peers.join("a", b"1", token, S)
-    watcher, _ = peers.join("b", b"2", "wrong", S)
+    sessions = BusSessions(token)
+    friend, change = sessions.join("a", b"1", token, S)
+    watcher, _ = sessions.join("b", b"2", "wrong", S)
     assert friend and friend.trusted and change and watcher and not watcher.trusted
-    assert peers.heard("c", b"3", S) == (None, None) and peers.strangers == 1
-    assert peers.join("b", b"2", token, S)[0].trusted, "who shows it later is trusted from then on"
-    assert not peers.shows("\ud800") and not peers.shows("")
+    assert sessions.heard("c", b"3", S) == (None, None) and sessions.strangers == 1
+    assert sessions.join("b", b"2", token, S)[0].trusted, "who shows it later is trusted from then on"
+    assert not sessions.shows("\ud800") and not sessions.shows("")
 
 
-def test_peers_and_their_answers_stay_bounded() -> None:
-    peers = BusSessions("t" * 40)
-    kept, _ = peers.join("mine", b"0", "t" * 40, 0)
+def test_clients_and_their_answers_stay_bounded() -> None:
+    sessions = BusSessions("t" * 40)
+    kept, _ = sessions.join("mine", b"0", "t" * 40, 0)
     for number in range(10_000):
-        peers.join(f"s{number}", b"%d" % number, "", number)
-        peers.remember("x", number, msg.Ack(session="g", revision=0, sent_ns=0, answers=number, status="accepted"))
-    assert len(peers) == MAX_PEERS and peers.get("mine") is kept, "strangers never push a trusted session out"
-    assert peers.remembered("x", 9_999).answers == 9_999 and peers.remembered("x", 9_999 - KEEP_ANSWERS) is None
+        sessions.join(f"s{number}", b"%d" % number, "", number)
+        sessions.remember("x", number, msg.Ack(session="g", revision=0, sent_ns=0, answers=number, status="accepted"))
+    assert len(sessions) == MAX_CLIENTS and sessions.get("mine") is kept, "strangers never push a trusted session out"
+    assert sessions.remembered("x", 9_999).answers == 9_999 and sessions.remembered("x", 9_999 - KEEP_ANSWERS) is None
 
 
 def test_histories_are_rationed() -> None:
-    peers = BusSessions("")
-    given_at_once = sum(peers.may_have_history(5 * S) for _ in range(1000))
+    sessions = BusSessions("")
+    given_at_once = sum(sessions.may_have_history(5 * S) for _ in range(1000))
     assert given_at_once == HISTORIES_A_SECOND
-    assert sum(peers.may_have_history(5 * S + S // 2) for _ in range(1000)) == HISTORIES_A_SECOND / 2
+    assert sum(sessions.may_have_history(5 * S + S // 2) for _ in range(1000)) == HISTORIES_A_SECOND / 2
 
 
-def test_silent_peers_are_noticed_once() -> None:
-    peers = BusSessions("")
-    peers.join("a", b"1", "", S)
-    assert peers.check(2 * S) == []
-    (change,) = peers.check(3 * S)
-    assert change.name == "a" and change.after is LinkState.STALE and peers.check(3 * S) == []
-    assert peers.states() == {"a": "STALE"} and peers.leave("a") is not None and peers.states() == {}
+def test_silent_clients_are_noticed_once() -> None:
+    sessions = BusSessions("")
+    sessions.join("a", b"1", "", S)
+    assert sessions.check(2 * S) == []
+    (change,) = sessions.check(3 * S)
+    assert change.name == "a" and change.after is LinkState.STALE and sessions.check(3 * S) == []
+    assert sessions.states() == {"a": "STALE"} and sessions.leave("a") is not None and sessions.states() == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from ghtrader_market.accounting.fill import Offset
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.account_risk import AccountRisk
 from ghtrader_runtime.core.actions import (
@@ -35,13 +36,10 @@ from ghtrader_runtime.core.roll_execution import ContractRoll
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 from ghtrader_runtime.core.strategy_requests import StrategyRequests
 from ghtrader_runtime.core.target_steps import TargetSteps
+from tests.support.core_events import CU, DAY, book, trade
 
-CU, NEXT, DAY, S = "SHFE.cu2502", "SHFE.cu2503", "2025-01-08", 1_000_000_000
+NEXT, S = "SHFE.cu2503", 1_000_000_000
 BUY = Place(side=1, offset="OPEN", volume=2, price=70_010.0, tif="FAK")
-
-
-def book(tick: int = 1, now: int = 1) -> ev.Book:
-    return ev.Book(symbol=CU, trading_day=DAY, market_ns=now, tick_id=tick, bid=70_000.0, ask=70_010.0, now_ns=now)
 
 
 def ready() -> CoreState:
@@ -141,7 +139,7 @@ def test_target_steps_flatten_what_is_left_and_open_nothing_while_reducing() -> 
         ev.TargetWanted(session="s", revision=1, symbol=CU, volume=2, now_ns=1)
     )
     assert not state.orders
-    BrokerReports(config(), state, entry(state), Asked()).on_trade(trade("t1", "x", 1))
+    BrokerReports(config(), state, entry(state), Asked()).on_trade(trade("t1", "x"))
     left[0] = True
     sent = steps.advance(CU)
     assert isinstance(sent[1], SendOrder) and (sent[1].order.side, sent[1].order.volume) == (-1, 1)
@@ -159,7 +157,7 @@ def test_market_data_drops_old_books_and_limits_trading_in_silence() -> None:
     state.now_ns = 17 * S
     assert kinds(market.watch()) == ["Record", "Resubscribe"] and market.watch() == []
     assert state.blocks[BlockReason.DATA][0] is state.trading_state is TradingState.REDUCING
-    market.on_book(book(3, 17 * S))
+    market.on_book(book(3, now=17 * S))
     assert not state.blocks
     market.on_link(False)
     assert list(state.blocks) == [BlockReason.DATA_LINK] == ["data-link"]
@@ -204,29 +202,16 @@ def test_strategy_requests_keep_a_symbol_for_its_writer_until_it_is_released() -
     assert requests.release("b") == [] and not state.targets, "its order is being cancelled already"
 
 
-def trade(trade_id: str, order_id: str, volume: int, side: int = 1, offset: str = "OPEN") -> ev.TradeReport:
-    return ev.TradeReport(
-        trade_id=trade_id,
-        order_id=order_id,
-        symbol=CU,
-        side=side,
-        offset=offset,
-        volume=volume,
-        price=70_010.0,
-        market_ns=2,
-        now_ns=2,
-    )
-
-
 def test_broker_reports_count_a_trade_once_and_ask_where_lots_are_unknown() -> None:
     state, advance = CoreState(trading_day=DAY), Asked()
     orders = entry(state)
     reports = BrokerReports(config(), state, orders, advance)
     orders.place(CU, BUY, "s", 1, book(), "target")
-    assert kinds(reports.on_trade(trade("t1", "o1", 2))) == ["CloseIntent", "Record", "Record"]
-    assert reports.on_trade(trade("t1", "o1", 2)) == [] and state.position(CU).net == 2 and advance.symbols == [CU]
+    assert kinds(reports.on_trade(trade("t1", "o1", volume=2))) == ["CloseIntent", "Record", "Record"]
+    assert reports.on_trade(trade("t1", "o1", volume=2)) == []
+    assert state.position(CU).net == 2 and advance.symbols == [CU]
     assert state.orders["o1"].status is OrderStatus.FILLED and not state.live_orders(CU)
-    asked = reports.on_trade(trade("t2", "x", 3, -1, "CLOSETODAY"))
+    asked = reports.on_trade(trade("t2", "x", volume=3, side=-1, offset=Offset.CLOSETODAY))
     assert isinstance(asked[-1], Resync) and BlockReason.RECONCILE in state.blocks
     assert ask_broker(state, "again") == [], "it was asked already"
 
@@ -281,7 +266,7 @@ def test_account_risk_trips_on_a_loss_and_is_reset() -> None:
 def test_account_risk_lets_closing_orders_pass_while_a_kill_flattens() -> None:
     state = CoreState(trading_day=DAY)
     risk = AccountRisk(config(on_kill="flatten"), state, entry(state))
-    BrokerReports(config(), state, entry(state), Asked()).on_trade(trade("t1", "x", 1))
+    BrokerReports(config(), state, entry(state), Asked()).on_trade(trade("t1", "x"))
     risk.on_kill(ev.KillChange(True, "by hand", 3))
     risk.set_kill_block()
     assert state.trading_state is TradingState.REDUCING

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
+from ghtrader_base.trading_enums import TimeInForce
+from ghtrader_market.accounting.fill import Offset
 from ghtrader_market.accounting.positions import Position
 from ghtrader_runtime.accounts.order_ledger import Intent
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core import state
 from ghtrader_runtime.core.actions import (
     Answer,
+    AnswerStatus,
     Cancel,
     CloseIntent,
     Record,
@@ -22,13 +26,13 @@ from ghtrader_runtime.core.actions import (
     WriteMarks,
 )
 from ghtrader_runtime.core.order_planning import ExecutionStyle, SymbolSpec, plan_target, towards_flat, why_not
-from ghtrader_runtime.core.orders import Holding, Order, OrderStatus, TradingState
+from ghtrader_runtime.core.orders import Holding, Order, OrderKind, OrderStatus, PriceType, TradingState
 from ghtrader_runtime.core.request_watermark import MAX_SESSIONS, TTL_NS, Watermark
 from ghtrader_runtime.core.risk_rules import MaxPosition, Proposed, RiskLimits
 from ghtrader_runtime.core.trading_core import Core, CoreConfig
+from tests.support.core_events import CU, DAY, book, trade
 
-CU, IF = "SHFE.cu2502", "CFFEX.IF2503"
-DAY = "2025-01-08"
+IF = "CFFEX.IF2503"
 SPEC = SymbolSpec(CU, 10.0, 5, True)
 S = 1_000_000_000
 
@@ -49,10 +53,6 @@ def started(*holdings: Holding, style: ExecutionStyle | None = None, limits: Ris
     return core
 
 
-def book(n: int, bid: float = 70_000.0, ask: float = 70_010.0, now: int = 1) -> ev.Book:
-    return ev.Book(symbol=CU, trading_day=DAY, market_ns=n, tick_id=n, bid=bid, ask=ask, now_ns=now)
-
-
 def want(volume: int, revision: int, now: int = 2) -> ev.TargetWanted:
     return ev.TargetWanted(session="s", revision=revision, symbol=CU, volume=volume, now_ns=now)
 
@@ -61,20 +61,6 @@ def said(order_id: str, left: int, finished: bool, now: int = 3, volume: int = 1
     given = {"error": False, "exchange_order_id": "x", "message": "", "side": 1, "offset": "OPEN", **fields}
     return ev.OrderReport(
         order_id=order_id, symbol=CU, volume=volume, left=left, finished=finished, now_ns=now, **given
-    )
-
-
-def filled(trade_id: str, order_id: str, volume: int = 1, side: int = 1, offset: str = "OPEN") -> ev.TradeReport:
-    return ev.TradeReport(
-        trade_id=trade_id,
-        order_id=order_id,
-        symbol=CU,
-        side=side,
-        offset=offset,
-        volume=volume,
-        price=70_010.0,
-        market_ns=3,
-        now_ns=3,
     )
 
 
@@ -159,6 +145,21 @@ def test_what_is_wrong_with_a_direct_order(symbol: str, changes: dict, words: st
     assert words in reason and bool(reason) is bool(words)
 
 
+@pytest.mark.parametrize("state", TradingState)
+@pytest.mark.parametrize("changes", [{"offset": "SHUT"}, {"tif": "IOC"}, {"price_type": "limit"}, {"side": 2}])
+def test_a_direct_order_of_unknown_words_is_refused_in_every_state(changes: dict, state: TradingState) -> None:
+    core = started()
+    core.handle(ev.StateWanted(state, "a test"))
+    answers = only(core.handle(msgspec.structs.replace(direct(1), **changes)), Answer)
+    assert [answer.status for answer in answers] == [AnswerStatus.REFUSED] and answers[0].reason
+    if state is TradingState.ACTIVE:
+        assert str(next(iter(changes.values()))) in answers[0].reason
+        (sent,) = only(core.handle(direct(2)), SendOrder)
+        words = (sent.order.offset, sent.order.tif, sent.order.price_type, sent.order.kind)
+        assert words == (Offset.OPEN, TimeInForce.GFD, PriceType.LIMIT, OrderKind.DIRECT)
+        assert [type(word) for word in words] == [Offset, TimeInForce, PriceType, OrderKind]
+
+
 def test_what_a_too_large_position_may_do() -> None:
     def after(side: int, volume: int, offset: str) -> str:
         return MaxPosition(1).check(
@@ -195,9 +196,9 @@ def test_finished_orders_and_trades_are_forgotten_in_the_end_and_live_ones_never
     assert len(core.state.orders) == state.KEEP_ORDERS
     assert "old" in core.state.orders and "d0" not in core.state.orders and f"d{number}" in core.state.orders
     for number in range(state.KEEP_TRADES + 10):
-        assert not core.state.saw_trade(filled(f"t{number}", "old"))
+        assert not core.state.saw_trade(trade(f"t{number}", "old"))
     assert len(core.state.seen_trades) == state.KEEP_TRADES
-    assert core.state.saw_trade(filled(f"t{number}", "old")), "the newest ones are known"
+    assert core.state.saw_trade(trade(f"t{number}", "old")), "the newest ones are known"
 
 
 def test_a_session_heard_of_lately_is_not_the_one_forgotten() -> None:
@@ -227,13 +228,13 @@ def test_a_new_target_may_join_again_and_a_repeated_one_goes_on_chasing() -> Non
     core.handle(said("o1", 1, True, message="cancelled"))
     (second,) = only(core.handle(book(3, 70_010.0, 70_020.0)), SendOrder)
     assert second.order.price == 70_020.0, "chased often enough: it crosses"
-    core.handle(filled("t1", "o3"))
+    core.handle(trade("t1", "o3"))
     core.handle(said("o3", 0, True))
     (third,) = only(core.handle(want(2, 3)), SendOrder)
     assert third.order.price == 70_010.0, "another target joins again"
     core.handle(said("o5", 1, False))
     assert only(core.handle(book(4, 70_020.0, 70_030.0)), Cancel)
-    core.handle(filled("t2", "o5"))  # just before the cancel
+    core.handle(trade("t2", "o5"))  # just before the cancel
     core.handle(book(5, 70_020.0, 70_030.0))
     assert core.state.chases[CU] == 0, "arrived: the next step is not a chase"
 
@@ -325,12 +326,12 @@ def test_what_was_taken_for_unsent_arrives_after_all() -> None:
     assert [a.order_id for a in only(late, Cancel)] == ["o1"] and order.status is OrderStatus.CANCELLING
     assert order.live and order.heard and not order.over and order.cancel_ns == 10 * S
     core = lost()
-    whole = core.handle(filled("t1", "o1"))
+    whole = core.handle(trade("t1", "o1"))
     assert not only(whole, Cancel) and core.state.orders["o1"].status is OrderStatus.FILLED
     assert core.state.position(CU).net == 1
     core = lost()
     core.state.orders["o1"].volume = core.state.orders["o1"].left = 2
-    part = core.handle(filled("t1", "o1"))
+    part = core.handle(trade("t1", "o1"))
     assert [a.order_id for a in only(part, Cancel)] == ["o1"] and core.state.orders["o1"].live
     core = lost()
     assert not only(core.handle(said("o1", 1, True, now=10 * S)), Cancel), "it is over"
@@ -346,7 +347,7 @@ def test_a_list_tells_how_an_order_of_ours_stands() -> None:
             trading_day=DAY,
             holdings=(Holding(CU, long_today=1),),
             orders=(listed,),
-            trades=(filled("t1", "o1"),),
+            trades=(trade("t1", "o1"),),
             now_ns=3 * S,
         )
     )
@@ -359,7 +360,7 @@ def test_a_list_tells_how_an_order_of_ours_stands() -> None:
     assert closed.outcome == "cancelled" and closed.left == 1, "it was heard of: over, and not unsent"
     core = started()
     core.handle(want(2, 1))
-    core.handle(filled("t1", "o1"))
+    core.handle(trade("t1", "o1"))
     (closed,) = only(
         core.handle(
             ev.Snapshot(trading_day=DAY, holdings=(Holding(CU, long_today=1),), orders=(), trades=(), now_ns=9 * S)
@@ -395,7 +396,7 @@ def test_an_order_that_is_over_is_not_reopened_by_a_late_report() -> None:
     core.handle(said("o1", 0, True))
     assert core.state.orders["o1"].status is OrderStatus.SETTLING
     assert not core.handle(said("o1", 1, False)) and core.state.orders["o1"].status is OrderStatus.SETTLING
-    core.handle(filled("t1", "o1"))
+    core.handle(trade("t1", "o1"))
     assert core.state.orders["o1"].status is OrderStatus.FILLED
     assert not core.handle(said("o1", 1, False)) and not core.handle(said("o1", 0, True))
 
@@ -406,7 +407,7 @@ def test_what_is_filled_goes_on_at_once_and_what_is_not_waits_for_the_next_tick(
     unfilled = core.handle(said("o2", 1, True, side=-1, offset="CLOSE"))
     assert not only(unfilled, SendOrder)
     (again,) = only(core.handle(book(2)), SendOrder)
-    core.handle(filled("t1", again.order.order_id, 1, -1, "CLOSE"))
+    core.handle(trade("t1", again.order.order_id, side=-1, offset=Offset.CLOSE))
     went_on = core.handle(said(again.order.order_id, 0, True, side=-1, offset="CLOSE"))
     assert core.state.orders[again.order.order_id].status is OrderStatus.FILLED
     opened = [a.order.offset for a in only(went_on, SendOrder)] or [
@@ -433,7 +434,7 @@ def test_an_earlier_lifes_fills_are_told_once_and_under_their_own_name() -> None
         open_intents={"e1": intent},
     )
     listed = ev.Snapshot(trading_day=DAY, holdings=(Holding(CU, long_today=1),), orders=(said("e1", 0, True),),
-                         trades=(filled("t1", "e1"), filled("t2", "stranger")), now_ns=9 * S)  # fmt: skip
+                         trades=(trade("t1", "e1"), trade("t2", "stranger")), now_ns=9 * S)  # fmt: skip
     first = only(core.handle(listed), Record)
     assert [(r.kind, r.fields["trade"]) for r in first if r.kind.startswith("fill")] == [("fill-of-earlier-run", "t1")]
     assert not [r for r in only(core.handle(listed), Record) if r.kind.startswith("fill")]
@@ -447,7 +448,7 @@ def test_fills_a_later_list_brings_are_fills() -> None:
         trading_day=DAY,
         holdings=(Holding(CU, long_today=1),),
         orders=(said("o1", 0, True),),
-        trades=(filled("t1", "o1"),),
+        trades=(trade("t1", "o1"),),
         now_ns=9 * S,
     )
     assert [r.kind for r in only(core.handle(listed), Record) if "fill" in r.kind] == ["fill"]
@@ -571,14 +572,14 @@ def test_a_tick_enters_its_day_and_terms_of_another_day_forbid() -> None:
 def test_the_same_refusal_is_told_again_once_an_order_has_left_in_between() -> None:
     core = started(limits=RiskLimits(max_position=3, rate_orders=1, rate_window_s=10.0))
     core.handle(want(1, 1))
-    core.handle(filled("t1", "o1"))
+    core.handle(trade("t1", "o1"))
     core.handle(said("o1", 0, True))
     kinds = []
     for n, volume in ((2, 2), (3, 2)):
         kinds += [r.kind for r in only(core.handle(want(volume, n)), Record)]
     assert kinds == ["order-refused"], "not with every target"
     assert only(core.handle(book(20 * S)), SendOrder)
-    core.handle(filled("t2", "o3"))
+    core.handle(trade("t2", "o3"))
     core.handle(said("o3", 0, True))
     assert [r.kind for r in only(core.handle(want(3, 4)), Record)] == ["order-refused"], "news again"
     assert core.state.next_number == 4
@@ -629,7 +630,7 @@ def test_clocks_that_jump_back_make_nothing_old_young_or_double() -> None:
     core = started(limits=RiskLimits(max_position=3, rate_orders=1))
     core.handle(ev.Book(symbol=CU, trading_day=DAY, market_ns=500 * S, tick_id=2, bid=70_000.0, ask=70_010.0, now_ns=2))
     core.handle(want(1, 1))
-    core.handle(filled("t1", "o1"))
+    core.handle(trade("t1", "o1"))
     core.handle(said("o1", 0, True))
     assert not core.handle(
         ev.Book(symbol=CU, trading_day=DAY, market_ns=400 * S, tick_id=1, bid=70_000.0, ask=70_010.0, now_ns=3)

@@ -158,6 +158,13 @@ def paper(values: np.ndarray, needs_close_today: bool = True) -> PaperBroker:
     return PaperBroker(feed, lambda *order: 7.0 * order[-1], needs_close_today)
 
 
+def test_a_paper_account_tells_what_its_feed_missed() -> None:
+    broker = paper(synthetic_values(3, seed=4))
+    assert (broker.missed, broker.broker_side_rules) == (0, [])
+    broker._feed.missed = 3
+    assert broker.missed == 3, "of a live feed: it was told as 0"
+
+
 def test_paper_orders_fill_rest_and_close() -> None:
     values = synthetic_values(3, seed=4)
     values[COLUMN_INDEX["ask_volume1"]] = 1

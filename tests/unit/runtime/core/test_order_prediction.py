@@ -19,8 +19,9 @@ from ghtrader_runtime.core.orders import Holding, Intent, Order, TradingState
 from ghtrader_runtime.core.risk_rules import RiskLimits
 from ghtrader_runtime.core.state import order_number
 from ghtrader_runtime.core.trading_core import Core, CoreConfig
+from tests.support.core_events import CU, DAY, book
 
-SYMBOL, DAY = "SHFE.cu2502", "2025-01-08"
+SYMBOL = CU
 
 
 def a_core(style: ExecutionStyle | None = None, *holdings: Holding, **risk: Any) -> Core:
@@ -35,12 +36,8 @@ def a_core(style: ExecutionStyle | None = None, *holdings: Holding, **risk: Any)
         ev.Terms(symbol=SYMBOL, trading_day=DAY, sessions=((0, 10**15),), now_ns=0, lower=60_000.0, upper=80_000.0)
     )
     core.handle(ev.Snapshot(trading_day=DAY, holdings=holdings, orders=(), trades=(), now_ns=1))
-    core.handle(a_book(1))
+    core.handle(book(1))
     return core
-
-
-def a_book(now: int, bid: float = 70_000.0, ask: float = 70_010.0) -> ev.Book:
-    return ev.Book(symbol=SYMBOL, trading_day=DAY, market_ns=now, tick_id=now, bid=bid, ask=ask, now_ns=now)
 
 
 def wants(core: Core, volume: int, revision: int) -> list[Intent]:
@@ -116,7 +113,7 @@ def test_what_is_foreseen_is_what_is_sent(moves: list[tuple[int, int]], style: E
     wants(core, 0, 1)
     for revision, (volume, step) in enumerate(moves, 2):
         now += 10
-        core.handle(a_book(now, 70_000.0 + 10 * step, 70_010.0 + 10 * step))
+        core.handle(book(now, 70_000.0 + 10 * step, 70_010.0 + 10 * step))
         lots, net = abs(core.state.targets[SYMBOL].volume) or 1, core.state.positions[SYMBOL].net
         before = pickle.dumps(copy.deepcopy(core.state))
         foreseen = core.likely(SYMBOL, (0, lots, -lots))
@@ -165,7 +162,7 @@ def test_from_flat_either_side_and_from_a_position_its_closing() -> None:
 def test_the_days_limits_are_foreseen(ask: float) -> None:
     core = a_core()
     wants(core, 0, 1)
-    core.handle(a_book(9, ask - 10.0, ask))
+    core.handle(book(9, ask - 10.0, ask))
     (buy,) = core.likely(SYMBOL, (1,))
     assert buy.price == 80_000.0 and wants(core, 1, 2) == [buy]
 
@@ -213,7 +210,7 @@ def test_what_may_not_be_sent_is_not_foreseen(why: str) -> None:
     elif why == "killed":
         core.handle(ev.KillChange(True, "test", 5))
     elif why == "no offer":
-        core.handle(a_book(9, float("nan"), float("nan")))
+        core.handle(book(9, float("nan"), float("nan")))
     assert core.likely("SHFE.au2502" if why == "another symbol" else SYMBOL, (1, -1, 0)) == []
 
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from ghtrader_market.accounting.fill import Offset
 from ghtrader_runtime.accounts.order_ledger import Intent
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import (
@@ -23,9 +24,9 @@ from ghtrader_runtime.core.order_planning import ExecutionStyle, SymbolSpec
 from ghtrader_runtime.core.orders import Holding, OrderStatus, TradingState
 from ghtrader_runtime.core.risk_rules import RiskLimits
 from ghtrader_runtime.core.trading_core import Core, CoreConfig
+from tests.support.core_events import CU, DAY, book, trade
 
-SYMBOL = "SHFE.cu2502"
-DAY = "2025-01-08"
+SYMBOL = CU
 TERMS = ev.Terms(symbol=SYMBOL, trading_day=DAY, sessions=((0, 10**15),), now_ns=0, lower=60_000.0, upper=80_000.0)
 
 
@@ -52,10 +53,6 @@ def snapshot(*holdings: Holding, orders: tuple = (), trades: tuple = (), now: in
     return ev.Snapshot(trading_day=DAY, holdings=holdings, orders=orders, trades=trades, now_ns=now)
 
 
-def book(now: int, bid: float = 70_000.0, ask: float = 70_010.0, day: str = "2025-01-08") -> ev.Book:
-    return ev.Book(symbol=SYMBOL, trading_day=day, market_ns=now, tick_id=now, bid=bid, ask=ask, now_ns=now)
-
-
 def target(volume: int, revision: int, session: str = "s", now: int = 2) -> ev.TargetWanted:
     return ev.TargetWanted(session=session, revision=revision, symbol=SYMBOL, volume=volume, now_ns=now)
 
@@ -77,20 +74,6 @@ def report(order_id: str, left: int, finished: bool, error: bool = False, now: i
         exchange_order_id="" if error else "x",
         message="why",
         now_ns=now,
-    )
-
-
-def trade(trade_id: str, order_id: str, side: int = 1, offset: str = "OPEN", volume: int = 1) -> ev.TradeReport:
-    return ev.TradeReport(
-        trade_id=trade_id,
-        order_id=order_id,
-        symbol=SYMBOL,
-        side=side,
-        offset=offset,
-        volume=volume,
-        price=70_010.0,
-        market_ns=3,
-        now_ns=3,
     )
 
 
@@ -131,7 +114,7 @@ def test_a_fill_counts_once_and_the_second_leg_follows_the_first() -> None:
         now_ns=3,
     )
     assert not only(core.handle(done), WriteIntent), "its trade is not here yet"
-    fill = trade("t1", close.order.order_id, -1, "CLOSETODAY")
+    fill = trade("t1", close.order.order_id, side=-1, offset=Offset.CLOSETODAY)
     (second,) = only(core.handle(fill), WriteIntent)
     assert second.order.offset == "OPEN" and not core.handle(fill)
     assert core.state.position(SYMBOL).net == 0
@@ -178,7 +161,7 @@ def test_reducing_lets_positions_shrink_only() -> None:
     (submit,) = only(core.handle(target(-1, 2)), WriteIntent)
     assert submit.order.offset == "CLOSE" and submit.order.volume == 1
     core.handle(report(submit.order.order_id, 0, True))
-    assert not only(core.handle(trade("t", submit.order.order_id, -1, "CLOSE")), WriteIntent)
+    assert not only(core.handle(trade("t", submit.order.order_id, side=-1, offset=Offset.CLOSE)), WriteIntent)
     assert "REDUCING" in only(core.handle(target(-1, 3)), Answer)[0].reason
 
 
@@ -242,7 +225,7 @@ def test_a_stranger_at_work_is_taken_back() -> None:
 
 def test_closing_what_we_do_not_know_of_means_our_picture_is_wrong() -> None:
     core = ready()
-    actions = core.handle(trade("t", "elsewhere", -1, "CLOSE"))
+    actions = core.handle(trade("t", "elsewhere", side=-1, offset=Offset.CLOSE))
     assert only(actions, Resync) and core.state.trading_state is TradingState.HALTED
 
 
@@ -364,7 +347,7 @@ def test_flattening_closes_what_is_held_and_then_halts() -> None:
     assert [(leg.order.offset, leg.order.side) for leg in legs] == [("CLOSE", -1), ("CLOSETODAY", -1)]
     for i, leg in enumerate(legs):
         core.handle(report(leg.order.order_id, 0, True))
-        core.handle(trade(f"t{i}", leg.order.order_id, -1, leg.order.offset))
+        core.handle(trade(f"t{i}", leg.order.order_id, side=-1, offset=leg.order.offset))
     assert core.state.trading_state is TradingState.HALTED and not only(core.handle(book(9)), WriteIntent)
     assert not only(core.handle(target(1, 1)), WriteIntent)
 

@@ -66,7 +66,7 @@ class TwoContracts(ReplayFeed):
         if hasattr(self, "before") and pumped.ticks is not None:
             prices = 100.0 * np.array(["_price" in name for name in VALUE_COLUMNS])
             cheaper = [TickRow(row.id, row.datetime_ns, row.values - prices) for row in pumped.ticks.rows]
-            pumped.aside = [Ticks(self.before.symbol, cheaper, pumped.ticks.now_ns)]
+            pumped.expiring = [Ticks(self.before.symbol, cheaper, pumped.ticks.now_ns)]
         return pumped
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
 import pytest
 
-from ghtrader_market.accounting.fill import Fill
+from ghtrader_market.accounting.fill import Fill, Offset, Side
 from ghtrader_runtime.runlog.fill_lines import fill_fields, read_fill
 
 SOLD = Fill(
-    symbol="SHFE.cu2502", side="SELL", offset="CLOSETODAY", volume=2, price=74_000.0, fee=3.5,
+    symbol="SHFE.cu2502", side=Side.SELL, offset=Offset.CLOSETODAY, volume=2, price=74_000.0, fee=3.5,
     market_ns=1_737_550_803_228_881_740, trade_id="t1", order_id="gt1-1-1",
 )  # fmt: skip
 
@@ -23,9 +24,11 @@ def test_the_journals_words() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("fill", [SOLD, replace(SOLD, side="BUY", offset="OPEN")])
+@pytest.mark.parametrize("fill", [SOLD, replace(SOLD, side=Side.BUY, offset=Offset.OPEN), replace(SOLD, offset=None)])
 def test_there_and_back(fill: Fill) -> None:
-    assert read_fill({"at": 1, "kind": "fill", **fill_fields(fill), "net": 3}) == fill
+    line = json.loads(json.dumps({"at": 1, "kind": "fill", **fill_fields(fill), "net": 3}))
+    back = read_fill(line)
+    assert back == fill and type(back.side) is Side and type(back.offset) in (Offset, type(None))
 
 
 def test_a_commission_that_is_not_known_is_read_as_nan() -> None:
