@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
             str, typer.Option("--dataset", help="ticks, main_l5, features, labels, or all (daily bars too).")
         ] = "all",
         var: Annotated[
-            list[str] | None, typer.Option("--var", help="Variety: cu, au, ag, IF; may be repeated.")
+            list[str] | None, typer.Option("--var", help="Variety, as its exchange writes it; may be repeated.")
         ] = None,
         start: StartOption = "",
         end: EndOption = "",

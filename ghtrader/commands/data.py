@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
     from ghtrader_market.stores.lake.lake import Lake
 
-OptionalVar = Annotated[str, typer.Option("--var", help="Variety: cu, au, ag, IF; all that have data where left out.")]
+OptionalVar = Annotated[
+    str, typer.Option("--var", help="Variety, as its exchange writes it: cu, SR, IF ...; all with data where left out.")
+]
 
 
 def _ask_service(settings: Settings, lake: Lake, variety: str, must: bool) -> None:

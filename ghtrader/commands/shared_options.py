@@ -16,7 +16,7 @@ HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Folder everything is written under (GHTRADER_HOME, default ./var).")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
-VarOption = Annotated[str, typer.Option("--var", help="Variety: cu, au, ag, IF.")]
+VarOption = Annotated[str, typer.Option("--var", help="Variety, as its exchange writes it: cu, SR, IF ...")]
 
 
 def settings_of(home: Path | None) -> Settings:
@@ -47,7 +47,7 @@ def group(app: typer.Typer, name: str, summary: str) -> typer.Typer:
     return made
 
 
-VarietyOption = Annotated[str, typer.Option("--var", help="Variety: cu, au, ag, IF.")]
+VarietyOption = Annotated[str, typer.Option("--var", help="Variety, as its exchange writes it: cu, SR, IF ...")]
 SeriesOption = Annotated[str, typer.Option("--symbol", help="KQ.m@SHFE.cu, the same as --var cu.")]
 StartOption = Annotated[str, typer.Option("--start", help="First trading day, YYYY-MM-DD.")]
 EndOption = Annotated[str, typer.Option("--end", help="Last trading day, YYYY-MM-DD.")]

@@ -12,7 +12,6 @@ from datetime import date
 from typing import Any
 
 from ghtrader_exchange.world.contract_terms import MAX_ORDER_VOLUME, ContractTerms
-from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.trading_calendar import midnight_ns
 from ghtrader_market.reference.varieties import NS_PER_MINUTE, Variety
 
@@ -83,19 +82,19 @@ def describe_contract(
     variety: Variety, symbol: str, expires: date, terms: ContractTerms, day: date, pre_close: float, pre_interest: int
 ) -> dict[str, Any]:
     """A futures contract as DIFF describes it on trading day `day`; margin and commission are CNY a lot."""
-    parsed = parse_symbol(symbol)
+    year, month = variety.delivery(symbol, day)
     notional = terms.pre_settlement * terms.multiplier
     return {
         "instrument_id": symbol,
         "exchange_id": variety.exchange,
-        "instrument_name": f"{variety.name}{parsed.year % 100:02d}{parsed.month:02d}",
+        "instrument_name": f"{variety.name}{year % 100:02d}{month:02d}",
         "english_name": symbol.split(".", 1)[1],
         "class": "FUTURE",
         "product_id": variety.product,
         "product_short_name": variety.name,
         **_shared(variety, terms, day),
-        "delivery_year": parsed.year,
-        "delivery_month": parsed.month,
+        "delivery_year": year,
+        "delivery_month": month,
         "expired": day > expires,
         "expire_datetime": midnight_ns(expires) + 15 * 60 * NS_PER_MINUTE,
         "settlement_price": terms.pre_settlement,

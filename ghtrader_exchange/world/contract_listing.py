@@ -31,8 +31,7 @@ _MONTHS_AHEAD = 8
 
 def expiry(symbol: str, calendar: TradingCalendar) -> date:
     """Last trading day of a contract: the 15th of its delivery month or the next trading day."""
-    parsed = parse_symbol(symbol)
-    day = date(parsed.year, parsed.month, EXPIRY_DAY)
+    day = date(*parse_symbol(symbol).delivered(calendar.first), EXPIRY_DAY)
     return day if calendar.is_trading_day(day) else calendar.next_day(day)
 
 

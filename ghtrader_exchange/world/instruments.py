@@ -39,7 +39,7 @@ def list_instruments(listing: Listing) -> dict[str, Instrument]:
     variety, start = listing.variety, listing.scenario.start
     found = {}
     for symbol in listing.contracts:
-        delivery = parse_symbol(symbol)
+        delivery = parse_symbol(symbol).delivered(start)
         months_ahead = (delivery.year - start.year) * 12 + delivery.month - start.month
         tick = variety.price_tick(symbol, start)
         found[symbol] = Instrument(

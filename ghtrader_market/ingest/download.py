@@ -141,7 +141,7 @@ def download(
     """
     calendar.require_days(start, end)
     started = time.monotonic()
-    contracts = list({info.symbol: info for info in map(_info, symbols)}.values())
+    contracts = list({info.symbol: info for info in (_info(symbol, end) for symbol in symbols)}.values())
     if contracts and not any(info.lives_in(start, end) for info in contracts):
         first = contracts[0]
         raise UsageError(
@@ -175,8 +175,8 @@ def download(
     return report()
 
 
-def _info(symbol: str | ContractInfo) -> ContractInfo:
-    info = life_of(symbol) if isinstance(symbol, str) else symbol
+def _info(symbol: str | ContractInfo, near: date) -> ContractInfo:
+    info = life_of(symbol, near) if isinstance(symbol, str) else symbol
     variety_of(info.symbol)
     return info
 

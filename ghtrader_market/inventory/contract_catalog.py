@@ -192,9 +192,7 @@ def refresh(source: TickSource, lake: Lake, variety: str) -> Snapshot:
     data, finished = lake.root, source.finished_day(variety)
     contracts = merge_contracts(data, variety, source.contracts(variety, _BEFORE_ALL, _AFTER_ALL), finished, whole=True)
     here = set(lake.index.keys("ticks"))
-    unknown = [
-        info for info in contracts if info.listed is None and (info.expires >= finished or info.symbol in here)
-    ]
+    unknown = [info for info in contracts if info.listed is None and (info.expires >= finished or info.symbol in here)]
     listed = []
     for info in unknown:
         first = min(info.first_possible, finished)
@@ -245,7 +243,11 @@ def symbols_here(lake: Lake, variety: str) -> list[str]:
 def all_contracts(lake: Lake, variety: str) -> list[Known]:
     """Every contract known of a variety, by expiry, each with its best-informed description."""
     product = get_variety(variety).product
-    found = {symbol: Known(life_of(symbol), "disk") for symbol in symbols_here(lake, variety)}
+    here = lake.index.summaries("ticks")
+    found = {
+        symbol: Known(life_of(symbol, date.fromisoformat(here[symbol].last_day)), "disk")
+        for symbol in symbols_here(lake, variety)
+    }
     found |= {info.symbol: Known(info, "bundled") for info in bundled_contracts(variety)}
     found |= {info.symbol: Known(info, "service") for info in load_contracts(lake.root, variety)}
     kept = [known for known in found.values() if parse_symbol(known.info.symbol).product == product]

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from ghtrader_base.errors import FailedError, IntegrityError
 from ghtrader_base.files import atomic_write_json, content_hash, read_json
-from ghtrader_market.reference.symbols import parse_symbol
+from ghtrader_market.reference.symbols import Delivery, parse_symbol
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.reference.varieties import Variety, get_variety
 
@@ -102,8 +102,8 @@ def main_after(open_interest: Mapping[str, float], main: str | None, last_delive
     str or None
         The main contract on T+1. Equal open interest: the earlier delivery. None where nothing is held anywhere.
     """
-    alive = {c: oi for c, oi in open_interest.items() if oi > 0 and _delivery(c) >= last_delivery}
-    if main is not None and _delivery(main) >= last_delivery:
+    alive = {c: oi for c, oi in open_interest.items() if oi > 0 and _delivery(c, last_delivery) >= last_delivery}
+    if main is not None and _delivery(main, last_delivery) >= last_delivery:
         # A main contract without a bar has stopped trading: anything with open interest takes over.
         floor = ROLL_RATIO * open_interest.get(main, 0.0)
         alive = {c: oi for c, oi in alive.items() if c != main and oi > floor}
@@ -111,7 +111,7 @@ def main_after(open_interest: Mapping[str, float], main: str | None, last_delive
             return main
     if not alive:
         return None
-    return min(alive, key=lambda c: (-alive[c], _delivery(c), c))
+    return min(alive, key=lambda c: (-alive[c], _delivery(c, last_delivery), c))
 
 
 def schedule_from_open_interest(
@@ -227,9 +227,9 @@ def _holds_together(variety: str, days: tuple[ScheduleDay, ...]) -> bool:
     return ascending and starts_at_zero and all(step == 1 or (step == 0 and not changed) for step, changed in steps)
 
 
-def _delivery(contract: str) -> tuple[int, int]:
-    symbol = parse_symbol(contract)
-    return symbol.year, symbol.month
+def _delivery(contract: str, near: tuple[int, int]) -> Delivery:
+    """Delivery of a contract that trades in the month `near`."""
+    return parse_symbol(contract).delivered(date(*near, 1))
 
 
 def schedule_path(data_dir: Path, variety: str) -> Path:

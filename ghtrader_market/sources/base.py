@@ -35,8 +35,10 @@ DAILY_BAR_SCHEMA = pa.schema(
 RowProgress = Callable[[int], None]
 """Called with the rows received so far of the call in progress."""
 
-_LISTED_AT_MOST_DAYS = 430
-"""No SHFE or CFFEX future in the variety table is listed longer before its expiry (au: 13 months)."""
+_LISTED_AT_MOST_DAYS = {"SHFE": 430, "CFFEX": 430, "INE": 1130}
+"""No future of the variety table is listed longer before its expiry: au 13 months, sc 36."""
+_LISTED_ELSEWHERE_DAYS = 580
+"""DCE, CZCE, GFEX: 18 months."""
 _PRICE_LIMIT = 1e12
 """Beyond this a price is a sentinel (CTP prints DBL_MAX for "no such level")."""
 
@@ -65,19 +67,25 @@ class ContractInfo:
     @property
     def first_possible(self) -> date:
         """First day it can have traded on: the listing day, or the longest life before the expiry."""
-        return self.listed or self.expires - timedelta(days=_LISTED_AT_MOST_DAYS)
+        longest = _LISTED_AT_MOST_DAYS.get(self.symbol.partition(".")[0], _LISTED_ELSEWHERE_DAYS)
+        return self.listed or self.expires - timedelta(days=longest)
 
     def lives_in(self, start: date, end: date) -> bool:
         """Whether its life touches [start, end]."""
         return self.first_possible <= end and start <= self.expires
 
 
-def life_of(symbol: str) -> ContractInfo:
-    """The widest life a contract can have, from its name alone: it expires in its delivery month."""
+def life_of(symbol: str, near: date) -> ContractInfo:
+    """The widest life a contract can have, from its name alone: it expires in its delivery month.
+
+    `near` is a day near its life: where the exchange prints one digit of the year, it decides the decade (UsageError
+    where it cannot).
+    """
     parsed = parse_symbol(symbol)
     if parsed.continuous:
         return ContractInfo(symbol, date.max, date.min)
-    after = date(parsed.year + parsed.month // 12, parsed.month % 12 + 1, 1)
+    year, month = parsed.delivered(near)
+    after = date(year + month // 12, month % 12 + 1, 1)
     return ContractInfo(symbol, after - timedelta(days=1))
 
 

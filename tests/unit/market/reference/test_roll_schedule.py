@@ -226,3 +226,11 @@ def test_a_changed_day_changes_its_hash_and_all_later_ones(history: list[list[in
     same = [a.schedule_hash == b.schedule_hash for a, b in zip(days, changed, strict=True)]
     assert same == [True] * at + [False] * (len(days) - at)
     assert changed[at].day - days[at].day == timedelta(0)
+
+
+def test_contracts_with_a_one_digit_year_roll_by_the_decade_of_their_day() -> None:
+    interest = {"CZCE.SR501": 100.0, "CZCE.SR505": 200.0, "CZCE.SR409": 900.0}
+    assert main_after(interest, None, (2024, 10)) == "CZCE.SR505", "SR409 has expired"
+    assert main_after(interest, "CZCE.SR501", (2024, 12)) == "CZCE.SR505"
+    assert main_after({"CZCE.SR001": 100.0, "CZCE.SR911": 100.0}, None, (2019, 10)) == "CZCE.SR911", "the earlier one"
+    assert main_after({"CZCE.SR001": 100.0, "CZCE.SR911": 500.0}, None, (2019, 12)) == "CZCE.SR001"

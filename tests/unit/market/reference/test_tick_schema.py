@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghtrader_base.errors import BadRecordingError, UsageError
+from ghtrader_base.errors import BadRecordingError
 from ghtrader_market.reference import tick_schema
-from ghtrader_market.reference.symbols import parse_symbol
 
 
 def _table(n: int = 50, depth: int = 5) -> pa.Table:
@@ -92,27 +91,6 @@ def test_a_locked_or_crossed_book_is_kept(ask: float) -> None:
 def test_wrong_schema_is_named() -> None:
     with pytest.raises(BadRecordingError, match="bid_price5"):
         tick_schema.validate_ticks(_table().drop_columns(["bid_price5"]))
-
-
-@given(
-    st.sampled_from(["SHFE", "CFFEX", "INE"]),
-    st.sampled_from(["cu", "IF", "sc"]),
-    st.integers(15, 35),
-    st.integers(1, 12),
-)
-def test_symbols_round_trip(exchange: str, product: str, year: int, month: int) -> None:
-    text = f"{exchange}.{product}{year:02d}{month:02d}"
-    symbol = parse_symbol(text)
-    assert str(symbol) == text and (symbol.year, symbol.month) == (2000 + year, month)
-    assert str(parse_symbol(f"KQ.m@{exchange}.{product}")) == f"KQ.m@{exchange}.{product}"
-
-
-@given(st.text(max_size=12))
-def test_nonsense_is_no_symbol(text: str) -> None:
-    try:
-        assert str(parse_symbol(text)) == text
-    except UsageError as exc:
-        assert exc.exit_code == 2
 
 
 @given(st.lists(st.none() | st.sampled_from(["SHFE.cu2503", "SHFE.cu2504", "", "\u94dc"]) | st.text(max_size=3)))

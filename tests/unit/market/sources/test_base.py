@@ -80,11 +80,16 @@ def test_rows_out_of_order_stay_with_their_day(numbers: list[int]) -> None:
 
 
 def test_the_life_of_a_contract() -> None:
-    assert life_of("SHFE.cu2512").expires == date(2025, 12, 31)
-    assert life_of("SHFE.cu2502").expires == date(2025, 2, 28)
+    assert life_of("SHFE.cu2512", date(2025, 1, 2)).expires == date(2025, 12, 31)
+    assert life_of("SHFE.cu2502", date(2025, 1, 2)).expires == date(2025, 2, 28)
     info = ContractInfo("SHFE.cu2502", date(2025, 2, 17))
     assert info.lives_in(date(2025, 2, 17), date(2025, 3, 1)) and not info.lives_in(date(2025, 2, 18), date(2025, 3, 1))
     assert info.lives_in(date(2024, 6, 1), date(2024, 6, 2)) and not info.lives_in(date(2020, 1, 1), date(2023, 1, 1))
     assert ContractInfo("SHFE.cu2502", date(2025, 2, 17), date(2024, 2, 19)).first_possible == date(2024, 2, 19)
     with pytest.raises(UsageError):
-        life_of("nonsense")
+        life_of("nonsense", date(2025, 1, 2))
+    assert life_of("CZCE.SR501", date(2024, 6, 3)).expires == date(2025, 1, 31)
+    assert life_of("CZCE.SR501", date(2014, 6, 3)).expires == date(2015, 1, 31)
+    with pytest.raises(UsageError, match="2015-01 or 2025-01"):
+        life_of("CZCE.SR501", date(2020, 1, 6))
+    assert life_of("INE.sc2503", date(2025, 1, 2)).lives_in(date(2022, 4, 1), date(2022, 4, 29))
