@@ -54,7 +54,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
     ("QuestDB beside the lake", "GHTRADER_QUESTDB|GHTRADER_PIPELINE"),
     ("Downloads", "GHTRADER_(MAX_PARALLEL_TQSDK|TQSDK|INGEST|DAILY_UPDATE)"),
     ("Locks", "GHTRADER_LOCK"),
-    ("Main series", "GHTRADER_(L5_START|MAIN_L5|SCHEDULE)"),
+    ("Main series", "GHTRADER_(VARIETIES|L5_START|MAIN_L5|SCHEDULE)"),
     ("Quality gate", "GHTRADER_QUALITY"),
     ("Risk limits and policies of a gateway (an option on the command line goes first)", "GHTRADER_RISK"),
     ("Everything else", ""),
@@ -108,8 +108,10 @@ def _option_row(parameter: Any) -> str:
 def settings_page() -> str:
     """`docs/reference/settings.md`: every setting by group."""
     lines = ["# Settings", "", _GENERATED, ""]
-    lines += ["A value comes from, in this order: the environment, `.env`, "
-              f"`{TOML_NAME}` (`ghtrader config set NAME VALUE` writes it there), the default."]
+    lines += [
+        "A value comes from, in this order: the environment, `.env`, "
+        f"`{TOML_NAME}` (`ghtrader config set NAME VALUE` writes it there), the default."
+    ]
     lines += ["**env** marks secrets and the live gate: environment or `.env` alone."]
     lines += ["`ghtrader config show` prints what is in force and where it came from."]
     for title, rows in _grouped_settings():

@@ -16,9 +16,10 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from ghtrader_assets.families import HORIZONS
-from ghtrader_base.settings import load_settings
+from ghtrader_base.errors import ConfigError, UsageError
+from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
-from ghtrader_market.reference.varieties import all_varieties
+from ghtrader_market.reference.varieties import get_variety
 
 # Dagster calls range runs and some partition mappings beta; a terminal user can do nothing about that.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -61,10 +62,13 @@ class Partitions:
         Which days are trading days.
     last_day : date
         Last trading day that has a partition.
+    keys : tuple of str
+        Varieties that have partitions.
     """
 
     calendar: TradingCalendar
     last_day: date
+    keys: tuple[str, ...]
 
     @cached_property
     def trading_days(self) -> dg.TimeWindowPartitionsDefinition:
@@ -83,8 +87,8 @@ class Partitions:
 
     @cached_property
     def varieties(self) -> dg.StaticPartitionsDefinition:
-        """One partition a variety of the variety table."""
-        return dg.StaticPartitionsDefinition([variety.key for variety in all_varieties()])
+        """One partition a variety of this home."""
+        return dg.StaticPartitionsDefinition(self.keys)
 
     @cached_property
     def horizons(self) -> dg.StaticPartitionsDefinition:
@@ -102,12 +106,39 @@ class Partitions:
         return dg.MultiPartitionsDefinition({HORIZON_DIMENSION: self.horizons, VARIETY_DIMENSION: self.varieties})
 
 
-def build_partitions(calendar: TradingCalendar, now: datetime | None = None) -> Partitions:
-    """Partitions up to the trading day that is on at `now`."""
-    return Partitions(calendar, trading_day_now(calendar, now))
+def varieties_of_home(settings: Settings) -> tuple[str, ...]:
+    """Keys of GHTRADER_VARIETIES, each once.
+
+    Not the whole variety table: Dagster goes through every day of every variety again and again, which takes seconds
+    with all of them.
+
+    Raises
+    ------
+    ConfigError
+        One is not in the variety table, or none is named.
+    """
+    keys = tuple(dict.fromkeys(key.strip() for key in settings.varieties.split(",") if key.strip()))
+    try:
+        for key in keys:
+            get_variety(key)
+    except UsageError as error:
+        raise ConfigError(f"GHTRADER_VARIETIES: {error.message}", error.hint) from error
+    if not keys:
+        raise ConfigError("GHTRADER_VARIETIES names no variety", "set GHTRADER_VARIETIES=cu,au,ag,IF")
+    return keys
 
 
-PARTITIONS = build_partitions(load_calendar(load_settings()))
+def build_partitions(calendar: TradingCalendar, keys: tuple[str, ...], now: datetime | None = None) -> Partitions:
+    """Partitions of some varieties up to the trading day that is on at `now`."""
+    return Partitions(calendar, trading_day_now(calendar, now), keys)
+
+
+def _load() -> Partitions:
+    settings = load_settings()
+    return build_partitions(load_calendar(settings), varieties_of_home(settings))
+
+
+PARTITIONS = _load()
 """Those of this load of the code."""
 
 

@@ -87,6 +87,10 @@ class Settings(BaseSettings):
         False, alias="GHTRADER_PIPELINE_ENFORCE_HEALTH",
         description="a configured QuestDB that is down stops the pipeline; otherwise its writes stay pending",
     )  # fmt: skip
+    varieties: str = Field(
+        "cu,au,ag,IF", alias="GHTRADER_VARIETIES",
+        description="varieties the pipeline has partitions for; any of the variety table may be added",
+    )  # fmt: skip
     daily_update_targets: str = Field(
         "", alias="GHTRADER_DAILY_UPDATE_TARGETS", description="what the daily schedule refreshes: SHFE:cu,SHFE:au"
     )

@@ -127,6 +127,9 @@ def run_job(
     return _execute(settings, job_name, None, run_config or {}, dict(tags or {}), source, progress)
 
 
+_PARTITION_HINT = "a trading day and a variety, as 2025-01-02|cu; of which varieties says GHTRADER_VARIETIES"
+
+
 def _partition_tags(repository: RepositoryDefinition, keys: frozenset[Any], partition: Partition) -> dict[str, str]:
     from dagster import PartitionKeyRange
     from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
@@ -143,7 +146,7 @@ def _partition_tags(repository: RepositoryDefinition, keys: frozenset[Any], part
     corners = (partition,) if isinstance(partition, str) else partition
     for key in corners:
         if not definitions[0].has_partition_key(key):
-            raise UsageError(f"no partition {key!r} of {named}", "a trading day and a variety: 2025-01-02|cu")
+            raise UsageError(f"no partition {key!r} of {named}", _PARTITION_HINT)
     if isinstance(partition, str):
         return dict(definitions[0].get_tags_for_partition_key(partition))
     if not definitions[0].get_partition_keys_in_range(PartitionKeyRange(*partition)):

@@ -14,7 +14,10 @@ from ghtrader_assets.partitions import (
     days_by_variety,
     last_finished_day,
     trading_day_now,
+    varieties_of_home,
 )
+from ghtrader_base.errors import ConfigError
+from ghtrader_base.settings import load_settings
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 
 pytestmark = pytest.mark.clock
@@ -23,7 +26,7 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
 def test_trading_days_are_the_calendars_days():
-    parts = build_partitions(bundled_calendar(), datetime(2025, 3, 3, 12, tzinfo=SHANGHAI))
+    parts = build_partitions(bundled_calendar(), ("cu", "SR"), datetime(2025, 3, 3, 12, tzinfo=SHANGHAI))
     keys = parts.trading_days.get_partition_keys()
     assert keys[0] == "2020-01-02" and keys[-1] == "2025-03-03"
     assert keys == [str(day) for day in bundled_calendar().days(date(2020, 1, 1), date(2025, 3, 3))]
@@ -35,6 +38,20 @@ def test_keys_read_day_then_variety():
     assert PARTITIONS.horizon_variety.has_partition_key("50|cu")
     assert day_key(date(2025, 1, 2), "cu") == "2025-01-02|cu"
     assert set(PARTITIONS.varieties.get_partition_keys()) == {"cu", "au", "ag", "IF"}
+
+
+def test_a_home_says_which_varieties_have_partitions(tmp_path):
+    def settings(text):
+        return load_settings(tmp_path).model_copy(update={"varieties": text})
+
+    assert varieties_of_home(settings("SR, cu,SR,")) == ("SR", "cu")
+    parts = build_partitions(bundled_calendar(), ("SR", "cu"))
+    assert parts.day_variety.has_partition_key("2021-01-04|SR")
+    assert not parts.day_variety.has_partition_key("2021-01-04|IF")
+    for text, told in (("cu,zz", "GHTRADER_VARIETIES: unknown variety .zz."), (" ,", "names no variety")):
+        with pytest.raises(ConfigError, match=told) as caught:
+            varieties_of_home(settings(text))
+        assert "cu" in caught.value.hint
 
 
 @pytest.mark.parametrize(
