@@ -189,7 +189,10 @@ def _stands(document: dict[str, Any] | None) -> dict[str, Any]:
         return {}
     names = ("trading_state", "reasons", "killed", "links", "positions", "net_pnl", "data_age_s")
     troubled = [f"{link} {state}" for link, state in document["links"].items() if state != "LIVE"]
-    return {name: document[name] for name in names} | {"degraded": ", ".join(troubled)}
+    return {name: document[name] for name in names} | {
+        "degraded": ", ".join(troubled),
+        "holding_note": document.get("holding_note", ""),
+    }
 
 
 def _kill_switches(settings: Settings) -> list[dict[str, Any]]:

@@ -40,6 +40,13 @@ def _store_lines(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _trading_lines(found: Any) -> str:
+    """The trading processes, and below them what warns of a contract's last days."""
+    columns = ["kind", "purpose", "pid", "since", "trading_state", "degraded"]
+    notes = [row["holding_note"] for row in found if row.get("holding_note")] if isinstance(found, list) else []
+    return "\n".join([_section("trading", found, "nothing trades", columns), *(f"  WARNING {note}" for note in notes)])
+
+
 def _text(found: dict[str, Any]) -> str:
     disk = found["disk"]
     switches = found["kill_switches"]
@@ -59,12 +66,7 @@ def _text(found: dict[str, Any]) -> str:
             _store_lines(found),
             _section("last runs", runs, "none yet", ["id", "what", "status", "source", "since", "pid"]),
             _section("champions", found["champions"], "none yet", ["symbol", "horizon", "family", "bundle", "since"]),
-            _section(
-                "trading",
-                found["trading"],
-                "nothing trades",
-                ["kind", "purpose", "pid", "since", "trading_state", "degraded"],
-            ),
+            _trading_lines(found["trading"]),
             _section("kill switches", switches, "none was ever tripped", ["account", "broker", "tripped", "reason"]),
             f"disk\n  {disk.get('error') or '{free_gb} GB free of {total_gb} GB'.format(**disk)}",
             _section("gpu", gpus, "none", ["name", "memory_used_mb", "memory_total_mb", "utilization_percent"]),

@@ -28,6 +28,9 @@ class BlockReason(PlainStrEnum):
         REDUCING: the market data line is down. Until it is back.
     ROLL
         REDUCING: something of another contract than the day's is or may be held; HALTED where no contract is the day's.
+    HOLDING
+        REDUCING: the contract has reached the last trading day on which a natural person may hold it. Until another
+        contract is the day's.
     """
 
     RECONCILE = "reconcile"
@@ -40,3 +43,4 @@ class BlockReason(PlainStrEnum):
     DATA = "data"
     DATA_LINK = "data-link"
     ROLL = "roll"
+    HOLDING = "holding"

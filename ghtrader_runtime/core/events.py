@@ -37,7 +37,7 @@ class Terms(_Event, frozen=True, kw_only=True):
 
 class Bound(_Event, frozen=True, gc=False, kw_only=True):
     """`symbol` is the contract that `requested` stands for: every other one that was traded here is closed first. An
-    empty `symbol` with a `reason`: nothing may be traded, what is held is closed."""
+    empty `symbol` with a `reason`: nothing may be traded, what is held is closed. `no_open_from`: see `SymbolSpec`."""
 
     requested: str
     symbol: str
@@ -46,6 +46,7 @@ class Bound(_Event, frozen=True, gc=False, kw_only=True):
     multiplier: int = 0
     needs_close_today: bool = False
     reason: str = ""
+    no_open_from: str = ""
 
 
 class Book(_Event, frozen=True, gc=False, kw_only=True):
@@ -169,8 +170,6 @@ class StateWanted(_Event, frozen=True, gc=False):
     state: TradingState
     reason: str
     now_ns: int = 0
-
-
 
 
 class Snapshot(_Event, frozen=True, kw_only=True):

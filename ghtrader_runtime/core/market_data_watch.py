@@ -8,6 +8,7 @@ from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Record, Resubscribe
 from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.orders import TradingState
+from ghtrader_runtime.core.risk_rules import beyond_holding, only_closed
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 
 _BREAK_NS = 10_000_000_000
@@ -34,14 +35,24 @@ class MarketData:
         advance: Callable[[str], list[Action]],
         is_left: Callable[[str], bool],
     ) -> None:
-        self.state, self._advance, self._is_left = state, advance, is_left
+        self.config, self.state, self._advance, self._is_left = config, state, advance, is_left
         self._stale_ns = int(config.limits.data_age_s * 1e9)
 
     def on_terms(self, terms: ev.Terms) -> list[Action]:
         """A symbol's terms of a trading day."""
         self.state.terms[terms.symbol] = terms
         self.state.enter_day(terms.trading_day)
+        self._limit_holding()
         return []
+
+    def _limit_holding(self) -> None:
+        """Limit trading where a contract at hand is only closed from this day on."""
+        state = self.state
+        for symbol, spec in self.config.symbols.items():
+            if beyond_holding(spec.no_open_from, state.trading_day) and not self._is_left(symbol):
+                state.block(BlockReason.HOLDING, TradingState.REDUCING, only_closed(symbol, spec.no_open_from))
+                return
+        state.unblock(BlockReason.HOLDING)
 
     def on_book(self, book: ev.Book) -> list[Action]:
         """A symbol's book; one that is not newer than the last is dropped."""

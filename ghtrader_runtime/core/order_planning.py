@@ -67,12 +67,27 @@ class ExecutionStyle:
 
 @dataclass(frozen=True)
 class SymbolSpec:
-    """What the executor must know of a contract."""
+    """What the executor must know of a contract.
+
+    Attributes
+    ----------
+    symbol : str
+    price_tick : float
+        CNY.
+    multiplier : int
+        Units a lot.
+    needs_close_today : bool
+        Whether today's lots are closed with CLOSETODAY.
+    no_open_from : str
+        Trading day (YYYY-MM-DD) from which on nothing is opened: the last one on which a natural person may hold the
+        contract. Empty where there is none.
+    """
 
     symbol: str
     price_tick: float
     multiplier: int
     needs_close_today: bool
+    no_open_from: str = ""
 
     @property
     def exchange(self) -> str:

@@ -10,12 +10,11 @@ from typing import Protocol
 
 from ghtrader_market.accounting.fill import Fill, Side
 from ghtrader_market.accounting.positions import Position, apply_fill
-from ghtrader_market.reference.varieties import FeeRates
+from ghtrader_market.reference.varieties import CLOSE_TODAY, FeeRates
 from ghtrader_runtime.core.events import TradeReport
 from ghtrader_runtime.core.orders import Holding
 
 _NO_FEES = FeeRates()
-_CLOSE_TODAY = ("SHFE", "INE")
 
 
 class Spec(Protocol):
@@ -30,7 +29,7 @@ class Spec(Protocol):
 def wants_close_today(symbol: str, specs: Mapping[str, Spec]) -> bool:
     """Whether today's lots of a symbol want CLOSETODAY; by its exchange where it is none of ours."""
     spec = specs.get(symbol)
-    return spec.needs_close_today if spec is not None else symbol.partition(".")[0] in _CLOSE_TODAY
+    return spec.needs_close_today if spec is not None else symbol.partition(".")[0] in CLOSE_TODAY
 
 
 def held(holding: Holding) -> Position:

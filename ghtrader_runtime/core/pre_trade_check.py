@@ -53,5 +53,7 @@ class PreTradeCheck:
             upper=known.upper if known else math.nan,
             sessions=known.sessions if known else None,
             data_age_s=(state.now_ns - book.now_ns) / 1e9,
+            trading_day=state.trading_day,
+            no_open_from=spec.no_open_from,
         )
         return first_reason(self._rules, proposed)

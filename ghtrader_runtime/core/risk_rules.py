@@ -53,6 +53,10 @@ class Proposed(msgspec.Struct, gc=False, kw_only=True):
         When the contract trades on the day; None where nobody told.
     data_age_s : float
         Seconds (ours) since the last tick.
+    trading_day : str
+        YYYY-MM-DD.
+    no_open_from : str
+        Trading day from which on the contract is only closed; empty where there is none.
     """
 
     symbol: str
@@ -72,11 +76,23 @@ class Proposed(msgspec.Struct, gc=False, kw_only=True):
     upper: float = math.nan
     sessions: tuple[tuple[int, int], ...] | None = None
     data_age_s: float = 0.0
+    trading_day: str = ""
+    no_open_from: str = ""
 
     @property
     def opens(self) -> bool:
         """Whether it takes on new risk."""
         return self.offset == _OPEN
+
+
+def beyond_holding(no_open_from: str, trading_day: str) -> bool:
+    """Whether a contract is only closed on `trading_day` (YYYY-MM-DD)."""
+    return bool(no_open_from) and trading_day >= no_open_from
+
+
+def only_closed(symbol: str, no_open_from: str) -> str:
+    """Why nothing is opened any more."""
+    return f"{symbol}: the last day a natural person may hold it is {no_open_from}, it is only closed"
 
 
 class Rule(Protocol):
@@ -195,6 +211,17 @@ class DataAge:
 
 
 @dataclass(frozen=True)
+class HoldingLimit:
+    """No opening order from the last trading day on which a natural person may hold the contract."""
+
+    def check(self, order: Proposed) -> str:
+        """See `Rule.check`."""
+        if order.opens and beyond_holding(order.no_open_from, order.trading_day):
+            return only_closed(order.symbol, order.no_open_from)
+        return ""
+
+
+@dataclass(frozen=True)
 class PriceCollar:
     """No limit price off the grid, beyond the day's limits, or further than `fraction` from the market."""
 
@@ -291,6 +318,7 @@ class RiskLimits:
             PriceCollar(self.price_collar),
             FatFinger(self.max_notional),
             InSession(),
+            HoldingLimit(),
             DataAge(self.data_age_s),
             OpenOrders(self.max_open_orders),
             OrderRate(self.rate_orders, self.rate_window_s),

@@ -38,7 +38,9 @@ class ContractRoll:
         """The contract of the day, or that there is none."""
         state, before = self.state, self.state.bound
         if bound.symbol:
-            spec = SymbolSpec(bound.symbol, bound.price_tick, bound.multiplier, bound.needs_close_today)
+            spec = SymbolSpec(
+                bound.symbol, bound.price_tick, bound.multiplier, bound.needs_close_today, bound.no_open_from
+            )
             self.config.symbols[bound.symbol] = spec
         state.requested, state.unbound = bound.requested, bound.reason
         if bound.symbol == before:

@@ -43,6 +43,8 @@ class TradedMarket:
         Days with ticks while a strategy was ready.
     rolls : int
         Rolls during this run.
+    holding_note : str
+        That the last day a natural person may hold the contract is near or there; empty where it is neither.
     tick_revision : int
         Number of the last tick that was published.
     tick_s : float
@@ -56,6 +58,7 @@ class TradedMarket:
     mids: dict[str, float] = field(default_factory=dict)
     days_traded: set[str] = field(default_factory=set)
     rolls: int = 0
+    holding_note: str = ""
     tick_revision: int = 0
     tick_s: float = math.nan
 

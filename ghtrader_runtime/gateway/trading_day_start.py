@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import date
 
 from ghtrader_base.errors import GhtraderError
+from ghtrader_market.reference.holding_limits import holding_warning, no_open_from
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_runtime.brokers.base import Broker, Market
 from ghtrader_runtime.bus import messages as msg
@@ -41,11 +42,18 @@ def symbol_specs(context: GatewayContext, traded: TradedMarket, binder: Contract
     """Price tick and lot of the contract at hand and of those that an earlier process of the account may hold."""
     market, variety = traded.market, context.variety
     close_today = variety.needs_close_today
-    specs = {market.symbol: SymbolSpec(market.symbol, market.price_tick, market.multiplier, close_today)}
+    limit = _no_open_from(context, market.symbol, market.trading_day)
+    specs = {market.symbol: SymbolSpec(market.symbol, market.price_tick, market.multiplier, close_today, limit)}
     for left in _left_before(context, traded, binder):
         tick = variety.price_tick(left, market.trading_day)
-        specs[left] = SymbolSpec(left, tick, market.multiplier, close_today)
+        limit = _no_open_from(context, left, market.trading_day)
+        specs[left] = SymbolSpec(left, tick, market.multiplier, close_today, limit)
     return specs
+
+
+def _no_open_from(context: GatewayContext, contract: str, day: date) -> str:
+    """See `SymbolSpec`."""
+    return no_open_from(context.variety, contract, day, context.calendar)
 
 
 def _left_before(context: GatewayContext, traded: TradedMarket, binder: ContractResolver) -> list[str]:
@@ -92,6 +100,7 @@ class TradingDay:
                 if symbol != self._traded.binding.contract:
                     self._watch_left(symbol)
         self._tell_terms(self._traded.trading_day)
+        self._warn_of_holding()
 
     def goes_on(self) -> bool:
         """Whether the run lasts beyond the trading day at hand."""
@@ -138,6 +147,7 @@ class TradingDay:
                 price_tick=tick,
                 multiplier=variety.multiplier,
                 needs_close_today=variety.needs_close_today,
+                no_open_from=_no_open_from(self._context, binding.contract, binding.trading_day),
             )
         )
 
@@ -169,6 +179,16 @@ class TradingDay:
         else:
             self._bind_day(day)
         self._tell_terms(str(day))
+        self._warn_of_holding()
+
+    def _warn_of_holding(self) -> None:
+        """Tell, once a trading day, that the last day a natural person may hold the contract is near or there."""
+        context, traded = self._context, self._traded
+        note = holding_warning(context.variety, traded.binding.contract, traded.date, context.calendar)
+        if note and note != traded.holding_note:
+            log.warning(note)
+            context.journal.write("events", "holding-note", {"note": note})
+        traded.holding_note = note
 
     def _bind_day(self, day: date) -> None:
         traded = self._traded

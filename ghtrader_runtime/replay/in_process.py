@@ -14,6 +14,7 @@ import numpy as np
 
 from ghtrader_market.accounting.fees import fee
 from ghtrader_market.accounting.fill import Fill, Offset
+from ghtrader_market.reference.holding_limits import no_open_from
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
@@ -57,7 +58,9 @@ class BacktestResult:
 class _Stage:
     """Core and paper broker, face to face."""
 
-    def __init__(self, market: Market, feed: ReplayFeed, limits: RiskLimits, style: ExecutionStyle) -> None:
+    def __init__(
+        self, market: Market, calendar: TradingCalendar, feed: ReplayFeed, limits: RiskLimits, style: ExecutionStyle
+    ) -> None:
         variety = variety_of(market.symbol)
         rates = variety.fees(market.symbol, market.trading_day)
 
@@ -65,7 +68,8 @@ class _Stage:
             return fee(rates, offset, price, lots, variety.multiplier)
 
         self.broker = PaperBroker(feed, commission, variety.needs_close_today)
-        spec = SymbolSpec(market.symbol, market.price_tick, market.multiplier, variety.needs_close_today)
+        limit = no_open_from(variety, market.symbol, market.trading_day, calendar)
+        spec = SymbolSpec(market.symbol, market.price_tick, market.multiplier, variety.needs_close_today, limit)
         self.core = Core(
             CoreConfig(symbols={market.symbol: spec}, limits=limits, style=style),
             lambda number: f"rehearsal-{number:06d}",
@@ -125,7 +129,7 @@ def backtest_day(
     """
     started = time.perf_counter()
     feed = ReplayFeed(market, ids, datetime_ns, values)
-    stage = _Stage(market, feed, limits or RiskLimits(), style or ExecutionStyle())
+    stage = _Stage(market, calendar, feed, limits or RiskLimits(), style or ExecutionStyle())
     day, symbol = str(market.trading_day), market.symbol
     signal = SignalEngine(bundle, calendar, symbol, market.price_tick, market.multiplier, flat_before_end_ns)
     sessions = tuple(calendar.sessions(variety_of(symbol), market.trading_day))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -119,3 +120,23 @@ def test_questdb_down_is_told_with_the_debt(
     assert time.monotonic() - started < 10
     assert not found["ok"] and "127.0.0.1:9" in found["detail"] and "make questdb" in found["detail"]
     assert found["debt"] == {"owed": 1} and found["oldest_debt"]
+
+
+def test_a_gateway_whose_contract_ends_is_warned_of(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    note = "SHFE.cu2502: a natural person may hold it until 2025-01-27, in 3 trading days"
+    document = {
+        "pid": os.getpid(), "account": "demo", "broker": "paper", "mode": "paper", "symbol": "SHFE.cu2502",
+        "state_dir": str(settings.home), "ended": "", "trading_state": "ACTIVE", "reasons": [], "killed": False,
+        "links": {"broker": "LIVE"}, "positions": {}, "net_pnl": 0.0, "data_age_s": 0.1, "holding_note": note,
+    }  # fmt: skip
+    path = settings.runs / "trading" / "one" / "gateway.json"
+    path.parent.mkdir(parents=True)
+    for holding in (document, {name: value for name, value in document.items() if name != "holding_note"}):
+        path.write_text(json.dumps(holding))
+        with register(settings, "gateway", "gateway of demo"):
+            assert run(["status"]) == 0
+            told = capfd.readouterr().out
+            assert (f"WARNING {note}" in told) == ("holding_note" in holding)
+            assert run(["status", "--json"]) == 0
+            (gateway,) = json.loads(capfd.readouterr().out)["trading"]
+            assert gateway["holding_note"] == holding.get("holding_note", "")

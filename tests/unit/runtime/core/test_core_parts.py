@@ -316,4 +316,5 @@ def test_every_block_reason_says_what_it_blocks() -> None:
     assert {reason.name for reason in BlockReason} <= lines
     assert {str(reason) for reason in BlockReason} == {
         "reconcile", "broker", "ledger", "rejects", "monitor", "kill", "operator", "data", "data-link", "roll",
+        "holding",
     }  # fmt: skip

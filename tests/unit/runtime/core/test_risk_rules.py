@@ -14,6 +14,7 @@ from ghtrader_runtime.core.risk_rules import (
     DataAge,
     Drawdown,
     FatFinger,
+    HoldingLimit,
     InSession,
     MaxPosition,
     OpenOrders,
@@ -53,6 +54,13 @@ ORDER = Proposed(
         (InSession(), {"market_ns": 1000}, {"market_ns": 2000}, "outside"),
         (InSession(), {"market_ns": 3999}, {"market_ns": 999}, "outside"),
         (InSession(), {}, {"sessions": None}, "not known"),
+        (HoldingLimit(), {}, {"no_open_from": "2025-01-27", "trading_day": "2025-01-27"}, "it is only closed"),
+        (
+            HoldingLimit(),
+            {"no_open_from": "2025-01-27", "trading_day": "2025-01-24"},
+            {"no_open_from": "2025-01-27", "trading_day": "2025-02-05"},
+            "natural person",
+        ),
         (DataAge(15.0), {"data_age_s": 15.0}, {"data_age_s": 15.1}, "15.1 s old"),
         (OpenOrders(2), {"open_orders": 1}, {"open_orders": 2}, "2 orders are open"),
         (OrderRate(2, 1e-6), {"sent_ns": deque([0, 500])}, {"sent_ns": deque([500, 501])}, "at most 2"),
@@ -80,6 +88,14 @@ def test_what_only_closes_passes_on_an_old_book() -> None:
     old = msgspec.structs.replace(ORDER, data_age_s=99.0)
     assert DataAge(15.0).check(old) and not DataAge(15.0).check(msgspec.structs.replace(old, offset="CLOSE"))
     assert not DataAge(0.0).check(old), "0 is never"
+
+
+@pytest.mark.parametrize("offset", ["CLOSE", "CLOSETODAY"])
+def test_what_closes_passes_whoever_may_hold_the_contract(offset: str) -> None:
+    late = msgspec.structs.replace(ORDER, no_open_from="2025-01-27", trading_day="2025-02-14", offset=offset)
+    assert HoldingLimit().check(late) == ""
+    assert HoldingLimit().check(msgspec.structs.replace(late, offset="OPEN"))
+    assert HoldingLimit() in RiskLimits().rules()
 
 
 def test_losses_at_their_edge() -> None:
