@@ -274,7 +274,7 @@ def _day_sessions(pairs: Any) -> tuple[tuple[int, int], ...]:
 def _shared(table: Any) -> _Shared:
     found = _fields(table, SHARED, (), ("day", "night_pauses", "holding"))
     days = {name: _day_sessions(pairs) for name, pairs in _tables(found, "day").items()}
-    pauses = []
+    pauses: list[_NightPause] = []
     for row in _list(found, "night_pauses") if "night_pauses" in found else []:
         _fields(row, "night_pauses", ("first", "again", "source"))
         pause = _NightPause(_date(row, "first"), _date(row, "again"), _text(row, "source"))

@@ -9,7 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ghtrader_base.errors import UsageError
+from ghtrader_market.inventory.contract_catalog import bundled_contracts
 from ghtrader_market.reference.symbols import NEAR_MONTHS, NOTATIONS, Exchange, Symbol, continuous_symbol, parse_symbol
+from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import all_varieties, variety_of
 
 LOWER = ("SHFE", "INE", "DCE", "GFEX")
@@ -170,3 +172,15 @@ def test_an_index_parses_and_belongs_to_no_variety() -> None:
     with pytest.raises(UsageError, match="is an index") as caught:
         variety_of("KQ.i@SHFE.cu")
     assert "KQ.m@SHFE.cu" in caught.value.hint
+
+
+def test_the_vendors_list_of_expired_contracts_parses_and_expires_where_its_symbols_say() -> None:
+    for variety in all_varieties():
+        for info in bundled_contracts(variety.key):
+            year, month = parse_symbol(info.symbol).delivered(info.expires)
+            assert -1 <= (year - info.expires.year) * 12 + month - info.expires.month <= 1, info
+            # The rule counts from the last trading day of the month before delivery; the vendor's list knows nothing of
+            # public holidays there, nor of the Spring Festival that was lengthened in 2020.
+            if variety.holding.days_before and info.expires.year >= 2018:
+                last = bundled_calendar().previous_day(date(year, month, 1))
+                assert 0 <= (info.expires - last).days <= 10, info
