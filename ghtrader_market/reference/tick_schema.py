@@ -156,6 +156,15 @@ def levels_of(table: pa.Table) -> int | None:
     return int(any(not np.isnan(_column(table, name)).all() for name in BOOK_COLUMNS[:2] if table.num_rows))
 
 
+def missing_columns(table: pa.Table) -> tuple[str, ...]:
+    """Value columns beside the book that no row of a table of ticks has a number in, in the order of `VALUE_COLUMNS`.
+
+    A source may lack them altogether (cumulative volume, open interest ...); they are null then, or NaN.
+    """
+    names = [name for name in VALUE_COLUMNS[:7] if name in table.schema.names and table.num_rows]
+    return tuple(name for name in names if np.isnan(_column(table, name).astype(np.float64)).all())
+
+
 def validate_ticks(table: pa.Table, schema: pa.Schema = RAW_TICK_SCHEMA) -> None:
     """Check a table that claims to be raw ticks of one contract and day, or with `L1_TICK_SCHEMA` of a main series.
 

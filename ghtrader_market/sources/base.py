@@ -151,7 +151,9 @@ def canonical_time(ns: np.ndarray) -> np.ndarray:
     return (np.asarray(ns).astype(np.int64) + 500) // 1000 * 1000
 
 
-def canonical_table(ids: np.ndarray, datetime_ns: np.ndarray, columns: Mapping[str, np.ndarray]) -> pa.Table:
+def canonical_table(
+    ids: np.ndarray, datetime_ns: np.ndarray, columns: Mapping[str, np.ndarray], *, null_counts: bool = False
+) -> pa.Table:
     """A raw tick table from a source's columns.
 
     Parameters
@@ -160,7 +162,9 @@ def canonical_table(ids: np.ndarray, datetime_ns: np.ndarray, columns: Mapping[s
     datetime_ns : int64[n]
     columns : mapping of float64[n]
         By the names of `VALUE_COLUMNS`. A depth column that is missing is an absent level. A level whose price is
-        NaN, not positive or a sentinel is absent: NaN price, volume 0.
+        NaN, not positive or a sentinel is absent: NaN price, volume 0. Any other column that is missing is null (NaN).
+    null_counts : bool
+        Whether a NaN of volume or open interest stays null; it is 0 otherwise, as TqSdk means it.
 
     Returns
     -------
@@ -170,7 +174,7 @@ def canonical_table(ids: np.ndarray, datetime_ns: np.ndarray, columns: Mapping[s
     count = len(ids)
     out: dict[str, np.ndarray] = {}
     for name in VALUE_COLUMNS[:7]:
-        out[name] = np.asarray(columns[name], dtype=np.float64)
+        out[name] = np.asarray(columns.get(name, np.full(count, np.nan)), dtype=np.float64)
     for level in range(1, LEVELS + 1):
         for side in ("bid", "ask"):
             price = columns.get(f"{side}_price{level}")
@@ -186,7 +190,11 @@ def canonical_table(ids: np.ndarray, datetime_ns: np.ndarray, columns: Mapping[s
     for field in list(RAW_TICK_SCHEMA)[2:]:
         values = out[field.name]
         if pa.types.is_integer(field.type):
+            unknown = np.isnan(values) if null_counts or field.name not in columns else None
             values = np.rint(np.nan_to_num(values, nan=0.0)).astype(np.int64)
+            level = "bid" in field.name or "ask" in field.name  # an absent level has 0 lots
+            arrays.append(pa.array(values, mask=None if level or unknown is None or not unknown.any() else unknown))
+            continue
         arrays.append(pa.array(values))
     return pa.Table.from_arrays(arrays, schema=RAW_TICK_SCHEMA)
 

@@ -1,13 +1,11 @@
-"""Reads a recording's bytes as named columns: gzip, CSV and Parquet, with errors that name the place.
+"""Reads bytes as named columns: CSV in UTF-8 or GB18030, or Parquet, with errors that name the place.
 
-Columns are only found, decompressed and turned into numbers; what they mean is decided in `reader`.
+Columns are only found and turned into numbers; what they mean is decided in `layouts`.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,9 +16,10 @@ import pyarrow.compute as pc
 
 from ghtrader_base.errors import BadRecordingError
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_PARQUET_MAGIC = b"PAR1"
 _SHOW = 24
+_DELIMITERS = (",", "\t", ";", "|")
+_BLANKS = pa.array(["", "#N/A", "#NA", "N/A", "NA", "nan", "NaN", "NAN", "null", "NULL", "None", "NaT", "-", "--"])
+"""What stands in a cell without a number."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Columns:
 
     def numbers(self, column: str, empty: bool) -> np.ndarray:
         """float64[n]; an empty cell is NaN where `empty`, else an error; so is anything that is no finite number."""
-        values = self._cast(column, pa.float64(), "a number")
+        values = self.cast(column, pa.float64(), "a number")
         out: np.ndarray = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
         bad = np.isinf(out) if empty else ~np.isfinite(out)
         if bad.any():
@@ -69,8 +68,13 @@ class Columns:
         return out
 
     def integers(self, column: str) -> np.ndarray:
-        """int64[n]; an empty cell or anything but a whole number is an error."""
-        values = self._cast(column, pa.int64(), "a whole number")
+        """int64[n]; an empty cell or anything but a whole number (``7``, also written ``7.0``) is an error."""
+        try:
+            values = self.cast(column, pa.int64(), "a whole number")
+        except BadRecordingError:
+            values = self._whole_floats(column)
+            if values is None:
+                raise
         if values.null_count:
             row = int(np.flatnonzero(pc.is_null(values).to_numpy(zero_copy_only=False))[0])
             raise BadRecordingError(
@@ -81,20 +85,40 @@ class Columns:
 
     def texts(self, column: str) -> np.ndarray:
         """object[n] of str; empty text for an empty cell."""
-        out: np.ndarray = pc.fill_null(self._cast(column, pa.string(), "text"), "").to_numpy(zero_copy_only=False)
+        out: np.ndarray = self.strings(column).to_numpy(zero_copy_only=False)
         return out
 
-    def _cast(self, column: str, wanted: pa.DataType, what: str) -> pa.Array:
+    def strings(self, column: str) -> pa.Array:
+        """The same as an Arrow array of strings, without the white space around them."""
+        return pc.utf8_trim_whitespace(pc.fill_null(self.cast(column, pa.string(), "text"), ""))
+
+    def found(self, column: str) -> pa.Array:
+        """A column as one array of the type it has in the file; text of a CSV without the white space around it."""
         found = self.table.column(column).combine_chunks()
         if isinstance(found, pa.ChunkedArray):
             found = pa.concat_arrays(found.chunks) if found.num_chunks else pa.array([], found.type)
         if pa.types.is_dictionary(found.type):
             found = found.dictionary_decode()
-        if pa.types.is_timestamp(found.type) and pa.types.is_integer(wanted):
-            found = found.cast(pa.timestamp("ns"))
-        if self.lines:
-            found = pc.utf8_trim_whitespace(found)
-            found = pc.if_else(pc.equal(found, ""), pa.scalar(None, pa.string()), found)
+        if is_text(found.type):
+            found = pc.utf8_trim_whitespace(found.cast(pa.string()))
+        return found
+
+    def _whole_floats(self, column: str) -> pa.Array | None:
+        """Numbers with a point, where all of them are whole; None where one is not."""
+        try:
+            values = self.cast(column, pa.float64(), "a number")
+        except BadRecordingError:
+            return None
+        numbers = pc.fill_null(values, 0.0).to_numpy(zero_copy_only=False)
+        if not (np.isfinite(numbers) & (numbers == np.rint(numbers)) & (np.abs(numbers) < 2.0**63)).all():
+            return None
+        return values.cast(pa.int64(), safe=False)
+
+    def cast(self, column: str, wanted: pa.DataType, what: str) -> pa.Array:
+        """The column as a type; `BadRecordingError` names the first cell that is not `what`."""
+        found = self.found(column)
+        if is_text(found.type) and not is_text(wanted):
+            found = pc.if_else(pc.is_in(found, value_set=_BLANKS), pa.scalar(None, pa.string()), found)
         try:
             return found.cast(wanted)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as exc:
@@ -128,34 +152,19 @@ def _casts(values: pa.Array, wanted: pa.DataType) -> bool:
     return True
 
 
-def load_columns(data: bytes, name: str) -> Columns:
-    """Find out what the bytes are and cut them into columns.
+def is_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type is one of the kinds of text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def read_parquet(data: bytes, name: str) -> Columns:
+    """Columns of a Parquet file.
 
     Raises
     ------
     BadRecordingError
-        Empty, half a gzip, binary, no header, lines of different lengths, a column twice.
+        It is broken, has a column twice, or no rows.
     """
-    if data.startswith(_GZIP_MAGIC):
-        data = _gunzip(data, name)
-    elif name.endswith(".gz"):
-        raise BadRecordingError(f"{name} is called .gz but is no gzip file", "fetch or pack it again")
-    if not data.strip():
-        raise BadRecordingError(f"{name} is empty", "give a file with a header and at least one tick")
-    columns = _parquet(data, name) if data.startswith(_PARQUET_MAGIC) else _csv(data, name)
-    if columns.table.num_rows == 0:
-        raise BadRecordingError(f"{name} holds no ticks, only column names", "give a file with at least one tick")
-    return columns
-
-
-def _gunzip(data: bytes, name: str) -> bytes:
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as exc:
-        raise BadRecordingError(f"{name} is a broken or cut-off gzip: {exc}", "fetch the file again, whole") from exc
-
-
-def _parquet(data: bytes, name: str) -> Columns:
     import pyarrow.parquet as pq
 
     try:
@@ -164,22 +173,51 @@ def _parquet(data: bytes, name: str) -> Columns:
         first = str(exc).splitlines()[0]
         raise BadRecordingError(f"{name} is a broken Parquet file: {first}", "fetch or write the file again") from exc
     _refuse_twins(table.column_names, name)
-    return Columns(name, table, lines=False)
+    return _with_rows(Columns(name, table, lines=False))
 
 
-def _csv(data: bytes, name: str) -> Columns:
+def _with_rows(columns: Columns) -> Columns:
+    if columns.table.num_rows == 0:
+        raise BadRecordingError(
+            f"{columns.name} holds no ticks, only column names", "give a file with at least one tick"
+        )
+    return columns
+
+
+def _as_utf8(data: bytes, name: str) -> bytes:
+    """The text in UTF-8: it is that already, or GB18030 as Chinese spreadsheets save it."""
+    try:
+        data.decode()
+        return data
+    except UnicodeDecodeError as exc:
+        try:
+            return data.decode("gb18030").encode()
+        except UnicodeDecodeError:
+            line = data.count(b"\n", 0, exc.start) + 1
+            raise BadRecordingError(
+                f"{name}: line {line} is not UTF-8 text, nor is the file GB18030", "save the file as UTF-8 CSV"
+            ) from exc
+
+
+def read_csv(data: bytes, name: str) -> Columns:
+    """Columns of a CSV file as text, cells cut at commas, tabs, semicolons or bars, whichever its header has most.
+
+    Raises
+    ------
+    BadRecordingError
+        Binary, no text, no header, lines of different lengths, a column twice, no rows.
+    """
     from pyarrow import csv
 
     data = data.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n \t") + b"\n"
     if b"\0" in data:
-        raise BadRecordingError(f"{name} is neither CSV, gzip nor Parquet", "give a CSV, CSV.gz or Parquet file")
-    try:
-        text = data[: data.index(b"\n")].decode()
-        data.decode()
-    except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
-        raise BadRecordingError(f"{name}: line {line} is not UTF-8 text", "save the file as UTF-8 CSV") from exc
-    header = [cell.strip().strip('"') for cell in text.strip("\r").split(",")]
+        raise BadRecordingError(
+            f"{name} is neither CSV, gzip, Parquet nor another container of ticks known here", "give a file of ticks"
+        )
+    data = _as_utf8(data, name)
+    text = data[: data.index(b"\n")].decode()
+    delimiter = max(_DELIMITERS, key=text.count)
+    header = [cell.strip().strip('"') for cell in text.strip("\r").split(delimiter)]
     header = ["(index)" if not cell and number == 0 else cell for number, cell in enumerate(header)]
     _refuse_twins(header, name)
     if all(_is_number(cell) for cell in header):
@@ -195,7 +233,9 @@ def _csv(data: bytes, name: str) -> Columns:
             io.BytesIO(data),
             # One thread: only then do errors carry the row's number.
             csv.ReadOptions(use_threads=False, column_names=header, skip_rows=1, block_size=1 << 24),
-            csv.ParseOptions(invalid_row_handler=stop, ignore_empty_lines=False, newlines_in_values=False),
+            csv.ParseOptions(
+                delimiter=delimiter, invalid_row_handler=stop, ignore_empty_lines=False, newlines_in_values=False
+            ),
             csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False),
         )
     except pa.ArrowException as exc:
@@ -205,7 +245,7 @@ def _csv(data: bytes, name: str) -> Columns:
         where = f"{name}: line {row.number}" if row.number is not None else name
         cells = f"{row.actual_columns} cells where the header has {row.expected_columns}"
         raise BadRecordingError(f"{where} has {cells}", "the line is cut or the file damaged: correct it") from exc
-    return Columns(name, table, lines=True)
+    return _with_rows(Columns(name, table, lines=True))
 
 
 def _is_number(text: str) -> bool:

@@ -98,6 +98,7 @@ def test_every_container_gives_the_same_content(tmp_path: Path) -> None:
 def test_contract_comes_from_columns_caller_or_file_name() -> None:
     assert cu(CU_BYTES, "ticks.csv", symbol="SHFE.cu1909")[0][0] == "SHFE.cu1909"
     assert cu(CU_BYTES, "cu1909.csv", variety="cu")[0][0] == "SHFE.cu1909"
+    assert cu(CU_BYTES, "cu1909.csv")[0][0] == "SHFE.cu1909"
     assert "--symbol" in _hint(CU_BYTES, "ticks.csv")
     assert "not au" in fault(CU_BYTES, variety="au")
     assert "holds CFFEX.IF2101, not CFFEX.IF2102" in fault(IF_BYTES, "a.csv", symbol="CFFEX.IF2102")
@@ -122,7 +123,8 @@ def test_garbage_is_named() -> None:
     assert "neither CSV" in fault(b"\0\1\2\3 binary")
     assert "not UTF-8" in fault(CU_BYTES[:500] + b"\xff\xfe" + CU_BYTES[500:])
     assert "no ticks" in fault(CU_LINES[0])
-    assert "columns missing: datetime, last_price" in fault(b"a,b\n1,2\n")
+    assert "has no layout known here: its columns are a, b" in fault(b"a,b\n1,2\n")
+    assert "columns missing: average" in fault(CU_BYTES.replace(b"average", b"avg", 1))
     assert "column id stands twice" in fault(CU_BYTES.replace(b"datetime", b"id", 1))
     assert "line 1 holds numbers" in fault(b"1,2.5,3\n4,5,6\n")
     assert "line 9, column last_price: 'abc' is not a number" in fault(with_line(8, replaced(8, "last_price", b"abc")))

@@ -1,0 +1,163 @@
+"""Defines what a layout's reader is asked and what it hands back, and makes raw tick tables by trading day of it.
+
+A layout says times, values and contract of each row; here they become `RAW_TICK_SCHEMA`, cut into trading days. What a
+layout does not have is null (NaN), never 0. Rows are neither dropped nor sorted here: `ingest` judges them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+
+from ghtrader_base.errors import BadRecordingError, UsageError
+from ghtrader_market.reference.tick_schema import validate_ticks
+from ghtrader_market.reference.trading_calendar import TradingCalendar
+from ghtrader_market.reference.varieties import variety_of
+from ghtrader_market.sources.base import canonical_table, split_days
+from ghtrader_market.sources.recordings.recording_file import RecordingFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What the user says of the files.
+
+    Attributes
+    ----------
+    calendar : TradingCalendar
+    variety, symbol : str, optional
+        Which variety, which contract.
+    time_zone : str, optional
+        The zone of times that do not say theirs.
+    columns : mapping, optional
+        A parsed column map, see `layouts.mapped_columns`.
+    """
+
+    calendar: TradingCalendar
+    variety: str | None = None
+    symbol: str | None = None
+    time_zone: str | None = None
+    columns: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContractRows:
+    """Rows of one contract in file order.
+
+    Attributes
+    ----------
+    contract : str
+    times : int64[n]
+        UTC epoch ns.
+    values : dict of float64[n]
+        By the names of `tick_schema.VALUE_COLUMNS`; a name that is missing is not in the file.
+    rows : int64[n]
+        Where each row stands in the file, from 0.
+    time_column : str
+        Where the times stand, for errors.
+    ids : int64[n], optional
+        The source's own numbers; counted from 0 in each day where there are none.
+    days : datetime64[D][n], optional
+        Trading days as the file states them; by the calendar where it does not.
+    """
+
+    contract: str
+    times: np.ndarray
+    values: dict[str, np.ndarray]
+    rows: np.ndarray
+    time_column: str
+    ids: np.ndarray | None = None
+    days: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedDay:
+    """One contract-day of a file as a table, its rows in file order, not yet judged.
+
+    Attributes
+    ----------
+    contract : str
+    day : date
+    table : pyarrow.Table
+        `RAW_TICK_SCHEMA`.
+    rows : int64[n]
+        Where each row of the table stands in the file.
+    file : RecordingFile
+    time_column : str
+    """
+
+    contract: str
+    day: date
+    table: pa.Table
+    rows: np.ndarray
+    file: RecordingFile = field(repr=False)
+    time_column: str
+
+    def place_word(self, row: int) -> str:
+        """Where row `row` of the table stands in the file."""
+        return self.file.place_word(int(self.rows[row]))
+
+    def taken(self, kept: np.ndarray) -> RecordedDay:
+        """The same with only some rows, in the order of `kept` int64[m]."""
+        return replace(self, table=self.table.take(pa.array(kept)), rows=self.rows[kept])
+
+
+def recorded_days(file: RecordingFile, found: ContractRows, options: ReadOptions) -> Iterator[RecordedDay]:
+    """The contract's days, ascending."""
+    days = found.days if found.days is not None else options.calendar.trading_day_of(found.times)
+    ids = found.ids if found.ids is not None else np.zeros(len(found.times), dtype=np.int64)
+    table = canonical_table(ids, found.times, found.values, null_counts=True)
+    for day, part in sorted(split_days(table, days).items()):
+        if found.ids is None:
+            part = part.set_column(0, table.schema.field("id"), pa.array(np.arange(part.num_rows, dtype=np.int64)))
+        yield RecordedDay(
+            contract=found.contract,
+            day=day,
+            table=part,
+            rows=found.rows[days == np.datetime64(day)],
+            file=file,
+            time_column=found.time_column,
+        )
+
+
+def check_day(part: RecordedDay, options: ReadOptions) -> RecordedDay:
+    """The same day, where it may be stored.
+
+    Raises
+    ------
+    BadRecordingError
+        Another variety than the one asked for, no trading day, or rows that are no ticks; names file and line.
+    """
+    name, contract, day, table = part.file.name, part.contract, part.day, part.table
+    if options.variety is not None and variety_of(contract).key != options.variety:
+        raise BadRecordingError(
+            f"{name} holds {contract}, not {options.variety}", f"import it with --var {variety_of(contract).key}"
+        )
+    times = table.column("datetime_ns").to_numpy()
+    if (back := np.flatnonzero(np.diff(times) < 0)).size:
+        raise BadRecordingError(
+            f"{name}: {part.place_word(int(back[0]) + 1)}, column {part.time_column}: time goes backwards",
+            "sort the file by time and import again",
+        )
+    try:
+        options.calendar.require_trading_day(day)
+        validate_ticks(table)
+    except UsageError as exc:
+        raise BadRecordingError(f"{name}: {contract}: {exc.message}", "correct the file's dates") from exc
+    except BadRecordingError as exc:
+        message = re.sub(r"at row (\d+)", lambda match: f"at {part.place_word(int(match[1]))}", exc.message)
+        raise BadRecordingError(
+            f"{name}: {contract} {day}: {message}", exc.hint or "correct or leave out that line"
+        ) from exc
+    return part
+
+
+def refuse_first(file: RecordingFile, column: str, bad: np.ndarray, say: Callable[[int], str]) -> None:
+    """`BadRecordingError` naming the first bad row; nothing where none is."""
+    if (rows := np.flatnonzero(bad)).size:
+        row = int(rows[0])
+        raise BadRecordingError(f"{file.place(row)}, column {column}: {say(row)}", "correct that line and import again")

@@ -1,0 +1,1 @@
+"""Reads each layout of recordings that people have: one file a layout, all listed in `registry`."""
