@@ -129,29 +129,55 @@ def _register_import(app: typer.Typer) -> None:
 
     @data.command("import")
     def import_(
-        files: Annotated[list[Path], typer.Argument(help="CSV or Parquet, may be gzipped.")],
-        var: Annotated[str, typer.Option("--var", help="Variety, where the file does not say.")] = "",
-        symbol: Annotated[str, typer.Option("--symbol", help="Contract, where the file does not say.")] = "",
+        files: Annotated[list[Path], typer.Argument(help="Files of ticks, or folders of them; may be gzipped.")],
+        var: Annotated[
+            str, typer.Option("--var", help="Variety, where the file does not say or holds others too.")
+        ] = "",
+        symbol: Annotated[
+            str, typer.Option("--symbol", help="Contract, where the file does not say or holds others too.")
+        ] = "",
+        layout: Annotated[
+            str, typer.Option("--format", help="Layout of the files, instead of the one their content shows.")
+        ] = "",
+        columns: Annotated[
+            Path | None, typer.Option("--columns", help="TOML file that maps the columns of any other table.")
+        ] = None,
+        time_zone: Annotated[
+            str, typer.Option("--time-zone", help="Zone of times that do not say theirs; Asia/Shanghai if they fit it.")
+        ] = "",
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
         """Recordings people already have. Example: ghtrader data import IF2101_20210104.csv.gz --var IF"""
         from ghtrader_base.errors import BadRecordingError
-        from ghtrader_market.reference.symbols import parse_symbol
-        from ghtrader_market.reference.varieties import get_variety
+        from ghtrader_market.reference.trading_calendar import bundled_calendar
+        from ghtrader_market.sources.recordings.contract_rows import ReadOptions
+        from ghtrader_market.sources.recordings.layouts.mapped_columns import load_column_map
+        from ghtrader_market.sources.recordings.reader import require_options
 
         settings = settings_of(home)
-        if var:
-            get_variety(var)
-        if symbol and parse_symbol(symbol).continuous:
-            raise UsageError(f"{symbol} is no single contract", "for example --symbol CFFEX.IF2101")
+        options = ReadOptions(
+            calendar=bundled_calendar(),
+            variety=var or None,
+            symbol=symbol or None,
+            time_zone=time_zone or None,
+            columns=load_column_map(columns) if columns is not None else None,
+        )
+        require_options(options, layout or None)
         for path in files:
-            if not path.is_file():
+            if not path.exists():
                 raise BadRecordingError(f"there is no file {path}", "check the path")
 
         from ghtrader_assets.runs.execute import run_job
 
-        config = {"paths": [str(path.absolute()) for path in files], "variety": var, "symbol": symbol}
+        config = {
+            "paths": [str(path.absolute()) for path in files],
+            "variety": var,
+            "symbol": symbol,
+            "layout": layout,
+            "time_zone": time_zone,
+            "columns": str(columns.absolute()) if columns is not None else "",
+        }
         run_config = {"ops": {"read_recordings": {"config": config}}}
         with progress_display() as progress:
             run = run_job(settings, "import_recordings", run_config=run_config, progress=progress)

@@ -1,34 +1,61 @@
 """Imports recordings: reads and checks all files first, then writes them into the store day by day.
 
 A recording of one contract says no more than that contract: it declares the day's main contract, since there is no
-other whose open interest could be compared. Files are parsed in `sources.recordings`.
+other whose open interest could be compared. Files are parsed in `sources.recordings`, single rows judged in
+`row_judgement`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from ghtrader_base.errors import BadRecordingError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_json, read_json
-from ghtrader_market.ingest.report import IngestReport
+from ghtrader_market.ingest.report import IngestReport, Progress, ProgressLine
+from ghtrader_market.ingest.row_judgement import RowFault, judge_rows
 from ghtrader_market.ingest.run_manifest import RunManifest
-from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, table_hash
+from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, missing_columns, table_hash
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
-from ghtrader_market.sources.recordings.reader import Recorded, read_recording
+from ghtrader_market.sources.recordings.contract_rows import ReadOptions, RecordedDay, check_day
+from ghtrader_market.sources.recordings.reader import read_days, require_options
+from ghtrader_market.sources.recordings.recording_file import RecordingFile
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
 
 TICKS = "ticks"
+_KEPT_BYTES = 256 << 20
+"""Of tables that stay in memory between reading and writing; what goes beyond is read again."""
+_ENDINGS = frozenset({".csv", ".tsv", ".gz", ".parquet", ".pq", ".db", ".sqlite", ".sqlite3", ".dsb", ".npz", ".npy"})
+"""Files of a folder that are taken for recordings; a file that is named is always read."""
+_NOTE = {RowFault.STALE: "left out", RowFault.SWAPPED: "put in its place"}
+
+
+@dataclass(frozen=True)
+class _FoundDay:
+    """One contract-day of the files, checked; its table where memory had room for it."""
+
+    name: str
+    digest: str
+    rows: int
+    table: pa.Table | None = field(repr=False)
+    notes: tuple[str, ...]
+    extra: dict[str, Any]
+
+
+_Key = tuple[str, date]
 
 
 def _declared_path(data_dir: Path, variety: str) -> Path:
@@ -43,6 +70,28 @@ def load_declared(data_dir: Path, variety: str) -> dict[date, str]:
     return {date.fromisoformat(day): str(contract) for day, contract in read_json(path).items()}
 
 
+def recording_files(paths: Iterable[Path | str]) -> tuple[list[Path], list[Path]]:
+    """The files to read, folders opened, and those of the folders that are left out.
+
+    Raises
+    ------
+    UsageError
+        There is nothing to read.
+    """
+    files: list[Path] = []
+    left_out: list[Path] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = [each for each in sorted(path.rglob("*")) if each.is_file() and not each.name.startswith(".")]
+        files += [each for each in inside if each.suffix.lower() in _ENDINGS]
+        left_out += [each for each in inside if each.suffix.lower() not in _ENDINGS]
+    if not files:
+        raise UsageError("no file to import", "name files of ticks, or a folder that holds some")
+    return files, left_out
+
+
 def import_recordings(
     paths: Iterable[Path | str],
     lake: Lake,
@@ -51,6 +100,11 @@ def import_recordings(
     symbol: str | None = None,
     run_id: str = "",
     lock: Callable[[list[str]], AbstractContextManager[Any]] | None = None,
+    *,
+    layout: str | None = None,
+    time_zone: str | None = None,
+    columns: dict[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> IngestReport:
     """Store recordings; every file is read and checked before the first day is written.
 
@@ -59,8 +113,23 @@ def import_recordings(
 
     Parameters
     ----------
+    paths : iterable of Path or str
+        Files, and folders of files.
+    lake, calendar
+    variety, symbol : str, optional
+        Which variety, which contract, where the files do not say or hold others too.
+    run_id : str
+        Kept in the manifests.
     lock : callable, optional
         Contracts -> what to hold while their days are looked at and written.
+    layout : str, optional
+        A layout of `layouts.registry` instead of the one that is recognised.
+    time_zone : str, optional
+        The zone of times that do not say theirs; Asia/Shanghai where the sessions allow it.
+    columns : dict, optional
+        A column map, as `layouts.mapped_columns` reads it.
+    progress : callable, optional
+        Called after each file.
 
     Raises
     ------
@@ -68,34 +137,115 @@ def import_recordings(
         A file is garbled, or two files hold the same contract-day differently.
     RefusedError
         A day is stored already with other content. Nothing is written.
+    UsageError
+        Nothing to import, or an unknown variety, symbol, layout or zone.
     """
     started = time.monotonic()
-    paths = [Path(path) for path in paths]
-    if not paths:
-        raise UsageError("no file to import", "name one or more CSV, CSV.gz or Parquet files")
-    found: dict[tuple[str, date], tuple[str, pa.Table]] = {}
-    for path in paths:
-        for item in read_recording(path, variety, symbol, calendar):
-            _collect(found, str(path), item)
+    files, left_out = recording_files(paths)
+    options = ReadOptions(calendar=calendar, variety=variety, symbol=symbol, time_zone=time_zone, columns=columns)
+    require_options(options, layout)
+    found: dict[_Key, _FoundDay] = {}
+    rows = kept = 0
+    for number, path in enumerate(files, 1):
+        for key, day in _checked_days(path, options, layout):
+            table = day.table
+            assert table is not None, "a day that was just read has its table"
+            room = kept + table.nbytes <= _KEPT_BYTES
+            _collect(found, key, day if room else _without_table(day))
+            rows, kept = rows + day.rows, kept + (table.nbytes if room else 0)
+        if progress is not None:
+            progress(ProgressLine(rows, number, len(files), time.monotonic() - started, "files"))
     with lock(sorted({contract for contract, _ in found})) if lock else contextlib.nullcontext():
-        return _write(lake, found, run_id, started)
+        return _write(lake, found, _Again(options, layout), run_id, started, left_out)
+
+
+@dataclass(frozen=True)
+class _Again:
+    """How to read a file a second time."""
+
+    options: ReadOptions
+    layout: str | None
+
+    def tables(self, wanted: dict[_Key, _FoundDay]) -> Iterator[tuple[_Key, _FoundDay, pa.Table]]:
+        """Days with their tables: those in memory first, then the others, a file at a time.
+
+        Raises
+        ------
+        BadRecordingError
+            A file is not what it was when it was checked.
+        """
+        for key, day in sorted(wanted.items(), key=lambda item: item[0]):
+            if day.table is not None:
+                yield key, day, day.table
+        missing = {key: day for key, day in wanted.items() if day.table is None}
+        for name in sorted({day.name for day in missing.values()}):
+            for key, day in _checked_days(Path(name), self.options, self.layout):
+                if key not in missing or missing[key].name != name:
+                    continue
+                if missing[key].digest != day.digest:
+                    raise BadRecordingError(f"{name} changed while it was imported", "import it again")
+                yield key, day, day.table
+
+
+def _without_table(day: _FoundDay) -> _FoundDay:
+    return _FoundDay(day.name, day.digest, day.rows, None, day.notes, day.extra)
+
+
+def _checked_days(path: Path, options: ReadOptions, layout: str | None) -> Iterator[tuple[_Key, _FoundDay]]:
+    """The contract-days of one file, their rows judged and the rest checked."""
+    for part in read_days(RecordingFile(str(path), path=path), options, layout):
+        judged, notes, extra = _judged(part, options.calendar)
+        table = check_day(judged, options).table
+        if missing := missing_columns(table):
+            extra |= {"missing_columns": list(missing)}
+        if "volume" in missing:
+            extra |= {"volume_missing": True}
+        found = _FoundDay(str(path), table_hash(table), table.num_rows, table, notes, extra)
+        yield (part.contract, part.day), found
+
+
+def _judged(part: RecordedDay, calendar: TradingCalendar) -> tuple[RecordedDay, tuple[str, ...], dict[str, Any]]:
+    """The day with its stale rows left out and its swapped rows in place, what was done, and that for the manifest."""
+    if not calendar.is_trading_day(part.day):
+        return part, (), {}
+    times, volume, amount = (
+        part.table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+        for name in ("datetime_ns", "volume", "amount")
+    )
+    verdict = judge_rows(
+        times, np.asarray(volume, np.float64), amount, calendar.sessions(variety_of(part.contract), part.day)
+    )
+    if not verdict.notes:
+        return part, (), {}
+    name = Path(part.file.name).name
+    notes = tuple(f"{name}: {part.place_word(note.row)} {_NOTE[note.fault]}: {note.detail}" for note in verdict.notes)
+    counts = Counter(note.fault for note in verdict.notes)
+    extra = {f"{fault}_rows": count for fault, count in sorted(counts.items())}
+    return part.taken(verdict.kept), notes, extra
 
 
 def _write(
-    lake: Lake, found: dict[tuple[str, date], tuple[str, pa.Table]], run_id: str, started: float
+    lake: Lake,
+    found: dict[_Key, _FoundDay],
+    again: _Again,
+    run_id: str,
+    started: float,
+    left_out: list[Path],
 ) -> IngestReport:
     declared, shared = _declarations(lake, found)
-    new = {key: named for key, named in found.items() if not _is_here(lake, key, named)}
+    new = {key: day for key, day in found.items() if not _is_here(lake, key, day)}
     rows, manifest = 0, None
     if new:
         asked: dict[tuple[str, str], list[date]] = {}
         for contract, day in sorted(new):
             asked.setdefault((TICKS, contract), []).append(day)
-        sources = ", ".join(sorted({Path(name).name for name, _ in new.values()}))
+        sources = ", ".join(sorted({Path(each.name).name for each in new.values()}))
         manifest = RunManifest(lake, run_id, "import", f"recording:{sources}", asked)
-    for (contract, day), (name, table) in sorted(new.items()):
-        source = f"recording:{Path(name).name}"
-        lake.write_day(TICKS, contract, day, table, schema=RAW_TICK_SCHEMA, source=source, run_id=run_id)
+    for (contract, day), each, table in again.tables(new):
+        source = f"recording:{Path(each.name).name}"
+        lake.write_day(
+            TICKS, contract, day, table, schema=RAW_TICK_SCHEMA, source=source, run_id=run_id, extra=each.extra
+        )
         rows += table.num_rows
     for key in sorted({*declared, *shared}):
         before = load_declared(lake.root, key)
@@ -109,31 +259,35 @@ def _write(
         declared=declared,
         rows=rows,
         seconds=time.monotonic() - started,
+        row_notes=tuple(
+            (*key, note) for key, day in sorted(found.items(), key=lambda each: each[0]) for note in day.notes
+        ),
+        left_out=tuple(map(str, left_out)),
     )
     if manifest is not None:
         manifest.close(report)
     return report
 
 
-def _collect(found: dict[tuple[str, date], tuple[str, pa.Table]], name: str, item: Recorded) -> None:
-    contract, day, table = item
-    known = found.setdefault((contract, day), (name, table))
-    if known[1] is not table and table_hash(known[1]) != table_hash(table):
+def _collect(found: dict[_Key, _FoundDay], key: _Key, day: _FoundDay) -> None:
+    known = found.setdefault(key, day)
+    if known.digest != day.digest:
         raise BadRecordingError(
-            f"{name} and {known[0]} both hold {contract} on {day}, and differ", "import one of them, or join them first"
+            f"{day.name} and {known.name} both hold {key[0]} on {key[1]}, and differ",
+            "import one of them, or join them first",
         )
 
 
-def _is_here(lake: Lake, key: tuple[str, date], named: tuple[str, pa.Table]) -> bool:
+def _is_here(lake: Lake, key: _Key, day: _FoundDay) -> bool:
     if not lake.has_day(TICKS, *key):
         return False
-    if table_hash(lake.read_day(TICKS, *key)) == table_hash(named[1]):
+    if table_hash(lake.read_day(TICKS, *key)) == day.digest:
         return True
     manifest = lake.manifest(TICKS, *key)
     origin = f" (from {manifest.source})" if manifest is not None else ""
     folder = lake.root / TICKS / f"symbol={key[0]}" / f"date={key[1]}"
     raise RefusedError(
-        f"{key[0]} on {key[1]} is here already with other ticks{origin} than in {named[0]}",
+        f"{key[0]} on {key[1]} is here already with other ticks{origin} than in {day.name}",
         f"stored ticks are never replaced; to use the file, remove {folder} first",
     )
 

@@ -16,7 +16,7 @@ class ProgressLine(str):
     rows : int
         Ticks received so far.
     days, days_wanted : int
-        Contract-days finished, and to be asked for.
+        Contract-days (or what else `unit` names) finished, and to be asked for.
     rate : float
         Ticks a second since the start.
     left_s : float or None
@@ -29,11 +29,13 @@ class ProgressLine(str):
     rate: float
     left_s: float | None
 
-    def __new__(cls, rows: int, days: int, days_wanted: int, seconds: float) -> ProgressLine:
-        """Word the line; `seconds` since the start."""
+    def __new__(
+        cls, rows: int, days: int, days_wanted: int, seconds: float, unit: str = "contract-days"
+    ) -> ProgressLine:
+        """Word the line; `seconds` since the start, `unit` of what is counted."""
         rate = rows / max(seconds, 1e-9)
         left = seconds * (days_wanted - days) / days if days else None
-        words = f"{days}/{days_wanted} contract-days, {rows:,} ticks, {rate:,.0f} ticks/s"
+        words = f"{days}/{days_wanted} {unit}, {rows:,} ticks, {rate:,.0f} ticks/s"
         line = super().__new__(cls, words + ("" if left is None else f", {clock(left)} left"))
         line.rows, line.days, line.days_wanted, line.rate, line.left_s = rows, days, days_wanted, rate, left
         return line
@@ -69,6 +71,10 @@ class IngestReport:
         Not over yet at the source; asked for again next time.
     declared : dict
         Variety -> days a recording declared the contract of (imports only).
+    row_notes : tuple of (symbol, day, note)
+        Single rows that were left out or put in their place, each with its place in the file (imports only).
+    left_out : tuple of str
+        Files of a folder that are no recordings by their names (imports only).
     rows, seconds : int, float
         Ticks stored now, and how long it took.
     """
@@ -80,6 +86,8 @@ class IngestReport:
     skipped: tuple[tuple[str, date, str, str], ...] = ()
     pending: tuple[tuple[str, date], ...] = ()
     declared: dict[str, dict[date, str]] = field(default_factory=dict)
+    row_notes: tuple[tuple[str, date, str], ...] = ()
+    left_out: tuple[str, ...] = ()
     rows: int = 0
     seconds: float = 0.0
 
@@ -107,6 +115,8 @@ class IngestReport:
             ],
             "pending": [[symbol, str(day)] for symbol, day in self.pending],
             "declared": {key: {str(d): c for d, c in days.items()} for key, days in self.declared.items()},
+            "row_notes": [[symbol, str(day), note] for symbol, day, note in self.row_notes],
+            "left_out": list(self.left_out),
             "rows": self.rows,
             "seconds": round(self.seconds, 3),
             "ticks_per_second": round(self.rate, 1),

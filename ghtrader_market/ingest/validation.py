@@ -100,7 +100,7 @@ def examine(table: pa.Table, volume: int | None = None, contiguous_ids: bool = F
         validate_ticks(table, table.schema)
     except BadRecordingError as exc:
         return Examined(table, "bad-values", exc.message)
-    traded = int(_column(table, "volume")[-1])
+    traded = int(np.nan_to_num(_column(table, "volume")[-1]))
     if volume and volume - traded > SHORT_SHARE * volume:
         return Examined(table, "partial", f"{traded} of the daily bar's {volume} lots")
     return Examined(table, notes=notes)

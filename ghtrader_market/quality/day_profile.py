@@ -41,7 +41,7 @@ class Profile:
     depth_lots : tuple of float
         Mean lots at each level, both sides together, over the rows inside sessions.
     volume : int
-        Lots traded, by the last row.
+        Lots traded, by the last row; 0 where the recording has no cumulative volume.
     """
 
     rows: int
@@ -98,7 +98,7 @@ def profile_day(
         interval_s=_distribution(steps / _NS, 6),
         spread_ticks=_distribution(spread[np.isfinite(spread)], 3),
         depth_lots=tuple(round(lots, 2) for lots in depth),
-        volume=int(values[COLUMN_INDEX["volume"], -1]) if len(times) else 0,
+        volume=int(np.nan_to_num(values[COLUMN_INDEX["volume"], -1])) if len(times) else 0,
     )
 
 

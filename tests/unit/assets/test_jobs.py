@@ -1,6 +1,8 @@
 """What the daily update is told to refresh, and how days become ranges."""
 
+import shutil
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -10,8 +12,10 @@ from ghtrader_assets.instance.instance import open_instance
 from ghtrader_assets.jobs.daily_update import daily_targets
 from ghtrader_assets.runs.execute import run_job
 from ghtrader_assets.runs.flows import contiguous, dataset_days, require_finished_days
-from ghtrader_base.errors import ConfigError, FailedError, UsageError
+from ghtrader_base.errors import BadRecordingError, ConfigError, FailedError, UsageError
 from ghtrader_market.samples import IF2101
+
+FIXTURES = Path(__file__).parents[2] / "fixtures/recordings"
 
 
 def test_targets():
@@ -50,3 +54,20 @@ def test_an_imported_day_is_checked_like_a_downloaded_one(settings):
     evaluation = record.event.dagster_event.asset_check_evaluation_data
     assert evaluation.passed and evaluation.metadata["days"].value == 1
     assert evaluation.target_materialization_data.storage_id == latest.storage_id
+
+
+def test_an_import_takes_what_the_command_says_of_the_files(settings, tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name in ("mapped.csv", "mapped.toml"):
+        shutil.copy(FIXTURES / name, folder / name)
+    said = {"columns": str(folder / "mapped.toml"), "time_zone": "Asia/Shanghai", "variety": "cu"}
+    lines = []
+    config = {"ops": {"read_recordings": {"config": {"paths": [str(folder)], **said}}}}
+    run = run_job(settings, "import_recordings", run_config=config, progress=lines.append)
+    assert run.success
+    assert any(line.startswith("1/1 files, 200 ticks") for line in lines)
+    assert any("left out of the folder" in line and "mapped.toml" in line for line in lines)
+    with pytest.raises(BadRecordingError, match="times do not say their zone"):
+        said = {"paths": [str(FIXTURES / "parquet_naive_utc.parquet")]}
+        run_job(settings, "import_recordings", run_config={"ops": {"read_recordings": {"config": said}}})
