@@ -25,6 +25,7 @@ from ghtrader_market.reference.tick_schema import (
     PROVENANCE_COLUMNS,
     PROVENANCE_FIELDS,
     has_depth,
+    missing_columns,
     values_matrix,
 )
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
@@ -78,7 +79,7 @@ class BuildResult:
     skipped : bool
         True where both were there already, made from the same inputs.
     left_out : tuple of str
-        Factors that this recording's levels cannot feed.
+        Factors that this recording's levels, or the columns it has, cannot feed.
     """
 
     features: DayManifest
@@ -111,7 +112,8 @@ def build_day(
     day : datetime.date
         Trading day.
     factor_set : FactorSet
-        What to compute; factors that need deeper levels than the day holds are left out, and the manifest says so.
+        What to compute; factors that need deeper levels, or columns (volume ...), than the day holds are left out, and
+        the manifest says so.
     label_spec : LabelSpec
         What to label.
     run_id : str
@@ -168,6 +170,8 @@ def build_day(
     inputs = _inputs(kind, origin, source, context, verdict.record)
     levels = 5 if has_depth(source.table) else 1
     used, left_out = factor_set.restrict_levels(levels)
+    used, without = used.restrict_columns(missing_columns(source.table))
+    left_out += without
     times = times_of(source.table)
 
     features = lake.write_day(

@@ -1,13 +1,13 @@
 """Defines a factor set: names and expressions in order, its JSON form and its hash.
 
-What belongs here: what makes two sets the same, and what of a set is left on a recording with fewer levels. Which sets
-there are is in `library.sets`; how one is computed in `engine`.
+What belongs here: what makes two sets the same, and what of a set is left on a recording with fewer levels or columns.
+Which sets there are is in `library.sets`; how one is computed in `engine`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -149,5 +149,37 @@ class FactorSet:
                 f"every factor of {self.name!r} needs deeper levels of the book ({left_out[0]} ...), and these ticks "
                 f"have {levels}",
                 "bring five-level ticks, or choose a set with factors of the best bid and ask",
+            )
+        return FactorSet(self.name, kept), left_out
+
+    def restrict_columns(self, missing: Collection[str]) -> tuple[FactorSet, tuple[str, ...]]:
+        """The part of the set that a recording without some columns can feed.
+
+        Parameters
+        ----------
+        missing : collection of str
+            Tick columns that no row has a number in, as `tick_schema.missing_columns` names them.
+
+        Returns
+        -------
+        FactorSet
+            Factors that read none of them; the set itself where that is all of them.
+        tuple of str
+            Names of those left out.
+
+        Raises
+        ------
+        UsageError
+            Nothing would be left.
+        """
+        gone = frozenset(missing)
+        left_out = tuple(name for name, expr in self.expressions.items() if gone and expr.columns_needed() & gone)
+        if not left_out:
+            return self, ()
+        kept = {name: expr for name, expr in self.expressions.items() if name not in left_out}
+        if not kept:
+            raise UsageError(
+                f"every factor of {self.name!r} reads {', '.join(sorted(gone))}, which these ticks do not have",
+                "bring ticks with volume, or choose a set with factors of the book",
             )
         return FactorSet(self.name, kept), left_out

@@ -17,7 +17,7 @@ import numpy as np
 from ghtrader_base.errors import UsageError
 from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
 from ghtrader_base.version import code_version
-from ghtrader_market.reference.tick_schema import has_depth, values_matrix
+from ghtrader_market.reference.tick_schema import has_depth, missing_columns, values_matrix
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_models.datasets.tick_input import read_source, times_of
@@ -60,7 +60,7 @@ def evaluate_factors(
     days : sequence of date
         Trading days.
     factor_set : FactorSet
-        Factors that need levels a day does not have are left out on all days.
+        Factors that need levels or columns a day does not have are left out on all days.
     horizons, shuffles, seed, on_day
         As `scores.information_coefficients`.
 
@@ -82,11 +82,14 @@ def evaluate_factors(
     if not wanted:
         raise UsageError(f"no days of {symbol} to evaluate factors on", "build main_l5 first: ghtrader main-l5")
     found, levels = [], 5
+    missing: set[str] = set()
     for day in wanted:
         table = read_source(lake, kind, symbol, day, calendar).table
+        missing.update(missing_columns(table))
         levels = min(levels, 5 if has_depth(table) else 1)
         found.append((day, *_targets(table, calendar, symbol, day)))
     used, _ = factor_set.restrict_levels(levels)
+    used, _ = used.restrict_columns(missing)
     prepared = [
         FactorDay(day.isoformat(), mid, _factors_of(lake, calendar, kind, symbol, day, used), session)
         for day, mid, session in found

@@ -87,6 +87,8 @@ class Expression:
     """Ticks a source needs before its first value."""
     uses_session: ClassVar[bool] = False
     """Whether it reads the session bounds of the day."""
+    reads: ClassVar[frozenset[str]] = frozenset()
+    """Tick columns beside the book that it reads itself."""
     least_window: ClassVar[int] = 1
     """Smallest window of ticks that has a meaning."""
 
@@ -155,6 +157,12 @@ class Expression:
         """Book levels a recording must hold for this to be known: 1 to 5."""
         own = max(getattr(self, "level", 1), getattr(self, "levels", 1))
         return max([own, *(operand.levels_needed() for operand in self.operands())])
+
+    def columns_needed(self) -> frozenset[str]:
+        """Tick columns beside the book that this reads: ``volume``, ``amount``, ``last_price`` ..."""
+        simpler = self.lower()
+        parts = (simpler,) if simpler is not self else self.operands()
+        return self.reads.union(*(part.columns_needed() for part in parts))
 
     def needs_session(self) -> bool:
         """Whether the session bounds of the day are needed."""

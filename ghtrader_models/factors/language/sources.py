@@ -67,30 +67,42 @@ class AskVolume(Source):
 class LastPrice(Source):
     """Price of the last trade, in price ticks."""
 
+    reads: ClassVar[frozenset[str]] = frozenset({"last_price"})
+
 
 @dataclass(frozen=True)
 class Highest(Source):
     """Highest trade price of the trading day so far, in price ticks."""
+
+    reads: ClassVar[frozenset[str]] = frozenset({"highest"})
 
 
 @dataclass(frozen=True)
 class Lowest(Source):
     """Lowest trade price of the trading day so far, in price ticks."""
 
+    reads: ClassVar[frozenset[str]] = frozenset({"lowest"})
+
 
 @dataclass(frozen=True)
 class DayVolume(Source):
     """Lots traded in the trading day so far."""
+
+    reads: ClassVar[frozenset[str]] = frozenset({"volume"})
 
 
 @dataclass(frozen=True)
 class DayTurnover(Source):
     """Turnover of the trading day so far, over multiplier and price tick: lots x price ticks."""
 
+    reads: ClassVar[frozenset[str]] = frozenset({"amount"})
+
 
 @dataclass(frozen=True)
 class OpenInterest(Source):
     """Open interest, in lots."""
+
+    reads: ClassVar[frozenset[str]] = frozenset({"open_interest"})
 
 
 @dataclass(frozen=True)
@@ -297,6 +309,7 @@ class VolumeDelta(Source):
     """Lots traded since the tick before; NaN where the day's cumulative volume falls."""
 
     history: ClassVar[int] = 2
+    reads: ClassVar[frozenset[str]] = frozenset({"volume"})
 
 
 @dataclass(frozen=True)

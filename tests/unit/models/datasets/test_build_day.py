@@ -148,6 +148,24 @@ def test_one_level_days_get_the_shallow_set_and_say_so(lake, store):
     assert build(lake).skipped and build(lake).left_out == left_out
 
 
+def test_a_day_without_volume_has_no_volume_factors(lake, store):
+    def without_volume(table):
+        gone = pa.nulls(table.num_rows, pa.int64())
+        return table.set_column(table.column_names.index("volume"), table.schema.field("volume"), gone)
+
+    store(change=without_volume)
+    kept = FactorSet("kept", {"mid": parse("Mid()"), "ofi": parse("Ofi(1)")})
+    mixed = FactorSet(
+        "mixed", {**kept.expressions, "lots": parse("Sum(SignedVolume(), 20)"), "day": parse("DayVolume()")}
+    )
+    result = build(lake, factor_set=mixed)
+    assert result.left_out == ("lots", "day")
+    assert lake.read_day("features", SYMBOL, DAY).column_names == ["datetime_ns", *kept.names, *PROVENANCE_COLUMNS]
+    with pytest.raises(UsageError, match="reads volume, which these ticks do not have"):
+        build(lake, factor_set=FactorSet("lots", {"lots": parse("VolumeDelta()")}), overwrite=True)
+    assert build(lake, factor_set=LEAN, overwrite=True).left_out  # and a set of the library goes on without
+
+
 def test_a_factor_of_the_session_gets_the_days_bounds(lake, store):
     store()
     timed = FactorSet("timed", {"t": parse("SessionTime()")})
