@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ _ENDINGS = frozenset({".csv", ".tsv", ".gz", ".parquet", ".pq", ".db", ".sqlite"
 _NOTE = {RowFault.STALE: "left out", RowFault.SWAPPED: "put in its place"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _FoundDay:
     """One contract-day of the files, checked; its table where memory had room for it."""
 
@@ -151,7 +151,7 @@ def import_recordings(
             table = day.table
             assert table is not None, "a day that was just read has its table"
             room = kept + table.nbytes <= _KEPT_BYTES
-            _collect(found, key, day if room else _without_table(day))
+            _collect(found, key, day if room else replace(day, table=None))
             rows, kept = rows + day.rows, kept + (table.nbytes if room else 0)
         if progress is not None:
             progress(ProgressLine(rows, number, len(files), time.monotonic() - started, "files"))
@@ -187,10 +187,6 @@ class _Again:
                 yield key, day, day.table
 
 
-def _without_table(day: _FoundDay) -> _FoundDay:
-    return _FoundDay(day.name, day.digest, day.rows, None, day.notes, day.extra)
-
-
 def _checked_days(path: Path, options: ReadOptions, layout: str | None) -> Iterator[tuple[_Key, _FoundDay]]:
     """The contract-days of one file, their rows judged and the rest checked."""
     for part in read_days(RecordingFile(str(path), path=path), options, layout):
@@ -200,7 +196,9 @@ def _checked_days(path: Path, options: ReadOptions, layout: str | None) -> Itera
             extra |= {"missing_columns": list(missing)}
         if "volume" in missing:
             extra |= {"volume_missing": True}
-        found = _FoundDay(str(path), table_hash(table), table.num_rows, table, notes, extra)
+        found = _FoundDay(
+            name=str(path), digest=table_hash(table), rows=table.num_rows, table=table, notes=notes, extra=extra
+        )
         yield (part.contract, part.day), found
 
 

@@ -165,6 +165,16 @@ def missing_columns(table: pa.Table) -> tuple[str, ...]:
     return tuple(name for name in names if np.isnan(_column(table, name).astype(np.float64)).all())
 
 
+def unrecorded_columns(table: pa.Table) -> tuple[str, ...]:
+    """Those of `missing_columns` that the source does not have at all, not for want of a trade that day.
+
+    A day without a trade has NaN prices and counts of 0. Counts that are null were not recorded; where the volume was
+    not, nothing else that is missing was.
+    """
+    missing = missing_columns(table)
+    return missing if "volume" in missing else tuple(name for name in missing if name in _COUNTS)
+
+
 def validate_ticks(table: pa.Table, schema: pa.Schema = RAW_TICK_SCHEMA) -> None:
     """Check a table that claims to be raw ticks of one contract and day, or with `L1_TICK_SCHEMA` of a main series.
 

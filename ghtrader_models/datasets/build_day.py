@@ -25,7 +25,7 @@ from ghtrader_market.reference.tick_schema import (
     PROVENANCE_COLUMNS,
     PROVENANCE_FIELDS,
     has_depth,
-    missing_columns,
+    unrecorded_columns,
     values_matrix,
 )
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
@@ -170,7 +170,7 @@ def build_day(
     inputs = _inputs(kind, origin, source, context, verdict.record)
     levels = 5 if has_depth(source.table) else 1
     used, left_out = factor_set.restrict_levels(levels)
-    used, without = used.restrict_columns(missing_columns(source.table))
+    used, without = used.restrict_columns(unrecorded_columns(source.table))
     left_out += without
     times = times_of(source.table)
 

@@ -158,7 +158,7 @@ class FactorSet:
         Parameters
         ----------
         missing : collection of str
-            Tick columns that no row has a number in, as `tick_schema.missing_columns` names them.
+            Tick columns that no row has a number in, as `tick_schema.unrecorded_columns` names them.
 
         Returns
         -------
@@ -173,13 +173,17 @@ class FactorSet:
             Nothing would be left.
         """
         gone = frozenset(missing)
-        left_out = tuple(name for name, expr in self.expressions.items() if gone and expr.columns_needed() & gone)
+        if not gone:
+            return self, ()
+        read = {name: expr.columns_needed() & gone for name, expr in self.expressions.items()}
+        left_out = tuple(name for name, columns in read.items() if columns)
         if not left_out:
             return self, ()
         kept = {name: expr for name, expr in self.expressions.items() if name not in left_out}
         if not kept:
             raise UsageError(
-                f"every factor of {self.name!r} reads {', '.join(sorted(gone))}, which these ticks do not have",
+                f"every factor of {self.name!r} reads {', '.join(sorted(frozenset().union(*read.values())))}, "
+                "which these ticks do not have",
                 "bring ticks with volume, or choose a set with factors of the book",
             )
         return FactorSet(self.name, kept), left_out

@@ -17,7 +17,7 @@ import numpy as np
 from ghtrader_base.errors import UsageError
 from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
 from ghtrader_base.version import code_version
-from ghtrader_market.reference.tick_schema import has_depth, missing_columns, values_matrix
+from ghtrader_market.reference.tick_schema import has_depth, unrecorded_columns, values_matrix
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_models.datasets.tick_input import read_source, times_of
@@ -85,7 +85,7 @@ def evaluate_factors(
     missing: set[str] = set()
     for day in wanted:
         table = read_source(lake, kind, symbol, day, calendar).table
-        missing.update(missing_columns(table))
+        missing.update(unrecorded_columns(table))
         levels = min(levels, 5 if has_depth(table) else 1)
         found.append((day, *_targets(table, calendar, symbol, day)))
     used, _ = factor_set.restrict_levels(levels)

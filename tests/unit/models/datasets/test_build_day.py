@@ -154,7 +154,7 @@ def test_a_day_without_volume_has_no_volume_factors(lake, store):
         return table.set_column(table.column_names.index("volume"), table.schema.field("volume"), gone)
 
     store(change=without_volume)
-    kept = FactorSet("kept", {"mid": parse("Mid()"), "ofi": parse("Ofi(1)")})
+    kept = FactorSet("kept", {"spread": parse("Spread()"), "ofi": parse("Ofi(1)")})
     mixed = FactorSet(
         "mixed", {**kept.expressions, "lots": parse("Sum(SignedVolume(), 20)"), "day": parse("DayVolume()")}
     )
