@@ -23,7 +23,7 @@ from ghtrader_base.failpoints import failpoint
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_schema import MAIN_L5_SCHEMA, PROVENANCE_FIELDS, row_hash, schema_hash, table_hash
 from ghtrader_market.stores.questdb.client import NoSuchDayError, QuestDbClient
-from ghtrader_market.stores.questdb.rows import apart, column_hash, int_column, to_schema
+from ghtrader_market.stores.questdb.rows import apart, column_hash, int_column, to_frame, to_schema
 from ghtrader_market.stores.questdb.schema import BUILDS, FEATURES, LABELS, MAIN_L5
 
 TABLES = {"main_l5": MAIN_L5, "features": FEATURES, "labels": LABELS}
@@ -265,7 +265,7 @@ def _frame(dataset: str, key: str, day: date, build_id: str, table: pa.Table) ->
     times = int_column(table, "datetime_ns")
     labels = {"symbol": key, "dataset_version": DATASET_VERSION, "trading_day": day.isoformat(), "build_id": build_id}
     if dataset == "main_l5":
-        frame = table.to_pandas()
+        frame = to_frame(table)
         hashes = row_hash(table)
     else:
         spread = [name for name in table.column_names if name not in _FRAME_COLUMNS]

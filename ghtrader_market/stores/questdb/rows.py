@@ -6,6 +6,7 @@ Pure: arrays in, arrays out; nothing here knows a server.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -121,6 +122,21 @@ def sequence_of_new(
     same = known[place] == times
     out[new] = np.where(same, stored_writes[seen][at[place]], highest)[new]
     return out
+
+
+def to_frame(table: pa.Table) -> Any:
+    """A pandas frame of a table; a whole number that is null stays one (pandas would make floats of the column).
+
+    QuestDB refuses a float in a LONG column, and a null in it is what a recording without volume has.
+    """
+    import pandas as pd
+
+    frame = table.to_pandas()
+    for field in table.schema:
+        column = table.column(field.name)
+        if pa.types.is_integer(field.type) and column.null_count:
+            frame[field.name] = pd.array(column.to_pylist(), dtype=pd.Int64Dtype())
+    return frame
 
 
 def to_schema(found: pa.Table, schema: pa.Schema) -> pa.Table:

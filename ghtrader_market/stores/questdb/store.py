@@ -25,7 +25,7 @@ from ghtrader_market.stores.base import StoreHealth
 from ghtrader_market.stores.questdb.builds import REPAIR_HINT, Build, BuiltDays, activate, active_builds
 from ghtrader_market.stores.questdb.client import MEND_HINT, NoSuchDayError, QuestDbClient
 from ghtrader_market.stores.questdb.migrations import require_schema, schema_state
-from ghtrader_market.stores.questdb.rows import apart, int_column, readable, sequence_of_new, to_schema
+from ghtrader_market.stores.questdb.rows import apart, int_column, readable, sequence_of_new, to_frame, to_schema
 from ghtrader_market.stores.questdb.schedule import ScheduleTable
 from ghtrader_market.stores.questdb.schema import RAW_TICKS
 
@@ -301,7 +301,7 @@ class QuestDbStore:
     def _send(self, symbol: str, day: date, table: pa.Table, hashes: np.ndarray, writes: np.ndarray) -> None:
         import pandas as pd
 
-        frame = table.to_pandas()
+        frame = to_frame(table)
         labels = {"symbol": symbol, "ticks_kind": TICKS_KIND, "dataset_version": DATASET_VERSION}
         labels["trading_day"] = day.isoformat()
         for name, text in labels.items():

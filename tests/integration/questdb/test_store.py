@@ -40,6 +40,7 @@ from ghtrader_market.stores.questdb.store import QuestDbStore, key_hashes
 
 Pg = Callable[[str], list[tuple]]
 SERIES = "KQ.m@SHFE.cu"
+NO_VOLUME = Path(__file__).parents[2] / "fixtures/recordings/SHFE.cu1910.npz"
 
 
 @pytest.fixture(params=["lake", "questdb"])
@@ -56,7 +57,7 @@ def sample(path: Path) -> tuple[str, date, pa.Table]:
 # ---- both stores ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [CU1909, IF2101], ids=["five levels", "one level"])
+@pytest.mark.parametrize("path", [CU1909, IF2101, NO_VOLUME], ids=["five levels", "one level", "no volume"])
 def test_what_is_written_is_read(store: TickStore, path: Path) -> None:
     symbol, day, table = sample(path)
     assert isinstance(store, TickStore)
