@@ -28,7 +28,7 @@ from ghtrader_market.ingest.run_manifest import RunManifest
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, missing_columns, table_hash
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
-from ghtrader_market.sources.recordings.contract_rows import ReadOptions, RecordedDay, check_day
+from ghtrader_market.sources.recordings.contract_rows import ColumnMap, ReadOptions, RecordedDay, check_day
 from ghtrader_market.sources.recordings.reader import read_days, require_options
 from ghtrader_market.sources.recordings.recording_file import RecordingFile
 
@@ -103,7 +103,7 @@ def import_recordings(
     *,
     layout: str | None = None,
     time_zone: str | None = None,
-    columns: dict[str, Any] | None = None,
+    columns: ColumnMap | None = None,
     progress: Progress | None = None,
 ) -> IngestReport:
     """Store recordings; every file is read and checked before the first day is written.
@@ -126,8 +126,8 @@ def import_recordings(
         A layout of `layouts.registry` instead of the one that is recognised.
     time_zone : str, optional
         The zone of times that do not say theirs; Asia/Shanghai where the sessions allow it.
-    columns : dict, optional
-        A column map, as `layouts.mapped_columns` reads it.
+    columns : ColumnMap, optional
+        Which column is what, for tables of no other layout.
     progress : callable, optional
         Called after each file.
 

@@ -23,6 +23,28 @@ from ghtrader_market.sources.recordings.recording_file import RecordingFile
 
 
 @dataclass(frozen=True, kw_only=True)
+class ColumnMap:
+    """Which column of a table is what; read from TOML in `layouts.mapped_columns`.
+
+    Attributes
+    ----------
+    names : mapping of str to str
+        Ours (tick columns, and where time and contract stand) -> the table's.
+    symbol : str, optional
+        The contract, where no column says it.
+    time_zone : str, optional
+        The zone of times that do not say theirs.
+    volume_per_row : bool
+        Whether volume and amount count each row alone.
+    """
+
+    names: Mapping[str, str]
+    symbol: str | None = None
+    time_zone: str | None = None
+    volume_per_row: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """What the user says of the files.
 
@@ -33,15 +55,15 @@ class ReadOptions:
         Which variety, which contract.
     time_zone : str, optional
         The zone of times that do not say theirs.
-    columns : mapping, optional
-        A parsed column map, see `layouts.mapped_columns`.
+    columns : ColumnMap, optional
+        Which column is what, for a table of no other layout.
     """
 
     calendar: TradingCalendar
     variety: str | None = None
     symbol: str | None = None
     time_zone: str | None = None
-    columns: Mapping[str, object] | None = None
+    columns: ColumnMap | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

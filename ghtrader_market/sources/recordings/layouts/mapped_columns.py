@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ghtrader_base.errors import BadRecordingError, UsageError
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
-from ghtrader_market.sources.recordings.contract_rows import ContractRows, ReadOptions, refuse_first
+from ghtrader_market.sources.recordings.contract_rows import ColumnMap, ContractRows, ReadOptions, refuse_first
 from ghtrader_market.sources.recordings.layouts.exchange_clock import printed_ns, wall_ns
 from ghtrader_market.sources.recordings.layouts.layout import Layout
 from ghtrader_market.sources.recordings.recording_file import RecordingFile
@@ -45,7 +45,7 @@ _OF_THE_DAY, _PER_ROW = "of the day", "per row"
 _HINT = f"a map has [columns] with {', '.join(PLACES)}, {', '.join(VALUE_COLUMNS[:11])} ..."
 
 
-def load_column_map(path: Path) -> dict[str, Any]:
+def load_column_map(path: Path) -> ColumnMap:
     """A column map from a TOML file.
 
     Raises
@@ -62,8 +62,8 @@ def load_column_map(path: Path) -> dict[str, Any]:
     return check_column_map(found, str(path))
 
 
-def check_column_map(found: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The same map, checked; `name` is what errors call it."""
+def check_column_map(found: Mapping[str, object], name: str) -> ColumnMap:
+    """A map from its TOML document; `name` is what errors call it, UsageError what is wrong with it."""
     if unknown := set(found) - {"columns", "symbol", "time_zone", "volume"}:
         raise UsageError(f"{name}: nothing is called {', '.join(sorted(unknown))}", _HINT)
     columns = found.get("columns")
@@ -77,29 +77,26 @@ def check_column_map(found: Mapping[str, Any], name: str) -> dict[str, Any]:
         raise UsageError(f"{name} names no price", "name last_price, bid_price1 and ask_price1")
     if found.get("volume", _OF_THE_DAY) not in (_OF_THE_DAY, _PER_ROW):
         raise UsageError(f"{name}: volume is {_OF_THE_DAY!r} or {_PER_ROW!r}", "correct it")
-    if "time_zone" in found:
-        require_zone(str(found["time_zone"]))
-    return dict(found)
+    said = {key: str(found[key]) for key in ("symbol", "time_zone") if key in found}
+    if "time_zone" in said:
+        require_zone(said["time_zone"])
+    return ColumnMap(names=columns, volume_per_row=found.get("volume") == _PER_ROW, **said)
 
 
 def _read(file: RecordingFile, options: ReadOptions) -> Iterator[ContractRows]:
     if options.columns is None:
         raise UsageError("the layout 'columns' needs a map", "add --columns map.toml")
-    said: Mapping[str, Any] = options.columns
-    names: dict[str, str] = said["columns"]
+    said, names = options.columns, options.columns.names
     file.columns.require(names.values(), f"it has {', '.join(file.columns.names)}; correct the map")
-    zone = options.time_zone or said.get("time_zone")
-    options = ReadOptions(
-        calendar=options.calendar, variety=options.variety, symbol=options.symbol, time_zone=zone, columns=said
-    )
+    options = replace(options, time_zone=options.time_zone or said.time_zone)
     moments, days = _moments(file, names, options)
     values = tick_values(file, {ours: theirs for ours, theirs in names.items() if ours in VALUE_COLUMNS})
     ids = file.columns.integers(names["id"]) if "id" in names else None
-    one = None if "symbol" in names else options.symbol or said.get("symbol")
+    one = None if "symbol" in names else options.symbol or said.symbol
     found = groups(file, options, names.get("symbol", ""), names.get("exchange", ""), said=one)
     for rows in timed_rows(file, options, moments, values, found, ids):
         dated = rows if days is None else _dated(rows, days)
-        yield _of_the_day(dated, options) if said.get("volume") == _PER_ROW else dated
+        yield _of_the_day(dated, options) if said.volume_per_row else dated
 
 
 def _moments(file: RecordingFile, names: Mapping[str, str], options: ReadOptions) -> tuple[Moments, np.ndarray | None]:
@@ -131,7 +128,7 @@ def _later(file: RecordingFile, moments: Moments, names: Mapping[str, str]) -> M
 
 
 def _dated(rows: ContractRows, days: np.ndarray) -> ContractRows:
-    return _with(rows, rows.values, days[rows.rows])
+    return replace(rows, days=days[rows.rows])
 
 
 def _of_the_day(rows: ContractRows, options: ReadOptions) -> ContractRows:
@@ -147,14 +144,7 @@ def _of_the_day(rows: ContractRows, options: ReadOptions) -> ContractRows:
         for day in np.unique(days):
             running[days == day] = np.cumsum(values[name][days == day])
         values[name] = running
-    return _with(rows, values, rows.days)
-
-
-def _with(rows: ContractRows, values: dict[str, np.ndarray], days: np.ndarray | None) -> ContractRows:
-    return ContractRows(
-        contract=rows.contract, times=rows.times, values=values, rows=rows.rows, time_column=rows.time_column,
-        ids=rows.ids, days=days,
-    )  # fmt: skip
+    return replace(rows, values=values)
 
 
 LAYOUT = Layout(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from ghtrader_base.errors import BadRecordingError, UsageError
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, VALUE_COLUMNS, table_hash
 from ghtrader_market.reference.trading_calendar import bundled_calendar
-from ghtrader_market.sources.recordings.contract_rows import ReadOptions, RecordedDay, check_day
+from ghtrader_market.sources.recordings.contract_rows import ColumnMap, ReadOptions, RecordedDay, check_day
 from ghtrader_market.sources.recordings.layouts.mapped_columns import check_column_map, load_column_map
 from ghtrader_market.sources.recordings.layouts.registry import LAYOUTS, layout_of
 from ghtrader_market.sources.recordings.layouts.wondertrader_dsb import read_ticks
@@ -57,7 +56,7 @@ CASES = [
 ]
 
 
-def read(path: Path, columns: Mapping[str, object] | None = None, zone: str | None = None) -> list[RecordedDay]:
+def read(path: Path, columns: ColumnMap | None = None, zone: str | None = None) -> list[RecordedDay]:
     options = ReadOptions(calendar=CALENDAR, columns=columns, time_zone=zone)
     file = RecordingFile(str(path), path=path)
     return [check_day(part, options) for part in read_days(file, options)]
