@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ghtrader_base.errors import BadRecordingError, UsageError
-from ghtrader_market.reference.symbols import parse_symbol
+from ghtrader_market.reference.symbols import NOTATIONS, Exchange, parse_symbol
 from ghtrader_market.reference.varieties import all_varieties, get_variety, variety_of
 
 _CODE = re.compile(r"([A-Za-z]{1,4})\.?(\d{3,4})")
@@ -46,7 +46,12 @@ def contract_name(code: str, exchange: str = "") -> str:
     found = _owner(match[1], exchange)
     if found is None:
         return f"{exchange}.{match[1]}{match[2]}" if exchange else code
-    return f"{found[0]}.{found[1]}{match[2]}"
+    return f"{found[0]}.{found[1]}{_delivery(found[0], match[2])}"
+
+
+def _delivery(exchange: str, digits: str) -> str:
+    """A delivery as the exchange writes it: vendors give CZCE's contracts the second digit of the year too."""
+    return digits[-NOTATIONS[Exchange(exchange)].digits :]
 
 
 def _owner(product: str, exchange: str) -> tuple[str, str] | None:
@@ -65,7 +70,7 @@ def contract_in_name(name: str, variety: str | None) -> str | None:
         if exchange:
             return f"{exchange}.{product}{delivery}"
         if (found := _owner(product, "")) is not None:
-            return f"{found[0]}.{found[1]}{delivery}"
+            return f"{found[0]}.{found[1]}{_delivery(found[0], delivery)}"
     return None
 
 

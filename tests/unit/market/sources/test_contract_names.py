@@ -26,6 +26,8 @@ HOUR = 3_600_000_000_000
         ("SHFE.cu.2502", "", "SHFE.cu2502"),
         ("if2101.CFX", "", "CFFEX.IF2101"),
         ("IF2101", "CFFEX", "CFFEX.IF2101"),
+        ("SR505", "", "CZCE.SR505"),
+        ("SR2505.ZCE", "", "CZCE.SR505"),
         ("cu2502", "DCE", "DCE.cu2502"),
         ("zz2502", "", "zz2502"),
         ("KQ.m@SHFE.cu", "", "KQ.m@SHFE.cu"),

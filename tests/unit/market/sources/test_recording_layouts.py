@@ -171,6 +171,28 @@ def test_ctp_without_a_trading_day() -> None:
         parse_recording(ctp(UpdateTime=["25:00:00"], TradingDay=["20190923"]), "a.csv")
 
 
+def test_czce_prints_the_calendar_date_and_units_at_night() -> None:
+    """Both dates are Friday's in the evening; the average is that of a unit and the turnover that of a lot's price."""
+    clock, days = ["21:00:01", "09:00:01"], ["20190920", "20190923"]
+    data = ctp(
+        UpdateTime=clock,
+        TradingDay=days,
+        ActionDay=days,
+        InstrumentID=["SR001"] * 2,
+        LastPrice=5_500.0,
+        Volume=[10, 20],
+        Turnover=[55_000.0, 110_000.0],
+        AveragePrice=5_500.0,
+    )
+    assert moments(data) == [("2019-09-23", "2019-09-20 21:00:01"), ("2019-09-23", "2019-09-23 09:00:01")]
+    ((symbol, _, table),) = parse_recording(data, "a.csv")
+    assert symbol == "CZCE.SR001"
+    assert table["average"].to_pylist() == [5_500.0] * 2
+    assert table["amount"].to_pylist() == [550_000.0, 1_100_000.0]  # ten tons a lot
+    by_trading_day = data.replace(b"20190920", b"20190923")
+    assert moments(by_trading_day) == moments(data)
+
+
 def test_a_loggers_file_holds_several_contracts() -> None:
     data = ctp(
         UpdateTime=["09:00:01"] * 3, TradingDay=["20190923"] * 3, InstrumentID=["cu1910", "AG1912", "nosuch1910"]
