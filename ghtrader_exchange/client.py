@@ -16,15 +16,31 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+import msgspec
 
 from ghtrader_base.errors import FailedError, UnreachableError, UsageError, error_from_name
+from ghtrader_exchange.control_messages import (
+    AccountRecord,
+    ClockReply,
+    FaultReply,
+    FillRecord,
+    InjectFault,
+    OrderRecord,
+    Refusal,
+    SetClock,
+)
+from ghtrader_exchange.faults.fault_kinds import FaultKind
+from ghtrader_exchange.venue.event_log import OrderEvent, ReceivedMessage
 from ghtrader_exchange.world.scenario import Scenario
 
 READY_WITHIN_S = 300.0
 ERROR_MARK = "# error "
 LAST_EXPORT = "GHTRADER_EXCHANGE_CONTROL_URL"
+_Reply = TypeVar("_Reply")
 
 
 class Control:
@@ -39,10 +55,9 @@ class Control:
         # Loopback only: a proxy from the environment has no business here.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-    def clock(self) -> dict[str, Any]:
-        """`now_ns`, `speed`, `frozen`, `skip_closed`, `beijing`, `trading_day`."""
-        answer: dict[str, Any] = self._ask("clock")
-        return answer
+    def clock(self) -> ClockReply:
+        """Market time, trading day, speed, and whether the clock stands."""
+        return self._ask("clock", ClockReply)
 
     def set_clock(
         self,
@@ -50,52 +65,55 @@ class Control:
         frozen: bool | None = None,
         at_ns: int | None = None,
         skip_closed: bool | None = None,
-    ) -> dict[str, Any]:
+    ) -> ClockReply:
         """Change what is given; returns the clock. Time cannot be set back."""
-        body = {"speed": speed, "frozen": frozen, "at_ns": at_ns, "skip_closed": skip_closed}
-        answer: dict[str, Any] = self._ask("clock", {name: value for name, value in body.items() if value is not None})
-        return answer
+        change = SetClock(speed=speed, frozen=frozen, at_ns=at_ns, skip_closed=skip_closed)
+        return self._ask("clock", ClockReply, change)
 
-    def fills(self, account: str | None = None) -> list[dict[str, Any]]:
+    def fills(self, account: str | None = None) -> list[FillRecord]:
         """Every fill the exchange recorded, oldest first."""
-        answer: list[dict[str, Any]] = self._ask("fills" + _query(account))
-        return answer
+        return self._ask("fills" + _query(account), list[FillRecord])
 
-    def orders(self, account: str | None = None) -> list[dict[str, Any]]:
+    def orders(self, account: str | None = None) -> list[OrderRecord]:
         """Every order, refused ones too, oldest first."""
-        answer: list[dict[str, Any]] = self._ask("orders" + _query(account))
-        return answer
+        return self._ask("orders" + _query(account), list[OrderRecord])
 
-    def positions(self, account: str | None = None) -> dict[str, Any]:
-        """Account to `account` (money) and `positions`."""
-        answer: dict[str, Any] = self._ask("positions" + _query(account))
-        return answer
+    def positions(self, account: str | None = None) -> dict[str, AccountRecord]:
+        """Account to its money and positions."""
+        return self._ask("positions" + _query(account), dict[str, AccountRecord])
 
-    def received(self) -> list[dict[str, Any]]:
-        """Every message that came over a trading socket, obeyed or not: `aid`, `order_id`, `user`, `at_ns`."""
-        answer: list[dict[str, Any]] = self._ask("received")
-        return answer
+    def received(self) -> list[ReceivedMessage]:
+        """Every message that came over a trading socket, obeyed or not, oldest first."""
+        return self._ask("received", list[ReceivedMessage])
 
-    def record(self) -> list[dict[str, Any]]:
-        """What became of orders, oldest first: accepted, refused, filled, cancelled, with `at_ns` (monotonic)."""
-        answer: list[dict[str, Any]] = self._ask("record")
-        return answer
+    def record(self) -> list[OrderEvent]:
+        """What became of orders, oldest first."""
+        return self._ask("record", list[OrderEvent])
 
-    def fault(self, kind: str, **details: Any) -> dict[str, Any]:
-        """Let something go wrong; kinds are in `faults.FAULTS`."""
-        answer: dict[str, Any] = self._ask("fault", {"kind": kind, **details})
-        return answer
+    def fault(
+        self,
+        kind: FaultKind,
+        *,
+        seconds: float = 0.0,
+        count: int = 1,
+        reason: str = "",
+        symbol: str = "",
+        day: date | None = None,
+    ) -> FaultReply:
+        """Let something go wrong; what a kind takes is said in `faults.fault_kinds`."""
+        fault = InjectFault(kind=kind, seconds=seconds, count=count, reason=reason, symbol=symbol, day=day)
+        return self._ask("fault", FaultReply, fault)
 
-    def _ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
+    def _ask(self, path: str, reply: type[_Reply], body: SetClock | InjectFault | None = None) -> _Reply:
+        data = None if body is None else msgspec.json.encode(body)
         request = urllib.request.Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
         try:
             with self._opener.open(request, timeout=self._timeout) as response:
-                return json.load(response)
+                return msgspec.json.decode(response.read(), type=reply)
         except urllib.error.HTTPError as error:
             text = error.read().decode("utf-8", "replace")
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                text = json.loads(text)["error"]
+            with contextlib.suppress(msgspec.DecodeError):
+                text = msgspec.json.decode(text, type=Refusal).error
             raise UsageError(f"the exchange refused {path}: {text}") from error
         except (urllib.error.URLError, OSError) as error:
             raise UnreachableError(

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,16 +89,16 @@ def _play(home: Path, exchange: ExchangeProcess, scenario: Scenario, stages: Sta
     folder = Path(summary["folder"])
     facts["trading"] = trading_facts(summary, exchange.control.fills())
     with stages.stage("live against batch: the live day downloaded and built, factors compared bit for bit"):
-        _finish_day(exchange, str(live))
+        _finish_day(exchange, live)
         flows.download_range(settings, VARIETY, live, live, source="demo", progress=stages.detail)
         build_days(settings, VARIETY, [live], stages)
         facts["trading"]["live_equals_batch"] = compare_with_batch(settings, VARIETY, live, folder)
     return LiveHalf(facts, folder, live)
 
 
-def _finish_day(exchange: ExchangeProcess, day: str) -> None:
+def _finish_day(exchange: ExchangeProcess, day: date) -> None:
     """Let the exchange's clock run to the end of the trading day."""
     deadline = time.monotonic() + 30
-    while exchange.control.clock()["trading_day"] == day and time.monotonic() < deadline:
+    while exchange.control.clock().trading_day == day and time.monotonic() < deadline:
         exchange.control.set_clock(speed=20_000.0, frozen=False)
         time.sleep(0.2)

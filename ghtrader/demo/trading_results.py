@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ghtrader_base.settings import Settings
 from ghtrader_market.accounting.fill import Side
 
+if TYPE_CHECKING:
+    from ghtrader_exchange.control_messages import FillRecord
+
 _COUNTS = ("ticks", "targets", "orders", "fills", "round_trips")
 _MONEY = ("net_pnl", "gross_pnl", "fees")
-
-
-def _key(fill: dict[str, Any]) -> tuple[str, int, float]:
-    return (str(fill["order_id"]), int(fill["volume"]), round(float(fill["price"]), 6))
 
 
 def own_fills(summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -37,14 +36,17 @@ def own_fills(summary: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def same_fills(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> bool:
+def same_fills(ours: list[dict[str, Any]], theirs: list[FillRecord]) -> bool:
     """Whether our fills are the exchange's, one by one: order, side, offset, price and volume."""
-    a = sorted((_key(fill), fill["side"], fill["offset"]) for fill in ours)
-    b = sorted((_key(fill), fill["direction"], fill["offset"]) for fill in theirs)
+    a = sorted(
+        (str(fill["order_id"]), int(fill["volume"]), round(float(fill["price"]), 6), fill["side"], fill["offset"])
+        for fill in ours
+    )
+    b = sorted((fill.order_id, fill.volume, round(fill.price, 6), fill.direction, fill.offset) for fill in theirs)
     return a == b
 
 
-def trading_facts(summary: dict[str, Any], exchange_fills: list[dict[str, Any]] | None) -> dict[str, Any]:
+def trading_facts(summary: dict[str, Any], exchange_fills: list[FillRecord] | None) -> dict[str, Any]:
     """The report's `trading` object. `exchange_fills` is the exchange's own record, None where there is none."""
     ours = own_fills(summary)
     facts: dict[str, Any] = {name: summary[name] for name in (*_COUNTS, *_MONEY)}

@@ -10,13 +10,20 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from ghtrader_exchange.connections.market_feed import MarketFeed, Series
 from ghtrader_exchange.connections.socket import DiffSocket
+from ghtrader_exchange.faults.fault_kinds import FaultKind
 from ghtrader_exchange.protocol.chart_series import TickSeries
-from ghtrader_exchange.protocol.encoding import dumps
-from ghtrader_exchange.protocol.instrument_query import parse_filters, select
+from ghtrader_exchange.protocol.client_messages import (
+    InstrumentQuery,
+    PeekMessage,
+    SetChart,
+    SubscribeQuote,
+    parse_market_data_message,
+)
+from ghtrader_exchange.protocol.encoding import Quote, dumps
+from ghtrader_exchange.protocol.instrument_query import answer_text, failure_text, no_answer_text, parse_filters, select
 
 MAX_WIDTH = 10_000
 Interval = tuple[int, int]
@@ -27,7 +34,7 @@ Interval = tuple[int, int]
 class Chart:
     """One `set_chart`: its request, what it covers of its series, and how far it has been told."""
 
-    request: dict[str, Any]
+    request: SetChart
     symbol: str
     duration_ns: int
     series: Series | None
@@ -64,23 +71,26 @@ class MdSession:
     feed: MarketFeed
     charts: dict[str, Chart] = field(default_factory=dict)
     quotes: list[str] = field(default_factory=list)
-    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    told: dict[str, Quote] = field(default_factory=dict)
     _closing: asyncio.Future[None] | None = None
 
     def __post_init__(self) -> None:
         self.socket.push('{"ins_list":"","mdhis_more_data":false}')
 
-    async def receive(self, pack: dict[str, Any]) -> None:
+    async def receive(self, text: str) -> None:
         """One message of the client; an unknown one is ignored, as the real server does."""
-        match pack.get("aid"):
-            case "peek_message":
+        message = parse_market_data_message(text)
+        match message:
+            case None:
+                return
+            case PeekMessage():
                 self.socket.peeked = True
-            case "subscribe_quote":
-                self._subscribe(str(pack.get("ins_list", "")))
-            case "set_chart":
-                self._set_chart(pack)
-            case "ins_query":
-                self._query(pack)
+            case SubscribeQuote():
+                self._subscribe(message.ins_list)
+            case SetChart():
+                self._set_chart(message)
+            case InstrumentQuery():
+                self._query(message)
         await self.step()
 
     async def step(self) -> None:
@@ -92,19 +102,16 @@ class MdSession:
             self._chart_diff(chart_id, chart)
         await self.socket.flush()
 
-    def _query(self, pack: dict[str, Any]) -> None:
-        query_id, query = str(pack.get("query_id", "")), str(pack.get("query", ""))
-        if not query:
-            self.socket.push(dumps({"symbols": {query_id: None}}))
+    def _query(self, asked: InstrumentQuery) -> None:
+        if not asked.query:
+            self.socket.push(no_answer_text(asked.query_id))
             return
-        answer = {name: value for name, value in pack.items() if name != "aid"}
         try:
-            filters = parse_filters(query, pack.get("variables"))
-            found = select(self.feed.instruments(filters.get("timestamp")), filters)
-            answer["result"] = {"multi_symbol_info": found}
+            filters = parse_filters(asked.query, asked.variables)
+            text = answer_text(asked, select(self.feed.instruments(filters.timestamp), filters))
         except ValueError as error:
-            answer["error"] = str(error)
-        self.socket.push(dumps({"symbols": {query_id: answer}}))
+            text = failure_text(asked, str(error))
+        self.socket.push(text)
 
     def _subscribe(self, ins_list: str) -> None:
         self.quotes = [symbol for symbol in ins_list.split(",") if symbol]
@@ -125,25 +132,24 @@ class MdSession:
         if diffs:
             self.socket.push(dumps({"quotes": diffs}))
 
-    def _set_chart(self, pack: dict[str, Any]) -> None:
-        chart_id, ins_list = str(pack.get("chart_id", "")), str(pack.get("ins_list", ""))
+    def _set_chart(self, asked: SetChart) -> None:
+        chart_id = asked.chart_id
         old = self.charts.pop(chart_id, None)
-        if not ins_list:
+        if not asked.ins_list:
             if old is not None:
                 self._drop(old, [old.covered])
                 self.socket.push(dumps({"charts": {chart_id: None}}))
             return
-        symbol, duration = ins_list.split(",")[0], int(pack.get("duration", 0))
-        width = min(max(int(pack.get("view_width", 1)), 1), MAX_WIDTH)
+        symbol, duration = asked.ins_list.split(",")[0], int(asked.duration)
         chart = Chart(
-            request=pack,
+            request=asked,
             symbol=symbol,
             duration_ns=duration,
             series=self.feed.chart_series(symbol, duration),
-            width=width,
+            width=min(max(int(asked.view_width), 1), MAX_WIDTH),
         )
         if chart.series is not None:
-            chart.left = self._standing_left(chart, pack)
+            chart.left = self._standing_left(chart)
         if old is not None and old.key == chart.key:
             chart.covered = old.covered
         elif old is not None:
@@ -151,16 +157,16 @@ class MdSession:
         self.charts[chart_id] = chart
         self._chart_diff(chart_id, chart)
 
-    def _standing_left(self, chart: Chart, pack: dict[str, Any]) -> int | None:
+    def _standing_left(self, chart: Chart) -> int | None:
         now, today = self.feed.market.moment()
+        asked = chart.request
         assert chart.series is not None
-        if "left_kline_id" in pack:
-            return int(pack["left_kline_id"])
-        if "focus_datetime" in pack:
-            focus = chart.series.first_id_at(int(pack["focus_datetime"]), now, today)
-            return focus - int(pack.get("focus_position", 0))
-        if "trading_day_start" in pack:
-            return chart.series.first_id_of_day(int(pack["trading_day_start"]), now, today)
+        if asked.left_kline_id is not None:
+            return int(asked.left_kline_id)
+        if asked.focus_datetime is not None:
+            return chart.series.first_id_at(int(asked.focus_datetime), now, today) - int(asked.focus_position)
+        if asked.trading_day_start is not None:
+            return chart.series.first_id_of_day(int(asked.trading_day_start), now, today)
         return None
 
     def _chart_diff(self, chart_id: str, chart: Chart) -> None:
@@ -168,7 +174,7 @@ class MdSession:
         if chart.series is None:
             if chart.fresh:
                 chart.fresh = False
-                self._push_chart(chart_id, chart, [], {"left_id": -1, "right_id": -1}, state=True)
+                self._push_chart(chart_id, chart, [], -1, -1, state=True)
             return
         now, today = self.feed.market.moment()
         version = chart.series.version(now, today)
@@ -191,7 +197,7 @@ class MdSession:
         texts += [f'"{row}":null' for a, b in gone for row in range(a, b)]
         state, chart.fresh = chart.fresh, False
         chart.covered, chart.version, chart.last_id = covered, version, last
-        self._push_chart(chart_id, chart, texts, {"left_id": left, "right_id": right}, state)
+        self._push_chart(chart_id, chart, texts, left, right, state)
 
     def _faulted(self, chart: Chart, missing: list[Interval]) -> bool:
         """Whether a fault keeps rows of a download back now; one that breaks the line is carried out."""
@@ -202,25 +208,24 @@ class MdSession:
             return False
         chart.met_fault = True
         chart.held_until = math.inf
-        if fault.kind == "drop-data":
+        if fault.kind == FaultKind.DROP_DATA:
             self.socket.abort()
-        elif fault.kind == "close-data":
+        elif fault.kind == FaultKind.CLOSE_DATA:
             self._closing = asyncio.ensure_future(self.socket.close())
-        elif fault.kind == "garbage-data":
+        elif fault.kind == FaultKind.GARBAGE_DATA:
             self.socket.push('{"ticks":}{ \u0000 garbage')
-        elif fault.kind == "slow-data" or fault.seconds:
+        elif fault.kind == FaultKind.SLOW_DATA or fault.seconds:
             chart.held_until = time.monotonic() + fault.seconds
         return True
 
-    def _push_chart(self, chart_id: str, chart: Chart, texts: list[str], ids: dict[str, Any], state: bool) -> None:
-        ids |= {"more_data": False, "ready": True}
-        if state:
-            ids["state"] = chart.request
+    def _push_chart(self, chart_id: str, chart: Chart, texts: list[str], left: int, right: int, state: bool) -> None:
+        echo = f',"state":{chart.request.echo}' if state else ""
+        ids = f'{{"left_id":{left},"right_id":{right},"more_data":false,"ready":true{echo}}}'
         rows = f'{{"last_id":{chart.last_id},"data":{{{",".join(texts)}}}}}'
         name = dumps(chart.symbol)
         klines = f'"klines":{{{name}:{{"{chart.duration_ns}":{rows}}}}}'
         series = klines if chart.duration_ns else f'"ticks":{{{name}:{rows}}}'
-        self.socket.push(f'{{{series},"charts":{dumps({chart_id: ids})},"mdhis_more_data":false}}')
+        self.socket.push(f'{{{series},"charts":{{{dumps(chart_id)}:{ids}}},"mdhis_more_data":false}}')
 
     def _drop(self, chart: Chart, intervals: list[Interval]) -> None:
         """Delete rows that no chart covers any more."""

@@ -1,16 +1,16 @@
 """Writes the market at the clock's present time as DIFF has it: quotes, chart series, instruments.
 
-Market facts come from `venue.market_view`; which client is told what is decided in `sessions.market_data`.
+Market facts come from `venue.market_view`; which client is told what is decided in `connections.market_data`.
 """
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
 
 import numpy as np
 
 from ghtrader_exchange.faults.data_faults import DataFaults, damage
+from ghtrader_exchange.faults.fault_kinds import FaultKind
 from ghtrader_exchange.protocol.chart_series import (
     DAY_NS,
     L1_COLUMNS,
@@ -21,8 +21,8 @@ from ghtrader_exchange.protocol.chart_series import (
     Segment,
     TickSeries,
 )
-from ghtrader_exchange.protocol.encoding import MISSING, beijing_text, number
-from ghtrader_exchange.protocol.instrument_query import describe_contract, describe_main
+from ghtrader_exchange.protocol.encoding import MISSING, Quote, beijing_text, number
+from ghtrader_exchange.protocol.instrument_query import ContractInfo, InstrumentInfo, describe_contract, describe_main
 from ghtrader_exchange.venue.market_view import MarketView
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.reference.varieties import variety_of
@@ -46,9 +46,9 @@ class MarketFeed:
         self.faults = faults
         self._cache = ChunkCache()
         self._series: dict[tuple[str, int], Series | None] = {}
-        self._quotes: dict[str, tuple[tuple[int, date, bool], dict[str, Any]]] = {}
-        self._damaged: dict[tuple[str, tuple[tuple[date, str], ...]], TickSeries] = {}
-        self._described: tuple[date | None, list[dict[str, Any]]] = (None, [])
+        self._quotes: dict[str, tuple[tuple[int, date, bool], Quote]] = {}
+        self._damaged: dict[tuple[str, tuple[tuple[date, FaultKind], ...]], TickSeries] = {}
+        self._described: tuple[date | None, list[InstrumentInfo]] = (None, [])
 
     # ---- series
     def series(self, symbol: str, duration_ns: int) -> Series | None:
@@ -111,7 +111,7 @@ class MarketFeed:
         return segments
 
     # ---- quotes and instruments
-    def quote(self, symbol: str) -> dict[str, Any] | None:
+    def quote(self, symbol: str) -> Quote | None:
         """The whole quote of a symbol, the same object until something of it changes; None for an unknown one."""
         series = self.series(symbol, 0)
         if not isinstance(series, TickSeries) or not series.segments:
@@ -136,10 +136,10 @@ class MarketFeed:
 
     def _make_quote(
         self, series: TickSeries, contract: str, last: int, day: date, closed: bool, now: int
-    ) -> dict[str, Any]:
+    ) -> Quote:
         terms = self.market.terms(contract, day)
         close, interest = self._yesterday(series, day)
-        quote: dict[str, Any] = {
+        quote: Quote = {
             "datetime": beijing_text(now),
             "open": MISSING,
             "close": MISSING,
@@ -174,14 +174,14 @@ class MarketFeed:
         values = series.ticks(before[-1]).values
         return float(np.nan_to_num(values["last_price"][-1])), int(values["open_interest"][-1])
 
-    def instruments(self, at_ns: int | None = None) -> list[dict[str, Any]]:
+    def instruments(self, at_ns: int | None = None) -> list[InstrumentInfo]:
         """Every instrument as DIFF describes it, at the clock's now or at an earlier time (backtests ask so)."""
         now = self.market.now()
-        moment = now if at_ns is None else min(int(at_ns), now)
+        moment = now if at_ns is None else min(at_ns, now)
         day = min(max(self.market.calendar.trading_day_of(moment), self.market.days[0]), self.market.days[-1])
         if self._described[0] == day:
             return self._described[1]
-        listed: dict[str, dict[str, Any]] = {}
+        listed: dict[str, ContractInfo] = {}
         for symbol, instrument in self.market.history.instruments.items():
             series = self.series(symbol, 0)
             assert isinstance(series, TickSeries)
@@ -191,7 +191,7 @@ class MarketFeed:
                 listed[symbol] = describe_contract(
                     variety_of(symbol), symbol, instrument.expires, terms, day, close or terms.pre_settlement, interest
                 )
-        found = list(listed.values())
+        found: list[InstrumentInfo] = list(listed.values())
         for variety in self.market.varieties:
             main = self.market.history.main_contract(variety.key, day)
             if main in listed:

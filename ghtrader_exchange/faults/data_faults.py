@@ -13,15 +13,8 @@ from datetime import date
 
 import numpy as np
 
-LINE_FAULTS = ("drop-data", "close-data", "stall-data", "slow-data", "garbage-data")
-"""The line breaks, is closed politely, says nothing (for `seconds`, or for ever), answers `seconds` later, or sends
-text that is no JSON: each the next `count` times a download is about to be sent a window of `symbol` that begins in
-`day` (empty: any)."""
-LOGIN_FAULTS = ("refuse-login",)
-"""The login service answers 503 for `seconds`."""
-DAY_FAULTS = ("empty-day", "partial-day", "duplicate-rows", "disordered-rows", "crossed-rows", "nan-rows")
-"""The tape of `symbol` on `day` is served without rows, two thirds of it, or with damage to every fiftieth row."""
-DATA_FAULTS = (*LINE_FAULTS, *LOGIN_FAULTS, *DAY_FAULTS)
+from ghtrader_exchange.faults.fault_kinds import DAY_FAULTS, LINE_FAULTS, LOGIN_FAULTS, FaultKind
+
 _EVERY = 50
 
 
@@ -33,7 +26,7 @@ class DamagedTicks:
     values: dict[str, np.ndarray]
 
 
-def damage(kind: str, datetime_ns: np.ndarray, values: dict[str, np.ndarray]) -> DamagedTicks:
+def damage(kind: FaultKind, datetime_ns: np.ndarray, values: dict[str, np.ndarray]) -> DamagedTicks:
     """A day with one of `DAY_FAULTS`.
 
     Parameters
@@ -44,22 +37,22 @@ def damage(kind: str, datetime_ns: np.ndarray, values: dict[str, np.ndarray]) ->
     count = len(datetime_ns)
     rows = np.arange(count)
     hit = np.arange(_EVERY - 1, count - 1, _EVERY)
-    if kind == "empty-day":
+    if kind == FaultKind.EMPTY_DAY:
         rows = rows[:0]
-    elif kind == "partial-day":
+    elif kind == FaultKind.PARTIAL_DAY:
         rows = rows[: count * 2 // 3]
-    elif kind == "duplicate-rows":
+    elif kind == FaultKind.DUPLICATE_ROWS:
         rows = np.sort(np.concatenate([rows, hit]))
-    elif kind == "disordered-rows":
+    elif kind == FaultKind.DISORDERED_ROWS:
         rows[hit], rows[hit + 1] = hit + 1, hit
-    elif kind not in ("crossed-rows", "nan-rows"):
+    elif kind not in (FaultKind.CROSSED_ROWS, FaultKind.NAN_ROWS):
         raise ValueError(f"{kind} is no damage to a day")
     served = {name: column[rows] for name, column in values.items()}
-    if kind == "crossed-rows":
+    if kind == FaultKind.CROSSED_ROWS:
         served["bid_price1"] = served["bid_price1"].copy()
         spread = np.nan_to_num(served["ask_price1"][hit] - served["bid_price1"][hit], nan=1.0)
         served["bid_price1"][hit] = served["ask_price1"][hit] + spread
-    if kind == "nan-rows":
+    if kind == FaultKind.NAN_ROWS:
         served = {name: column.astype(np.float64) for name, column in served.items()}
         for column in served.values():
             column[hit] = np.nan
@@ -70,7 +63,7 @@ def damage(kind: str, datetime_ns: np.ndarray, values: dict[str, np.ndarray]) ->
 class LineFault:
     """One fault of the line, and how many times it is still to happen."""
 
-    kind: str
+    kind: FaultKind
     symbol: str = ""
     day: date | None = None
     count: int = 1
@@ -87,24 +80,25 @@ class DataFaults:
 
     clock: Callable[[], float] = time.monotonic
     lines: list[LineFault] = field(default_factory=list)
-    days: dict[tuple[str, date], str] = field(default_factory=dict)
+    days: dict[tuple[str, date], FaultKind] = field(default_factory=dict)
     refuse_until: float = 0.0
 
-    def set(self, kind: str, seconds: float = 0.0, count: int = 1, symbol: str = "", day: str = "") -> None:
+    def set(
+        self, kind: FaultKind, seconds: float = 0.0, count: int = 1, symbol: str = "", day: date | None = None
+    ) -> None:
         """Put one of `DATA_FAULTS` in force; ValueError for nonsense."""
         if seconds < 0 or count < 0:
             raise ValueError("seconds and count cannot be negative")
-        on = date.fromisoformat(day) if day else None
         if kind in LINE_FAULTS:
-            self.lines.append(LineFault(kind, symbol, on, int(count), float(seconds)))
+            self.lines.append(LineFault(kind, symbol, day, count, float(seconds)))
         elif kind in LOGIN_FAULTS:
             self.refuse_until = self.clock() + seconds
         elif kind in DAY_FAULTS:
-            if not symbol or on is None:
+            if not symbol or day is None:
                 raise ValueError(f"{kind} needs a symbol and a day")
-            self.days[symbol, on] = kind
+            self.days[symbol, day] = kind
         else:
-            raise ValueError(f"unknown fault {kind!r}; known: {', '.join(DATA_FAULTS)}")
+            raise ValueError(f"{kind} is no fault of downloads")
 
     def clear(self) -> None:
         """End them all."""
@@ -122,14 +116,10 @@ class DataFaults:
         """Whether nobody may log in now."""
         return self.clock() < self.refuse_until
 
-    def days_of(self, symbol: str) -> dict[date, str]:
+    def days_of(self, symbol: str) -> dict[date, FaultKind]:
         """Day -> damage of one symbol."""
         return {day: kind for (name, day), kind in self.days.items() if name == symbol}
 
-    def told(self) -> dict[str, object]:
-        """What is in force, as JSON."""
-        return {
-            "lines": [vars(fault) | {"day": str(fault.day or "")} for fault in self.lines if fault.count],
-            "days": [{"symbol": symbol, "day": str(day), "kind": kind} for (symbol, day), kind in self.days.items()],
-            "refuse_login_s": max(0.0, self.refuse_until - self.clock()),
-        }
+    def refuses_for(self) -> float:
+        """For how many seconds more nobody may log in."""
+        return max(0.0, self.refuse_until - self.clock())

@@ -8,13 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ghtrader_exchange.faults.data_faults import DATA_FAULTS
-
-CONNECTION_FAULTS = ("abort-md", "abort-td", "close-md", "close-td", "garbage-md", "garbage-td")
-"""`abort`: the line breaks without a word. `close`: closed politely with code 1000, after which TqSdk reconnects to
-market data, subscribes nothing again and receives no more. `garbage`: text that is no JSON is said."""
-ORDER_FAULTS = ("delay-acks", "repeat-acks", "reject-next-order", "lose-next-order")
-FAULTS = (*CONNECTION_FAULTS, *ORDER_FAULTS, *DATA_FAULTS, "clear")
+from ghtrader_exchange.faults.fault_kinds import FaultKind
 
 
 @dataclass
@@ -41,23 +35,23 @@ class OrderFaults:
     reject_reason: str = "CTP:交易所拒绝报单"
     lose_next: int = 0
 
-    def set(self, kind: str, seconds: float = 0.0, count: int = 1, reason: str = "") -> None:
+    def set(self, kind: FaultKind, seconds: float = 0.0, count: int = 1, reason: str = "") -> None:
         """Put one of `ORDER_FAULTS` in force, or end them all with ``clear``; ValueError for nonsense."""
         if seconds < 0 or count < 0:
             raise ValueError("seconds and count cannot be negative")
-        if kind == "delay-acks":
+        if kind == FaultKind.DELAY_ACKS:
             self.ack_delay_s = float(seconds)
-        elif kind == "repeat-acks":
-            self.repeat_next = int(count)
-        elif kind == "reject-next-order":
-            self.reject_next = int(count)
+        elif kind == FaultKind.REPEAT_ACKS:
+            self.repeat_next = count
+        elif kind == FaultKind.REJECT_NEXT_ORDER:
+            self.reject_next = count
             self.reject_reason = reason or OrderFaults.reject_reason
-        elif kind == "lose-next-order":
-            self.lose_next = int(count)
-        elif kind == "clear":
+        elif kind == FaultKind.LOSE_NEXT_ORDER:
+            self.lose_next = count
+        elif kind == FaultKind.CLEAR:
             self.__init__()  # type: ignore[misc]
         else:
-            raise ValueError(f"unknown fault {kind!r}; known: {', '.join(FAULTS)}")
+            raise ValueError(f"{kind} is no fault of orders")
 
     def takes_rejection(self) -> str | None:
         """The reason, if the order that arrives now is to be refused (which uses up one refusal)."""

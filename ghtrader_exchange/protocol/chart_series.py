@@ -1,7 +1,7 @@
 """Writes ticks and bars as numbered rows in DIFF's text, made when somebody asks and kept for a while.
 
 A series knows the whole tape; what a client may see of it is bounded by the market time every method takes. Ids are
-contiguous from 0 over a symbol's days. Charts, windows and connections are in `sessions.market_data`.
+contiguous from 0 over a symbol's days. Charts, windows and connections are in `connections.market_data`.
 """
 
 from __future__ import annotations

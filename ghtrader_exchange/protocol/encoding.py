@@ -1,7 +1,7 @@
 """Writes values as TqSdk's DIFF protocol has them: JSON, numbers that may be absent, times.
 
-Messages of the market-data socket are in `sessions.market_data`, of the trading socket in `sessions.trading`, plain
-HTTP in `sessions.http_api`; the rule that a client asks for each packet is in `sessions.socket`.
+Messages of the market-data socket are in `connections.market_data`, of the trading socket in `connections.trading`,
+plain HTTP in `connections.http_api`; the rule that a client asks for each packet is in `connections.socket`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import orjson
 CST = timezone(timedelta(hours=8))
 NS_PER_SECOND = 1_000_000_000
 MISSING = "-"
+Quote = dict[str, float | str]
+"""A symbol's quote: field to number, text, or `MISSING`, in the order they are written. Not changed once it is made."""
 
 
 def dumps(value: Any) -> str:
@@ -24,11 +26,6 @@ def dumps(value: Any) -> str:
 def number(value: float) -> float | str:
     """A number as DIFF writes it: the text "-" where there is none."""
     return MISSING if value != value else value
-
-
-def with_missing(item: dict[str, Any]) -> dict[str, Any]:
-    """A diff of nested objects with `MISSING` for every NaN in it."""
-    return {name: with_missing(v) if isinstance(v, dict) else MISSING if v != v else v for name, v in item.items()}
 
 
 def beijing_text(at_ns: int) -> str:

@@ -1,24 +1,43 @@
 """Serves the control API over HTTP, for the demo and for tests: clock, fills, orders, positions, faults.
 
-Everything is JSON. It says nothing about the future of the tape and nothing about what drives it.
+Requests and replies are `control_messages`. It says nothing about the future of the tape and nothing about what drives
+it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
-from typing import Any
+from typing import TypeVar
 
+import msgspec
 from aiohttp import web
 
-from ghtrader_exchange.faults.data_faults import DATA_FAULTS, DataFaults
-from ghtrader_exchange.faults.order_faults import CONNECTION_FAULTS
-from ghtrader_exchange.protocol.encoding import beijing_text, with_missing
+from ghtrader_exchange.connections.account_items import money_row, order_row, position_row, trade_row
+from ghtrader_exchange.control_messages import (
+    AccountRecord,
+    ClockReply,
+    DataFaultsState,
+    DayFaultState,
+    FaultReply,
+    FaultsState,
+    FillRecord,
+    InjectFault,
+    LineFaultState,
+    OrderRecord,
+    Refusal,
+    SetClock,
+)
+from ghtrader_exchange.faults.data_faults import DataFaults
+from ghtrader_exchange.faults.fault_kinds import CONNECTION_FAULTS, DATA_FAULTS, FaultKind
+from ghtrader_exchange.faults.order_faults import OrderFaults
+from ghtrader_exchange.protocol.encoding import beijing_text
+from ghtrader_exchange.venue.accounts import Account
 from ghtrader_exchange.venue.market_view import MarketView
+from ghtrader_exchange.venue.orders import Order, Trade
 from ghtrader_exchange.venue.venue import Venue
 
-CutLines = Callable[[str], Awaitable[int]]
+CutLines = Callable[[FaultKind], Awaitable[int]]
+_Request = TypeVar("_Request", bound=msgspec.Struct)
 
 
 class ControlDesk:
@@ -54,14 +73,13 @@ class ControlDesk:
         return self._clock_answer()
 
     async def set_clock(self, request: web.Request) -> web.Response:
-        """Change `speed`, `frozen`, `at_ns`, `skip_closed`; time cannot be set back."""
-        body = await _body(request, {"speed", "frozen", "at_ns", "skip_closed"})
-        at_ns = body.get("at_ns")
-        if at_ns is not None and (type(at_ns) is not int or at_ns < self._market.now()):
-            raise _refused(f"at_ns must be a whole number, not before the clock's now ({self._market.now()})")
+        """Change the clock; time cannot be set back."""
+        change = await _body(request, SetClock)
+        if change.at_ns is not None and change.at_ns < self._market.now():
+            raise _refused(f"at_ns must not lie before the clock's now ({self._market.now()})")
         try:
-            self._market.clock.set(**body)
-        except (TypeError, ValueError) as error:
+            self._market.clock.set(change.speed, change.frozen, change.at_ns, change.skip_closed)
+        except ValueError as error:
             raise _refused(str(error)) from None
         self._venue.step()
         return self._clock_answer()
@@ -69,80 +87,109 @@ class ControlDesk:
     async def fills(self, request: web.Request) -> web.Response:
         """Every fill the exchange recorded, oldest first; `?account=` for one account."""
         self._venue.step()
-        rows = [
-            trade.row(account.user)
-            | {"symbol": trade.symbol, "trading_day": str(trade.trading_day), "maker": trade.maker}
-            for account in self._chosen(request)
-            for trade in account.trades.values()
-        ]
-        return web.json_response(sorted(rows, key=lambda row: row["seqno"]))
+        fills = [_fill_record(one.user, trade) for one in self._chosen(request) for trade in one.trades.values()]
+        return _answer(sorted(fills, key=lambda fill: fill.seqno))
 
     async def orders(self, request: web.Request) -> web.Response:
         """Every order, refused ones too, oldest first; `?account=` for one account."""
         self._venue.step()
-        rows = [
-            order.row(account.user) | {"symbol": order.request.symbol, "trading_day": str(order.trading_day)}
-            for account in self._chosen(request)
-            for order in account.every_order()
-        ]
-        return web.json_response(sorted(rows, key=lambda row: row["seqno"]))
+        orders = [_order_record(one.user, order) for one in self._chosen(request) for order in one.every_order()]
+        return _answer(sorted(orders, key=lambda order: order.seqno))
 
     async def positions(self, request: web.Request) -> web.Response:
-        """Account to its money and positions, as the trading socket tells them; `?account=` for one."""
+        """Account to its money and positions; `?account=` for one."""
         self._venue.step()
-        answer = {}
-        for account in self._chosen(request):
-            told = with_missing(self._venue.snapshot(account)[account.user])
-            answer[account.user] = {"account": told["accounts"]["CNY"], "positions": told["positions"]}
-        return web.json_response(answer)
+        return _answer({account.user: self._account_record(account) for account in self._chosen(request)})
 
     async def received(self, request: web.Request) -> web.Response:
         """Every message that came over a trading socket, obeyed or not, oldest first: what it was, which order."""
-        return web.json_response(self._venue.received)
+        return _answer(self._venue.received)
 
     async def record(self, request: web.Request) -> web.Response:
         """What became of orders, oldest first, each step with the machine's monotonic time."""
         self._venue.step()
-        return web.json_response(self._venue.record)
+        return _answer(self._venue.record)
 
     async def fault(self, request: web.Request) -> web.Response:
-        """Let something go wrong: `kind`, and `seconds`, `count`, `reason`, `symbol`, `day` where it takes them."""
-        body = await _body(request, {"kind", "seconds", "count", "reason", "symbol", "day"})
-        kind = str(body.pop("kind", ""))
+        """Let something go wrong."""
+        wanted = await _body(request, InjectFault)
+        kind, data = wanted.kind, self._data_faults
         if kind in CONNECTION_FAULTS:
-            return web.json_response({"kind": kind, "connections": await self._cut_lines(kind)})
-        data = self._data_faults
+            return _answer(FaultReply(kind=kind, connections=await self._cut_lines(kind)))
         try:
             if kind in DATA_FAULTS:
-                data.set(kind, **body)
+                data.set(kind, wanted.seconds, wanted.count, wanted.symbol, wanted.day)
             else:
-                self._venue.faults.set(kind, **body)
-        except (TypeError, ValueError) as error:
+                self._venue.faults.set(kind, wanted.seconds, wanted.count, wanted.reason)
+        except ValueError as error:
             raise _refused(str(error)) from None
-        if kind == "clear":
+        if kind == FaultKind.CLEAR:
             data.clear()
-        return web.json_response({"kind": kind, "in_force": asdict(self._venue.faults) | {"data": data.told()}})
+        return _answer(FaultReply(kind=kind, in_force=_in_force(self._venue.faults, data)))
 
-    def _chosen(self, request: web.Request) -> list[Any]:
+    def _chosen(self, request: web.Request) -> list[Account]:
         wanted = request.query.get("account")
         return [account for user, account in self._venue.accounts.items() if wanted in (None, user)]
 
+    def _account_record(self, account: Account) -> AccountRecord:
+        now = self._venue.snapshot(account)
+        positions = {position.symbol: position_row(account.user, position) for position in now.positions}
+        return AccountRecord(money_row(account.user, now.money), positions)
+
     def _clock_answer(self) -> web.Response:
-        state = asdict(self._market.clock.state())
-        now = state["now_ns"]
-        day = self._market.calendar.trading_day_of(now)
-        return web.json_response(state | {"beijing": beijing_text(now), "trading_day": str(day)})
+        state = self._market.clock.state()
+        reply = ClockReply(
+            now_ns=state.now_ns,
+            speed=state.speed,
+            frozen=state.frozen,
+            skip_closed=state.skip_closed,
+            beijing=beijing_text(state.now_ns),
+            trading_day=self._market.calendar.trading_day_of(state.now_ns),
+        )
+        return _answer(reply)
+
+
+def _fill_record(user: str, trade: Trade) -> FillRecord:
+    row = msgspec.structs.asdict(trade_row(user, trade))
+    return FillRecord(**row, symbol=trade.symbol, trading_day=trade.trading_day, maker=trade.maker)
+
+
+def _order_record(user: str, order: Order) -> OrderRecord:
+    row = msgspec.structs.asdict(order_row(user, order))
+    return OrderRecord(**row, symbol=order.request.symbol, trading_day=order.trading_day)
+
+
+def _in_force(orders: OrderFaults, data: DataFaults) -> FaultsState:
+    return FaultsState(
+        ack_delay_s=orders.ack_delay_s,
+        repeat_next=orders.repeat_next,
+        reject_next=orders.reject_next,
+        reject_reason=orders.reject_reason,
+        lose_next=orders.lose_next,
+        data=DataFaultsState(
+            [LineFaultState(one.kind, one.symbol, one.day, one.count, one.seconds) for one in data.lines if one.count],
+            [DayFaultState(symbol, day, kind) for (symbol, day), kind in data.days.items()],
+            data.refuses_for(),
+        ),
+    )
+
+
+def _answer(reply: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(reply), content_type="application/json")
 
 
 def _refused(message: str) -> web.HTTPBadRequest:
-    return web.HTTPBadRequest(text=json.dumps({"error": message}), content_type="application/json")
+    return web.HTTPBadRequest(body=msgspec.json.encode(Refusal(message)), content_type="application/json")
 
 
-async def _body(request: web.Request, known: set[str]) -> dict[str, Any]:
+async def _body(request: web.Request, of: type[_Request]) -> _Request:
+    """The request's body; refused with what is wrong where it is none."""
     try:
-        body = await request.json()
-    except ValueError:
+        return msgspec.json.decode(await request.read(), type=of)
+    except msgspec.ValidationError as error:
+        known = f"fields: {', '.join(of.__struct_fields__)}"
+        if of is InjectFault and "`$.kind`" in str(error):
+            raise _refused(f"unknown fault ({error}); known: {', '.join(FaultKind)}") from None
+        raise _refused(f"{error}; {known}") from None
+    except msgspec.DecodeError:
         raise _refused("the body is no JSON") from None
-    if not isinstance(body, dict) or not set(body) <= known:
-        raise _refused(f"known fields: {', '.join(sorted(known))}")
-    return body

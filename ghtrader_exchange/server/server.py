@@ -1,7 +1,7 @@
 """Runs the exchange process: sockets, signals, and the tick loop that advances the market.
 
-Messages are read and answered in `sessions`. Binds 127.0.0.1 only. Says it is ready by printing the settings that point
-TqSdk at it as `export NAME=value` lines.
+Messages are read and answered in `connections`. Binds 127.0.0.1 only. Says it is ready by printing the settings that
+point TqSdk at it as `export NAME=value` lines.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import orjson
 from aiohttp import WSMsgType, web
 
 from ghtrader_base.errors import ConfigError, PortInUseError
@@ -29,6 +27,7 @@ from ghtrader_exchange.connections.market_feed import MarketFeed
 from ghtrader_exchange.connections.socket import DiffSocket
 from ghtrader_exchange.connections.trading import TdSession
 from ghtrader_exchange.faults.data_faults import DataFaults
+from ghtrader_exchange.faults.fault_kinds import FaultKind
 from ghtrader_exchange.faults.order_faults import OrderFaults
 from ghtrader_exchange.server.control_api import ControlDesk
 from ghtrader_exchange.venue.market_view import MarketView
@@ -151,7 +150,7 @@ class Exchange:
                     log.exception("a connection failed and is dropped")
                     session.socket.abort()
 
-    async def cut_lines(self, kind: str) -> int:
+    async def cut_lines(self, kind: FaultKind) -> int:
         """Carry out a connection fault such as ``abort-md``; returns how many connections it hit."""
         how, what = kind.split("-")
         sessions: list[MdSession | TdSession] = list(self._md if what == "md" else self._td)
@@ -193,17 +192,11 @@ async def _websocket(request: web.Request) -> web.WebSocketResponse:
     return ws
 
 
-async def _read(ws: web.WebSocketResponse, receive: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
-    """Hand each JSON object of the client on; what is no object is ignored and never logged."""
+async def _read(ws: web.WebSocketResponse, receive: Callable[[str], Awaitable[None]]) -> None:
+    """Hand each text of the client on."""
     async for message in ws:
-        if message.type is not WSMsgType.TEXT:
-            continue
-        try:
-            pack = orjson.loads(message.data)
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(pack, dict):
-            await receive(pack)
+        if message.type is WSMsgType.TEXT:
+            await receive(message.data)
 
 
 async def serve(options: ServerOptions, sock: socket.socket, on_ready: Callable[[dict[str, str]], None]) -> None:
@@ -239,7 +232,7 @@ async def serve(options: ServerOptions, sock: socket.socket, on_ready: Callable[
         beat.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await beat
-        for kind in ("abort-md", "abort-td"):
+        for kind in (FaultKind.ABORT_MD, FaultKind.ABORT_TD):
             await exchange.cut_lines(kind)
         await runner.cleanup()
 

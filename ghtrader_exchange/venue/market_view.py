@@ -1,7 +1,7 @@
 """Shows the market at the clock's present time: hours, contract terms, settlements, last prices, main contracts.
 
 The one place where the tape, which reaches into the future, meets the clock. How it is written for clients is decided
-in `sessions.market_feed`.
+in `connections.market_feed`.
 """
 
 from __future__ import annotations

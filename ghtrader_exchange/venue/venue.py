@@ -11,19 +11,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 
+from ghtrader_exchange.enums import NoticeLevel, OrderEventKind, OrderStatus, PriceType
 from ghtrader_exchange.faults.order_faults import OrderFaults
+from ghtrader_exchange.venue.account_updates import AccountSnapshot, AccountUpdate, Listener, Notice
 from ghtrader_exchange.venue.accounts import Account
+from ghtrader_exchange.venue.event_log import OrderEvent, ReceivedMessage
 from ghtrader_exchange.venue.market_view import MarketView
 from ghtrader_exchange.venue.matching import BookOrder, ContractBook, Fill, Snapshot
-from ghtrader_exchange.venue.orders import Order, OrderRequest, Trade, parse_order
+from ghtrader_exchange.venue.orders import Order, OrderRequest, Trade
 from ghtrader_exchange.world.contract_terms import MAX_ORDER_VOLUME, ContractTerms
+from ghtrader_exchange.world.tick_history import ContractDay
 
 INITIAL_BALANCE = 10_000_000.0
-Listener = Callable[[dict[str, Any]], None]
+ALIVE, FINISHED, LIMIT = OrderStatus.ALIVE, OrderStatus.FINISHED, PriceType.LIMIT
+"""Bound once: an enum's attribute takes half a microsecond to look up."""
 
 
 @dataclass
@@ -47,18 +51,18 @@ class Venue:
 
     Attributes
     ----------
-    received : list of dict
-        What came over trading sockets, in order, each with the machine's monotonic time (`at_ns`).
-    record : list of dict
-        What became of orders, in order: `what` is accepted, refused, filled or cancelled.
+    received : list of ReceivedMessage
+        What came over trading sockets, in order.
+    record : list of OrderEvent
+        What became of orders, in order.
     """
 
     def __init__(self, market: MarketView, faults: OrderFaults) -> None:
         self.market = market
         self.faults = faults
         self.accounts: dict[str, Account] = {}
-        self.received: list[dict[str, Any]] = []
-        self.record: list[dict[str, Any]] = []
+        self.received: list[ReceivedMessage] = []
+        self.record: list[OrderEvent] = []
         self._tapes: dict[str, _Tape] = {}
         self._listeners: dict[str, list[Listener]] = {}
         self._numbers = itertools.count(1)
@@ -73,55 +77,65 @@ class Venue:
         return self.accounts[user]
 
     def listen(self, user: str, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with each diff of `user`; returns what ends it."""
+        """Call `listener` with each update of `user`; returns what ends it."""
         listeners = self._listeners.setdefault(user, [])
         listeners.append(listener)
         return lambda: listeners.remove(listener) if listener in listeners else None
 
-    def snapshot(self, account: Account) -> dict[str, Any]:
-        """Everything of an account, as it is sent after a login."""
-        day = f"{self._day:%Y%m%d}"
-        return {
-            account.user: {
-                "user_id": account.user,
-                "trading_day": day,
-                "trade_more_data": False,
-                "session": {"user_id": account.user, "session_id": "1", "max_order_id": "0", "trading_day": day},
-                "accounts": {"CNY": account.money_row(self._marks(account))},
-                "positions": {symbol: self._position_row(account, symbol) for symbol in account.positions},
-                "orders": {key: order.row(account.user) for key, order in account.orders.items()},
-                "trades": {trade.trade_id: trade.row(account.user) for trade in account.todays_trades(self._day)},
-                "banks": {},
-                "transfers": {},
-            }
-        }
+    def snapshot(self, account: Account) -> AccountSnapshot:
+        """Everything of an account, as it is told after a login."""
+        held = account.values(self._marks(account))
+        return AccountSnapshot(
+            user=account.user,
+            trading_day=self._day,
+            money=account.money(held),
+            positions=held,
+            orders=list(account.orders.values()),
+            trades=account.todays_trades(self._day),
+        )
 
-    def hear(self, user: str, pack: dict[str, Any]) -> None:
-        """Note a message of a trading socket, obeyed or not: what it was and which order, and nothing else of it, since
-        logins carry secrets. `user` is empty before the login."""
-        row: dict[str, Any] = {"aid": str(pack.get("aid")), "order_id": str(pack.get("order_id", "")), "user": user}
-        if row["aid"] == "insert_order":
-            row["symbol"] = f"{pack.get('exchange_id', '')}.{pack.get('instrument_id', '')}"
-            row |= {name: pack.get(name) for name in ("direction", "offset", "volume", "limit_price")}
-        self.received.append({**row, "at_ns": time.monotonic_ns()})
+    def note_received(self, message: ReceivedMessage) -> None:
+        """Record a message of a trading socket, obeyed or not."""
+        self.received.append(message)
 
-    def _note(self, what: str, account: Account, order: Order, **more: Any) -> None:
+    def _note(
+        self,
+        what: OrderEventKind,
+        account: Account,
+        order: Order,
+        *,
+        reason: str | None = None,
+        trade: Trade | None = None,
+    ) -> None:
         request = order.request
-        self.record.append({
-            "at_ns": time.monotonic_ns(), "what": what, "user": account.user, "order_id": request.order_id,
-            "symbol": request.symbol, "direction": request.side, "offset": request.offset, "left": order.left, **more,
-        })  # fmt: skip
+        event = OrderEvent(
+            at_ns=time.monotonic_ns(),
+            what=what,
+            user=account.user,
+            order_id=request.order_id,
+            symbol=request.symbol,
+            direction=request.side,
+            offset=request.offset,
+            left=order.left,
+            reason=reason,
+            trade_id=trade.trade_id if trade else None,
+            volume=trade.volume if trade else None,
+            price=trade.price if trade else None,
+        )
+        self.record.append(event)
 
-    def insert(self, account: Account, pack: dict[str, Any]) -> None:
-        """A client's `insert_order`: refused, or treated and told in one item."""
+    def refuse_malformed(self, account: Account, reason: str) -> None:
+        """A client's order that is no order: the reason is told, nothing is recorded."""
+        if self.faults.takes_loss():
+            return
+        self.step()
+        self._notify(account, reason)
+
+    def insert(self, account: Account, request: OrderRequest) -> None:
+        """A client's order: refused, or treated and told in one item."""
         if self.faults.takes_loss():
             return
         now = self.step()
-        try:
-            request = parse_order(pack)
-        except ValueError as error:
-            self._notify(account, str(error))
-            return
         if account.knows(request.order_id):
             # The client has overwritten its own record of the order by now: tell it again how the first one stands.
             known = account.orders.get(request.order_id)
@@ -132,14 +146,14 @@ class Venue:
         )
         reason = self._refusal(account, request, now) or self.faults.takes_rejection()
         if reason is not None:
-            order.status, order.last_msg = "FINISHED", reason
+            order.status, order.last_msg = FINISHED, reason
             account.remember(order)
-            self._note("refused", account, order, reason=reason)
+            self._note(OrderEventKind.REFUSED, account, order, reason=reason)
             self._tell(account, [order], [], reason)
             return
         terms = self.market.terms(request.symbol, self._day)
         account.place(order, terms)
-        self._note("accepted", account, order)
+        self._note(OrderEventKind.ACCEPTED, account, order)
         order.exchange_order_id, order.last_msg = f"{order.seqno:012d}", "未成交"
         key = f"{account.user}|{request.order_id}"
         self._owners[key] = account, order
@@ -148,12 +162,12 @@ class Venue:
             order_id=key, side=request.side, price=round(request.price / terms.price_tick), left=request.volume
         )
         trades = self._book_fills(tape.book.insert(in_book, request.lifetime, now))
-        if order.status == "ALIVE" and key not in tape.book.orders:
+        if order.status is ALIVE and key not in tape.book.orders:
             self._finish(key, "已撤单")
         self._tell(account, [order], trades)
 
     def cancel(self, account: Account, order_id: str) -> None:
-        """A client's `cancel_order`."""
+        """A client takes an order back."""
         self.step()
         key = f"{account.user}|{order_id}"
         if key not in self._owners:
@@ -193,7 +207,7 @@ class Venue:
     def _refusal(self, account: Account, request: OrderRequest, now: int) -> str | None:
         if not self.market.trades_on(request.symbol, self._day):
             return "CTP:找不到合约"
-        if request.price_type != "LIMIT":
+        if request.price_type is not LIMIT:
             return "CTP:交易所不支持的价格类型"
         if request.volume > MAX_ORDER_VOLUME:
             return f"CTP:报单手数超过限制 {MAX_ORDER_VOLUME}"
@@ -256,8 +270,8 @@ class Venue:
             trade = account.fill(order, terms, trade_id, number, price, fill.volume, fill.datetime_ns, fill.maker)
             order.last_msg = "部分成交" if order.left else "全部成交"
             if not order.left:
-                order.status = "FINISHED"
-            self._note("filled", account, order, trade_id=trade_id, volume=fill.volume, price=price)
+                order.status = FINISHED
+            self._note(OrderEventKind.FILLED, account, order, trade=trade)
             trades.append(trade)
         return trades
 
@@ -266,15 +280,15 @@ class Venue:
 
     def _finish(self, key: str, message: str) -> None:
         account, order = self._owners[key]
-        if order.status == "ALIVE":
+        if order.status is ALIVE:
             account.release(order, self.market.terms(order.request.symbol, self._day))
-            order.status, order.last_msg = "FINISHED", message
-            self._note("cancelled", account, order)
+            order.status, order.last_msg = FINISHED, message
+            self._note(OrderEventKind.CANCELLED, account, order)
 
     def _expire(self, now: int | None) -> None:
         """End the orders of contracts whose trading day has closed at `now` (None: all of them)."""
         for key, (account, order) in list(self._owners.items()):
-            if order.status == "FINISHED":
+            if order.status is FINISHED:
                 del self._owners[key]
             elif now is None or now >= self.market.close_of(order.request.symbol, self._day):
                 self._tapes[order.request.symbol].book.cancel(key)
@@ -299,9 +313,6 @@ class Venue:
             for symbol in account.positions
         }
 
-    def _position_row(self, account: Account, symbol: str) -> dict[str, Any]:
-        return account.position_row(symbol, self.market.last_price(symbol), self.market.terms(symbol, self._day))
-
     def _tell(
         self,
         account: Account,
@@ -310,34 +321,33 @@ class Venue:
         notice: str | None = None,
         gone: Sequence[str] = (),
     ) -> None:
-        """Order, trade, position and account in one item: a client must never see one without the others."""
+        """Order, trade, position and account in one update: a client must never see one without the others."""
         listeners = self._listeners.get(account.user)
         if not listeners:
             return
-        diff: dict[str, Any] = {
-            "orders": {order.request.order_id: order.row(account.user) for order in orders},
-            "trades": {trade.trade_id: trade.row(account.user) for trade in trades},
-            "positions": dict.fromkeys(gone)
-            | {symbol: self._position_row(account, symbol) for symbol in account.positions},
-            "accounts": {"CNY": account.money_row(self._marks(account))},
-        }
-        item: dict[str, Any] = {"trade": {account.user: {name: part for name, part in diff.items() if part}}}
-        if notice:
-            item |= self.notice(notice)
+        held = account.values(self._marks(account))
+        update = AccountUpdate(
+            user=account.user,
+            orders=orders,
+            trades=trades,
+            gone=list(gone),
+            positions=held,
+            money=account.money(held),
+            notice=self.notice(notice) if notice else None,
+        )
         for listener in list(listeners):
-            listener(item)
+            listener(update)
 
     def _notify(self, account: Account, text: str) -> None:
         for listener in list(self._listeners.get(account.user, [])):
             listener(self.notice(text))
 
-    def notice(self, text: str, level: str = "WARNING", code: int = 5) -> dict[str, Any]:
-        """A notification item."""
-        key = f"N{next(self._numbers)}"
-        return {"notify": {key: {"type": "MESSAGE", "level": level, "code": code, "content": text}}}
+    def notice(self, text: str, level: NoticeLevel = NoticeLevel.WARNING, code: int = 5) -> Notice:
+        """A notice with a number of its own."""
+        return Notice(number=next(self._numbers), text=text, level=level, code=code)
 
 
-def snapshot_of(ticks: Any, row: int, price_tick: float) -> Snapshot:
+def snapshot_of(ticks: ContractDay, row: int, price_tick: float) -> Snapshot:
     """One row of a day's ticks as the matching sees it."""
     values = ticks.values
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tests.chaos.processes import Forked, preload
 from tests.chaos.scenario import Plan
 from tests.support.waiting import PATIENCE_S
@@ -56,11 +58,12 @@ def _start(plan: Plan, folder: Path, cache: Path, model: Path, fault: str) -> Fo
         document = {
             "seed": plan.seed, "fault": fault, "seconds": time.monotonic() - started, "exec": plan.exec_,
             "findings": [[one.rule, one.text] for one in findings],
-            "orders": sum(row["what"] == "accepted" for row in found.record), "fills": len(found.fills),
+            "orders": sum(row.what == "accepted" for row in found.record), "fills": len(found.fills),
             "lives": [one["kind"] for one in found.lives], "trips": len(found.kills), "points": found.points,
             "acts": [note["text"] for note in found.notes], "armed": [point.name for point in plan.points],
         }  # fmt: skip
-        (folder / "evidence.json").write_text(json.dumps({"plan": plan.told(), "evidence": vars(found)}, default=str))
+        kept = {"plan": plan.told(), "evidence": vars(found)}
+        (folder / "evidence.json").write_bytes(msgspec.json.encode(kept, enc_hook=str))
         verdict.write_text(json.dumps(document))
         return 0
 
@@ -152,8 +155,8 @@ def story(home: Path, folder: Path) -> list[str]:
     for one in told["lives"]:
         lines.append((one["at_ns"], f"PROCESS   {one['kind']} {one['life']} starts, pid {one['pid']}"))
     for row in told["received"]:
-        order = f"{row['direction']} {row['offset']} {row['volume']}" if row["aid"] == "insert_order" else ""
-        lines.append((row["at_ns"], f"RECEIVED  {row['aid']} {row['order_id']} {order}"))
+        asked = [str(row[name]) for name in ("direction", "offset", "volume") if name in row]
+        lines.append((row["at_ns"], f"RECEIVED  {row['aid']} {row['order_id']} {' '.join(asked)}"))
     for row in told["record"]:
         lines.append((row["at_ns"], f"EXCHANGE  {row['what']} {row['order_id']} left {row['left']}"))
     for row in told["events"]:

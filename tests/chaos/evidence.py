@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ghtrader_exchange.control_messages import AccountRecord, FillRecord, OrderRecord
+from ghtrader_exchange.venue.event_log import OrderEvent, ReceivedMessage
 from ghtrader_runtime.accounts.order_ledger import FILE_NAME
 from ghtrader_runtime.runlog.journal import read_lines
 from tests.chaos.scenario import Plan
@@ -41,10 +43,10 @@ class Evidence:
         Failpoints at which a process was killed.
     """
 
-    received: list[dict[str, Any]]
-    record: list[dict[str, Any]]
-    fills: list[dict[str, Any]]
-    orders: list[dict[str, Any]]
+    received: list[ReceivedMessage]
+    record: list[OrderEvent]
+    fills: list[FillRecord]
+    orders: list[OrderRecord]
     position: int
     intents: dict[str, dict[str, Any]]
     closed: dict[str, dict[str, Any]]
@@ -77,14 +79,9 @@ def read_ledger_rows(state_dir: Path) -> tuple[dict[str, dict[str, Any]], dict[s
     return intents, closed
 
 
-def net_at_exchange(positions: dict[str, Any], symbol: str) -> int:
+def net_at_exchange(accounts: dict[str, AccountRecord], symbol: str) -> int:
     """Lots held, by the exchange's own word."""
-    total = 0
-    for account in positions.values():
-        row = account["positions"].get(symbol, {})
-        total += row.get("pos_long_today", 0) + row.get("pos_long_his", 0)
-        total -= row.get("pos_short_today", 0) + row.get("pos_short_his", 0)
-    return total
+    return sum(account.net(symbol) for account in accounts.values())
 
 
 def read_lives(path: Path) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from ghtrader_exchange.venue.event_log import OrderEvent
 from tests.chaos.evidence import Evidence
 from tests.chaos.scenario import Plan
 
@@ -30,7 +30,7 @@ def audit(plan: Plan, found: Evidence) -> list[Finding]:
 
 
 def _sent_once(plan: Plan, found: Evidence) -> Iterator[str]:
-    sent = Counter(row["order_id"] for row in found.received if row["aid"] == "insert_order")
+    sent = Counter(row.order_id for row in found.received if row.aid == "insert_order")
     for order_id, times in sent.items():
         if times > 1:
             yield f"order {order_id} was sent {times} times"
@@ -38,30 +38,30 @@ def _sent_once(plan: Plan, found: Evidence) -> Iterator[str]:
 
 def _intent_first(plan: Plan, found: Evidence) -> Iterator[str]:
     for row in found.received:
-        if row["aid"] != "insert_order":
+        if row.aid != "insert_order":
             continue
-        intent = found.intents.get(row["order_id"])
+        intent = found.intents.get(row.order_id)
         if intent is None:
-            yield f"order {row['order_id']} reached the exchange and has no intent"
+            yield f"order {row.order_id} reached the exchange and has no intent"
             continue
         ours = (intent["symbol"], intent["side"], intent["offset"], intent["volume"], intent["price"])
-        theirs = (row["symbol"], SIGN[row["direction"]], row["offset"], row["volume"], row["limit_price"])
+        theirs = (row.symbol, SIGN[row.direction], row.offset, row.volume, row.limit_price)
         if ours != theirs:
-            yield f"order {row['order_id']}: intent {ours}, received {theirs}"
-        if intent["wall_ns"] > row["at_ns"] + found.wall_offset_ns + 50_000_000:
-            yield f"order {row['order_id']} came before its intent was written"
+            yield f"order {row.order_id}: intent {ours}, received {theirs}"
+        if intent["wall_ns"] > row.at_ns + found.wall_offset_ns + 50_000_000:
+            yield f"order {row.order_id} came before its intent was written"
 
 
-def path(record: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int, int, int]]:
+def path(record: list[OrderEvent]) -> Iterator[tuple[OrderEvent, int, int, int]]:
     """Each step of the record with the position after it, and the most and least it could become by what works."""
     net = 0
     works: dict[str, int] = {}
     for row in record:
-        order_id, side = row["order_id"], SIGN[row["direction"]]
-        if row["what"] == "filled":
-            net += side * row["volume"]
-        if row["what"] in ("accepted", "filled") and row["left"]:
-            works[order_id] = side * row["left"]
+        order_id, side = row.order_id, SIGN[row.direction]
+        if row.what == "filled":
+            net += side * row.volume
+        if row.what in ("accepted", "filled") and row.left:
+            works[order_id] = side * row.left
         else:
             works.pop(order_id, None)
         yield row, net, net + sum(v for v in works.values() if v > 0), net + sum(v for v in works.values() if v < 0)
@@ -72,7 +72,7 @@ def _limits(plan: Plan, found: Evidence) -> Iterator[str]:
     for row, net, most, least in path(found.record):
         if most > limit or least < -limit:
             text = f"{net:+d} held, {least:+d} to {most:+d} possible, {limit} allowed"
-            yield f"after {row['what']} {row['order_id']}: {text}"
+            yield f"after {row.what} {row.order_id}: {text}"
             return
 
 
@@ -80,31 +80,31 @@ def _switch(plan: Plan, found: Evidence) -> Iterator[str]:
     """While the switch is tripped nothing is received but what flattens, where that is wanted."""
     before = 0
     for row, net, _, _ in path(found.record):
-        if row["what"] in ("accepted", "refused"):
-            intent = found.intents.get(row["order_id"])
-            made_ns = intent["wall_ns"] - found.wall_offset_ns if intent else row["at_ns"]
-            closes = row["offset"] != "OPEN" and SIGN[row["direction"]] * before < 0
+        if row.what in ("accepted", "refused"):
+            intent = found.intents.get(row.order_id)
+            made_ns = intent["wall_ns"] - found.wall_offset_ns if intent else row.at_ns
+            closes = row.offset != "OPEN" and SIGN[row.direction] * before < 0
             for start, end in found.kills:
-                late = start < made_ns < end or start + ARRIVAL_S * 1e9 < row["at_ns"] < end
+                late = start < made_ns < end or start + ARRIVAL_S * 1e9 < row.at_ns < end
                 if late and not (closes and plan.gateway["on_kill"] == "flatten"):
                     ago = (made_ns - start) / 1e6
-                    yield f"order {row['order_id']} ({row['offset']}) was made {ago:.0f} ms after the trip"
+                    yield f"order {row.order_id} ({row.offset}) was made {ago:.0f} ms after the trip"
         before = net
 
 
 def _ledger_and_exchange(plan: Plan, found: Evidence) -> Iterator[str]:
     for order_id in found.intents.keys() - found.closed.keys():
         yield f"the intent of {order_id} is still open in the ledger"
-    theirs = {row["order_id"]: row for row in found.orders}
+    theirs = {row.order_id: row for row in found.orders}
     for order_id, row in theirs.items():
-        if row["status"] != "FINISHED":
+        if row.status != "FINISHED":
             yield f"order {order_id} still works at the exchange"
             continue
         closed = found.closed.get(order_id)
         if closed is None:
             continue  # told above
-        left = row["volume_left"]
-        outcome = "rejected" if not row["exchange_order_id"] else "filled" if left == 0 else "cancelled"
+        left = row.volume_left
+        outcome = "rejected" if not row.exchange_order_id else "filled" if left == 0 else "cancelled"
         if (closed["outcome"], closed["left"]) != (outcome, left):
             ours = f"{closed['outcome']} with {closed['left']} left"
             yield f"order {order_id}: {ours} in the ledger, {outcome} with {left} at the exchange"
@@ -117,7 +117,7 @@ def _journal_and_exchange(plan: Plan, found: Evidence) -> Iterator[str]:
     names = ("trade", "order", "side", "offset", "volume", "price")
     ours = Counter(tuple(row[name] for name in names) for row in found.journal if row["kind"] == "fill")
     theirs = Counter(
-        (row["trade_id"], row["order_id"], SIGN[row["direction"]], row["offset"], row["volume"], row["price"])
+        (row.trade_id, row.order_id, SIGN[row.direction], row.offset, row.volume, row.price)
         for row in found.fills
     )
     for fill in theirs - ours:
@@ -126,12 +126,12 @@ def _journal_and_exchange(plan: Plan, found: Evidence) -> Iterator[str]:
         yield f"the journal has a fill {fill} more often than the exchange"
     if "summary" in found.outcome:
         told = Counter(fill["trade"] for fill in found.outcome["summary"]["fill_list"])
-        if told != Counter(row["trade_id"] for row in found.fills):
+        if told != Counter(row.trade_id for row in found.fills):
             yield f"the summary tells {sum(told.values())} fills, the exchange {len(found.fills)}"
 
 
 def _books(plan: Plan, found: Evidence) -> Iterator[str]:
-    net = sum(SIGN[row["direction"]] * row["volume"] for row in found.fills)
+    net = sum(SIGN[row.direction] * row.volume for row in found.fills)
     if net != found.position:
         yield f"the exchange holds {found.position:+d}, its fills make {net:+d}"
     if "summary" not in found.outcome:

@@ -66,7 +66,7 @@ class Conductor:
         os.environ.update(environment)
         self.settings = load_settings(folder / "home")
         self.control = Control(environment["GHTRADER_EXCHANGE_CONTROL_URL"], 10.0)
-        opened = self.control.clock()["now_ns"]
+        opened = self.control.clock().now_ns
         self.control.set_clock(at_ns=opened + int(plan.offset_s * 1e9))
         run_id = f"chaos-{plan.seed}"
         self.run_dir = run_folder(self.settings, run_id)
@@ -168,9 +168,9 @@ class Conductor:
             self.control.set_clock(frozen=True)
             self.later(d["seconds"], lambda: self.control.set_clock(frozen=False))
         elif act.kind == "jump":
-            self.control.set_clock(at_ns=self.control.clock()["now_ns"] + int(d["minutes"] * 60e9))
+            self.control.set_clock(at_ns=self.control.clock().now_ns + int(d["minutes"] * 60e9))
         elif act.kind == "session-break":
-            now = self.control.clock()["now_ns"]
+            now = self.control.clock().now_ns
             ends = [end for _, end in bundled_calendar().sessions(variety_of(SYMBOL), LIVE_DAY)[:-1]]
             end = next((end for end in ends if end - 40 * 10**9 > now), None)
             if end is not None:

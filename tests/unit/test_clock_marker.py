@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ghtrader_exchange.faults.order_faults import CONNECTION_FAULTS
+from ghtrader_exchange.faults.fault_kinds import CONNECTION_FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (

@@ -32,4 +32,4 @@ def test_only_the_environment_differs(tmp_path: Path, monkeypatch: pytest.Monkey
         assert set(trading["positions"].values()) <= {0}
         fills = exchange.control.fills()
         assert len(fills) == trading["fills"]
-        assert {fill["order_id"] for fill in fills} == {fill["order_id"] for fill in trading["fill_list"]}
+        assert {fill.order_id for fill in fills} == {fill["order_id"] for fill in trading["fill_list"]}

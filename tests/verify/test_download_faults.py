@@ -101,7 +101,7 @@ def test_a_day_that_never_comes_is_named_and_the_others_come(
     exchange: ExchangeProcess, settings: Settings, history: History, kind: str, reasons: set[str]
 ) -> None:
     symbol, bad = history.contracts("cu")[0], DAYS[2]
-    exchange.control.fault(kind, symbol=symbol, day=str(bad), count=1000)
+    exchange.control.fault(kind, symbol=symbol, day=bad, count=1000)
     began = time.monotonic()
     report = fetch(settings, symbol)
     assert time.monotonic() - began < BOUND_S
@@ -147,7 +147,7 @@ def test_days_with_damaged_rows(exchange: ExchangeProcess, settings: Settings, h
     symbol = history.contracts("cu")[0]
     kinds = ("empty-day", "partial-day", "duplicate-rows", "disordered-rows", "crossed-rows", "nan-rows")
     for kind, day in zip(kinds, DAYS, strict=True):
-        exchange.control.fault(kind, symbol=symbol, day=str(day))
+        exchange.control.fault(kind, symbol=symbol, day=day)
     report = fetch(settings, symbol)
     assert {day: reason for _, day, reason, _ in report.skipped} == {
         DAYS[0]: "no-ticks", DAYS[1]: "partial", DAYS[3]: "disordered", DAYS[5]: "blank-rows",

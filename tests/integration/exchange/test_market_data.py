@@ -162,14 +162,17 @@ def test_after_a_clean_close_the_data_stops_without_a_word(told):
 
 
 def test_time_cannot_be_set_back_and_nonsense_is_refused(exchange):
-    now = exchange.control.clock()["now_ns"]
+    now = exchange.control.clock().now_ns
     from ghtrader_base.errors import UsageError
 
-    for change in ({"at_ns": now - 1}, {"speed": 0}, {"speed": "fast"}):
+    for change in ({"at_ns": now - 1}, {"speed": 0}, {"speed": "fast"}, {"frozen": "yes"}):
         with pytest.raises(UsageError):
             exchange.control.set_clock(**change)
     with pytest.raises(UsageError, match="unknown fault"):
         exchange.control.fault("earthquake")
+    for wrong in ({"day": "soon"}, {"symbol": ""}, {"count": -1}):
+        with pytest.raises(UsageError):
+            exchange.control.fault("empty-day", **{"symbol": "SHFE.cu2505", "day": date(2025, 4, 2)} | wrong)
 
 
 def test_a_port_in_use_is_said_by_name(exchange, tmp_path):

@@ -97,25 +97,25 @@ def test_broken_lines_resume_without_a_gap(told):
 
 def test_an_order_sent_while_the_line_was_down_is_lost_and_stays_alive_locally(told, exchange):
     assert told["lost"]["status"] == "ALIVE" and told["lost"]["exchange_order_id"] == ""
-    assert told["lost"]["order_id"] not in {order["order_id"] for order in exchange.control.orders()}
+    assert told["lost"]["order_id"] not in {order.order_id for order in exchange.control.orders()}
     assert told["after_lines"]["last_msg"] == "全部成交"
 
 
 def test_the_exchanges_record_equals_the_clients(told, exchange):
     fills = exchange.control.fills(told["account"])
-    record = {f["trade_id"]: [f["order_id"], f["direction"], f["offset"], f["price"], f["volume"]] for f in fills}
+    record = {f.trade_id: [f.order_id, f.direction, f.offset, f.price, f.volume] for f in fills}
     assert record == told["records"] and len(record) >= 8
     assert exchange.control.fills("nobody") == []
-    net = sum(f["volume"] * (1 if f["direction"] == "BUY" else -1) for f in fills)
+    net = sum(f.volume * (1 if f.direction == "BUY" else -1) for f in fills)
     assert told["position"]["pos"] == net == 2
     state = exchange.control.positions(told["account"])[told["account"]]
-    assert state["account"]["close_profit"] == pytest.approx(told["money"]["close_profit"])
-    assert state["account"]["commission"] == pytest.approx(told["money"]["commission"])
-    variety, symbol = get_variety("cu"), fills[0]["symbol"]
+    assert state.account.close_profit == pytest.approx(told["money"]["close_profit"])
+    assert state.account.commission == pytest.approx(told["money"]["commission"])
+    variety, symbol = get_variety("cu"), fills[0].symbol
     rates = variety.fees(symbol, date(2025, 4, 3))
     ratio = {"OPEN": rates.open_ratio, "CLOSE": rates.close_ratio, "CLOSETODAY": rates.close_today_ratio}
-    paid = sum(f["price"] * f["volume"] * variety.multiplier * ratio[f["offset"]] for f in fills)
-    assert state["account"]["commission"] == pytest.approx(paid)
+    paid = sum(f.price * f.volume * variety.multiplier * ratio[f.offset] for f in fills)
+    assert state.account.commission == pytest.approx(paid)
 
 
 def talk(url: str, messages: list[dict]) -> list[dict]:
@@ -165,12 +165,12 @@ def test_an_order_before_the_login_is_dropped_and_one_after_it_answered(exchange
     assert "before" not in snapshot["orders"]
     told = heard[-1]["trade"][user]["orders"]["after"]
     assert told["status"] == "FINISHED" and "找不到合约" in told["last_msg"]
-    assert {o["order_id"] for o in exchange.control.orders(user)} == {"after"}
+    assert {o.order_id for o in exchange.control.orders(user)} == {"after"}
 
 
 def test_identifiers_of_the_client_are_nowhere(exchange):
     talk(exchange.env["TQ_TD_URL"], [login(exchange, "wrong"), {"aid": "req_login", "client_system_info": [SECRET]}])
-    answers = json.dumps([exchange.control.orders(), exchange.control.positions()])
+    answers = repr([exchange.control.orders(), exchange.control.positions(), exchange.control.received()])
     assert SECRET not in answers
     for path in exchange.state_dir.rglob("*"):
         if path.is_file():
@@ -190,4 +190,4 @@ def test_garbage_on_the_sockets_harms_nobody(exchange):
                     await ws.receive(timeout=2)
 
     asyncio.run(run())
-    assert exchange.control.clock()["trading_day"] == exchange.env["GHTRADER_EXCHANGE_LIVE_DAY"]
+    assert exchange.control.clock().trading_day.isoformat() == exchange.env["GHTRADER_EXCHANGE_LIVE_DAY"]

@@ -57,7 +57,7 @@ def test_a_spoilt_day_is_named_and_update_mends_it(
     _, error = said(capfd, 1, "update", "--exchange", "SHFE", "--var", "cu")
     assert "download-contract-range" in error and not lake.root.joinpath("ticks").exists()
 
-    exchange.control.fault("empty-day", symbol=symbol, day=str(spoilt))
+    exchange.control.fault("empty-day", symbol=symbol, day=spoilt)
     span = ["--start", str(DAYS[0]), "--end", str(DAYS[2])]
     try:
         _, error = said(capfd, 1, "download-contract-range", "--exchange", "SHFE", "--var", "cu", *span)

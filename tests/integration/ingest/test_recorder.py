@@ -140,7 +140,7 @@ def test_a_recorded_day_is_the_downloaded_one(exchange: ExchangeProcess, setting
     with Stalls() as stalls:
         rows = on_disk(settings, b)
         until(lambda: on_disk(settings, b) > rows)
-        market_ns = control.clock()["now_ns"]
+        market_ns = control.clock().now_ns
         first.kill()
     control.set_clock(frozen=True)
     lost_s = (market_ns - int(printed[b].datetime_ns[on_disk(settings, b) - 1])) / 1e9 / SPEED
@@ -191,7 +191,7 @@ def test_a_recorded_day_is_the_downloaded_one(exchange: ExchangeProcess, setting
 
     # A download has the same rows, replaces what was recorded, and heals what the kill left.
     over_ns = CALENDAR.sessions("cu", LIVE)[-1][1] + 10**9
-    if control.clock()["now_ns"] < over_ns:
+    if control.clock().now_ns < over_ns:
         control.set_clock(at_ns=over_ns)
     with TqSdkSource(settings) as source:
         download(source, lake, CALENDAR, [a, b], LIVE, LIVE, run_id="r")

@@ -100,14 +100,14 @@ def test_core_through_tqsdk_and_zeromq_is_the_stored_batch_of_the_day(exchange: 
     try:
         until(pairs[0].ready)
         control.set_clock(frozen=False, speed=BRISK)
-        until(lambda: control.clock()["now_ns"] > sessions[0][0] + 2 * 3600 * 10**9)
+        until(lambda: control.clock().now_ns > sessions[0][0] + 2 * 3600 * 10**9)
         control.set_clock(speed=SLOW)  # the market goes on while the second one starts
         pairs.append(start(settings, model, "later", "tqsim"))
         until(pairs[1].ready)
         control.set_clock(speed=FAST)
         with TqSdkSource(settings) as source:
             source.contracts("cu", *DAYS)  # TqSdk is loaded while the day runs out
-            until(lambda: control.clock()["now_ns"] > sessions[-1][1] + 10**9)
+            until(lambda: control.clock().now_ns > sessions[-1][1] + 10**9)
             until(lambda: not any(child.running for pair in pairs for child in (pair.gateway, pair.strategy)))
             times, batch = stored_batch(settings, source, core)
     finally:

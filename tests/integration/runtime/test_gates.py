@@ -56,7 +56,7 @@ def begin(settings: Settings, children: list[Child], mode: str, **changes) -> Ch
 
 
 def sent(exchange) -> list[dict]:
-    return [row for row in exchange.control.received() if row["aid"] in ORDERS]
+    return [row for row in exchange.control.received() if row.aid in ORDERS]
 
 
 def test_the_exchange_hears_orders_of_whom_it_may(exchange, settings, children, monkeypatch) -> None:
@@ -86,7 +86,7 @@ def test_the_exchange_hears_orders_of_whom_it_may(exchange, settings, children, 
         watcher.stop()
         assert watcher.error() is None and (state_dir / FILE_NAME).read_bytes() == b"damaged"
         (state_dir / FILE_NAME).unlink()
-    assert {row["aid"] for row in exchange.control.received()} >= {"req_login"} and not sent(exchange)
+    assert {row.aid for row in exchange.control.received()} >= {"req_login"} and not sent(exchange)
     assert not exchange.control.orders()
 
     monkeypatch.setenv("GHTRADER_LIVE_ENABLED", "true")
@@ -97,7 +97,7 @@ def test_the_exchange_hears_orders_of_whom_it_may(exchange, settings, children, 
     hand.reach(1)
     trader.stop()
     assert trader.error() is None
-    assert {row["user"] for row in sent(exchange)} == {"8000"} and sent(exchange)
+    assert {row.user for row in sent(exchange)} == {"8000"} and sent(exchange)
 
 
 def test_a_corrupt_ledger_is_refused_and_nothing_is_connected(exchange, settings, children) -> None:

@@ -101,7 +101,7 @@ def left_for(settings: Settings, pair: Pair, contract: str) -> bool:
 def held(exchange: ExchangeProcess) -> dict[str, int]:
     found: dict[str, int] = {}
     for fill in exchange.control.fills():
-        found[fill["symbol"]] = found.get(fill["symbol"], 0) + SIGNS[fill["direction"]] * fill["volume"]
+        found[fill.symbol] = found.get(fill.symbol, 0) + SIGNS[fill.direction] * fill.volume
     return {symbol: lots for symbol, lots in found.items() if lots}
 
 
@@ -128,15 +128,15 @@ def open_day(exchange: ExchangeProcess, day: date) -> None:
 def check_the_roll(exchange: ExchangeProcess) -> None:
     """By the exchange's own numbers: all of the old contract was done before anything of the new one began."""
     orders, fills = exchange.control.orders(), exchange.control.fills()
-    old_fills = [fill for fill in fills if fill["symbol"] == OLD]
-    first_new = min(order["seqno"] for order in orders if order["symbol"] == NEW)
-    assert old_fills and sum(SIGNS[fill["direction"]] * fill["volume"] for fill in old_fills) == 0
-    assert max(fill["seqno"] for fill in old_fills) < first_new
-    assert max(order["seqno"] for order in orders if order["symbol"] == OLD) < first_new
-    closing = [fill for fill in old_fills if fill["trading_day"] == str(ROLL)]
-    assert closing and {fill["offset"] for fill in closing} == {"CLOSE"}, "yesterday's lots, closed in the new day"
-    assert not [order for order in orders if order["symbol"] == NEW and order["trading_day"] == str(FIRST)]
-    assert len({order["order_id"] for order in orders}) == len(orders), "nothing was sent twice"
+    old_fills = [fill for fill in fills if fill.symbol == OLD]
+    first_new = min(order.seqno for order in orders if order.symbol == NEW)
+    assert old_fills and sum(SIGNS[fill.direction] * fill.volume for fill in old_fills) == 0
+    assert max(fill.seqno for fill in old_fills) < first_new
+    assert max(order.seqno for order in orders if order.symbol == OLD) < first_new
+    closing = [fill for fill in old_fills if fill.trading_day == ROLL]
+    assert closing and {fill.offset for fill in closing} == {"CLOSE"}, "yesterday's lots, closed in the new day"
+    assert not [order for order in orders if order.symbol == NEW and order.trading_day == FIRST]
+    assert len({order.order_id for order in orders}) == len(orders), "nothing was sent twice"
 
 
 def cold_batch(history: History, symbol: str, day: date) -> tuple[np.ndarray, np.ndarray]:
@@ -184,7 +184,7 @@ def test_a_roll_with_a_position_and_a_day_without_one(exchange, settings, histor
     assert set(run["by_contract"]) == {OLD, NEW}
     net = sum(one["net_pnl"] for one in run["by_contract"].values())
     assert net == pytest.approx(run["net_pnl"], abs=1e-3) and run["missed_ticks"] == 0
-    theirs = [(fill["trade_id"], fill["symbol"], fill["price"]) for fill in exchange.control.fills()]
+    theirs = [(fill.trade_id, fill.symbol, fill.price) for fill in exchange.control.fills()]
     assert [(fill["trade"], fill["symbol"], fill["price"]) for fill in run["fill_list"]] == theirs
     rolls = [line for line in events(settings, pair, "roll") if line["at"] == "day"]
     assert [(line["before"], line["contract"], line["trading_day"]) for line in rolls] == [(OLD, NEW, str(ROLL))]
@@ -199,8 +199,8 @@ def test_a_roll_with_a_position_and_a_day_without_one(exchange, settings, histor
     live = after["live"]
     assert after["target"][0] == 0, "nothing of the old contract's opinion"
     assert live.sum() > 100 and replay_decisions(Path(run["folder"])).difference == ""
-    carried = [order for order in exchange.control.orders() if order["trading_day"] == str(AFTER)]
-    assert all(order["symbol"] == NEW for order in carried)
+    carried = [order for order in exchange.control.orders() if order.trading_day == AFTER]
+    assert all(order.symbol == NEW for order in carried)
 
 
 def test_a_gateway_killed_in_the_middle_of_a_roll_and_a_day_without_a_schedule(exchange, settings, history) -> None:
@@ -213,7 +213,7 @@ def test_a_gateway_killed_in_the_middle_of_a_roll_and_a_day_without_a_schedule(e
         publish_schedule(settings, history, FIRST)
         exchange.control.fault("reject-next-order", count=1, reason="a test")  # closing it does not succeed at once
         open_day(exchange, ROLL)
-        until(lambda: exchange.control.orders()[-1]["last_msg"].endswith("a test"), "the roll begins")
+        until(lambda: exchange.control.orders()[-1].last_msg.endswith("a test"), "the roll begins")
         until(lambda: events(settings, pair, "roll"), "it is written")
         first = pair.gateway.process.pid
         os.kill(first, signal.SIGKILL)

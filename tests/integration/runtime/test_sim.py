@@ -161,14 +161,12 @@ def events(settings: Settings, run_id: str, kind: str) -> list[dict]:
 
 def held_at_exchange(exchange: ExchangeProcess) -> int:
     (account,) = exchange.control.positions().values()
-    row = account["positions"].get(SYMBOL, {})
-    long = row.get("pos_long_today", 0) + row.get("pos_long_his", 0)
-    return long - row.get("pos_short_today", 0) - row.get("pos_short_his", 0)
+    return account.net(SYMBOL)
 
 
 def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settings) -> None:
     model = write_tiny_bundle(settings.models, enter=0.7, leave=0.2)
-    opened = exchange.control.clock()["now_ns"]
+    opened = exchange.control.clock().now_ns
     exchange.control.set_clock(at_ns=opened + 1800 * 10**9)  # half an hour of the day is over when it joins
     run = trade(
         settings, options(new_run_id("test")), strategy(model), seconds=12.5,
@@ -179,13 +177,13 @@ def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settin
     sides = {1: "BUY", -1: "SELL"}
     ours = [(f["trade"], f["order"], sides[f["side"]], f["offset"], f["volume"], f["price"], f["market_ns"],
              f["commission"]) for f in run["fill_list"]]  # fmt: skip
-    theirs = [(f["trade_id"], f["order_id"], f["direction"], f["offset"], f["volume"], f["price"],
-               f["trade_date_time"], f["commission"]) for f in recorded]  # fmt: skip
+    theirs = [(f.trade_id, f.order_id, f.direction, f.offset, f.volume, f.price,
+               f.trade_date_time, f.commission) for f in recorded]  # fmt: skip
     assert ours == theirs and len(ours) == run["fills"] > 2
     # A busy machine may end the run with ticks that nobody has answered yet.
     assert run["tick_to_target_ms"]["count"] >= 0.9 * run["ticks"] > 100 and run["missed_ticks"] == 0
     orders = exchange.control.orders()
-    assert len({order["order_id"] for order in orders}) == len(orders) == run["orders"]
+    assert len({order.order_id for order in orders}) == len(orders) == run["orders"]
 
     day = History(SCENARIO, cache_dir=exchange.state_dir / "cache").day(SYMBOL, LIVE_DAY)
     values = np.array([day.values[name] for name in VALUE_COLUMNS], np.float64)
@@ -258,14 +256,14 @@ def test_kill_9_with_a_position_a_tripped_switch_and_an_order_in_flight(exchange
     again.listen(lambda: len(again.acks) > 0)
     assert "kill switch" in again.acks[-1].reason
     time.sleep(1.0)
-    seen = [order["order_id"] for order in exchange.control.orders()]
+    seen = [order.order_id for order in exchange.control.orders()]
     assert len(seen) == before + 1 == len(set(seen)) and never_sent.order_id not in seen
 
     kill_commands.reset(settings, ACCOUNT, "over", "sim")
     again.listen(lambda: not again.state.killed)
     again.reach(0)
     assert held_at_exchange(exchange) == 0
-    seen = [order["order_id"] for order in exchange.control.orders()]
+    seen = [order.order_id for order in exchange.control.orders()]
     assert len(seen) == len(set(seen)), "no order was sent twice"
     second.stop()
     assert second.error() is None
@@ -306,9 +304,9 @@ def test_what_is_killed_is_started_again_and_nothing_is_lost_or_sent_twice(excha
     assert [one["kind"] for one in run["restarts"]] == ["gateway", "strategy"] and len(told) == 2
     assert all("killed by signal 9" in one["reason"] for one in run["restarts"])
     ours = sorted((f["trade"], f["order"], f["volume"], f["price"]) for f in run["fill_list"])
-    theirs = sorted((f["trade_id"], f["order_id"], f["volume"], f["price"]) for f in exchange.control.fills())
+    theirs = sorted((f.trade_id, f.order_id, f.volume, f.price) for f in exchange.control.fills())
     assert ours == theirs and run["positions"].get(SYMBOL, 0) == held_at_exchange(exchange) == 0
-    orders = [order["order_id"] for order in exchange.control.orders()]
+    orders = [order.order_id for order in exchange.control.orders()]
     assert len(orders) == len(set(orders))
     kept = read_factors(Path(run["folder"]) / "strategy")
     at = kept["trading_day"] == str(LIVE_DAY).encode()
@@ -327,11 +325,11 @@ def test_a_lost_order_is_asked_after_and_a_broken_line_is_survived(exchange, set
     hand.listen(lambda: hand.position == 1, 60.0)
     hand.listen(lambda: len(events(settings, run_id, "order-unsent")) == 1)
     lost = events(settings, run_id, "order-unsent")[0]["id"]
-    seen = [order["order_id"] for order in exchange.control.orders()]
+    seen = [order.order_id for order in exchange.control.orders()]
     assert lost not in seen and len(seen) == len(set(seen)) == 1
     exchange.control.fault("reject-next-order", reason="a test")
     hand.reach(-1)
-    refused = [order for order in exchange.control.orders() if order["last_msg"].endswith("a test")]
+    refused = [order for order in exchange.control.orders() if order.last_msg.endswith("a test")]
     assert len(refused) == 1
     exchange.control.fault("abort-td")
     hand.listen(lambda: hand.state.link == "down" and hand.state.trading_state == "HALTED")

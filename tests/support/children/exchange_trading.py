@@ -89,7 +89,7 @@ wait(task.is_finished)
 
 control.set_clock(speed=20)
 before = {"id": serial.id.iloc[-1], "datetime": quote.datetime}
-told["cut"] = [control.fault("abort-md")["connections"], control.fault("abort-td")["connections"]]
+told["cut"] = [control.fault("abort-md").connections, control.fault("abort-td").connections]
 wait(lambda: False, 1.0)
 lost = api.insert_order(symbol, "BUY", "OPEN", 1, limit_price=quote.ask_price1)  # the line is down
 start = time.monotonic()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from datetime import date
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ghtrader_exchange.enums import Lifetime, Offset, OrderStatus, Side
 from ghtrader_exchange.venue.accounts import Account
 from ghtrader_exchange.venue.orders import Order, OrderRequest
 from ghtrader_exchange.world.contract_terms import ContractTerms
@@ -49,16 +49,19 @@ class Desk:
     def marks(self, price):
         return {self.terms.symbol: (price, self.terms)}
 
+    def money(self, price):
+        return self.account.money(self.account.values(self.marks(price)))
+
     def place(self, side, offset, volume, price):
         self.count += 1
         request = OrderRequest(
             order_id=str(self.count),
             symbol=self.terms.symbol,
-            side=side,
-            offset=offset,
+            side=Side(side),
+            offset=Offset(offset),
             volume=volume,
             price=float(price),
-            lifetime="GFD",
+            lifetime=Lifetime.GFD,
         )
         reason = self.account.refusal(request, self.terms, self.marks(float(price)))
         if reason:
@@ -72,7 +75,7 @@ class Desk:
         volume = volume or order.left
         self.account.fill(order, self.terms, f"t{self.count}", self.count, float(price), volume, 0, False)
         if not order.left:
-            order.status = "FINISHED"
+            order.status = OrderStatus.FINISHED
 
     def trade(self, side, offset, volume, price):
         order = self.place(side, offset, volume, price)
@@ -86,24 +89,24 @@ class Desk:
 def test_opening_binds_margin_and_costs_the_open_fee():
     desk = Desk()
     desk.trade("BUY", "OPEN", 2, 74000)
-    money = desk.account.money(desk.marks(74100.0))
-    assert money["commission"] == pytest.approx(2 * 74000 * 5 * 5e-5)
-    assert money["margin"] == pytest.approx(2 * 74000 * 5 * 0.1)
-    assert money["position_profit"] == pytest.approx(2 * 100 * 5)
-    assert money["balance"] == pytest.approx(1_000_000 + 1000 - 37)
-    assert money["available"] == pytest.approx(money["balance"] - money["margin"])
-    row = desk.account.position_row("SHFE.cu2503", 74100.0, CU)
-    assert (row["pos_long_today"], row["pos_long_his"], row["pos_short_today"]) == (2, 0, 0)
-    assert row["open_price_long"] == 74000 and math.isnan(row["open_price_short"])
+    money = desk.money(74100.0)
+    assert money.fees_paid == pytest.approx(2 * 74000 * 5 * 5e-5)
+    assert money.margin == pytest.approx(2 * 74000 * 5 * 0.1)
+    assert money.position_profit == pytest.approx(2 * 100 * 5)
+    assert money.balance == pytest.approx(1_000_000 + 1000 - 37)
+    assert money.available == pytest.approx(money.balance - money.margin)
+    row = desk.account.position_value("SHFE.cu2503", 74100.0, CU)
+    assert (row.long.today, row.long.his, row.short.today) == (2, 0, 0)
+    assert row.long.open_price == 74000 and row.short.open_price is None
 
 
 def test_closing_today_pays_its_own_fee_and_realises_the_difference():
     desk = Desk()
     desk.trade("SELL", "OPEN", 3, 74000)
     desk.trade("BUY", "CLOSETODAY", 2, 73900)
-    money = desk.account.money(desk.marks(74000.0))
-    assert money["close_profit"] == pytest.approx(2 * 100 * 5)
-    assert money["commission"] == pytest.approx(3 * 74000 * 5 * 5e-5 + 2 * 73900 * 5 * 1e-4)
+    money = desk.money(74000.0)
+    assert money.close_profit == pytest.approx(2 * 100 * 5)
+    assert money.fees_paid == pytest.approx(3 * 74000 * 5 * 5e-5 + 2 * 73900 * 5 * 1e-4)
 
 
 def test_close_reaches_yesterday_alone_where_today_needs_its_own_word():
@@ -113,11 +116,11 @@ def test_close_reaches_yesterday_alone_where_today_needs_its_own_word():
     desk.settle(74200.0)
     assert desk.place("SELL", "CLOSETODAY", 1, 74000) == "CTP:平今仓位不足"
     desk.trade("SELL", "CLOSE", 1, 74300)
-    money = desk.account.money(desk.marks(74200.0))
-    assert money["pre_balance"] == pytest.approx(1_000_000 + 2 * 200 * 5 - 37)
-    assert money["close_profit"] == pytest.approx(100 * 5)  # against the settlement, not the open price
-    row = desk.account.position_row("SHFE.cu2503", 74200.0, CU)
-    assert row["float_profit_long"] == pytest.approx(200 * 5) and row["position_profit_long"] == 0
+    money = desk.money(74200.0)
+    assert money.pre_balance == pytest.approx(1_000_000 + 2 * 200 * 5 - 37)
+    assert money.close_profit == pytest.approx(100 * 5)  # against the settlement, not the open price
+    row = desk.account.position_value("SHFE.cu2503", 74200.0, CU)
+    assert row.long.float_profit == pytest.approx(200 * 5) and row.long.position_profit == 0
 
 
 def test_elsewhere_close_eats_yesterday_first_then_today():
@@ -131,18 +134,18 @@ def test_elsewhere_close_eats_yesterday_first_then_today():
 
 def test_working_orders_bind_and_release():
     desk = Desk()
-    before = desk.account.money(desk.marks(74000.0))["available"]
+    before = desk.money(74000.0).available
     order = desk.place("BUY", "OPEN", 2, 74000)
-    money = desk.account.money(desk.marks(74000.0))
-    assert money["frozen_margin"] == pytest.approx(74000) and money["available"] < before
+    money = desk.money(74000.0)
+    assert money.frozen_margin == pytest.approx(74000) and money.available < before
     desk.account.release(order, CU)
-    order.status = "FINISHED"
-    assert desk.account.money(desk.marks(74000.0))["available"] == before
+    order.status = OrderStatus.FINISHED
+    assert desk.money(74000.0).available == before
     desk.trade("BUY", "OPEN", 2, 74000)
     closing = desk.place("SELL", "CLOSETODAY", 2, 74000)
     assert desk.place("SELL", "CLOSETODAY", 1, 74000) == "CTP:平今仓位不足"
     desk.account.release(closing, CU)
-    closing.status = "FINISHED"
+    closing.status = OrderStatus.FINISHED
     assert isinstance(desk.place("SELL", "CLOSETODAY", 2, 74000), Order)
 
 
@@ -190,16 +193,16 @@ def test_the_balance_is_the_cash_flow(done, last):
             continue
         if cancelled:
             desk.account.release(order, CU)
-            order.status = "FINISHED"
+            order.status = OrderStatus.FINISHED
             continue
         desk.fill(order, ticks * 10)
         sign = 1 if side == "BUY" else -1
         signed, cash = signed + sign * volume, cash - sign * volume * ticks * 10 * 5
         ratio = {"OPEN": 5e-5, "CLOSE": 5e-5, "CLOSETODAY": 1e-4}[offset]
         fees += ratio * volume * ticks * 10 * 5
-    money = desk.account.money(desk.marks(last * 10.0))
-    assert money["balance"] == pytest.approx(5_000_000 + cash + signed * last * 10 * 5 - fees, abs=1e-6)
-    assert money["frozen_margin"] == money["frozen_commission"] == 0
+    money = desk.money(last * 10.0)
+    assert money.balance == pytest.approx(5_000_000 + cash + signed * last * 10 * 5 - fees, abs=1e-6)
+    assert money.frozen_margin == money.frozen_fee == 0
     for holding in desk.account.positions.values():
         assert set(holding.frozen.values()) == {0}
         assert holding.opened.net == holding.marked.net == signed

@@ -7,7 +7,8 @@ from datetime import date
 import numpy as np
 import pytest
 
-from ghtrader_exchange.faults.data_faults import DATA_FAULTS, DAY_FAULTS, DataFaults, damage
+from ghtrader_exchange.faults.data_faults import DataFaults, damage
+from ghtrader_exchange.faults.fault_kinds import DATA_FAULTS, DAY_FAULTS
 
 DAY = date(2025, 4, 2)
 TIMES = np.arange(400, dtype=np.int64) * 500_000_000
@@ -35,7 +36,7 @@ def test_each_damage_is_what_its_name_says() -> None:
 
 def test_a_line_fault_meets_its_symbol_and_day_as_often_as_it_says() -> None:
     faults = DataFaults()
-    faults.set("drop-data", count=2, symbol="SHFE.cu2505", day="2025-04-02")
+    faults.set("drop-data", count=2, symbol="SHFE.cu2505", day=DAY)
     assert faults.take("SHFE.cu2506", DAY) is None and faults.take("SHFE.cu2505", date(2025, 4, 3)) is None
     assert [faults.take("SHFE.cu2505", DAY) is not None for _ in range(3)] == [True, True, False]
     faults.set("stall-data", seconds=3)
@@ -49,16 +50,16 @@ def test_the_login_is_refused_for_a_while_and_all_faults_can_be_ended() -> None:
     assert faults.refuses_login()
     now[0] = 15.0
     assert not faults.refuses_login()
-    faults.set("empty-day", symbol="SHFE.cu2505", day="2025-04-02")
+    faults.set("empty-day", symbol="SHFE.cu2505", day=DAY)
     assert faults.days_of("SHFE.cu2505") == {DAY: "empty-day"} and faults.days_of("SHFE.cu2506") == {}
-    assert faults.told()["days"] == [{"symbol": "SHFE.cu2505", "day": "2025-04-02", "kind": "empty-day"}]
+    assert faults.days == {("SHFE.cu2505", DAY): "empty-day"}
     faults.clear()
-    assert faults.told() == {"lines": [], "days": [], "refuse_login_s": 0.0}
+    assert (faults.lines, faults.days, faults.refuses_for()) == ([], {}, 0.0)
 
 
 def test_nonsense_is_refused() -> None:
     faults = DataFaults()
-    for kind, more in [("nonsense", {}), ("empty-day", {}), ("drop-data", {"count": -1}), ("nan-rows", {"day": "x"})]:
+    for kind, more in [("nonsense", {}), ("empty-day", {}), ("drop-data", {"count": -1}), ("nan-rows", {"day": DAY})]:
         with pytest.raises(ValueError):
             faults.set(kind, **more)
     assert set(DAY_FAULTS) < set(DATA_FAULTS)

@@ -8,10 +8,12 @@ import pytest
 
 from ghtrader_base.errors import ConfigError
 from ghtrader_exchange.connections.market_feed import MarketFeed
+from ghtrader_exchange.enums import Lifetime, Offset, Side
 from ghtrader_exchange.faults.data_faults import DataFaults
 from ghtrader_exchange.faults.order_faults import OrderFaults
 from ghtrader_exchange.protocol.encoding import beijing_text
 from ghtrader_exchange.venue.market_view import MarketView
+from ghtrader_exchange.venue.orders import OrderRequest
 from ghtrader_exchange.venue.venue import Venue
 from ghtrader_exchange.world.scenario import Scenario, parse_scenario
 from ghtrader_exchange.world.tick_history import History
@@ -21,13 +23,10 @@ OLD, NEW, MAIN = "SHFE.cu2504", "SHFE.cu2505", "KQ.m@SHFE.cu"
 DAYS = [date(2025, 3, 6), date(2025, 3, 7), date(2025, 3, 10)]
 
 
-def order(symbol: str, number: str, side: str, offset: str, price: float) -> dict:
-    exchange_id, instrument_id = symbol.split(".")
-    return {
-        "aid": "insert_order", "order_id": number, "exchange_id": exchange_id, "instrument_id": instrument_id,
-        "direction": side, "offset": offset, "volume": 1, "price_type": "LIMIT", "limit_price": price,
-        "time_condition": "IOC", "volume_condition": "ANY",
-    }  # fmt: skip
+def order(symbol: str, number: str, side: Side, offset: Offset, price: float) -> OrderRequest:
+    return OrderRequest(
+        order_id=number, symbol=symbol, side=side, offset=offset, volume=1, price=price, lifetime=Lifetime.FAK
+    )
 
 
 def test_a_position_is_carried_over_a_roll_into_the_next_live_day() -> None:
@@ -39,7 +38,7 @@ def test_a_position_is_carried_over_a_roll_into_the_next_live_day() -> None:
     venue = Venue(market, OrderFaults())
     account = venue.login("u")
     assert market.today() == DAYS[0] and market.main_contracts("cu")[-1] == (DAYS[0], OLD)
-    venue.insert(account, order(OLD, "a", "BUY", "OPEN", feed.quote(OLD)["ask_price1"]))
+    venue.insert(account, order(OLD, "a", Side.BUY, Offset.OPEN, feed.quote(OLD)["ask_price1"]))
     opened = history.calendar.sessions("cu", DAYS[1])[0][0]
     market.clock.set(at_ns=history.calendar.sessions("cu", DAYS[0])[-1][1] - 1)
     venue.step()
@@ -52,12 +51,12 @@ def test_a_position_is_carried_over_a_roll_into_the_next_live_day() -> None:
     assert market.today() == DAYS[1] and market.main_contracts("cu")[-1] == (DAYS[1], NEW)
     assert feed.quote(MAIN)["datetime"] == feed.quote(OLD)["datetime"] == beijing_text(opened)
     assert feed.series(OLD, 0).last_id(*market.moment()) == before + 1, "ids go on"
-    row = venue.snapshot(account)["u"]
-    held = row["positions"][OLD]
-    assert row["trading_day"] == "20250307" and (held["pos_long_today"], held["pos_long_his"]) == (0, 1)
-    venue.insert(account, order(OLD, "b", "SELL", "CLOSETODAY", feed.quote(OLD)["bid_price1"]))
+    now = venue.snapshot(account)
+    (held,) = now.positions
+    assert now.trading_day == DAYS[1] and (held.symbol, held.long.today, held.long.his) == (OLD, 0, 1)
+    venue.insert(account, order(OLD, "b", Side.SELL, Offset.CLOSETODAY, feed.quote(OLD)["bid_price1"]))
     assert account.orders["b"].last_msg == "CTP:平今仓位不足"
-    venue.insert(account, order(OLD, "c", "SELL", "CLOSE", feed.quote(OLD)["bid_price1"]))
+    venue.insert(account, order(OLD, "c", Side.SELL, Offset.CLOSE, feed.quote(OLD)["bid_price1"]))
     assert account.orders["c"].last_msg == "全部成交"
     assert market.settlement(OLD, DAYS[0]) == feed.quote(OLD)["pre_settlement"]
 

@@ -14,9 +14,10 @@ from ghtrader_base.errors import PortInUseError
 from ghtrader_exchange.client import parse_exports
 from ghtrader_exchange.connections.http_api import USER_ID, Credentials
 from ghtrader_exchange.connections.market_data import subtract
+from ghtrader_exchange.faults.fault_kinds import FaultKind
 from ghtrader_exchange.faults.order_faults import OrderFaults
 from ghtrader_exchange.protocol.chart_series import ChunkCache, row_texts
-from ghtrader_exchange.protocol.encoding import beijing_text, with_missing
+from ghtrader_exchange.protocol.encoding import beijing_text
 from ghtrader_exchange.server.server import bind
 
 intervals = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(lambda ab: (min(ab), max(ab)))
@@ -69,13 +70,6 @@ def test_the_chunk_cache_forgets_the_least_recently_used():
     assert made == ["a", "b", "c", "b"]
 
 
-def test_a_diff_says_missing_for_nan_and_keeps_the_rest_in_order():
-    row = {"price": float("nan"), "volume": 0, "gone": None, "text": "x"}
-    told = with_missing({"positions": {"S": row}, "n": float("nan")})
-    assert told == {"positions": {"S": {"price": "-", "volume": 0, "gone": None, "text": "x"}}, "n": "-"}
-    assert list(told["positions"]["S"]) == list(row)
-
-
 def test_beijing_time():
     assert beijing_text(1_737_550_803_228_881_740) == "2025-01-22 21:00:03.228881"
 
@@ -83,14 +77,17 @@ def test_beijing_time():
 def test_faults_are_used_up_and_cleared():
     faults = OrderFaults()
     assert faults.takes_rejection() is None and not faults.takes_loss()
-    faults.set("reject-next-order", count=1, reason="no")
-    faults.set("lose-next-order", count=2)
-    faults.set("delay-acks", seconds=1.5)
+    faults.set(FaultKind.REJECT_NEXT_ORDER, count=1, reason="no")
+    faults.set(FaultKind.LOSE_NEXT_ORDER, count=2)
+    faults.set(FaultKind.DELAY_ACKS, seconds=1.5)
     assert faults.takes_rejection() == "no" and faults.takes_rejection() is None
     assert faults.takes_loss()
-    faults.set("clear")
+    faults.set(FaultKind.CLEAR)
     assert not faults.takes_loss() and faults.ack_delay_s == 0
-    for kind, details in (("no-such-fault", {}), ("delay-acks", {"seconds": -1}), ("lose-next-order", {"count": -1})):
+    wrong = [
+        (FaultKind.DROP_DATA, {}), (FaultKind.DELAY_ACKS, {"seconds": -1}), (FaultKind.LOSE_NEXT_ORDER, {"count": -1}),
+    ]  # fmt: skip
+    for kind, details in wrong:
         with pytest.raises(ValueError):
             faults.set(kind, **details)
 

@@ -8,12 +8,17 @@ from datetime import date
 import numpy as np
 import pytest
 
+from ghtrader_exchange.connections.account_items import notice_item, update_item
 from ghtrader_exchange.connections.market_data import MdSession
 from ghtrader_exchange.connections.market_feed import MarketFeed
+from ghtrader_exchange.enums import Lifetime, Offset, PriceType, Side
 from ghtrader_exchange.faults.data_faults import DataFaults
+from ghtrader_exchange.faults.fault_kinds import FaultKind
 from ghtrader_exchange.faults.order_faults import OrderFaults
 from ghtrader_exchange.protocol.chart_series import TickSeries
+from ghtrader_exchange.venue.account_updates import Notice
 from ghtrader_exchange.venue.market_view import MarketView
+from ghtrader_exchange.venue.orders import OrderRequest
 from ghtrader_exchange.venue.venue import Venue
 from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_exchange.world.tick_history import History
@@ -36,9 +41,12 @@ class Floor:
         self.venue = Venue(self.market, OrderFaults())
         self.heard = []
         self.account = self.venue.login("u")
-        self.venue.listen("u", self.heard.append)
+        self.venue.listen("u", self.hear)
         self.symbol = history.main_contract("cu", history.live_day)
         self.count = 0
+
+    def hear(self, told):
+        self.heard.append(json.loads(notice_item(told) if isinstance(told, Notice) else update_item(told)))
 
     def at(self, ns):
         self.market.clock.set(at_ns=ns)
@@ -51,23 +59,21 @@ class Floor:
         self.count += 1
         quote = self.feed.quote(self.symbol)
         price = price if price is not None else quote["ask_price1"] if side == "BUY" else quote["bid_price1"]
-        exchange_id, instrument_id = self.symbol.split(".")
-        pack = {
-            "aid": "insert_order",
-            "order_id": f"o{self.count}",
-            "exchange_id": exchange_id,
-            "instrument_id": instrument_id,
-            "direction": side,
-            "offset": offset,
-            "volume": volume,
-            "price_type": "LIMIT",
-            "limit_price": price,
-            "time_condition": "IOC" if advanced else "GFD",
-            "volume_condition": "ALL" if advanced == "FOK" else "ANY",
-        } | changes
+        request = OrderRequest(
+            **{
+                "order_id": f"o{self.count}",
+                "symbol": self.symbol,
+                "side": Side(side),
+                "offset": Offset(offset),
+                "volume": volume,
+                "price": price,
+                "lifetime": Lifetime(advanced or "GFD"),
+            }
+            | changes
+        )
         self.heard.clear()
-        self.venue.insert(self.account, pack)
-        return self.account.orders.get(pack["order_id"])
+        self.venue.insert(self.account, request)
+        return self.account.orders.get(request.order_id)
 
 
 @pytest.fixture
@@ -90,7 +96,6 @@ def test_a_crossing_order_is_told_in_one_item(floor):
     assert sum(trade["volume"] for trade in told["trades"].values()) == 2
     assert next(iter(told["trades"].values()))["price"] == quote["ask_price1"]
     assert told["positions"][floor.symbol]["pos_long_today"] == 2
-    json.dumps(item)
 
 
 def test_close_is_yesterdays_alone(floor):
@@ -104,20 +109,20 @@ def test_the_day_ends_and_today_becomes_yesterday(history):
     floor.market.clock.set(at_ns=history.calendar.sessions("cu", history.days[0])[0][0])
     floor.venue = Venue(floor.market, OrderFaults())
     floor.account = floor.venue.login("u")
-    floor.venue.listen("u", floor.heard.append)
+    floor.venue.listen("u", floor.hear)
     floor.order(volume=2)
     resting = floor.order(price=floor.feed.quote(floor.symbol)["lower_limit"])
     bought = floor.account.todays_trades(history.days[0])
     floor.at(history.calendar.sessions("cu", history.days[2])[0][0])
     assert resting.status == "FINISHED" and "交易日结束" in resting.last_msg
-    row = floor.venue.snapshot(floor.account)["u"]
-    position = row["positions"][floor.symbol]
-    assert (position["pos_long_today"], position["pos_long_his"]) == (0, 2)
-    assert row["orders"] == {} and row["trades"] == {}
+    now = floor.venue.snapshot(floor.account)
+    (position,) = now.positions
+    assert (position.symbol, position.long.today, position.long.his) == (floor.symbol, 0, 2)
+    assert now.orders == [] and now.trades == []
     settled = history.daily_bar(floor.symbol, history.days[1]).settlement
     paid = sum(trade.price * trade.volume for trade in bought)
     fees = sum(trade.fee for trade in bought)
-    assert row["accounts"]["CNY"]["pre_balance"] == pytest.approx(1e7 + (2 * settled - paid) * 5 - fees)
+    assert now.money.pre_balance == pytest.approx(1e7 + (2 * settled - paid) * 5 - fees)
     assert floor.order("SELL", "CLOSETODAY").last_msg == "CTP:平今仓位不足"
     assert floor.order("SELL", "CLOSE", 2).left == 0
 
@@ -125,9 +130,9 @@ def test_the_day_ends_and_today_becomes_yesterday(history):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"instrument_id": "cu9912"}, "找不到合约"),
-        ({"exchange_id": "KQ", "instrument_id": "m@SHFE.cu"}, "找不到合约"),
-        ({"price_type": "ANY"}, "价格类型"),
+        ({"symbol": "SHFE.cu9912"}, "找不到合约"),
+        ({"symbol": "KQ.m@SHFE.cu"}, "找不到合约"),
+        ({"price_type": PriceType.ANY}, "价格类型"),
         ({"volume": 501}, "手数"),
         ({"price": 74005.0}, "最小变动价位"),
         ({"price": float("inf")}, "最小变动价位"),
@@ -139,7 +144,7 @@ def test_the_day_ends_and_today_becomes_yesterday(history):
 def test_what_breaks_a_rule_is_refused_and_binds_nothing(floor, changes, reason):
     order = floor.order(**changes)
     assert order.status == "FINISHED" and order.exchange_order_id == "" and reason in order.last_msg
-    assert floor.venue.snapshot(floor.account)["u"]["accounts"]["CNY"]["available"] == 1e7
+    assert floor.venue.snapshot(floor.account).money.available == 1e7
     assert any("notify" in item for item in floor.heard)
 
 
@@ -154,7 +159,7 @@ def test_outside_the_sessions_nothing_is_accepted(floor, history):
 def test_a_duplicate_is_never_executed_twice(floor):
     first = floor.order()
     fills = len(floor.account.trades)
-    again = floor.order(order_id="o1", side="SELL")
+    again = floor.order(order_id="o1", side=Side.SELL)
     assert again is first and len(floor.account.trades) == fills
     (item,) = floor.heard
     assert item["trade"]["u"]["orders"]["o1"]["status"] == "FINISHED" and "重复" in json.dumps(item, ensure_ascii=False)
@@ -162,10 +167,10 @@ def test_a_duplicate_is_never_executed_twice(floor):
 
 def test_cancel_frees_what_was_bound(floor):
     order = floor.order(price=floor.feed.quote(floor.symbol)["lower_limit"])
-    assert order.status == "ALIVE" and floor.account.money(floor.venue._marks(floor.account))["frozen_margin"] > 0
+    assert order.status == "ALIVE" and floor.venue.snapshot(floor.account).money.frozen_margin > 0
     floor.venue.cancel(floor.account, "o1")
     assert order.status == "FINISHED" and order.left == 1
-    assert floor.account.money(floor.venue._marks(floor.account))["available"] == 1e7
+    assert floor.venue.snapshot(floor.account).money.available == 1e7
     floor.heard.clear()
     floor.venue.cancel(floor.account, "o1")
     assert "notify" in floor.heard[0] and "trade" not in floor.heard[0]
@@ -195,9 +200,9 @@ def test_fills_do_not_depend_on_how_often_the_exchange_looks(history):
 
 
 def test_faults_lose_and_refuse(floor):
-    floor.venue.faults.set("lose-next-order")
+    floor.venue.faults.set(FaultKind.LOSE_NEXT_ORDER)
     assert floor.order() is None and floor.heard == []
-    floor.venue.faults.set("reject-next-order", reason="no")
+    floor.venue.faults.set(FaultKind.REJECT_NEXT_ORDER, reason="no")
     assert floor.order().last_msg == "no"
     assert floor.order().left == 0
 
@@ -228,7 +233,7 @@ def test_charts_show_the_past_alone_and_scroll(history):
 
     def ask(**pack):
         socket.items.clear()
-        asyncio.run(session.receive(pack))
+        asyncio.run(session.receive(json.dumps(pack)))
         for item in socket.items:
             for row, value in item.get("ticks", {}).get(symbol, {}).get("data", {}).items():
                 kept.pop(row, None) if value is None else kept.__setitem__(row, value)
@@ -299,7 +304,7 @@ def test_a_live_bar_is_told_again_while_it_grows(history):
 
     def ask(**pack):
         socket.items.clear()
-        asyncio.run(session.receive(pack))
+        asyncio.run(session.receive(json.dumps(pack)))
         return socket.items[-1]["klines"][symbol][str(duration)]
 
     first = ask(**chart)
@@ -325,17 +330,15 @@ def test_a_live_bar_is_told_again_while_it_grows(history):
 
 
 def test_the_record_tells_what_became_of_orders_step_by_step(floor):
-    floor.venue.hear("", {"aid": "req_login", "password": "a secret", "client_system_info": "a machine"})
     floor.order(volume=2)
     floor.order(side="SELL", offset="CLOSE")  # yesterday's lots: there are none
     floor.order(price=floor.feed.quote(floor.symbol)["bid_price1"] - 100)
     floor.venue.cancel(floor.account, f"o{floor.count}")
     record = floor.venue.record
-    told = [(row["what"], row["order_id"], row["left"]) for row in record if row["what"] != "filled"]
+    told = [(row.what, row.order_id, row.left) for row in record if row.what != "filled"]
     assert told == [("accepted", "o1", 2), ("refused", "o2", 1), ("accepted", "o3", 1), ("cancelled", "o3", 1)]
-    assert sum(row["volume"] for row in record if row["what"] == "filled") == 2
-    assert [row["at_ns"] for row in record] == sorted(row["at_ns"] for row in record)
-    assert set(floor.venue.received[0]) == {"aid", "order_id", "user", "at_ns"}
+    assert sum(row.volume for row in record if row.what == "filled") == 2
+    assert [row.at_ns for row in record] == sorted(row.at_ns for row in record)
     faults = OrderFaults()
-    faults.set("repeat-acks", count=1)
+    faults.set(FaultKind.REPEAT_ACKS, count=1)
     assert [faults.takes_repeat(), faults.takes_repeat()] == [True, False]
