@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
         from ghtrader_exchange.server import server
 
         settings = settings_of(home)
-        played = _scenario(scenario)
+        played = scenario_named(scenario)
         # One folder a scenario: two exchanges side by side never overwrite each other's truth.
         state_dir = settings.home / "exchange" / played.digest[:16]
         options = server.ServerOptions(
@@ -136,7 +136,7 @@ def _realistic(fit: MarketFit | None = None) -> Scenario:
     return Scenario(world=REALISTIC, snapshot_seconds=0.5, fit=fit)
 
 
-def _scenario(given: str) -> Scenario:
+def scenario_named(given: str) -> Scenario:
     """What `--scenario` names: a file, the word for the packaged one, or the default."""
     from ghtrader_exchange.world.realistic.market_fit import REALISTIC
     from ghtrader_exchange.world.scenario import Scenario

@@ -56,7 +56,7 @@ LEAST_ROWS = 2000
 _SHORT = tuple(lag for lag in LAGS if lag not in LONG_LAGS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Aims:
     """Autocorrelations that the closed forms are asked for; they start at the recorded ones."""
 

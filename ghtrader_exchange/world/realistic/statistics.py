@@ -162,7 +162,8 @@ def season(values: np.ndarray, parts: int) -> tuple[float, ...]:
     mean = float(np.mean(values))
     if mean <= 0.0:
         return (1.0,) * parts
-    return tuple(float(np.mean(part)) / mean for part in np.array_split(np.asarray(values, np.float64), parts))
+    split = np.array_split(np.asarray(values, np.float64), parts)
+    return tuple(float(part.mean()) / mean if part.size else 0.0 for part in split)
 
 
 def kurtosis(values: np.ndarray) -> float:

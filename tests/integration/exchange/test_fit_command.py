@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from ghtrader.commands.exchange import scenario_named
+from ghtrader_exchange.world.realistic.market_fit import packaged_fit
+from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_market.samples import CU1909, IF2101
 from tests.support.cli import ghtrader
 
@@ -17,3 +20,11 @@ def test_a_day_that_cannot_be_fitted_is_named_and_nothing_is_written(tmp_path):
         assert done.returncode == code and says in done.stderr, (arguments, done.stderr)
         assert "Traceback" not in done.stderr and done.stdout == ""
     assert not (tmp_path / "exchange").exists()
+
+
+def test_the_word_realistic_names_the_packaged_fit_and_a_path_a_file(tmp_path):
+    played = scenario_named("realistic")
+    assert (played.world, played.snapshot_seconds, played.fit) == ("realistic", 0.5, packaged_fit())
+    path = tmp_path / "realistic"
+    Scenario(seed=9).write(path)
+    assert scenario_named(str(path)) == Scenario(seed=9) and scenario_named("") == Scenario()
