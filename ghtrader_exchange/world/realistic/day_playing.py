@@ -27,8 +27,8 @@ from ghtrader_exchange.world.realistic.statistics import SnapshotDay
 class RealisticPath:
     """The mid's path of one variety-day, from its opening price, and what is hidden behind it.
 
-    driver: float64[n], standard normal, skews the sign of the moves. regime: int16[n], which components of liveliness
-    are up. mean_move: float64[n], half ticks, before the regime. mid_moves: int32[n], half ticks. scale: ticks of a
+    driver: float64[n], standard normal, skews the sign of the moves. regime: int16[n], which volatility components
+    are high. mean_move: float64[n], half ticks, before the regime. mid_moves: int32[n], half ticks. scale: ticks of a
     move or spread here for each where the fit was made.
     """
 

@@ -59,8 +59,17 @@ def plot_comparison(fit: MarketFit, recorded: SnapshotDay, played: SnapshotDay) 
         axis.set(title=f"mid, {name}", xlabel="snapshot", ylabel="ticks from the opening")
     _sizes(grid[0, 2], recorded, played)
     found = {"recorded": fit.recorded, "played": fit.played}
-    _lines(grid[1, 0], found, "move_memory", [str(lag) for lag in LAGS], "autocorrelation of the size of moves", "lag")
-    _lines(grid[1, 1], found, "volume_memory", [str(lag) for lag in LAGS], "autocorrelation of the volume", "lag")
+    _lines(
+        grid[1, 0],
+        found,
+        "move_autocorrelation",
+        [str(lag) for lag in LAGS],
+        "autocorrelation of the size of moves",
+        "lag",
+    )
+    _lines(
+        grid[1, 1], found, "volume_autocorrelation", [str(lag) for lag in LAGS], "autocorrelation of the volume", "lag"
+    )
     spreads = [*(str(k + 1) for k in range(SPREADS - 1)), f"{SPREADS}+"]
     _bars(grid[1, 2], found, "spread", spreads, "share of spreads", "ticks")
     _bars(grid[2, 0], found, "depth", [str(lots) for lots in DEPTHS], "first levels with at most", "lots")

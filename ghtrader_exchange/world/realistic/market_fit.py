@@ -46,15 +46,15 @@ MAX_SHAPE = 40
 class MoveLaw(NamedTuple):
     """How far the mid moves in a snapshot.
 
-    shape, still : of the size's distribution (`snapshot_kernel.draw_size`).
-    renewal : chance a snapshot that a component of liveliness is drawn anew. lively : chance that it is lively then.
-    up, down : what the mean size is multiplied by while the component is lively, and while it is not.
+    shape, zero_chance : of the size's distribution (`snapshot_kernel.draw_size`).
+    renewal : chance a snapshot that a volatility component is drawn anew. high_chance : chance that it is high then.
+    up, down : what the mean size is multiplied by while the component is high, and while it is low.
     """
 
     shape: int
-    still: float
+    zero_chance: float
     renewal: tuple[float, ...]
-    lively: tuple[float, ...]
+    high_chance: tuple[float, ...]
     up: tuple[float, ...]
     down: tuple[float, ...]
 
@@ -63,7 +63,7 @@ class VolumeLaw(NamedTuple):
     """How many lots trade in a snapshot; fields as in `MoveLaw`, the components are the same."""
 
     shape: int
-    still: float
+    zero_chance: float
     up: tuple[float, ...]
     down: tuple[float, ...]
 
@@ -71,15 +71,15 @@ class VolumeLaw(NamedTuple):
 class BookLaw(NamedTuple):
     """How spread and depth persist, and how the driver and the mid's moves show in book and trades.
 
-    spread_weight, spread_memory, depth_weight, depth_memory : shares of the variance, and autocorrelations from one
-    snapshot to the next, of the AR(1) parts of the normal quantity behind spread and depth; the rest is noise.
+    spread_weight, spread_persistence, depth_weight, depth_persistence : shares of the variance, and autocorrelations
+    from one snapshot to the next, of the AR(1) parts of the normal quantity behind spread and depth; the rest is noise.
     depth_mark, side_mark, side_follow : see `DEPTH_MARK`.
     """
 
     spread_weight: tuple[float, ...]
-    spread_memory: tuple[float, ...]
+    spread_persistence: tuple[float, ...]
     depth_weight: tuple[float, ...]
-    depth_memory: tuple[float, ...]
+    depth_persistence: tuple[float, ...]
     depth_mark: float
     side_mark: float
     side_follow: float
@@ -99,9 +99,9 @@ class MarketFit:
         Price tick over mean mid of the recorded day; a variety with dearer ticks moves by fewer of them.
     mean_move, mean_volume : float
         Half ticks and lots a snapshot, over the day.
-    move_shape, move_still, volume_shape, volume_still, renewal, lively
+    move_shape, move_zero_chance, volume_shape, volume_zero_chance, renewal, high_chance
         See `MoveLaw` and `VolumeLaw`.
-    move_swing, volume_swing : tuple of float
+    move_amplitude, volume_amplitude : tuple of float
         Standard deviation of what each component multiplies by; its mean is 1.
     move_season, volume_season : tuple of float
         Mean of each of equal parts of the day over the mean of the day.
@@ -109,7 +109,7 @@ class MarketFit:
         Share of snapshots with a spread of 1, 2, 3 ... ticks.
     depth_lots, depth_share : tuple
         Lots on the first level, ascending, and the share of each.
-    spread_weight, spread_memory, depth_weight, depth_memory : tuple of float
+    spread_weight, spread_persistence, depth_weight, depth_persistence : tuple of float
         See `BookLaw`.
     recorded, played : MarketStatistics
         Of the recorded day, and the mean of days played with these numbers.
@@ -122,23 +122,23 @@ class MarketFit:
     tick_share: float
     mean_move: float
     move_shape: int
-    move_still: float
+    move_zero_chance: float
     mean_volume: float
     volume_shape: int
-    volume_still: float
+    volume_zero_chance: float
     renewal: tuple[float, ...]
-    lively: tuple[float, ...]
-    move_swing: tuple[float, ...]
-    volume_swing: tuple[float, ...]
+    high_chance: tuple[float, ...]
+    move_amplitude: tuple[float, ...]
+    volume_amplitude: tuple[float, ...]
     move_season: tuple[float, ...]
     volume_season: tuple[float, ...]
     spread_share: tuple[float, ...]
     spread_weight: tuple[float, ...]
-    spread_memory: tuple[float, ...]
+    spread_persistence: tuple[float, ...]
     depth_lots: tuple[int, ...]
     depth_share: tuple[float, ...]
     depth_weight: tuple[float, ...]
-    depth_memory: tuple[float, ...]
+    depth_persistence: tuple[float, ...]
     not_fitted: tuple[str, ...] = NOT_FITTED
     recorded: MarketStatistics
     played: MarketStatistics
@@ -149,22 +149,22 @@ class MarketFit:
     @property
     def moves(self) -> MoveLaw:
         """How far the mid moves."""
-        up, down = factors(self.lively, self.move_swing)
-        return MoveLaw(self.move_shape, self.move_still, self.renewal, self.lively, up, down)
+        up, down = factors(self.high_chance, self.move_amplitude)
+        return MoveLaw(self.move_shape, self.move_zero_chance, self.renewal, self.high_chance, up, down)
 
     @property
     def volumes(self) -> VolumeLaw:
         """How many lots trade."""
-        return VolumeLaw(self.volume_shape, self.volume_still, *factors(self.lively, self.volume_swing))
+        return VolumeLaw(self.volume_shape, self.volume_zero_chance, *factors(self.high_chance, self.volume_amplitude))
 
     @property
     def book(self) -> BookLaw:
         """How spread and depth persist."""
         return BookLaw(
             spread_weight=self.spread_weight,
-            spread_memory=self.spread_memory,
+            spread_persistence=self.spread_persistence,
             depth_weight=self.depth_weight,
-            depth_memory=self.depth_memory,
+            depth_persistence=self.depth_persistence,
             depth_mark=DEPTH_MARK,
             side_mark=SIDE_MARK,
             side_follow=SIDE_FOLLOW,
@@ -200,10 +200,10 @@ class RealisticWorld:
         return SKEW * self.strength
 
 
-def factors(lively: Sequence[float], swing: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What each component multiplies by while lively and while not: of mean 1 and standard deviation `swing`."""
-    up = tuple(1.0 + s * math.sqrt((1.0 - p) / p) for p, s in zip(lively, swing, strict=True))
-    down = tuple(1.0 - s * math.sqrt(p / (1.0 - p)) for p, s in zip(lively, swing, strict=True))
+def factors(high_chance: Sequence[float], amplitude: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What each component multiplies by while high and while low: of mean 1 and standard deviation `amplitude`."""
+    up = tuple(1.0 + s * math.sqrt((1.0 - p) / p) for p, s in zip(high_chance, amplitude, strict=True))
+    down = tuple(1.0 - s * math.sqrt(p / (1.0 - p)) for p, s in zip(high_chance, amplitude, strict=True))
     return up, down
 
 
@@ -303,32 +303,32 @@ def _check(fit: MarketFit) -> None:
     )
     _require(type(fit.day) is date, f"day = {fit.day!r} is no date", "write it as YYYY-MM-DD, without quotes")
     for name, low, high in (
-        ("tick_share", 1e-7, 0.1), ("mean_move", 1e-3, 100.0), ("mean_volume", 1e-3, 1e6), ("move_still", 0.0, 0.99),
-        ("volume_still", 0.0, 0.99),
+        ("tick_share", 1e-7, 0.1), ("mean_move", 1e-3, 100.0), ("mean_volume", 1e-3, 1e6),
+        ("move_zero_chance", 0.0, 0.99), ("volume_zero_chance", 0.0, 0.99),
     ):  # fmt: skip
         _require(_number(getattr(fit, name), low, high), f"{name} is no number from {low} to {high}", "fit it anew")
     for name in ("move_shape", "volume_shape"):
         value = getattr(fit, name)
         _require(type(value) is int and 1 <= value <= MAX_SHAPE, f"{name} is not 1 to {MAX_SHAPE}", "fit it anew")
     for name, low, high in (
-        ("renewal", 1e-6, 1.0), ("lively", 0.01, 0.99), ("move_swing", 0.0, 9.0), ("volume_swing", 0.0, 9.0),
-        ("move_season", 1e-3, 100.0),
+        ("renewal", 1e-6, 1.0), ("high_chance", 0.01, 0.99), ("move_amplitude", 0.0, 9.0),
+        ("volume_amplitude", 0.0, 9.0), ("move_season", 1e-3, 100.0),
         ("volume_season", 1e-3, 100.0), ("spread_share", 0.0, 1.0), ("spread_weight", 0.0, 1.0),
-        ("spread_memory", 0.0, 1.0), ("depth_share", 0.0, 1.0), ("depth_weight", 0.0, 1.0), ("depth_memory", 0.0, 1.0),
-        ("depth_lots", 1, 10**6),
+        ("spread_persistence", 0.0, 1.0), ("depth_share", 0.0, 1.0), ("depth_weight", 0.0, 1.0),
+        ("depth_persistence", 0.0, 1.0), ("depth_lots", 1, 10**6),
     ):  # fmt: skip
         value = getattr(fit, name)
         good = isinstance(value, tuple) and 0 < len(value) <= 1000 and all(_number(v, low, high) for v in value)
         _require(good, f"{name} is no list of numbers from {low} to {high}", "fit it anew")
     for names in (
-        ("renewal", "lively", "move_swing", "volume_swing"), ("move_season", "volume_season"),
-        ("depth_lots", "depth_share"), ("spread_weight", "spread_memory"), ("depth_weight", "depth_memory"),
+        ("renewal", "high_chance", "move_amplitude", "volume_amplitude"), ("move_season", "volume_season"),
+        ("depth_lots", "depth_share"), ("spread_weight", "spread_persistence"), ("depth_weight", "depth_persistence"),
     ):  # fmt: skip
         _require(len({len(getattr(fit, n)) for n in names}) == 1, f"{', '.join(names)} differ in length", "fit it anew")
     whole = all(type(lots) is int for lots in fit.depth_lots)
     _require(whole and list(fit.depth_lots) == sorted(set(fit.depth_lots)), "depth_lots do not ascend", "fit it anew")
     down = (*fit.moves.down, *fit.volumes.down)
-    _require(min(down) > 0.0, "a component that swings so far multiplies by less than 0", "lower its swing")
+    _require(min(down) > 0.0, "a component multiplies by less than 0 while low", "lower its amplitude")
     _require(len(fit.renewal) <= 6, "more than six components", "fit it anew")
     for name in ("spread_weight", "depth_weight"):
         _require(sum(getattr(fit, name)) <= 1.0 + 1e-9, f"{name} adds up to more than 1", "fit it anew")

@@ -28,20 +28,20 @@ def size_chances(moves: MoveLaw, mean: np.ndarray, largest: int) -> np.ndarray:
     """
     from scipy.special import gammaincc
 
-    whole = np.asarray(mean, np.float64)[..., None] / (1.0 - moves.still)
+    whole = np.asarray(mean, np.float64)[..., None] / (1.0 - moves.zero_chance)
     at = np.arange(largest + 2.0)
     edge = moves.shape * at / whole
     beyond = whole * gammaincc(moves.shape + 1, edge) - at * gammaincc(moves.shape, edge)
     chance = np.empty((*whole.shape[:-1], largest + 1))
     chance[..., 0] = 1.0 - beyond[..., 0] + beyond[..., 1]
     chance[..., 1:] = beyond[..., :-2] - 2.0 * beyond[..., 1:-1] + beyond[..., 2:]
-    chance *= 1.0 - moves.still
-    chance[..., 0] += moves.still
+    chance *= 1.0 - moves.zero_chance
+    chance[..., 0] += moves.zero_chance
     return chance
 
 
 def regime_factors(moves: MoveLaw) -> np.ndarray:
-    """What the mean move is multiplied by in each regime, float64[2**k]; bit k is set while component k is lively."""
+    """What the mean move is multiplied by in each regime, float64[2**k]; bit k is set while component k is high."""
     made = np.ones(1)
     for up, down in zip(moves.up, moves.down, strict=True):
         made = np.concatenate([made * down, made * up])
@@ -80,9 +80,9 @@ def class_table(world: RealisticWorld, mean_move: float, horizon: int, threshold
     for _ in range(horizon):
         after = (step * transformed).view(np.float64)
         after = (transition @ after).view(np.complex128)
-        for k, (renewal, lively) in enumerate(zip(moves.renewal, moves.lively, strict=True)):
+        for k, (renewal, high_chance) in enumerate(zip(moves.renewal, moves.high_chance, strict=True)):
             pairs = after.reshape(-1, 2, 1 << k, *after.shape[1:])
-            drawn = (1.0 - lively) * pairs[:, :1] + lively * pairs[:, 1:]
+            drawn = (1.0 - high_chance) * pairs[:, :1] + high_chance * pairs[:, 1:]
             after = ((1.0 - renewal) * pairs + renewal * drawn).reshape(after.shape)
         transformed = after
     chance = np.fft.irfft(np.conj(transformed), n=points, axis=-1)
@@ -96,22 +96,22 @@ def class_table(world: RealisticWorld, mean_move: float, horizon: int, threshold
 def _moving_parts(moves: MoveLaw) -> tuple[MoveLaw, np.ndarray]:
     """The law with those components alone that move the mid, and where each regime is found among its regimes."""
     kept = [k for k, (up, down) in enumerate(zip(moves.up, moves.down, strict=True)) if up != down]
-    chosen = (tuple(values[k] for k in kept) for values in (moves.renewal, moves.lively, moves.up, moves.down))
+    chosen = (tuple(values[k] for k in kept) for values in (moves.renewal, moves.high_chance, moves.up, moves.down))
     regimes = np.arange(1 << len(moves.renewal))
     index = np.zeros(regimes.size, np.int64)
     for place, k in enumerate(kept):
         index |= (regimes >> k & 1) << place
-    return MoveLaw(moves.shape, moves.still, *chosen), index
+    return MoveLaw(moves.shape, moves.zero_chance, *chosen), index
 
 
 def _circle(moves: MoveLaw, mean_move: float, horizon: int) -> int:
     """Points of the circle that net moves are counted on, a power of two: room for nearly every move, both ways."""
-    largest = mean_move * math.prod(moves.up) / (1.0 - moves.still)
-    # Regimes that outlast the horizon may all be lively; the others meet their mean.
+    largest = mean_move * math.prod(moves.up) / (1.0 - moves.zero_chance)
+    # Regimes that outlast the horizon may all be high; the others meet their mean.
     factor = 1.0
-    for renewal, lively, up, down in zip(*moves[2:], strict=True):
-        factor *= up if renewal * horizon < 1.0 else math.sqrt(lively * up**2 + (1.0 - lively) * down**2)
-    square = (mean_move * factor) ** 2 * (1.0 + 1.0 / moves.shape) / (1.0 - moves.still)
+    for renewal, high_chance, up, down in zip(*moves[2:], strict=True):
+        factor *= up if renewal * horizon < 1.0 else math.sqrt(high_chance * up**2 + (1.0 - high_chance) * down**2)
+    square = (mean_move * factor) ** 2 * (1.0 + 1.0 / moves.shape) / (1.0 - moves.zero_chance)
     reach = 5.0 * np.sqrt(horizon * square) + largest * (1.0 + 6.0 / np.sqrt(moves.shape)) + 8.0
     return 1 << int(np.ceil(np.log2(2.0 * reach)))
 

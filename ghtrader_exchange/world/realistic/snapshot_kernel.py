@@ -1,6 +1,6 @@
 """Simulates, compiled: the mid's path and the printed snapshots of the world fitted to a recorded day.
 
-Everything but the signs of the moves is drawn first: how lively the market is, how far the mid moves, the spread's
+Everything but the signs of the moves is drawn first: the volatility regime, how far the mid moves, the spread's
 parity. The signs are coins of their own, skewed by the hidden driver alone; so with no skew the mid is a martingale
 whatever a model has seen, though its volatility can be predicted.
 
@@ -25,28 +25,28 @@ INTEREST_NOISE = 0.3
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def whole(state, value):
+def stochastic_round(state, value):
     """`value` >= 0 rounded down or up at random, so that the mean stays."""
     return int(value + uniform(state))
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def draw_size(state, mean, shape, still):
-    """A whole number with that mean: 0 with chance `still`, else a gamma variable of a whole shape, rounded at random.
+def draw_size(state, mean, shape, zero_chance):
+    """A whole number with that mean: 0 with chance `zero_chance`, else a gamma variable of whole shape, rounded.
 
     The number of random numbers drawn depends on nothing but the random numbers.
     """
-    if uniform(state) < still:
+    if uniform(state) < zero_chance:
         return 0
     total = 0.0
     for _ in range(shape):
         total -= math.log(uniform(state))
-    return whole(state, mean * total / (shape * (1.0 - still)))
+    return stochastic_round(state, mean * total / (shape * (1.0 - zero_chance)))
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def draw_moves(states, key, moves, mean_move, driver_memory, skew):
-    """One variety-day: how lively the market is, the hidden driver, and the mid's moves.
+    """One variety-day: the volatility regime, the hidden driver, and the mid's moves.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def draw_moves(states, key, moves, mean_move, driver_memory, skew):
     Returns
     -------
     driver : float64[n], standard normal at every snapshot, AR(1) between them
-    regime : int16[n], bit k is set while component k is lively
+    regime : int16[n], bit k is set while component k is high
     mid_moves : int32[n], half ticks, signed; that of a snapshot goes with its own driver and regime
     """
     state = states[0]
@@ -68,17 +68,17 @@ def draw_moves(states, key, moves, mean_move, driver_memory, skew):
     innovation = math.sqrt(1.0 - persistence * persistence)
     x, bits = gaussian(state), 0
     for k in range(parts):
-        if uniform(state) < moves.lively[k]:
+        if uniform(state) < moves.high_chance[k]:
             bits |= 1 << k
     for row in range(rows):
         x = persistence * x + innovation * gaussian(state)
         mean = mean_move[row]
         for k in range(parts):
             if uniform(state) < moves.renewal[k]:
-                bits = (bits | (1 << k)) if uniform(state) < moves.lively[k] else (bits & ~(1 << k))
+                bits = (bits | (1 << k)) if uniform(state) < moves.high_chance[k] else (bits & ~(1 << k))
             mean *= moves.up[k] if bits >> k & 1 else moves.down[k]
         driver[row], regime[row] = x, bits
-        size = draw_size(state, mean, moves.shape, moves.still)
+        size = draw_size(state, mean, moves.shape, moves.zero_chance)
         up = uniform(state) < 0.5 * (1.0 + skew * math.tanh(x))
         mid_moves[row] = size if up else -size
     return driver, regime, mid_moves
@@ -91,15 +91,15 @@ def normal_share(z):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def step_latent(state, latent, row, memory):
+def step_latent(state, latent, row, persistence):
     """Move the AR(1) parts of one standard normal quantity by a snapshot; the first row draws them anew."""
-    for k in range(len(memory)):
-        keep = memory[k] if row > 0 else 0.0
+    for k in range(len(persistence)):
+        keep = persistence[k] if row > 0 else 0.0
         latent[k] = keep * latent[k] + math.sqrt(1.0 - keep * keep) * gaussian(state)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def blend(state, latent, weight):
+def combine(state, latent, weight):
     """The quantity itself: its parts with their shares of the variance, the rest fresh noise."""
     total, left = 0.0, 1.0
     for k in range(len(weight)):
@@ -109,7 +109,7 @@ def blend(state, latent, weight):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def pick(table, share):
+def quantile_index(table, share):
     """Index of the first entry of a cumulative table that reaches `share`."""
     low, high = 0, table.size - 1
     while low < high:
@@ -167,17 +167,17 @@ def play_snapshots(
     volume, turnover = np.empty(rows, np.int64), np.empty(rows, np.int64)
     interest, efficient = np.empty(rows, np.int64), np.empty(rows, np.int32)
 
-    spread_latent = np.zeros(len(law.spread_memory))
-    depth_latent = np.zeros((2, PRINTED_LEVELS, len(law.depth_memory)))
+    spread_latent = np.zeros(len(law.spread_persistence))
+    depth_latent = np.zeros((2, PRINTED_LEVELS, len(law.depth_persistence)))
     fresh = math.sqrt(1.0 - law.depth_mark * law.depth_mark)
     mid, bid, ask = OPENING_MID, 0, 1
     traded, amount, open_interest, count = 0, 0, opening_interest, 0
     last_price, highest, lowest = 0, 0, 0
     for row in range(rows):
         mid += mid_moves[row]
-        step_latent(state, spread_latent, row, law.spread_memory)
-        share = normal_share(blend(state, spread_latent, law.spread_weight))
-        spread = 2 * pick(odd_spread, share) + 1 if mid & 1 else 2 * pick(even_spread, share) + 2
+        step_latent(state, spread_latent, row, law.spread_persistence)
+        share = normal_share(combine(state, spread_latent, law.spread_weight))
+        spread = 2 * quantile_index(odd_spread, share) + 1 if mid & 1 else 2 * quantile_index(even_spread, share) + 2
         bid_before, ask_before = bid, ask
         bid, ask = (mid - spread) >> 1, (mid + spread) >> 1
         if row == 0:
@@ -187,10 +187,10 @@ def play_snapshots(
             mark = law.depth_mark * driver[row] * (1.0 if side == 0 else -1.0)
             for level in range(PRINTED_LEVELS):
                 latent = depth_latent[side, level]
-                step_latent(state, latent, row, law.depth_memory)
-                share = normal_share(fresh * blend(state, latent, law.depth_weight) + mark)
-                lots = depth_lots[pick(depth_table, share)]
-                displayed = lots if level == 0 else max(1, whole(state, lots * level_profile[level]))
+                step_latent(state, latent, row, law.depth_persistence)
+                share = normal_share(fresh * combine(state, latent, law.depth_weight) + mark)
+                lots = depth_lots[quantile_index(depth_table, share)]
+                displayed = lots if level == 0 else max(1, stochastic_round(state, lots * level_profile[level]))
                 if side == 0:
                     bid_price[row, level], bid_volume[row, level] = bid - level, displayed
                 else:
@@ -199,7 +199,7 @@ def play_snapshots(
         mean = mean_volume[row]
         for k in range(parts):
             mean *= volumes.up[k] if regime[row] >> k & 1 else volumes.down[k]
-        lots = draw_size(state, mean, volumes.shape, volumes.still)
+        lots = draw_size(state, mean, volumes.shape, volumes.zero_chance)
         if row == 0:
             lots = max(lots, 1)  # the opening auction trades, so that no snapshot is without a last price
         tilt = law.side_mark * math.tanh(driver[row])
@@ -233,7 +233,7 @@ def play_snapshots(
 
         # Open interest drifts evenly to its closing value, around which a row's volume lets it wander.
         pull = (closing_interest - open_interest) / (rows - row)
-        step = whole(state, abs(pull))
+        step = stochastic_round(state, abs(pull))
         open_interest += step if pull > 0 else -step
         if row < rows - 1:
             chance = uniform(state)

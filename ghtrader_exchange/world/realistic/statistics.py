@@ -72,7 +72,7 @@ class MarketStatistics:
         Share of moves of at least four times the mean.
     kurtosis_20 : float
         The same kurtosis of moves over 20 snapshots.
-    move_memory, volume_memory, spread_memory, depth_memory : tuple of float
+    move_autocorrelation, volume_autocorrelation, spread_autocorrelation, depth_autocorrelation : tuple of float
         Autocorrelation at `LAGS` of the size of moves, of the volume, of the spread, of the logarithm of the first
         levels' lots; the last two without the `LONG_LAGS`, where next to nothing is left.
     move_with_volume : float
@@ -100,15 +100,15 @@ class MarketStatistics:
     kurtosis: float
     large_moves: float
     kurtosis_20: float
-    move_memory: tuple[float, ...]
-    volume_memory: tuple[float, ...]
+    move_autocorrelation: tuple[float, ...]
+    volume_autocorrelation: tuple[float, ...]
     move_with_volume: float
     spread: tuple[float, ...]
     mean_spread: float
-    spread_memory: tuple[float, ...]
+    spread_autocorrelation: tuple[float, ...]
     depth: tuple[float, ...]
     mean_depth: float
-    depth_memory: tuple[float, ...]
+    depth_autocorrelation: tuple[float, ...]
     mean_volume: float
     volume_deviation: float
     no_volume: float
@@ -137,9 +137,9 @@ class MarketStatistics:
 
 
 def _marks(name: str) -> Sequence[str]:
-    if name in ("spread_memory", "depth_memory"):
+    if name in ("spread_autocorrelation", "depth_autocorrelation"):
         return [f"lag {lag}" for lag in LAGS if lag not in LONG_LAGS]
-    if name.endswith("_memory"):
+    if name.endswith("_autocorrelation"):
         return [f"lag {lag}" for lag in LAGS]
     if name.endswith("_season"):
         return [f"part {k + 1} of {BINS}" for k in range(BINS)]
@@ -191,15 +191,15 @@ def measure(day: SnapshotDay) -> MarketStatistics:
         kurtosis=kurtosis(moves),
         large_moves=float((size >= 4.0 * size.mean()).mean()) if size.any() else 0.0,
         kurtosis_20=kurtosis(np.diff(mid[::20])),
-        move_memory=autocorrelation(size, LAGS),
-        volume_memory=autocorrelation(traded, LAGS),
+        move_autocorrelation=autocorrelation(size, LAGS),
+        volume_autocorrelation=autocorrelation(traded, LAGS),
         move_with_volume=float(np.corrcoef(size, traded)[0, 1]) if varies else 0.0,
         spread=tuple(counts.tolist()),
         mean_spread=float(spread.mean()),
-        spread_memory=autocorrelation(spread, short),
+        spread_autocorrelation=autocorrelation(spread, short),
         depth=tuple(float((depth <= lots).mean()) for lots in DEPTHS),
         mean_depth=float(depth.mean()),
-        depth_memory=tuple(float(np.mean(pair)) for pair in zip(*both, strict=True)),
+        depth_autocorrelation=tuple(float(np.mean(pair)) for pair in zip(*both, strict=True)),
         mean_volume=float(traded.mean()),
         volume_deviation=float(traded.std()),
         no_volume=float((traded == 0).mean()),

@@ -42,8 +42,8 @@ def test_the_packaged_fit_holds_the_statistics_of_the_packaged_day() -> None:
     assert found.lines() == pytest.approx(stored, rel=1e-9)
     assert tick_share == pytest.approx(packaged_fit().tick_share, rel=1e-5)
     assert found.unchanged == pytest.approx(0.28, abs=0.01)
-    assert found.move_memory[0] == pytest.approx(0.34, abs=0.01)
-    assert found.volume_memory[0] == pytest.approx(0.54, abs=0.01)
+    assert found.move_autocorrelation[0] == pytest.approx(0.34, abs=0.01)
+    assert found.volume_autocorrelation[0] == pytest.approx(0.54, abs=0.01)
     assert found.mean_depth == pytest.approx(3.0, abs=0.05)
 
 
@@ -70,7 +70,11 @@ def test_a_day_of_the_driver_world_is_not_like_it() -> None:
             *(values[n] for n in ("bid_volume1", "ask_volume1", "volume")),
         )
     )
-    assert found.unchanged > 0.85 and abs(found.move_memory[0]) < 0.1 and abs(found.volume_memory[0]) < 0.1
+    assert (
+        found.unchanged > 0.85
+        and abs(found.move_autocorrelation[0]) < 0.1
+        and abs(found.volume_autocorrelation[0]) < 0.1
+    )
     assert found.half_ticks == 1.0 and found.mean_depth > 30
 
 

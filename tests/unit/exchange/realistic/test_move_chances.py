@@ -43,18 +43,20 @@ def mean_and_error(numbers: list[float]) -> tuple[float, float]:
     return float(np.mean(numbers)), float(np.std(numbers, ddof=1) / np.sqrt(len(numbers)))
 
 
-@pytest.mark.parametrize(("shape", "still", "mean"), [(1, 0.0, 0.4), (1, 0.2, 5.0), (3, 0.1, 2.2), (20, 0.0, 0.9)])
-def test_sizes_are_as_often_as_their_chances_say(shape: int, still: float, mean: float) -> None:
+@pytest.mark.parametrize(
+    ("shape", "zero_chance", "mean"), [(1, 0.0, 0.4), (1, 0.2, 5.0), (3, 0.1, 2.2), (20, 0.0, 0.9)]
+)
+def test_sizes_are_as_often_as_their_chances_say(shape: int, zero_chance: float, mean: float) -> None:
     from ghtrader_exchange.world.order_book_kernel import STATE, seed
     from ghtrader_exchange.world.realistic.snapshot_kernel import draw_size
 
-    law = MoveLaw(shape, still, (0.5,), (0.5,), (1.0,), (1.0,))
+    law = MoveLaw(shape, zero_chance, (0.5,), (0.5,), (1.0,), (1.0,))
     chance = size_chances(law, np.array([mean]), 400)[0]
     assert chance.sum() == pytest.approx(1.0) and (chance > -1e-12).all()
     assert chance @ np.arange(chance.size) == pytest.approx(mean)
     state = np.zeros(1, STATE)
     seed(state[0], np.uint64(5))
-    drawn = np.array([draw_size(state[0], mean, shape, still) for _ in range(4000)])
+    drawn = np.array([draw_size(state[0], mean, shape, zero_chance) for _ in range(4000)])
     for size in range(4):
         assert (drawn == size).mean() == pytest.approx(chance[size], abs=4 * np.sqrt(0.25 / drawn.size))
 
@@ -76,8 +78,8 @@ def test_one_snapshot_ahead_is_a_sum_over_sizes_and_regimes() -> None:
     sizes = size_chances(moves, mean * factors, 500)
     large = sizes[:, 2:].sum(axis=1)
     turn = np.ones((1, 1))
-    for renewal, lively in zip(moves.renewal, moves.lively, strict=True):  # bit 0 varies fastest
-        rise, fall = renewal * lively, renewal * (1 - lively)
+    for renewal, high_chance in zip(moves.renewal, moves.high_chance, strict=True):  # bit 0 varies fastest
+        rise, fall = renewal * high_chance, renewal * (1 - high_chance)
         turn = np.kron(np.array([[1 - rise, rise], [fall, 1 - fall]]), turn)
     up = 0.5 * (1.0 + world.skew * (transition @ np.tanh(driver)))
     table = class_table(world, mean, 1, 1)

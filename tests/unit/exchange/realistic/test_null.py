@@ -80,7 +80,7 @@ def test_no_rule_earns_anything_without_a_signal(rule: str) -> None:
     assert mean < -3 * error, "a loss after half the spread"
 
 
-def test_returns_have_no_memory_though_their_size_has() -> None:
+def test_returns_are_uncorrelated_though_their_size_is_not() -> None:
     signed, sized = [], []
     for day in days(0.0):
         move = day.moves

@@ -37,7 +37,9 @@ def test_a_small_day_by_hand() -> None:
     assert found.spread == (0.4, 0.2, 0.4, 0.0) and found.mean_spread == 2.0
     assert found.depth == (0.6, 0.7, 0.8, 0.9, 0.9) and found.mean_depth == 3.5
     # Sizes less their mean: 0, 0, 1, -1.
-    assert found.move_memory[:2] == (pytest.approx(-0.5), pytest.approx(0.0)) and found.move_memory[3:] == (0, 0, 0, 0)
+    assert found.move_autocorrelation[:2] == (pytest.approx(-0.5), pytest.approx(0.0)) and found.move_autocorrelation[
+        3:
+    ] == (0, 0, 0, 0)
 
 
 def test_the_pieces() -> None:
