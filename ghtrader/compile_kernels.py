@@ -38,7 +38,7 @@ def _play(home: Path) -> tuple[str, date]:
     from ghtrader_market.reference.tick_schema import VALUE_COLUMNS, table_from_values
     from ghtrader_market.stores.lake.lake import Lake
 
-    for world in ("driver", "sequence", "none"):
+    for world in ("driver", "sequence", "realistic", "none"):
         history = History(Scenario(world=world, snapshot_seconds=30.0))
         day = history.days[1]
         found = history.day(history.main_contract("cu", day), day)

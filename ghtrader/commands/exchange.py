@@ -1,14 +1,22 @@
-"""Defines `exchange serve`: the simulated exchange in the foreground, until it is told to stop."""
+"""Defines `exchange serve`, a simulated exchange in the foreground, and `exchange fit`, its market from a recording."""
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ghtrader.commands.shared_options import HomeOption, JsonOption, settings_of
-from ghtrader.output import emit, note
+from ghtrader.commands.shared_options import HomeOption, JsonOption, parse_day, settings_of
+from ghtrader.output import emit, note, table
+from ghtrader_base.errors import BadRecordingError, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ghtrader_exchange.world.realistic.market_fit import MarketFit
+    from ghtrader_exchange.world.scenario import Scenario
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +31,9 @@ def register(app: typer.Typer) -> None:
     @exchange.command()
     def serve(
         port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
-        scenario: Annotated[Path | None, typer.Option(help="TOML file: varieties, days, world, seed.")] = None,
+        scenario: Annotated[
+            str, typer.Option(metavar="FILE", help="TOML file: varieties, days, world, seed; or: realistic.")
+        ] = "",
         speed: Annotated[float, typer.Option(min=0.001, max=1e6, help="Market seconds for each second.")] = 20.0,
         run: Annotated[bool, typer.Option("--run", help="Let the live day run at once, not when told to.")] = False,
         live_through_closed_hours: Annotated[
@@ -35,13 +45,13 @@ def register(app: typer.Typer) -> None:
         """Serve until SIGTERM or Ctrl-C; when ready prints `export NAME=value` lines, or the same as JSON.
 
         Example: ghtrader exchange serve --port 7788 --scenario my.toml
+        Example: ghtrader exchange serve --scenario realistic
         """
         from ghtrader_base.processes import register as announce
         from ghtrader_exchange.server import server
-        from ghtrader_exchange.world.scenario import Scenario
 
         settings = settings_of(home)
-        played = Scenario.from_toml(scenario) if scenario else Scenario()
+        played = scenario_named(scenario)
         # One folder a scenario: two exchanges side by side never overwrite each other's truth.
         state_dir = settings.home / "exchange" / played.digest[:16]
         options = server.ServerOptions(
@@ -64,3 +74,87 @@ def register(app: typer.Typer) -> None:
         purpose = f"simulated exchange, world {played.world}"
         with announce(settings, "exchange", purpose, detail=f"state in {state_dir}"):
             server.run(options, ready)
+
+    @exchange.command()
+    def fit(
+        file: Annotated[
+            Path, typer.Argument(help="Recording of a day: CSV, CSV.gz or Parquet, as `data import` reads.")
+        ],
+        symbol: Annotated[str, typer.Option(help="The contract, where the file holds several or does not say.")] = "",
+        day: Annotated[str, typer.Option(help="The trading day, where the file holds several, YYYY-MM-DD.")] = "",
+        output: Annotated[
+            Path | None, typer.Option(help="Where the scenario goes; default <home>/exchange/fits/CONTRACT_DAY.toml.")
+        ] = None,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Fit a market to a recorded day: a scenario for `serve`, a table and a picture of both side by side.
+
+        Example: ghtrader exchange fit IF2101_20210104.csv.gz
+        """
+        from ghtrader_base.files import atomic_write_bytes
+        from ghtrader_exchange.world.realistic.fit_report import comparison_rows, plot_comparison
+        from ghtrader_exchange.world.realistic.fitting import SHOWN_SEED, fit_market, play
+        from ghtrader_exchange.world.realistic.market_fit import RealisticWorld
+        from ghtrader_exchange.world.realistic.recorded_day import snapshots_in_sessions
+        from ghtrader_market.reference.trading_calendar import load_calendar
+
+        settings = settings_of(home)
+        calendar = load_calendar(settings)
+        contract, found_day, ticks = _one_day(file, symbol, parse_day(day, "--day") if day else None)
+        recorded, tick_share = snapshots_in_sessions(contract, found_day, ticks, calendar)
+        note(f"fitting {contract} on {found_day}: {recorded.bid.size} snapshots")
+        fitted = fit_market(recorded, contract, found_day, tick_share, note)
+        scenario = _realistic(fitted)
+
+        path = output or settings.home / "exchange" / "fits" / f"{contract}_{found_day:%Y%m%d}.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = path.with_suffix(".png")
+        scenario.write(path)
+        played = play(RealisticWorld(fitted, 0.0), SHOWN_SEED, recorded.bid.size)
+        atomic_write_bytes(picture, plot_comparison(fitted, recorded, played))
+        rows = comparison_rows(fitted)
+        note(f"not fitted: {'; '.join(fitted.not_fitted)}")
+        note(f"play it with: ghtrader exchange serve --scenario {path}")
+        answer: dict[str, Any] = {
+            "scenario": path,
+            "picture": picture,
+            "source": contract,
+            "day": found_day,
+            "recorded": fitted.recorded.lines(),
+            "played": fitted.played.lines(),
+            "not_fitted": fitted.not_fitted,
+        }
+        emit(answer, json, lambda: f"{table(rows)}\n\n{path}\n{picture}")
+
+
+def _realistic(fit: MarketFit | None = None) -> Scenario:
+    """The realistic scenario at the market's own pace, with the packaged fit or another."""
+    from ghtrader_exchange.world.realistic.market_fit import REALISTIC
+    from ghtrader_exchange.world.scenario import Scenario
+
+    return Scenario(world=REALISTIC, snapshot_seconds=0.5, fit=fit)
+
+
+def scenario_named(given: str) -> Scenario:
+    """What `--scenario` names: a file, the word for the packaged one, or the default."""
+    from ghtrader_exchange.world.realistic.market_fit import REALISTIC
+    from ghtrader_exchange.world.scenario import Scenario
+
+    if given == REALISTIC:
+        return _realistic()
+    return Scenario.from_toml(Path(given)) if given else Scenario()
+
+
+def _one_day(file: Path, symbol: str, day: date | None) -> tuple[str, date, pa.Table]:
+    """The one contract-day of a recording that is meant."""
+    from ghtrader_market.sources.recordings.reader import read_recording
+
+    held = read_recording(file, symbol=symbol or None)
+    chosen = [one for one in held if symbol in ("", one[0]) and day in (None, one[1])]
+    if len(chosen) == 1:
+        return chosen[0]
+    names = ", ".join(f"{contract} {on}" for contract, on, _ in (chosen or held)[:5])
+    if not chosen:
+        raise BadRecordingError(f"{file} holds no such contract and day", f"it holds {names}")
+    raise UsageError(f"{file} holds {len(chosen)} days of ticks: {names} ...", "choose one with --symbol and --day")

@@ -15,6 +15,9 @@ import numpy as np
 from ghtrader_base.errors import FailedError
 from ghtrader_exchange.world import order_book_kernel
 from ghtrader_exchange.world.order_book_kernel import Book, Tape
+from ghtrader_exchange.world.realistic import day_playing
+from ghtrader_exchange.world.realistic.day_playing import RealisticPath
+from ghtrader_exchange.world.realistic.market_fit import RealisticWorld
 from ghtrader_exchange.world.worlds import World
 
 ENGINE_VERSION = 1
@@ -47,6 +50,11 @@ class DayPath:
         """Largest distance from the opening price, in ticks."""
         return int(np.abs(np.cumsum(self.jump_ticks)).max(initial=0))
 
+    def truth(self) -> dict[str, np.ndarray]:
+        """The arrays that an oracle needs, under the names of the truth files: code and age where there are blocks."""
+        blocks = {"code": self.code, "age": self.age} if self.code.any() else {}
+        return {"x": self.driver, **blocks}
+
 
 def random_key(*parts: object) -> np.uint64:
     """A 64-bit key from names, numbers and days, the same on every machine."""
@@ -60,16 +68,25 @@ def keyed_gaussian(*parts: object) -> float:
     return float(order_book_kernel.draw_gaussian(state, random_key(*parts)))
 
 
-def draw_path(world: World, seed: int, variety: str, day: date, snapshots: int) -> DayPath:
+def draw_path(
+    world: World | RealisticWorld, seed: int, variety: str, day: date, snapshots: int, base_ticks: int = 0
+) -> DayPath | RealisticPath:
     """The path of one variety-day, keyed by world, seed, variety and day alone.
+
+    Parameters
+    ----------
+    base_ticks : int, the price in ticks before the first day; the realistic world moves by as much of a price as its
+        recording did, at 0 by as many ticks.
 
     Raises
     ------
     FailedError
         The price would leave the book's grid (thousands of ticks in a day).
     """
-    state = np.zeros(1, order_book_kernel.STATE)
     key = random_key(world.name, seed, variety, day)
+    if isinstance(world, RealisticWorld):
+        return day_playing.draw_path(world, key, snapshots, base_ticks)
+    state = np.zeros(1, order_book_kernel.STATE)
     path = DayPath(*order_book_kernel.draw_path(state, key, world.path, snapshots))
     if path.reach > order_book_kernel.CENTRE - order_book_kernel.MARGIN:
         raise FailedError(f"{variety} moves by {path.reach} ticks on {day}: too far for the book", "lower the strength")
@@ -77,11 +94,11 @@ def draw_path(world: World, seed: int, variety: str, day: date, snapshots: int) 
 
 
 def render(
-    world: World,
+    world: World | RealisticWorld,
     seed: int,
     contract: str,
     day: date,
-    path: DayPath,
+    path: DayPath | RealisticPath,
     session_rows: np.ndarray,
     activity: float,
     opening_interest: int,
@@ -100,9 +117,14 @@ def render(
     Tape
         Prices as offsets in ticks from the day's opening efficient price.
     """
+    key = random_key(world.name, seed, contract, day)
+    if isinstance(world, RealisticWorld):
+        assert isinstance(path, RealisticPath)
+        return day_playing.render(world, key, path, activity, opening_interest, closing_interest)
+    assert isinstance(path, DayPath)
     arrays = order_book_kernel.play_day(
         empty_book(path.driver.size),
-        random_key(world.name, seed, contract, day),
+        key,
         world.flow,
         activity,
         np.tanh(path.driver),

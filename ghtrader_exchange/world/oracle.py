@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_exchange.world.realistic.market_fit import RealisticWorld
+from ghtrader_exchange.world.realistic.move_chances import MoveChances, mean_over_horizon
 from ghtrader_exchange.world.scenario import Scenario
-from ghtrader_exchange.world.worlds import PathParameters
+from ghtrader_exchange.world.worlds import PathParameters, World
 
 STEP_SECONDS = 0.5
 GRID_LIMIT = 5.0
@@ -128,6 +130,63 @@ def _classes(ticks: np.ndarray, chance: np.ndarray, threshold_ticks: int) -> np.
     return np.stack([down, 1.0 - down - up, up], axis=-1)
 
 
+class _DriverTruth:
+    """Worlds with an AR(1) driver, or none: chances by its value."""
+
+    columns = ("x",)
+
+    def __init__(self, world: World) -> None:
+        self._path = world.path
+        self._tables: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+
+    def chances(self, truth: dict[str, np.ndarray], rows: np.ndarray, horizon: int, threshold_ticks: int) -> np.ndarray:
+        from scipy.interpolate import CubicSpline
+
+        key = horizon, threshold_ticks
+        if key not in self._tables:
+            self._tables[key] = class_table(self._path, horizon, threshold_ticks)
+        grid, table = self._tables[key]
+        chances = np.clip(CubicSpline(grid, table)(np.clip(truth["x"][rows], grid[0], grid[-1])), 1e-12, 1.0)
+        scaled: np.ndarray = chances / chances.sum(axis=1, keepdims=True)
+        return scaled
+
+
+class _BlockTruth:
+    """Worlds with blocks: chances by the signs of two blocks and the age of the present one."""
+
+    columns = ("x", "code", "age")
+
+    def __init__(self, world: World) -> None:
+        self._path = world.path
+        self._tables: dict[tuple[int, int], np.ndarray] = {}
+
+    def chances(self, truth: dict[str, np.ndarray], rows: np.ndarray, horizon: int, threshold_ticks: int) -> np.ndarray:
+        key = horizon, threshold_ticks
+        if key not in self._tables:
+            self._tables[key] = block_table(self._path, horizon, threshold_ticks)
+        signs = ((truth[name][rows] > 0).astype(np.int64) for name in ("x", "code"))
+        chances: np.ndarray = self._tables[key][(*signs, truth["age"][rows])]
+        return chances
+
+
+class _RealisticTruth:
+    """The world fitted to a recorded day: chances by driver, regime and the time of day."""
+
+    columns = ("x", "regime", "mean_move")
+
+    def __init__(self, world: RealisticWorld) -> None:
+        self._parameters = world
+        self._tables: dict[tuple[int, int, float, float], MoveChances] = {}
+
+    def chances(self, truth: dict[str, np.ndarray], rows: np.ndarray, horizon: int, threshold_ticks: int) -> np.ndarray:
+        levels = truth["mean_move"]
+        key = horizon, threshold_ticks, float(levels.min()), float(levels.max())
+        if key not in self._tables:
+            self._tables[key] = MoveChances(self._parameters, levels, horizon, threshold_ticks)
+        mean_move = mean_over_horizon(levels, horizon)
+        return self._tables[key].at(truth["x"][rows], truth["regime"][rows], mean_move[rows])
+
+
 class Oracle:
     """The best possible predictor of one scenario.
 
@@ -145,10 +204,12 @@ class Oracle:
     def __init__(self, truth_dir: Path) -> None:
         self._dir = Path(truth_dir)
         self.scenario = Scenario.from_toml(self._dir / "scenario.toml")
-        blocks = self.scenario.parameters.path.block > 0
-        self._columns = ("datetime_ns", "x", "code", "age") if blocks else ("datetime_ns", "x")
-        self._tables: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
-        self._block_tables: dict[tuple[int, int], np.ndarray] = {}
+        world = self.scenario.parameters
+        self._world: _DriverTruth | _BlockTruth | _RealisticTruth
+        if isinstance(world, RealisticWorld):
+            self._world = _RealisticTruth(world)
+        else:
+            self._world = _BlockTruth(world) if world.path.block > 0 else _DriverTruth(world)
 
     def probabilities(
         self, variety: str, day: date, datetime_ns: np.ndarray, horizon: int, threshold_ticks: int = 1
@@ -186,28 +247,7 @@ class Oracle:
             raise IntegrityError(
                 f"ticks of {variety} on {day} are not those the exchange printed", "compare the scenario with the data"
             )
-        if self.scenario.parameters.path.block > 0:
-            return self._look_up({name: column[rows] for name, column in truth.items()}, horizon, threshold_ticks)
-        return self._interpolate(truth["x"][rows], horizon, threshold_ticks)
-
-    def _look_up(self, truth: dict[str, np.ndarray], horizon: int, threshold_ticks: int) -> np.ndarray:
-        key = horizon, threshold_ticks
-        if key not in self._block_tables:
-            self._block_tables[key] = block_table(self.scenario.parameters.path, horizon, threshold_ticks)
-        index = (truth["x"] > 0).astype(np.int64), (truth["code"] > 0).astype(np.int64), truth["age"]
-        chances: np.ndarray = self._block_tables[key][index]
-        return chances
-
-    def _interpolate(self, driver: np.ndarray, horizon: int, threshold_ticks: int) -> np.ndarray:
-        from scipy.interpolate import CubicSpline
-
-        key = horizon, threshold_ticks
-        if key not in self._tables:
-            self._tables[key] = class_table(self.scenario.parameters.path, horizon, threshold_ticks)
-        grid, table = self._tables[key]
-        chances = np.clip(CubicSpline(grid, table)(np.clip(driver, grid[0], grid[-1])), 1e-12, 1.0)
-        scaled: np.ndarray = chances / chances.sum(axis=1, keepdims=True)
-        return scaled
+        return self._world.chances(truth, rows, horizon, threshold_ticks)
 
     def _truth(self, variety: str, day: date) -> dict[str, np.ndarray]:
         path = self._dir / variety / f"{day}.npz"
@@ -215,6 +255,6 @@ class Oracle:
             raise UsageError(f"no truth about {variety} on {day} in {self._dir}", "was that day part of the scenario?")
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in self._columns}
+                return {name: arrays[name] for name in ("datetime_ns", *self._world.columns)}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise IntegrityError(f"{path} is garbled: {error}", "start the exchange again to rewrite it") from error

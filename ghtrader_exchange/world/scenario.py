@@ -6,13 +6,21 @@ A scenario decides everything the exchange will ever print: two processes with e
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from ghtrader_base.errors import ConfigError
 from ghtrader_base.files import atomic_write_text, content_hash
+from ghtrader_exchange.world.realistic.market_fit import (
+    REALISTIC,
+    MarketFit,
+    RealisticWorld,
+    fit_from_table,
+    packaged_fit,
+    toml_lines,
+)
 from ghtrader_exchange.world.worlds import MAX_STRENGTH, World, get_world
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 
@@ -37,8 +45,8 @@ class Scenario:
     start, end : date
         First and last trading day of the history.
     world : str
-        ``none`` (nobody can predict), ``driver`` (a hidden driver skews the sign of price moves) or ``sequence`` (the
-        order of trades tells where the price drifts).
+        ``none`` (nobody can predict), ``driver`` (a hidden driver skews the sign of price moves), ``sequence`` (the
+        order of trades tells where the price drifts) or ``realistic`` (fitted to a recorded day).
     strength : float
         How much of the hidden truth reaches the price, 0 to 2.2. It has no meaning in ``none``.
     seed : int
@@ -51,6 +59,8 @@ class Scenario:
         that become main.
     live_days : int
         Trading days after `end` that the clock can pass through, one into the next; the clock begins at the first.
+    fit : MarketFit, optional
+        What `realistic` plays, by default the packaged fit to CFFEX.IF2101; none in the other worlds.
     """
 
     varieties: tuple[str, ...] = ("cu",)
@@ -62,19 +72,25 @@ class Scenario:
     snapshot_seconds: float = 3.0
     contracts: int = 3
     live_days: int = 1
+    fit: MarketFit | None = None
 
     def __post_init__(self) -> None:
+        if self.world == REALISTIC and self.fit is None:
+            object.__setattr__(self, "fit", packaged_fit())
         _check(self)
 
     @property
-    def parameters(self) -> World:
+    def parameters(self) -> World | RealisticWorld:
         """The world with its strength set."""
+        if self.fit is not None:
+            return RealisticWorld(self.fit, self.strength)
         return get_world(self.world, self.strength)
 
     @property
     def digest(self) -> str:
         """Content hash: equal for scenarios that print the same."""
-        return content_hash(_as_table(self))
+        table = _as_table(self)
+        return content_hash(table if self.fit is None else {**table, "fit": toml_lines(self.fit)})
 
     def with_changes(self, **changes: Any) -> Scenario:
         """A copy with some fields changed, checked like a new one."""
@@ -82,7 +98,8 @@ class Scenario:
 
     def to_toml(self) -> str:
         """The scenario as TOML text that `parse_scenario` reads back to an equal one."""
-        return "".join(f"{name} = {_toml_value(value)}\n" for name, value in _as_table(self).items())
+        lines = "".join(f"{name} = {_toml_value(value)}\n" for name, value in _as_table(self).items())
+        return lines if self.fit is None else lines + toml_lines(self.fit)
 
     def write(self, path: Path) -> None:
         """Write `to_toml` to `path`, atomically."""
@@ -121,6 +138,8 @@ def parse_scenario(text: str) -> Scenario:
         raise ConfigError(f"the scenario has unknown fields: {', '.join(unknown)}", f"known: {', '.join(known)}")
     if isinstance(table.get("varieties"), list):
         table["varieties"] = tuple(table["varieties"])
+    if "fit" in table:
+        table["fit"] = fit_from_table(table["fit"])
     for name in ("strength", "snapshot_seconds"):
         if type(table.get(name)) is int:
             table[name] = float(table[name])
@@ -152,7 +171,14 @@ def _check(s: Scenario) -> None:
         value = getattr(s, name)
         good = type(value) is int and low <= value <= high
         _require(good, f"{name} = {value!r} is no whole number from {low} to {high}", f"choose {name} in that range")
-    get_world(s.world, s.strength)
+    _require(s.fit is None or isinstance(s.fit, MarketFit), "fit is no fit", "make it with: exchange fit FILE")
+    _require(
+        (s.fit is None) == (s.world != REALISTIC),
+        f"the world {s.world!r} takes no [fit]",
+        'remove [fit], or write world = "realistic"',
+    )
+    if s.fit is None:
+        get_world(s.world, s.strength)
 
 
 def _check_days(s: Scenario) -> None:
@@ -172,7 +198,8 @@ def _check_days(s: Scenario) -> None:
 
 
 def _as_table(s: Scenario) -> dict[str, Any]:
-    table = asdict(s)
+    """Every field but the fit, which only one world has, as plain values."""
+    table = {field.name: getattr(s, field.name) for field in fields(s) if field.name != "fit"}
     table["varieties"] = list(s.varieties)
     table["start"], table["end"] = str(s.start), str(s.end)
     return table

@@ -24,6 +24,7 @@ from ghtrader_exchange.world.contract_listing import Listing, live_days
 from ghtrader_exchange.world.day_simulation import DayPath
 from ghtrader_exchange.world.instruments import Instrument, list_instruments
 from ghtrader_exchange.world.order_book_kernel import TRADE, Tape
+from ghtrader_exchange.world.realistic.day_playing import RealisticPath
 from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_market.reference.tick_schema import LEVELS
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
@@ -119,7 +120,7 @@ class History:
         self._rendering: dict[tuple[str, date], threading.Lock] = {}
         self._memory: OrderedDict[tuple[str, date], tuple[ContractDay, int]] = OrderedDict()
         self._layouts: dict[tuple[str, date], DayLayout] = {}
-        self._paths: dict[tuple[str, date], DayPath] = {}
+        self._paths: dict[tuple[str, date], DayPath | RealisticPath] = {}
         self._levels: dict[str, dict[date, int]] = {}
 
     # ---- what is listed
@@ -204,28 +205,25 @@ class History:
         )
 
     # ---- the hidden truth
-    def path(self, variety: str, day: date) -> DayPath:
+    def path(self, variety: str, day: date) -> DayPath | RealisticPath:
         """The efficient price and driver of a variety-day, shared by its contracts. For evaluation, never the wire."""
         key = variety, day
         with self._lock:
             if key not in self._paths:
                 steps = self.layout(variety, day).datetime_ns.size
-                world = self.scenario.parameters
-                self._paths[key] = day_simulation.draw_path(world, self.scenario.seed, variety, day, steps)
+                world, base_ticks = self.scenario.parameters, self._base_ticks(variety)
+                self._paths[key] = day_simulation.draw_path(world, self.scenario.seed, variety, day, steps, base_ticks)
             return self._paths[key]
 
     def write_truth(self, directory: Path) -> None:
         """Write `scenario.toml` and `<variety>/<day>.npz` of every day, for `oracle.Oracle`.
 
-        A day holds datetime_ns, x (the driver) and, in worlds with blocks, code and age (see `DayPath`).
+        A day holds datetime_ns and what its path calls the truth: x (the driver) and, where the world has them, code
+        and age (see `DayPath`), or regime and mean_move (see `RealisticPath`).
         """
-        blocks = self.scenario.parameters.path.block > 0
         for variety, listing in self._listings.items():
             for day in listing.days:
-                path = self.path(variety, day)
-                arrays = {"datetime_ns": self.layout(variety, day).datetime_ns, "x": path.driver}
-                if blocks:
-                    arrays |= {"code": path.code, "age": path.age}
+                arrays = {"datetime_ns": self.layout(variety, day).datetime_ns, **self.path(variety, day).truth()}
                 _write_npz(Path(directory) / variety / f"{day}.npz", arrays)
         self.scenario.write(Path(directory) / "scenario.toml")
 
@@ -248,10 +246,13 @@ class History:
                 self._levels[variety] = self._opening_offsets(variety)
             return self._levels[variety][day]
 
+    def _base_ticks(self, variety: str) -> int:
+        return self.instruments[self._listing(variety).contracts[0]].base_ticks
+
     def _opening_offsets(self, variety: str) -> dict[date, int]:
         listing = self._listing(variety)
         world, seed = self.scenario.parameters, self.scenario.seed
-        band = LEVEL_BAND * self.instruments[listing.contracts[0]].base_ticks
+        band = LEVEL_BAND * self._base_ticks(variety)
         offsets, close = {}, 0
         for day in listing.days:
             gap = GAP_TICKS * day_simulation.keyed_gaussian("gap", world.name, seed, variety, day)

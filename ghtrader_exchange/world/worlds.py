@@ -5,6 +5,7 @@ everything else depends on that walk's past and on independent noise. `driver` a
 the sign of the price's jumps (by `strength`) and leaves marks in the order flow (which do not depend on `strength`).
 `sequence` hides its truth in the order of trades: blocks of snapshots in which successive buys and sells repeat or
 alternate, and which of the two says where the price drifts in the block after. No single snapshot tells.
+A fourth world, fitted to a recorded day, is in the folder `realistic`.
 How the numbers are used is in `order_book_kernel`. Rates are per engine second; a snapshot is half an engine second.
 """
 
@@ -136,4 +137,4 @@ def get_world(name: str, strength: float) -> World:
         return driver(strength)
     if name == "sequence":
         return sequence(strength)
-    raise ConfigError(f"scenario: unknown world {name!r}", "worlds: none, driver, sequence")
+    raise ConfigError(f"scenario: unknown world {name!r}", "worlds: none, driver, sequence, realistic")

@@ -81,7 +81,7 @@ PARTS: dict[str, Part] = {
     "questdb-kills": Part(4, [verify("questdb_kills")]),
     "factors": Part(2, [verify("factors_million", jobs=1)]),
     "datasets": Part(3, [verify("datasets")]),
-    "worlds": Part(5, [verify("known_worlds")]),
+    "worlds": Part(5, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
     "fuzz": Part(2, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1)]),
     "mutants": Part(3, [verify("mutants")]),

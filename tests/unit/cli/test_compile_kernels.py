@@ -33,7 +33,9 @@ def compiled():
 
 before = compiled()
 wanted = {
-    "ghtrader_exchange.world.order_book_kernel.play_day", "ghtrader_market.quality.anomalies._scan",
+    "ghtrader_exchange.world.order_book_kernel.play_day",
+    "ghtrader_exchange.world.realistic.snapshot_kernel.play_snapshots",
+    "ghtrader_exchange.world.realistic.snapshot_kernel.draw_moves", "ghtrader_market.quality.anomalies._scan",
     "ghtrader_models.factors.compiler.kernel.run",
     "ghtrader_models.labels.kernel.mid_move", "ghtrader_models.labels.kernel.smoothed",
     "ghtrader_models.labels.kernel.cost_aware", "ghtrader_models.datasets.windows_kernel.gather",
