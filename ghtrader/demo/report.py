@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ghtrader_market.accounting.fill import Offset, Side
 from ghtrader_models.model_scores import GainInterval, ModelScores
 
 BASELINES = ("prior", "majority", "persistence", "oracle")
@@ -110,7 +111,7 @@ class ReportedFill:
         Of the order, and of the trade at the exchange.
     symbol : str
         The contract.
-    side, offset : str
+    side, offset : Side, Offset
         BUY or SELL; OPEN, CLOSE or CLOSETODAY.
     price, fee : float
         CNY.
@@ -123,8 +124,8 @@ class ReportedFill:
     order_id: str
     trade_id: str
     symbol: str
-    side: str
-    offset: str
+    side: Side
+    offset: Offset
     price: float
     volume: int
     fee: float
