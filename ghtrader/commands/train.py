@@ -74,19 +74,9 @@ class _Asked:
     policy: PolicyOptions
 
 
-def register(app: typer.Typer) -> None:
-    """Add both commands."""
-    _add(app, "train", _train, "Fit one family on built days and write its bundle.", "train --model xgboost --var cu")
-    _add(
-        app, "benchmark", _benchmark, "Walk-forward report of one family beside the baselines.",
-        "benchmark --model logistic --var cu",
-    )  # fmt: skip
+def _model_options(work: Callable[[_Asked], RunResult]) -> Callable[..., None]:
+    """The command that reads the options both commands take, does `work` and prints its run."""
 
-
-def _add(app: typer.Typer, name: str, work: Callable[[_Asked], RunResult], title: str, example: str) -> None:
-    """Add one of the two commands, which take the same options."""
-
-    @app.command(name, help=f"{title}\n\nExample: ghtrader {example}")
     def command(
         model: ModelOption,
         var: VarietyOption = "",
@@ -123,32 +113,46 @@ def _add(app: typer.Typer, name: str, work: Callable[[_Asked], RunResult], title
         )
         emit_runs([work(asked)], json, variety=key, **({"symbol": contract} if contract else {}))
 
+    command.__name__, command.__doc__ = work.__name__, work.__doc__
+    return command
 
-def _train(asked: _Asked) -> RunResult:
-    from ghtrader_assets.runs import flows
-    from ghtrader_assets.runs.execute import stderr_progress
 
-    if asked.contract:
-        return flows.train_contract(
-            asked.settings, asked.family, asked.contract, asked.horizon, asked.start, asked.end,
+def register(app: typer.Typer) -> None:
+    """Add both commands."""
+
+    @app.command()
+    @_model_options
+    def train(asked: _Asked) -> RunResult:
+        """Fit one family on built days and write its bundle. Example: ghtrader train --model xgboost --var cu"""
+        from ghtrader_assets.runs.execute import stderr_progress
+        from ghtrader_assets.runs.flows import train_contract, train_family
+
+        if asked.contract:
+            return train_contract(
+                asked.settings, asked.family, asked.contract, asked.horizon, asked.start, asked.end,
+                seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
+            )  # fmt: skip
+        return train_family(
+            asked.settings, asked.family, asked.variety, asked.horizon, asked.start, asked.end,
             seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
         )  # fmt: skip
-    return flows.train_family(
-        asked.settings, asked.family, asked.variety, asked.horizon, asked.start, asked.end,
-        seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
-    )  # fmt: skip
 
+    @app.command()
+    @_model_options
+    def benchmark(asked: _Asked) -> RunResult:
+        """Walk-forward report of one family beside the baselines.
 
-def _benchmark(asked: _Asked) -> RunResult:
-    from ghtrader_assets.runs import flows
-    from ghtrader_assets.runs.execute import stderr_progress
+        Example: ghtrader benchmark --model logistic --var cu
+        """
+        from ghtrader_assets.runs.execute import stderr_progress
+        from ghtrader_assets.runs.flows import benchmark_contract, benchmark_families
 
-    if asked.contract:
-        return flows.benchmark_contract(
-            asked.settings, [asked.family], asked.contract, asked.horizon, asked.start, asked.end,
+        if asked.contract:
+            return benchmark_contract(
+                asked.settings, [asked.family], asked.contract, asked.horizon, asked.start, asked.end,
+                seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
+            )  # fmt: skip
+        return benchmark_families(
+            asked.settings, [asked.family], asked.variety, asked.horizon, asked.start, asked.end,
             seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
         )  # fmt: skip
-    return flows.benchmark_families(
-        asked.settings, [asked.family], asked.variety, asked.horizon, asked.start, asked.end,
-        seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
-    )  # fmt: skip
