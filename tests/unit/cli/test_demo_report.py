@@ -22,6 +22,7 @@ from ghtrader.demo.report import (
 from ghtrader.demo.report_page import PartPage, Plot, render
 from ghtrader.demo.run import closing_text
 from ghtrader.demo.trading_results import own_fills, same_fills, trading_facts
+from ghtrader_market.accounting.fill import Offset, Side
 from ghtrader_models.model_scores import GainInterval, MeanScore, ModelScores
 
 ONE = MeanScore(mean=0.5, std=0.1, per_split=[0.4, 0.6])
@@ -153,8 +154,8 @@ def test_fills_are_compared_one_by_one(change: dict[str, object]) -> None:
     ours = own_fills(SUMMARY)
     assert ours == [
         ReportedFill(
-            order_id="o", trade_id="t", symbol="SHFE.cu2505", side="BUY", offset="OPEN", price=70010.0, volume=2,
-            fee=5.6, datetime_ns=17,
+            order_id="o", trade_id="t", symbol="SHFE.cu2505", side=Side.BUY, offset=Offset.OPEN, price=70010.0,
+            volume=2, fee=5.6, datetime_ns=17,
         )
     ]  # fmt: skip
     assert same_fills(ours, [THEIRS]) and not same_fills(ours, []) and not same_fills(ours, [{**THEIRS, **change}])
