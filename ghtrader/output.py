@@ -10,7 +10,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -86,29 +86,9 @@ def table(rows: list[dict[str, Any]], columns: list[str] | None = None) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in line).rstrip() for line in padded)
 
 
-def run_rows(runs: Iterable[RunResult]) -> list[dict[str, Any]]:
-    """Runs as JSON: id, seconds, and what each materialization says of itself, plots left out."""
-    return [
-        {
-            "run_id": run.run_id,
-            "success": run.success,
-            "seconds": run.seconds,
-            "made": {
-                name: {key: value for key, value in found.items() if key != "plot" and _plain(value)}
-                for name, found in sorted(run.metadata.items())
-            },
-        }
-        for run in runs
-    ]
-
-
-def _plain(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool | list | dict) or value is None
-
-
 def emit_runs(runs: list[RunResult], as_json: bool, **extra: Any) -> None:
     """Print what a pipeline command did: the run ids and one line for each thing made."""
-    rows = run_rows(runs)
+    rows = [run.to_dict() for run in runs]
 
     def text() -> str:
         lines = []

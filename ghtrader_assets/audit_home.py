@@ -87,7 +87,7 @@ def computed_again(lake: Lake, calendar: TradingCalendar, audited: AuditedDay) -
     The specs are those of the stored manifests, so that a day of any configuration can be checked.
     """
     from ghtrader_models.datasets.build_day import build_day
-    from ghtrader_models.factors.factor_set import FactorSet
+    from ghtrader_models.factors.factor_set import FactorSet, FactorSetSpec
     from ghtrader_models.labels.labels import LabelSpec
 
     assert audited.manifest is not None
@@ -104,8 +104,8 @@ def computed_again(lake: Lake, calendar: TradingCalendar, audited: AuditedDay) -
                 beside,
                 audited.key,
                 audited.day,
-                FactorSet.from_spec(features.extra["factor_set"]),
-                LabelSpec.from_spec(labels.extra["label_spec"]),
+                FactorSet.from_spec(FactorSetSpec.from_dict(features.extra["factor_set"])),
+                LabelSpec.from_dict(labels.extra["label_spec"]),
                 run_id="audit",
                 calendar=calendar,
                 kind=kind,

@@ -197,11 +197,11 @@ def benchmark_has_baselines(context: dg.AssetCheckExecutionContext, home: HomeRe
         horizon, variety = split_horizon_key(key)
         for report in load_reports(home.settings, get_variety(variety).continuous_symbol, horizon):
             count += 1
-            missing = {"prior", "majority", "persistence"} - report.document["baselines"].keys()
-            gain = report.model["logloss_gain"]
+            missing = {"prior", "majority", "persistence"} - report.baselines.keys()
+            gain = report.model.gain
             if missing:
                 problems.append(f"{report.family} {key}: no {', '.join(sorted(missing))}")
-            if gain["n"] < 2 or gain["low"] is None:
+            if gain.n < 2 or gain.low is None:
                 problems.append(f"{report.family} {key}: no interval")
     if count == 0:
         problems.append("no report")

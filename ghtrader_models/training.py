@@ -7,22 +7,23 @@ What belongs here: the edge between data set, family, policy and bundle. Whether
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ghtrader_base.errors import UsageError
 from ghtrader_base.version import code_version
 from ghtrader_models.bundles.bundle import Bundle, load_bundle, write_bundle
+from ghtrader_models.bundles.provenance import BundleContent, TrainingRun
 from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
 from ghtrader_models.datasets.load import Dataset, load_dataset
 from ghtrader_models.evaluation.metrics import class_prior
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.evaluation.splits import training_rows
-from ghtrader_models.families.base import get_family, make_config
+from ghtrader_models.families.base import FamilyConfig, get_family
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
@@ -38,7 +39,7 @@ def train(
     *,
     until_ns: int | None = None,
     seed: int = 0,
-    config: Mapping[str, Any] | None = None,
+    config: FamilyConfig | None = None,
     policy: PolicyOptions | None = None,
     run_id: str = "",
 ) -> Bundle:
@@ -56,7 +57,7 @@ def train_on(
     *,
     until_ns: int | None = None,
     seed: int = 0,
-    config: Mapping[str, Any] | None = None,
+    config: FamilyConfig | None = None,
     policy: PolicyOptions | None = None,
     run_id: str = "",
 ) -> Bundle:
@@ -74,8 +75,8 @@ def train_on(
         Only rows whose label ends before this moment are learned from: what follows stays unseen.
     seed : int
         Of whatever the family draws.
-    config : mapping, optional
-        Fields of the family's configuration that differ from its defaults.
+    config : FamilyConfig, optional
+        The family's own; its default where absent (`families.base.make_config`).
     policy : PolicyOptions, optional
         How probabilities become positions; the defaults where absent.
     run_id : str
@@ -89,7 +90,7 @@ def train_on(
     Raises
     ------
     UsageError
-        Unknown family or setting, or no row left to learn from.
+        Unknown family, or no row left to learn from.
     """
     rows = rows_until(dataset, until_ns)
     if rows.size == 0:
@@ -97,32 +98,32 @@ def train_on(
         hint = f"never known on these days: {', '.join(never[:5])}" if never else "train on more days, or until later"
         raise UsageError(f"no row of {dataset.symbol} to learn from", hint)
     learner = get_family(family)
-    settings = make_config(learner, config)
+    settings = config or learner.default_config()
     y = dataset.y[rows]
     model = learner.fit(dataset.X[rows], y, horizon=dataset.horizon, seed=seed, config=settings)
     asked = rows[:: settings.stride]
     params = fit_policy_on(dataset, asked, model.predict_proba(dataset.X[asked]), policy or PolicyOptions())
-    content = {
-        "schema_version": SCHEMA_VERSION,
-        "symbol": dataset.symbol,
-        "family": family,
-        "horizon": dataset.horizon,
-        "price_tick": dataset.price_tick,
-        "multiplier": dataset.multiplier,
-        "levels": dataset.levels,
-        "days": [{**dataclasses.asdict(fact), "day": fact.day.isoformat()} for fact in dataset.facts],
-        "until_ns": until_ns,
-        "train_rows": int(rows.size),
-        "class_prior": class_prior(y).tolist(),
-        "seed": seed,
-        "config": dataclasses.asdict(settings),
-        "importance": model.importance(dataset.names),
-    }
-    run = {
-        "run_id": run_id,
-        "created_at": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "code_version": code_version(),
-    }
+    content = BundleContent(
+        schema_version=SCHEMA_VERSION,
+        symbol=dataset.symbol,
+        family=family,
+        horizon=dataset.horizon,
+        price_tick=dataset.price_tick,
+        multiplier=dataset.multiplier,
+        levels=dataset.levels,
+        days=dataset.facts,
+        until_ns=until_ns,
+        train_rows=int(rows.size),
+        class_prior=class_prior(y).tolist(),
+        seed=seed,
+        config=dataclasses.asdict(settings),
+        importance=model.importance(dataset.names),
+    )
+    run = TrainingRun(
+        run_id=run_id,
+        created_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        code_version=code_version(),
+    )
     path = write_bundle(models_dir, model, dataset.factor_set_spec, dataset.label_spec, params, content, run=run)
     return load_bundle(path)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,27 +22,28 @@ from ghtrader.commands.shared_options import (
 from ghtrader.output import emit_runs
 from ghtrader_base.errors import UsageError
 
+if TYPE_CHECKING:
+    from ghtrader_models.labels.labels import LabelSpec
 
-def _factor_set(name: str) -> dict[str, Any]:
+
+def _factor_set(name: str) -> str:
+    """The set's whole name; one that is none is said before a run begins."""
     from ghtrader_models.factors.library.sets import get_factor_set
     from ghtrader_models.factors.library.user_sets import whole_name
 
-    get_factor_set(name)  # a name that is none is said before a run begins
-    return {"factor_set": whole_name(name)}
+    get_factor_set(name)
+    return whole_name(name)
 
 
-def _label_options(definition: str, threshold: float | None, horizons: str) -> dict[str, Any]:
-    """Fields of `BuildConfig`; a definition that makes no sense is said before a run begins."""
+def _labels(definition: str, threshold: float | None, horizons: str) -> LabelSpec:
+    """What is labelled; a definition that makes no sense is said before a run begins."""
     from ghtrader_models.labels.labels import LabelSpec
 
     try:
         ticks = sorted({int(text) for text in horizons.split(",") if text.strip()})
     except ValueError as exc:
         raise UsageError(f"--horizons {horizons}: whole numbers, please", "for example 10,50,200") from exc
-    if threshold is not None and threshold.is_integer():
-        threshold = int(threshold)
-    LabelSpec.named(definition, tuple(ticks), threshold)
-    return {"labels": definition, "threshold": threshold, "horizons": ticks}
+    return LabelSpec.named(definition, tuple(ticks), threshold)
 
 
 def register(app: typer.Typer) -> None:
@@ -83,23 +84,25 @@ def register(app: typer.Typer) -> None:
         settings = settings_of(home)
         key, contract = series_of(var, symbol, ticks_kind)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")
-        options = {
-            **_factor_set(factors),
-            **_label_options(labels, threshold, horizons),
-            "workers": workers,
-            "accept_quality": accept_quality,
-            "strict": strict,
-        }
+        factor_set, spec = _factor_set(factors), _labels(labels, threshold, horizons)
 
+        from ghtrader_assets.runs.build_options import BuildOptions
         from ghtrader_assets.runs.execute import stderr_progress
-        from ghtrader_assets.runs.flows import build_datasets, run_contract
+        from ghtrader_assets.runs.flows import build_contract, build_datasets
 
+        options = BuildOptions(
+            factor_set=factor_set,
+            labels=spec.definition,
+            threshold=threshold,
+            horizons=spec.horizons,
+            overwrite=overwrite,
+            workers=workers,
+            accept_quality=accept_quality,
+            strict=strict,
+        )
         if contract:
-            config = {**options, "overwrite": overwrite}
-            run = run_contract(settings, "build_contract", contract, first, last, config, progress=stderr_progress())
+            run = build_contract(settings, contract, first, last, options, progress=stderr_progress())
             emit_runs([run], json, variety=key, symbol=contract)
             return
-        runs = build_datasets(
-            settings, key, first, last, overwrite=overwrite, build=options, progress=stderr_progress()
-        )
+        runs = build_datasets(settings, key, first, last, options, progress=stderr_progress())
         emit_runs(runs, json, variety=key)

@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
         Example: ghtrader demo --no-signal
         """
-        from ghtrader.demo.run import DemoOptions, closing_text, run_demo
+        from ghtrader.demo.run import DemoOptions, closing_text, report_folder, run_demo
         from ghtrader.demo.service import ServiceOptions
 
         if not service and end:
@@ -43,4 +43,7 @@ def register(app: typer.Typer) -> None:
         asked = ServiceOptions(parse_day(end, "--end") if end else None, seconds) if service else None
         options = DemoOptions(home=home, seed=seed, signal=signal, quick=quick, verbose=verbose, service=asked)
         report = run_demo(options)
-        emit(report, json, lambda: closing_text(report, options.home.absolute()))
+        where = options.home.expanduser().absolute()
+        folder = report_folder(where)
+        files = {"json": str(folder / "report.json"), "html": str(folder / "report.html")}
+        emit({**report.to_dict(), "files": files}, json, lambda: closing_text(report, where))

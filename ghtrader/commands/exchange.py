@@ -93,7 +93,7 @@ def register(app: typer.Typer) -> None:
         Example: ghtrader exchange fit IF2101_20210104.csv.gz
         """
         from ghtrader_base.files import atomic_write_bytes
-        from ghtrader_exchange.world.realistic.fit_report import comparison_rows, plot_comparison
+        from ghtrader_exchange.world.realistic.fit_report import compared_figures, plot_comparison
         from ghtrader_exchange.world.realistic.fitting import SHOWN_SEED, fit_market, play
         from ghtrader_exchange.world.realistic.market_fit import RealisticWorld
         from ghtrader_exchange.world.realistic.recorded_day import snapshots_in_sessions
@@ -113,7 +113,7 @@ def register(app: typer.Typer) -> None:
         scenario.write(path)
         played = play(RealisticWorld(fitted, 0.0), SHOWN_SEED, recorded.bid.size)
         atomic_write_bytes(picture, plot_comparison(fitted, recorded, played))
-        rows = comparison_rows(fitted)
+        rows = [figure.to_dict() for figure in compared_figures(fitted)]
         note(f"not fitted: {'; '.join(fitted.not_fitted)}")
         note(f"play it with: ghtrader exchange serve --scenario {path}")
         answer: dict[str, Any] = {

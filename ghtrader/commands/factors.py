@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ from ghtrader.commands.shared_options import (
 from ghtrader.output import emit, note, table
 from ghtrader_base.errors import FailedError, UsageError
 
+if TYPE_CHECKING:
+    from ghtrader_models.research.factor_report import FactorReport
+
 SetOption = Annotated[
     str, typer.Option("--set", help="Factor set: see the first lines of `factors list`; or FILE.toml[:SET].")
 ]
@@ -39,7 +42,8 @@ def _register_looking(factors: typer.Typer) -> None:
         """The factors of a set, one a line. Example: ghtrader factors list --group refill"""
         from ghtrader_models.factors.library.explain import list_factors, set_rows
 
-        rows, sets = list_factors(set_name, group), set_rows()
+        rows = [row.to_dict() for row in list_factors(set_name, group)]
+        sets = [row.to_dict() for row in set_rows()]
         text = f"{table(sets)}\n\n{set_name}: {len(rows)} factors\n"
         emit({"sets": sets, "set": set_name, "factors": rows}, json, lambda: text + table(rows, _LIST_COLUMNS))
 
@@ -52,7 +56,7 @@ def _register_looking(factors: typer.Typer) -> None:
         """What a factor (or a set) is. Example: ghtrader factors show ofi_1_sum_20"""
         from ghtrader_models.factors.library.explain import describe
 
-        found = describe(name)
+        found = describe(name).to_dict()
         emit(found, json, lambda: _lines(found))
 
     @factors.command()
@@ -64,7 +68,7 @@ def _register_looking(factors: typer.Typer) -> None:
         """How a factor is computed, step by step. Example: ghtrader factors explain signed_share_100"""
         from ghtrader_models.factors.library.explain import explain_factor
 
-        found = explain_factor(name)
+        found = explain_factor(name).to_dict()
         steps = [{**step, "step": "  " * step["nesting"] + step["step"]} for step in found["steps"]]
         plain = {key: value for key, value in found.items() if key != "steps"}
         columns = ["step", "unit", "warm", "levels", "rule"]
@@ -155,38 +159,38 @@ def add_evaluate(factors: typer.Typer) -> None:
         report = report_of(scores, used, name, seed=seed)
         path = save_report(out or settings.runs / "factors" / name / used.name, report, scores)
         page = path.with_suffix(".html")
-        emit({**report, "report": str(path), "page": str(page)}, json, lambda: _text(report, page))
+        emit({**report.to_dict(), "report": str(path), "page": str(page)}, json, lambda: _text(report, page))
 
 
-def _text(report: dict[str, Any], page: Path) -> str:
+def _text(report: FactorReport, page: Path) -> str:
     """The strongest factors as a table, and where the rest is."""
-    judged = str(report["judged_horizon"])
+    judged = str(report.judged_horizon)
     rows = []
-    for row in report["factors"][:_SHOWN]:
-        found = row["horizons"][judged]
+    for row in report.factors[:_SHOWN]:
+        found = row.horizons[judged]
         rows.append(
             {
-                "#": row["rank"],
-                "factor": row["name"],
-                **{f"IC {h}": _show(row["horizons"][str(h)]["ic"], "%+.4f") for h in report["horizons"]},
-                f"95 % at {judged}": f"{_show(found['low'], '%+.3f')} to {_show(found['high'], '%+.3f')}",
-                "IC / chance": _show(found["over_chance"], "%.1f"),
-                "adjusted p": _show(found["p_adjusted"], "%.4f"),
-                "same sign": _show(found["day_agreement"], "%.2f"),
-                "turnover": _show(row["turnover"], "%.3f"),
-                "persistence": _show(row["persistence"], "%.4f"),
-                "bias": _show(row["bias"][judged], "%.3f") + (" slow" if row["slow"] else ""),
-                "coverage": _show(row["coverage"], "%.3f"),
-                "group": row["cluster"] + 1,
+                "#": row.rank,
+                "factor": row.name,
+                **{f"IC {h}": _show(row.horizons[str(h)].ic, "%+.4f") for h in report.horizons},
+                f"95 % at {judged}": f"{_show(found.low, '%+.3f')} to {_show(found.high, '%+.3f')}",
+                "IC / chance": _show(found.over_chance, "%.1f"),
+                "adjusted p": _show(found.p_adjusted, "%.4f"),
+                "same sign": _show(found.day_agreement, "%.2f"),
+                "turnover": _show(row.turnover, "%.3f"),
+                "persistence": _show(row.persistence, "%.4f"),
+                "bias": _show(row.bias[judged], "%.3f") + (" slow" if row.slow else ""),
+                "coverage": _show(row.coverage, "%.3f"),
+                "group": row.cluster + 1,
             }
         )
-    believed = sum((row["horizons"][judged]["p_adjusted"] or 1.0) < 0.05 for row in report["factors"])
-    of = len(report["factors"])
+    believed = sum((row.horizons[judged].p_adjusted or 1.0) < 0.05 for row in report.factors)
+    of = len(report.factors)
     lines = [
-        f"{report['symbol']}, set {report['factor_set']}: {of} factors, {len(report['days'])} days, judged at {judged}",
+        f"{report.symbol}, set {report.factor_set}: {of} factors, {len(report.days)} days, judged at {judged}",
         table(rows),
-        f"{believed} of {of} factors beyond what chance shows anywhere (adjusted p < 0.05); {report['p_value_method']}",
-        *([report["slow"]] if any(row["slow"] for row in report["factors"]) else []),
+        f"{believed} of {of} factors beyond what chance shows anywhere (adjusted p < 0.05); {report.p_value_method}",
+        *([report.slow] if any(row.slow for row in report.factors) else []),
         f"page: {page}",
     ]
     return "\n".join(lines)

@@ -47,12 +47,10 @@ def _register_downloads(app: typer.Typer) -> None:
         first, last = parse_day(start, "--start"), parse_day(end, "--end")
         load_calendar(settings).require_days(first, last)
 
-        from ghtrader_assets.runs.execute import run_job
+        from ghtrader_assets.runs.flows import download_contract
 
-        config = {"symbol": symbol, "start": first.isoformat(), "end": last.isoformat()}
-        run_config = {"ops": {"fetch_contract": {"config": config}}}
         with progress_display() as progress:
-            run = run_job(settings, "download_contract", run_config=run_config, progress=progress)
+            run = download_contract(settings, symbol, first, last, progress=progress)
         emit_runs([run], json, symbol=symbol)
 
     @app.command("download-contract-range")
@@ -105,12 +103,13 @@ def _register_downloads(app: typer.Typer) -> None:
         settings = settings_of(home)
         key = _variety_on(exchange, var, symbol)
 
-        from ghtrader_assets.jobs.update_variety import update_config
-        from ghtrader_assets.runs.execute import run_job
+        from ghtrader_assets.runs.flows import update_variety
 
-        run_config = update_config(key, recent_expired_days, refresh_catalog, workers)
         with progress_display() as progress:
-            run = run_job(settings, "update_variety", run_config=run_config, progress=progress)
+            run = update_variety(
+                settings, key, recent_expired_days=recent_expired_days, refresh_catalog=refresh_catalog,
+                workers=workers, progress=progress,
+            )  # fmt: skip
         emit_runs([run], json, variety=key)
 
 
@@ -168,19 +167,13 @@ def _register_import(app: typer.Typer) -> None:
             if not path.exists():
                 raise BadRecordingError(f"there is no file {path}", "check the path")
 
-        from ghtrader_assets.runs.execute import run_job
+        from ghtrader_assets.runs.flows import import_recordings
 
-        config = {
-            "paths": [str(path.absolute()) for path in files],
-            "variety": var,
-            "symbol": symbol,
-            "layout": layout,
-            "time_zone": time_zone,
-            "columns": str(columns.absolute()) if columns is not None else "",
-        }
-        run_config = {"ops": {"read_recordings": {"config": config}}}
         with progress_display() as progress:
-            run = run_job(settings, "import_recordings", run_config=run_config, progress=progress)
+            run = import_recordings(
+                settings, files, variety=var, symbol=symbol, layout=layout, time_zone=time_zone, columns=columns,
+                progress=progress,
+            )  # fmt: skip
         emit_runs([run], json)
 
 

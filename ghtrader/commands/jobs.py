@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
         settings = settings_of(home)
         with open_instance(settings) as instance:
-            runs = list_runs(settings, instance, limit)
+            runs = [row.to_dict() for row in list_runs(settings, instance, limit)]
         serving = _serving_rows(settings)
         columns = ["id", "what", "status", "source", "since", "pid", "detail"]
         short = [{**row, "id": row["id"][:8]} for row in runs]
@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
 
         settings = settings_of(home)
         with open_instance(settings) as instance:
-            run = describe_run(settings, instance, run_id)
+            run = describe_run(settings, instance, run_id).to_dict()
         emit(run, json, lambda: "\n".join(f"{key:12} {value}" for key, value in run.items()))
 
     @jobs.command()
@@ -68,18 +68,19 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """The event log of a run. Example: ghtrader jobs logs 3f2a --follow"""
         from ghtrader_assets.instance.instance import open_instance
-        from ghtrader_assets.runs.inspect import run_events
+        from ghtrader_assets.runs.inspect import RunEvent, run_events
 
-        def line(event: dict[str, Any]) -> str:
-            return f"{datetime.fromtimestamp(event['time']):%H:%M:%S} {event['step'] or '-':16} {event['message']}"
+        def line(event: RunEvent) -> str:
+            return f"{datetime.fromtimestamp(event.time):%H:%M:%S} {event.step or '-':16} {event.message}"
 
         settings = settings_of(home)
         with open_instance(settings) as instance:
             if json:
-                emit({"events": list(run_events(settings, instance, run_id, follow))}, True, str)
+                events = [event.to_dict() for event in run_events(settings, instance, run_id, follow)]
+                emit({"events": events}, True, str)
                 return
             for event in run_events(settings, instance, run_id, follow):
-                emit(event, False, partial(line, event))
+                emit(event.to_dict(), False, partial(line, event))
 
     @jobs.command()
     def cancel(run_id: RunArgument, home: HomeOption = None, json: JsonOption = False) -> None:

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         from ghtrader_models.bundles.champions import list_champions
 
         settings = settings_of(home)
-        rows = bundle_rows(settings.models)
+        rows = [row.to_dict() for row in bundle_rows(settings.models)]
         champions = [item.to_dict() for item in list_champions(settings.models)]
         columns = ["id", "family", "symbol", "horizon", "days", "factors", "trained", "champion", "detail"]
         emit({"bundles": rows, "champions": champions}, json, lambda: table(rows, columns))
@@ -42,5 +42,5 @@ def register(app: typer.Typer) -> None:
 
         from ghtrader_assets.results.model_list import describe_bundle
 
-        found = describe_bundle(settings_of(home).models, bundle_id)
+        found = describe_bundle(settings_of(home).models, bundle_id).to_dict()
         emit(found, json, lambda: dumps(found, indent=2, ensure_ascii=False))

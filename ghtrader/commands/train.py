@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +23,11 @@ from ghtrader.commands.shared_options import (
 )
 from ghtrader.output import emit_runs
 from ghtrader_base.errors import UsageError
+from ghtrader_base.settings import Settings
+
+if TYPE_CHECKING:
+    from ghtrader_assets.runs.execute import RunResult
+    from ghtrader_models.evaluation.policy_fit import PolicyOptions
 
 ModelOption = Annotated[str, typer.Option("--model", help="Family: logistic or xgboost.")]
 HorizonOption = Annotated[int, typer.Option("--horizon", help="Label horizon in ticks: 10, 50, 200.")]
@@ -32,13 +40,6 @@ CostAwareOption = Annotated[
 CooldownOption = Annotated[
     int, typer.Option("--cooldown", min=0, help="Policy: ticks after leaving in which nothing is entered.")
 ]
-
-
-def _policy(max_lots: int, sized: bool, cost_aware: bool, cooldown: int) -> dict[str, Any]:
-    """Fields of `PolicyOptions`; what makes no sense is said before a run begins."""
-    from ghtrader_models.evaluation.policy_fit import PolicyOptions
-
-    return PolicyOptions(max_lots=max_lots, sized=sized, cost_aware=cost_aware, cooldown=cooldown).changed()
 
 
 def _family(name: str) -> str:
@@ -58,82 +59,100 @@ def _horizon(horizon: int, contract: str = "") -> int:
     return horizon
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What both commands are asked for: a family at a horizon, on a variety or one contract, and with what policy."""
+
+    settings: Settings
+    family: str
+    variety: str
+    contract: str
+    horizon: int
+    start: date | None
+    end: date | None
+    seed: int
+    policy: PolicyOptions
+
+
+def _model_options(work: Callable[[_Asked], RunResult]) -> Callable[..., None]:
+    """The command that reads the options both commands take, does `work` and prints its run."""
+
+    def command(
+        model: ModelOption,
+        var: VarietyOption = "",
+        symbol: AnySeriesOption = "",
+        ticks_kind: TicksKindOption = "",
+        horizon: HorizonOption = 50,
+        start: StartOption = "",
+        end: EndOption = "",
+        seed: Annotated[int, typer.Option("--seed", help="Seed of each fit.")] = 0,
+        max_lots: MaxLotsOption = 1,
+        sized: SizedOption = False,
+        cost_aware: CostAwareOption = False,
+        cooldown: CooldownOption = 0,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        settings = settings_of(home)
+        key, contract = series_of(var, symbol, ticks_kind)
+        first, last = optional_day(start, "--start"), optional_day(end, "--end")
+        family, ticks = _family(model), _horizon(horizon, contract)
+
+        from ghtrader_models.evaluation.policy_fit import PolicyOptions
+
+        asked = _Asked(
+            settings=settings,
+            family=family,
+            variety=key,
+            contract=contract,
+            horizon=ticks,
+            start=first,
+            end=last,
+            seed=seed,
+            policy=PolicyOptions(max_lots=max_lots, sized=sized, cost_aware=cost_aware, cooldown=cooldown),
+        )
+        emit_runs([work(asked)], json, variety=key, **({"symbol": contract} if contract else {}))
+
+    command.__name__, command.__doc__ = work.__name__, work.__doc__
+    return command
+
+
 def register(app: typer.Typer) -> None:
     """Add both commands."""
 
     @app.command()
-    def train(
-        model: ModelOption,
-        var: VarietyOption = "",
-        symbol: AnySeriesOption = "",
-        ticks_kind: TicksKindOption = "",
-        horizon: HorizonOption = 50,
-        start: StartOption = "",
-        end: EndOption = "",
-        seed: Annotated[int, typer.Option("--seed", help="Seed of the fit.")] = 0,
-        max_lots: MaxLotsOption = 1,
-        sized: SizedOption = False,
-        cost_aware: CostAwareOption = False,
-        cooldown: CooldownOption = 0,
-        home: HomeOption = None,
-        json: JsonOption = False,
-    ) -> None:
+    @_model_options
+    def train(asked: _Asked) -> RunResult:
         """Fit one family on built days and write its bundle. Example: ghtrader train --model xgboost --var cu"""
-        settings = settings_of(home)
-        key, contract = series_of(var, symbol, ticks_kind)
-        first, last = optional_day(start, "--start"), optional_day(end, "--end")
-        family, ticks = _family(model), _horizon(horizon, contract)
-        policy = _policy(max_lots, sized, cost_aware, cooldown)
-
         from ghtrader_assets.runs.execute import stderr_progress
-        from ghtrader_assets.runs.flows import run_contract, train_family
+        from ghtrader_assets.runs.flows import train_contract, train_family
 
-        if contract:
-            config = {"family": family, "horizon": ticks, "seed": seed, "policy": policy}
-            run = run_contract(settings, "train_contract", contract, first, last, config, progress=stderr_progress())
-        else:
-            run = train_family(
-                settings, family, key, ticks, first, last, seed=seed, policy=policy, progress=stderr_progress()
-            )
-        emit_runs([run], json, variety=key, **({"symbol": contract} if contract else {}))
+        if asked.contract:
+            return train_contract(
+                asked.settings, asked.family, asked.contract, asked.horizon, asked.start, asked.end,
+                seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
+            )  # fmt: skip
+        return train_family(
+            asked.settings, asked.family, asked.variety, asked.horizon, asked.start, asked.end,
+            seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
+        )  # fmt: skip
 
     @app.command()
-    def benchmark(
-        model: ModelOption,
-        var: VarietyOption = "",
-        symbol: AnySeriesOption = "",
-        ticks_kind: TicksKindOption = "",
-        horizon: HorizonOption = 50,
-        start: StartOption = "",
-        end: EndOption = "",
-        seed: Annotated[int, typer.Option("--seed", help="Seed of the fits.")] = 0,
-        max_lots: MaxLotsOption = 1,
-        sized: SizedOption = False,
-        cost_aware: CostAwareOption = False,
-        cooldown: CooldownOption = 0,
-        home: HomeOption = None,
-        json: JsonOption = False,
-    ) -> None:
+    @_model_options
+    def benchmark(asked: _Asked) -> RunResult:
         """Walk-forward report of one family beside the baselines.
 
         Example: ghtrader benchmark --model logistic --var cu
         """
-        settings = settings_of(home)
-        key, contract = series_of(var, symbol, ticks_kind)
-        first, last = optional_day(start, "--start"), optional_day(end, "--end")
-        family, ticks = _family(model), _horizon(horizon, contract)
-        policy = _policy(max_lots, sized, cost_aware, cooldown)
-
         from ghtrader_assets.runs.execute import stderr_progress
-        from ghtrader_assets.runs.flows import benchmark_families, run_contract
+        from ghtrader_assets.runs.flows import benchmark_contract, benchmark_families
 
-        if contract:
-            config = {"families": [family], "horizon": ticks, "seed": seed, "policy": policy}
-            run = run_contract(
-                settings, "benchmark_contract", contract, first, last, config, progress=stderr_progress()
-            )
-        else:
-            run = benchmark_families(
-                settings, [family], key, ticks, first, last, seed=seed, policy=policy, progress=stderr_progress()
-            )
-        emit_runs([run], json, variety=key, **({"symbol": contract} if contract else {}))
+        if asked.contract:
+            return benchmark_contract(
+                asked.settings, [asked.family], asked.contract, asked.horizon, asked.start, asked.end,
+                seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
+            )  # fmt: skip
+        return benchmark_families(
+            asked.settings, [asked.family], asked.variety, asked.horizon, asked.start, asked.end,
+            seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
+        )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ghtrader_market.reference.varieties import get_variety
 if TYPE_CHECKING:
     from ghtrader.demo.pipeline_stages import LiveHalf
     from ghtrader.demo.recorded import RecordedHalf
+    from ghtrader.demo.report import TradingFacts
 
 
 def _judgement_plots(settings: Settings, variety: str) -> list[Plot]:
@@ -29,13 +30,13 @@ def _judgement_plots(settings: Settings, variety: str) -> list[Plot]:
 
     symbol = get_variety(variety).continuous_symbol
     reports = load_reports(settings, symbol, scores.JUDGED)
-    gains = {report.family: report.model["logloss_gain"]["per_split"] for report in reports}
-    names = [row["name"] for row in reports[0].document["splits"]]
+    gains = {report.family: report.model.gain.per_split for report in reports}
+    names = [split.name for split in reports[0].splits]
     bins = {}
     for report in reports:
         predictions = load_predictions(settings, symbol, scores.JUDGED, report.family)
         bins[report.family] = reliability(predicted_probabilities(predictions), predictions.column("y").to_numpy())
-    best = max(reports, key=lambda report: report.model["logloss_gain"]["mean"])
+    best = max(reports, key=lambda report: report.model.gain.mean)
     pnl = load_pnl(settings, symbol, scores.JUDGED, best.family)
     times, equity = (pnl.column(name).to_numpy() for name in ("datetime_ns", "net_pnl"))
     title = f"Walk-forward PnL of {best.family}'s policy after fees, one lot"
@@ -48,7 +49,7 @@ def _judgement_plots(settings: Settings, variety: str) -> list[Plot]:
         Plot(title, plots.pnl_curve(times, equity, title=title), "All tests one after the other; reported only."),
         Plot(
             f"Factor importance of {best.family}",
-            plots.factor_importance(best.document["importance"]),
+            plots.factor_importance(best.importance),
             f"{best.family}, the better family at horizon {scores.JUDGED}; the 20 factors that count most.",
         ),
         Plot(
@@ -60,10 +61,10 @@ def _judgement_plots(settings: Settings, variety: str) -> list[Plot]:
 
 
 def _trading_plots(
-    settings: Settings, variety: str, day: date, trading: dict[str, Any], latency_folder: Path
+    settings: Settings, variety: str, day: date, trading: TradingFacts, latency_folder: Path
 ) -> list[Plot]:
     """Price with fills, PnL of the run and its latency."""
-    from ghtrader_market.accounting.fill import Fill, Offset, Side
+    from ghtrader_market.accounting.fill import Fill
     from ghtrader_market.stores.lake.lake import Lake
     from ghtrader_models.evaluation import plots
     from ghtrader_models.evaluation.policy_simulation import trading_report
@@ -73,13 +74,12 @@ def _trading_plots(
     table = Lake(settings.data).read_day("main_l5", product.continuous_symbol, day, columns)
     times, bid, ask = (table.column(name).to_numpy() for name in columns)
     mid = (bid + ask) / 2
-    fills = trading["fill_list"]
     own = [
         Fill(
-            symbol=fill["symbol"], side=Side(fill["side"]), offset=Offset(fill["offset"]), volume=fill["volume"],
-            price=fill["price"], fee=fill["fee"], market_ns=fill["datetime_ns"],
+            symbol=fill.symbol, side=fill.side, offset=fill.offset, volume=fill.volume, price=fill.price,
+            fee=fill.fee, market_ns=fill.datetime_ns,
         )  # fmt: skip
-        for fill in sorted(fills, key=lambda fill: fill["datetime_ns"])
+        for fill in sorted(trading.fill_list, key=lambda fill: fill.datetime_ns)
     ]
     _, equity = trading_report(own, times, mid, product.multiplier)
     trade_ns, price = (np.array([getattr(fill, name) for fill in own]) for name in ("market_ns", "price"))
@@ -109,9 +109,9 @@ def live_plots(home: Path, half: LiveHalf) -> list[Plot]:
     """Figures of the first part."""
     settings = load_settings(home)
     found = _judgement_plots(settings, VARIETY)
-    if half.folder is None or half.live_day is None:
+    if half.folder is None or half.live_day is None or half.part.trading is None:
         return found
-    return [*_trading_plots(settings, VARIETY, half.live_day, half.facts["trading"], half.folder), *found]
+    return [*_trading_plots(settings, VARIETY, half.live_day, half.part.trading, half.folder), *found]
 
 
 def recorded_plots(home: Path, half: RecordedHalf) -> list[Plot]:
@@ -119,5 +119,7 @@ def recorded_plots(home: Path, half: RecordedHalf) -> list[Plot]:
     from ghtrader.demo import recorded
 
     settings = load_settings(home)
-    trading = _trading_plots(settings, recorded.VARIETY, recorded.DAY, half.facts["trading"], half.paced)
-    return [*trading, *_judgement_plots(settings, recorded.VARIETY)]
+    found = _judgement_plots(settings, recorded.VARIETY)
+    if half.part.trading is None:
+        return found
+    return [*_trading_plots(settings, recorded.VARIETY, recorded.DAY, half.part.trading, half.paced), *found]

@@ -14,6 +14,7 @@ from typing import Any
 
 from ghtrader.demo import scores
 from ghtrader.demo.progress import Stages
+from ghtrader.demo.report import LivePartReport, PipelineFacts
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode
 
@@ -27,33 +28,33 @@ class LiveHalf:
 
     Attributes
     ----------
-    facts : dict
-        `simulated` of report.json, without a verdict.
+    part : LivePartReport
+        What the report tells of it.
     folder : Path or None
         The trading run, None where nothing was promoted.
     live_day : date or None
         The trading day that was traded and built afterwards; None where it is not over.
     """
 
-    facts: dict[str, Any]
+    part: LivePartReport
     folder: Path | None
     live_day: date | None
 
     @property
     def name(self) -> str:
         """Its key in report.json."""
-        return "simulated" if self.facts["simulated"] else "service"
+        return "simulated" if self.part.simulated else "service"
 
     @property
     def title(self) -> str:
         """Its heading in the report."""
-        return "Copper on a simulated exchange" if self.facts["simulated"] else f"Copper: {self.facts['kind']}"
+        return "Copper on a simulated exchange" if self.part.simulated else f"Copper: {self.part.kind}"
 
 
 def to_a_champion(
     settings: Settings, days: list[date], seed: int, stages: Stages, truth: Path | None = None
-) -> dict[str, Any]:
-    """Download, roll, main_l5, factors, labels, models, gate: `facts` of the part, its `trading` still None."""
+) -> PipelineFacts:
+    """Download, roll, main_l5, factors, labels, models, gate."""
     from ghtrader_assets.runs import flows
 
     options: dict[str, Any] = {"source": "demo", "progress": stages.detail}
@@ -75,27 +76,24 @@ def build_days(settings: Settings, variety: str, days: list[date], stages: Stage
     flows.build_datasets(settings, variety, days[0], days[-1], **options)
 
 
-def judged_facts(settings: Settings, variety: str, days: list[date], truth: Path | None = None) -> dict[str, Any]:
+def judged_facts(settings: Settings, variety: str, days: list[date], truth: Path | None = None) -> PipelineFacts:
     """What a part was made of, its scores and the gate's decision."""
-    from ghtrader_assets.results.reports_store import decision_path
-    from ghtrader_base.files import read_json
+    from ghtrader_assets.results.reports_store import load_decision
     from ghtrader_market.reference.varieties import get_variety
 
     symbol = get_variety(variety).continuous_symbol
     found = scores.collect(settings, variety, truth)
-    decision = read_json(decision_path(settings, symbol, scores.JUDGED))
-    facts = scores.facts(settings, variety, days)
-    facts["hashes"]["models"] = found["hash"]
-    return facts | {
-        "models": found["models"],
-        "tests": found["tests"],
-        "walk_forward_net_pnl": found["pnl"],
-        "candidate": decision["bundle_id"],
-        "candidate_family": decision["family"],
-        "champion": decision["bundle_id"] if decision["promoted"] else None,
-        "refused_because": None if decision["promoted"] else decision["refused_because"],
-        "trading": None,
-    }
+    decision = load_decision(settings, symbol, scores.JUDGED)
+    return PipelineFacts(
+        data=scores.data_facts(settings, variety, days, found.metrics_hash),
+        models=found.models,
+        tests=found.tests,
+        walk_forward_net_pnl=found.net_pnl,
+        candidate=decision.bundle_id,
+        candidate_family=decision.family,
+        champion=decision.bundle_id if decision.promoted else None,
+        refused_because=None if decision.promoted else decision.refused_because,
+    )
 
 
 def judge_models(settings: Settings, variety: str, seed: int, stages: Stages, until_ns: int | None = None) -> None:

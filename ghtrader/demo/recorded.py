@@ -5,7 +5,7 @@ Nothing here is simulated but the fills of the paper broker, which trades agains
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from ghtrader.demo import scores
 from ghtrader.demo.pipeline_stages import build_days, judge_models, judged_facts
 from ghtrader.demo.progress import Stages
+from ghtrader.demo.report import PartReport, PipelineFacts, TradingFacts
 from ghtrader.demo.trading_results import compare_with_batch, trading_facts
 from ghtrader_base.settings import Settings, load_settings
 
@@ -24,16 +25,16 @@ PACE = 150.0
 
 @dataclass(frozen=True)
 class RecordedHalf:
-    """`facts` is `real` of report.json without a verdict; `folder` the lock-step run, `paced` the one at a pace."""
+    """`part` is what the report tells; `folder` the lock-step run, `paced` the one at a pace."""
 
-    facts: dict[str, Any]
+    part: PartReport
     folder: Path
     paced: Path
 
 
 def run(home: Path, seed: int, stages: Stages) -> RecordedHalf:
     """Run the second part in `home`."""
-    from ghtrader_assets.runs.execute import run_job
+    from ghtrader_assets.runs import flows
     from ghtrader_market.reference.varieties import get_variety
     from ghtrader_market.samples import IF2101
     from ghtrader_market.stores.lake.lake import Lake
@@ -42,33 +43,34 @@ def run(home: Path, seed: int, stages: Stages) -> RecordedHalf:
 
     settings = load_settings(home)
     with stages.stage(f"real recording: {IF2101.name} imported, main_l5, factors of one level, labels"):
-        config = {"ops": {"read_recordings": {"config": {"paths": [str(IF2101)], "variety": VARIETY}}}}
-        run_job(settings, "import_recordings", run_config=config, source="demo", progress=stages.detail)
+        flows.import_recordings(settings, [IF2101], variety=VARIETY, source="demo", progress=stages.detail)
         build_days(settings, VARIETY, [DAY], stages)
     last_block = block_start_ns(Lake(settings.data), get_variety(VARIETY).continuous_symbol, DAY, BLOCKS)
     judge_models(settings, VARIETY, seed, stages, until_ns=last_block)
-    facts = {"simulated": False, **judged_facts(settings, VARIETY, [DAY])}
-    facts["kind"] = f"real, {facts['ticks']:,} ticks of one day"
-    facts["trading"], folder, paced = _paper(settings, facts, last_block, stages)
-    return RecordedHalf(facts, folder, paced)
+    facts = judged_facts(settings, VARIETY, [DAY])
+    trading, folder, paced = _paper(settings, facts, last_block, stages)
+    kind = f"real, {facts.data.ticks:,} ticks of one day"
+    return RecordedHalf(PartReport(kind=kind, simulated=False, pipeline=facts, trading=trading), folder, paced)
 
 
 def _paper(
-    settings: Settings, facts: dict[str, Any], last_block: int, stages: Stages
-) -> tuple[dict[str, Any], Path, Path]:
+    settings: Settings, facts: PipelineFacts, last_block: int, stages: Stages
+) -> tuple[TradingFacts, Path, Path]:
     """The better candidate over the last block, which it never saw: in lock-step, then at a pace for latency."""
     from ghtrader_runtime.replay.recorded_days import paper_day
 
-    model = str(settings.models / "bundles" / facts["candidate"])
+    model = str(settings.models / "bundles" / facts.candidate)
     options: dict[str, Any] = {"model": model, "horizon": scores.JUDGED, "from_ns": last_block}
     with stages.stage(
-        f"paper over the last block with {facts['candidate_family']}: lock-step, then {PACE:g} ticks a second"
+        f"paper over the last block with {facts.candidate_family}: lock-step, then {PACE:g} ticks a second"
     ):
         lock_step = paper_day(settings, VARIETY, DAY, account="demo-paper", **options)
         paced = paper_day(settings, VARIETY, DAY, account="demo-paced", pace=PACE, **options)
     folder = Path(lock_step["folder"])
-    trading = trading_facts(lock_step, None)
-    trading["tick_to_target_ms"] = {**paced["tick_to_target_ms"], "pace_ticks_a_second": PACE}
-    trading["lock_step_ms"] = lock_step["tick_to_target_ms"]
-    trading["live_equals_batch"] = compare_with_batch(settings, VARIETY, DAY, folder)
+    trading = replace(
+        trading_facts(lock_step, None),
+        tick_to_target_ms={**paced["tick_to_target_ms"], "pace_ticks_a_second": PACE},
+        lock_step_ms=lock_step["tick_to_target_ms"],
+        live_equals_batch=compare_with_batch(settings, VARIETY, DAY, folder),
+    )
     return trading, folder, Path(paced["folder"])

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 from ghtrader.demo import figures, recorded, report_page, scores, service, simulated
 from ghtrader.demo.pipeline_stages import LiveHalf
 from ghtrader.demo.progress import Stages
+from ghtrader.demo.report import DemoReport, TradingFacts
 from ghtrader_base.errors import ConfigError, FailedError, RefusedError
 from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
 from ghtrader_base.locks import resource_lock
@@ -111,32 +111,8 @@ def start_over(home: Path) -> None:
             raise FailedError(f"cannot empty {path}: {exc.strerror or exc}", "end what still writes there") from exc
 
 
-def verdict(half: dict[str, Any]) -> str:
-    """The honest sentence about one part."""
-    judged = str(scores.JUDGED)
-    families = [name for name in half["models"] if name not in report_page.BASELINES]
-    gains = {name: half["models"][name][judged]["logloss_gain"] for name in families}
-    best = max(gains, key=lambda name: gains[name]["mean"])
-    gain = gains[best]
-    numbers = (
-        f"{best} gains {gain['mean']:+.4f} nats over the prior at horizon {judged}, "
-        f"95 % interval [{gain['low']:+.4f}, {gain['high']:+.4f}] over {gain['n']} tests"
-    )
-    share = ""
-    if "oracle" in half["models"]:
-        oracle = half["models"]["oracle"][judged]["logloss_gain"]["mean"]
-        share = f"; the oracle gains {oracle:+.4f}" + (
-            f", so {gain['mean'] / oracle:.0%} of it" if oracle > 0.005 else ""
-        )
-    edge = "an edge over the prior" if gain["low"] > 0 else "no edge that chance would not explain"
-    gate = "promoted" if half["champion"] else f"refused: {half['refused_because']}"
-    trading = half["trading"]
-    money = f" Traded: net {trading['net_pnl']:+,.0f} CNY after fees." if trading else ""
-    return f"{half['kind']}: {edge}. {numbers}{share}.{money} Gate: {gate.rstrip('.')}."
-
-
-def run_demo(options: DemoOptions) -> dict[str, Any]:
-    """Run both parts and write the report; returns report.json's content and where the files are.
+def run_demo(options: DemoOptions) -> DemoReport:
+    """Run both parts and write the report into `report_folder`.
 
     Raises
     ------
@@ -168,63 +144,64 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
                 os.environ[name] = value
 
 
+def report_folder(home: Path) -> Path:
+    """Where a demo's report lies: report.json and report.html."""
+    return home / "runs" / "demo"
+
+
 def _report(
     options: DemoOptions,
     home: Path,
     stages: Stages,
     first: LiveHalf,
     second: recorded.RecordedHalf,
-) -> dict[str, Any]:
-    report = {
-        "version": metadata.version("ghtrader"),
-        "seed": options.seed,
-        "world": first.facts["world"],
-        "strength": first.facts["strength"],
-        "seconds": 0.0,
-        "stages": stages.seconds,
-        "judged_horizon": scores.JUDGED,
-        first.name: {"verdict": verdict(first.facts), **first.facts},
-        "real": {"verdict": verdict(second.facts), **second.facts},
-    }
-    folder = ensure_dir(home / "runs" / "demo")
+) -> DemoReport:
+    folder = ensure_dir(report_folder(home))
     with stages.stage("report"):
-        halves = [
-            report_page.half_context(
-                first.name, first.title, first.name, report[first.name],
-                figures.live_plots(home, first), "day", scores.JUDGED,
+        parts = [
+            report_page.PartPage(
+                kind=first.name, title=first.title, badge=first.name, unit="day", judged=scores.JUDGED,
+                part=first.part, plots=figures.live_plots(home, first),
             ),
-            report_page.half_context(
-                "real", "CFFEX IF2101 on 2021-01-04", "real recording", report["real"],
-                figures.recorded_plots(home, second), "block", scores.JUDGED,
+            report_page.PartPage(
+                kind="real", title="CFFEX IF2101 on 2021-01-04", badge="real recording", unit="block",
+                judged=scores.JUDGED, part=second.part, plots=figures.recorded_plots(home, second),
             ),
         ]  # fmt: skip
-        report["seconds"] = round(stages.elapsed, 1)
-        atomic_write_text(folder / "report.html", report_page.render(report, halves))
-    atomic_write_json(folder / "report.json", report)
-    return {**report, "files": {"json": str(folder / "report.json"), "html": str(folder / "report.html")}}
+        report = DemoReport(
+            version=metadata.version("ghtrader"),
+            seed=options.seed,
+            seconds=round(stages.elapsed, 1),
+            stages=stages.seconds,
+            judged_horizon=scores.JUDGED,
+            live=first.part,
+            recorded=second.part,
+        )
+        atomic_write_text(folder / "report.html", report_page.render(report, parts))
+    atomic_write_json(folder / "report.json", report.to_dict())
+    return report
 
 
-def closing_text(report: dict[str, Any], home: Path) -> str:
+def closing_text(report: DemoReport, home: Path) -> str:
     """The table a person reads at the end, and what to do next."""
     from ghtrader.output import table
 
     lines = []
-    for name in (key for key in ("simulated", "service", "real") if key in report):
-        half = report[name]
-        judged = str(report["judged_horizon"])
-        rows = [row for row in report_page.score_rows(half["models"]) if str(row["horizon"]) == judged]
+    judged = report.judged_horizon
+    for name, part in report.parts.items():
+        data = part.pipeline.data
+        rows = [asdict(row) for row in report_page.score_rows(part.pipeline.models) if row.horizon == judged]
         columns = ["model", "logloss", "gain", "interval", "accuracy", "macro_f1", "ece"]
-        lines += ["", f"{name.upper()}: {half['ticks']:,} ticks, {half['days']} days, {half['segments']} segments, "
-                  f"{half['factors']} factors; horizon {judged}", table(rows, columns)]  # fmt: skip
-        if half.get("left_out"):
-            lines.append(f"one level only: {len(half['left_out'])} factors that need depth are left out")
-        trading = half["trading"]
-        if trading:
-            lines += _trading_lines(trading)
-        lines.append(half["verdict"])
+        lines += ["", f"{name.upper()}: {data.ticks:,} ticks, {data.days} days, {data.segments} segments, "
+                  f"{data.factors} factors; horizon {judged}", table(rows, columns)]  # fmt: skip
+        if data.left_out:
+            lines.append(f"one level only: {len(data.left_out)} factors that need depth are left out")
+        if part.trading is not None:
+            lines += _trading_lines(part.trading)
+        lines.append(part.verdict(judged))
     lines += [
         "",
-        f"{report['seconds']:.0f} s. Report: {report['files']['html']}",
+        f"{report.seconds:.0f} s. Report: {report_folder(home) / 'report.html'}",
         f"export GHTRADER_HOME={quote(str(home))}",
         f"export DAGSTER_HOME={quote(str(home / 'dagster'))}",
         f"web UIs: ghtrader up --home {quote(str(home))}   (make ui)",
@@ -232,21 +209,21 @@ def closing_text(report: dict[str, Any], home: Path) -> str:
     return "\n".join(lines)
 
 
-def _trading_lines(trading: dict[str, Any]) -> list[str]:
+def _trading_lines(trading: TradingFacts) -> list[str]:
     exchange = ""
-    if trading["exchange_fills"] is not None:
-        equal = "equal one by one" if trading["fills_equal_exchange"] else "DIFFERENT"
-        exchange = f" (the exchange's own record: {trading['exchange_fills']}, {equal})"
+    if trading.exchange_fills is not None:
+        equal = "equal one by one" if trading.fills_equal_exchange else "DIFFERENT"
+        exchange = f" (the exchange's own record: {trading.exchange_fills}, {equal})"
     lines = [
-        f"traded {trading['ticks']:,} ticks ({trading['mode']}): {trading['orders']} orders, "
-        f"{trading['fills']} fills{exchange}, {trading['round_trips']} round trips, "
-        f"net {trading['net_pnl']:+,.0f} CNY after {trading['fees']:,.0f} fees"
+        f"traded {trading.ticks:,} ticks ({trading.mode}): {trading.orders} orders, "
+        f"{trading.fills} fills{exchange}, {trading.round_trips} round trips, "
+        f"net {trading.net_pnl:+,.0f} CNY after {trading.fees:,.0f} fees"
     ]
-    latency, batch = trading["tick_to_target_ms"], trading["live_equals_batch"]
+    latency, batch = trading.tick_to_target_ms, trading.live_equals_batch
     if latency["count"]:
         lines.append(
             f"tick to target p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms over {latency['count']:,} ticks"
         )
-    if batch:
-        lines.append(f"live factors against batch: {batch['ticks']:,} ticks, {batch['different']} different")
+    if batch is not None:
+        lines.append(f"live factors against batch: {batch.ticks:,} ticks, {batch.different} different")
     return lines

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ghtrader.demo.report import ContentHashes, DataFacts
 from ghtrader_base.files import content_hash
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.varieties import get_variety
+from ghtrader_models.model_scores import ModelScores
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,11 +23,28 @@ if TYPE_CHECKING:
 HORIZONS = (10, 50, 200)
 JUDGED = 50
 """The horizon that is judged, gated and traded; the others are reported."""
-SHOWN = ("logloss", "logloss_gain", "macro_f1", "weighted_f1", "accuracy", "ece")
 
 
-def _shown(score: dict[str, Any]) -> dict[str, Any]:
-    return {name: score[name] for name in SHOWN}
+@dataclass(frozen=True, kw_only=True)
+class CollectedScores:
+    """Scores of every family and baseline at every horizon.
+
+    Attributes
+    ----------
+    models : dict
+        Name -> horizon (text) -> scores.
+    metrics_hash : str
+        Over all metrics.
+    net_pnl : dict of str to float or None
+        Family -> net PnL of the walk-forward simulation at the judged horizon, CNY.
+    tests : list of str
+        Names of the judged horizon's tests.
+    """
+
+    models: dict[str, dict[str, ModelScores]]
+    metrics_hash: str
+    net_pnl: dict[str, float | None]
+    tests: list[str]
 
 
 def oracle_probabilities(predictions: pa.Table, truth: Path, variety: str, horizon: int) -> np.ndarray:
@@ -41,45 +61,40 @@ def oracle_probabilities(predictions: pa.Table, truth: Path, variety: str, horiz
     return out
 
 
-def collect(settings: Settings, variety: str, truth: Path | None = None) -> dict[str, Any]:
+def collect(settings: Settings, variety: str, truth: Path | None = None) -> CollectedScores:
     """Scores of every family and baseline at every horizon.
 
     Parameters
     ----------
     truth : Path, optional
         The simulated exchange's truth folder; adds `oracle`, scored on the very same test rows.
-
-    Returns
-    -------
-    dict
-        ``models``: name -> horizon (text) -> scores; ``hash``: over all metrics; ``pnl``: family -> net PnL of the
-        walk-forward simulation at the judged horizon, CNY; ``tests``: names of the judged horizon's test splits.
     """
     from ghtrader_assets.results.reports_store import load_predictions, load_reports
     from ghtrader_models.evaluation.benchmark import score_external
 
     symbol = get_variety(variety).continuous_symbol
-    models: dict[str, dict[str, Any]] = {}
-    hashes, pnl, tests = {}, {}, []
+    models: dict[str, dict[str, ModelScores]] = {}
+    hashes: dict[str, str] = {}
+    pnl: dict[str, float | None] = {}
+    tests: list[str] = []
     for horizon in HORIZONS:
         reports = load_reports(settings, symbol, horizon)
         for report in reports:
-            models.setdefault(report.family, {})[str(horizon)] = _shown(report.model)
-            hashes[f"{report.family} {horizon}"] = report.document["metrics_hash"]
+            models.setdefault(report.family, {})[str(horizon)] = report.model
+            hashes[f"{report.family} {horizon}"] = report.metrics_hash
             if horizon == JUDGED:
-                simulation = report.document["simulation"]
-                pnl[report.family] = simulation["net_pnl"] if simulation else None
-                tests = [row["name"] for row in report.document["splits"]]
-        for name, score in reports[0].document["baselines"].items():
-            models.setdefault(name, {})[str(horizon)] = _shown(score)
+                pnl[report.family] = report.simulation.net_pnl if report.simulation is not None else None
+                tests = [split.name for split in report.splits]
+        for name, score in reports[0].baselines.items():
+            models.setdefault(name, {})[str(horizon)] = score
         if truth is not None:
             predictions = load_predictions(settings, symbol, horizon, reports[0].family)
             probabilities = oracle_probabilities(predictions, truth, variety, horizon)
-            models.setdefault("oracle", {})[str(horizon)] = _shown(score_external(predictions, probabilities))
-    return {"models": models, "hash": content_hash(hashes), "pnl": pnl, "tests": tests}
+            models.setdefault("oracle", {})[str(horizon)] = score_external(predictions, probabilities)
+    return CollectedScores(models=models, metrics_hash=content_hash(hashes), net_pnl=pnl, tests=tests)
 
 
-def facts(settings: Settings, variety: str, days: list[date]) -> dict[str, Any]:
+def data_facts(settings: Settings, variety: str, days: list[date], models_hash: str) -> DataFacts:
     """What a part was made of: ticks, days, segments, factors, and hashes of contents over these days."""
     from ghtrader_market.reference.roll_schedule import load_schedule
     from ghtrader_market.stores.lake.lake import Lake
@@ -96,20 +111,21 @@ def facts(settings: Settings, variety: str, days: list[date]) -> dict[str, Any]:
     features = manifests("features")
     raw = [lake.manifest("ticks", key, day) for key in lake.keys("ticks") for day in days]
     same = [found for found in raw if found is not None and found.key.startswith(symbol.removeprefix("KQ.m@"))]
-    return {
-        "ticks": sum(found.rows for found in same),
-        "main_l5_ticks": sum(found.rows for found in manifests("main_l5")),
-        "contracts": sorted({found.key for found in same}),
-        "days": len(days),
-        "first_day": str(days[0]),
-        "last_day": str(days[-1]),
-        "segments": len({schedule.contract_on(day).segment_id for day in days}),
-        "factors": len(features[-1].extra["factor_set"]["factors"]),
-        "left_out": features[-1].extra["left_out"],
-        "hashes": {
-            "ticks": content_hash({f"{found.key} {found.day}": found.content_hash for found in same}),
-            "main_l5": hashed("main_l5"),
-            "factors": hashed("features"),
-            "labels": hashed("labels"),
-        },
-    }
+    return DataFacts(
+        ticks=sum(found.rows for found in same),
+        main_l5_ticks=sum(found.rows for found in manifests("main_l5")),
+        contracts=sorted({found.key for found in same}),
+        days=len(days),
+        first_day=str(days[0]),
+        last_day=str(days[-1]),
+        segments=len({schedule.contract_on(day).segment_id for day in days}),
+        factors=len(features[-1].extra["factor_set"]["factors"]),
+        left_out=features[-1].extra["left_out"],
+        hashes=ContentHashes(
+            ticks=content_hash({f"{found.key} {found.day}": found.content_hash for found in same}),
+            main_l5=hashed("main_l5"),
+            factors=hashed("features"),
+            labels=hashed("labels"),
+            models=models_hash,
+        ),
+    )

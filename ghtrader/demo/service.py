@@ -8,13 +8,14 @@ day traded is not over, so neither is in the report.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ghtrader.demo.pipeline_stages import LiveHalf, to_a_champion, trade_champion
 from ghtrader.demo.progress import Stages
+from ghtrader.demo.report import LivePartReport
 from ghtrader.demo.trading_results import trading_facts
 from ghtrader_base.errors import ConfigError
 from ghtrader_base.settings import Settings, load_settings
@@ -56,10 +57,10 @@ def run(home: Path, options: ServiceOptions, seed: int, stages: Stages) -> LiveH
         raise ConfigError("the demo was asked to use a service, and TQSDK_USER is not set", hint)
     days = history_days(settings, options.end)
     where = urlsplit(os.environ.get("TQ_AUTH_URL", "")).netloc or "the vendor's service"
-    facts = {"kind": f"ticks of {where}, {len(days)} days to {days[-1]}", "simulated": False, "world": None}
-    facts |= {"strength": None, **to_a_champion(settings, days, seed, stages)}
-    if facts["champion"] is None:
-        return LiveHalf(facts, None, None)
+    facts = to_a_champion(settings, days, seed, stages)
+    kind = f"ticks of {where}, {len(days)} days to {days[-1]}"
+    part = LivePartReport(kind=kind, simulated=False, pipeline=facts, trading=None, world=None, strength=None)
+    if facts.champion is None:
+        return LiveHalf(part, None, None)
     summary = trade_champion(settings, stages, "now (TqKq)", seconds=options.seconds, idle_end_s=60.0)
-    facts["trading"] = {**trading_facts(summary, None), "live_equals_batch": None}
-    return LiveHalf(facts, Path(summary["folder"]), None)
+    return LiveHalf(replace(part, trading=trading_facts(summary, None)), Path(summary["folder"]), None)

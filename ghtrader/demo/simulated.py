@@ -10,12 +10,14 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ghtrader.demo.pipeline_stages import VARIETY, LiveHalf, build_days, to_a_champion, trade_champion
 from ghtrader.demo.progress import Stages
+from ghtrader.demo.report import LivePartReport
 from ghtrader.demo.trading_results import compare_with_batch, trading_facts
 from ghtrader_base.settings import load_settings
 
@@ -76,10 +78,12 @@ def _play(home: Path, exchange: ExchangeProcess, scenario: Scenario, stages: Sta
     days = calendar.days(calendar.next_day(first), last)
     strength = scenario.strength if scenario.world == "driver" else 0.0
     kind = f"simulated, signal planted (strength {strength:g})" if strength else "simulated, no signal"
-    facts: dict[str, Any] = {"kind": kind, "simulated": True, "world": scenario.world, "strength": strength}
-    facts |= to_a_champion(settings, days, scenario.seed, stages, exchange.truth_dir)
-    if facts["champion"] is None:
-        return LiveHalf(facts, None, None)
+    facts = to_a_champion(settings, days, scenario.seed, stages, exchange.truth_dir)
+    part = LivePartReport(
+        kind=kind, simulated=True, pipeline=facts, trading=None, world=scenario.world, strength=strength
+    )
+    if facts.champion is None:
+        return LiveHalf(part, None, None)
     speed = LIVE_TICKS_A_SECOND * scenario.snapshot_seconds
 
     def start_clock() -> None:
@@ -87,13 +91,13 @@ def _play(home: Path, exchange: ExchangeProcess, scenario: Scenario, stages: Sta
 
     summary = trade_champion(settings, stages, f"on {live} (TqKq, clock x{speed:g})", on_ready=start_clock)
     folder = Path(summary["folder"])
-    facts["trading"] = trading_facts(summary, exchange.control.fills())
+    trading = trading_facts(summary, exchange.control.fills())
     with stages.stage("live against batch: the live day downloaded and built, factors compared bit for bit"):
         _finish_day(exchange, live)
         flows.download_range(settings, VARIETY, live, live, source="demo", progress=stages.detail)
         build_days(settings, VARIETY, [live], stages)
-        facts["trading"]["live_equals_batch"] = compare_with_batch(settings, VARIETY, live, folder)
-    return LiveHalf(facts, folder, live)
+        compared = compare_with_batch(settings, VARIETY, live, folder)
+    return LiveHalf(replace(part, trading=replace(trading, live_equals_batch=compared)), folder, live)
 
 
 def _finish_day(exchange: ExchangeProcess, day: date) -> None:

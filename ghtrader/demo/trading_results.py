@@ -8,58 +8,62 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ghtrader.demo.report import BatchComparison, ReportedFill, TradingFacts
 from ghtrader_base.settings import Settings
-from ghtrader_market.accounting.fill import Side
+from ghtrader_market.accounting.fill import Offset, Side
 
 if TYPE_CHECKING:
     from ghtrader_exchange.control_messages import FillRecord
 
-_COUNTS = ("ticks", "targets", "orders", "fills", "round_trips")
-_MONEY = ("net_pnl", "gross_pnl", "fees")
 
-
-def own_fills(summary: dict[str, Any]) -> list[dict[str, Any]]:
+def own_fills(summary: dict[str, Any]) -> list[ReportedFill]:
     """The gateway's fills under the report's names."""
     return [
-        {
-            "order_id": fill["order"],
-            "trade_id": fill["trade"],
-            "symbol": fill["symbol"],
-            "side": Side.of(fill["side"]),
-            "offset": fill["offset"],
-            "price": fill["price"],
-            "volume": fill["volume"],
-            "fee": fill["commission"],
-            "datetime_ns": fill["market_ns"],
-        }
+        ReportedFill(
+            order_id=fill["order"],
+            trade_id=fill["trade"],
+            symbol=fill["symbol"],
+            side=Side.of(fill["side"]),
+            offset=Offset(fill["offset"]),
+            price=fill["price"],
+            volume=fill["volume"],
+            fee=fill["commission"],
+            datetime_ns=fill["market_ns"],
+        )
         for fill in summary["fill_list"]
     ]
 
 
-def same_fills(ours: list[dict[str, Any]], theirs: list[FillRecord]) -> bool:
+def same_fills(ours: list[ReportedFill], theirs: list[FillRecord]) -> bool:
     """Whether our fills are the exchange's, one by one: order, side, offset, price and volume."""
-    a = sorted(
-        (str(fill["order_id"]), int(fill["volume"]), round(float(fill["price"]), 6), fill["side"], fill["offset"])
-        for fill in ours
-    )
-    b = sorted((fill.order_id, fill.volume, round(fill.price, 6), fill.direction, fill.offset) for fill in theirs)
+    # The exchange has enums of its own; their words are compared.
+    a = sorted((fill.order_id, fill.volume, round(fill.price, 6), str(fill.side), str(fill.offset)) for fill in ours)
+    b = sorted((o.order_id, o.volume, round(o.price, 6), str(o.direction), str(o.offset)) for o in theirs)
     return a == b
 
 
-def trading_facts(summary: dict[str, Any], exchange_fills: list[FillRecord] | None) -> dict[str, Any]:
-    """The report's `trading` object. `exchange_fills` is the exchange's own record, None where there is none."""
+def trading_facts(summary: dict[str, Any], exchange_fills: list[FillRecord] | None) -> TradingFacts:
+    """What the report tells of a run. `exchange_fills` is the exchange's own record, None where there is none."""
     ours = own_fills(summary)
-    facts: dict[str, Any] = {name: summary[name] for name in (*_COUNTS, *_MONEY)}
-    facts["exchange_fills"] = None if exchange_fills is None else len(exchange_fills)
-    facts["fills_equal_exchange"] = None if exchange_fills is None else same_fills(ours, exchange_fills)
-    facts["tick_to_target_ms"] = summary["tick_to_target_ms"]
-    facts["positions"] = summary["positions"]
-    facts["ended"] = summary["ended"]
-    facts["mode"] = summary["mode"]
-    facts["run_id"] = summary["run_id"]
-    facts["missed_ticks"] = summary["missed_ticks"]
-    facts["fill_list"] = ours
-    return facts
+    return TradingFacts(
+        ticks=summary["ticks"],
+        targets=summary["targets"],
+        orders=summary["orders"],
+        fills=summary["fills"],
+        round_trips=summary["round_trips"],
+        net_pnl=summary["net_pnl"],
+        gross_pnl=summary["gross_pnl"],
+        fees=summary["fees"],
+        exchange_fills=None if exchange_fills is None else len(exchange_fills),
+        fills_equal_exchange=None if exchange_fills is None else same_fills(ours, exchange_fills),
+        tick_to_target_ms=summary["tick_to_target_ms"],
+        positions=summary["positions"],
+        ended=summary["ended"],
+        mode=summary["mode"],
+        run_id=summary["run_id"],
+        missed_ticks=summary["missed_ticks"],
+        fill_list=ours,
+    )
 
 
 def latencies_ms(folder: Path) -> np.ndarray:
@@ -69,24 +73,17 @@ def latencies_ms(folder: Path) -> np.ndarray:
     return latencies
 
 
-def compare_with_batch(settings: Settings, variety: str, day: date, folder: Path) -> dict[str, Any]:
-    """Hold the factors a strategy process computed live against the stored batch of the same ticks, bit for bit.
-
-    Returns
-    -------
-    dict
-        ``ticks`` compared, ``live`` of them that came live (the others are the history a start in mid-session
-        replays), ``day_ticks`` of the stored day, ``different`` ticks with any differing bit.
-    """
+def compare_with_batch(settings: Settings, variety: str, day: date, folder: Path) -> BatchComparison:
+    """Hold the factors a strategy process computed live against the stored batch of the same ticks, bit for bit."""
     from ghtrader_market.reference.varieties import get_variety
     from ghtrader_market.stores.lake.lake import Lake
-    from ghtrader_models.factors.factor_set import FactorSet
+    from ghtrader_models.factors.factor_set import FactorSetSpec
     from ghtrader_runtime.runlog.journal import read_factors
 
     lake, symbol = Lake(settings.data), get_variety(variety).continuous_symbol
     manifest = lake.manifest("features", symbol, day)
     assert manifest is not None
-    names = FactorSet.from_spec(manifest.extra["factor_set"]).names
+    names = FactorSetSpec.from_dict(manifest.extra["factor_set"]).names
     table = lake.read_day("features", symbol, day)
     batch = np.column_stack([table.column(name).to_numpy() for name in names]).astype(np.float32, copy=False)
     times = table.column("datetime_ns").to_numpy()
@@ -97,10 +94,10 @@ def compare_with_batch(settings: Settings, variety: str, day: date, folder: Path
     known = rows >= 0
     ours, theirs = found["factors"][known], np.ascontiguousarray(batch[rows[known]])
     different = (ours.view(np.uint32) != theirs.view(np.uint32)).any(axis=1)
-    return {
-        "ticks": int(known.sum()),
-        "live": int((known & found["live"].astype(bool)).sum()),
-        "day_ticks": len(times),
-        "outside_sessions": int((~known).sum()),
-        "different": int(different.sum()),
-    }
+    return BatchComparison(
+        ticks=int(known.sum()),
+        live=int((known & found["live"].astype(bool)).sum()),
+        day_ticks=len(times),
+        outside_sessions=int((~known).sum()),
+        different=int(different.sum()),
+    )

@@ -11,17 +11,16 @@ from ghtrader_assets.partitions import PARTITIONS, horizon_key, split_horizon_ke
 from ghtrader_assets.resources.progress import png_bytes_markdown, say
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.results.reports_store import (
+    ReportContext,
     StoredReport,
     data_hash,
-    decision_path,
-    facts_hash,
     load_candidate,
     load_reports,
+    save_decision,
     save_report,
 )
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError
-from ghtrader_base.files import atomic_write_json
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.varieties import get_variety, variety_of
 
@@ -70,45 +69,44 @@ def benchmark_series(
     from ghtrader_models.evaluation.plots import factor_importance, gain_per_split
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
     from ghtrader_models.evaluation.splits import make_splits
+    from ghtrader_models.families.base import get_family, make_config
     from ghtrader_models.registry.mlflow_tracking import Tracker
 
-    policy = PolicyOptions.of(config.policy)
+    policy = PolicyOptions.from_dict(config.policy)
     days = built_days(home, symbol, config.start, config.end)
     dataset = load_dataset(home.lake, symbol, days, horizon, entry="benchmark")
     splits = make_splits(dataset)
     tracker = Tracker(home.settings)
-    made = {
-        "days": [day.isoformat() for day in days],
-        "rows": len(dataset),
-        "data_hash": facts_hash(dataset.facts),
-        "run_id": run_id,
-        "code_version": code_version(),
-    }
+    made = ReportContext(
+        days=days,
+        rows=len(dataset),
+        data_hash=data_hash(dataset.facts),
+        run_id=run_id,
+        code_version=code_version(),
+    )
     metadata: dict[str, Any] = {"rows": len(dataset), "days": len(days), "tests": len(splits)}
     gains: dict[str, list[float]] = {}
     with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report"):
         for family in config.families or FAMILIES:
             say(f"{family} at horizon {horizon}: {len(splits)} tests over {len(days)} days of {symbol}")
-            overrides = config.settings.get(family)
-            report = run_benchmark(
-                dataset, family, splits=splits, config=overrides, seed=config.seed, policy=policy
-            )
+            fitted = make_config(get_family(family), config.settings.get(family, {}))
+            report = run_benchmark(dataset, family, splits=splits, config=fitted, seed=config.seed, policy=policy)
             save_report(home.settings, report, made)
             tracker.log_benchmark(
                 report,
                 tags={"dagster.run_id": run_id, "dagster.partition": horizon_key(horizon, variety_of(symbol).key)},
                 artifacts={"importance.png": factor_importance(report.importance)},
             )
-            gain = report.model["logloss_gain"]
-            gains[family] = gain["per_split"]
+            gain = report.model.gain
+            gains[family] = gain.per_split
             metadata |= {
-                f"{family} log-loss gain": round(gain["mean"], 6),
-                f"{family} gain interval": f"{_signed(gain['low'])} to {_signed(gain['high'])}",
+                f"{family} log-loss gain": round(gain.mean, 6),
+                f"{family} gain interval": f"{_signed(gain.low)} to {_signed(gain.high)}",
                 f"{family} metrics_hash": report.metrics_hash,
             }
-            say(f"{family} at horizon {horizon}: gain {gain['mean']:+.5f} nats, {metadata[f'{family} gain interval']}")
+            say(f"{family} at horizon {horizon}: gain {gain.mean:+.5f} nats, {metadata[f'{family} gain interval']}")
     plot = gain_per_split(gains, [split.name for split in splits], title=f"Gain over the prior, {symbol} {horizon}")
-    return {**metadata, "code_version": made["code_version"], "plot": png_bytes_markdown(plot, f"{symbol} {horizon}")}
+    return {**metadata, "code_version": made.code_version, "plot": png_bytes_markdown(plot, f"{symbol} {horizon}")}
 
 
 def _signed(value: float | None) -> str:
@@ -141,19 +139,18 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str) -> di
     with home.lock(f"champion-{horizon}-{variety}", "promotion"):
         best = _comparable(choose, load_reports(settings, symbol, horizon), variety, horizon)
         bundle = load_candidate(settings, symbol, horizon, best.family)
-        if data_hash(bundle.content["days"]) != best.context["data_hash"]:
+        if data_hash(bundle.content.days) != best.context.data_hash:
             raise FailedError(
                 f"the candidate of {best.family} learned from other days than its report speaks of",
                 f"train and benchmark it on the same days: ghtrader train / benchmark --model {best.family}",
             )
-        decision = judge(best.document, load_champion(settings.models, symbol, horizon))
+        decision = judge(best, load_champion(settings.models, symbol, horizon))
         tracker = Tracker(settings)
         if decision.promoted:
             promote(settings.models, bundle, decision, tracker=tracker, run_id=context.run_id)
         else:
             tracker.register_bundle(bundle, alias="challenger")
-        found = {**decision.to_dict(), "bundle_id": bundle.bundle_id, "family": best.family, "run_id": context.run_id}
-        atomic_write_json(decision_path(settings, symbol, horizon), found)
+        save_decision(settings, bundle, decision, context.run_id)
     say(f"{best.family} {'promoted' if decision.promoted else 'refused: ' + str(decision.refused_because)}")
     return {
         "promoted": decision.promoted,
@@ -174,5 +171,5 @@ def _comparable(
             f"no walk-forward report of {variety} at horizon {horizon}",
             f"first: ghtrader benchmark --model {FAMILIES[0]} --var {variety} --horizon {horizon}",
         )
-    newest = max(reports, key=lambda report: (len(report.context["days"]), report.context["days"][-1]))
+    newest = max(reports, key=lambda report: (len(report.context.days), report.context.days[-1]))
     return choose([report for report in reports if report.tests_hash == newest.tests_hash])

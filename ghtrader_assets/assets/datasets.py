@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ghtrader_assets.families import HORIZONS
 from ghtrader_assets.partitions import PARTITIONS, day_key, days_by_variety
 from ghtrader_assets.resources.progress import of_manifest, plot_bars, say
 from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.runs.build_options import BuildOptions
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.lock_keys import build_key
@@ -30,6 +30,9 @@ GROUP = "datasets"
 CODE_VERSION = "2"
 
 
+_DEFAULTS = BuildOptions()
+
+
 class BuildConfig(dg.Config):
     """What is built.
 
@@ -40,14 +43,14 @@ class BuildConfig(dg.Config):
     left out.
     """
 
-    factor_set: str = "lean"
-    labels: str = "mid_move"
-    threshold: float | None = None
-    horizons: list[int] = list(HORIZONS)
-    overwrite: bool = False
-    workers: int = 0
-    accept_quality: bool = False
-    strict: bool = True
+    factor_set: str = _DEFAULTS.factor_set
+    labels: str = _DEFAULTS.labels
+    threshold: float | None = _DEFAULTS.threshold
+    horizons: list[int] = list(_DEFAULTS.horizons)
+    overwrite: bool = _DEFAULTS.overwrite
+    workers: int = _DEFAULTS.workers
+    accept_quality: bool = _DEFAULTS.accept_quality
+    strict: bool = _DEFAULTS.strict
 
 
 def _spec(name: str) -> dg.AssetSpec:
@@ -139,15 +142,13 @@ def build_series(
 def quality_gate(home: HomeResource, kind: str, symbol: str, accept: bool) -> "QualityGate":
     """The gate of `build_day`: a day that is not ready is refused, unless `accept`; either way the manifest tells."""
     from ghtrader_market.quality.readiness import readiness
-    from ghtrader_models.datasets.build_day import QualityVerdict
+    from ghtrader_models.datasets.build_day import QualityRecord, QualityVerdict
 
     def verdict(day: date) -> QualityVerdict:
         found = readiness(home.settings, kind, symbol, day, calendar=home.calendar)
-        record: dict[str, Any] = {"overall_state": found.overall_state, "reason_code": found.reason_code}
-        if found.ready:
+        record = QualityRecord(found.overall_state, found.reason_code, accepted=accept and not found.ready)
+        if found.ready or accept:
             return QualityVerdict(record)
-        if accept:
-            return QualityVerdict({**record, "accepted": True})
         message = f"{kind} of {symbol} on {day} is not ready: {found.reason_code}"
         return QualityVerdict(record, FailedError(message, found.action_hint or "look at it, or pass --accept-quality"))
 

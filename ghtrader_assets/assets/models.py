@@ -92,6 +92,7 @@ def train_series(
     """Train one family on the built days of one series, register the bundle, say what it is."""
     from ghtrader_models.evaluation.plots import factor_importance
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
+    from ghtrader_models.families.base import get_family, make_config
     from ghtrader_models.registry.mlflow_tracking import Tracker
     from ghtrader_models.training import train
 
@@ -107,8 +108,8 @@ def train_series(
             days,
             until_ns=config.until_ns,
             seed=config.seed,
-            config=config.settings,
-            policy=PolicyOptions.of(config.policy),
+            config=make_config(get_family(family), config.settings),
+            policy=PolicyOptions.from_dict(config.policy),
             run_id=run_id,
         )
         tags = {"dagster.run_id": run_id, "dagster.partition": horizon_key(horizon, variety_of(symbol).key)}
@@ -118,15 +119,15 @@ def train_series(
     return {
         "bundle_id": bundle.bundle_id,
         "path": str(bundle.path.relative_to(home.settings.home)),
-        "rows": content["train_rows"],
+        "rows": content.train_rows,
         "days": len(days),
         "first": days[0].isoformat(),
         "last": days[-1].isoformat(),
         "factors": len(bundle.factor_names),
         "mlflow_version": version,
         "policy_enter": round(bundle.policy.enter, 6),
-        "code_version": bundle.provenance["run"]["code_version"],
-        "plot": png_bytes_markdown(factor_importance(content["importance"]), f"{family} {symbol} {horizon}"),
+        "code_version": bundle.provenance.run.code_version,
+        "plot": png_bytes_markdown(factor_importance(content.importance or {}), f"{family} {symbol} {horizon}"),
     }
 
 

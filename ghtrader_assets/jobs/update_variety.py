@@ -6,7 +6,6 @@ count as materialized; the others are observed.
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -139,14 +138,3 @@ def _wanted(
 def update_variety() -> None:
     """Entry of `ghtrader update`."""
     fill_forward()
-
-
-def update_config(variety: str, recent_expired_days: int, refresh_catalog: bool, workers: int) -> dict[str, Any]:
-    """Run configuration of `update_variety`."""
-    config = {
-        "variety": variety,
-        "recent_expired_days": recent_expired_days,
-        "refresh_catalog": refresh_catalog,
-        "workers": workers,
-    }
-    return {"ops": {"fill_forward": {"config": config}}}

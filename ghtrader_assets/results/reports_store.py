@@ -7,56 +7,116 @@ they mean is said in `ghtrader_models`.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ghtrader_base.errors import FailedError
+import msgspec
+
+from ghtrader_base.errors import FailedError, IntegrityError
 from ghtrader_base.files import atomic_write_bytes, atomic_write_json, content_hash, read_json
 from ghtrader_base.settings import Settings
+from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading
+from ghtrader_models.model_scores import ModelScores
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ghtrader_models.bundles.bundle import Bundle
-    from ghtrader_models.datasets.load import DayFacts
+    from ghtrader_models.bundles.provenance import DayFacts
     from ghtrader_models.evaluation.benchmark import BenchmarkReport
+    from ghtrader_models.registry.promotion import Decision
 
 
-@dataclass(frozen=True)
-class StoredReport:
-    """A walk-forward report as it lies on disk; `document` is `BenchmarkReport.to_dict()` and its `context`.
+@dataclass(frozen=True, kw_only=True)
+class ReportContext:
+    """What a walk-forward report was made from.
 
     Attributes
     ----------
-    context : dict
-        days, rows, data_hash, run_id, code_version: what the report was made from.
+    days : list of date
+        Trading days, ascending.
+    rows : int
+        Of the data set.
+    data_hash : str
+        See `data_hash`.
+    run_id, code_version : str
+        Of the pipeline's run, and of ghtrader.
     """
 
-    document: dict[str, Any]
+    days: list[date]
+    rows: int
+    data_hash: str
+    run_id: str
+    code_version: str = ""
 
-    @property
-    def family(self) -> str:
-        """Model family."""
-        return str(self.document["family"])
 
-    @property
-    def model(self) -> dict[str, Any]:
-        """Scores of the family."""
-        scores: dict[str, Any] = self.document["model"]
-        return scores
+@dataclass(frozen=True, kw_only=True)
+class StoredReport:
+    """A walk-forward report as it lies on disk: what `BenchmarkReport.to_dict` said, and its context.
 
-    @property
-    def tests_hash(self) -> str:
-        """Hash of the test rows; equal for reports that may be compared."""
-        return str(self.document["tests_hash"])
+    Attributes
+    ----------
+    family, symbol, horizon, seed
+        What was run.
+    splits : list of ScoredSplit
+        One a test.
+    model : ModelScores
+        Scores of the family.
+    baselines : dict of str to ModelScores
+        Scores of prior, majority and persistence.
+    simulation : SimulatedTrading or None
+        The policy's PnL; None where it was not simulated.
+    importance : dict of str to float
+        Share of each factor, mean over splits.
+    tests_hash : str
+        Hash of the test rows; equal for reports that may be compared.
+    metrics_hash : str
+        Hash of every number that does not depend on the clock.
+    context : ReportContext
+        What the report was made from.
+    """
 
-    @property
-    def context(self) -> dict[str, Any]:
-        """What the report was made from."""
-        context: dict[str, Any] = self.document["context"]
-        return context
+    family: str
+    symbol: str
+    horizon: int
+    seed: int
+    splits: list[ScoredSplit]
+    model: ModelScores
+    baselines: dict[str, ModelScores]
+    simulation: SimulatedTrading | None
+    importance: dict[str, float]
+    tests_hash: str
+    metrics_hash: str
+    context: ReportContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredDecision:
+    """What the gate last said of a series.
+
+    Attributes
+    ----------
+    promoted : bool
+        Whether the candidate took the place.
+    reasons : list of str
+        Every rule with its numbers.
+    refused_because : str or None
+        The first rule that failed.
+    bundle_id, family : str
+        The candidate.
+    run_id : str
+        Of the pipeline's run.
+    """
+
+    promoted: bool
+    reasons: list[str]
+    refused_because: str | None
+    bundle_id: str
+    family: str
+    run_id: str = ""
 
 
 def _series(root: Path, symbol: str, horizon: int) -> Path:
@@ -78,16 +138,34 @@ def decision_path(settings: Settings, symbol: str, horizon: int) -> Path:
     return _series(settings.models / "decisions", symbol, horizon) / "decision.json"
 
 
-def data_hash(days: list[Mapping[str, Any]]) -> str:
-    """One hash over the days, features and labels that something was made from (`DayFacts` as dicts)."""
-    return content_hash([[str(day["day"]), day["features_hash"], day["labels_hash"]] for day in days])
+def save_decision(settings: Settings, bundle: Bundle, decision: Decision, run_id: str) -> None:
+    """Note what the gate said of a candidate."""
+    found = {**decision.to_dict(), "bundle_id": bundle.bundle_id, "family": bundle.kind, "run_id": run_id}
+    atomic_write_json(decision_path(settings, bundle.symbol, bundle.horizon), found)
 
 
-def facts_hash(facts: tuple[DayFacts, ...]) -> str:
-    """`data_hash` of a data set's days."""
-    return data_hash(
-        [{"day": f.day.isoformat(), "features_hash": f.features_hash, "labels_hash": f.labels_hash} for f in facts]
-    )
+def load_decision(settings: Settings, symbol: str, horizon: int) -> StoredDecision:
+    """What the gate last said.
+
+    Raises
+    ------
+    FailedError
+        It was never asked.
+    IntegrityError
+        The file is no decision.
+    """
+    path = decision_path(settings, symbol, horizon)
+    if not path.exists():
+        raise FailedError(f"no decision on {symbol} at horizon {horizon}", "materialize the asset champion first")
+    try:
+        return msgspec.convert(read_json(path), StoredDecision)
+    except msgspec.ValidationError as exc:
+        raise IntegrityError(f"the gate's decision {path} does not read: {exc}", "ask the gate again") from exc
+
+
+def data_hash(facts: Sequence[DayFacts]) -> str:
+    """One hash over the days, features and labels that something was made from."""
+    return content_hash([[fact.day.isoformat(), fact.features_hash, fact.labels_hash] for fact in facts])
 
 
 def save_candidate(settings: Settings, bundle: Bundle, run_id: str) -> None:
@@ -115,7 +193,7 @@ def load_candidate(settings: Settings, symbol: str, horizon: int, family: str) -
     return load_bundle(settings.models / read_json(path)["path"])
 
 
-def save_report(settings: Settings, report: BenchmarkReport, context: Mapping[str, Any]) -> Path:
+def save_report(settings: Settings, report: BenchmarkReport, context: ReportContext) -> Path:
     """Write a report, its predictions and its PnL curve; the JSON last, so that it never speaks of others' rows."""
     import pyarrow as pa
 
@@ -123,14 +201,24 @@ def save_report(settings: Settings, report: BenchmarkReport, context: Mapping[st
     times, equity = report.pnl
     atomic_write_bytes(path.with_suffix(".predictions.parquet"), _parquet(report.predictions))
     atomic_write_bytes(path.with_suffix(".pnl.parquet"), _parquet(pa.table({"datetime_ns": times, "net_pnl": equity})))
-    atomic_write_json(path, {**report.to_dict(), "context": dict(context)})
+    atomic_write_json(path, {**report.to_dict(), "context": msgspec.to_builtins(context)})
     return path
 
 
 def load_reports(settings: Settings, symbol: str, horizon: int) -> list[StoredReport]:
     """Reports of a symbol and horizon, by family; empty where none was made."""
     folder = report_path(settings, symbol, horizon, "any").parent
-    return [StoredReport(read_json(path)) for path in sorted(folder.glob("*.json"))]
+    return [read_report(path) for path in sorted(folder.glob("*.json"))]
+
+
+def read_report(path: Path) -> StoredReport:
+    """One report from its file; `IntegrityError` where it is none."""
+    try:
+        return msgspec.convert(read_json(path), StoredReport)
+    except msgspec.ValidationError as exc:
+        raise IntegrityError(
+            f"the walk-forward report {path} does not read: {exc}", "make it again: ghtrader benchmark"
+        ) from exc
 
 
 def load_predictions(settings: Settings, symbol: str, horizon: int, family: str) -> pa.Table:

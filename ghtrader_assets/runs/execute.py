@@ -49,6 +49,18 @@ class RunResult:
     seconds: float
     metadata: dict[str, dict[str, Any]]
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form: id, seconds, and what each materialization says of itself, plots left out."""
+        made = {
+            name: {key: value for key, value in found.items() if key != "plot" and _is_plain(value)}
+            for name, found in sorted(self.metadata.items())
+        }
+        return {"run_id": self.run_id, "success": self.success, "seconds": self.seconds, "made": made}
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool | list | dict) or value is None
+
 
 @cache
 def _repository() -> RepositoryDefinition:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ghtrader_assets.families import HORIZONS
 from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
+from ghtrader_assets.runs.build_options import BuildOptions
 from ghtrader_assets.runs.execute import Progress, RunResult, run_assets, run_job
 from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.settings import Settings
@@ -22,12 +24,8 @@ from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
 
-CONTRACT_JOBS = {
-    "build_contract": ("build_one_contract", "ticks"),
-    "train_contract": ("train_one_contract", "features"),
-    "benchmark_contract": ("benchmark_one_contract", "features"),
-}
-"""Job for single contracts -> its op, and the dataset it starts from."""
+if TYPE_CHECKING:
+    from ghtrader_models.evaluation.policy_fit import PolicyOptions
 
 
 def contiguous(days: Iterable[date]) -> list[tuple[date, date]]:
@@ -129,6 +127,81 @@ def download_range(
     return runs
 
 
+def download_contract(
+    settings: Settings, symbol: str, start: date, end: date, *, progress: Progress | None = None
+) -> RunResult:
+    """Ticks of one symbol in a range; what is there already is kept."""
+    config = {"symbol": symbol, "start": start.isoformat(), "end": end.isoformat()}
+    return _run_op(settings, "download_contract", "fetch_contract", config, progress=progress)
+
+
+def update_variety(
+    settings: Settings,
+    variety: str,
+    *,
+    recent_expired_days: int,
+    refresh_catalog: bool,
+    workers: int,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Active and recently expired contracts of a variety, up to the last finished day.
+
+    Parameters
+    ----------
+    recent_expired_days : int
+        Days a contract is still filled after its expiry.
+    refresh_catalog : bool
+        Ask for the contract list even where it is fresh.
+    workers : int
+        TqSdk clients at once; 0 for the job's own number.
+    """
+    config = {
+        "variety": variety,
+        "recent_expired_days": recent_expired_days,
+        "refresh_catalog": refresh_catalog,
+        "workers": workers,
+    }
+    return _run_op(settings, "update_variety", "fill_forward", config, progress=progress)
+
+
+def import_recordings(
+    settings: Settings,
+    paths: Sequence[Path],
+    *,
+    variety: str = "",
+    symbol: str = "",
+    layout: str = "",
+    time_zone: str = "",
+    columns: Path | None = None,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> RunResult:
+    """Files and folders of recordings people already have; the rest where a file does not say (`columns` is a map)."""
+    config = {
+        "paths": [str(path.absolute()) for path in paths],
+        "variety": variety,
+        "symbol": symbol,
+        "layout": layout,
+        "time_zone": time_zone,
+        "columns": str(columns.absolute()) if columns is not None else "",
+    }
+    return _run_op(settings, "import_recordings", "read_recordings", config, source=source, progress=progress)
+
+
+def _run_op(
+    settings: Settings,
+    job: str,
+    op: str,
+    config: Mapping[str, Any],
+    *,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> RunResult:
+    """A job of one op."""
+    run_config = {"ops": {op: {"config": dict(config)}}}
+    return run_job(settings, job, run_config=run_config, source=source, progress=progress)
+
+
 def update_schedule(
     settings: Settings, variety: str, *, source: str = "cli", progress: Progress | None = None
 ) -> list[RunResult]:
@@ -211,21 +284,14 @@ def build_datasets(
     variety: str,
     start: date | None,
     end: date | None,
+    options: BuildOptions | None = None,
     *,
-    overwrite: bool = False,
-    build: Mapping[str, Any] | None = None,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> list[RunResult]:
-    """Features and labels of main_l5 days.
-
-    Parameters
-    ----------
-    build : mapping, optional
-        Fields of `assets.datasets.BuildConfig` that differ from its defaults.
-    """
+    """Features and labels of main_l5 days; `options`: the defaults where absent."""
     days = dataset_days(settings, variety, start, end)
-    config = {"ops": {"datasets": {"config": {"overwrite": overwrite, **(build or {})}}}}
+    config = {"ops": {"datasets": {"config": (options or BuildOptions()).to_dict()}}}
     return run_days(
         settings, ["features", "labels"], get_variety(variety).key, days,
         run_config=config, source=source, progress=progress,
@@ -251,29 +317,67 @@ def contract_days(settings: Settings, dataset: str, symbol: str, start: date | N
     return days
 
 
-def run_contract(
+def _contract_window(
+    settings: Settings, dataset: str, symbol: str, start: date | None, end: date | None
+) -> dict[str, str]:
+    """The contract, and the first and last of its stored days."""
+    days = contract_days(settings, dataset, symbol, start, end)
+    return {"symbol": symbol, "start": days[0].isoformat(), "end": days[-1].isoformat()}
+
+
+def build_contract(
     settings: Settings,
-    job: str,
     symbol: str,
     start: date | None,
     end: date | None,
-    config: Mapping[str, Any],
+    options: BuildOptions | None = None,
     *,
-    source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
-    """One contract through `build_contract`, `train_contract` or `benchmark_contract`: observed, never materialized.
+    """Features and labels of one contract's own ticks: observed, never materialized."""
+    window = _contract_window(settings, "ticks", symbol, start, end)
+    config = {**window, **(options or BuildOptions()).to_dict()}
+    return _run_op(settings, "build_contract", "build_one_contract", config, progress=progress)
 
-    Parameters
-    ----------
-    config : mapping
-        Fields of the job's configuration besides symbol and days.
-    """
-    op, dataset = CONTRACT_JOBS[job]
-    days = contract_days(settings, dataset, symbol, start, end)
-    window = {"symbol": symbol, "start": days[0].isoformat(), "end": days[-1].isoformat()}
-    run_config = {"ops": {op: {"config": {**window, **config}}}}
-    return run_job(settings, job, run_config=run_config, source=source, progress=progress)
+
+def train_contract(
+    settings: Settings,
+    family: str,
+    symbol: str,
+    horizon: int,
+    start: date | None = None,
+    end: date | None = None,
+    *,
+    seed: int = 0,
+    policy: PolicyOptions | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Train one family on one contract's built days, at any horizon they have: observed, never materialized."""
+    window = _contract_window(settings, "features", symbol, start, end)
+    config = {**window, "family": family, "horizon": horizon, "seed": seed, "policy": _policy(policy)}
+    return _run_op(settings, "train_contract", "train_one_contract", config, progress=progress)
+
+
+def benchmark_contract(
+    settings: Settings,
+    families: Sequence[str],
+    symbol: str,
+    horizon: int,
+    start: date | None = None,
+    end: date | None = None,
+    *,
+    seed: int = 0,
+    policy: PolicyOptions | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Walk-forward reports of some families on one contract's built days: observed, never materialized."""
+    window = _contract_window(settings, "features", symbol, start, end)
+    config = {**window, "families": list(families), "horizon": horizon, "seed": seed, "policy": _policy(policy)}
+    return _run_op(settings, "benchmark_contract", "benchmark_one_contract", config, progress=progress)
+
+
+def _policy(options: PolicyOptions | None) -> dict[str, Any]:
+    return {} if options is None else options.to_dict()
 
 
 def _horizon_run(
@@ -311,8 +415,7 @@ def train_family(
     *,
     seed: int = 0,
     until_ns: int | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    policy: Mapping[str, Any] | None = None,
+    policy: PolicyOptions | None = None,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
@@ -322,14 +425,10 @@ def train_family(
     ----------
     until_ns : int, optional
         Learn only from rows whose label is known before this moment.
-    overrides : mapping, optional
-        Fields of the family's configuration that differ from its defaults.
-    policy : mapping, optional
-        Those of `PolicyOptions`.
+    policy : PolicyOptions, optional
+        How probabilities become positions; the defaults where absent.
     """
-    config = {
-        **_window(settings, start, end), "seed": seed, "settings": dict(overrides or {}), "policy": dict(policy or {}),
-    }  # fmt: skip
+    config = {**_window(settings, start, end), "seed": seed, "policy": _policy(policy)}
     if until_ns is not None:
         config["until_ns"] = until_ns
     name = f"model_{family}"
@@ -345,8 +444,7 @@ def benchmark_families(
     end: date | None = None,
     *,
     seed: int = 0,
-    overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    policy: Mapping[str, Any] | None = None,
+    policy: PolicyOptions | None = None,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
@@ -354,17 +452,14 @@ def benchmark_families(
 
     Parameters
     ----------
-    overrides : mapping, optional
-        Family name -> fields of its configuration that differ from its defaults.
-    policy : mapping, optional
-        Those of `PolicyOptions`, for all families alike.
+    policy : PolicyOptions, optional
+        How probabilities become positions, for all families alike; the defaults where absent.
     """
     config = {
         **_window(settings, start, end),
         "families": list(families),
         "seed": seed,
-        "settings": {name: dict(fields) for name, fields in (overrides or {}).items()},
-        "policy": dict(policy or {}),
+        "policy": _policy(policy),
     }
     run_config = {"ops": {"benchmark_report": {"config": config}}}
     return _horizon_run(settings, "benchmark_report", variety, horizons, run_config, source, progress)

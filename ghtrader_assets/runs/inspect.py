@@ -1,9 +1,10 @@
-"""Describes runs: the rows behind `jobs list`, `jobs show` and `jobs logs`."""
+"""Describes runs: what `jobs list`, `jobs show` and `jobs logs` tell."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,76 @@ if TYPE_CHECKING:
 
 _PARTITION = "dagster/partition"
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """One run in a list.
+
+    Attributes
+    ----------
+    id : str
+        Of the run, whole.
+    what : str
+        Its assets, or its job.
+    status : str
+        Dagster's word for how it stands, lower case.
+    source : str
+        Who started it: cli, demo, schedule, ui, re-executed.
+    since : str or None
+        When it started, ISO 8601 with offset.
+    ended : str or None
+        When it ended; None while it runs.
+    pid : int or None
+        Process that works on it.
+    detail : str
+        Its partition, or the corners of a range.
+    """
+
+    id: str
+    what: str
+    status: str
+    source: str
+    since: str | None
+    ended: str | None
+    pid: int | None
+    detail: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDescription(RunRow):
+    """One run whole.
+
+    Attributes
+    ----------
+    command : str
+        What a terminal started it with; empty where it was started elsewhere.
+    materialized : dict of str to int
+        Asset -> how many of its partitions were made.
+    errors : list of str
+        Of the steps that failed.
+    """
+
+    command: str
+    materialized: dict[str, int]
+    errors: list[str]
+
+
+@dataclass(frozen=True)
+class RunEvent:
+    """One line of a run's log: seconds since the epoch, the step it belongs to, what happened."""
+
+    time: float
+    step: str | None
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
 
 
 def _what(run: DagsterRun) -> str:
@@ -41,28 +112,28 @@ def _iso(timestamp: float | None) -> str | None:
     return None if timestamp is None else datetime.fromtimestamp(timestamp).astimezone().isoformat(timespec="seconds")
 
 
-def _row(record: RunRecord, pids: dict[str, int]) -> dict[str, Any]:
+def _row(record: RunRecord, pids: dict[str, int]) -> RunRow:
     run = record.dagster_run
-    return {
-        "id": run.run_id,
-        "what": _what(run),
-        "status": run.status.value.lower(),
-        "source": _source(run),
-        "since": _iso(record.start_time or record.create_timestamp.timestamp()),
-        "ended": _iso(record.end_time),
-        "pid": pids.get(run.run_id),
-        "detail": _where(run),
-    }
+    return RunRow(
+        id=run.run_id,
+        what=_what(run),
+        status=run.status.value.lower(),
+        source=_source(run),
+        since=_iso(record.start_time or record.create_timestamp.timestamp()),
+        ended=_iso(record.end_time),
+        pid=pids.get(run.run_id),
+        detail=_where(run),
+    )
 
 
-def list_runs(settings: Settings, instance: DagsterInstance, limit: int) -> list[dict[str, Any]]:
+def list_runs(settings: Settings, instance: DagsterInstance, limit: int) -> list[RunRow]:
     """Newest runs first; those whose process is gone are closed before they are listed."""
     close_dead_runs(settings, instance)
     pids = {item.run_id: item.pid for item in executors(settings)}
     return [_row(record, pids) for record in instance.get_run_records(limit=limit)]
 
 
-def describe_run(settings: Settings, instance: DagsterInstance, prefix: str) -> dict[str, Any]:
+def describe_run(settings: Settings, instance: DagsterInstance, prefix: str) -> RunDescription:
     """One run with its steps, materialized partitions and, where it failed, the error."""
     from dagster import DagsterEventType
 
@@ -85,12 +156,10 @@ def describe_run(settings: Settings, instance: DagsterInstance, prefix: str) -> 
             errors.append(f"{event.step_key}: {text or (failure.error.message.strip() if failure.error else 'failed')}")
         elif event.event_type == DagsterEventType.RUN_FAILURE and not errors:
             errors.append(event.message or "failed")
-    return {
-        **_row(record, pids),
-        "command": run.tags.get(COMMAND_TAG, ""),
-        "materialized": made,
-        "errors": errors,
-    }
+    row = _row(record, pids)
+    return RunDescription(
+        **asdict(row), command=run.tags.get(COMMAND_TAG, ""), materialized=made, errors=errors
+    )
 
 
 def _by_id(run_id: str) -> Any:
@@ -99,7 +168,7 @@ def _by_id(run_id: str) -> Any:
     return RunsFilter(run_ids=[run_id])
 
 
-def run_events(settings: Settings, instance: DagsterInstance, prefix: str, follow: bool) -> Iterator[dict[str, Any]]:
+def run_events(settings: Settings, instance: DagsterInstance, prefix: str, follow: bool) -> Iterator[RunEvent]:
     """Events of a run in order; with `follow`, until the run has ended."""
     run = find_run(instance, prefix)
     seen = 0
@@ -109,7 +178,7 @@ def run_events(settings: Settings, instance: DagsterInstance, prefix: str, follo
         finished = reloaded is None or reloaded.is_finished
         entries = instance.all_logs(run.run_id)
         for entry in entries[seen:]:
-            yield {"time": entry.timestamp, "step": entry.step_key, "message": entry.user_message or entry.message}
+            yield RunEvent(entry.timestamp, entry.step_key, entry.user_message or entry.message)
         seen = len(entries)
         if finished or not follow:
             return

@@ -9,9 +9,9 @@ Layout of ``models/bundles/<bundle_id>/``:
 - the model file (``model.json`` or ``model.ubj``);
 - ``factors.json``: the factor set's spec, its hash, the factor names in the order of the model's inputs;
 - ``labels.json``: the label spec; ``policy.json``: thresholds;
-- ``normaliser.json``, where the model wants its inputs on one scale: `feature_scaler.FeatureScaler.spec`;
+- ``normaliser.json``, where the model wants its inputs on one scale: `feature_scaler.FeatureScaler`;
 - ``provenance.json``: ``content`` (symbol, horizon, price tick, levels, days, hashes of their features and labels,
-  seed, configuration) and ``run`` (run ids, time, code version).
+  seed, configuration) and ``run`` (run id, time, code version), see `provenance`.
 
 The bundle id is the hash of everything but ``run``: the same data, seed and configuration give the same bundle,
 whoever trains it and when.
@@ -31,17 +31,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.errors import GhtraderError, IntegrityError, UsageError
 from ghtrader_base.files import content_hash, ensure_dir, fsync_dir
 from ghtrader_models.bundles.feature_scaler import FeatureScaler
+from ghtrader_models.bundles.provenance import BundleContent, BundleProvenance, TrainingRun
 from ghtrader_models.bundles.schema_versions import require_schema
-from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.factors.factor_set import FactorSet, FactorSetSpec
+from ghtrader_models.labels.labels import LabelSpec
 from ghtrader_models.policy import PolicyParams
 
 FORMAT = "ghtrader-bundle/1"
 MANIFEST = "manifest.json"
 FACTORS, LABELS, POLICY, PROVENANCE = "factors.json", "labels.json", "policy.json", "provenance.json"
-REQUIRED_CONTENT = ("symbol", "horizon", "price_tick", "levels", "days", "seed", "config")
 _PARTS = (FACTORS, LABELS, POLICY, PROVENANCE)
 NORMALISER = "normaliser.json"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}")
@@ -74,14 +75,18 @@ class Bundle:
         "logistic" or "xgboost".
     model_files : mapping of str to bytes
         The model's own files.
-    factor_set_spec, label_spec : dict
-        For `FactorSet.from_spec` and `LabelSpec.from_spec`.
+    factor_set_spec : FactorSetSpec
+        For `FactorSet.from_spec`.
     factor_names : tuple of str
         Inputs of the model, in order.
+    factor_spec_hash : str
+        Of the factor set.
+    label_spec : LabelSpec
+        What the model was trained to predict.
     policy : PolicyParams
         Thresholds of the decision rule.
-    provenance : dict
-        `content` and `run` of provenance.json.
+    provenance : BundleProvenance
+        What it was made of, and in which run.
     normaliser : FeatureScaler or None
         What puts the model's inputs on one scale, fitted on its training span.
     """
@@ -90,39 +95,38 @@ class Bundle:
     bundle_id: str
     kind: str
     model_files: Mapping[str, bytes]
-    factor_set_spec: dict[str, Any]
+    factor_set_spec: FactorSetSpec
     factor_names: tuple[str, ...]
     factor_spec_hash: str
-    label_spec: dict[str, Any]
+    label_spec: LabelSpec
     policy: PolicyParams
-    provenance: dict[str, Any]
+    provenance: BundleProvenance
     normaliser: FeatureScaler | None = None
 
     @property
-    def content(self) -> dict[str, Any]:
+    def content(self) -> BundleContent:
         """The part of the provenance that the bundle id covers."""
-        content: dict[str, Any] = self.provenance["content"]
-        return content
+        return self.provenance.content
 
     @property
     def symbol(self) -> str:
         """Series the model was trained on, for example KQ.m@SHFE.cu."""
-        return str(self.content["symbol"])
+        return self.content.symbol
 
     @property
     def horizon(self) -> int:
         """Ticks ahead the model predicts."""
-        return int(self.content["horizon"])
+        return self.content.horizon
 
     @property
     def price_tick(self) -> float:
         """Price step of the contracts it was trained on, CNY."""
-        return float(self.content["price_tick"])
+        return self.content.price_tick
 
     @property
     def levels(self) -> int:
         """Book levels the factors need: 5 or 1."""
-        return int(self.content["levels"])
+        return self.content.levels
 
 
 def bundles_dir(models_dir: Path) -> Path:
@@ -133,12 +137,12 @@ def bundles_dir(models_dir: Path) -> Path:
 def write_bundle(
     models_dir: Path,
     model: SavableModel,
-    factor_set_spec: Mapping[str, Any],
-    label_spec: Mapping[str, Any],
+    factor_set_spec: FactorSetSpec,
+    label_spec: LabelSpec,
     policy: PolicyParams,
-    provenance: Mapping[str, Any],
+    content: BundleContent,
     *,
-    run: Mapping[str, Any] | None = None,
+    run: TrainingRun | None = None,
     normaliser: FeatureScaler | None = None,
 ) -> Path:
     """Write a bundle: into a temporary folder, fsynced, then renamed to its id.
@@ -149,14 +153,16 @@ def write_bundle(
         `Settings.models`.
     model : SavableModel
         The trained model.
-    factor_set_spec, label_spec : mapping
-        JSON-able specs of what the model was trained on; the factors in the order of the model's inputs.
+    factor_set_spec : FactorSetSpec
+        What the model was trained on; the factors in the order of the model's inputs.
+    label_spec : LabelSpec
+        What it was trained to predict.
     policy : PolicyParams
         Thresholds fitted on the same rows.
-    provenance : mapping
-        JSON-able; at least `REQUIRED_CONTENT`. Everything in it counts for the bundle id.
-    run : mapping, optional
-        What differs from run to run and not in the model: run ids, time, code version.
+    content : BundleContent
+        Everything in it counts for the bundle id.
+    run : TrainingRun, optional
+        What differs from run to run and not in the model.
     normaliser : FeatureScaler, optional
         Of the same factors, in the same order.
 
@@ -168,13 +174,10 @@ def write_bundle(
     Raises
     ------
     UsageError
-        Provenance incomplete, no factor set, or one that does not fit the model or the normaliser.
+        No factor set, or one that does not fit the model or the normaliser.
     IntegrityError
         A folder of this id is there and is damaged.
     """
-    missing = [key for key in REQUIRED_CONTENT if key not in provenance]
-    if missing:
-        raise UsageError(f"provenance lacks {', '.join(missing)}", "a bundle must say what it was made of")
     factors = FactorSet.from_spec(factor_set_spec)
     if len(factors) != model.n_features:
         raise UsageError(f"{len(factors)} factors for a model of {model.n_features} inputs", "train it on this set")
@@ -185,11 +188,13 @@ def write_bundle(
     try:
         model.save(temporary)
         parts = {
-            FACTORS: {"spec": factors.spec(), "spec_hash": factors.spec_hash, "names": list(factors.names)},
-            LABELS: dict(label_spec),
+            FACTORS: {
+                "spec": factors.spec().to_dict(), "spec_hash": factors.spec_hash, "names": list(factors.names)
+            },
+            LABELS: label_spec.to_dict(),
             POLICY: policy.to_dict(),
-            PROVENANCE: {"content": dict(provenance), "run": dict(run or {})},
-            **({NORMALISER: normaliser.spec()} if normaliser is not None else {}),
+            PROVENANCE: BundleProvenance(content=content, run=run or TrainingRun()).to_dict(),
+            **({NORMALISER: normaliser.to_dict()} if normaliser is not None else {}),
         }
         for name, part in parts.items():
             (temporary / name).write_text(json.dumps(part, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -269,14 +274,18 @@ def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes]) -> B
             bundle_id=bundle_id,
             kind=kind,
             model_files={name: data for name, data in contents.items() if name not in (*_PARTS, NORMALISER)},
-            factor_set_spec=dict(factors["spec"]),
+            factor_set_spec=FactorSetSpec.from_dict(factors["spec"]),
             factor_names=tuple(str(name) for name in factors["names"]),
             factor_spec_hash=str(factors["spec_hash"]),
-            label_spec=dict(labels),
+            label_spec=LabelSpec.from_dict(labels),
             policy=PolicyParams.from_dict(policy),
-            provenance={"content": dict(provenance["content"]), "run": dict(provenance["run"])},
-            normaliser=FeatureScaler.from_spec(json.loads(contents[NORMALISER])) if NORMALISER in contents else None,
+            provenance=BundleProvenance.from_dict(provenance),
+            normaliser=FeatureScaler.from_dict(json.loads(contents[NORMALISER])) if NORMALISER in contents else None,
         )
+    except IntegrityError:
+        raise
+    except GhtraderError as exc:
+        raise IntegrityError(f"bundle {path.name} does not read: {exc.message}", _HINT) from exc
     except (ValueError, KeyError, TypeError) as exc:
         raise IntegrityError(f"bundle {path.name} does not read: {exc!r}", _HINT) from exc
 

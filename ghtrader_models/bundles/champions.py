@@ -12,16 +12,51 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, read_json
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, load_bundle
+from ghtrader_models.model_scores import GainInterval
 
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,60}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateEvidence:
+    """The numbers a promotion rests on.
+
+    Attributes
+    ----------
+    family : str
+        Of the candidate.
+    horizon : int
+        Ticks ahead it predicts.
+    logloss_gain : GainInterval
+        Over the training prior, nats.
+    tests_hash : str
+        Hash of the test rows; equal for reports that may be compared.
+    metrics_hash : str or None
+        Of the report.
+    simulated_net_pnl : float or None
+        CNY, over the same tests; None where it was not simulated.
+    """
+
+    family: str
+    horizon: int
+    logloss_gain: GainInterval
+    tests_hash: str
+    metrics_hash: str | None = None
+    simulated_net_pnl: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +81,8 @@ class Champion:
         Why, as a sentence.
     previous : str or None
         Bundle id of the champion before.
-    evidence : dict
-        The numbers the gate saw: log-loss gain with its interval, splits.
+    evidence : GateEvidence or None
+        The numbers the gate saw; None where nobody asked it.
     run_id : str
         Run that promoted.
     """
@@ -60,12 +95,12 @@ class Champion:
     promoted_at: str
     reason: str
     previous: str | None = None
-    evidence: dict[str, Any] = field(default_factory=dict)
+    evidence: GateEvidence | None = None
     run_id: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return asdict(self)
+        """JSON-able form; without evidence an empty object stands in its place."""
+        return {**asdict(self), "evidence": self.evidence.to_dict() if self.evidence is not None else {}}
 
 
 def champion_path(models_dir: Path, symbol: str, horizon: int) -> Path:
@@ -119,7 +154,7 @@ def write_champion(
     bundle: Bundle,
     *,
     reason: str,
-    evidence: dict[str, Any] | None = None,
+    evidence: GateEvidence | None = None,
     run_id: str = "",
     promoted_at: datetime | None = None,
 ) -> Champion:
@@ -133,8 +168,8 @@ def write_champion(
         Loaded, hence checked.
     reason : str
         A sentence.
-    evidence : dict, optional
-        JSON-able numbers behind the decision.
+    evidence : GateEvidence, optional
+        The numbers behind the decision.
     run_id : str
         Run that promotes.
     promoted_at : datetime, optional
@@ -160,7 +195,7 @@ def write_champion(
         promoted_at=(promoted_at or datetime.now().astimezone()).isoformat(timespec="seconds"),
         reason=reason,
         previous=before.bundle_id if before else None,
-        evidence=evidence or {},
+        evidence=evidence,
         run_id=run_id,
     )
     line = json.dumps(champion.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
@@ -200,6 +235,6 @@ def _append_line(path: Path, line: bytes) -> None:
 
 def _parse(path: Path, data: Any) -> Champion:
     try:
-        return Champion(**data)
-    except TypeError as exc:
+        return msgspec.convert({**data, "evidence": data.get("evidence") or None}, Champion)
+    except (TypeError, msgspec.ValidationError) as exc:
         raise IntegrityError(f"{path} is no champion pointer: {exc}", "promote again") from exc

@@ -59,7 +59,7 @@ class FeatureScaler:
         z = (np.asarray(rows, np.float32) - self.mean.astype(np.float32)) * self.scale
         return np.where(np.isnan(z), np.float32(0), np.clip(z, -np.float32(self.clip), np.float32(self.clip)))
 
-    def spec(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """JSON form, for the bundle."""
         return {
             "kind": "standard",
@@ -71,16 +71,16 @@ class FeatureScaler:
         }
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> FeatureScaler:
-        """The inverse of `spec`; UsageError where the document is none."""
+    def from_dict(cls, document: Mapping[str, Any]) -> FeatureScaler:
+        """The inverse of `to_dict`; UsageError where the document is none."""
         try:
-            names = tuple(str(name) for name in spec["names"])
-            mean, std = np.array(spec["mean"], np.float64), np.array(spec["std"], np.float64)
-            made = cls(names, mean, std, int(spec["rows"]), float(spec["clip"]))
+            names = tuple(str(name) for name in document["names"])
+            mean, std = np.array(document["mean"], np.float64), np.array(document["std"], np.float64)
+            made = cls(names, mean, std, int(document["rows"]), float(document["clip"]))
         except (KeyError, TypeError, ValueError) as exc:
             raise UsageError(f"this is no normaliser: {exc!r}") from exc
         sound = np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all() and made.clip > 0
-        if spec.get("kind") != "standard" or mean.shape != (len(names),) or std.shape != mean.shape or not sound:
+        if document.get("kind") != "standard" or mean.shape != (len(names),) or std.shape != mean.shape or not sound:
             raise UsageError("this is no normaliser: kind, shapes or values are wrong")
         return made
 

@@ -10,7 +10,7 @@ Points where a test may kill a run: ``build.features->labels``, beside the lake'
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -50,18 +50,40 @@ FEATURES, LABELS = "features", "labels"
 
 
 @dataclass(frozen=True)
+class QualityRecord:
+    """What the manifests say of the quality of a day's ticks.
+
+    Attributes
+    ----------
+    overall_state, reason_code : str
+        As `ghtrader_market.quality.readiness` has them.
+    accepted : bool
+        Built although it was not ready.
+    """
+
+    overall_state: str
+    reason_code: str
+    accepted: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form; `accepted` only where it was."""
+        found: dict[str, Any] = {"overall_state": self.overall_state, "reason_code": self.reason_code}
+        return {**found, "accepted": True} if self.accepted else found
+
+
+@dataclass(frozen=True)
 class QualityVerdict:
     """Whether a day's ticks may feed features.
 
     Attributes
     ----------
-    record : dict
+    record : QualityRecord or None
         What the manifests shall say of it.
     refusal : GhtraderError or None
         Why it may not.
     """
 
-    record: Mapping[str, Any]
+    record: QualityRecord | None
     refusal: GhtraderError | None = None
 
 
@@ -145,7 +167,7 @@ def build_day(
     origin = require_source(lake, kind, symbol, day)
     calendar = calendar or bundled_calendar()
     stored = {dataset: lake.manifest(dataset, symbol, day) for dataset in (FEATURES, LABELS)}
-    verdict = gate(day) if gate is not None else QualityVerdict({})
+    verdict = gate(day) if gate is not None else QualityVerdict(None)
     if not overwrite:
         others = (other for other in lake.days(FEATURES, symbol) if other != day)
         nearest = min(others, key=lambda other: abs((other - day).days), default=day)
@@ -183,7 +205,7 @@ def build_day(
         run_id=run_id,
         extra={
             "spec_hash": factor_set.spec_hash,
-            "factor_set": used.spec(),
+            "factor_set": used.spec().to_dict(),
             "factor_set_hash": used.spec_hash,
             "levels": levels,
             "left_out": list(left_out),
@@ -203,7 +225,7 @@ def build_day(
         run_id=run_id,
         extra={
             "spec_hash": label_spec.spec_hash,
-            "label_spec": label_spec.spec(),
+            "label_spec": label_spec.to_dict(),
             "counts": _counts(label_table, label_spec),
             **({"fees": fees} if fees else {}),
             **inputs,
@@ -244,14 +266,14 @@ def _is_current(
     day: date,
     factor_set: FactorSet,
     label_spec: LabelSpec,
-    quality: Mapping[str, Any],
+    quality: QualityRecord | None,
     calendar: TradingCalendar,
 ) -> bool:
     """Whether a stored day was made from what there is now (its configuration is known to be the same)."""
     if manifest is None or manifest.extra.get(f"{kind}_content_hash") != content_hash:
         return False
     extra = manifest.extra
-    if schema_version_of(extra) != SCHEMA_VERSION or extra.get("quality", {}) != dict(quality):
+    if schema_version_of(extra) != SCHEMA_VERSION or extra.get("quality") != (quality and quality.to_dict()):
         return False
     contract = extra["context"]["contract"]
     if manifest.dataset == LABELS and extra.get("fees", {}) != _fees(contract, day, label_spec):
@@ -260,7 +282,7 @@ def _is_current(
 
 
 def _inputs(
-    kind: str, origin: DayManifest, source: SourceDay, context: dict[str, Any], quality: Mapping[str, Any]
+    kind: str, origin: DayManifest, source: SourceDay, context: dict[str, Any], quality: QualityRecord | None
 ) -> dict[str, Any]:
     """What both manifests say of where the day comes from."""
     return {
@@ -269,7 +291,7 @@ def _inputs(
         "segment_id": source.segment_id,
         "schedule_hash": source.schedule_hash,
         "context": context,
-        **({"quality": dict(quality)} if quality else {}),
+        **({"quality": quality.to_dict()} if quality is not None else {}),
     }
 
 

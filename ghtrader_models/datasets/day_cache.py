@@ -24,9 +24,11 @@ import numpy as np
 
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.files import content_hash, ensure_dir
-from ghtrader_models.datasets.load import FEATURES, LABELS, DayFacts, day_facts, day_manifests, require_provenance
+from ghtrader_models.bundles.provenance import DayFacts
+from ghtrader_models.datasets.load import FEATURES, LABELS, day_facts, day_manifests, require_provenance
+from ghtrader_models.factors.factor_set import FactorSetSpec
 from ghtrader_models.inference.predictors import WarmTracker
-from ghtrader_models.labels.labels import label_column
+from ghtrader_models.labels.labels import LabelSpec, label_column
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
@@ -63,7 +65,8 @@ class CachedDay:
         What the day is.
     names : tuple of str
         Factors, columns of `X`.
-    factor_set_spec, label_spec : dict
+    factor_set_spec : FactorSetSpec
+    label_spec : LabelSpec
         As the manifests have them.
     X : MappedArray
         float32[n, F].
@@ -77,8 +80,8 @@ class CachedDay:
 
     facts: DayFacts
     names: tuple[str, ...]
-    factor_set_spec: dict[str, Any]
-    label_spec: dict[str, Any]
+    factor_set_spec: FactorSetSpec
+    label_spec: LabelSpec
     X: MappedArray
     labels: np.ndarray
     datetime_ns: np.ndarray
@@ -87,9 +90,9 @@ class CachedDay:
 
     def y(self, horizon: int) -> np.ndarray:
         """int8[n]; `UsageError` where the horizon was not built."""
-        built = self.label_spec["horizons"]
+        built = self.label_spec.horizons
         if horizon not in built:
-            raise UsageError(f"no labels at horizon {horizon} on {self.facts.day}", f"built are {built}")
+            raise UsageError(f"no labels at horizon {horizon} on {self.facts.day}", f"built are {list(built)}")
         labels: np.ndarray = self.labels[built.index(horizon)]
         return labels
 
@@ -124,11 +127,12 @@ def open_day(lake: Lake, cache: Path, symbol: str, day: date, *, entry: str = "t
         mapped = {name: map_array(folder / f"{name}.npy") for name in _ARRAYS}
     except (OSError, ValueError) as exc:
         raise IntegrityError(f"{folder} cannot be read: {exc}", "delete it: it is a cache, and is made again") from exc
+    factor_set_spec = FactorSetSpec.from_dict(features.extra["factor_set"])
     return CachedDay(
         facts=day_facts(day, features, labels),
-        names=tuple(str(name) for name, _ in features.extra["factor_set"]["factors"]),
-        factor_set_spec=features.extra["factor_set"],
-        label_spec=labels.extra["label_spec"],
+        names=factor_set_spec.names,
+        factor_set_spec=factor_set_spec,
+        label_spec=LabelSpec.from_dict(labels.extra["label_spec"]),
         X=mapped["X"],
         **{name: mapped[name].array for name in _ARRAYS[1:]},
     )
@@ -152,7 +156,7 @@ def _fill(lake: Lake, folder: Path, symbol: str, day: date, features: DayManifes
     temporary = Path(tempfile.mkdtemp(prefix=".filling-", dir=root))
     try:
         table = lake.read_day(FEATURES, symbol, day)
-        names = [str(name) for name, _ in features.extra["factor_set"]["factors"]]
+        names = FactorSetSpec.from_dict(features.extra["factor_set"]).names
         times = _column(table, "datetime_ns")
         rows = np.empty((times.size, len(names)), np.float32)
         for index, name in enumerate(names):
@@ -162,7 +166,8 @@ def _fill(lake: Lake, folder: Path, symbol: str, day: date, features: DayManifes
         del table
         if not np.array_equal(times, _column(labelled, "datetime_ns")):
             raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", "build it again")
-        found = [_column(labelled, label_column(horizon)) for horizon in labels.extra["label_spec"]["horizons"]]
+        horizons = LabelSpec.from_dict(labels.extra["label_spec"]).horizons
+        found = [_column(labelled, label_column(horizon)) for horizon in horizons]
         arrays = {
             "X": rows,
             "labels": np.stack(found).astype(np.int8),

@@ -13,16 +13,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ghtrader_base.errors import FailedError, IntegrityError, UsageError
 from ghtrader_market.reference.tick_schema import PROVENANCE_COLUMNS
+from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.bundles.schema_versions import require_schema
 from ghtrader_models.datasets.tick_input import read_provenance
+from ghtrader_models.factors.factor_set import FactorSetSpec
 from ghtrader_models.inference.predictors import WarmTracker
-from ghtrader_models.labels.labels import NO_LABEL, label_column
+from ghtrader_models.labels.labels import NO_LABEL, LabelSpec, label_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,38 +34,6 @@ if TYPE_CHECKING:
 
 FEATURES, LABELS = "features", "labels"
 _HINT = "build the day again: ghtrader build with --overwrite"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DayFacts:
-    """What one day of a data set is.
-
-    Attributes
-    ----------
-    day : date
-        Trading day.
-    contract : str
-        The day's main contract.
-    segment_id : int
-        Its segment.
-    price_tick : float
-        CNY.
-    multiplier : int
-        Units of the product a lot.
-    rows : int
-        Ticks.
-    features_hash, labels_hash : str
-        Content hashes of what was read.
-    """
-
-    day: date
-    contract: str
-    segment_id: int
-    price_tick: float
-    multiplier: int
-    rows: int
-    features_hash: str
-    labels_hash: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +67,8 @@ class Dataset:
     warm : bool[n]
         Every factor has had a value that day, at or before the row. A single NaN after that is a missing value, which
         each model family knows how to take; it does not make the row unusable.
-    factor_set_spec, label_spec : dict
+    factor_set_spec : FactorSetSpec
+    label_spec : LabelSpec
         As the manifests have them.
     levels : int
         Book levels the factors need: 5 or 1.
@@ -117,8 +88,8 @@ class Dataset:
     bid: np.ndarray
     ask: np.ndarray
     warm: np.ndarray
-    factor_set_spec: dict[str, Any]
-    label_spec: dict[str, Any]
+    factor_set_spec: FactorSetSpec
+    label_spec: LabelSpec
     levels: int
 
     def __len__(self) -> int:
@@ -197,29 +168,36 @@ def load_dataset(lake: Lake, symbol: str, days: Sequence[date], horizon: int, *,
     parts = [_load_day(lake, symbol, day, horizon, entry) for day in wanted]
     first = parts[0]
     for part in parts[1:]:
-        for key in ("factor_set_spec", "label_spec"):
-            if part[key] != first[key]:
-                what = key.split("_")[0]
+        for what, same in (
+            ("factor", part.factor_set_spec == first.factor_set_spec),
+            ("label", part.label_spec == first.label_spec),
+        ):
+            if not same:
                 raise IntegrityError(
-                    f"{symbol}: {what}s of {part['facts'].day} and {first['facts'].day} were built differently", _HINT
+                    f"{symbol}: {what}s of {part.facts.day} and {first.facts.day} were built differently", _HINT
                 )
-    sizes = [part["y"].size for part in parts]
-    stacked = {
-        key: np.concatenate([part[key] for part in parts])
-        for key in ("X", "y", "datetime_ns", "row_in_day", "segment_id", "mid", "bid", "ask", "warm")
-    }
-    if np.any(np.diff(stacked["datetime_ns"]) < 0):
+    sizes = [part.y.size for part in parts]
+    times = np.concatenate([part.datetime_ns for part in parts])
+    if np.any(np.diff(times) < 0):
         raise IntegrityError(f"ticks of {symbol} run backwards in time", _HINT)
     return Dataset(
         symbol=symbol,
         horizon=horizon,
-        facts=tuple(part["facts"] for part in parts),
-        names=first["names"],
+        facts=tuple(part.facts for part in parts),
+        names=first.names,
+        X=np.concatenate([part.X for part in parts]),
+        y=np.concatenate([part.y for part in parts]),
+        datetime_ns=times,
         day_index=np.repeat(np.arange(len(parts), dtype=np.int32), sizes),
-        factor_set_spec=first["factor_set_spec"],
-        label_spec=first["label_spec"],
-        levels=first["levels"],
-        **stacked,
+        row_in_day=np.concatenate([np.arange(size, dtype=np.int32) for size in sizes]),
+        segment_id=np.repeat(np.array([part.facts.segment_id for part in parts], np.int32), sizes),
+        mid=np.concatenate([part.mid for part in parts]),
+        bid=np.concatenate([part.bid for part in parts]),
+        ask=np.concatenate([part.ask for part in parts]),
+        warm=np.concatenate([part.warm for part in parts]),
+        factor_set_spec=first.factor_set_spec,
+        label_spec=first.label_spec,
+        levels=first.levels,
     )
 
 
@@ -303,40 +281,56 @@ def _quotes(lake: Lake, source: str, symbol: str, times: np.ndarray, day: date) 
     return bid, ask
 
 
-def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class _Day:
+    """One day's part of a `Dataset`, whose fields these are."""
+
+    facts: DayFacts
+    names: tuple[str, ...]
+    X: np.ndarray
+    y: np.ndarray
+    datetime_ns: np.ndarray
+    mid: np.ndarray
+    bid: np.ndarray
+    ask: np.ndarray
+    warm: np.ndarray
+    factor_set_spec: FactorSetSpec
+    label_spec: LabelSpec
+    levels: int
+
+
+def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> _Day:
     made, labelled = day_manifests(lake, symbol, day, entry)
     features = lake.read_day(FEATURES, symbol, day)
     labels = lake.read_day(LABELS, symbol, day)
-    column = label_column(horizon)
+    column, label_spec = label_column(horizon), LabelSpec.from_dict(labelled.extra["label_spec"])
     if column not in labels.column_names:
-        built = labelled.extra["label_spec"]["horizons"]
+        built = list(label_spec.horizons)
         raise UsageError(f"no labels at horizon {horizon} for {symbol} on {day}", f"built are {built}")
     times = _numpy(features, "datetime_ns")
     if not np.array_equal(times, _numpy(labels, "datetime_ns")):
         raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", _HINT)
     bid, ask = _quotes(lake, made.source, symbol, times, day)
-    segment_id = require_provenance(features, made, labels, labelled)
-    extra = made.extra
-    names = tuple(str(name) for name, _ in extra["factor_set"]["factors"])
+    require_provenance(features, made, labels, labelled)
+    factor_set_spec = FactorSetSpec.from_dict(made.extra["factor_set"])
+    names = factor_set_spec.names
     rows = np.empty((times.size, len(names)), np.float32)
     for index, name in enumerate(names):
         rows[:, index] = _numpy(features, name)
-    return {
-        "facts": day_facts(day, made, labelled),
-        "names": names,
-        "X": rows,
-        "y": _numpy(labels, column).astype(np.int8),
-        "datetime_ns": times,
-        "row_in_day": np.arange(times.size, dtype=np.int32),
-        "segment_id": np.full(times.size, segment_id, np.int32),
-        "mid": _numpy(labels, "mid"),
-        "bid": bid,
-        "ask": ask,
-        "warm": WarmTracker(len(names)).batch(rows),
-        "factor_set_spec": extra["factor_set"],
-        "label_spec": labelled.extra["label_spec"],
-        "levels": int(extra["levels"]),
-    }
+    return _Day(
+        facts=day_facts(day, made, labelled),
+        names=names,
+        X=rows,
+        y=_numpy(labels, column).astype(np.int8),
+        datetime_ns=times,
+        mid=_numpy(labels, "mid"),
+        bid=bid,
+        ask=ask,
+        warm=WarmTracker(len(names)).batch(rows),
+        factor_set_spec=factor_set_spec,
+        label_spec=label_spec,
+        levels=int(made.extra["levels"]),
+    )
 
 
 def _numpy(table: pa.Table, column: str) -> np.ndarray:

@@ -9,10 +9,9 @@ hence no log-loss) and `persistence` (the training table of class given the last
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,9 +30,12 @@ from ghtrader_models.evaluation.metrics import (
     transition_table,
 )
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
-from ghtrader_models.evaluation.policy_simulation import TradingReport, add_reports, simulate_policy, trading_costs
+from ghtrader_models.evaluation.policy_simulation import add_reports, simulate_policy, trading_costs
+from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading, TradingReport
 from ghtrader_models.evaluation.splits import Split, make_splits
-from ghtrader_models.families.base import get_family, make_config
+from ghtrader_models.families.base import FamilyConfig, get_family
+from ghtrader_models.model_scores import GainInterval, MeanScore, ModelScores
+from ghtrader_models.policy import PolicyParams
 
 PROBABILITIES = ("p_down", "p_flat", "p_up")
 PRIORS = ("prior_down", "prior_flat", "prior_up")
@@ -47,7 +49,6 @@ PREDICTION_SCHEMA = pa.schema(
         *((name, pa.float64()) for name in (*PROBABILITIES, *PRIORS)),
     ]
 )
-SCORES = ("logloss", "macro_f1", "weighted_f1", "accuracy", "ece")
 
 
 @dataclass(kw_only=True)
@@ -57,15 +58,15 @@ class BenchmarkReport:
     Attributes
     ----------
     family, symbol, horizon, seed, config, policy
-        What was run; of the policy the options that differ from the defaults.
-    splits : list of dict
-        One a test: split, name, train_rows, test_rows, prior, fit_seconds.
-    model : dict
-        Score of the family (see `score`).
-    baselines : dict of str to dict
+        What was run.
+    splits : list of ScoredSplit
+        One a test.
+    model : ModelScores
+        Scores of the family.
+    baselines : dict of str to ModelScores
         Scores of prior, majority and persistence.
-    simulation : dict or None
-        Totals and per split of the policy's PnL; None without quotes or fees.
+    simulation : SimulatedTrading or None
+        Totals and per stretch of the policy's PnL; None where it was not simulated.
     importance : dict of str to float
         Share of each factor, mean over splits.
     predictions : pa.Table
@@ -80,15 +81,15 @@ class BenchmarkReport:
     symbol: str
     horizon: int
     seed: int
-    config: dict[str, Any]
-    splits: list[dict[str, Any]]
-    model: dict[str, Any]
-    baselines: dict[str, dict[str, Any]]
-    simulation: dict[str, Any] | None
+    config: FamilyConfig
+    splits: list[ScoredSplit]
+    model: ModelScores
+    baselines: dict[str, ModelScores]
+    simulation: SimulatedTrading | None
     importance: dict[str, float]
     predictions: pa.Table
     pnl: tuple[np.ndarray, np.ndarray]
-    policy: dict[str, Any] = field(default_factory=dict)
+    policy: PolicyOptions = field(default_factory=PolicyOptions)
     seconds: float = 0.0
 
     @property
@@ -107,18 +108,18 @@ class BenchmarkReport:
         return arrays_hash(*columns)
 
     def to_dict(self, *, with_hash: bool = True) -> dict[str, Any]:
-        """JSON-able form, without predictions and PnL curve."""
+        """JSON-able form, without predictions and PnL curve; of the policy what differs from the defaults."""
         document = {
             "family": self.family,
             "symbol": self.symbol,
             "horizon": self.horizon,
             "seed": self.seed,
-            "config": self.config,
-            "policy": self.policy,
-            "splits": [dict(row) for row in self.splits],
-            "model": self.model,
-            "baselines": self.baselines,
-            "simulation": self.simulation,
+            "config": asdict(self.config),
+            "policy": self.policy.to_dict(),
+            "splits": [asdict(split) for split in self.splits],
+            "model": self.model.to_dict(),
+            "baselines": {name: found.to_dict() for name, found in self.baselines.items()},
+            "simulation": self.simulation.to_dict() if self.simulation is not None else None,
             "importance": self.importance,
             "tests_hash": self.tests_hash,
             "seconds": self.seconds,
@@ -130,7 +131,7 @@ class BenchmarkReport:
 class _Collected:
     """What the loop over splits gathers."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    splits: list[ScoredSplit] = field(default_factory=list)
     y: list[np.ndarray] = field(default_factory=list)
     prior: list[np.ndarray] = field(default_factory=list)
     model: list[np.ndarray] = field(default_factory=list)
@@ -146,7 +147,7 @@ def run_benchmark(
     family_name: str,
     *,
     splits: Sequence[Split] | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: FamilyConfig | None = None,
     seed: int = 0,
     horizon: int | None = None,
     simulate: bool = True,
@@ -162,8 +163,8 @@ def run_benchmark(
         "logistic" or "xgboost".
     splits : sequence of Split, optional
         `make_splits(dataset)` where absent.
-    config : mapping, optional
-        Fields of the family's configuration that differ from its defaults.
+    config : FamilyConfig, optional
+        The family's own; its default where absent (`families.base.make_config`).
     seed : int
         Of whatever the family draws.
     horizon : int, optional
@@ -176,13 +177,13 @@ def run_benchmark(
     Raises
     ------
     UsageError
-        Unknown family or setting, wrong horizon, too little data.
+        Unknown family, wrong horizon, too little data.
     """
     if horizon is not None and horizon != dataset.horizon:
         raise UsageError(f"horizon {horizon} for a data set of horizon {dataset.horizon}", "load it at that horizon")
     started = time.perf_counter()
     family = get_family(family_name)
-    settings = make_config(family, config)
+    settings = config or family.default_config()
     splits = list(splits) if splits is not None else make_splits(dataset)
     options = policy or PolicyOptions()
     last = dataset.last_realised()
@@ -206,23 +207,22 @@ def run_benchmark(
             learned = split.train[:: settings.stride]
             params = fit_policy_on(dataset, learned, model.predict_proba(dataset.X[learned]), options)
             _simulate(dataset, split, stretch, params, found)
-        found.rows.append(
-            {
-                "split": split.index,
-                "name": split.name,
-                "train_rows": int(split.train.size),
-                "test_rows": int(split.test.size),
-                "prior": prior.tolist(),
-                "fit_seconds": fit_seconds,
-            }
+        found.splits.append(
+            ScoredSplit(
+                split=split.index,
+                name=split.name,
+                train_rows=int(split.train.size),
+                test_rows=int(split.test.size),
+                prior=prior.tolist(),
+                fit_seconds=fit_seconds,
+            )
         )
-    config = dataclasses.asdict(settings)
-    return _report(dataset, family_name, config, options.changed(), seed, splits, found, started)
+    return _report(dataset, family_name, settings, options, seed, splits, found, started)
 
 
 def score(
     probabilities: Sequence[np.ndarray], y: Sequence[np.ndarray], prior: Sequence[np.ndarray] | None
-) -> dict[str, Any]:
+) -> ModelScores:
     """Scores per split, their mean and deviation, and the log-loss gain over the prior with its 95 % interval.
 
     Parameters
@@ -237,11 +237,11 @@ def score(
 
     Returns
     -------
-    dict
-        ``logloss``, ``macro_f1``, ``weighted_f1``, ``accuracy``, ``ece``: {mean, std, per_split}, and
-        ``logloss_gain``: {mean, low, high, n, per_split}; None where it does not apply.
+    ModelScores
+        None where a score does not apply.
     """
-    per: dict[str, list[float]] = {name: [] for name in (*SCORES, "logloss_gain")}
+    names = ("logloss", "macro_f1", "weighted_f1", "accuracy", "ece")
+    per: dict[str, list[float]] = {name: [] for name in (*names, "logloss_gain")}
     for index, (p, true) in enumerate(zip(probabilities, y, strict=True)):
         named = p.argmax(axis=1)
         macro, weighted = f1_scores(named, true)
@@ -252,22 +252,11 @@ def score(
             per["logloss"].append(log_loss(p, true))
             per["ece"].append(expected_calibration_error(p, true))
             per["logloss_gain"].append(log_loss(prior[index], true) - per["logloss"][-1])
-    result: dict[str, Any] = {name: _spread(per[name]) for name in SCORES}
-    result["logloss_gain"] = None
-    if prior is not None:
-        interval = t_interval(per["logloss_gain"])
-        low, high = (float(x) if np.isfinite(x) else None for x in (interval.low, interval.high))
-        result["logloss_gain"] = {
-            "mean": interval.mean,
-            "low": low,
-            "high": high,
-            "n": interval.n,
-            "per_split": per["logloss_gain"],
-        }
-    return result
+    gain = None if prior is None else _gain(per["logloss_gain"])
+    return ModelScores(logloss_gain=gain, **{name: _mean_score(per[name]) for name in names})
 
 
-def score_external(predictions: pa.Table, probabilities: np.ndarray) -> dict[str, Any]:
+def score_external(predictions: pa.Table, probabilities: np.ndarray) -> ModelScores:
     """Score somebody else's probabilities (the exchange's oracle) on the rows of a benchmark.
 
     Parameters
@@ -279,7 +268,7 @@ def score_external(predictions: pa.Table, probabilities: np.ndarray) -> dict[str
 
     Returns
     -------
-    dict
+    ModelScores
         As `score`.
     """
     if probabilities.shape != (predictions.num_rows, 3):
@@ -309,13 +298,19 @@ def shuffled_labels(dataset: Dataset, seed: int) -> Dataset:
     return dataset.with_labels(y)
 
 
-def _spread(values: Sequence[float]) -> dict[str, Any] | None:
+def _mean_score(values: Sequence[float]) -> MeanScore | None:
     if not values:
         return None
-    return {"mean": float(np.mean(values)), "std": float(np.std(values)), "per_split": list(values)}
+    return MeanScore(mean=float(np.mean(values)), std=float(np.std(values)), per_split=list(values))
 
 
-def _simulate(dataset: Dataset, split: Split, stretch: np.ndarray, policy: Any, found: _Collected) -> None:
+def _gain(values: list[float]) -> GainInterval:
+    interval = t_interval(values)
+    low, high = (float(x) if np.isfinite(x) else None for x in (interval.low, interval.high))
+    return GainInterval(mean=interval.mean, low=low, high=high, n=interval.n, per_split=values)
+
+
+def _simulate(dataset: Dataset, split: Split, stretch: np.ndarray, policy: PolicyParams, found: _Collected) -> None:
     """Run the policy over each day of a test."""
     days = dataset.day_index[split.start : split.stop]
     for day in np.unique(days):
@@ -338,8 +333,8 @@ def _simulate(dataset: Dataset, split: Split, stretch: np.ndarray, policy: Any, 
 def _report(
     dataset: Dataset,
     family: str,
-    config: dict[str, Any],
-    policy: dict[str, Any],
+    config: FamilyConfig,
+    policy: PolicyOptions,
     seed: int,
     splits: Sequence[Split],
     found: _Collected,
@@ -365,8 +360,7 @@ def _report(
     )
     simulation = None
     if found.reports:
-        total = add_reports(found.reports).to_dict()
-        simulation = {**total, "per_stretch": [report.to_dict() for report in found.reports]}
+        simulation = SimulatedTrading(**asdict(add_reports(found.reports)), per_stretch=found.reports)
     return BenchmarkReport(
         family=family,
         symbol=dataset.symbol,
@@ -374,7 +368,7 @@ def _report(
         seed=seed,
         config=config,
         policy=policy,
-        splits=found.rows,
+        splits=found.splits,
         model=score(found.model, found.y, found.prior),
         baselines={
             "prior": score(found.prior, found.y, found.prior),

@@ -63,16 +63,15 @@ class PolicyOptions:
             raise UsageError("a position of one lot cannot be sized", "give --max-lots 2 or more, or leave --sized out")
 
     @classmethod
-    def of(cls, given: Mapping[str, Any] | None) -> PolicyOptions:
-        """From a run's configuration; UsageError for a name there is not."""
-        given = dict(given or {})
+    def from_dict(cls, given: Mapping[str, Any]) -> PolicyOptions:
+        """From a run's configuration, where what is absent has its default; UsageError for a name there is not."""
         if unknown := sorted(set(given) - {item.name for item in fields(cls)}):
             names = ", ".join(item.name for item in fields(cls))
             raise UsageError(f"a policy has no option {', '.join(unknown)}", f"there are {names}")
         return cls(**given)
 
-    def changed(self) -> dict[str, Any]:
-        """What differs from the defaults."""
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form: what differs from the defaults."""
         plain = asdict(PolicyOptions())
         return {name: value for name, value in asdict(self).items() if value != plain[name]}
 

@@ -9,9 +9,8 @@ It says what the probabilities are worth, not what an order would have got.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 
@@ -19,45 +18,8 @@ from ghtrader_market.accounting.fill import Fill, Side
 from ghtrader_market.accounting.pnl import equity_curve, max_drawdown
 from ghtrader_market.accounting.round_trips import round_trips
 from ghtrader_market.reference.varieties import FeeRates, variety_of
+from ghtrader_models.evaluation.report_types import TradingReport
 from ghtrader_models.policy import PolicyParams, replay
-
-
-@dataclass(frozen=True, kw_only=True)
-class TradingReport:
-    """What a list of fills came to.
-
-    Attributes
-    ----------
-    net_pnl, gross_pnl, fees : float
-        CNY; net is gross less fees; an open position is marked at the last mid.
-    max_drawdown : float
-        Largest fall of the net equity from an earlier high, CNY, not negative; the start counts as a high of 0.
-    turnover : float
-        Notional traded, CNY.
-    fills, volume : int
-        Trades of ours, and lots in them.
-    round_trips : int
-        Times the position came back to flat or changed sign.
-    winning_round_trips : int
-        Those that earned more than their fees.
-    final_position : int
-        Lots left open, signed.
-    """
-
-    net_pnl: float
-    gross_pnl: float
-    fees: float
-    max_drawdown: float
-    turnover: float
-    fills: int
-    volume: int
-    round_trips: int
-    winning_round_trips: int
-    final_position: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return asdict(self)
 
 
 def trading_report(

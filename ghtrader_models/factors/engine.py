@@ -6,6 +6,7 @@ The arithmetic is in `kernel`; which day is fed and when it begins is decided by
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,32 @@ class _Buffers:
         """Go on from what `past` gave."""
         self.reset()
         self.arena[self.layout.kept] = past
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineState:
+    """What a restart of a `FactorEngine` needs.
+
+    Attributes
+    ----------
+    spec_hash : str
+        Of the factor set.
+    program : str
+        Digest of what computes it.
+    price_tick, multiplier : float
+        CNY; units of the product a lot.
+    session_bounds_ns : list of [int, int]
+        UTC epoch ns.
+    values : float64[n]
+        Memory of the factors, a copy.
+    """
+
+    spec_hash: str
+    program: str
+    price_tick: float
+    multiplier: float
+    session_bounds_ns: list[list[int]]
+    values: np.ndarray
 
 
 class FactorEngine:
@@ -109,7 +136,7 @@ class FactorEngine:
         bounds = self._bounds.tolist() or None
         return type(self), (self.factor_set, self.price_tick, self.multiplier, bounds), self.state()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: EngineState) -> None:
         self.load_state(state)
 
     @property
@@ -263,25 +290,18 @@ class FactorEngine:
     def _past(self) -> np.ndarray:
         return np.concatenate([self._carry, self._all_buffers[self._block].past()])
 
-    def state(self) -> dict[str, Any]:
-        """All that a restart needs: `load_state` of it into an engine of the same set gives the same bits on.
+    def state(self) -> EngineState:
+        """All that a restart needs: `load_state` of it into an engine of the same set gives the same bits on."""
+        return EngineState(
+            spec_hash=self.factor_set.spec_hash,
+            program=self._program.digest,
+            price_tick=self.price_tick,
+            multiplier=self.multiplier,
+            session_bounds_ns=self._bounds.tolist(),
+            values=self._past(),
+        )
 
-        Returns
-        -------
-        dict
-            spec_hash str, program str (what computes it), price_tick float, multiplier float, session_bounds_ns list,
-            values float64[*] (a copy).
-        """
-        return {
-            "spec_hash": self.factor_set.spec_hash,
-            "program": self._program.digest,
-            "price_tick": self.price_tick,
-            "multiplier": self.multiplier,
-            "session_bounds_ns": self._bounds.tolist(),
-            "values": self._past(),
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: EngineState) -> None:
         """Go on from a saved state.
 
         Raises
@@ -291,18 +311,18 @@ class FactorEngine:
             is damaged; the engine is as before.
         """
         mine = (self.factor_set.spec_hash, self.price_tick, self.multiplier)
-        if (state.get("spec_hash"), state.get("price_tick"), state.get("multiplier")) != mine:
+        if (state.spec_hash, state.price_tick, state.multiplier) != mine:
             raise IntegrityError(
                 "this factor state belongs to another factor set or contract", "replay the trading day so far instead"
             )
-        if state.get("program") != self._program.digest:
+        if state.program != self._program.digest:
             raise IntegrityError(
                 "this factor state was saved by another version of the factor engine",
                 "replay the trading day so far instead",
             )
-        values = np.asarray(state.get("values"), np.float64)
+        values = np.asarray(state.values, np.float64)
         if values.shape != self._past().shape:
             raise IntegrityError("this factor state is damaged", "replay the trading day so far instead")
-        self._set_bounds(state.get("session_bounds_ns") or None)
+        self._set_bounds(state.session_bounds_ns or None)
         self._carry[:] = values[: len(self._carry)]
         self._all_buffers[self._block].take(values[len(self._carry) :])

@@ -24,6 +24,46 @@ RESERVED_NAMES = frozenset({"datetime_ns", "mid", "underlying_contract", "segmen
 
 
 @dataclass(frozen=True)
+class FactorSetSpec:
+    """A factor set as bundles and manifests keep it: unparsed, hence also one of another version of the language.
+
+    Attributes
+    ----------
+    language : int
+        Version of the factor language it is written in.
+    name : str
+        Name of the set.
+    factors : tuple of (str, str)
+        Name and expression of each factor, in column order.
+    """
+
+    language: int
+    name: str
+    factors: tuple[tuple[str, str], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Factor names, in column order."""
+        return tuple(name for name, _ in self.factors)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form: language, name, factors: [[name, text]]."""
+        factors = [[name, text] for name, text in self.factors]
+        return {"language": self.language, "name": self.name, "factors": factors}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> FactorSetSpec:
+        """The inverse of `to_dict`; UsageError where the document is none."""
+        try:
+            pairs = tuple((str(name), str(text)) for name, text in document["factors"])
+            return cls(int(document["language"]), str(document["name"]), pairs)
+        except (KeyError, TypeError, ValueError) as exc:
+            raise UsageError(
+                f"this is no factor set: {exc!r}", "it has language, name, factors: [[name, text]]"
+            ) from exc
+
+
+@dataclass(frozen=True)
 class FactorSet:
     """Named factors, in the order of their columns.
 
@@ -82,35 +122,30 @@ class FactorSet:
         """Ticks of complete data up to and including the first at which every factor has a value."""
         return max(expression.warm_up() for expression in self.expressions.values())
 
-    def spec(self) -> dict[str, Any]:
-        """The set as JSON: what bundles and manifests keep."""
-        factors = [[name, str(expression)] for name, expression in self.expressions.items()]
-        return {"language": LANGUAGE_VERSION, "name": self.name, "factors": factors}
+    def spec(self) -> FactorSetSpec:
+        """The set as bundles and manifests keep it."""
+        factors = tuple((name, str(expression)) for name, expression in self.expressions.items())
+        return FactorSetSpec(LANGUAGE_VERSION, self.name, factors)
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> FactorSet:
+    def from_spec(cls, spec: FactorSetSpec) -> FactorSet:
         """The inverse of `spec`.
 
         Raises
         ------
         UsageError
-            The document is no factor set, is written in another version of the language, names a factor twice, or
-            holds a wrong expression (then with factor, column and reason).
+            The set is written in another version of the language, names a factor twice, or holds a wrong expression
+            (then with factor, column and reason).
         """
-        try:
-            language, name = int(spec["language"]), str(spec["name"])
-            pairs = [(str(key), text) for key, text in spec["factors"]]
-        except (KeyError, TypeError, ValueError) as exc:
+        name = spec.name
+        if spec.language != LANGUAGE_VERSION:
             raise UsageError(
-                f"this is no factor set: {exc!r}", "it has language, name, factors: [[name, text]]"
-            ) from exc
-        if language != LANGUAGE_VERSION:
-            raise UsageError(
-                f"factor set {name!r} speaks version {language} of the factor language, this is {LANGUAGE_VERSION}",
+                f"factor set {name!r} speaks version {spec.language} of the factor language, this is "
+                f"{LANGUAGE_VERSION}",
                 "rebuild features and retrain with this version",
             )
         expressions: dict[str, Expression] = {}
-        for key, text in pairs:
+        for key, text in spec.factors:
             if key in expressions:
                 raise UsageError(f"factor set {name!r} names {key} twice")
             try:
@@ -123,7 +158,7 @@ class FactorSet:
     def spec_hash(self) -> str:
         """Hex sha256 of names, expressions, order and language version; the set's own name does not count."""
         spec = self.spec()
-        return content_hash({"language": spec["language"], "factors": spec["factors"]})
+        return content_hash({"language": spec.language, "factors": [list(pair) for pair in spec.factors]})
 
     def restrict_levels(self, levels: int) -> tuple[FactorSet, tuple[str, ...]]:
         """The part of the set that a recording of so many levels can feed.

@@ -14,7 +14,7 @@ import dataclasses
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -53,6 +53,21 @@ class Model(Protocol):
         ...
 
 
+class FamilyConfig(Protocol):
+    """How a family is trained: a frozen dataclass of numbers, each family's own.
+
+    Attributes
+    ----------
+    stride : int
+        Every how many-th training row is used.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    @property
+    def stride(self) -> int: ...
+
+
 class ModelFamily(Protocol):
     """How one kind of model is trained.
 
@@ -64,8 +79,8 @@ class ModelFamily(Protocol):
 
     name: str
 
-    def default_config(self) -> Any:
-        """The family's configuration, a frozen dataclass with a `stride` field among others."""
+    def default_config(self) -> FamilyConfig:
+        """The family's configuration."""
         ...
 
     def fit(self, rows: np.ndarray, y: np.ndarray, *, horizon: int, seed: int, config: Any = None) -> Model:
@@ -106,16 +121,16 @@ def get_family(name: str) -> ModelFamily:
     return family
 
 
-def make_config(family: ModelFamily, overrides: Mapping[str, Any] | None = None) -> Any:
+def make_config(family: ModelFamily, changes: Mapping[str, bool | int | float | str]) -> FamilyConfig:
     """The family's default configuration with some fields replaced; `UsageError` for a field it does not have."""
     config = family.default_config()
     known = {field.name for field in dataclasses.fields(config)}
-    unknown = sorted(set(overrides or {}) - known)
+    unknown = sorted(set(changes) - known)
     if unknown:
         raise UsageError(
             f"{family.name} has no setting {', '.join(unknown)}", f"it has: {', '.join(sorted(known))}"
         )
-    return dataclasses.replace(config, **dict(overrides or {}))
+    return dataclasses.replace(config, **changes)
 
 
 def row_weight(horizon: int, memory: int, stride: int) -> float:

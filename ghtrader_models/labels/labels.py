@@ -83,7 +83,7 @@ class LabelSpec:
         """Whether the labels depend on the contract's fees."""
         return self.definition == COST_AWARE
 
-    def spec(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The definition as JSON: what bundles and manifests keep."""
         return {
             "definition": self.definition,
@@ -92,17 +92,17 @@ class LabelSpec:
         }
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> LabelSpec:
-        """The inverse of `spec`; UsageError where the document is none."""
+    def from_dict(cls, document: Mapping[str, Any]) -> LabelSpec:
+        """The inverse of `to_dict`; UsageError where the document is none."""
         try:
-            return cls(tuple(spec["horizons"]), spec["threshold_ticks"], spec["definition"])
+            return cls(tuple(document["horizons"]), document["threshold_ticks"], document["definition"])
         except (KeyError, TypeError) as exc:
             raise UsageError(f"this is no label spec: {exc!r}") from exc
 
     @cached_property
     def spec_hash(self) -> str:
         """Hex sha256 of the spec."""
-        return content_hash(self.spec())
+        return content_hash(self.to_dict())
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ghtrader_base.errors import UnreachableError, UsageError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.locks import resource_lock
+from ghtrader_models.model_scores import GainInterval, MeanScore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -128,7 +130,7 @@ class Tracker:
             report.symbol,
             name,
             {**{f"ghtrader.{key}": value for key, value in marks.items()}, **dict(tags or {})},
-            {"family": report.family, "horizon": report.horizon, "seed": report.seed, **report.config},
+            {"family": report.family, "horizon": report.horizon, "seed": report.seed, **asdict(report.config)},
             _metrics(report),
             {"benchmark.json": report.to_dict(), **dict(artifacts or {})},
         )
@@ -158,7 +160,7 @@ class Tracker:
             marks = {**dict(tags or {}), _BUNDLE_TAG: bundle.bundle_id, "ghtrader.family": bundle.kind}
             kind = {"ghtrader.kind": "training", "ghtrader.horizon": str(bundle.horizon)}
             content = bundle.content
-            params = {"family": bundle.kind, "horizon": bundle.horizon, "seed": content["seed"], **content["config"]}
+            params = {"family": bundle.kind, "horizon": bundle.horizon, "seed": content.seed, **content.config}
             run = self._log(
                 bundle.symbol,
                 f"train-{bundle.kind}-h{bundle.horizon}",
@@ -252,17 +254,19 @@ class Tracker:
 def _metrics(report: BenchmarkReport) -> dict[str, list[tuple[float, int]]]:
     metrics: dict[str, list[tuple[float, int]]] = {}
     scored = {"": report.model, **{f"{name}_": found for name, found in report.baselines.items()}}
-    for prefix, found in scored.items():
-        for key, value in found.items():
-            if value is None:
+    for prefix, scores in scored.items():
+        for field in fields(scores):
+            found: MeanScore | GainInterval | None = getattr(scores, field.name)
+            if found is None:
                 continue
-            metrics[f"{prefix}{key}"] = [(value["mean"], 0)]
+            metrics[f"{prefix}{field.name}"] = [(found.mean, 0)]
             if not prefix:
-                metrics[f"split_{key}"] = list(zip(value["per_split"], range(len(value["per_split"])), strict=True))
-            for bound in ("low", "high"):
-                if value.get(bound) is not None:
-                    metrics[f"{prefix}{key}_{bound}"] = [(value[bound], 0)]
+                metrics[f"split_{field.name}"] = [(value, split) for split, value in enumerate(found.per_split)]
+            if isinstance(found, GainInterval):
+                for bound, value in (("low", found.low), ("high", found.high)):
+                    if value is not None:
+                        metrics[f"{prefix}{field.name}_{bound}"] = [(value, 0)]
     if report.simulation is not None:
         for key in ("net_pnl", "fees", "round_trips", "max_drawdown"):
-            metrics[f"simulated_{key}"] = [(float(report.simulation[key]), 0)]
+            metrics[f"simulated_{key}"] = [(float(getattr(report.simulation, key)), 0)]
     return metrics

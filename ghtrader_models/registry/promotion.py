@@ -10,8 +10,8 @@ nothing yet: a day's PnL is too noisy to decide on in a few days.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -19,13 +19,15 @@ from ghtrader_base.errors import RefusedError, UsageError
 from ghtrader_models.bundles.bundle import Bundle
 from ghtrader_models.bundles.champions import (
     Champion,
+    GateEvidence,
     champion_path,
     load_champion,
     load_champion_bundle,
     read_history,
     write_champion,
 )
-from ghtrader_models.evaluation.benchmark import BenchmarkReport
+from ghtrader_models.evaluation.report_types import SimulatedTrading
+from ghtrader_models.model_scores import GainInterval, ModelScores
 
 if TYPE_CHECKING:
     from ghtrader_models.registry.mlflow_tracking import Tracker
@@ -78,14 +80,14 @@ class Decision:
         Sentences: every rule with its numbers, in the order they were asked.
     refused_because : str or None
         The first rule that failed.
-    evidence : dict
-        JSON-able numbers the decision rests on; kept with the champion.
+    evidence : GateEvidence
+        The numbers the decision rests on; kept with the champion.
     """
 
     promoted: bool
     reasons: tuple[str, ...]
     refused_because: str | None
-    evidence: dict[str, Any] = field(default_factory=dict)
+    evidence: GateEvidence
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -93,57 +95,71 @@ class Decision:
             "promoted": self.promoted,
             "reasons": list(self.reasons),
             "refused_because": self.refused_because,
-            "evidence": self.evidence,
+            "evidence": self.evidence.to_dict(),
         }
 
 
-def judge(
-    report: BenchmarkReport | Mapping[str, Any], champion: Champion | None = None, config: GateConfig | None = None
-) -> Decision:
+class Scored(Protocol):
+    """What the gate needs of a walk-forward report: a `BenchmarkReport`, or one read back from its file."""
+
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def horizon(self) -> int: ...
+
+    @property
+    def model(self) -> ModelScores: ...
+
+    @property
+    def simulation(self) -> SimulatedTrading | None: ...
+
+    @property
+    def tests_hash(self) -> str: ...
+
+    @property
+    def metrics_hash(self) -> str | None: ...
+
+
+def judge(report: Scored, champion: Champion | None = None, config: GateConfig | None = None) -> Decision:
     """Ask every rule.
 
     Parameters
     ----------
-    report : BenchmarkReport or its `to_dict()`
+    report : Scored
         The candidate's walk-forward scores.
     champion : Champion, optional
         Who holds the place now. It is compared where both were scored on the same test rows; else it gives way to a
         candidate that passes, because its own numbers speak of other days.
     config : GateConfig, optional
         Thresholds.
+
+    Raises
+    ------
+    UsageError
+        The candidate gives no probabilities, hence has no log-loss gain.
     """
     config = config or GateConfig()
-    found = report.to_dict() if isinstance(report, BenchmarkReport) else dict(report)
-    gain, name = found["model"]["logloss_gain"], f"{found['family']} at horizon {found['horizon']}"
-    evidence = {
-        "family": found["family"],
-        "horizon": found["horizon"],
-        "logloss_gain": gain,
-        "tests_hash": found["tests_hash"],
-        "metrics_hash": found.get("metrics_hash"),
-        "simulated_net_pnl": (found["simulation"] or {}).get("net_pnl"),
-    }
+    gain, name = report.model.gain, f"{report.family} at horizon {report.horizon}"
+    earned = None if report.simulation is None else report.simulation.net_pnl
+    evidence = GateEvidence(
+        family=report.family,
+        horizon=report.horizon,
+        logloss_gain=gain,
+        tests_hash=report.tests_hash,
+        metrics_hash=report.metrics_hash,
+        simulated_net_pnl=earned,
+    )
     rules = [
-        _right_horizon(found["horizon"], config),
+        _right_horizon(report.horizon, config),
         _tests_enough(gain, config),
         _edge_is_real(name, gain, config),
-        _not_worse_than_champion(name, found, champion),
+        _not_worse_than_champion(name, evidence, champion),
     ]
-    if evidence["simulated_net_pnl"] is not None:
-        earned = f"{evidence['simulated_net_pnl']:.0f} CNY net"
-        rules.append((True, f"Simulated over the same tests it earned {earned}; this decides nothing."))
+    if earned is not None:
+        rules.append((True, f"Simulated over the same tests it earned {earned:.0f} CNY net; this decides nothing."))
     failed = [sentence for passed, sentence in rules if not passed]
     return Decision(not failed, tuple(s for _, s in rules), failed[0] if failed else None, evidence)
-
-
-class Scored(Protocol):
-    """What `choose` needs of a report: a `BenchmarkReport`, or one read back from its file."""
-
-    @property
-    def tests_hash(self) -> str: ...
-
-    @property
-    def model(self) -> Mapping[str, Any]: ...
 
 
 def choose(reports: Sequence[ReportT]) -> ReportT:
@@ -152,7 +168,7 @@ def choose(reports: Sequence[ReportT]) -> ReportT:
         raise UsageError("no report to choose from", "run a benchmark first")
     if len({report.tests_hash for report in reports}) > 1:
         raise UsageError("these reports were scored on different test rows", "run them on the same splits")
-    return max(reports, key=lambda report: report.model["logloss_gain"]["mean"])
+    return max(reports, key=lambda report: report.model.gain.mean)
 
 
 def promote(
@@ -182,7 +198,7 @@ def promote(
     """
     if not decision.promoted:
         raise RefusedError(f"not promoted: {decision.refused_because}", "train on more days or better factors")
-    about = (decision.evidence["family"], decision.evidence["horizon"])
+    about = (decision.evidence.family, decision.evidence.horizon)
     if about != (bundle.kind, bundle.horizon):
         raise UsageError(
             f"the decision is about {about[0]} at horizon {about[1]}, "
@@ -202,34 +218,32 @@ def _right_horizon(horizon: int, config: GateConfig) -> tuple[bool, str]:
     return False, f"Horizon {horizon} is reported only; horizon {config.horizon} is the one that is traded."
 
 
-def _tests_enough(gain: Mapping[str, Any], config: GateConfig) -> tuple[bool, str]:
+def _tests_enough(gain: GainInterval, config: GateConfig) -> tuple[bool, str]:
     needed = max(2, config.min_tests)
-    if gain["n"] >= needed:
-        return True, f"The interval rests on {gain['n']} tests."
-    return False, f"The interval rests on {gain['n']} tests, {needed} are needed."
+    if gain.n >= needed:
+        return True, f"The interval rests on {gain.n} tests."
+    return False, f"The interval rests on {gain.n} tests, {needed} are needed."
 
 
-def _edge_is_real(name: str, gain: Mapping[str, Any], config: GateConfig) -> tuple[bool, str]:
-    if gain["low"] is None:
+def _edge_is_real(name: str, gain: GainInterval, config: GateConfig) -> tuple[bool, str]:
+    if gain.low is None or gain.high is None:
         return False, f"The log-loss gain of {name} has no interval."
     numbers = (
-        f"The log-loss gain of {name} over the training prior is {gain['mean']:+.5f} nats, "
-        f"95 % interval {gain['low']:+.5f} to {gain['high']:+.5f}"
+        f"The log-loss gain of {name} over the training prior is {gain.mean:+.5f} nats, "
+        f"95 % interval {gain.low:+.5f} to {gain.high:+.5f}"
     )
-    if gain["low"] > config.min_gain:
+    if gain.low > config.min_gain:
         return True, f"{numbers}: above {config.min_gain:g}."
     return False, f"{numbers}: not above {config.min_gain:g}, so chance explains it."
 
 
-def _not_worse_than_champion(
-    name: str, found: Mapping[str, Any], champion: Champion | None
-) -> tuple[bool, str]:
+def _not_worse_than_champion(name: str, found: GateEvidence, champion: Champion | None) -> tuple[bool, str]:
     if champion is None:
         return True, "There is no champion to beat."
     held = f"the champion {champion.bundle_id} ({champion.family})"
-    if champion.evidence.get("tests_hash") != found["tests_hash"]:
+    if champion.evidence is None or champion.evidence.tests_hash != found.tests_hash:
         return True, f"{held[0].upper()}{held[1:]} was scored on other tests and gives way to a candidate that passes."
-    theirs, ours = champion.evidence["logloss_gain"]["mean"], found["model"]["logloss_gain"]["mean"]
+    theirs, ours = champion.evidence.logloss_gain.mean, found.logloss_gain.mean
     if ours >= theirs:
         return True, f"On the same tests {held} gained {theirs:+.5f} nats, not more than {name}."
     return False, f"On the same tests {held} gained {theirs:+.5f} nats, more than {name} with {ours:+.5f}."

@@ -24,6 +24,7 @@ from ghtrader_models.datasets.tick_input import read_source, times_of
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.labels.labels import mid_prices
 from ghtrader_models.research.clusters import SAME, cluster_factors
+from ghtrader_models.research.factor_report import FactorFinding, FactorGroup, FactorReport, HorizonScores
 from ghtrader_models.research.persistence import SENTENCE, SLOW
 from ghtrader_models.research.scores import FactorDay, FactorScores, information_coefficients
 
@@ -125,16 +126,16 @@ def _factors_of(
     return compute
 
 
-def report_of(scores: FactorScores, used: FactorSet, symbol: str, **more: Any) -> dict[str, Any]:
-    """Everything a reader may want to know, as JSON: factors by |IC| over chance at the judged horizon, their groups.
+def report_of(scores: FactorScores, used: FactorSet, symbol: str, *, seed: int | None = None) -> FactorReport:
+    """Everything a reader may want to know: factors by |IC| over chance at the judged horizon, and their groups.
 
     Parameters
     ----------
     scores : FactorScores
     used : FactorSet
     symbol : str
-    more
-        Further facts of the run.
+    seed : int, optional
+        Of the shuffles, to be kept.
     """
     judged = JUDGED if JUDGED in scores.horizons else scores.horizons[len(scores.horizons) // 2]
     cluster, _ = cluster_factors(scores.correlation)
@@ -144,82 +145,83 @@ def report_of(scores: FactorScores, used: FactorSet, symbol: str, **more: Any) -
         first.setdefault(int(cluster[index]), int(index))
     bias = np.stack([scores.bias(horizon) for horizon in scores.horizons], axis=1)
     factors = [
-        {
-            **_row(scores, int(index), rank, int(cluster[index]), first),
-            "bias": {str(h): _number(value) for h, value in zip(scores.horizons, bias[index], strict=True)},
-            "slow": bool(bias[index, scores.horizons.index(judged)] > SLOW),
-        }
+        FactorFinding(
+            rank=rank,
+            name=scores.names[index],
+            horizons=_by_horizon(scores, int(index)),
+            decay=_numbers(scores.decay[index]),
+            coverage=_number(scores.coverage[index]),
+            turnover=_number(scores.turnover[index]),
+            memory=_number(scores.memory[index]),
+            persistence=_number(scores.persistence[index]),
+            cluster=int(cluster[index]),
+            represents=first[int(cluster[index])] == int(index),
+            bias={str(h): _number(value) for h, value in zip(scores.horizons, bias[index], strict=True)},
+            slow=bool(bias[index, scores.horizons.index(judged)] > SLOW),
+        )
         for rank, index in enumerate(order, 1)
     ]
-    strongest = [name["name"] for name in factors]
     groups = [
-        {
-            "cluster": number,
-            "representative": scores.names[lead],
-            "members": [name for name in strongest if cluster[scores.names.index(name)] == number],
-        }
+        FactorGroup(
+            cluster=number,
+            representative=scores.names[lead],
+            members=[factor.name for factor in factors if factor.cluster == number],
+        )
         for number, lead in first.items()
     ]
-    return {
-        "symbol": symbol,
-        "factor_set": used.name,
-        "spec_hash": used.spec_hash,
-        "days": list(scores.days),
-        "horizons": list(scores.horizons),
-        "judged_horizon": judged,
-        "decay_horizons": list(scores.decay_horizons),
-        "ic": "Spearman over the rows of a day, mean over days, 95 % t interval over days",
-        "p_value_method": f"{scores.method} targets, {scores.shuffles} orders; adjusted: max-statistic over "
+    return FactorReport(
+        symbol=symbol,
+        factor_set=used.name,
+        spec_hash=used.spec_hash,
+        days=list(scores.days),
+        horizons=list(scores.horizons),
+        judged_horizon=judged,
+        decay_horizons=list(scores.decay_horizons),
+        ic="Spearman over the rows of a day, mean over days, 95 % t interval over days",
+        p_value_method=f"{scores.method} targets, {scores.shuffles} orders; adjusted: max-statistic over "
         f"{len(scores.names) * len(scores.horizons)} tests",
-        "same_from": SAME,
-        "slow_from": SLOW,
-        "slow": SENTENCE,
-        "factors": factors,
-        "clusters": groups,
-        "code_version": code_version(),
-        "made_at": datetime.now().astimezone().isoformat(timespec="seconds"),
-        **more,
-    }
+        same_from=SAME,
+        slow_from=SLOW,
+        slow=SENTENCE,
+        factors=factors,
+        clusters=groups,
+        code_version=code_version(),
+        made_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        seed=seed,
+    )
 
 
-def _row(scores: FactorScores, index: int, rank: int, cluster: int, first: dict[int, int]) -> dict[str, Any]:
+def _by_horizon(scores: FactorScores, index: int) -> dict[str, HorizonScores]:
     return {
-        "rank": rank,
-        "name": scores.names[index],
-        "horizons": {
-            str(horizon): {
-                "ic": _number(scores.ic[index, h]),
-                "low": _number(scores.low[index, h]),
-                "high": _number(scores.high[index, h]),
-                "p_value": _number(scores.p_value[index, h]),
-                "p_adjusted": _number(scores.p_adjusted[index, h]),
-                "chance_std": _number(scores.null_std[index, h]),
-                "over_chance": _number(scores.strength[index, h]) if scores.shuffles else None,
-                "day_agreement": _number(scores.agreement[index, h]),
-                "by_day": [_number(value) for value in scores.day_ic[:, index, h]],
-                "by_session": [_number(value) for value in scores.session_ic[:, index, h]],
-            }
-            for h, horizon in enumerate(scores.horizons)
-        },
-        "decay": [_number(value) for value in scores.decay[index]],
-        "coverage": _number(scores.coverage[index]),
-        "turnover": _number(scores.turnover[index]),
-        "memory": _number(scores.memory[index]),
-        "persistence": _number(scores.persistence[index]),
-        "cluster": cluster,
-        "represents": first[cluster] == index,
+        str(horizon): HorizonScores(
+            ic=_number(scores.ic[index, h]),
+            low=_number(scores.low[index, h]),
+            high=_number(scores.high[index, h]),
+            p_value=_number(scores.p_value[index, h]),
+            p_adjusted=_number(scores.p_adjusted[index, h]),
+            chance_std=_number(scores.null_std[index, h]),
+            over_chance=_number(scores.strength[index, h]) if scores.shuffles else None,
+            day_agreement=_number(scores.agreement[index, h]),
+            by_day=_numbers(scores.day_ic[:, index, h]),
+            by_session=_numbers(scores.session_ic[:, index, h]),
+        )
+        for h, horizon in enumerate(scores.horizons)
     }
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    return [_number(value) for value in values]
 
 
 def _number(value: Any) -> float | None:
     return round(float(value), 6) if np.isfinite(value) else None
 
 
-def save_report(folder: Path, report: dict[str, Any], scores: FactorScores) -> Path:
+def save_report(folder: Path, report: FactorReport, scores: FactorScores) -> Path:
     """Write `report.json` and `report.html`; the page first, so that the JSON never speaks of one that is not there."""
     from ghtrader_models.research.page import render
 
     ensure_dir(folder)
     atomic_write_text(folder / PAGE, render(report, scores))
-    atomic_write_json(folder / REPORT, report)
+    atomic_write_json(folder / REPORT, report.to_dict())
     return folder / REPORT

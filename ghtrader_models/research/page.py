@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ghtrader_models.evaluation.plots import draw
 from ghtrader_models.research.clusters import cluster_factors
+from ghtrader_models.research.factor_report import FactorReport
 from ghtrader_models.research.scores import FactorScores
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ _TALL, _HALF, _SQUARE = (11.0, 5.4), (7.0, 4.4), (7.0, 6.4)
 BELIEVED = 0.05
 
 
-def render(report: dict[str, Any], scores: FactorScores) -> str:
+def render(report: FactorReport, scores: FactorScores) -> str:
     """The page as HTML."""
     from jinja2 import Environment, FileSystemLoader
 
     here = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
-    judged = str(report["judged_horizon"])
-    believed = [row["name"] for row in report["factors"] if (row["horizons"][judged]["p_adjusted"] or 1.0) < BELIEVED]
+    judged = str(report.judged_horizon)
+    believed = [row.name for row in report.factors if (row.horizons[judged].p_adjusted or 1.0) < BELIEVED]
     figures = [(title, caption, base64.b64encode(png).decode()) for title, caption, png in _figures(report, scores)]
     return here.get_template("page.html.j2").render(
         report=report, judged=judged, believed=believed, figures=figures, level=BELIEVED, show=_shown
@@ -41,11 +42,11 @@ def _shown(value: float | None, how: str) -> str:
     return "\N{EN DASH}" if value is None else how % value
 
 
-def _figures(report: dict[str, Any], scores: FactorScores) -> list[tuple[str, str, bytes]]:
-    judged = report["judged_horizon"]
-    column, order = scores.horizons.index(judged), scores.ranked(report["judged_horizon"])
+def _figures(report: FactorReport, scores: FactorScores) -> list[tuple[str, str, bytes]]:
+    judged = report.judged_horizon
+    column, order = scores.horizons.index(judged), scores.ranked(judged)
     top = order[:_SHOWN]
-    leads = [scores.names.index(group["representative"]) for group in report["clusters"]][:_CURVES]
+    leads = [scores.names.index(group.representative) for group in report.clusters][:_CURVES]
     drawn = [
         (
             f"Strongest factors at horizon {judged}",
@@ -62,7 +63,7 @@ def _figures(report: dict[str, Any], scores: FactorScores) -> list[tuple[str, st
         ),
         (
             "Groups of factors",
-            f"|rank correlation|, alike ones side by side; {len(report['clusters'])} groups at {report['same_from']}.",
+            f"|rank correlation|, alike ones side by side; {len(report.clusters)} groups at {report.same_from}.",
             _SQUARE,
             lambda axes: _correlation(axes, scores),
         ),

@@ -81,7 +81,7 @@ def test_shuffled_labels_end_as_no_signal(default_demo) -> None:
     for family in FAMILIES:
         report = run_benchmark(shuffled_labels(dataset, seed=7), family)
         decision = judge(report)
-        assert not decision.promoted and report.model["logloss_gain"]["low"] <= 0, report.model["logloss_gain"]
+        assert not decision.promoted and report.model.gain.low <= 0, report.model.gain
         assert judge(run_benchmark(dataset, family)).promoted
 
 
@@ -100,5 +100,5 @@ def test_live_factors_equal_the_stored_batch(default_demo, home: Path) -> None:
         settings, "IF", DAY, account="whole-day", model=str(settings.models / "bundles" / candidate), horizon=50
     )
     whole = compare_with_batch(settings, "IF", DAY, Path(summary["folder"]))
-    assert whole["different"] == 0 and whole["ticks"] == whole["day_ticks"] > 27_000
-    assert whole["live"] > 0.99 * whole["ticks"]
+    assert whole.different == 0 and whole.ticks == whole.day_ticks > 27_000
+    assert whole.live > 0.99 * whole.ticks

@@ -31,10 +31,11 @@ from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.bundle import load_bundle, write_bundle
+from ghtrader_models.bundles.provenance import BundleContent
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.families.base import get_family, make_config
-from ghtrader_models.labels.labels import event_labels, mid_prices
+from ghtrader_models.labels.labels import LabelSpec, event_labels, mid_prices
 from ghtrader_models.policy import PolicyParams
 from ghtrader_runtime.brokers.base import Market
 from ghtrader_runtime.replay.in_process import backtest_day
@@ -99,9 +100,9 @@ def bundle_of(settings: Settings, family_name: str, x: np.ndarray, y: np.ndarray
     family = get_family(family_name)
     config = make_config(family, CONFIG[family_name])
     model = family.fit(x, y, horizon=50, seed=0, config=config)
-    provenance = {"symbol": KEY, "horizon": 50, "price_tick": 10.0, "levels": 5, "days": [], "seed": 0, "config": {}}
+    content = BundleContent(symbol=KEY, horizon=50, price_tick=10.0, levels=5, days=(), seed=0, config={})
     policy = PolicyParams(enter=0.3, leave=0.02)
-    return write_bundle(settings.models, model, factor_set.spec(), {"horizons": [50]}, policy, provenance)
+    return write_bundle(settings.models, model, factor_set.spec(), LabelSpec((50,)), policy, content)
 
 
 def write_simulated_day(settings: Settings) -> Market:

@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.datasets.day_cache import CachedDay, map_array
-from ghtrader_models.datasets.load import DayFacts
 from ghtrader_models.datasets.windows import WindowSet, WindowSpec, windows_of
+from ghtrader_models.factors.factor_set import FactorSetSpec
+from ghtrader_models.labels.labels import LabelSpec
 
 ROWS, FACTORS, LENGTH, BATCH = 55_800, 43, 100, 256
 
@@ -49,8 +51,8 @@ def _day(folder: Path) -> CachedDay:
     return CachedDay(
         facts=fact,
         names=names,
-        factor_set_spec={},
-        label_spec={"horizons": [50]},
+        factor_set_spec=FactorSetSpec(1, "numbers", ()),
+        label_spec=LabelSpec((50,)),
         X=mapped,
         labels=y,
         datetime_ns=times,

@@ -26,8 +26,10 @@ from ghtrader_exchange.client import ExchangeProcess
 from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_exchange.world.tick_history import History
 from ghtrader_models.bundles.bundle import write_bundle
+from ghtrader_models.bundles.provenance import BundleContent
 from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.inference.predictors import LOGISTIC_FILE
+from ghtrader_models.labels.labels import LabelSpec
 from ghtrader_models.policy import PolicyParams
 from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
 from ghtrader_runtime.supervisor.supervisor import new_run_id, trade
@@ -64,12 +66,12 @@ class Follower(TinyModel):
 def core_bundle(settings: Settings) -> Path:
     """A model over the whole `core` set that trades all day; its opinion is worth nothing."""
     core = get_factor_set("core")
-    provenance = {
-        "symbol": SERIES, "horizon": 50, "price_tick": 1.0, "levels": 5, "days": [], "seed": 0, "config": {},
-    }  # fmt: skip
+    content = BundleContent(
+        symbol=SERIES, horizon=50, price_tick=1.0, levels=5, days=(), seed=0, config={}
+    )
     model = Follower(n_features=len(core), place=list(core.names).index("imbalance_1"))
     return write_bundle(
-        settings.models, model, core.spec(), {"horizons": [50]}, PolicyParams(enter=0.75, leave=0.2), provenance
+        settings.models, model, core.spec(), LabelSpec((50,)), PolicyParams(enter=0.75, leave=0.2), content
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ghtrader.demo.report import DemoReport
 from ghtrader.demo.run import closing_text
 
 DEMO_LIMIT_S = 900
@@ -56,8 +57,7 @@ def finished_demo(home: Path) -> Demo:
     if not document.exists():
         pytest.skip(f"no finished demo in {home}: `make demo` makes one")
     report = json.loads(document.read_text())
-    files = {"json": str(document), "html": str(document.with_name("report.html"))}
-    return Demo(home, report, closing_text({**report, "files": files}, home))
+    return Demo(home, report, closing_text(DemoReport.from_dict(report), home))
 
 
 @pytest.fixture(scope="session")

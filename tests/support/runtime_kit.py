@@ -19,9 +19,11 @@ from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.bundle import write_bundle
+from ghtrader_models.bundles.provenance import BundleContent
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.language.parser import parse
 from ghtrader_models.inference.predictors import LOGISTIC_FILE
+from ghtrader_models.labels.labels import LabelSpec
 from ghtrader_models.policy import PolicyParams
 
 TINY = {"imbalance_1": "Imbalance(1)", "spread": "Spread()", "imbalance_1_mean_5": "Mean(Imbalance(1), 5)"}
@@ -56,16 +58,16 @@ def write_tiny_bundle(
 ) -> Path:  # fmt: skip
     """A bundle that trades often."""
     factor_set = tiny_factor_set()
-    provenance = {
-        "symbol": symbol, "horizon": 50, "price_tick": price_tick, "levels": 5, "days": [], "seed": 0, "config": {},
-    }  # fmt: skip
+    content = BundleContent(
+        symbol=symbol, horizon=50, price_tick=price_tick, levels=5, days=(), seed=0, config={}
+    )
     return write_bundle(
         models_dir,
         TinyModel(),
         factor_set.spec(),
-        {"horizons": [50]},
+        LabelSpec((50,)),
         PolicyParams(enter=enter, leave=leave, max_lots=lots),
-        provenance,
+        content,
     )
 
 

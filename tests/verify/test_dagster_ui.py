@@ -50,11 +50,11 @@ def test_up_shows_the_graph_runs_again_and_down_stops_it(stopped_afterwards):  #
     deadline, status = time.monotonic() + 120, ""
     while time.monotonic() < deadline and status not in ("success", "failure", "canceled"):
         with open_instance(settings) as instance:
-            rows = {row["id"]: row for row in list_runs(settings, instance, 10)}
+            rows = {row.id: row for row in list_runs(settings, instance, 10)}
         row = rows[launched["run"]["runId"]]
-        status = row["status"]
+        status = row.status
         time.sleep(1)
-    assert (status, row["source"], row["detail"]) == ("success", "re-executed", "IF")
+    assert (status, row.source, row.detail) == ("success", "re-executed", "IF")
 
     done = ghtrader("up", "--only", "dagster", "--dagster-port", str(port), "--json")
     assert {server["now"] for server in json.loads(done.stdout)["servers"]} == {"ran already"}

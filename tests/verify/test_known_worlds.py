@@ -20,10 +20,12 @@ from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_exchange.world.tick_history import ContractDay, History
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.reference.varieties import get_variety
-from ghtrader_models.datasets.load import Dataset, DayFacts
+from ghtrader_models.bundles.provenance import DayFacts
+from ghtrader_models.datasets.load import Dataset
 from ghtrader_models.evaluation.benchmark import run_benchmark, score_external
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_models.factors.library.sets import find_factor, get_factor_set
+from ghtrader_models.families.base import get_family, make_config
 from ghtrader_models.inference.predictors import WarmTracker
 from ghtrader_models.labels.labels import LabelSpec, event_labels
 from ghtrader_models.research.scores import FactorDay, FactorScores, information_coefficients
@@ -98,29 +100,31 @@ class Played:
             ask=ask,
             warm=warm,
             factor_set_spec=get_factor_set("core").spec(),
-            label_spec=LabelSpec((HORIZON,)).spec(),
+            label_spec=LabelSpec((HORIZON,)),
             levels=5,
         )
 
-    def recovered(self, folder: Path, **config: object) -> dict[str, float]:
+    def recovered(self, folder: Path, **config: float) -> dict[str, float]:
         """Log-loss gains over the training prior of XGBoost and of the oracle, means over the test days."""
         History(self.scenario).write_truth(folder)
         oracle = Oracle(folder)
-        report = run_benchmark(self.dataset, "xgboost", config=config, simulate=False)
+        report = run_benchmark(
+            self.dataset, "xgboost", config=make_config(get_family("xgboost"), config), simulate=False
+        )
         days = report.predictions.column("day").to_numpy().astype("datetime64[D]")
         times = report.predictions.column("datetime_ns").to_numpy()
         chances = np.empty((times.size, 3))
         for day in np.unique(days):
             rows = days == day
             chances[rows] = oracle.probabilities("cu", day.astype(object), times[rows], HORIZON)
-        best = score_external(report.predictions, chances)["logloss_gain"]
-        found = report.model["logloss_gain"]
-        assert found["n"] == best["n"] == TEST_DAYS
+        best = score_external(report.predictions, chances).gain
+        found = report.model.gain
+        assert found.n == best.n == TEST_DAYS
         return {
-            "model": found["mean"],
-            "low": found["low"],
-            "oracle": best["mean"],
-            "share": found["mean"] / best["mean"],
+            "model": found.mean,
+            "low": found.low,
+            "oracle": best.mean,
+            "share": found.mean / best.mean,
         }
 
     def scores(self, shuffles: int = 1000) -> FactorScores:
@@ -151,7 +155,7 @@ def test_a_small_world_gives_up_a_third_of_its_signal(world: str, seed: int, tmp
     """A third of the demo's snapshots a day: less to learn from, so less is asked."""
     found = Played(Scenario(world=world, strength=2.0, snapshot_seconds=SMALL_S, seed=seed)).recovered(tmp_path)
     print(f"\n{world}, seed {seed}: {found}")
-    assert found["low"] > 0 and found["share"] >= 1 / 3
+    assert found.low > 0 and found["share"] >= 1 / 3
 
 
 @pytest.mark.sample(1, of="small worlds")
@@ -159,14 +163,14 @@ def test_a_small_world_gives_up_a_third_of_its_signal(world: str, seed: int, tmp
 def test_a_small_world_without_a_signal_gives_none(seed: int, tmp_path: Path) -> None:
     found = Played(Scenario(world="none", snapshot_seconds=SMALL_S, seed=seed)).recovered(tmp_path)
     print(f"\nnone, seed {seed}: {found}")
-    assert found["low"] <= 0
+    assert found.low <= 0
 
 
 def test_in_driver_trees_on_core_recover_seventy_percent_of_the_oracles_gain(driver: Played, tmp_path: Path) -> None:
     # Three times as many snapshots a day as the demo's, every fifteenth of them to learn from: the same cost.
     found = driver.recovered(tmp_path, stride=15)
     print(f"\ndriver: {found}")
-    assert found["low"] > 0
+    assert found.low > 0
     assert found["share"] >= 0.70
 
 
@@ -186,7 +190,7 @@ def test_in_sequence_trees_on_core_recover_eighty_five_percent_of_the_oracles_ga
     played = Played(Scenario(world="sequence", strength=2.0, seed=1))
     found = played.recovered(tmp_path)
     print(f"\nsequence: {found}")
-    assert found["low"] > 0
+    assert found.low > 0
     assert found["share"] >= 0.85
 
 

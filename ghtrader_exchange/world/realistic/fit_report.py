@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,19 +26,29 @@ TOLERANCE = 1.0 / 3.0
 _COLOURS = {"recorded": "#1f4e79", "played": "#c55a11"}
 
 
-def comparison_rows(fit: MarketFit) -> list[dict[str, Any]]:
-    """One row a figure: its name, recorded, played, the difference in per cent, and a mark where it is too large."""
-    pairs = zip(fit.recorded.lines().items(), fit.played.lines().values(), strict=True)
-    return [
-        {
-            "statistic": name.replace("_", " "),
-            "recorded": f"{wanted:.4g}",
-            "played": f"{got:.4g}",
-            "difference": f"{got / wanted - 1.0:+.0%}" if wanted else "",
-            "": "" if within_tolerance(wanted, got) else "beyond a third",
+@dataclass(frozen=True)
+class ComparedFigure:
+    """One figure of the recorded day beside the same figure of played ones."""
+
+    name: str
+    recorded: float
+    played: float
+
+    def to_dict(self) -> dict[str, str]:
+        """A row for people: the difference in per cent, and a mark where it is too large."""
+        return {
+            "statistic": self.name.replace("_", " "),
+            "recorded": f"{self.recorded:.4g}",
+            "played": f"{self.played:.4g}",
+            "difference": f"{self.played / self.recorded - 1.0:+.0%}" if self.recorded else "",
+            "": "" if within_tolerance(self.recorded, self.played) else "beyond a third",
         }
-        for (name, wanted), got in pairs
-    ]
+
+
+def compared_figures(fit: MarketFit) -> list[ComparedFigure]:
+    """Every figure of a fit, recorded and played, in the order a person reads them."""
+    pairs = zip(fit.recorded.lines().items(), fit.played.lines().values(), strict=True)
+    return [ComparedFigure(name, recorded, played) for (name, recorded), played in pairs]
 
 
 def within_tolerance(wanted: float, got: float) -> bool:

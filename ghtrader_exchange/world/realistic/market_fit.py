@@ -170,7 +170,7 @@ class MarketFit:
             side_follow=SIDE_FOLLOW,
         )
 
-    def as_table(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values under the names of the fields, for TOML."""
         return {**asdict(self), "day": self.day}
 
@@ -236,7 +236,7 @@ def cumulative(share: np.ndarray) -> np.ndarray:
 
 
 def fit_from_table(table: Mapping[str, Any]) -> MarketFit:
-    """A fit from the values of `MarketFit.as_table`, as TOML gives them back.
+    """A fit from the values of `MarketFit.to_dict`, as TOML gives them back.
 
     Raises
     ------
@@ -249,7 +249,7 @@ def fit_from_table(table: Mapping[str, Any]) -> MarketFit:
         _require(False, f"these fields are missing or unknown: {', '.join(wrong)}", "make it with: exchange fit FILE")
     values = {name: _plain(name, value) for name, value in table.items()}
     for name in ("recorded", "played"):
-        values[name] = MarketStatistics.from_table(values[name])
+        values[name] = MarketStatistics.from_dict(values[name])
     return MarketFit(**values)
 
 
@@ -271,7 +271,7 @@ def packaged_fit() -> MarketFit:
 
 def toml_lines(fit: MarketFit) -> str:
     """The fit as TOML tables ``[fit]``, ``[fit.recorded]`` and ``[fit.played]``."""
-    tables: dict[str, dict[str, Any]] = {"fit": fit.as_table()}
+    tables: dict[str, dict[str, Any]] = {"fit": fit.to_dict()}
     for name in ("recorded", "played"):
         tables[f"fit.{name}"] = tables["fit"].pop(name)
     return "".join(

@@ -116,7 +116,7 @@ class MarketStatistics:
     volume_season: tuple[float, ...]
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> MarketStatistics:
+    def from_dict(cls, table: Mapping[str, Any]) -> MarketStatistics:
         """Read them back from the values of a TOML table; ConfigError where a field is missing or no number."""
         try:
             values = {f.name: table[f.name] for f in fields(cls)}
@@ -211,4 +211,4 @@ def measure(day: SnapshotDay) -> MarketStatistics:
 def average(found: Sequence[MarketStatistics]) -> MarketStatistics:
     """The mean of each figure over some days."""
     tables = [asdict(one) for one in found]
-    return MarketStatistics.from_table({n: np.mean([table[n] for table in tables], axis=0).tolist() for n in tables[0]})
+    return MarketStatistics.from_dict({n: np.mean([table[n] for table in tables], axis=0).tolist() for n in tables[0]})

@@ -1,9 +1,9 @@
-"""Explains a factor, a set or the library as plain documents for the command line."""
+"""Explains a factor, a set or the library to a person."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ghtrader_base.errors import UsageError
@@ -32,21 +32,159 @@ _OWN_RULES = {
 }
 
 
-def set_rows() -> list[dict[str, Any]]:
-    """One row a set: name, factors, how many need depth, warm-up in ticks, what it is for."""
-    return [
-        {
-            "set": name,
-            "factors": len(factors_of(name)),
-            "need depth": sum(factor.levels > 1 for factor in factors_of(name)),
-            "warm": get_factor_set(name).warm_up_ticks,
-            "for": title,
+@dataclass(frozen=True, kw_only=True)
+class SetRow:
+    """One factor set in a list.
+
+    Attributes
+    ----------
+    name : str
+        Of the set.
+    factors, need_depth : int
+        How many it holds, and how many of them need more than the best level.
+    warm : int
+        Ticks until all have a value.
+    purpose : str
+        What it is for.
+    """
+
+    name: str
+    factors: int
+    need_depth: int
+    warm: int
+    purpose: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, under the headings of the table."""
+        return {
+            "set": self.name,
+            "factors": self.factors,
+            "need depth": self.need_depth,
+            "warm": self.warm,
+            "for": self.purpose,
         }
-        for name, title in ((name, TITLES.get(name, "yours, from GHTRADER_FACTORS")) for name in set_names())
-    ]
 
 
-def list_factors(set_name: str, group: str = "") -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class SetDescription(SetRow):
+    """One factor set: also its hash and the names of its factors, in column order."""
+
+    spec_hash: str
+    names: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {**super().to_dict(), "spec_hash": self.spec_hash, "names": list(self.names)}
+
+
+@dataclass(frozen=True)
+class FactorRow:
+    """One factor in a list."""
+
+    definition: Factor
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, under the headings of the table."""
+        factor = self.definition
+        return {
+            "factor": factor.name,
+            "group": factor.group,
+            "unit": factor.unit,
+            "levels": factor.levels,
+            "depth": "yes" if factor.levels > 1 else "",
+            "warm": factor.warm_up,
+            "meaning": factor.doc,
+            "formula": str(factor.expression),
+        }
+
+
+@dataclass(frozen=True)
+class FactorDescription(FactorRow):
+    """One factor, and the names of the sets that hold it."""
+
+    sets: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        factor = self.definition
+        return {
+            **super().to_dict(),
+            "needs_depth": factor.levels > 1,
+            "needs_session": factor.expression.needs_session(),
+            "sets": list(self.sets),
+            "paper": factor.reference,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One node of what a factor is computed from.
+
+    Attributes
+    ----------
+    step : str
+        Operator and its own arguments.
+    formula : str
+        The whole expression of the node.
+    nesting : int
+        How deep it lies below the factor.
+    unit : str
+        Of its values.
+    warm : int
+        Ticks until it has a value.
+    levels : int
+        Book levels it needs.
+    rule : str
+        When it is NaN.
+    meaning : str
+        What the operator does.
+    again : bool
+        Computed once, by the step above with the same formula.
+    """
+
+    step: str
+    formula: str
+    nesting: int
+    unit: str
+    warm: int
+    levels: int
+    rule: str
+    meaning: str
+    again: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class FactorExplanation(FactorDescription):
+    """One factor, when it is NaN, and the tree of what it is computed from, the factor first."""
+
+    nan_rule: str
+    steps: tuple[Step, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {**super().to_dict(), "nan_rule": self.nan_rule, "steps": [step.to_dict() for step in self.steps]}
+
+
+def set_rows() -> list[SetRow]:
+    """One row a set."""
+    return [_set_row(name) for name in set_names()]
+
+
+def _set_row(name: str) -> SetRow:
+    return SetRow(
+        name=name,
+        factors=len(factors_of(name)),
+        need_depth=sum(factor.levels > 1 for factor in factors_of(name)),
+        warm=get_factor_set(name).warm_up_ticks,
+        purpose=TITLES.get(name, "yours, from GHTRADER_FACTORS"),
+    )
+
+
+def list_factors(set_name: str, group: str = "") -> list[FactorRow]:
     """One row a factor of a set, only those of `group` where one is named.
 
     Raises
@@ -56,23 +194,10 @@ def list_factors(set_name: str, group: str = "") -> list[dict[str, Any]]:
     """
     if group and group not in GROUPS:
         raise UsageError(f"no group of factors is called {group!r}", f"there are: {', '.join(GROUPS)}")
-    return [_row(factor) for factor in factors_of(set_name) if group in ("", factor.group)]
+    return [FactorRow(factor) for factor in factors_of(set_name) if group in ("", factor.group)]
 
 
-def _row(factor: Factor) -> dict[str, Any]:
-    return {
-        "factor": factor.name,
-        "group": factor.group,
-        "unit": factor.unit,
-        "levels": factor.levels,
-        "depth": "yes" if factor.levels > 1 else "",
-        "warm": factor.warm_up,
-        "meaning": factor.doc,
-        "formula": str(factor.expression),
-    }
-
-
-def describe(name: str) -> dict[str, Any]:
+def describe(name: str) -> SetDescription | FactorDescription:
     """A set by its name, else a factor.
 
     Raises
@@ -82,29 +207,17 @@ def describe(name: str) -> dict[str, Any]:
     """
     if name in set_names():
         chosen = get_factor_set(name)
-        (row,) = (row for row in set_rows() if row["set"] == name)
-        return {**row, "spec_hash": chosen.spec_hash, "names": list(chosen.names)}
-    return _described(find_factor(name))
+        return SetDescription(**asdict(_set_row(name)), spec_hash=chosen.spec_hash, names=chosen.names)
+    factor = find_factor(name)
+    return FactorDescription(factor, _sets_of(factor))
 
 
-def _described(factor: Factor) -> dict[str, Any]:
-    return {
-        **_row(factor),
-        "needs_depth": factor.levels > 1,
-        "needs_session": factor.expression.needs_session(),
-        "sets": [name for name in set_names() if factor in factors_of(name)],
-        "paper": factor.reference,
-    }
+def _sets_of(factor: Factor) -> tuple[str, ...]:
+    return tuple(name for name in set_names() if factor in factors_of(name))
 
 
-def explain_factor(name: str) -> dict[str, Any]:
+def explain_factor(name: str) -> FactorExplanation:
     """A factor and the tree of what it is computed from, the factor first: one step a node, equal parts once.
-
-    Returns
-    -------
-    dict
-        What `describe` says, and ``steps``: step (operator and own arguments), formula, nesting, unit, warm (ticks),
-        levels, rule (for NaN), meaning, again (computed once, by the step above with the same formula).
 
     Raises
     ------
@@ -112,27 +225,24 @@ def explain_factor(name: str) -> dict[str, Any]:
         No factor is called so.
     """
     factor = find_factor(name)
-    return {
-        **_described(factor),
-        "nan_rule": _nan_rule(factor.expression),
-        "steps": _steps(factor.expression, 0, set()),
-    }
+    steps = tuple(_steps(factor.expression, 0, set()))
+    return FactorExplanation(factor, _sets_of(factor), _nan_rule(factor.expression), steps)
 
 
-def _steps(expression: Expression, nesting: int, seen: set[Expression]) -> list[dict[str, Any]]:
+def _steps(expression: Expression, nesting: int, seen: set[Expression]) -> list[Step]:
     again = expression in seen
     seen.add(expression)
-    own = {
-        "step": _label(expression),
-        "formula": str(expression),
-        "nesting": nesting,
-        "unit": unit_of(expression),
-        "warm": expression.warm_up(),
-        "levels": expression.levels_needed(),
-        "rule": "computed once, see above" if again else _nan_rule(expression),
-        "meaning": (inspect.getdoc(type(expression)) or "").split("\n\n")[0].replace("\n", " "),
-        "again": again,
-    }
+    own = Step(
+        step=_label(expression),
+        formula=str(expression),
+        nesting=nesting,
+        unit=unit_of(expression),
+        warm=expression.warm_up(),
+        levels=expression.levels_needed(),
+        rule="computed once, see above" if again else _nan_rule(expression),
+        meaning=(inspect.getdoc(type(expression)) or "").split("\n\n")[0].replace("\n", " "),
+        again=again,
+    )
     below = () if again else _below(expression)
     return [own, *(step for part in below for step in _steps(part, nesting + 1, seen))]
 

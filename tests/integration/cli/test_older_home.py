@@ -45,7 +45,10 @@ def test_it_audits_clean_and_lists_what_it_has(older: Settings) -> None:
     assert answer("audit", "--recompute")["findings"] == []
     (bundle,) = answer("models", "list")["bundles"]
     assert bundle["id"] == BUNDLE and bundle["days"] == 8
-    assert answer("models", "show", BUNDLE)["id"] == BUNDLE
+    shown, stored = answer("models", "show", BUNDLE), older.models / "bundles" / BUNDLE
+    assert shown["id"] == BUNDLE
+    assert shown["provenance"] == json.loads((stored / "provenance.json").read_text())
+    assert shown["labels"] == json.loads((stored / "labels.json").read_text())
     counted = answer("sql", "SELECT count(*) AS n FROM ticks_raw_v2 WHERE symbol = 'SHFE.cu2506'")["rows"]
     assert counted[0]["n"] > 5_000
     assert len(answer("jobs", "list")["runs"]) >= 5

@@ -106,7 +106,7 @@ def test_one_contract_is_observed_and_materializes_nothing(pipeline_settings, co
     assert all(found["rows"] > 0 for found in contract_run["made"].values())
     with open_instance(pipeline_settings) as instance:
         shown = describe_run(pipeline_settings, instance, contract_run["run_id"])
-        assert shown["status"] == "success" and shown["materialized"] == {}
+        assert shown.status == "success" and shown.materialized == {}
 
 
 @pytest.mark.clock
@@ -160,13 +160,13 @@ def test_the_loop_to_the_gate(pipeline_settings, scheduled):
     found = reported.metadata["benchmark_report[50|cu]"]
     assert found["plot"].startswith(f"![{SYMBOL} 50](data:image/png;base64,")
     (report,) = load_reports(settings, SYMBOL, 50)
-    assert set(report.document["baselines"]) == {"prior", "majority", "persistence"}
+    assert set(report.baselines) == {"prior", "majority", "persistence"}
     assert load_predictions(settings, SYMBOL, 50, "logistic").num_rows == sum(
-        split["test_rows"] for split in report.document["splits"]
+        split.test_rows for split in report.splits
     )
     decided = flows.decide_champion(settings, "cu", 50).metadata["champion[50|cu]"]
     stored = json.loads(decision_path(settings, SYMBOL, 50).read_text())
-    assert decided["promoted"] == stored["promoted"] == (report.model["logloss_gain"]["low"] > 0)
+    assert decided["promoted"] == stored["promoted"] == (report.model.gain.low > 0)
     assert stored["promoted"] or stored["refused_because"]
     rows = answer(ghtrader("sql", "select count(*) n from ticks_main_l5_v2", "--json"))["rows"]
     assert rows == [{"n": sum(found["rows"] for found in main.metadata.values())}]
@@ -184,8 +184,8 @@ def test_the_daily_update_runs_its_steps_as_runs_of_their_own(exchange, tmp_path
     with open_instance(settings) as instance:
         rows = list_runs(settings, instance, 20)
         assert instance.get_materialized_partitions(dg.AssetKey("features")) == {"2025-04-01|cu", "2025-04-02|cu"}
-    assert {row["status"] for row in rows} == {"success"} and {row["source"] for row in rows} == {"schedule"}
-    assert [row["id"] for row in rows].count(outer.run_id) == 1 and len(rows) == 7
+    assert {row.status for row in rows} == {"success"} and {row.source for row in rows} == {"schedule"}
+    assert [row.id for row in rows].count(outer.run_id) == 1 and len(rows) == 7
     assert run_registry.executors(settings) == []
 
 

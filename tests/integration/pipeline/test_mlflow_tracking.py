@@ -14,6 +14,7 @@ import pytest
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_models.evaluation.benchmark import run_benchmark
+from ghtrader_models.families.linear import LogisticConfig
 from ghtrader_models.registry.mlflow_tracking import Tracker, artifact_root, model_name, tracking_uri
 from ghtrader_models.registry.promotion import GateConfig, judge, promote
 from ghtrader_models.training import train_on
@@ -32,7 +33,7 @@ def dataset() -> Any:
 
 def test_runs_versions_and_aliases(settings: Settings, dataset: Any, tmp_path: Path) -> None:
     tracker = Tracker(settings)
-    report = run_benchmark(dataset, "logistic", config={"stride": 1, "memory": 0, "c": 1.0})
+    report = run_benchmark(dataset, "logistic", config=LogisticConfig(stride=1, memory=0, c=1.0))
     tags = {"dagster.run_id": "abc", "dagster.partition": "50|cu"}
     tracker.client.search_experiments()
     started = time.perf_counter()
@@ -45,11 +46,11 @@ def test_runs_versions_and_aliases(settings: Settings, dataset: Any, tmp_path: P
 
     assert run.info.status == "FINISHED"
     assert run.data.tags["dagster.partition"] == "50|cu"
-    assert run.data.metrics["logloss_gain"] == report.model["logloss_gain"]["mean"]
-    assert run.data.metrics["logloss_gain_low"] == report.model["logloss_gain"]["low"]
+    assert run.data.metrics["logloss_gain"] == report.model.gain.mean
+    assert run.data.metrics["logloss_gain_low"] == report.model.gain.low
     assert run.data.params["c"] == "1.0"
     history = tracker.client.get_metric_history(run.info.run_id, "split_logloss")
-    assert [m.value for m in sorted(history, key=lambda m: m.step)] == report.model["logloss"]["per_split"]
+    assert [m.value for m in sorted(history, key=lambda m: m.step)] == report.model.logloss.per_split
     assert {f.path for f in tracker.client.list_artifacts(run.info.run_id)} == {"benchmark.json", "gain.png"}
 
     symbol, horizon = dataset.symbol, dataset.horizon

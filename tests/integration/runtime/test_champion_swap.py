@@ -14,8 +14,10 @@ from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.bundle import load_bundle, write_bundle
 from ghtrader_models.bundles.champions import champion_path, write_champion
+from ghtrader_models.bundles.provenance import BundleContent
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_models.inference.predictors import Predictor
+from ghtrader_models.labels.labels import LabelSpec
 from ghtrader_models.policy import PolicyParams
 from ghtrader_runtime.operator_views.gateway_view import running_gateways
 from ghtrader_runtime.replay.recorded_days import paper_day
@@ -30,11 +32,11 @@ SERIES = "KQ.m@SHFE.cu"
 def test_a_new_champion_takes_over_at_flat_and_a_damaged_one_does_not(settings) -> None:
     write_day(settings, CONTRACT, DAY, ROWS)
     first = load_bundle(write_tiny_bundle(settings.models, enter=0.7, leave=0.2))
-    provenance = {"symbol": SERIES, "horizon": 50, "price_tick": 10.0, "levels": 5, "days": [], "seed": 1, "config": {}}
+    content = BundleContent(symbol=SERIES, horizon=50, price_tick=10.0, levels=5, days=(), seed=1, config={})
     second = load_bundle(
         write_bundle(
-            settings.models, TinyModel(weight=-1.5), tiny_factor_set().spec(), {"horizons": [50]},
-            PolicyParams(enter=0.5, leave=0.1), provenance,
+            settings.models, TinyModel(weight=-1.5), tiny_factor_set().spec(), LabelSpec((50,)),
+            PolicyParams(enter=0.5, leave=0.1), content,
         )
     )  # fmt: skip
     write_champion(settings.models, first, reason="the first")

@@ -21,6 +21,7 @@ from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.sources.tqsdk.source import TqSdkSource
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.bundle import write_bundle
+from ghtrader_models.bundles.provenance import BundleContent
 from ghtrader_models.datasets.build_days import build_days
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.library.sets import get_factor_set
@@ -52,12 +53,12 @@ def exchange(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 def core_bundle(settings: Settings, core: FactorSet) -> Path:
     """A model over the whole set; that it follows one factor alone is nothing to the others."""
-    provenance = {
-        "symbol": SERIES, "horizon": 50, "price_tick": 10.0, "levels": 5, "days": [], "seed": 0, "config": {},
-    }  # fmt: skip
+    content = BundleContent(
+        symbol=SERIES, horizon=50, price_tick=10.0, levels=5, days=(), seed=0, config={}
+    )
     model = TinyModel(n_features=len(core))
     return write_bundle(
-        settings.models, model, core.spec(), {"horizons": [50]}, PolicyParams(enter=0.7, leave=0.2), provenance
+        settings.models, model, core.spec(), LabelSpec((50,)), PolicyParams(enter=0.7, leave=0.2), content
     )
 
 

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 
+from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.datasets.day_cache import CachedDay, map_array
 from ghtrader_models.datasets.lightning_data import WindowDataModule
-from ghtrader_models.datasets.load import DayFacts
 from ghtrader_models.datasets.windows import WindowSpec, split_windows
+from ghtrader_models.factors.factor_set import FactorSetSpec
+from ghtrader_models.labels.labels import LabelSpec
 
 SPEC = WindowSpec(length=20, horizon=10)
 ROWS, DAYS, TRAIN, EPOCHS = 400, 3, 0.6, 2
@@ -49,8 +51,8 @@ def open_days(folder: Path) -> list[CachedDay]:
             CachedDay(
                 facts=fact,
                 names=("row",),
-                factor_set_spec={},
-                label_spec={"horizons": [10]},
+                factor_set_spec=FactorSetSpec(1, "numbers", ()),
+                label_spec=LabelSpec((10,)),
                 X=mapped,
                 labels=labels,
                 datetime_ns=times,

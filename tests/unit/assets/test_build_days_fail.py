@@ -10,6 +10,7 @@ import pytest
 
 from ghtrader_assets.instance.instance import open_instance
 from ghtrader_assets.runs import flows
+from ghtrader_assets.runs.build_options import BuildOptions
 from ghtrader_base.errors import GhtraderError, IntegrityError, UsageError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, table_from_values
@@ -82,12 +83,12 @@ def test_a_day_without_segment_id_is_named_and_the_others_are_there(home, blank)
         for name in ("features", "labels"):
             made = instance.get_materialized_partitions(dg.AssetKey(name))
             assert made == {f"{day}|cu" for day in good}
-    (run,) = flows.build_datasets(home, "cu", None, None, build={"strict": False})
+    (run,) = flows.build_datasets(home, "cu", None, None, BuildOptions(strict=False))
     assert run.success and lake.days("features", SYMBOL) == good
 
 
 def test_one_contract_is_observed_and_its_days_are_not_the_main_series(home):
-    run = flows.run_contract(home, "build_contract", CONTRACT, None, None, {"labels": "cost_aware", "horizons": [5]})
+    run = flows.build_contract(home, CONTRACT, None, None, BuildOptions(labels="cost_aware", horizons=(5,)))
     assert set(run.metadata) == {f"observed {name}[{day}|cu]" for name in ("features", "labels") for day in DAYS}
     lake = Lake(home.data)
     assert lake.days("features", CONTRACT) == list(DAYS) and lake.days("features", SYMBOL) == []
@@ -95,9 +96,9 @@ def test_one_contract_is_observed_and_its_days_are_not_the_main_series(home):
     with open_instance(home) as instance:
         assert not instance.get_materialized_partitions(dg.AssetKey("features"))
     with pytest.raises(GhtraderError, match="no ticks of SHFE.cu2507"):
-        flows.run_contract(home, "build_contract", "SHFE.cu2507", None, None, {})
+        flows.build_contract(home, "SHFE.cu2507", None, None)
 
 
 def test_a_label_definition_that_is_none_is_refused(home):
     with pytest.raises(UsageError, match="unknown label definition"):
-        flows.build_datasets(home, "cu", None, None, build={"labels": "tomorrow"})
+        flows.build_datasets(home, "cu", None, None, BuildOptions(labels="tomorrow"))

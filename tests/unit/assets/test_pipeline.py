@@ -7,7 +7,8 @@ import pytest
 from ghtrader_assets.instance.instance import open_instance
 from ghtrader_assets.instance.run_registry import PID_TAG, SOURCE_TAG, executors
 from ghtrader_assets.runs import flows
-from ghtrader_assets.runs.execute import run_assets, run_job
+from ghtrader_assets.runs.build_options import BuildOptions
+from ghtrader_assets.runs.execute import run_assets
 from ghtrader_assets.runs.inspect import describe_run, list_runs, run_events
 from ghtrader_base.errors import BadRecordingError, FailedError, RefusedError, UsageError
 from ghtrader_market.stores.lake.lake import Lake
@@ -52,11 +53,11 @@ def test_dagster_knows_what_was_made(real_day):
         run = instance.get_run_by_id(runs["main"].run_id)
         assert run.tags[SOURCE_TAG] == "cli" and int(run.tags[PID_TAG]) > 0
         assert run.remote_job_origin is not None and run.job_code_origin is not None
-        row = next(row for row in list_runs(settings, instance, 20) if row["id"] == run.run_id)
-        assert (row["what"], row["status"], row["detail"]) == ("main_l5", "success", KEY)
+        row = next(row for row in list_runs(settings, instance, 20) if row.id == run.run_id)
+        assert (row.what, row.status, row.detail) == ("main_l5", "success", KEY)
         shown = describe_run(settings, instance, run.run_id[:8])
-        assert shown["materialized"] == {"main_l5": 1} and shown["errors"] == []
-        assert any("main_l5" in event["message"] for event in run_events(settings, instance, run.run_id, False))
+        assert shown.materialized == {"main_l5": 1} and shown.errors == []
+        assert any("main_l5" in event.message for event in run_events(settings, instance, run.run_id, False))
     assert executors(settings) == []
 
 
@@ -103,17 +104,16 @@ def test_an_error_of_ours_leaves_as_itself(settings):
     assert "download-contract-range" in caught.value.hint
     with open_instance(settings) as instance:
         (row,) = list_runs(settings, instance, 5)
-        assert row["status"] == "failure"
-        shown = describe_run(settings, instance, row["id"])
-        assert "no daily bars and no ticks of cu" in shown["errors"][0]
+        assert row.status == "failure"
+        shown = describe_run(settings, instance, row.id)
+        assert "no daily bars and no ticks of cu" in shown.errors[0]
 
 
 def test_a_garbled_recording_writes_nothing(settings, tmp_path):
     bad = tmp_path / "IF2101_20210104.csv.gz"
     bad.write_bytes(b"\x1f\x8b garbage")
-    config = {"paths": [str(bad)], "variety": "IF"}
     with pytest.raises(BadRecordingError):
-        run_job(settings, "import_recordings", run_config={"ops": {"read_recordings": {"config": config}}})
+        flows.import_recordings(settings, [bad], variety="IF")
     assert not list(settings.data.rglob("*.parquet"))
 
 
@@ -126,7 +126,7 @@ def test_another_configuration_is_refused_unless_overwritten(real_day):
     lake.write_day("features", "KQ.m@CFFEX.IF", DAY, table, source="main_l5", extra=other)
     with pytest.raises(RefusedError):
         flows.build_datasets(settings, "IF", None, None)
-    flows.build_datasets(settings, "IF", None, None, overwrite=True)
+    flows.build_datasets(settings, "IF", None, None, BuildOptions(overwrite=True))
     assert lake.manifest("features", "KQ.m@CFFEX.IF", DAY).content_hash == manifest.content_hash
 
 

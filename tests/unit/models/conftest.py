@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, VALUE_COLUMNS
-from ghtrader_models.datasets.load import Dataset, DayFacts
+from ghtrader_models.bundles.provenance import DayFacts
+from ghtrader_models.datasets.load import Dataset
 from ghtrader_models.factors.library.sets import get_factor_set
+from ghtrader_models.families.base import FamilyConfig
+from ghtrader_models.families.boosting import XGBoostConfig
+from ghtrader_models.families.linear import LogisticConfig
 from ghtrader_models.labels.labels import LabelSpec
 
 HORIZON = 10
@@ -77,7 +81,7 @@ def make_world() -> Callable[..., tuple[Dataset, np.ndarray]]:
             ask=mid + 5,
             warm=row_in_day >= 20,
             factor_set_spec=factors.spec(),
-            label_spec=LabelSpec((HORIZON,)).spec(),
+            label_spec=LabelSpec((HORIZON,)),
             levels=1,
         )
         return dataset, truth
@@ -86,10 +90,12 @@ def make_world() -> Callable[..., tuple[Dataset, np.ndarray]]:
 
 
 @pytest.fixture(scope="session")
-def small_configs() -> dict[str, dict[str, object]]:
+def small_configs() -> dict[str, FamilyConfig]:
     """Settings for the tiny world, whose rows are independent: no row stands for another."""
-    rows = {"stride": 1, "memory": 0}
-    return {"logistic": {**rows, "c": 1.0}, "xgboost": {**rows, "rounds": 40, "subsample": 1.0, "eta": 0.1}}
+    return {
+        "logistic": LogisticConfig(stride=1, memory=0, c=1.0),
+        "xgboost": XGBoostConfig(stride=1, memory=0, rounds=40, subsample=1.0, eta=0.1),
+    }
 
 
 PRICE_TICK, MULTIPLIER = 10.0, 5.0

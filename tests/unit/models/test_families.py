@@ -19,13 +19,13 @@ FAMILIES = family_names()
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_recovers_most_of_what_can_be_known(
-    name: str, make_world: Callable[..., Any], small_configs: dict[str, dict[str, Any]]
+    name: str, make_world: Callable[..., Any], small_configs: dict[str, Any]
 ) -> None:
     dataset, truth = make_world(days=4, rows=2500)
     rows = np.flatnonzero(dataset.usable)
     train, test = rows[: rows.size // 2], rows[rows.size // 2 :]
     family = get_family(name)
-    config = make_config(family, small_configs[name])
+    config = small_configs[name]
     model = family.fit(dataset.X[train], dataset.y[train], horizon=10, seed=1, config=config)
     y = dataset.y[test]
     prior = log_loss(np.tile(class_prior(dataset.y[train]), (test.size, 1)), y)

@@ -156,10 +156,10 @@ def test_options_are_fitted_and_refused_where_they_make_no_sense() -> None:
     params = fit_policy(p, PolicyOptions(max_lots=4, sized=True, cooldown=5), move=30.0, fee=2.0)
     assert params.enter + 3 * params.per_lot == pytest.approx(0.99, abs=1e-3), "a tenth of what enters is full size"
     assert (params.max_lots, params.move, params.fee, params.cooldown) == (4, 30.0, 2.0, 5)
-    assert PolicyOptions.of({"cost_aware": True}).changed() == {"cost_aware": True}
+    assert PolicyOptions.from_dict({"cost_aware": True}).to_dict() == {"cost_aware": True}
     for bad in ({"sized": True}, {"max_lots": 0}, {"cooldown": -1}, {"quantile": 1.5}, {"lots": 2}):
         with pytest.raises(UsageError):
-            PolicyOptions.of(bad)
+            PolicyOptions.from_dict(bad)
 
 
 def test_replay_fills_at_the_next_opposite_quote_and_ends_flat() -> None:

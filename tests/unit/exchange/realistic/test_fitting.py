@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ghtrader_base.errors import BadRecordingError
-from ghtrader_exchange.world.realistic.fit_report import comparison_rows, within_tolerance
+from ghtrader_exchange.world.realistic.fit_report import compared_figures, within_tolerance
 from ghtrader_exchange.world.realistic.fitting import fit_market, play, play_statistics
 from ghtrader_exchange.world.realistic.market_fit import RealisticWorld, packaged_fit
 from ghtrader_exchange.world.realistic.recorded_day import snapshots_in_sessions
@@ -54,7 +54,7 @@ def test_the_mean_of_five_played_days_is_within_a_third_of_every_recorded_figure
 
 
 def test_the_comparison_marks_what_is_beyond_a_third() -> None:
-    rows = comparison_rows(packaged_fit())
+    rows = [figure.to_dict() for figure in compared_figures(packaged_fit())]
     assert [row["statistic"] for row in rows[:3]] == ["unchanged", "half ticks", "mean move"]
     assert all(row[""] == "" for row in rows)
     assert not within_tolerance(3.0, 4.01) and within_tolerance(3.0, 3.99) and within_tolerance(0.0, 0.0)

@@ -51,7 +51,7 @@ def test_the_other_worlds_take_no_fit() -> None:
 )
 @settings(max_examples=60, deadline=None)
 def test_a_wrong_value_is_a_config_error_and_never_another(name: str, value: object) -> None:
-    table = {n: list(v) if isinstance(v, tuple) else v for n, v in packaged_fit().as_table().items()}
+    table = {n: list(v) if isinstance(v, tuple) else v for n, v in packaged_fit().to_dict().items()}
     try:
         made = fit_from_table({**table, name: value})
     except ConfigError as error:
@@ -61,7 +61,7 @@ def test_a_wrong_value_is_a_config_error_and_never_another(name: str, value: obj
 
 
 def test_missing_and_unknown_fields_are_named() -> None:
-    table = packaged_fit().as_table()
+    table = packaged_fit().to_dict()
     with pytest.raises(ConfigError, match="colour"):
         fit_from_table({**table, "colour": "red"})
     with pytest.raises(ConfigError, match="mean_move"):

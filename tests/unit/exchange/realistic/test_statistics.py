@@ -69,4 +69,4 @@ def test_every_figure_is_finite_and_an_average_of_equals_is_the_same(seed: int) 
 def test_a_garbled_table_is_a_config_error() -> None:
     for table in ({}, {"unchanged": "x"}, None, {**{n: 1.0 for n in measure(HAND).lines()}, "spread": "abc"}):
         with pytest.raises(ConfigError, match="garbled"):
-            MarketStatistics.from_table(table)  # type: ignore[arg-type]
+            MarketStatistics.from_dict(table)  # type: ignore[arg-type]

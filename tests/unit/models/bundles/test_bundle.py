@@ -16,10 +16,12 @@ import pytest
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_models.bundles import champions
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, list_bundles, load_bundle, write_bundle
+from ghtrader_models.bundles.provenance import BundleProvenance
 from ghtrader_models.evaluation.benchmark import run_benchmark
 from ghtrader_models.evaluation.policy_fit import PolicyOptions
 from ghtrader_models.evaluation.policy_simulation import trading_costs
 from ghtrader_models.inference.predictors import Predictor
+from ghtrader_models.model_scores import GainInterval
 from ghtrader_models.policy import PolicyParams
 from ghtrader_models.training import rows_until, train_on
 from tests.support.forked import Forks
@@ -28,7 +30,7 @@ from tests.support.forked import Forks
 @pytest.fixture(scope="module")
 def trained(
     make_world: Callable[..., Any],
-    small_configs: dict[str, dict[str, Any]],
+    small_configs: dict[str, Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Bundle:
     dataset, _ = make_world(days=2, rows=600)
@@ -49,12 +51,31 @@ def test_what_was_trained_is_what_is_read(make_world: Callable[..., Any], bundle
     assert bundle.kind == "xgboost"
     assert (bundle.symbol, bundle.horizon, bundle.price_tick, bundle.levels) == ("KQ.m@SHFE.cu", 10, 10.0, 1)
     assert bundle.factor_names == dataset.names
-    assert [day["day"] for day in bundle.content["days"]] == ["2025-04-01", "2025-04-02"]
-    assert bundle.provenance["run"]["run_id"] == "r1"
+    assert [day.day.isoformat() for day in bundle.content.days] == ["2025-04-01", "2025-04-02"]
+    assert bundle.provenance.run.run_id == "r1"
     p = Predictor.from_bundle(bundle).predict(dataset.X[dataset.usable])
     share = (np.abs(p[:, 2] - p[:, 0]) > bundle.policy.enter).mean()
     assert share == pytest.approx(0.1, abs=0.02)
     assert not [path for path in bundle.path.iterdir() if path.suffix in (".pkl", ".pickle", ".joblib")]
+
+
+def test_provenance_and_labels_are_the_documents_on_disk(bundle: Bundle) -> None:
+    """What is read is written back as it was; what an older version did not say yet is left out again."""
+    stored = json.loads((bundle.path / "provenance.json").read_text())
+    assert bundle.provenance.to_dict() == stored and set(stored) == {"content", "run"}
+    assert set(stored["content"]) == {
+        "schema_version", "symbol", "family", "horizon", "price_tick", "multiplier", "levels", "days", "until_ns",
+        "train_rows", "class_prior", "seed", "config", "importance",
+    }  # fmt: skip
+    assert set(stored["run"]) == {"run_id", "created_at", "code_version"}
+    assert bundle.label_spec.to_dict() == json.loads((bundle.path / "labels.json").read_text())
+    assert bundle.factor_set_spec.to_dict() == json.loads((bundle.path / "factors.json").read_text())["spec"]
+    older = {**stored, "content": {k: v for k, v in stored["content"].items() if k not in ("schema_version", "family")}}
+    assert BundleProvenance.from_dict(older).to_dict() == older
+    for missing in ("symbol", "horizon", "price_tick", "levels", "days", "seed", "config"):
+        content = {name: value for name, value in stored["content"].items() if name != missing}
+        with pytest.raises(UsageError, match=missing):
+            BundleProvenance.from_dict({**stored, "content": content})
 
 
 def test_the_id_is_the_content_and_not_the_run(make_world: Callable[..., Any], tmp_path: Path) -> None:
@@ -64,7 +85,7 @@ def test_the_id_is_the_content_and_not_the_run(make_world: Callable[..., Any], t
     other = train_on(dataset, tmp_path / "a", "logistic", seed=2, run_id="r1")
     assert first.bundle_id == again.bundle_id != other.bundle_id
     repeated = train_on(dataset, tmp_path / "a", "logistic", seed=1, run_id="r3")
-    assert repeated.path == first.path and repeated.provenance["run"]["run_id"] == "r1"
+    assert repeated.path == first.path and repeated.provenance.run.run_id == "r1"
     assert [path.name for path in list_bundles(tmp_path / "a")] == sorted([first.bundle_id, other.bundle_id])
 
 
@@ -85,7 +106,7 @@ def test_costs_are_weighed_by_the_moves_and_fees_of_the_training_rows(
     report = run_benchmark(make_world(days=6, rows=600)[0], "logistic", policy=PolicyOptions(cost_aware=True))
     assert report.to_dict()["policy"] == {"cost_aware": True} and report.simulation is not None
     free = run_benchmark(make_world(days=6, rows=600)[0], "logistic")
-    assert report.simulation["fills"] < free.simulation["fills"], "what does not pay is not traded"
+    assert report.simulation.fills < free.simulation.fills, "what does not pay is not traded"
 
 
 @pytest.mark.parametrize("name", ["model.ubj", "factors.json", "labels.json", "policy.json", "provenance.json"])
@@ -139,10 +160,8 @@ def test_what_does_not_fit_is_not_written(make_world: Callable[..., Any], tmp_pa
             raise AssertionError("must not get this far")
 
     policy = PolicyParams(enter=0.1, leave=0.01)
-    with pytest.raises(UsageError, match="provenance lacks"):
-        write_bundle(tmp_path / "m", Model(), bundle.factor_set_spec, {}, policy, {})
     with pytest.raises(UsageError, match="factors"):
-        write_bundle(tmp_path / "m", Model(), bundle.factor_set_spec, {}, policy, bundle.content)
+        write_bundle(tmp_path / "m", Model(), bundle.factor_set_spec, bundle.label_spec, policy, bundle.content)
     assert not list_bundles(tmp_path / "m")
 
 
@@ -190,13 +209,32 @@ def test_kill_while_writing_leaves_no_bundle_and_does_not_stand_in_the_way(
     assert load_bundle(list_bundles(models)[0]).bundle_id == bundle.bundle_id
 
 
+EVIDENCE = champions.GateEvidence(
+    family="xgboost",
+    horizon=10,
+    logloss_gain=GainInterval(mean=0.02, low=0.01, high=0.03, n=3, per_split=[0.01, 0.02, 0.03]),
+    tests_hash="t",
+    metrics_hash="m",
+    simulated_net_pnl=-12.5,
+)
+
+
 def test_champion_pointer_history_and_damage(bundle: Bundle, make_world: Callable[..., Any], tmp_path: Path) -> None:
     symbol, horizon = bundle.symbol, bundle.horizon
     assert champions.load_champion(tmp_path, symbol, horizon) is None
     with pytest.raises(UsageError, match="no champion"):
         champions.load_champion_bundle(tmp_path, symbol, horizon)
-    first = champions.write_champion(tmp_path, bundle, reason="it was better", evidence={"n": 6}, run_id="r")
+    first = champions.write_champion(tmp_path, bundle, reason="it was better", evidence=EVIDENCE, run_id="r")
     assert champions.load_champion(tmp_path, symbol, horizon) == first
+    pointer = champions.champion_path(tmp_path, symbol, horizon)
+    stored = json.loads(pointer.read_text())
+    assert list(stored) == [
+        "symbol", "horizon", "bundle_id", "path", "family", "promoted_at", "reason", "previous", "evidence", "run_id",
+    ]  # fmt: skip
+    assert stored["evidence"] == {
+        "family": "xgboost", "horizon": 10, "tests_hash": "t", "metrics_hash": "m", "simulated_net_pnl": -12.5,
+        "logloss_gain": {"mean": 0.02, "low": 0.01, "high": 0.03, "n": 3, "per_split": [0.01, 0.02, 0.03]},
+    }  # fmt: skip
     assert champions.load_champion_bundle(tmp_path, symbol, horizon).bundle_id == bundle.bundle_id
     dataset, _ = make_world(days=2, rows=600)
     better = train_on(dataset, tmp_path, "logistic", seed=1)
@@ -205,6 +243,7 @@ def test_champion_pointer_history_and_damage(bundle: Bundle, make_world: Callabl
         file.write('{"symbol": "cut sh')  # a crash in the middle of a line
     second = champions.write_champion(tmp_path, better, reason="better still")
     assert second.previous == bundle.bundle_id
+    assert json.loads(pointer.read_text())["evidence"] == {} and second.evidence is None
     assert champions.read_history(tmp_path, symbol, horizon) == [first, second]
     assert champions.list_champions(tmp_path) == [second]
 

@@ -14,10 +14,10 @@ from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import FeeRates, get_variety
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
-from ghtrader_models.datasets.build_day import QualityVerdict, build_day
+from ghtrader_models.datasets.build_day import QualityRecord, QualityVerdict, build_day
 from ghtrader_models.datasets.tick_input import contract_schedule_hash, source_kind
 from ghtrader_models.factors.engine import FactorEngine
-from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.factors.factor_set import FactorSet, FactorSetSpec
 from ghtrader_models.factors.language.parser import parse
 from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.labels.labels import LabelSpec, compute_labels, event_labels, mid_prices
@@ -81,9 +81,9 @@ def test_manifests_say_what_went_in(lake, store):
     source = lake.manifest("main_l5", SYMBOL, DAY)
     features, labels = lake.manifest("features", SYMBOL, DAY), lake.manifest("labels", SYMBOL, DAY)
     assert features.extra["spec_hash"] == LEAN.spec_hash
-    assert FactorSet.from_spec(features.extra["factor_set"]) == LEAN
+    assert FactorSetSpec.from_dict(features.extra["factor_set"]) == LEAN.spec()
     assert features.extra["levels"] == 5 and features.extra["left_out"] == []
-    assert LabelSpec.from_spec(labels.extra["label_spec"]) == SPEC
+    assert LabelSpec.from_dict(labels.extra["label_spec"]) == SPEC
     for horizon in SPEC.horizons:
         none, *classes = labels.extra["counts"][f"label_{horizon}"]
         assert none == horizon and sum(classes) == 400 - horizon
@@ -239,7 +239,7 @@ def test_every_definition_is_built_and_kept_by_name(lake, store, definition):
     times, values = store()
     spec = LabelSpec.named(definition, (5, 20))
     result = build(lake, label_spec=spec)
-    assert result.labels.extra["label_spec"] == spec.spec() and build(lake, label_spec=spec).skipped
+    assert result.labels.extra["label_spec"] == spec.to_dict() and build(lake, label_spec=spec).skipped
     labels = lake.read_day("labels", SYMBOL, DAY)
     fees = get_variety("cu").fees(CONTRACT, DAY)
     assert ("fees" in result.labels.extra) == (definition == "cost_aware")
@@ -262,14 +262,16 @@ def test_fees_that_change_make_cost_aware_labels_anew(lake, store, monkeypatch):
 
 def test_the_quality_gate_refuses_and_what_it_accepts_is_written_down(lake, store):
     store()
-    refused = QualityVerdict({"overall_state": "not_ready"}, FailedError("not ready: gap", "--accept-quality"))
+    refused = QualityVerdict(QualityRecord("not_ready", "gap"), FailedError("not ready: gap", "--accept-quality"))
     with pytest.raises(FailedError, match="not ready: gap"):
         build(lake, gate=lambda day: refused)
     assert not lake.has_day("features", SYMBOL, DAY)
-    accepted = QualityVerdict({"overall_state": "not_ready", "accepted": True})
+    accepted = QualityVerdict(QualityRecord("not_ready", "gap", accepted=True))
     built = build(lake, gate=lambda day: accepted)
     for manifest in (built.features, built.labels):
-        assert manifest.extra["quality"] == {"overall_state": "not_ready", "accepted": True}
+        assert manifest.extra["quality"] == {
+            "overall_state": "not_ready", "reason_code": "gap", "accepted": True,
+        }  # fmt: skip
     assert build(lake, gate=lambda day: accepted).skipped
     with pytest.raises(FailedError, match="not ready"):  # what was accepted once is asked for again
         build(lake, gate=lambda day: refused)

@@ -165,7 +165,8 @@ def test_another_configuration_stops_the_build_before_it_begins(lake):
 
 def test_the_series_manifest_says_what_the_folder_is(lake):
     build(lake)
-    for dataset, spec_hash, spec in (("features", FEW.spec_hash, FEW.spec()), ("labels", SPEC.spec_hash, SPEC.spec())):
+    specs = {"features": (FEW.spec_hash, FEW.spec().to_dict()), "labels": (SPEC.spec_hash, SPEC.to_dict())}
+    for dataset, (spec_hash, spec) in specs.items():
         found = json.loads((lake.key_path(dataset, SYMBOL) / MANIFEST).read_text())
         assert (found["dataset"], found["symbol"], found["spec_hash"]) == (dataset, SYMBOL, spec_hash)
         assert found["configurations"] == {spec_hash: spec}

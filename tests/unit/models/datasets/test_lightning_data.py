@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_models.bundles.bundle import load_bundle, write_bundle
 from ghtrader_models.bundles.feature_scaler import fit_scaler
+from ghtrader_models.bundles.provenance import BundleContent, DayFacts
 from ghtrader_models.datasets.day_cache import CachedDay, map_array
-from ghtrader_models.datasets.load import DayFacts
 from ghtrader_models.datasets.windows import WindowSpec, split_windows
+from ghtrader_models.factors.factor_set import FactorSetSpec
 from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.labels.labels import LabelSpec
 from ghtrader_models.policy import PolicyParams
@@ -48,8 +50,8 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> list[CachedDay]:
             CachedDay(
                 facts=fact,
                 names=NAMES,
-                factor_set_spec={},
-                label_spec={"horizons": [10]},
+                factor_set_spec=FactorSetSpec(1, "numbers", ()),
+                label_spec=LabelSpec((10,)),
                 X=mapped,
                 labels=y,
                 datetime_ns=times,
@@ -121,11 +123,10 @@ def test_the_bundle_keeps_the_normaliser_and_vouches_for_it(tmp_path):
     factors = get_factor_set("lean")
     rows = np.random.default_rng(0).normal(size=(50, len(factors)))
     fitted = fit_scaler([rows], factors.names)
-    content = {
-        "schema_version": 2, "symbol": "KQ.m@SHFE.cu", "horizon": 50, "price_tick": 10.0, "levels": 5, "days": [],
-        "seed": 0, "config": {},
-    }  # fmt: skip
-    arguments = (factors.spec(), LabelSpec().spec(), PolicyParams(enter=0.1, leave=0.01), content)
+    content = BundleContent(
+        schema_version=2, symbol="KQ.m@SHFE.cu", horizon=50, price_tick=10.0, levels=5, days=(), seed=0, config={}
+    )
+    arguments = (factors.spec(), LabelSpec(), PolicyParams(enter=0.1, leave=0.01), content)
     model = _Model()
     model.n_features = len(factors)
     plain = load_bundle(write_bundle(tmp_path, model, *arguments))
@@ -145,11 +146,9 @@ def test_a_bundle_of_another_schema_version_says_what_to_do(tmp_path):
     factors = get_factor_set("lean")
     model = _Model()
     model.n_features = len(factors)
-    content = {
-        "symbol": "KQ.m@SHFE.cu", "horizon": 50, "price_tick": 10.0, "levels": 5, "days": [], "seed": 0, "config": {},
-    }  # fmt: skip
-    arguments = (factors.spec(), LabelSpec().spec(), PolicyParams(enter=0.1, leave=0.01))
+    content = BundleContent(symbol="KQ.m@SHFE.cu", horizon=50, price_tick=10.0, levels=5, days=(), seed=0, config={})
+    arguments = (factors.spec(), LabelSpec(), PolicyParams(enter=0.1, leave=0.01))
     write_bundle(tmp_path, model, *arguments, content)  # a bundle without a version is of the first, and still trades
     with pytest.raises(IntegrityError, match="schema version 99") as refusal:
-        write_bundle(tmp_path, model, *arguments, {**content, "schema_version": 99})
+        write_bundle(tmp_path, model, *arguments, replace(content, schema_version=99))
     assert "newer ghtrader" in refusal.value.hint

@@ -167,7 +167,7 @@ def test_what_is_not_there_is_named(lake: Lake) -> None:
 def test_a_bundle_says_what_it_was_made_of(lake: Lake, tmp_path: Path) -> None:
     bundle = train(lake, tmp_path / "models", SYMBOL, "logistic", 50, DAYS, seed=1, run_id="r")
     manifest = lake.manifest("features", SYMBOL, DAYS[0])
-    assert bundle.content["days"][0]["features_hash"] == manifest.content_hash
+    assert bundle.content.days[0].features_hash == manifest.content_hash
     assert bundle.factor_spec_hash == manifest.extra["factor_set_hash"]
-    assert bundle.label_spec == lake.manifest("labels", SYMBOL, DAYS[0]).extra["label_spec"]
+    assert bundle.label_spec.to_dict() == lake.manifest("labels", SYMBOL, DAYS[0]).extra["label_spec"]
     assert (bundle.symbol, bundle.horizon, bundle.levels) == (SYMBOL, 50, 5)

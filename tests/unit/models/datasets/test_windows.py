@@ -189,7 +189,7 @@ def test_the_normaliser_knows_the_training_span_alone(lake, cache):
     expected = fitted.apply(np.stack([second.window(i) for i in some]))
     assert (scaled.batch(some).view(np.uint32) == expected.view(np.uint32)).all()
     assert (
-        FeatureScaler.from_spec(json.loads(json.dumps(fitted.spec()))).apply(rows[:5]).tolist()
+        FeatureScaler.from_dict(json.loads(json.dumps(fitted.to_dict()))).apply(rows[:5]).tolist()
         == fitted.apply(rows[:5]).tolist()
     )
 
@@ -218,7 +218,7 @@ def test_a_normaliser_holds_back_what_is_wild_and_what_is_unknown():
     assert found.apply(np.array([[100, 5, np.nan], [-np.inf, 4, 1]], np.float32)).tolist() == [[2, 0, 0], [-2, -1, 1]]
     for bad in ({"std": [1, 0, 1]}, {"kind": "other"}, {"mean": [1]}, {"clip": 0}, {"names": None}):
         with pytest.raises(UsageError):
-            FeatureScaler.from_spec({**found.spec(), **bad})
+            FeatureScaler.from_dict({**found.to_dict(), **bad})
 
 
 def test_class_weights_make_classes_equal(lake, cache):

@@ -135,26 +135,26 @@ def test_last_realised_label_is_known_at_the_row(make_world: Callable[..., Any])
 
 @pytest.mark.parametrize("family", ["logistic", "xgboost"])
 def test_the_verdict_turns_with_the_labels(
-    family: str, make_world: Callable[..., Any], small_configs: dict[str, dict[str, Any]]
+    family: str, make_world: Callable[..., Any], small_configs: dict[str, Any]
 ) -> None:
     dataset, truth = make_world(strength=1.0, days=8, rows=1200)
     found = benchmark.run_benchmark(dataset, family, config=small_configs[family], seed=1)
     rows = found.predictions.column("row").to_numpy()
-    oracle = benchmark.score_external(found.predictions, truth[rows])["logloss_gain"]
-    gain = found.model["logloss_gain"]
-    assert gain["low"] > 0
-    assert 0.6 * oracle["mean"] < gain["mean"] < 1.05 * oracle["mean"]
-    assert gain["n"] == len(found.splits) == 5
+    oracle = benchmark.score_external(found.predictions, truth[rows]).gain
+    gain = found.model.gain
+    assert gain.low > 0
+    assert 0.6 * oracle.mean < gain.mean < 1.05 * oracle.mean
+    assert gain.n == len(found.splits) == 5
 
     shuffled = benchmark.run_benchmark(
         benchmark.shuffled_labels(dataset, seed=2), family, config=small_configs[family], seed=1
     )
-    assert shuffled.model["logloss_gain"]["low"] < 0
-    assert shuffled.model["logloss_gain"]["mean"] < 0.05 * gain["mean"]
+    assert shuffled.model.gain.low < 0
+    assert shuffled.model.gain.mean < 0.05 * gain.mean
 
     nothing, _ = make_world(strength=0.0, days=8, rows=1200)
     null = benchmark.run_benchmark(nothing, family, config=small_configs[family], seed=1)
-    assert null.model["logloss_gain"]["low"] < 0
+    assert null.model.gain.low < 0
 
 
 def test_shuffling_keeps_each_days_classes_and_moves_nothing_else(make_world: Callable[..., Any]) -> None:
@@ -169,7 +169,7 @@ def test_shuffling_keeps_each_days_classes_and_moves_nothing_else(make_world: Ca
 
 
 def test_report_is_json_repeatable_and_scores_its_own_predictions(
-    make_world: Callable[..., Any], small_configs: dict[str, dict[str, Any]]
+    make_world: Callable[..., Any], small_configs: dict[str, Any]
 ) -> None:
     dataset, _ = make_world(days=6, rows=700)
     one, two = (
@@ -179,12 +179,26 @@ def test_report_is_json_repeatable_and_scores_its_own_predictions(
     assert one.predictions.equals(two.predictions)
     document = json.loads(json.dumps(one.to_dict(), allow_nan=False))
     assert document["metrics_hash"] == one.metrics_hash
+    assert set(document) == {
+        "family", "symbol", "horizon", "seed", "config", "policy", "splits", "model", "baselines", "simulation",
+        "importance", "tests_hash", "seconds", "metrics_hash",
+    }  # fmt: skip
+    assert document["config"]["rounds"] == 40 and document["policy"] == {}
+    assert set(document["splits"][0]) == {"split", "name", "train_rows", "test_rows", "prior", "fit_seconds"}
+    assert set(document["model"]) == {"logloss", "macro_f1", "weighted_f1", "accuracy", "ece", "logloss_gain"}
+    assert set(document["model"]["logloss"]) == {"mean", "std", "per_split"}
+    assert set(document["model"]["logloss_gain"]) == {"mean", "low", "high", "n", "per_split"}
+    assert set(document["simulation"]) == {
+        "net_pnl", "gross_pnl", "fees", "max_drawdown", "turnover", "fills", "volume", "round_trips",
+        "winning_round_trips", "final_position", "per_stretch",
+    }  # fmt: skip
+    assert set(document["simulation"]["per_stretch"][0]) == set(document["simulation"]) - {"per_stretch"}
     assert document["baselines"]["majority"]["logloss"] is None
     assert document["baselines"]["prior"]["logloss_gain"]["mean"] == 0
     assert document["baselines"]["persistence"]["logloss_gain"]["mean"] is not None
     own = benchmark.score_external(one.predictions, benchmark.predicted_probabilities(one.predictions))
     assert own == one.model
-    assert one.predictions.num_rows == sum(row["test_rows"] for row in one.splits)
+    assert one.predictions.num_rows == sum(split.test_rows for split in one.splits)
     assert sum(one.importance.values()) == pytest.approx(1)
     with pytest.raises(UsageError):
         benchmark.score_external(one.predictions, np.full((one.predictions.num_rows, 3), np.nan))
@@ -193,19 +207,19 @@ def test_report_is_json_repeatable_and_scores_its_own_predictions(
 
 
 def test_one_day_is_split_into_blocks(
-    make_world: Callable[..., Any], small_configs: dict[str, dict[str, Any]]
+    make_world: Callable[..., Any], small_configs: dict[str, Any]
 ) -> None:
     dataset, _ = make_world(days=1, rows=4000)
     found = benchmark.run_benchmark(dataset, "logistic", config=small_configs["logistic"])
-    assert [row["name"] for row in found.splits] == [f"block {b}/12" for b in range(5, 13)]
-    assert found.model["logloss_gain"]["low"] > 0
-    assert found.simulation is not None and found.simulation["final_position"] == 0
+    assert [split.name for split in found.splits] == [f"block {b}/12" for b in range(5, 13)]
+    assert found.model.gain.low > 0
+    assert found.simulation is not None and found.simulation.final_position == 0
     times, equity = found.pnl
-    assert times.size == equity.size and equity[-1] == pytest.approx(found.simulation["net_pnl"])
+    assert times.size == equity.size and equity[-1] == pytest.approx(found.simulation.net_pnl)
 
 
 def test_features_from_the_future_would_show(
-    make_world: Callable[..., Any], small_configs: dict[str, dict[str, Any]]
+    make_world: Callable[..., Any], small_configs: dict[str, Any]
 ) -> None:
     """The power of the null: a leak planted into a world without a signal is found at once."""
     dataset, _ = make_world(strength=0.0, days=6, rows=800)
@@ -214,4 +228,4 @@ def test_features_from_the_future_would_show(
     from dataclasses import replace
 
     found = benchmark.run_benchmark(replace(dataset, X=leaked), "logistic", config=small_configs["logistic"])
-    assert found.model["logloss_gain"]["low"] > 0.1
+    assert found.model.gain.low > 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghtrader_base.errors import UsageError
-from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.factors.factor_set import FactorSet, FactorSetSpec
 from ghtrader_models.factors.language.expressions import LANGUAGE_VERSION, Add, Clip, Const, Ratio
 from ghtrader_models.factors.language.parser import NAMES, parse
 from ghtrader_models.factors.language.rolling_windows import Lag, Mean
@@ -102,7 +103,10 @@ def test_every_name_is_documented():
 
 def test_a_set_goes_through_its_spec_and_keeps_order_and_hash():
     pair = FactorSet("two", {"b": Mean(Mid(), 3), "a": Ofi(1)})
-    again = FactorSet.from_spec(pair.spec())
+    document = json.loads(json.dumps(pair.spec().to_dict()))
+    factors = [["b", "Mean(Mid(), 3)"], ["a", "Ofi(1)"]]
+    assert document == {"language": LANGUAGE_VERSION, "name": "two", "factors": factors}
+    again = FactorSet.from_spec(FactorSetSpec.from_dict(document))
     assert again.names == ("b", "a")
     assert again == pair
     assert again.spec_hash == pair.spec_hash == pickle.loads(pickle.dumps(pair)).spec_hash
@@ -129,9 +133,9 @@ def test_names_that_are_no_columns_are_refused(name):
 )
 def test_a_wrong_spec_is_refused(spec):
     with pytest.raises(UsageError):
-        FactorSet.from_spec(spec)
+        FactorSet.from_spec(FactorSetSpec.from_dict(spec))
 
 
 def test_a_wrong_factor_in_a_spec_is_named():
     with pytest.raises(UsageError, match="factor wrong: .*column 6: unknown name"):
-        FactorSet.from_spec({"language": LANGUAGE_VERSION, "name": "x", "factors": [["wrong", "Mean(Foo(), 3)"]]})
+        FactorSet.from_spec(FactorSetSpec(LANGUAGE_VERSION, "x", (("wrong", "Mean(Foo(), 3)"),)))

@@ -63,7 +63,7 @@ def test_one_sided_book_and_the_days_end_have_no_label():
 
 def test_spec_goes_through_json_and_has_a_hash_of_its_own():
     spec = LabelSpec()
-    assert LabelSpec.from_spec(spec.spec()) == spec
+    assert LabelSpec.from_dict(spec.to_dict()) == spec
     assert spec.columns == ("label_10", "label_50", "label_200")
     assert spec.spec_hash != LabelSpec(threshold_ticks=2).spec_hash
 
@@ -92,7 +92,7 @@ def test_nonsense_is_refused(bad):
 
 def test_a_document_that_is_no_label_spec_is_refused():
     with pytest.raises(UsageError):
-        LabelSpec.from_spec({"horizons": [10]})
+        LabelSpec.from_dict({"horizons": [10]})
 
 
 FEES, MULTIPLIER = FeeRates(open_ratio=5e-5, open_lot=10.0, close_today_ratio=1e-4, close_today_lot=2.0), 5
@@ -207,7 +207,7 @@ def test_a_cost_aware_label_wants_more_than_spread_and_fees():
 
 def test_the_name_chooses_the_threshold_and_a_label_that_needs_fees_says_so():
     assert LabelSpec.named("mid_move") == LabelSpec()
-    assert LabelSpec.named("smoothed", (10,)).spec() == {
+    assert LabelSpec.named("smoothed", (10,)).to_dict() == {
         "definition": "smoothed", "horizons": [10], "threshold_ticks": 0.5,
     }  # fmt: skip
     assert LabelSpec((1,), 1.0, "smoothed").spec_hash == LabelSpec((1,), 1, "smoothed").spec_hash

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ GATE = GateConfig(horizon=10)
 
 
 @pytest.fixture(scope="module")
-def report(make_world: Callable[..., Any], small_configs: dict[str, dict[str, Any]]) -> BenchmarkReport:
+def report(make_world: Callable[..., Any], small_configs: dict[str, Any]) -> BenchmarkReport:
     dataset, _ = make_world(days=8, rows=500)
     return run_benchmark(dataset, "logistic", config=small_configs["logistic"])
 
@@ -35,13 +35,13 @@ def test_a_real_edge_is_promoted_and_written_down(
     champion = promote(tmp_path, bundle, decision, run_id="r7")
     assert load_champion(tmp_path, dataset.symbol, 10) == champion
     assert champion.bundle_id == bundle.bundle_id
-    assert champion.evidence["logloss_gain"]["low"] == report.model["logloss_gain"]["low"]
+    assert champion.evidence.logloss_gain.low == report.model.gain.low
     assert champion.run_id == "r7"
     assert judge(report, champion, GATE).promoted, "the same model again is not worse than itself"
 
 
 def test_chance_is_refused_with_its_numbers(
-    make_world: Callable[..., Any], small_configs: dict[str, dict[str, Any]], tmp_path: Path
+    make_world: Callable[..., Any], small_configs: dict[str, Any], tmp_path: Path
 ) -> None:
     dataset, _ = make_world(days=8, rows=500)
     found = run_benchmark(shuffled_labels(dataset, 1), "logistic", config=small_configs["logistic"])
@@ -53,10 +53,8 @@ def test_chance_is_refused_with_its_numbers(
     assert load_champion(tmp_path, dataset.symbol, 10) is None
 
 
-def altered(report: BenchmarkReport, **gain: Any) -> dict[str, Any]:
-    document = copy.deepcopy(report.to_dict())
-    document["model"]["logloss_gain"].update(gain)
-    return document
+def altered(report: BenchmarkReport, **gain: Any) -> BenchmarkReport:
+    return replace(report, model=replace(report.model, logloss_gain=replace(report.model.gain, **gain)))
 
 
 def test_each_rule_can_refuse(report: BenchmarkReport) -> None:
@@ -72,20 +70,20 @@ def test_the_champion_is_beaten_only_on_equal_ground(
 ) -> None:
     dataset, _ = make_world(days=8, rows=500)
     champion = promote(tmp_path, train_on(dataset, tmp_path, "logistic"), judge(report, config=GATE))
-    worse = altered(report, mean=report.model["logloss_gain"]["mean"] - 1e-4)
+    worse = altered(report, mean=report.model.gain.mean - 1e-4)
     assert "more than" in judge(worse, champion, GATE).refused_because
-    elsewhere = {**worse, "tests_hash": "another"}
+    elsewhere = replace(worse, predictions=report.predictions.slice(1))
     decision = judge(elsewhere, champion, GATE)
     assert decision.promoted and any("gives way" in reason for reason in decision.reasons)
 
 
 def test_choosing_and_promoting_what_does_not_fit(
-    report: BenchmarkReport, make_world: Callable[..., Any], small_configs: dict[str, dict[str, Any]], tmp_path: Path
+    report: BenchmarkReport, make_world: Callable[..., Any], small_configs: dict[str, Any], tmp_path: Path
 ) -> None:
     dataset, _ = make_world(days=8, rows=500)
     other = run_benchmark(dataset, "xgboost", config=small_configs["xgboost"])
     best = choose([report, other])
-    assert best.model["logloss_gain"]["mean"] == max(r.model["logloss_gain"]["mean"] for r in (report, other))
+    assert best.model.gain.mean == max(r.model.gain.mean for r in (report, other))
     different, _ = make_world(days=8, rows=400)
     with pytest.raises(UsageError, match="different test rows"):
         choose([report, run_benchmark(different, "logistic", config=small_configs["logistic"])])

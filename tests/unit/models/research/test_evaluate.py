@@ -20,6 +20,7 @@ from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.language.parser import parse
 from ghtrader_models.research.clusters import cluster_factors
 from ghtrader_models.research.evaluate import evaluate_factors, report_of, save_report
+from ghtrader_models.research.factor_report import read_factor_report
 
 SYMBOL = "KQ.m@SHFE.cu"
 CALENDAR = bundled_calendar()
@@ -74,25 +75,25 @@ def test_a_set_is_judged_on_ticks_and_the_report_says_what_was_found(lake, tmp_p
     )
     assert used is SET and done[-1] == (len(DAYS), len(DAYS))
     report = report_of(scores, used, SYMBOL, seed=0)
-    assert report["judged_horizon"] == 50 and report["days"] == [str(day) for day in DAYS]
-    rows = {row["name"]: row for row in report["factors"]}
-    assert {report["factors"][0]["name"], report["factors"][1]["name"]} == {"queue", "queue_again"}
-    near = rows["queue"]["horizons"]["10"]
-    assert near["ic"] > 0.1 and near["low"] > 0 and near["p_adjusted"] < 0.05 and near["day_agreement"] == 1
-    assert len(near["by_day"]) == len(DAYS) and len(near["by_session"]) == 4 and near["by_session"][0] is None
-    assert rows["depth"]["horizons"]["10"]["p_adjusted"] > 0.05
-    assert rows["queue"]["cluster"] == rows["queue_again"]["cluster"] != rows["depth"]["cluster"]
-    leads = [row["name"] for row in report["factors"] if row["represents"]]
-    assert len(leads) == len(report["clusters"]) and report["factors"][0]["represents"]
-    assert rows["past"]["coverage"] == pytest.approx(1 - 5 / ROWS, abs=1e-4)
-    assert rows["clock"]["slow"] and rows["clock"]["persistence"] > 0.99 and rows["clock"]["bias"]["50"] > 0.1
-    assert not rows["depth"]["slow"] and rows["depth"]["bias"]["10"] < rows["depth"]["bias"]["50"] < 0.01
+    assert report.judged_horizon == 50 and report.days == [str(day) for day in DAYS]
+    rows = {row.name: row for row in report.factors}
+    assert {report.factors[0].name, report.factors[1].name} == {"queue", "queue_again"}
+    near = rows["queue"].horizons["10"]
+    assert near.ic > 0.1 and near.low > 0 and near.p_adjusted < 0.05 and near.day_agreement == 1
+    assert len(near.by_day) == len(DAYS) and len(near.by_session) == 4 and near.by_session[0] is None
+    assert rows["depth"].horizons["10"].p_adjusted > 0.05
+    assert rows["queue"].cluster == rows["queue_again"].cluster != rows["depth"].cluster
+    leads = [row.name for row in report.factors if row.represents]
+    assert len(leads) == len(report.clusters) and report.factors[0].represents
+    assert rows["past"].coverage == pytest.approx(1 - 5 / ROWS, abs=1e-4)
+    assert rows["clock"].slow and rows["clock"].persistence > 0.99 and rows["clock"].bias["50"] > 0.1
+    assert not rows["depth"].slow and rows["depth"].bias["10"] < rows["depth"].bias["50"] < 0.01
     path = save_report(tmp_path / "out", report, scores)
-    assert json.loads(path.read_text())["factors"] == report["factors"]
+    assert json.loads(path.read_text()) == report.to_dict() and read_factor_report(path) == report
     page = path.with_suffix(".html").read_text()
     assert page.count("data:image/png;base64,") == 6 and "http" not in re.sub(r"base64,[^\"]*", "", page)
     assert all(name in page for name in SET.names)
-    assert "Stambaugh 1999" in page and page.count(" slow</td>") == sum(row["slow"] for row in report["factors"]) > 0
+    assert "Stambaugh 1999" in page and page.count(" slow</td>") == sum(row.slow for row in report.factors) > 0
 
 
 def test_one_level_and_one_day_leave_out_what_they_cannot_say(settings, tmp_path):

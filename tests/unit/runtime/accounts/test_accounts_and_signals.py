@@ -124,7 +124,7 @@ def test_a_factor_list_that_is_not_ours_is_refused(settings) -> None:
     for wrong in (
         replace(bundle, factor_spec_hash="0" * 64),
         replace(bundle, factor_names=tuple(reversed(bundle.factor_names))),
-        replace(bundle, factor_set_spec={**bundle.factor_set_spec, "factors": {"a": "NoSuch(1)"}}),
+        replace(bundle, factor_set_spec=replace(bundle.factor_set_spec, factors=(("a", "NoSuch(1)"),))),
     ):
         with pytest.raises(RefusedError, match="factor list"):
             SignalEngine(wrong, bundled_calendar(), CONTRACT, 10.0, 5)

@@ -1,0 +1,144 @@
+"""Says what a bundle was made of and in which run: provenance.json as structs.
+
+What belongs here: the two parts and their JSON form. Writing and checking the file is `bundle`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from ghtrader_base.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DayFacts:
+    """What one day of a data set is.
+
+    Attributes
+    ----------
+    day : date
+        Trading day.
+    contract : str
+        The day's main contract.
+    segment_id : int
+        Its segment.
+    price_tick : float
+        CNY.
+    multiplier : int
+        Units of the product a lot.
+    rows : int
+        Ticks.
+    features_hash, labels_hash : str
+        Content hashes of what was read.
+    """
+
+    day: date
+    contract: str
+    segment_id: int
+    price_tick: float
+    multiplier: int
+    rows: int
+    features_hash: str
+    labels_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleContent:
+    """What a bundle was made of; the bundle id covers all of it.
+
+    Attributes
+    ----------
+    schema_version : int or None
+        Of the features and labels; None in a bundle of the first version (see `schema_versions`).
+    symbol : str
+        Series the model was trained on, for example KQ.m@SHFE.cu.
+    family : str or None
+        As the bundle's kind.
+    horizon : int
+        Ticks ahead the model predicts.
+    price_tick : float
+        Price step of the contracts, CNY.
+    multiplier : int or None
+        Units of the product a lot.
+    levels : int
+        Book levels the factors need: 5 or 1.
+    days : tuple of DayFacts
+        The data set's days, ascending.
+    until_ns : int or None
+        Rows whose label was known before this moment were learned from; None for all.
+    train_rows : int or None
+        How many those were.
+    class_prior : list of float or None
+        Shares of DOWN, FLAT and UP in them.
+    seed : int
+        Of whatever the family draws.
+    config : mapping of str to bool, int, float or str
+        The family's configuration.
+    importance : dict of str to float, or None
+        Share of each factor.
+    """
+
+    schema_version: int | None = None
+    symbol: str
+    family: str | None = None
+    horizon: int
+    price_tick: float
+    multiplier: int | None = None
+    levels: int
+    days: tuple[DayFacts, ...]
+    until_ns: int | None = None
+    train_rows: int | None = None
+    class_prior: list[float] | None = None
+    seed: int
+    config: Mapping[str, bool | int | float | str]
+    importance: dict[str, float] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form; what a bundle does not say is left out."""
+        days = [{**asdict(fact), "day": fact.day.isoformat()} for fact in self.days]
+        found = {**asdict(self), "days": days}
+        return {name: value for name, value in found.items() if value is not None or name == "until_ns"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """Which run made a bundle; the bundle id does not depend on it.
+
+    Attributes
+    ----------
+    run_id : str
+        Of the pipeline's run.
+    created_at : str
+        ISO 8601 with offset.
+    code_version : str
+        Version of ghtrader.
+    """
+
+    run_id: str = ""
+    created_at: str = ""
+    code_version: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleProvenance:
+    """What a bundle was made of, and in which run."""
+
+    content: BundleContent
+    run: TrainingRun = field(default_factory=TrainingRun)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form: ``content`` and ``run``."""
+        return {"content": self.content.to_dict(), "run": asdict(self.run)}
+
+    @classmethod
+    def from_dict(cls, document: object) -> BundleProvenance:
+        """The inverse of `to_dict`; UsageError where the document is none."""
+        try:
+            return msgspec.convert(document, cls)
+        except msgspec.ValidationError as exc:
+            raise UsageError(f"this is no provenance of a bundle: {exc}") from exc
