@@ -10,6 +10,7 @@ from ghtrader_assets.runs import flows
 from ghtrader_assets.runs.execute import run_assets, run_job
 from ghtrader_assets.runs.inspect import describe_run, list_runs, run_events
 from ghtrader_base.errors import BadRecordingError, FailedError, RefusedError, UsageError
+from ghtrader_market.samples import CU1909
 from ghtrader_market.stores.lake.lake import Lake
 
 pytestmark = pytest.mark.clock
@@ -58,6 +59,16 @@ def test_dagster_knows_what_was_made(real_day):
         assert shown["materialized"] == {"main_l5": 1} and shown["errors"] == []
         assert any("main_l5" in event["message"] for event in run_events(settings, instance, run.run_id, False))
     assert executors(settings) == []
+
+
+def test_the_packaged_day_of_2019_is_built(settings):
+    config = {"paths": [str(CU1909)], "variety": "cu"}
+    run_job(settings, "import_recordings", run_config={"ops": {"read_recordings": {"config": config}}})
+    flows.update_schedule(settings, "cu")
+    (main,) = flows.build_main(settings, "cu", None, None)
+    rows = main.metadata["main_l5[2019-09-16|cu]"]["rows"]
+    assert 0 < rows <= 200 and main.metadata["main_l5[2019-09-16|cu]"]["underlying_contract"] == "SHFE.cu1909"
+    assert Lake(settings.data).days("main_l5", "KQ.m@SHFE.cu") == [date(2019, 9, 16)]
 
 
 def test_a_second_build_changes_nothing_and_says_so(real_day):
