@@ -12,6 +12,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args
@@ -38,6 +39,7 @@ _KINDS: dict[Any, str] = {
     str: "text",
     SecretStr: "secret",
     Path: "folder",
+    date: "day, YYYY-MM-DD",
     bool: "true or false",
     int: "whole number",
     float: "number",
@@ -54,7 +56,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
     ("QuestDB beside the lake", "GHTRADER_QUESTDB|GHTRADER_PIPELINE"),
     ("Downloads", "GHTRADER_(MAX_PARALLEL_TQSDK|TQSDK|INGEST|DAILY_UPDATE)"),
     ("Locks", "GHTRADER_LOCK"),
-    ("Main series", "GHTRADER_(VARIETIES|L5_START|MAIN_L5|SCHEDULE)"),
+    ("Main series", "GHTRADER_(VARIETIES|FIRST_DAY|L5_START|MAIN_L5|SCHEDULE)"),
     ("Quality gate", "GHTRADER_QUALITY"),
     ("Risk limits and policies of a gateway (an option on the command line goes first)", "GHTRADER_RISK"),
     ("Everything else", ""),

@@ -37,10 +37,11 @@ def collect(settings: Settings) -> dict[str, Any]:
     Returns
     -------
     dict
-        home, servers, lake, questdb, runs, champions, trading, kill_switches, disk, gpus.
+        home, servers, calendar, lake, questdb, runs, champions, trading, kill_switches, disk, gpus.
     """
     parts: dict[str, Callable[[Settings], Any]] = {
         "servers": _servers,
+        "calendar": _calendar,
         "lake": _lake,
         "questdb": _questdb,
         "runs": _runs,
@@ -73,6 +74,15 @@ def _servers(settings: Settings) -> list[dict[str, Any]]:
         }
         for kind, name in _SERVERS.items()
     ]
+
+
+def _calendar(settings: Settings) -> dict[str, Any]:
+    from ghtrader_market.inventory.stored_days import stored_days
+    from ghtrader_market.reference.holiday_list import calendar_state
+    from ghtrader_market.stores.lake.lake import Lake
+
+    stored = stored_days(Lake(settings.data)) if settings.data.exists() else set()
+    return calendar_state(settings, stored).to_json()
 
 
 def _lake(settings: Settings) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from ghtrader_assets.partitions import PARTITIONS, days_by_variety, split_horizo
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.results.reports_store import load_reports
 from ghtrader_base.errors import IntegrityError
+from ghtrader_market.inventory.stored_days import stored_days
+from ghtrader_market.reference.holiday_list import calendar_state
 from ghtrader_market.reference.roll_schedule import load_schedule
 from ghtrader_market.reference.varieties import get_variety
 
@@ -253,4 +255,20 @@ def main_l5_readiness(context: dg.AssetCheckExecutionContext, home: HomeResource
     return dg.AssetCheckResult(**readiness_of_days(home, wanted))
 
 
-ALL_CHECKS = [*DAY_CHECKS, main_l5_readiness, benchmark_has_baselines]
+@dg.asset_check(
+    asset="trading_calendar",
+    name="holiday_list",
+    description="The holiday list reaches far enough and fits what is stored.",
+)
+def holiday_list_check(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
+    """What `ghtrader status` says of the calendar; nothing is stopped by it."""
+    state = calendar_state(home.settings, stored_days(home.lake))
+    return dg.AssetCheckResult(
+        passed=not state.warnings,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=state.to_json(),
+        description="; ".join(state.warnings) or f"{state.days_left} days left",
+    )
+
+
+ALL_CHECKS = [*DAY_CHECKS, main_l5_readiness, benchmark_has_baselines, holiday_list_check]

@@ -1,9 +1,10 @@
 """Partitions the pipeline: trading day x variety for data, horizon x variety for models.
 
 Dimension names are chosen so that a key reads `2025-01-02|cu` and `50|cu` (Dagster orders dimensions by name).
-Nothing here touches the network: trading days come from the calendar of the home or the bundled one. The last day
-is fixed when the code loads, so a daemon that runs for weeks sees a new day after a reload of the code location;
-the daily schedule does its work in a fresh process and always knows today.
+Nothing here touches the network: trading days come from the calendar of the home or the bundled one. A trading day
+has its partition once it is over (`trading_calendar.SETTLED_AT`): our calendar and clock decide, not the end of
+Dagster's window at midnight. The last day is fixed when the code loads, so a daemon that runs for weeks sees a new day
+after a reload of the code location; the daily schedule does its work in a fresh process and always knows today.
 """
 
 import warnings
@@ -11,45 +12,32 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from ghtrader_assets.families import HORIZONS
 from ghtrader_base.errors import ConfigError, UsageError
 from ghtrader_base.settings import Settings, load_settings
-from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
+from ghtrader_market.reference.trading_calendar import (
+    SHANGHAI,
+    TradingCalendar,
+    last_known_finished_day,
+    load_calendar,
+)
 from ghtrader_market.reference.varieties import get_variety
 
 # Dagster calls range runs and some partition mappings beta; a terminal user can do nothing about that.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-FIRST_DAY = date(2020, 1, 2)
 TIMEZONE = "Asia/Shanghai"
 DAY_DIMENSION = "trading_day"
 VARIETY_DIMENSION = "variety"
 HORIZON_DIMENSION = "horizon"
-EVENING_HOUR = 18
-SETTLED_HOUR = 16
 _WEEKEND = ("0 0 * * 6", "0 0 * * 0")
 
 
-def trading_day_now(calendar: TradingCalendar, now: datetime | None = None) -> date:
-    """The trading day that is on, or the next one to open, at Shanghai time `now`."""
-    now = (now or datetime.now(ZoneInfo(TIMEZONE))).astimezone(ZoneInfo(TIMEZONE))
-    day = now.date() + timedelta(days=1 if now.hour >= EVENING_HOUR else 0)
-    return day if calendar.is_trading_day(day) else calendar.next_day(day)
-
-
-def last_finished_day(calendar: TradingCalendar, now: datetime | None = None) -> date:
-    """The last trading day whose sessions are over, with an hour for the source to settle."""
-    now = (now or datetime.now(ZoneInfo(TIMEZONE))).astimezone(ZoneInfo(TIMEZONE))
-    today = now.date()
-    return today if calendar.is_trading_day(today) and now.hour >= SETTLED_HOUR else calendar.previous_day(today)
-
-
 def _shanghai(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(TIMEZONE))
+    return datetime(day.year, day.month, day.day, tzinfo=SHANGHAI)
 
 
 @dataclass(frozen=True)
@@ -60,30 +48,44 @@ class Partitions:
     ----------
     calendar : TradingCalendar
         Which days are trading days.
-    last_day : date
-        Last trading day that has a partition.
+    first_day, last_day : date
+        Where the partitions begin, and the last trading day that has one.
     keys : tuple of str
         Varieties that have partitions.
     """
 
     calendar: TradingCalendar
+    first_day: date
     last_day: date
     keys: tuple[str, ...]
 
     @cached_property
     def trading_days(self) -> dg.TimeWindowPartitionsDefinition:
         """One partition a trading day, weekends and holidays left out."""
-        span = (self.last_day - FIRST_DAY).days + 1
-        weekdays = (day for day in (FIRST_DAY + timedelta(days=i) for i in range(span)) if day.weekday() < 5)
-        holidays = [_shanghai(day) for day in weekdays if not self.calendar.is_trading_day(day)]
+        holidays = [_shanghai(day) for day in self.calendar.holidays if self.first_day <= day <= self.last_day]
         return dg.TimeWindowPartitionsDefinition(
-            start=FIRST_DAY.isoformat(),
+            start=self.first_day.isoformat(),
             end=(self.last_day + timedelta(days=1)).isoformat(),
             fmt="%Y-%m-%d",
             cron_schedule="0 0 * * *",
             timezone=TIMEZONE,
             exclusions=[*_WEEKEND, *holidays],
+            # A window counts as over at its midnight; the trading day it stands for is over in the afternoon before.
+            end_offset=1,
         )
+
+    def split(self, days: Iterable[date]) -> tuple[list[date], list[date]]:
+        """Days that have a partition and days that have none, both ascending.
+
+        None have days outside the pipeline's and days that a newer holiday list has taken back.
+        """
+        wanted = sorted(set(days))
+        known = set(self.calendar.days(self.first_day, self.last_day))
+        return [day for day in wanted if day in known], [day for day in wanted if day not in known]
+
+    def words(self) -> str:
+        """Which days the pipeline knows, for an error."""
+        return f"the days the pipeline knows: trading days from {self.first_day} to {self.last_day}"
 
     @cached_property
     def varieties(self) -> dg.StaticPartitionsDefinition:
@@ -128,14 +130,28 @@ def varieties_of_home(settings: Settings) -> tuple[str, ...]:
     return keys
 
 
-def build_partitions(calendar: TradingCalendar, keys: tuple[str, ...], now: datetime | None = None) -> Partitions:
-    """Partitions of some varieties up to the trading day that is on at `now`."""
-    return Partitions(calendar, trading_day_now(calendar, now), keys)
+FIRST_DAY = date(2010, 1, 1)
+
+
+def build_partitions(
+    calendar: TradingCalendar, keys: tuple[str, ...], now: datetime | None = None, first_day: date = FIRST_DAY
+) -> Partitions:
+    """Partitions of some varieties, from `first_day` to the last trading day over at `now` that the holiday list knows.
+
+    Raises
+    ------
+    ConfigError
+        No trading day is left between the two.
+    """
+    last_day = last_known_finished_day(calendar, now)
+    if first_day > last_day:
+        raise ConfigError(f"GHTRADER_FIRST_DAY is {first_day}, after {last_day}", "choose an earlier day")
+    return Partitions(calendar, first_day, last_day, keys)
 
 
 def _load() -> Partitions:
     settings = load_settings()
-    return build_partitions(load_calendar(settings), varieties_of_home(settings))
+    return build_partitions(load_calendar(settings), varieties_of_home(settings), first_day=settings.first_day)
 
 
 PARTITIONS = _load()

@@ -55,6 +55,10 @@ class UsageError(GhtraderError):
     exit_code = 2
 
 
+class BeyondCalendarError(UsageError):
+    """The holiday list does not speak for a day that is needed, which is never guessed: refresh the list."""
+
+
 class ConfigError(GhtraderError):
     """Settings, credentials or the home folder are wrong: correct the configuration."""
 

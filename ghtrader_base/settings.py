@@ -9,6 +9,7 @@ import json
 import os
 import tomllib
 from collections.abc import Container
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,6 +95,10 @@ class Settings(BaseSettings):
     daily_update_targets: str = Field(
         "", alias="GHTRADER_DAILY_UPDATE_TARGETS", description="what the daily schedule refreshes: SHFE:cu,SHFE:au"
     )
+    first_day: date = Field(
+        date(2010, 1, 1), alias="GHTRADER_FIRST_DAY", ge=date(2010, 1, 1),
+        description="first day the pipeline has partitions for; the later, the fewer Dagster handles",
+    )  # fmt: skip
     l5_start_date_cu: str = Field(
         "", alias="GHTRADER_L5_START_DATE_CU", description="first day of cu with depth; empty: as probed or on disk"
     )

@@ -1,4 +1,4 @@
-"""Defines `status`: servers, stores, last runs, champions, trading, kill switches, disk and GPU on one page."""
+"""Defines `status`: servers, calendar, stores, runs, champions, trading, kill switches, disk and GPU on one page."""
 
 from __future__ import annotations
 
@@ -40,6 +40,14 @@ def _store_lines(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _calendar_lines(found: dict[str, Any]) -> str:
+    if "error" in found:
+        return f"calendar\n  cannot be looked at: {found['error']}"
+    origin = f"{found['source']}, {found['fetched_at']}" if found["source"] else "the packaged list"
+    lines = ["calendar", f"  {found['first']} to {found['last']}  {found['days_left']} days left  ({origin})"]
+    return "\n".join([*lines, *(f"  WARNING  {text}" for text in found["warnings"])])
+
+
 def _trading_lines(found: Any) -> str:
     """The trading processes, and below them what warns of a contract's last days."""
     columns = ["kind", "purpose", "pid", "since", "trading_state", "degraded"]
@@ -63,6 +71,7 @@ def _text(found: dict[str, Any]) -> str:
         [
             f"home {found['home']}",
             _section("servers", servers, "none", ["server", "up", "url", "since"]),
+            _calendar_lines(found["calendar"]),
             _store_lines(found),
             _section("last runs", runs, "none yet", ["id", "what", "status", "source", "since", "pid"]),
             _section("champions", found["champions"], "none yet", ["symbol", "horizon", "family", "bundle", "since"]),

@@ -33,8 +33,7 @@ class ServiceOptions:
 
 def history_days(settings: Settings, end: date | None) -> list[date]:
     """The `DAYS` trading days up to `end`."""
-    from ghtrader_assets.partitions import last_finished_day
-    from ghtrader_market.reference.trading_calendar import load_calendar
+    from ghtrader_market.reference.trading_calendar import last_finished_day, load_calendar
 
     calendar = load_calendar(settings)
     days = [calendar.require_trading_day(end) if end else last_finished_day(calendar)]

@@ -17,7 +17,7 @@ from ghtrader_assets.assets.tick_download import (
     symbols_with_ticks,
     ticks_metadata,
 )
-from ghtrader_assets.partitions import FIRST_DAY, PARTITIONS, by_variety, day_key, days_by_variety
+from ghtrader_assets.partitions import PARTITIONS, by_variety, day_key, days_by_variety
 from ghtrader_assets.resources.progress import of_manifest, say
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
 from ghtrader_assets.runs.errors import guarded
@@ -47,8 +47,13 @@ class TicksConfig(dg.Config):
 
 @dg.asset(group_name=GROUP, code_version=CODE_VERSION, kinds={"json"})
 @guarded
-def trading_calendar(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult:
-    """Days on which Shanghai trades, as this home knows them: the vendor's list where one was fetched, else ours."""
+def trading_calendar(
+    context: dg.AssetExecutionContext, home: HomeResource, source: SourceResource
+) -> dg.MaterializeResult:
+    """Days on which Shanghai trades: the source's list where it can be had and is no worse, else the one at hand."""
+    with source.opened(home.settings) as opened:
+        told = home.refresh_calendar(opened)
+    say(told)
     calendar = home.calendar
     holidays = [day.isoformat() for day in calendar.holidays]
     return dg.MaterializeResult(
@@ -56,6 +61,7 @@ def trading_calendar(context: dg.AssetExecutionContext, home: HomeResource) -> d
             "rows": len(holidays),
             "first": calendar.first.isoformat(),
             "last": calendar.last.isoformat(),
+            "refreshed": told,
             "content_hash": content_hash(holidays),
         }
     )
@@ -68,7 +74,7 @@ def contracts(
 ) -> dg.MaterializeResult:
     """Every contract of the variety that the source lists, merged with what earlier runs found."""
     variety = get_variety(context.partition_key).key
-    start = date.fromisoformat(config.start) if config.start else FIRST_DAY
+    start = date.fromisoformat(config.start) if config.start else PARTITIONS.first_day
     end = date.fromisoformat(config.end) if config.end else PARTITIONS.last_day
     with source.opened(home.settings) as opened:
         found = opened.contracts(variety, start, end)

@@ -7,11 +7,14 @@ from datetime import date
 
 import dagster as dg
 
-from ghtrader_assets.partitions import last_finished_day
+from ghtrader_assets.partitions import PARTITIONS
 from ghtrader_assets.resources.progress import throttled
-from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.resources.resources import HomeResource, SourceResource
 from ghtrader_assets.runs.errors import guarded
-from ghtrader_base.errors import ConfigError
+from ghtrader_base.errors import ConfigError, FailedError
+from ghtrader_market.inventory.stored_days import stored_days
+from ghtrader_market.reference.holiday_list import calendar_state
+from ghtrader_market.reference.trading_calendar import last_finished_day
 from ghtrader_market.reference.varieties import get_variety
 
 
@@ -48,14 +51,25 @@ def daily_targets(text: str) -> list[str]:
 
 @dg.op
 @guarded
-def update_targets(context: dg.OpExecutionContext, config: DailyConfig, home: HomeResource) -> None:
+def update_targets(
+    context: dg.OpExecutionContext, config: DailyConfig, home: HomeResource, source: SourceResource
+) -> None:
     """Bring the configured varieties up to the last finished trading day, each step a run of its own.
 
     Runs in the fresh process of this job, so today's partition exists even where the daemon loaded its code weeks ago.
+    The holiday list is refreshed first: without it nobody knows whether today is a trading day.
     """
     from ghtrader_assets.runs import flows
 
+    with source.opened(home.settings) as opened:
+        context.log.info(home.refresh_calendar(opened))
+    for warning in calendar_state(home.settings, stored_days(home.lake)).warnings:
+        context.log.warning(warning)
     end = date.fromisoformat(config.end) if config.end else last_finished_day(home.calendar)
+    if end > PARTITIONS.last_day:
+        raise FailedError(
+            f"{end} was not known to be a finished trading day when this run began", "run the daily update again"
+        )
     start = end
     for _ in range(config.days - 1):
         start = home.calendar.previous_day(start)

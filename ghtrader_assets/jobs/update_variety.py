@@ -48,8 +48,10 @@ class UpdateConfig(dg.Config):
 def fill_forward(
     context: dg.OpExecutionContext, config: UpdateConfig, home: HomeResource, source: SourceResource
 ) -> None:
-    """Fetch what finished since the last stored day, and the days skipped before."""
+    """Refresh the holiday list, fetch what finished since the last stored day, and the days skipped before."""
     key = get_variety(config.variety).key
+    with source.opened(home.settings) as opened:
+        say(home.refresh_calendar(opened))
     stored = _stored(home, key)
     if not stored:
         raise FailedError(

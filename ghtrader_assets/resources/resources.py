@@ -12,7 +12,10 @@ from typing import Any
 import dagster as dg
 
 from ghtrader_assets.resources.home_locks import home_lock
+from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.settings import Settings, load_settings
+from ghtrader_market.inventory.stored_days import ticks_days
+from ghtrader_market.reference.holiday_list import adopt_list, note_refusal
 from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
 from ghtrader_market.sources.base import TickSource
 from ghtrader_market.stores.lake.lake import Lake
@@ -41,6 +44,22 @@ class HomeResource(dg.ConfigurableResource):
     def calendar(self) -> TradingCalendar:
         """Trading days: this home's refreshed list, else the bundled one."""
         return load_calendar(self.settings)
+
+    def refresh_calendar(self, source: TickSource) -> str:
+        """Take over the source's holiday list, and say in a line what came of it.
+
+        A source that cannot be reached, or a list that is refused, leaves the list at hand in force: no error.
+        """
+        where = self.settings.tq_chinese_holiday_url or source.name
+        try:
+            change = adopt_list(self.settings, source.holidays(), where, ticks_days(self.lake))
+        except FailedError as exc:
+            note_refusal(self.settings, exc.message, where)
+            return exc.message
+        except GhtraderError as exc:
+            return f"{exc.message}; the holiday list at hand reaches {self.calendar.last}"
+        self.__dict__.pop("calendar", None)
+        return change.words()
 
     def lock(
         self, names: str | Iterable[str], purpose: str, run_id: str = ""

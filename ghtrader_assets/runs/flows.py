@@ -27,6 +27,8 @@ from ghtrader_market.stores.lake.lake import Lake
 if TYPE_CHECKING:
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
 
+_OUTSIDE_HINT = "choose days inside them: a day is known once it is over, and GHTRADER_FIRST_DAY says where they begin"
+
 
 def contiguous(days: Iterable[date]) -> list[tuple[date, date]]:
     """Runs of trading days without a gap, as first and last day: what one partition range can name."""
@@ -54,9 +56,24 @@ def run_days(
     source: str = "cli",
     progress: Progress | None = None,
 ) -> list[RunResult]:
-    """Materialize day x variety assets for these days, one run a gapless range."""
+    """Materialize day x variety assets for these days, one run a gapless range.
+
+    Days without a partition, such as one that a newer holiday list calls a holiday, are named and left as they are.
+
+    Raises
+    ------
+    UsageError
+        None of them has a partition.
+    """
+    due, left = PARTITIONS.split(days)
+    if left:
+        told = f"{', '.join(map(str, left[:5]))}{' ...' if len(left) > 5 else ''} left as they are, outside"
+        if not due:
+            raise UsageError(f"{told} {PARTITIONS.words()}", _OUTSIDE_HINT)
+        if progress is not None:
+            progress(f"{told} {PARTITIONS.words()}")
     runs = []
-    for first, last in contiguous(days):
+    for first, last in contiguous(due):
         corners = (day_key(first, variety), day_key(last, variety))
         runs.append(
             run_assets(
@@ -81,11 +98,8 @@ def require_finished_days(settings: Settings, start: date, end: date) -> list[da
         The range is reversed, has no trading day, or leaves the days that have partitions.
     """
     days = load_calendar(settings).require_days(start, end)
-    first, last = PARTITIONS.trading_days.start.date(), PARTITIONS.last_day
-    if days[0] < first or days[-1] > last:
-        raise UsageError(
-            f"{days[0]} to {days[-1]} leaves the days the pipeline knows, {first} to {last}", "choose days inside them"
-        )
+    if PARTITIONS.split(days)[1]:
+        raise UsageError(f"{days[0]} to {days[-1]} leaves {PARTITIONS.words()}", _OUTSIDE_HINT)
     return days
 
 
@@ -106,7 +120,7 @@ def download_range(
     key = get_variety(variety).key
     days = require_finished_days(settings, start, end)
     before = PARTITIONS.calendar.previous_day(days[0])
-    bar_days = [before, *days] if before >= PARTITIONS.trading_days.start.date() else days
+    bar_days = [before, *days] if before >= PARTITIONS.first_day else days
     window = {"start": bar_days[0].isoformat(), "end": days[-1].isoformat()}
     options: dict[str, Any] = {"source": source, "progress": progress}
     runs = [

@@ -33,7 +33,8 @@ class MarketView:
 
     def __init__(self, history: History, speed: float = 1.0, frozen: bool = True, skip_closed: bool = True) -> None:
         self.history = history
-        self.calendar = history.calendar
+        # The clock runs on after the last live day, whether the holiday list reaches further or not.
+        self.calendar = history.calendar.assuming_weekdays
         self.varieties: tuple[Variety, ...] = tuple(get_variety(key) for key in history.scenario.varieties)
         self.days: tuple[date, ...] = (*history.days, *history.live_days)
         hours = sorted({b for v in self.varieties for day in self.days for b in self.calendar.sessions(v, day)})

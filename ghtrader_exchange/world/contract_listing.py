@@ -30,9 +30,13 @@ _MONTHS_AHEAD = 8
 
 
 def expiry(symbol: str, calendar: TradingCalendar) -> date:
-    """Last trading day of a contract: the 15th of its delivery month or the next trading day."""
+    """Last trading day of a contract: the 15th of its delivery month or the next trading day.
+
+    Beyond the holiday list a world's contracts expire on weekdays: it decides that itself.
+    """
+    world = calendar.assuming_weekdays
     day = date(*parse_symbol(symbol).delivered(calendar.first), EXPIRY_DAY)
-    return day if calendar.is_trading_day(day) else calendar.next_day(day)
+    return day if world.is_trading_day(day) else world.next_day(day)
 
 
 def share_weight(days_left: int) -> float:
@@ -138,7 +142,7 @@ class Listing:
         return shares.get(symbol, 0.0)
 
     def _days_left(self, symbol: str, day: date) -> int:
-        return len(self.calendar.days(day, self.expiry(symbol))) - 1
+        return len(self.calendar.assuming_weekdays.days(day, self.expiry(symbol))) - 1
 
     def _delivering(self, day: date) -> list[str]:
         """Every contract with a delivery month from that of `day` on, listed here or not, for the days to come."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, fields, replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,12 @@ def _check(s: Scenario) -> None:
     )
     if s.fit is None:
         get_world(s.world, s.strength)
+    calendar = bundled_calendar()
+    _require(
+        len(calendar.known_days(s.end + timedelta(days=1), calendar.last)) >= s.live_days,
+        f"the holiday list ends on {calendar.last}, before the {s.live_days} live days after {s.end} do",
+        "choose an earlier end, or fewer live_days",
+    )
 
 
 def _check_days(s: Scenario) -> None:

@@ -23,7 +23,7 @@ from ghtrader_base.errors import GhtraderError, UsageError
 from ghtrader_market.audit.datasets import audit_against_source, audit_labels, source_of
 from ghtrader_market.audit.files import AuditedDay, audit_folder
 from ghtrader_market.audit.report import AuditReport, Finding
-from ghtrader_market.audit.ticks import audit_against_raw, audit_provenance, audit_rows, inside_sessions
+from ghtrader_market.audit.ticks import audit_against_raw, audit_provenance, audit_rows, inside_sessions, trades
 from ghtrader_market.main_series.main_l5 import schedule_copy_path
 from ghtrader_market.reference.roll_schedule import RollSchedule, load_schedule, read_schedule
 from ghtrader_market.reference.trading_calendar import TradingCalendar
@@ -220,6 +220,9 @@ def _audit_day(
 
     sources: dict[tuple[str, str], AuditedDay] = {}
     for (dataset, _), item in audited.items():
+        if item.manifest is not None and not trades(calendar, day):
+            why = "calls it a holiday" if calendar.speaks_for(day) else "ends before"
+            item.found("no_trading_day", f"the holiday list {why}")
         if variety is None:
             item.found("extra_file", "no variety of the table has this key")
         elif dataset in _TICKS:
@@ -246,7 +249,7 @@ def _audit_main(
 ) -> None:
     schedule, copy = schedules.kept, schedules.copy
     audit_provenance(item, schedule)
-    if item.manifest is None or not calendar.is_trading_day(item.day):
+    if item.manifest is None or not trades(calendar, item.day):
         return
     if copy is not None:
         copied = copy.get(item.day) if isinstance(copy, RollSchedule) else None
@@ -265,7 +268,7 @@ def _audit_dataset(item: AuditedDay, source: Source, calendar: TradingCalendar, 
         return
     origin = source(dataset, item.key)
     rows: pa.Table | None = None
-    if origin is not None and origin.table is not None and calendar.is_trading_day(item.day):
+    if origin is not None and origin.table is not None and trades(calendar, item.day):
         rows = origin.table
         if dataset == "ticks" and "datetime_ns" in rows.column_names:
             rows = inside_sessions(rows, calendar, variety, item.day)

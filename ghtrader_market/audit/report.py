@@ -22,6 +22,7 @@ MEANING = {
     "schema": "columns or types are not those of the dataset and the manifest",
     "content_hash": "the rows are not those whose hash the manifest names",
     "extra_file": "a file that no manifest names",
+    "no_trading_day": "the holiday list does not have the day as a trading day; nothing of it was deleted",
     "wrong_day": "rows belong to another trading day",
     "disordered_rows": "times fall, or ids do not rise",
     "negative_value": "a count or a price is below 0",

@@ -25,6 +25,11 @@ def column_of(table: pa.Table, name: str) -> np.ndarray:
     return values
 
 
+def trades(calendar: TradingCalendar, day: date) -> bool:
+    """Whether a stored day is a trading day by the holiday list there is now."""
+    return calendar.speaks_for(day) and calendar.is_trading_day(day)
+
+
 def audit_rows(audited: AuditedDay, calendar: TradingCalendar, variety: Variety) -> None:
     """Order, trading day, negative values, falling totals and crossed books of one day of ticks or main_l5."""
     table = audited.table
@@ -39,8 +44,10 @@ def audit_rows(audited: AuditedDay, calendar: TradingCalendar, variety: Variety)
             what = "falls" if name == "datetime_ns" else "does not rise"
             audited.found("disordered_rows", f"{name} {what} at {wrong.size} rows", int(wrong[0]) + 1)
             break
-    if (stray := np.flatnonzero(calendar.trading_day_of(times) != np.datetime64(audited.day, "D"))).size:
-        audited.found("wrong_day", f"{stray.size} rows", int(stray[0]))
+    if trades(calendar, audited.day):
+        start, end = calendar.bounds(audited.day)
+        if (stray := np.flatnonzero((times < start) | (times >= end))).size:
+            audited.found("wrong_day", f"{stray.size} rows", int(stray[0]))
     for field in RAW_TICK_SCHEMA:
         if field.name in names and field.name != "id":
             values = column_of(table, field.name)
@@ -53,7 +60,7 @@ def audit_rows(audited: AuditedDay, calendar: TradingCalendar, variety: Variety)
     if {"bid_price1", "ask_price1"} <= names:
         crossed = np.flatnonzero(column_of(table, "bid_price1") > column_of(table, "ask_price1"))
         # Snapshots of an auction may show a crossed book; raw ticks are kept raw.
-        if crossed.size and calendar.is_trading_day(audited.day):
+        if crossed.size and trades(calendar, audited.day):
             crossed = crossed[calendar.session_index(variety, audited.day, times[crossed]) >= 0]
         if crossed.size:
             audited.found("crossed_book", f"{crossed.size} rows", int(crossed[0]))

@@ -204,7 +204,7 @@ def _checked_days(path: Path, options: ReadOptions, layout: str | None) -> Itera
 
 def _judged(part: RecordedDay, calendar: TradingCalendar) -> tuple[RecordedDay, tuple[str, ...], dict[str, Any]]:
     """The day with its stale rows left out and its swapped rows in place, what was done, and that for the manifest."""
-    if not calendar.is_trading_day(part.day):
+    if not calendar.speaks_for(part.day) or not calendar.is_trading_day(part.day):  # `check_day` says so
         return part, (), {}
     times, volume, amount = (
         part.table.column(name).combine_chunks().to_numpy(zero_copy_only=False)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ghtrader_base.errors import FailedError, IntegrityError
 from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.reference.symbols import parse_symbol
-from ghtrader_market.reference.trading_calendar import TradingCalendar
+from ghtrader_market.reference.trading_calendar import TradingCalendar, last_known_finished_day
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import ContractInfo, TickSource, life_of
 
@@ -60,7 +60,7 @@ class Snapshot:
 
     def last_finished(self, calendar: TradingCalendar, now: datetime) -> date:
         """Last trading day that is over: by this machine's clock, unless the service lives by another one."""
-        by_clock = calendar.previous_day(calendar.trading_day_of(int(now.timestamp()) * 10**9))
+        by_clock = last_known_finished_day(calendar, now)
         if self.finished is None or self.finished_at is None:
             return by_clock
         if abs(self.finished - self.finished_at.date()) > _OTHER_CLOCK:

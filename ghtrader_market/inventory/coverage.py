@@ -222,7 +222,7 @@ class Coverage:
             return []
         lists, summaries = self.lake.index.day_lists("ticks"), self.lake.index.summaries("ticks")
         first = min(k.info.first_possible for k in known)
-        trading = np.array(self.calendar.days(first, max(self.as_of, first)), dtype="datetime64[D]")
+        trading = np.array(self.calendar.known_days(first, max(self.as_of, first)), dtype="datetime64[D]")
         return [self._contract(k, lists.get(k.info.symbol, []), summaries.get(k.info.symbol), trading) for k in known]
 
     def _contract(
@@ -339,7 +339,8 @@ def picture(contracts: Iterable[ContractCoverage], calendar: TradingCalendar, la
         gone = {*contract.no_data}
         cells = []
         for start in mondays:
-            days = [d for d in calendar.days(start, start + timedelta(days=6)) if d <= last and d <= contract.expires]
+            week = calendar.known_days(start, start + timedelta(days=6))
+            days = [day for day in week if day <= last and day <= contract.expires]
             cells.append(_cell(days, state, gone, contract.skipped, contract.listed))
         lines.append(f"{contract.symbol:{width}}  {''.join(cells).rstrip()}")
     return lines

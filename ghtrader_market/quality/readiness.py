@@ -123,6 +123,9 @@ def day_quality(
         return _without_rows(_absent(lake, dataset, symbol, day))
     if stale := _outdated(lake, manifest, symbol, day):
         return _without_rows(_judged(dataset, symbol, day, "outdated", "unknown", "outdated", stale))
+    if not calendar.speaks_for(day) or not calendar.is_trading_day(day):
+        hint = "the holiday list does not have it as a trading day; the day stays as it is, and is not built"
+        return _without_rows(_judged(dataset, symbol, day, "ok", "unknown", "no_trading_day", hint))
     sessions = calendar.sessions(variety_of(symbol), day)
     key = content_hash([thresholds.hash, sessions])[:16]
     path = lake.day_path(dataset, symbol, day) / next(iter(manifest.files), "")

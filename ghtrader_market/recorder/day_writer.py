@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ghtrader_base.errors import BadRecordingError
+from ghtrader_base.errors import BadRecordingError, BeyondCalendarError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.lock_keys import ticks_key
 from ghtrader_base.locks import resource_lock
@@ -178,7 +178,7 @@ class RecordedDays:
             log.disordered += found.disordered
             if found.rows.num_rows == 0:
                 continue
-            days = split_days(found.rows, self.calendar.trading_day_of(found.rows["datetime_ns"].to_numpy()))
+            days = split_days(found.rows, self._trading_days(found.rows["datetime_ns"].to_numpy()))
             if found.missed:
                 log.missed += found.missed
                 self._tell(f"{symbol} {max(days)}: {found.missed} ticks were missed; a download of the day has them")
@@ -190,6 +190,14 @@ class RecordedDays:
             self.heard = time.monotonic()
             self.oldest_waiting = self.oldest_waiting or self.heard
         return kept
+
+    def _trading_days(self, ns: np.ndarray) -> np.ndarray:
+        """Trading days of int64[n]; a list that was refreshed since this recording began is read anew."""
+        try:
+            return self.calendar.trading_day_of(ns)
+        except BeyondCalendarError:
+            self.calendar = load_calendar(self.settings)
+            return self.calendar.trading_day_of(ns)
 
     def flush(self) -> None:
         """Everything kept so far onto disk, durable when this returns."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ghtrader_base.errors import FailedError, GhtraderError, UsageError
+from ghtrader_base.errors import BeyondCalendarError, FailedError, GhtraderError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.recorder.day_writer import NEAR_CLOSE_NS, RecordedDays, Tell
 from ghtrader_market.recorder.feed import Feed
@@ -31,11 +31,19 @@ def ticks_expected(calendar: TradingCalendar, variety: Variety, market_ns: int, 
         Time of the newest tick, UTC epoch ns; -1 where none came yet.
     now_ns : int
         This machine's time. Where the market's is far from it (a simulated exchange), only the newest tick tells.
+
+    Returns
+    -------
+    bool
+        False also where the holiday list does not reach this machine's time: nobody knows whether the market is open.
     """
     if market_ns >= 0 and abs(now_ns - market_ns) > _SAME_CLOCK_NS:
         day = calendar.trading_day_of(market_ns)
         return not any(abs(end - market_ns) <= NEAR_CLOSE_NS for _, end in calendar.sessions(variety, day))
-    day = calendar.trading_day_of(now_ns)
+    try:
+        day = calendar.trading_day_of(now_ns)
+    except BeyondCalendarError:
+        return False
     return any(start + silent_s * 1e9 <= now_ns < end for start, end in calendar.sessions(variety, day))
 
 
@@ -119,8 +127,10 @@ class Recorder:
                 while not stop.is_set() and (for_s is None or time.monotonic() - started < for_s):
                     self._turn(stop)
             finally:
-                self._drop_feed()
-                self._days.seal_all()
+                try:
+                    self._drop_feed()
+                finally:
+                    self._days.seal_all()
             return self._report(time.monotonic() - started)
 
     def _report(self, seconds: float) -> RecordReport:

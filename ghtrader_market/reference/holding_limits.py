@@ -41,9 +41,10 @@ def last_holding_day(variety: Variety, contract: str, day: date, calendar: Tradi
     year, month = variety.delivery(contract, day)
     if variety.holding.days_before is None:
         return None
-    last = calendar.previous_day(date(year, month, 1))
+    provisional = calendar.assuming_weekdays
+    last = provisional.previous_day(date(year, month, 1))
     for _ in range(variety.holding.days_before):
-        last = calendar.previous_day(last)
+        last = provisional.previous_day(last)
     return last
 
 
@@ -57,7 +58,7 @@ def holding_warning(variety: Variety, contract: str, day: date, calendar: Tradin
         return ""
     if day >= last:
         return f"{contract}: the last day a natural person may hold it is {last}: it is only closed, not opened"
-    left = len(calendar.days(day, last)) - 1
+    left = len(calendar.assuming_weekdays.days(day, last)) - 1
     if left > WARNING_DAYS:
         return ""
     doubt = "" if last <= calendar.last else f" (the holiday list ends on {calendar.last}, it may be earlier)"

@@ -2,7 +2,7 @@
 
 Weekdays on which Shanghai does not trade, as exchange_calendars' XSHG knows them, written to
 `holidays.json` beside this file. Run it once a year when the next year's holidays are out and the library knows
-them; nothing imports this at run time. Refreshing a home from the vendor's list is `trading_calendar.refresh_holidays`.
+them; nothing imports this at run time. Refreshing a home from the vendor's list is `holiday_list.refresh_holidays`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ghtrader_base.files import atomic_write_json
 
-FIRST = date(2010, 1, 1)
+FIRST = date(2009, 12, 1)
+"""A month before the first partition (2010-01-01), so that its day before is known."""
 TARGET = Path(__file__).with_name("holidays.json")
 
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from ghtrader_base.errors import FailedError, IntegrityError
+from ghtrader_base.errors import BeyondCalendarError, FailedError, IntegrityError
 from ghtrader_base.files import atomic_write_json, content_hash, read_json
 from ghtrader_market.reference.symbols import Delivery, parse_symbol
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
@@ -151,11 +151,22 @@ def schedule_from_open_interest(
             ruled[tomorrow] = main
     next_contract = None
     if bar_days:
-        tomorrow = calendar.next_day(bar_days[-1])
-        next_contract = main_after(interest[bar_days[-1]], main, (tomorrow.year, tomorrow.month))
+        next_contract = main_after(interest[bar_days[-1]], main, _month_after(bar_days[-1], calendar))
     contracts = {day: (contract, False) for day, contract in ruled.items()}
     contracts |= {day: (contract, True) for day, contract in (declared or {}).items()}
     return RollSchedule(traded.key, _with_segments(traded.key, sorted(contracts.items()), calendar), next_contract)
+
+
+def _month_after(day: date, calendar: TradingCalendar) -> tuple[int, int]:
+    """Year and month of the trading day after `day`; of the calendar day after it where the holiday list ends.
+
+    Only contracts that deliver before that month are left out by it, and those trade no more either way.
+    """
+    try:
+        tomorrow = calendar.next_day(day)
+    except BeyondCalendarError:
+        tomorrow = day + timedelta(days=1)
+    return tomorrow.year, tomorrow.month
 
 
 def missing_bar_days(

@@ -2,24 +2,27 @@
 
 A trading day D runs from 18:00 of the previous trading day to 18:00 of D (Asia/Shanghai), so the night session
 belongs to the next trading day. No night session precedes the first day after a public holiday. Holidays are
-weekdays that do not trade: a bundled list (`holidays.json`, made by `refresh_holidays`), replaced year by year by
-the list a home has fetched. What a variety's hours are on a date stands in `varieties`.
+weekdays that do not trade: a bundled list (`holidays.json`, made by `refresh_holidays`), replaced where it speaks by
+the list a home has fetched (`holiday_list`). Beyond the list nothing is answered: no holiday is known there.
+What a variety's hours are on a date stands in `varieties`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from datetime import date, datetime, time, timedelta
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from ghtrader_base.errors import ConfigError, FailedError, IntegrityError, UnreachableError, UsageError
-from ghtrader_base.files import atomic_write_json, read_json
+from ghtrader_base.errors import BeyondCalendarError, IntegrityError, UsageError
+from ghtrader_base.files import read_json
 from ghtrader_market.reference.varieties import Variety, all_varieties, get_variety
 
 if TYPE_CHECKING:
@@ -30,8 +33,12 @@ NS_PER_DAY = 24 * NS_PER_HOUR
 SHANGHAI_OFFSET_NS = 8 * NS_PER_HOUR
 """Asia/Shanghai is UTC+8 the whole year round since 1991."""
 DAY_CHANGE_NS = 18 * NS_PER_HOUR
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+SETTLED_AT = time(15, 30)
+"""From here on a trading day is over: its last session ended at 15:00, and sources had half an hour to settle."""
 
 _EPOCH = date(1970, 1, 1)
+_NATIONAL_DAY_MONTH = 10
 _BLOCK = 1 << 17
 """Moments looked up at once: what is in between stays in the processor's cache."""
 
@@ -59,8 +66,8 @@ class TradingCalendar:
     holidays : iterable of date
         Weekdays that do not trade; weekend days in it are ignored.
     first, last : date, optional
-        The days the list speaks for; by default whole years from its first holiday's to its last's. Outside it every
-        weekday counts as a trading day, and the `require_*` methods refuse.
+        The days the list speaks for; by default whole years from its first holiday's to its last's. Every method that
+        would need a day outside of it raises BeyondCalendarError (a UsageError), naming the list's ends.
     """
 
     def __init__(
@@ -74,22 +81,48 @@ class TradingCalendar:
         self.last = last or date(self.holidays[-1].year if self.holidays else 2100, 12, 31)
         self._busdays = np.busdaycalendar(holidays=np.array(self.holidays, dtype="datetime64[D]"))
 
+    @cached_property
+    def assuming_weekdays(self) -> TradingCalendar:
+        """A copy that counts every weekday outside the list as a trading day.
+
+        For a simulated world, which decides itself when its contracts expire, and for a provisional day that says it is
+        one; nothing else is asked of it.
+        """
+        return TradingCalendar(self.holidays, date(1970, 1, 1), date(2199, 12, 31))
+
+    def speaks_for(self, day: date) -> bool:
+        """Whether the list knows if `day` trades; a weekend never does."""
+        return day.weekday() >= 5 or self.first <= day <= self.last
+
     def is_trading_day(self, day: date) -> bool:
         """Whether `day` trades: a weekday that is not on the holiday list."""
+        if not self.speaks_for(day):
+            raise self._beyond(day)
         return bool(np.is_busday(np.datetime64(day, "D"), busdaycal=self._busdays))
 
     def next_day(self, day: date) -> date:
         """First trading day after `day`."""
-        return self._roll(day + timedelta(days=1), "forward")
+        return self._roll(day + timedelta(days=1), "forward", f"the trading day after {day}")
 
     def previous_day(self, day: date) -> date:
         """Last trading day before `day`."""
-        return self._roll(day - timedelta(days=1), "backward")
+        return self._roll(day - timedelta(days=1), "backward", f"the trading day before {day}")
 
     def days(self, start: date, end: date) -> list[date]:
         """Trading days from `start` to `end`, both included; empty where there are none."""
         if end < start:
             return []
+        found = self._days(start, end)
+        for day in (found[0], found[-1]) if found else ():
+            if not self.speaks_for(day):
+                raise self._beyond(day)
+        return found
+
+    def known_days(self, start: date, end: date) -> list[date]:
+        """Those of `days` that the list speaks for, for a look at what is stored: outside of it nothing is expected."""
+        return self._days(max(start, self.first), min(end, self.last))
+
+    def _days(self, start: date, end: date) -> list[date]:
         every = np.arange(np.datetime64(start, "D"), np.datetime64(end, "D") + 1)
         found: list[date] = every[np.is_busday(every, busdaycal=self._busdays)].tolist()
         return found
@@ -123,10 +156,17 @@ class TradingCalendar:
         Returns
         -------
         date or datetime64[D][n]
+
+        Raises
+        ------
+        BeyondCalendarError
+            The list does not reach a moment's trading day.
         """
         if not isinstance(ns, np.ndarray):
             shifted = (int(ns) + SHANGHAI_OFFSET_NS + NS_PER_DAY - DAY_CHANGE_NS) // NS_PER_DAY
-            return self._roll(_EPOCH + timedelta(days=shifted), "forward")
+            self._require_reach(shifted, shifted)
+            day = _EPOCH + timedelta(days=shifted)
+            return self._roll(day, "forward", f"the trading day of {day}")
         flat = ns.reshape(-1)
         found = np.empty(flat.size, "datetime64[D]")
         for first in range(0, flat.size, _BLOCK):
@@ -138,13 +178,12 @@ class TradingCalendar:
         """Trading days of int64[n], n > 0, into `found` datetime64[D][n]: the holiday list is searched once a day."""
         days = (ns + (SHANGHAI_OFFSET_NS + NS_PER_DAY - DAY_CHANGE_NS)) // NS_PER_DAY
         first, last = int(days.min()), int(days.max())
-        if first == last:
-            found[:] = self._roll(_EPOCH + timedelta(days=first), "forward")
-        elif last - first < _BLOCK:
-            every = np.arange(first, last + 1).astype("datetime64[D]")
-            found[:] = np.busday_offset(every, 0, roll="forward", busdaycal=self._busdays)[days - first]
-        else:
-            found[:] = np.busday_offset(days.astype("datetime64[D]"), 0, roll="forward", busdaycal=self._busdays)
+        self._require_reach(first, last)
+        every = np.arange(first, last + 1).astype("datetime64[D]")
+        rolled = np.busday_offset(every, 0, roll="forward", busdaycal=self._busdays)
+        if rolled[-1] > np.datetime64(self.last, "D"):
+            raise self._beyond(f"the trading day of {every[-1]}")
+        found[:] = rolled[0] if first == last else rolled[days - first]
 
     def bounds(self, day: date) -> tuple[int, int]:
         """UTC epoch ns [start, end) of trading day `day`: 18:00 of the previous trading day to 18:00 of `day`."""
@@ -191,10 +230,7 @@ class TradingCalendar:
     def require_trading_day(self, day: date) -> date:
         """Return `day`; UsageError where it does not trade or the holiday list does not reach it."""
         if not self.first <= day <= self.last:
-            raise UsageError(
-                f"the holiday list speaks for {self.first} to {self.last}, not for {day}",
-                "choose a day inside it, or refresh the list from TQ_CHINESE_HOLIDAY_URL",
-            )
+            raise self._beyond(day)
         if not self.is_trading_day(day):
             raise UsageError(f"{day} is not a trading day", self._nearest(day))
         return day
@@ -205,26 +241,69 @@ class TradingCalendar:
             raise UsageError(f"the range starts after it ends: {start} to {end}", "swap --start and --end")
         for day in (start, end):
             if not self.first <= day <= self.last:
-                self.require_trading_day(day)
+                raise self._beyond(day)
         found = self.days(start, end)
         if not found:
             raise UsageError(f"no trading day from {start} to {end}", self._nearest(start, end))
         return found
 
     def _nearest(self, start: date, end: date | None = None) -> str:
-        return f"the nearest trading days are {self.previous_day(start)} and {self.next_day(end or start)}"
+        """The trading days around a stretch without one, as far as the list knows them."""
+        known = []
+        for ask, day in ((self.previous_day, start), (self.next_day, end or start)):
+            with contextlib.suppress(BeyondCalendarError):
+                known.append(str(ask(day)))
+        return f"the nearest trading days are {' and '.join(known)}"
 
-    def _roll(self, day: date, roll: Literal["forward", "backward"]) -> date:
-        found = np.busday_offset(np.datetime64(day, "D"), 0, roll=roll, busdaycal=self._busdays)
-        return found.item()  # type: ignore[return-value]  # a datetime64[D] that is no NaT gives a date
+    def _roll(self, day: date, roll: Literal["forward", "backward"], asked: str) -> date:
+        rolled = np.busday_offset(np.datetime64(day, "D"), 0, roll=roll, busdaycal=self._busdays)
+        found: date = rolled.item()  # type: ignore[assignment]  # a datetime64[D] that is no NaT gives a date
+        if not self.first <= found <= self.last:
+            raise self._beyond(asked)
+        return found
+
+    def _require_reach(self, first: int, last: int) -> None:
+        """BeyondCalendarError where days since 1970, int, lie outside the list."""
+        if (self.first - _EPOCH).days <= first and last <= (self.last - _EPOCH).days:
+            return
+        far = last if last > (self.last - _EPOCH).days else first
+        raise self._beyond(f"the trading day of {np.datetime64(far, 'D')}")
+
+    def _beyond(self, asked: date | str) -> BeyondCalendarError:
+        return BeyondCalendarError(
+            f"the holiday list speaks for {self.first} to {self.last}, not for {asked}",
+            "choose a day inside it, or refresh it: ghtrader update --var V, or materialize trading_calendar",
+        )
+
+
+def last_finished_day(calendar: TradingCalendar, now: datetime | None = None) -> date:
+    """The last trading day that is over (`SETTLED_AT`) at `now`, by default this machine's time.
+
+    Raises
+    ------
+    BeyondCalendarError
+        The holiday list ended before: which days traded since is not known.
+    """
+    moment = (now or datetime.now(SHANGHAI)).astimezone(SHANGHAI)
+    today = moment.date()
+    over = moment.time() >= SETTLED_AT and calendar.is_trading_day(today)
+    return today if over else calendar.previous_day(today)
+
+
+def last_known_finished_day(calendar: TradingCalendar, now: datetime | None = None) -> date:
+    """As `last_finished_day`; where the holiday list ended before, the last trading day it knows."""
+    try:
+        return last_finished_day(calendar, now)
+    except BeyondCalendarError:
+        return calendar.known_days(calendar.last - timedelta(days=30), calendar.last)[-1]
 
 
 def _variety(variety: Variety | str) -> Variety:
     return get_variety(variety) if isinstance(variety, str) else variety
 
 
-def _read_list(document: Any) -> tuple[list[date], date, date]:
-    """Holidays and reach of a document of ours (`first`, `last`, `holidays`)."""
+def read_holiday_list(document: Any) -> tuple[list[date], date, date]:
+    """Holidays and reach of a document of ours (`first`, `last`, `holidays`); ValueError or KeyError for another."""
     days = [date.fromisoformat(text) for text in document["holidays"]]
     return days, date.fromisoformat(document["first"]), date.fromisoformat(document["last"])
 
@@ -233,7 +312,7 @@ def _read_list(document: Any) -> tuple[list[date], date, date]:
 def bundled_calendar() -> TradingCalendar:
     """The calendar of the list this package carries."""
     text = resources.files("ghtrader_market.reference").joinpath("holidays.json").read_text("utf-8")
-    return TradingCalendar(*_read_list(json.loads(text)))
+    return TradingCalendar(*read_holiday_list(json.loads(text)))
 
 
 def holidays_path(data: Path) -> Path:
@@ -242,7 +321,7 @@ def holidays_path(data: Path) -> Path:
 
 
 def load_calendar(settings: Settings) -> TradingCalendar:
-    """The home's refreshed list for the years it speaks for, the bundled one for the others.
+    """The home's refreshed list for the days it speaks for, the bundled one for the others.
 
     Raises
     ------
@@ -253,70 +332,34 @@ def load_calendar(settings: Settings) -> TradingCalendar:
     if not path.exists():
         return bundled_calendar()
     try:
-        fetched, first, last = _read_list(read_json(path))
+        fetched, first, last = read_holiday_list(read_json(path))
+        last = reach_of(fetched, last)
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{path} is no holiday list: {error}", "delete it and refresh the calendar") from error
-    return _merge(bundled_calendar(), fetched, first, last)
+    return merged_calendar(bundled_calendar(), fetched, first, last)
 
 
-def _merge(base: TradingCalendar, fetched: list[date], first: date, last: date) -> TradingCalendar:
+def merged_calendar(base: TradingCalendar, fetched: Iterable[date], first: date, last: date) -> TradingCalendar:
+    """`base` with the days from `first` to `last` as another list has them; one that leaves a gap is left out."""
+    if last < first or first > base.last + timedelta(days=1) or last < base.first - timedelta(days=1):
+        return base
     kept = [day for day in base.holidays if not first <= day <= last]
-    return TradingCalendar([*kept, *fetched], min(base.first, first), max(base.last, last))
+    taken = [day for day in fetched if first <= day <= last]
+    return TradingCalendar([*kept, *taken], min(base.first, first), max(base.last, last))
 
 
-def parse_vendor_list(payload: bytes) -> list[date]:
-    """Read the vendor's document: a JSON list of ``YYYY-MM-DD``; FailedError where it is anything else."""
-    try:
-        document = json.loads(payload)
-        if not isinstance(document, list) or not document:
-            raise ValueError("not a list with at least one day")
-        return sorted({date.fromisoformat(text) for text in document})
-    except (ValueError, TypeError) as error:
-        raise FailedError(f"the holiday list is not usable: {error}", "check TQ_CHINESE_HOLIDAY_URL") from error
+def reach_of(holidays: Iterable[date], most: date | None = None) -> date:
+    """The last day a list of holidays speaks for, `most` at the latest.
 
-
-def save_holidays(data: Path, days: list[date], source: str) -> Path:
-    """Keep a fetched list in the home, atomically; it speaks for whole years from its first to its last."""
-    path = holidays_path(data)
-    document = {
-        "source": source,
-        "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "first": str(date(min(days).year, 1, 1)),
-        "last": str(date(max(days).year, 12, 31)),
-        "holidays": [str(day) for day in sorted(days) if day.weekday() < 5],
-    }
-    atomic_write_json(path, document)
-    return path
-
-
-def refresh_holidays(settings: Settings, timeout_s: float = 5.0) -> TradingCalendar:
-    """Fetch ``TQ_CHINESE_HOLIDAY_URL`` into the home and return the calendar in force afterwards.
-
-    Raises
-    ------
-    ConfigError
-        The setting is empty or no http(s) address.
-    UnreachableError
-        Nobody answers there; what the home had stays in force.
-    FailedError
-        The answer is no list of days.
+    A year whose National Day holiday is named is named whole. Of another last year only what stands in the list is
+    known: through the first weekday after its last holiday, since a holiday is announced whole.
     """
-    import urllib.error
-    import urllib.request
-
-    url = settings.tq_chinese_holiday_url
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(
-            "TQ_CHINESE_HOLIDAY_URL is not set to a web address", "set it, or go on with the bundled list"
-        )
-    try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as response:
-            payload = response.read()
-    except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise UnreachableError(
-            f"no holiday list at {url}: {reason}",
-            "start that server or unset TQ_CHINESE_HOLIDAY_URL; the list at hand stays",
-        ) from error
-    save_holidays(settings.data, parse_vendor_list(payload), url)
-    return load_calendar(settings)
+    days = {day for day in holidays if day.weekday() < 5}
+    newest = max(days)
+    if newest.month >= _NATIONAL_DAY_MONTH:
+        reach = date(newest.year, 12, 31)
+    else:
+        reach = newest + timedelta(days=1)
+        while reach.weekday() >= 5:
+            reach += timedelta(days=1)
+    return reach if most is None else min(reach, most)

@@ -10,7 +10,7 @@ knows what it left behind.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, RefusedError, UnwritableError
@@ -172,7 +172,9 @@ def contract_to_trade(data_dir: Path, symbol: str, calendar: TradingCalendar) ->
             f"the roll schedule of {schedule.variety} has no day yet",
             f"download daily bars, then: ghtrader main-schedule --var {schedule.variety}",
         )
-    return bind(symbol, calendar.next_day(schedule.days[-1].day), schedule, calendar).contract
+    if schedule.next_contract:
+        return schedule.next_contract
+    return bind(symbol, schedule.days[-1].day + timedelta(days=1), schedule, calendar).contract
 
 
 def _path(state_dir: Path, requested: str) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from ghtrader_base.errors import BeyondCalendarError
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_runtime.accounts.order_ledger import Intent
 from ghtrader_runtime.brokers.base import Ticks
@@ -62,7 +63,11 @@ class TickRelay:
     def on_expiring(self, ticks: Ticks) -> None:
         """The last tick of a contract that is being left: what it can be closed at."""
         row = ticks.rows[-1]
-        day = str(self._context.calendar.trading_day_of(row.datetime_ns))
+        try:
+            day = str(self._context.calendar.trading_day_of(row.datetime_ns))
+        except BeyondCalendarError as exc:
+            self._trading_day.end_beyond_calendar(exc)
+            return
         bid, ask = float(row.values[_BID]), float(row.values[_ASK])
         self._traded.mids[ticks.symbol] = mid_of(row.values)
         self._executor.step(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 
-from ghtrader_base.errors import GhtraderError
+from ghtrader_base.errors import BeyondCalendarError, GhtraderError
 from ghtrader_market.reference.holding_limits import holding_warning, no_open_from
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_runtime.brokers.base import Broker, Market
@@ -114,9 +114,17 @@ class TradingDay:
             if traded.days_traded and not self.goes_on():
                 self._context.end.request("the trading day is over")
                 return
-            traded.day.enter(market_ns)
+            try:
+                traded.day.enter(market_ns)
+            except BeyondCalendarError as exc:
+                self.end_beyond_calendar(exc)
+                return
         if traded.day.name != self._terms_day:
             self._begin_day(date.fromisoformat(traded.day.name))
+
+    def end_beyond_calendar(self, exc: BeyondCalendarError) -> None:
+        """End the run in order before a day for which the holiday list does not speak: nothing is traded on a guess."""
+        self._context.end.request(f"{exc.message}; refresh it and start again")
 
     def end_when_over(self, now_s: float) -> None:
         """End the run where the day's ticks have ended; `now_s` of the monotonic clock."""

@@ -25,7 +25,7 @@ def index_500_contract_years(lake: Lake, calendar: TradingCalendar) -> None:
             symbol = f"SHFE.cu{end:%y%m}"
             folder = lake.key_path("ticks", symbol)
             folder.mkdir(parents=True)
-            days = calendar.days(end.replace(year=end.year - 1), end)
+            days = calendar.assuming_weekdays.days(end.replace(year=end.year - 1), end)
             contracts.append(ContractInfo(symbol, days[-1], days[0]))
             rest = (55_800, 5, 1, 2, "t", "r", "p", "s", "h", 9, 7)
             rows = [("ticks", symbol, str(day), *rest) for day in days if day.day % 9]

@@ -34,7 +34,9 @@ STAMPS = {
     "write_holder", "register", "executing", "PendingWriteFile", "KillSwitch", "Journal", "StatePublisher",
     # when a result was made; nothing is decided by it
     "audit_lake", "save_holidays", "probe_l5_start", "add_skips", "_record", "write_champion", "report_of", "train_on",
-    "_now", "RunManifest",
+    "_now", "RunManifest", "note_refusal",
+    # how many days the holiday list has left, for people
+    "calendar_state",
     # a name that must only differ from the others, or only grow
     "new_run_id", "activate",
     # how long to wait, from now on: TqSdk's deadlines are wall-clock times

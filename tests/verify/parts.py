@@ -89,5 +89,5 @@ PARTS: dict[str, Part] = {
         6, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
     ),
     "properties": Part(4, [pytest(*PROPERTIES)], {"HYPOTHESIS_PROFILE": "verify"}),
-    "clock": Part(4, [["python", "-m", "tests.verify.shifted_clock"]]),
+    "clock": Part(4, [["python", "-m", "tests.verify.shifted_clock"], verify("daily_update_evenings", jobs=1)]),
 }

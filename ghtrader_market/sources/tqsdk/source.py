@@ -12,8 +12,6 @@ import contextlib
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from typing import Any
@@ -21,18 +19,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ghtrader_base.errors import FailedError, LockHeldError, UnreachableError, UsageError
+from ghtrader_base.errors import FailedError, LockHeldError, UsageError
 from ghtrader_base.settings import Settings
+from ghtrader_market.reference.holiday_list import fetch_vendor_list
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA
-from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar, parse_vendor_list
+from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
 from ghtrader_market.reference.varieties import Variety, get_variety, variety_of
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, ContractInfo, RowProgress, split_days
 from ghtrader_market.sources.retry import RetryPolicy
 from ghtrader_market.sources.tqsdk.client_slots import slot_holders, take_slot
-from ghtrader_market.sources.tqsdk.worker_client import START_HINT, Worker, close_all
+from ghtrader_market.sources.tqsdk.worker_client import Worker, close_all
 
-VENDOR_HOLIDAY_URL = "https://files.shinnytech.com/shinny_chinese_holiday.json"
 _CLOSE_TOLERANCE_NS = 60 * 10**9
 """The last snapshot of a day may be this much older than its close, and the day is over nevertheless."""
 _ROWS_A_CALL = 300_000
@@ -233,12 +231,7 @@ class TqSdkSource:
 
     def holidays(self) -> list[date]:
         """The vendor's list of weekdays without trading; no login, no worker."""
-        url = self._settings.tq_chinese_holiday_url or VENDOR_HOLIDAY_URL
-        try:
-            with urllib.request.urlopen(url, timeout=5.0) as response:
-                return parse_vendor_list(response.read())
-        except (urllib.error.URLError, OSError, ValueError) as exc:
-            raise UnreachableError(f"no holiday list at {url}", START_HINT) from exc
+        return fetch_vendor_list(self._settings)
 
     def _bounds(self, start: date, end: date) -> tuple[int, int]:
         return self._calendar.bounds(start)[0], self._calendar.bounds(end)[1]

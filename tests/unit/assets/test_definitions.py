@@ -59,6 +59,7 @@ def test_checks_jobs_and_schedule():
         "features:coverage",
         "labels:distribution",
         "benchmark_report:has_baselines",
+        "trading_calendar:holiday_list",
     }
     repository = defs.get_repository_def()
     jobs = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}

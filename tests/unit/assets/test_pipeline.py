@@ -11,6 +11,7 @@ from ghtrader_assets.runs.build_options import BuildOptions
 from ghtrader_assets.runs.execute import run_assets
 from ghtrader_assets.runs.inspect import describe_run, list_runs, run_events
 from ghtrader_base.errors import BadRecordingError, FailedError, RefusedError, UsageError
+from ghtrader_market.samples import CU1909
 from ghtrader_market.stores.lake.lake import Lake
 
 pytestmark = pytest.mark.clock
@@ -59,6 +60,15 @@ def test_dagster_knows_what_was_made(real_day):
         assert shown.materialized == {"main_l5": 1} and shown.errors == []
         assert any("main_l5" in event.message for event in run_events(settings, instance, run.run_id, False))
     assert executors(settings) == []
+
+
+def test_the_packaged_day_of_2019_is_built(settings):
+    flows.import_recordings(settings, [CU1909], variety="cu")
+    flows.update_schedule(settings, "cu")
+    (main,) = flows.build_main(settings, "cu", None, None)
+    rows = main.metadata["main_l5[2019-09-16|cu]"]["rows"]
+    assert 0 < rows <= 200 and main.metadata["main_l5[2019-09-16|cu]"]["underlying_contract"] == "SHFE.cu1909"
+    assert Lake(settings.data).days("main_l5", "KQ.m@SHFE.cu") == [date(2019, 9, 16)]
 
 
 def test_a_second_build_changes_nothing_and_says_so(real_day):

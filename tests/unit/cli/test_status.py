@@ -6,16 +6,25 @@ import json
 import os
 import sqlite3
 import time
+from datetime import date, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ghtrader.cli import run
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
+from ghtrader_market.reference.holiday_list import save_holidays
+from ghtrader_market.reference.tick_schema import table_from_values
+from ghtrader_market.reference.trading_calendar import SHANGHAI, bundled_calendar, holidays_path
+from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
+from tests.support.copper_day import CONTRACT, DAY, whole_day
 
-PARTS = {"home", "servers", "lake", "questdb", "runs", "champions", "trading", "kill_switches", "disk", "gpus"}
+PARTS = {
+    "home", "servers", "calendar", "lake", "questdb", "runs", "champions", "trading", "kill_switches", "disk", "gpus",
+}  # fmt: skip
 
 
 def status(capfd: pytest.CaptureFixture[str]) -> dict:
@@ -140,3 +149,22 @@ def test_a_gateway_whose_contract_ends_is_warned_of(settings: Settings, capfd: p
             assert run(["status", "--json"]) == 0
             (gateway,) = json.loads(capfd.readouterr().out)["trading"]
             assert gateway["holding_note"] == holding.get("holding_note", "")
+
+
+@pytest.mark.clock
+def test_the_calendar_says_how_long_it_reaches_and_what_it_took_back(
+    settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    calendar = status(capfd)["calendar"]
+    assert calendar["last"] == "2026-12-31" and calendar["source"] == "" and calendar["taken_back"] == []
+    assert calendar["days_left"] == (date(2026, 12, 31) - datetime.now(SHANGHAI).date()).days
+    assert any("the holiday list e" in text for text in calendar["warnings"]) is (calendar["days_left"] < 60)
+    lake, (times, values) = Lake(settings.data), whole_day(seconds=60.0)
+    lake.write_day("ticks", CONTRACT, DAY, table_from_values(np.arange(len(times)), times, values), source="tqsdk")
+    save_holidays(settings.data, [*bundled_calendar().holidays, DAY], "by hand")
+    assert status(capfd)["calendar"]["taken_back"] == [str(DAY)]
+    assert run(["status"]) == 0
+    assert f"WARNING  stored, and holidays by the list: {DAY}" in capfd.readouterr().out
+    assert lake.has_day("ticks", CONTRACT, DAY), "nothing is deleted"
+    holidays_path(settings.data).write_text("{")
+    assert "error" in status(capfd)["calendar"]

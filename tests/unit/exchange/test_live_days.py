@@ -17,6 +17,7 @@ from ghtrader_exchange.venue.orders import OrderRequest
 from ghtrader_exchange.venue.venue import Venue
 from ghtrader_exchange.world.scenario import Scenario, parse_scenario
 from ghtrader_exchange.world.tick_history import History
+from ghtrader_market.reference.trading_calendar import NS_PER_HOUR, midnight_ns
 
 SCENARIO = Scenario(start=date(2025, 3, 4), end=date(2025, 3, 5), snapshot_seconds=60.0, contracts=2, live_days=3)
 OLD, NEW, MAIN = "SHFE.cu2504", "SHFE.cu2505", "KQ.m@SHFE.cu"
@@ -66,3 +67,26 @@ def test_as_many_live_days_as_a_scenario_says() -> None:
     for wrong in (0, 11, 1.5):
         with pytest.raises(ConfigError, match="live_days"):
             Scenario(live_days=wrong)
+
+
+def test_the_last_day_of_the_holiday_list_is_played_to_its_end() -> None:
+    scenario = Scenario(start=date(2026, 12, 28), end=date(2026, 12, 30), snapshot_seconds=300.0)
+    history = History(scenario)
+    last = date(2026, 12, 31)
+    assert history.live_days == [last]
+    market = MarketView(history)
+    venue = Venue(market, OrderFaults())
+    account = venue.login("u")
+    feed = MarketFeed(market, DataFaults())
+    symbol = history.main_contract("cu", last)
+    market.clock.set(at_ns=history.calendar.sessions("cu", last)[1][0] + 10**9)
+    venue.insert(account, order(symbol, "a", "BUY", "OPEN", market.terms(symbol, last).upper_limit))
+    for hour in (15, 17, 18, 21, 33, 100):  # the evening, its night, and days behind the list
+        market.clock.set(at_ns=midnight_ns(last) + hour * NS_PER_HOUR)
+        venue.step()
+        assert feed.quote(symbol)["datetime"] < "2026-12-31 15:00:01" and feed.instruments()
+        held = venue.snapshot(account)["u"]["positions"][symbol]
+        assert held["pos_long_his" if hour >= 18 else "pos_long_today"] == 1
+    assert all(instrument.expires > last for instrument in history.instruments.values()), "in 2027, as the world has it"
+    with pytest.raises(ConfigError, match="ends on 2026-12-31, before the 2 live days after 2026-12-30"):
+        scenario.with_changes(live_days=2)

@@ -28,7 +28,7 @@ from ghtrader_market.ingest.import_recordings import import_recordings
 from ghtrader_market.main_series.main_l5 import build_main_l5_day
 from ghtrader_market.reference.roll_schedule import load_schedule, save_schedule, schedule_from_open_interest
 from ghtrader_market.reference.tick_schema import schema_hash, table_hash
-from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.samples import CU1909, IF2101
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.datasets.build_day import build_day
@@ -458,3 +458,19 @@ def test_progress_tells_days_and_rows(lake: Lake) -> None:
     assert seen[-1] == (report.days, report.days, report.rows) and [n for n, _, _ in seen] == sorted(
         n for n, _, _ in seen
     )
+
+
+def test_a_day_that_a_newer_list_calls_a_holiday_is_named_and_stays(lake: Lake) -> None:
+    before = {path: path.stat().st_mtime_ns for path in lake.root.rglob("*.parquet")}
+    for calendar, told in (
+        (TradingCalendar([*CALENDAR.holidays, DAY], CALENDAR.first, CALENDAR.last), "calls it a holiday"),
+        (TradingCalendar(CALENDAR.holidays, CALENDAR.first, date(2025, 4, 2)), "ends before"),
+    ):
+        report = audit_lake(lake, calendar, start=DAY, end=DAY)
+        named = [finding for finding in report.findings if finding.kind == "no_trading_day"]
+        assert {(finding.dataset, finding.day) for finding in named} >= {
+            (name, str(DAY)) for name in ("ticks", "main_l5", "features", "labels")
+        }
+        assert all(told in finding.detail for finding in named)
+        assert not [finding for finding in report.findings if finding.kind in ("wrong_day", "differs_from_raw")]
+    assert before == {path: path.stat().st_mtime_ns for path in lake.root.rglob("*.parquet")}

@@ -18,7 +18,7 @@ from ghtrader_market.quality.readiness import Thresholds, day_quality, readiness
 from ghtrader_market.quality.store import quality_path
 from ghtrader_market.reference.roll_schedule import load_schedule, save_schedule, schedule_from_open_interest
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX as C
-from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.samples import CU1909, IF2101
 from ghtrader_market.stores.lake.lake import Lake
 from tests.support.copper_day import CONTRACT, DAY, whole_day
@@ -188,3 +188,15 @@ def test_both_real_recordings(settings: Settings) -> None:
     copper = day_quality(settings, "ticks", "SHFE.cu1909", date(2019, 9, 16))
     assert {anomaly.kind for anomaly in copper.anomalies} == {"gap", "session_missing"}
     assert copper.profile.levels == 5 and copper.readiness.overall_state == "degraded"
+
+
+def test_a_day_that_a_newer_list_calls_a_holiday_is_not_ready_and_named(
+    settings: Settings, store: Callable[..., Lake]
+) -> None:
+    store()
+    for calendar in (
+        TradingCalendar([*CALENDAR.holidays, DAY], CALENDAR.first, CALENDAR.last),
+        TradingCalendar(CALENDAR.holidays, CALENDAR.first, date(2025, 1, 31)),
+    ):
+        found = readiness(settings, "ticks", CONTRACT, DAY, calendar=calendar)
+        assert (found.overall_state, found.reason_code) == ("not_ready", "no_trading_day") and found.action_hint

@@ -18,16 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghtrader.cli import run
-from ghtrader_base.errors import IntegrityError
+from ghtrader_base.errors import BeyondCalendarError, IntegrityError
 from ghtrader_base.lock_keys import ticks_key
 from ghtrader_base.locks import read_holders
 from ghtrader_base.settings import Settings
 from ghtrader_market.recorder.day_writer import QUIET_S, RecordedDays, accept
 from ghtrader_market.recorder.recorder import ticks_expected
 from ghtrader_market.recorder.row_log import RowLog, journal_days, journal_path
+from ghtrader_market.reference.holiday_list import save_holidays
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, table_hash
-from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.stores.lake.lake import Lake
 from tests.support.waiting import PATIENCE_S
 
 CALENDAR, CU = bundled_calendar(), get_variety("cu")
@@ -104,6 +106,13 @@ def ns(text: str) -> int:
 def test_silence_is_a_fault_in_trading_hours_only(now: str, newest: str | None, expected: bool) -> None:
     market = ns(newest) if newest else -1
     assert ticks_expected(CALENDAR, CU, market, ns(now), 30.0) is expected
+
+
+def test_behind_the_holiday_list_silence_is_no_fault() -> None:
+    night = ns("2026-12-31 21:05:00")  # no night session begins before a holiday; the list ends and cannot even say so
+    for market in (-1, ns("2026-12-31 15:00:00"), ns("2026-12-31 14:00:00")):
+        assert not ticks_expected(CALENDAR, CU, market, night, 30.0)
+    assert not ticks_expected(CALENDAR, CU, -1, ns("2027-01-04 09:05:00"), 30.0)
 
 
 def test_a_journal_gives_back_what_was_appended(tmp_path: Path, make_ticks: Make) -> None:
@@ -309,3 +318,23 @@ def test_the_command_says_what_it_needs(home: Path, capsys) -> None:
     assert run(["record", "--symbols", "SHFE.xx2502"]) == 2
     assert run(["record", "--var", "cu"]) == 2  # no credentials
     assert "TQSDK_USER" in capsys.readouterr().err
+
+
+def test_rows_behind_the_holiday_list_are_refused_until_it_is_refreshed(settings: Settings, make_ticks: Make) -> None:
+    last, following = date(2026, 12, 31), date(2027, 1, 4)
+    whole = TradingCalendar([*CALENDAR.holidays, date(2027, 1, 1)], CALENDAR.first, date(2027, 12, 31))
+    symbol = "SHFE.cu2702"
+
+    def rows_of(day: date, first: int) -> pa.Table:
+        return make_ticks(whole.sessions("cu", day)[0][0] + 500_000_000 * np.arange(120), first_id=first)
+
+    with RecordedDays(settings) as days:
+        days.begin(symbol)
+        assert days.take([(symbol, rows_of(last, 0))]) == 120
+        with pytest.raises(BeyondCalendarError, match="2026-12-31, not for the trading day of 2027-01-04"):
+            days.take([(symbol, rows_of(following, 500))])
+        assert days.waiting_rows == 120, "what was taken before is kept"
+        save_holidays(settings.data, [*CALENDAR.holidays, date(2027, 1, 1), date(2027, 10, 1)], "vendor")
+        assert days.take([(symbol, rows_of(following, 500))]) == 120
+        days.seal_all()
+    assert Lake(settings.data).days("ticks", symbol) == [last, following]

@@ -22,7 +22,7 @@ from ghtrader_market.reference.roll_schedule import (
     schedule_from_open_interest,
     schedule_path,
 )
-from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 
 DAYS = bundled_calendar().days(date(2025, 1, 6), date(2025, 3, 31))
 
@@ -234,3 +234,17 @@ def test_contracts_with_a_one_digit_year_roll_by_the_decade_of_their_day() -> No
     assert main_after(interest, "CZCE.SR501", (2024, 12)) == "CZCE.SR505"
     assert main_after({"CZCE.SR001": 100.0, "CZCE.SR911": 100.0}, None, (2019, 10)) == "CZCE.SR911", "the earlier one"
     assert main_after({"CZCE.SR001": 100.0, "CZCE.SR911": 500.0}, None, (2019, 12)) == "CZCE.SR001"
+
+
+def test_the_last_day_of_the_holiday_list_has_a_contract_and_names_the_next() -> None:
+    calendar = bundled_calendar()
+    days = calendar.days(date(2026, 12, 28), date(2026, 12, 31))
+    held = {"SHFE.cu2612": 999.0, "SHFE.cu2701": 5.0, "SHFE.cu2702": 9.0}
+    rows = [(contract, day, lots) for day in days for contract, lots in held.items()]
+    names = ("symbol", "trading_day", "open_interest")
+    bars = pa.table({name: [row[at] for row in rows] for at, name in enumerate(names)})
+    schedule = schedule_from_open_interest("cu", bars)
+    assert [str(day.day) for day in schedule.days] == ["2026-12-29", "2026-12-30", "2026-12-31"]
+    assert schedule.next_contract == "SHFE.cu2702", "a contract of December trades no more"
+    longer = TradingCalendar([*calendar.holidays, date(2027, 1, 1)], calendar.first, date(2027, 12, 31))
+    assert schedule_from_open_interest("cu", bars, calendar=longer) == schedule, "hashes too"

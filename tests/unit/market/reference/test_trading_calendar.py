@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghtrader_base.errors import ConfigError, FailedError, IntegrityError, UnreachableError, UsageError
-from ghtrader_base.settings import Settings, load_settings
+from ghtrader_base.errors import BeyondCalendarError, UsageError
 from ghtrader_market.reference import refresh_holidays as calendar_refresh
 from ghtrader_market.reference.trading_calendar import (
     NS_PER_DAY,
     NS_PER_HOUR,
     TradingCalendar,
     bundled_calendar,
-    holidays_path,
-    load_calendar,
+    last_finished_day,
+    last_known_finished_day,
+    midnight_ns,
     parse_day,
-    refresh_holidays,
 )
 from ghtrader_market.reference.varieties import all_varieties
 
@@ -233,10 +229,106 @@ def test_nights_by_variety_and_date() -> None:
     assert CALENDAR.sessions("IF", date(2015, 12, 31))[0][0] == ns("2015-12-31 09:15:00")
 
 
-@given(st.lists(st.integers(-(2**61), 2**61), min_size=1, max_size=20))
+@given(st.lists(st.integers(ns("2009-12-01 00:00:00"), ns("2026-12-31 17:59:59")), min_size=1, max_size=20))
 def test_moments_far_apart_agree_with_one_at_a_time(moments: list[int]) -> None:
     found = CALENDAR.trading_day_of(np.array(moments, np.int64))
     assert found.tolist() == [CALENDAR.trading_day_of(np.array([m], np.int64)).item() for m in moments]
+
+
+@given(st.integers(-(2**62), 2**62))
+def test_a_moment_outside_the_list_has_no_trading_day(moment: int) -> None:
+    inside = CALENDAR.bounds(date(2010, 1, 4))[0] <= moment < CALENDAR.bounds(date(2026, 12, 31))[1]
+    for asked in (moment, np.array([moment, moment]), np.array([ns("2020-01-06 12:00:00"), moment])):
+        try:
+            CALENDAR.trading_day_of(asked)
+        except BeyondCalendarError as error:
+            assert not inside and "speaks for 2009-12-01 to 2026-12-31, not for the trading day of" in error.message
+
+
+def test_the_last_day_of_the_list_is_whole_and_nothing_behind_it_is_guessed() -> None:
+    last = date(2026, 12, 31)
+    assert CALENDAR.previous_day(date(2027, 1, 1)) == last and CALENDAR.is_trading_day(last)
+    assert {CALENDAR.trading_day_of(ns(text)) for text in ("2026-12-30 21:00:00", "2026-12-31 15:00:00")} == {last}
+    assert [len(CALENDAR.sessions(key, last)) for key in ("cu", "IF")] == [4, 2]
+    assert CALENDAR.bounds(last) == (ns("2026-12-30 18:00:00"), ns("2026-12-31 18:00:00"))
+    assert CALENDAR.require_days(date(2026, 12, 30), last) == CALENDAR.days(date(2026, 12, 30), last)
+    # 2027-01-01 is a public holiday, so no night session begins on its eve; a list that ends there does not even know.
+    guesses = {
+        "the trading day after 2026-12-31": lambda: CALENDAR.next_day(last),
+        "the trading day of 2027-01-01": lambda: CALENDAR.trading_day_of(ns("2026-12-31 21:00:00")),
+        "2027-01-01": lambda: CALENDAR.is_trading_day(date(2027, 1, 1)),
+        "2027-01-04": lambda: CALENDAR.sessions("cu", date(2027, 1, 4)),
+        "the trading day before 2027-01-04": lambda: CALENDAR.bounds(date(2027, 1, 4)),
+        "2027-01-05": lambda: CALENDAR.has_night(date(2027, 1, 5)),
+        "2027-01-06": lambda: CALENDAR.days(last, date(2027, 1, 6)),
+        "2027-01-08": lambda: CALENDAR.require_days(last, date(2027, 1, 8)),
+        "the trading day before 2009-12-01": lambda: CALENDAR.previous_day(date(2009, 12, 1)),
+    }
+    for asked, guess in guesses.items():
+        message = f"speaks for 2009-12-01 to 2026-12-31, not for {asked}$"
+        with pytest.raises(BeyondCalendarError, match=message) as caught:
+            guess()
+        assert "refresh it" in caught.value.hint and caught.value.exit_code == 2
+    assert not CALENDAR.is_trading_day(date(2027, 1, 2)), "a weekend never trades"
+    assert CALENDAR.known_days(date(2026, 12, 30), date(2027, 3, 1)) == [date(2026, 12, 30), last]
+    assert CALENDAR.assuming_weekdays.next_day(last) == date(2027, 1, 1), "a simulated world decides itself"
+
+
+@given(holiday_sets, st.dates(date(2024, 1, 1), date(2024, 12, 31)), st.dates(date(2024, 1, 1), date(2024, 12, 31)))
+def test_a_longer_list_changes_no_answer(holidays: set[date], reach: date, day: date) -> None:
+    whole = TradingCalendar(holidays, date(2023, 12, 1), date(2025, 1, 31))
+    cut = TradingCalendar({d for d in holidays if d <= reach}, date(2023, 12, 1), reach)
+    for ask in (
+        lambda c: c.next_day(day),
+        lambda c: c.previous_day(day),
+        lambda c: c.is_trading_day(day),
+        lambda c: c.trading_day_of(midnight_ns(day) + 20 * NS_PER_HOUR),
+        lambda c: c.days(date(2024, 1, 1), day),
+        lambda c: c.has_night(day, "cu"),
+    ):
+        try:
+            found = ask(cut)
+        except BeyondCalendarError:
+            continue
+        assert found == ask(whole)
+
+
+@pytest.mark.clock
+@pytest.mark.parametrize(
+    ("now", "day"),
+    [
+        ("2026-11-27 15:29:59", "2026-11-26"),
+        ("2026-11-27 15:30:00", "2026-11-27"),
+        ("2026-11-28 00:30:00", "2026-11-27"),  # over midnight, into the weekend
+        ("2026-11-30 09:00:00", "2026-11-27"),
+        ("2026-09-30 17:30:00", "2026-09-30"),  # before a holiday
+        ("2026-10-07 17:30:00", "2026-09-30"),
+        ("2025-12-31 17:30:00", "2025-12-31"),
+        ("2026-12-31 17:30:00", "2026-12-31"),  # the list ends tonight
+        ("2027-01-01 12:00:00", "2026-12-31"),
+    ],
+)
+def test_a_trading_day_is_over_half_an_hour_after_its_close(now: str, day: str) -> None:
+    moment = datetime.fromisoformat(now).replace(tzinfo=SHANGHAI)
+    assert str(last_finished_day(CALENDAR, moment)) == str(last_known_finished_day(CALENDAR, moment)) == day
+
+
+@pytest.mark.clock
+def test_behind_the_list_the_last_finished_day_is_refused() -> None:
+    moment = datetime(2027, 1, 4, 17, 30, tzinfo=SHANGHAI)
+    with pytest.raises(BeyondCalendarError, match="not for 2027-01-04"):
+        last_finished_day(CALENDAR, moment)
+    assert last_known_finished_day(CALENDAR, moment) == date(2026, 12, 31)
+
+
+def test_nights_of_the_years_before_2020() -> None:
+    first = {"au": date(2013, 7, 8), "ag": date(2013, 7, 8), "cu": date(2013, 12, 23)}
+    for key, day in first.items():
+        assert CALENDAR.has_night(day, key) and len(CALENDAR.sessions(key, day)) == 4
+        before = CALENDAR.days(date(2010, 1, 4), CALENDAR.previous_day(day))
+        assert not any(CALENDAR.has_night(each, key) for each in before)
+    assert CALENDAR.sessions("cu", date(2010, 1, 4))[0][0] == ns("2010-01-04 09:00:00")
+    assert not CALENDAR.has_night(date(2014, 1, 2), "cu"), "none before the first day after New Year"
 
 
 def test_how_many_moments_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,68 +338,3 @@ def test_how_many_moments_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
     CALENDAR.trading_day_of(moments)
     with capsys.disabled():
         print(f" trading_day_of: {len(moments) / (time.process_time() - began) * 60 / 1e6:.0f} million a CPU minute")
-
-
-# ---- the home's list ----
-@pytest.fixture
-def served() -> Iterator[tuple[str, dict[str, bytes]]]:
-    """A loopback web server that answers with `body["it"]`."""
-    body = {"it": b"[]"}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body["it"])
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/holidays.json", body
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
-
-
-def at(home: Path, url: str) -> Settings:
-    return load_settings(home).model_copy(update={"tq_chinese_holiday_url": url})
-
-
-def test_a_fetched_list_wins_for_its_years_and_the_bundled_one_elsewhere(tmp_path: Path, served) -> None:
-    url, body = served
-    settings = at(tmp_path, url)
-    assert load_calendar(settings) is CALENDAR
-    body["it"] = json.dumps(["2030-01-01", "2030-02-04", "2030-02-05"]).encode()
-    calendar = refresh_holidays(settings)
-    assert not calendar.is_trading_day(date(2030, 2, 4)) and calendar.is_trading_day(date(2030, 2, 6))
-    assert calendar.require_trading_day(date(2030, 2, 6)) and calendar.last == date(2030, 12, 31)
-    assert not calendar.is_trading_day(date(2025, 1, 28))
-    body["it"] = json.dumps(["2025-05-01", "2025-05-02"]).encode()
-    calendar = refresh_holidays(settings)
-    assert calendar.is_trading_day(date(2025, 1, 28)) and not calendar.is_trading_day(date(2025, 5, 1))
-    assert not calendar.is_trading_day(date(2024, 10, 1))
-
-
-@pytest.mark.parametrize("payload", [b"<html>", b"[]", b'{"a": 1}', b'["soon"]', b"[3]"])
-def test_a_list_that_is_none_changes_nothing(tmp_path: Path, served, payload: bytes) -> None:
-    url, body = served
-    body["it"] = payload
-    with pytest.raises(FailedError, match="not usable"):
-        refresh_holidays(at(tmp_path, url))
-    assert not holidays_path(tmp_path / "data").exists()
-
-
-def test_nobody_there_and_no_address(tmp_path: Path, served) -> None:
-    with pytest.raises(UnreachableError, match="no holiday list at") as caught:
-        refresh_holidays(at(tmp_path, "http://127.0.0.1:1/holidays.json"), timeout_s=2.0)
-    assert caught.value.exit_code == 4
-    with pytest.raises(ConfigError):
-        refresh_holidays(at(tmp_path, ""))
-    path = holidays_path(tmp_path / "data")
-    path.parent.mkdir(parents=True)
-    path.write_text('{"holidays": ["later"], "first": "2025-01-01", "last": "2025-12-31"}')
-    with pytest.raises(IntegrityError, match="no holiday list"):
-        load_calendar(at(tmp_path, ""))

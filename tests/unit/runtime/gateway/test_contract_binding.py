@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghtrader_base.errors import FailedError, IntegrityError, RefusedError
+from ghtrader_base.errors import BeyondCalendarError, FailedError, IntegrityError, RefusedError
 from ghtrader_market.reference.roll_schedule import save_schedule, schedule_from_open_interest, schedule_path
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_runtime.gateway.contract_binding import ContractResolver, bind, contract_to_trade
@@ -109,3 +109,17 @@ def test_a_month_that_ends_with_its_own_main_contract() -> None:
     assert known.days[-1].day == date(2025, 3, 31) and known.days[-1].contract == CONTRACTS[0]
     today = date(2025, 4, 1)
     assert bind(MAIN, today, known, CALENDAR).contract == bind(MAIN, today, whole, CALENDAR).contract == CONTRACTS[1]
+
+
+def test_what_trades_next_is_known_on_the_last_day_of_the_holiday_list(tmp_path) -> None:
+    calendar = bundled_calendar()
+    days = calendar.days(date(2026, 12, 29), date(2026, 12, 31))
+    bars = pa.table({
+        "symbol": ["SHFE.cu2702"] * 3, "trading_day": days, "open_interest": [9.0] * 3,
+    })  # fmt: skip
+    save_schedule(tmp_path, schedule_from_open_interest("cu", bars))
+    resolver = ContractResolver(tmp_path, MAIN, calendar)
+    assert resolver.first() == "SHFE.cu2702"
+    assert resolver.on(date(2026, 12, 31)).contract == "SHFE.cu2702"
+    with pytest.raises(BeyondCalendarError, match="not for 2027-01-04"):
+        resolver.on(date(2027, 1, 4))

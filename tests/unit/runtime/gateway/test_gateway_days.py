@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.errors import BeyondCalendarError, IntegrityError, UsageError
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import get_variety
@@ -52,6 +52,19 @@ def test_a_day_is_over_and_a_run_of_days_is_not() -> None:
     assert watch.over(161.0, 60.0, goes_on=True) == "", "closed by now"
     watch.saw(sessions[1][0] + 10**9, 100.0)
     assert "no tick" in watch.over(161.0, 60.0, goes_on=True)
+
+
+def test_the_day_of_a_tick_behind_the_holiday_list_is_refused_and_the_last_day_goes_on() -> None:
+    last, variety = date(2026, 12, 31), get_variety("cu")
+    sessions = CALENDAR.sessions(variety, last)
+    watch = TradingDayClock(CALENDAR, variety)
+    watch.enter(sessions[-1][1] - 1)
+    assert watch.name == "2026-12-31" and watch.covers(CALENDAR.bounds(last)[1] - 1)
+    with pytest.raises(BeyondCalendarError, match="not for the trading day of 2027-01-01"):
+        watch.enter(CALENDAR.bounds(last)[1])
+    assert watch.name == "2026-12-31", "what was known stays"
+    watch.saw(sessions[-1][1] - 1, 100.0)
+    assert watch.over(104.0, 0.0) == "the trading day is over" and watch.over(90_000.0, 60.0, goes_on=True) == ""
 
 
 class TwoContracts(ReplayFeed):
