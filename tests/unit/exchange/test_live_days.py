@@ -80,13 +80,13 @@ def test_the_last_day_of_the_holiday_list_is_played_to_its_end() -> None:
     feed = MarketFeed(market, DataFaults())
     symbol = history.main_contract("cu", last)
     market.clock.set(at_ns=history.calendar.sessions("cu", last)[1][0] + 10**9)
-    venue.insert(account, order(symbol, "a", "BUY", "OPEN", market.terms(symbol, last).upper_limit))
+    venue.insert(account, order(symbol, "a", Side.BUY, Offset.OPEN, market.terms(symbol, last).upper_limit))
     for hour in (15, 17, 18, 21, 33, 100):  # the evening, its night, and days behind the list
         market.clock.set(at_ns=midnight_ns(last) + hour * NS_PER_HOUR)
         venue.step()
         assert feed.quote(symbol)["datetime"] < "2026-12-31 15:00:01" and feed.instruments()
-        held = venue.snapshot(account)["u"]["positions"][symbol]
-        assert held["pos_long_his" if hour >= 18 else "pos_long_today"] == 1
+        (held,) = venue.snapshot(account).positions
+        assert (held.long.today, held.long.his) == ((0, 1) if hour >= 18 else (1, 0))
     assert all(instrument.expires > last for instrument in history.instruments.values()), "in 2027, as the world has it"
     with pytest.raises(ConfigError, match="ends on 2026-12-31, before the 2 live days after 2026-12-30"):
         scenario.with_changes(live_days=2)
