@@ -63,7 +63,7 @@ def _register_contracts(data: typer.Typer) -> None:
         if refresh or (not offline and not load_snapshot(settings.data, key).is_fresh(datetime.now(UTC))):
             _ask_service(settings, lake, key, must=refresh)
         found = Coverage(lake, load_calendar(settings), key)
-        rows = [item.brief() for item in found.contracts()]
+        rows = [item.brief().to_json() for item in found.contracts()]
         asked = found.snapshot.asked_at
         document = {
             "contracts": rows,
@@ -141,7 +141,7 @@ def _coverage_text(found: Any, symbol: str, weeks: int) -> str:
     for item in here:
         brief = item.brief()
         rows.append(
-            {name: brief[name] for name in ("symbol", "state", "days", "l5_days", "first_day", "last_day")}
+            {name: getattr(brief, name) for name in ("symbol", "state", "days", "l5_days", "first_day", "last_day")}
             | {
                 "no_data": len(item.no_data),
                 "missing": sum(n for _, _, n in item.gaps),

@@ -7,7 +7,7 @@ there are is `contract_catalog`'s answer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,40 @@ MARKS = {
     "r": "days recorded live, not downloaded yet",
 }
 _NO_DAYS = np.zeros(0, "datetime64[D]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContractRow:
+    """A contract as `data contracts` lists it; days as ISO text.
+
+    Attributes
+    ----------
+    symbol, state, source : str
+    listed, expires : str, optional
+    days, l5_days : int
+        Trading days here, and those of them with real depth; their first and last.
+    stale : bool
+    written : str, optional
+        When the newest day was written (ISO 8601).
+    """
+
+    symbol: str
+    listed: str | None
+    expires: str | None
+    state: str
+    days: int
+    first_day: str | None
+    last_day: str | None
+    l5_days: int
+    first_l5_day: str | None
+    last_l5_day: str | None
+    stale: bool
+    source: str
+    written: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json` and tables."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,29 +124,29 @@ class ContractCoverage:
         """Days our recorder wrote."""
         return [day for day, _, source in self.days if source == RECORDED]
 
-    def brief(self) -> dict[str, Any]:
+    def brief(self) -> ContractRow:
         """The row of `data contracts`."""
         deep, ends = self.deep_days, [day for day, _, _ in self.days]
-        return {
-            "symbol": self.symbol,
-            "listed": _text(self.listed),
-            "expires": _text(self.expires),
-            "state": self.state,
-            "days": len(ends),
-            "first_day": _text(ends[0] if ends else None),
-            "last_day": _text(ends[-1] if ends else None),
-            "l5_days": len(deep),
-            "first_l5_day": _text(deep[0] if deep else None),
-            "last_l5_day": _text(deep[-1] if deep else None),
-            "stale": self.stale,
-            "source": self.origin,
-            "written": self.written.isoformat(timespec="seconds") if self.written else None,
-        }
+        return ContractRow(
+            symbol=self.symbol,
+            listed=_text(self.listed),
+            expires=_text(self.expires),
+            state=self.state,
+            days=len(ends),
+            first_day=_text(ends[0] if ends else None),
+            last_day=_text(ends[-1] if ends else None),
+            l5_days=len(deep),
+            first_l5_day=_text(deep[0] if deep else None),
+            last_l5_day=_text(deep[-1] if deep else None),
+            stale=self.stale,
+            source=self.origin,
+            written=self.written.isoformat(timespec="seconds") if self.written else None,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The same and every day: the row of `data coverage`."""
         return {
-            **self.brief(),
+            **self.brief().to_json(),
             "rows": self.rows,
             "bytes": self.bytes,
             "present": [{"day": str(day), "levels": levels, "source": source} for day, levels, source in self.days],

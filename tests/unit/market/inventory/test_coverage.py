@@ -157,7 +157,7 @@ def test_depth_is_told_apart(lake: Lake, make_ticks: Make) -> None:
     assert manifest.levels == 1
     write(lake, make_ticks, DAYS[1:])
     brief = found(lake).brief()
-    assert (brief["days"], brief["l5_days"], brief["first_l5_day"]) == (len(DAYS), len(DAYS) - 1, str(DAYS[1]))
+    assert (brief.days, brief.l5_days, brief.first_l5_day) == (len(DAYS), len(DAYS) - 1, str(DAYS[1]))
     assert found(lake).to_json()["present"][0] == {"day": str(DAYS[0]), "levels": 1, "source": "t"}
 
 
