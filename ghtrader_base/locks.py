@@ -275,12 +275,25 @@ def is_held(path: Path) -> bool:
         os.close(fd)
 
 
-def read_holders(directory: Path) -> list[dict[str, Any]]:
-    """Every lock in `directory` that is held now: `{name, pid, start, purpose, since, run_id}`."""
+@dataclass(frozen=True, kw_only=True)
+class HeldLock:
+    """A lock that is held now: its name, and who its file says holds it (None where it says nothing)."""
+
+    name: str
+    holder: Holder | None
+
+    def to_json(self) -> dict[str, Any]:
+        """`{name, pid, start, purpose, since, run_id}`."""
+        if self.holder is not None:
+            return asdict(self.holder)
+        return {"name": self.name, "pid": None, "start": 0, "purpose": "unknown", "since": None, "run_id": ""}
+
+
+def read_holders(directory: Path) -> list[HeldLock]:
+    """Every lock in `directory` that is held now."""
     found = []
     for path in sorted(directory.glob("*.lock")) if directory.exists() else []:
         if is_held(path):
             holder = holder_of(path)
-            unknown = {"name": path.stem, "pid": None, "start": 0, "purpose": "unknown", "since": None, "run_id": ""}
-            found.append(asdict(holder) if holder is not None else unknown)
+            found.append(HeldLock(name=path.stem if holder is None else holder.name, holder=holder))
     return found

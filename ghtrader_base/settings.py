@@ -9,6 +9,7 @@ import json
 import os
 import tomllib
 from collections.abc import Container
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from ghtrader_base.errors import ConfigError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_text
 from ghtrader_base.trading_enums import OnKill, UnknownOrders
-from ghtrader_base.trading_limits import limit
+from ghtrader_base.trading_limits import LimitValue, limit
 
 TOML_NAME = "ghtrader.toml"
 ENV_ONLY = frozenset(
@@ -239,7 +240,7 @@ class Settings(BaseSettings):
         base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
         return Path(base) / "ghtrader"
 
-    def risk(self) -> dict[str, Any]:
+    def risk(self) -> dict[str, LimitValue]:
         """Limits and policies of a gateway, by the names its options have (`max_position`, `daily_loss`, ...)."""
         fields = [name for name in type(self).model_fields if name.startswith("risk_")]
         return {name.removeprefix("risk_"): getattr(self, name) for name in fields}
@@ -297,7 +298,21 @@ def _refuse_secrets_in_toml() -> None:
         raise ConfigError(f"{name} stands in {TOML_NAME}", "move it to the environment or .env and delete it there")
 
 
-def describe_settings(settings: Settings) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class SettingInForce:
+    """A setting with its value as text (secrets hidden), the place it came from, and what it is."""
+
+    name: str
+    value: str
+    source: str
+    description: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json` and tables."""
+        return asdict(self)
+
+
+def describe_settings(settings: Settings) -> list[SettingInForce]:
     """Each setting with its value (secrets hidden) and where it came from."""
     in_toml = _read_toml()
     in_dotenv: set[str] = set()
@@ -317,7 +332,9 @@ def describe_settings(settings: Settings) -> list[dict[str, Any]]:
         if isinstance(value, SecretStr) or name in ENV_ONLY - {"GHTRADER_LIVE_ENABLED"}:
             secret = value.get_secret_value() if isinstance(value, SecretStr) else value
             value = "********" if secret else ""
-        rows.append({"name": name, "value": str(value), "source": source, "description": info.description or ""})
+        rows.append(
+            SettingInForce(name=name, value=str(value), source=source, description=info.description or "")
+        )
     return rows
 
 

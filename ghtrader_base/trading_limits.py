@@ -12,6 +12,8 @@ from typing import Any
 
 from ghtrader_base.trading_enums import OnKill, Peg, TimeInForce, UnknownOrders
 
+LimitValue = int | float | str
+"""What a limit, policy or option is set to."""
 RATE_WINDOW_S = 60.0
 """Seconds of market time in which `rate_orders` are counted."""
 

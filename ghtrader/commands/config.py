@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
     @config.command()
     def show(home: HomeOption = None, json: JsonOption = False) -> None:
         """Each setting, its value (secrets hidden) and its source. Example: ghtrader config show"""
-        rows = describe_settings(settings_of(home))
+        rows = [setting.to_json() for setting in describe_settings(settings_of(home))]
         emit({"settings": rows}, json, lambda: table(rows, ["name", "value", "source", "description"]))
 
     @config.command("set")

@@ -28,6 +28,5 @@ def register(app: typer.Typer) -> None:
         local = sorted({path.parent for path in settings.home.glob("*/**/*.lock") if path.parent != settings.locks})
         rows: list[dict[str, Any]] = []
         for folder in (settings.locks, slots_folder(settings), *accounts, *local):
-            for row in read_holders(folder):
-                rows.append({**row, "folder": str(folder)})
+            rows += [{**held.to_json(), "folder": str(folder)} for held in read_holders(folder)]
         emit({"locks": rows}, json, lambda: table(rows, ["name", "pid", "since", "purpose", "run_id"]))

@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from ghtrader_base.settings import Settings
-from ghtrader_base.trading_limits import TRADING_LIMITS, Limit
+from ghtrader_base.trading_limits import TRADING_LIMITS, Limit, LimitValue
 
 
 def annotation(limit: Limit) -> Any:
@@ -48,6 +48,6 @@ def with_limits(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def in_force(settings: Settings, limits: dict[str, Any]) -> dict[str, Any]:
+def in_force(settings: Settings, limits: dict[str, LimitValue]) -> dict[str, LimitValue]:
     """What was typed over what the settings say: fields of `GatewayOptions`."""
     return {**settings.risk(), **limits}

@@ -57,7 +57,8 @@ def test_second_process_is_told_who_holds_it(tmp_path: Path, holder: subprocess.
     assert time.monotonic() - began < 5.0, "no time to wait: refused at once"
     assert str(holder.pid) in caught.value.message and "holder of the test" in caught.value.message
     assert caught.value.message.startswith("data/cu is held by") and caught.value.exit_code == 3
-    (row,) = read_holders(tmp_path)
+    (held,) = read_holders(tmp_path)
+    row = held.to_json()
     assert (row["name"], row["pid"], row["run_id"]) == ("data/cu", holder.pid, "r7")
     assert row["start"] == start_ticks(holder.pid) and row["since"]
 
@@ -166,7 +167,7 @@ def test_nobody_else_is_ever_ended(tmp_path: Path, start: Start) -> None:
 
 def test_one_process_may_nest(tmp_path: Path) -> None:
     with resource_lock(tmp_path, ["b", "a"], "outer"), resource_lock(tmp_path, "a", "inner"):
-        assert {row["name"] for row in read_holders(tmp_path)} == {"a", "b"}
+        assert {held.name for held in read_holders(tmp_path)} == {"a", "b"}
     assert read_holders(tmp_path) == []
 
 

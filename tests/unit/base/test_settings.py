@@ -23,7 +23,7 @@ def test_order_default_toml_dotenv_environment(tmp_path: Path, monkeypatch: pyte
     assert load_settings().max_parallel_tqsdk_jobs == 3
     monkeypatch.setenv("GHTRADER_MAX_PARALLEL_TQSDK_JOBS", "5")
     assert load_settings().max_parallel_tqsdk_jobs == 5
-    rows = {row["name"]: row for row in describe_settings(load_settings())}
+    rows = {row.name: row.to_json() for row in describe_settings(load_settings())}
     assert rows["GHTRADER_MAX_PARALLEL_TQSDK_JOBS"]["source"] == "environment"
 
 
