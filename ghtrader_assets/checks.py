@@ -157,7 +157,7 @@ def labels_of_day(home: HomeResource, variety: str, day: date) -> tuple[list[str
     """Labels are one of three classes or none, none on the last N rows, and not all the same."""
     symbol = get_variety(variety).continuous_symbol
     manifest = home.lake.manifest("labels", symbol, day)
-    horizons = [int(horizon) for horizon in manifest.extra["label_spec"]["horizons"]] if manifest else []
+    horizons = list(manifest.label_spec.horizons) if manifest else []
     columns = [f"label_{horizon}" for horizon in horizons]
     table = home.lake.read_day("labels", symbol, day, columns=columns)
     wrong, figures = [], {}

@@ -5,6 +5,7 @@ Each command is thin over a store.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,13 +56,14 @@ def _register_questdb(db: typer.Typer) -> None:
         """Reach QuestDB: version, tables, rows, lag, missing columns. Example: ghtrader db questdb-health"""
         store = _store(settings_of(home))
         health = store.health()
-        tables = [{"table": name, **found} for name, found in health.extra.get("tables", {}).items()]
-        faults = health.extra.get("faults", [])
+        server = health.server
+        tables = [{"table": name, **asdict(found)} for name, found in server.tables.items()] if server else []
+        faults = server.faults if server else ()
 
         def text() -> str:
             return "\n".join([health.detail, *faults, *([table(tables)] if tables else [])])
 
-        emit({"ok": health.ok, "detail": health.detail, **health.extra}, json, text)
+        emit(health.to_json(), json, text)
         if not health.ok:
             raise typer.Exit(1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from ghtrader.commands.trading_options import (
     gateway_options,
 )
 from ghtrader.output import emit
+from ghtrader_base.trading_limits import LimitValue
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +43,7 @@ def register(app: typer.Typer) -> None:
         monitor_only: MonitorOption = False,
         confirm_live: ConfirmOption = "",
         days: DaysOption = 1,
-        limits: dict[str, Any] = {},  # noqa: B006  never changed
+        limits: dict[str, LimitValue] = {},  # noqa: B006  never changed
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -59,4 +60,4 @@ def register(app: typer.Typer) -> None:
             monitor_only=monitor_only, confirm_live=confirm_live, days=days,
         )  # fmt: skip
         summary = run_gateway(settings, options)
-        emit(summary, json, lambda: describe(summary))
+        emit(summary.to_json(), json, lambda: describe(summary))

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         """Whether it is tripped, why and since when. Example: ghtrader kill status --account demo"""
         from ghtrader_runtime.operator_views import kill_commands
 
-        rows = kill_commands.status(settings_of(home), account, mode)
+        rows = [row.to_json() for row in kill_commands.status(settings_of(home), account, mode)]
         answer = {"account": account, "tripped": any(row["tripped"] for row in rows), "brokers": rows}
         emit(answer, json, lambda: table(rows, columns))
 
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
 
         settings = settings_of(home)
         known = {ref.name for ref in kill_commands.known_accounts(settings)}
-        rows = kill_commands.trip(settings, account, reason, mode)
+        rows = [row.to_json() for row in kill_commands.trip(settings, account, reason, mode)]
         if account not in known:
             note(f"no gateway was ever run for an account {account!r}; its switch is tripped all the same")
         emit({"account": account, "tripped": True, "brokers": rows}, json, lambda: table(rows, columns))
@@ -67,5 +67,5 @@ def register(app: typer.Typer) -> None:
         """Allow orders again. Example: ghtrader kill reset --account demo --reason "fixed the model" """
         from ghtrader_runtime.operator_views import kill_commands
 
-        rows = kill_commands.reset(settings_of(home), account, reason, mode)
+        rows = [row.to_json() for row in kill_commands.reset(settings_of(home), account, reason, mode)]
         emit({"account": account, "tripped": False, "brokers": rows}, json, lambda: table(rows, columns))

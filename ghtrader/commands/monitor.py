@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
         settings = settings_of(home)
         gateway = choose_gateway(settings, account)
         if json or not sys.stdout.isatty():
-            picture = one_picture(settings, gateway)
+            picture = one_picture(settings, gateway).to_json()
             emit(picture, json, lambda: "\n".join(f"{name:14} {value}" for name, value in picture.items()))
             return
         from ghtrader_runtime.operator_views.monitor_app import run_monitor

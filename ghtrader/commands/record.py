@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
         )
         with announce(settings, "record", f"live ticks of {', '.join([*named, *varieties])}"):
             report = recorder.run(stop, for_s)
-        rows: list[dict[str, Any]] = list(report.days)
+        rows = [day.to_json() for day in report.days]
 
         def text() -> str:
             counts = f"{report.rows} ticks, {report.missed} missed, {report.duplicates} came twice"

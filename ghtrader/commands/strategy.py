@@ -75,4 +75,4 @@ def register(app: typer.Typer) -> None:
             flatten_on_stop=flatten_on_stop,
         )  # fmt: skip
         result = run_strategy(settings, options)
-        emit(result, json, lambda: f"{result['ended']}; {result['answered']} ticks answered")
+        emit(result.to_json(), json, lambda: f"{result.ended}; {result.answered} ticks answered")

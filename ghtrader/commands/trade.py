@@ -28,6 +28,7 @@ from ghtrader.commands.trading_options import (
 from ghtrader.output import emit, note
 from ghtrader_base.plain_str_enum import read_word
 from ghtrader_base.trading_enums import Succession
+from ghtrader_base.trading_limits import LimitValue
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +53,7 @@ def register(app: typer.Typer) -> None:
         idle_end: Annotated[
             float, typer.Option("--idle-end", min=0, help="Stop after so many seconds without a tick; 0 never.")
         ] = 60.0,
-        limits: dict[str, Any] = {},  # noqa: B006
+        limits: dict[str, LimitValue] = {},  # noqa: B006
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -78,7 +79,7 @@ def register(app: typer.Typer) -> None:
         summary = supervisor.trade(
             settings, options, strategy, seconds or None, lambda: note("the strategy is ready; trading"), tell=note
         )
-        emit(summary, json, lambda: describe(summary))
+        emit(summary.to_json(), json, lambda: describe(summary))
 
     @app.command()
     @with_limits
@@ -95,7 +96,7 @@ def register(app: typer.Typer) -> None:
         horizon: HorizonOption = 50,
         account: AccountOption = "paper",
         flat_before_end: FlatOption = 60.0,
-        limits: dict[str, Any] = {},  # noqa: B006
+        limits: dict[str, LimitValue] = {},  # noqa: B006
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -108,14 +109,15 @@ def register(app: typer.Typer) -> None:
         settings = settings_of(home)
         wanted: date | None = parse_day(day, "--day") if day else None
         summaries = []
+        typed: dict[str, Any] = {**in_force(settings, {"rate_orders": PAPER_RATE, **limits})}
         for one in replay_days(settings, var, days, wanted):
             note(f"playing {var} {one}")
             summary = paper_day(
                 settings, var, one, account=account, model=model, horizon=horizon, from_ns=from_ns, blocks=last_block,
-                pace=pace, flat_before_end_s=flat_before_end,
-                **in_force(settings, {"rate_orders": PAPER_RATE, **limits}),
+                pace=pace, flat_before_end_s=flat_before_end, **typed,
             )  # fmt: skip
             summaries.append(summary)
         summed = ("ticks", "targets", "orders", "fills", "round_trips", "fees", "net_pnl")
-        total = {name: sum(summary[name] for summary in summaries) for name in summed}
-        emit({"days": summaries, **total}, json, lambda: "\n\n".join(describe(one) for one in summaries))
+        total = {name: sum(getattr(summary, name) for summary in summaries) for name in summed}
+        document = {"days": [one.to_json() for one in summaries], **total}
+        emit(document, json, lambda: "\n\n".join(describe(one) for one in summaries))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -11,6 +11,11 @@ from ghtrader.commands.risk_options import in_force
 from ghtrader.output import note
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
+from ghtrader_base.trading_limits import LimitValue
+
+if TYPE_CHECKING:
+    from ghtrader_runtime.run_options import GatewayOptions
+    from ghtrader_runtime.runlog.summary import RunSummary
 
 AccountOption = Annotated[str, typer.Option("--account", help="Account name; locks and kill switch go by it.")]
 ModeOption = Annotated[str, typer.Option("--mode", help="paper (own fills), sim (TqKq) or live.")]
@@ -35,13 +40,16 @@ SuccessionOption = Annotated[
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the switch.")]
 
 
-def gateway_options(settings: Settings, run_id: str, symbol: str, limits: dict[str, Any], **given: Any) -> Any:
+def gateway_options(
+    settings: Settings, run_id: str, symbol: str, limits: dict[str, LimitValue], **given: Any
+) -> GatewayOptions:
     """Checked `GatewayOptions` of what was typed over what is set; tells the run and its contract."""
     from ghtrader_market.reference.trading_calendar import load_calendar
     from ghtrader_runtime.gateway.contract_binding import ContractResolver
     from ghtrader_runtime.run_options import GatewayOptions, check_options
 
-    options = check_options(GatewayOptions(run_id=run_id, symbol=symbol, **given, **in_force(settings, limits)))
+    given |= in_force(settings, limits)
+    options = check_options(GatewayOptions(run_id=run_id, symbol=symbol, **given))
     options = msgspec.structs.replace(options, symbol=symbol or _only_series(settings))
     contract = ContractResolver(settings.data, options.symbol, load_calendar(settings)).first()
     meaning = "" if contract == options.symbol else f", next {contract}"
@@ -60,17 +68,17 @@ def _only_series(settings: Settings) -> str:
     return get_variety(known[0]).continuous_symbol
 
 
-def describe(summary: dict[str, Any]) -> str:
+def describe(run: RunSummary) -> str:
     """A run's summary as lines a person reads."""
-    latency = summary["tick_to_target_ms"]
-    timing = f"p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms" if latency["count"] else "no sample"
+    latency = run.tick_to_target_ms
+    timing = f"p50 {latency.p50:.2f} ms, p99 {latency.p99:.2f} ms" if latency.count else "no sample"
     lines = [
-        f"run         {summary['run_id']} ({summary['mode']}, {summary['broker']}, {summary['symbol']})",
-        f"ended       {summary['ended']}",
-        f"ticks       {summary['ticks']}, targets {summary['targets']}, orders {summary['orders']}",
-        f"fills       {summary['fills']}, round trips {summary['round_trips']}, position {summary['positions']}",
-        f"net PnL     {summary['net_pnl']:,.2f} CNY after {summary['fees']:,.2f} fees",
-        f"tick->target {timing} over {latency['count']} ticks",
-        f"state       {summary['trading_state']}{', kill switch tripped' if summary['killed'] else ''}",
+        f"run         {run.run_id} ({run.mode}, {run.broker}, {run.symbol})",
+        f"ended       {run.ended}",
+        f"ticks       {run.ticks}, targets {run.targets}, orders {run.orders}",
+        f"fills       {run.fills}, round trips {run.round_trips}, position {run.positions}",
+        f"net PnL     {run.net_pnl:,.2f} CNY after {run.fees:,.2f} fees",
+        f"tick->target {timing} over {latency.count} ticks",
+        f"state       {run.trading_state}{', kill switch tripped' if run.killed else ''}",
     ]
-    return "\n".join([*lines, f"folder      {summary['folder']}"] if "folder" in summary else lines)
+    return "\n".join([*lines, f"folder      {run.folder}"] if run.folder is not None else lines)

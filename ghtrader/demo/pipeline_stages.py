@@ -10,13 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ghtrader.demo import scores
 from ghtrader.demo.progress import Stages
 from ghtrader.demo.report import LivePartReport, PipelineFacts
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode
+
+if TYPE_CHECKING:
+    from ghtrader_runtime.runlog.summary import RunSummary
 
 VARIETY = "cu"
 ACCOUNT = "demo"
@@ -121,7 +124,7 @@ def trade_champion(
     seconds: float | None = None,
     idle_end_s: float = 10.0,
     on_ready: Callable[[], None] | None = None,
-) -> dict[str, Any]:
+) -> RunSummary:
     """The champion in sim mode (TqKq) through gateway and strategy processes; returns the run's summary.
 
     Parameters

@@ -66,11 +66,12 @@ def _paper(
     ):
         lock_step = paper_day(settings, VARIETY, DAY, account="demo-paper", **options)
         paced = paper_day(settings, VARIETY, DAY, account="demo-paced", pace=PACE, **options)
-    folder = Path(lock_step["folder"])
+    assert lock_step.folder is not None and paced.folder is not None
+    folder = lock_step.folder
     trading = replace(
         trading_facts(lock_step, None),
-        tick_to_target_ms={**paced["tick_to_target_ms"], "pace_ticks_a_second": PACE},
-        lock_step_ms=lock_step["tick_to_target_ms"],
+        tick_to_target_ms={**paced.tick_to_target_ms.to_json(), "pace_ticks_a_second": PACE},
+        lock_step_ms=lock_step.tick_to_target_ms.to_json(),
         live_equals_batch=compare_with_batch(settings, VARIETY, DAY, folder),
     )
-    return trading, folder, Path(paced["folder"])
+    return trading, folder, paced.folder

@@ -119,8 +119,8 @@ def data_facts(settings: Settings, variety: str, days: list[date], models_hash: 
         first_day=str(days[0]),
         last_day=str(days[-1]),
         segments=len({schedule.contract_on(day).segment_id for day in days}),
-        factors=len(features[-1].extra["factor_set"]["factors"]),
-        left_out=features[-1].extra["left_out"],
+        factors=len(features[-1].factor_names),
+        left_out=list(features[-1].features.left_out or ()),
         hashes=ContentHashes(
             ticks=content_hash({f"{found.key} {found.day}": found.content_hash for found in same}),
             main_l5=hashed("main_l5"),

@@ -62,4 +62,4 @@ def run(home: Path, options: ServiceOptions, seed: int, stages: Stages) -> LiveH
     if facts.champion is None:
         return LiveHalf(part, None, None)
     summary = trade_champion(settings, stages, "now (TqKq)", seconds=options.seconds, idle_end_s=60.0)
-    return LiveHalf(replace(part, trading=trading_facts(summary, None)), Path(summary["folder"]), None)
+    return LiveHalf(replace(part, trading=trading_facts(summary, None)), summary.folder, None)

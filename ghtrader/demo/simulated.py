@@ -90,7 +90,8 @@ def _play(home: Path, exchange: ExchangeProcess, scenario: Scenario, stages: Sta
         exchange.control.set_clock(speed=speed, frozen=False)
 
     summary = trade_champion(settings, stages, f"on {live} (TqKq, clock x{speed:g})", on_ready=start_clock)
-    folder = Path(summary["folder"])
+    folder = summary.folder
+    assert folder is not None
     trading = trading_facts(summary, exchange.control.fills())
     with stages.stage("live against batch: the live day downloaded and built, factors compared bit for bit"):
         _finish_day(exchange, live)

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ghtrader.demo.report import BatchComparison, ReportedFill, TradingFacts
 from ghtrader_base.settings import Settings
-from ghtrader_market.accounting.fill import Offset, Side
+from ghtrader_market.accounting.fill import Offset
 
 if TYPE_CHECKING:
     from ghtrader_exchange.control_messages import FillRecord
+    from ghtrader_runtime.runlog.summary import RunSummary
 
 
-def own_fills(summary: dict[str, Any]) -> list[ReportedFill]:
+def own_fills(run: RunSummary) -> list[ReportedFill]:
     """The gateway's fills under the report's names."""
     return [
         ReportedFill(
-            order_id=fill["order"],
-            trade_id=fill["trade"],
-            symbol=fill["symbol"],
-            side=Side.of(fill["side"]),
-            offset=Offset(fill["offset"]),
-            price=fill["price"],
-            volume=fill["volume"],
-            fee=fill["commission"],
-            datetime_ns=fill["market_ns"],
+            order_id=fill.order_id,
+            trade_id=fill.trade_id,
+            symbol=fill.symbol,
+            side=fill.side,
+            offset=Offset(str(fill.offset)),  # a gateway's fill always tells it
+            price=fill.price,
+            volume=fill.volume,
+            fee=fill.fee,
+            datetime_ns=fill.market_ns,
         )
-        for fill in summary["fill_list"]
+        for fill in run.fill_list
     ]
 
 
@@ -42,26 +43,26 @@ def same_fills(ours: list[ReportedFill], theirs: list[FillRecord]) -> bool:
     return a == b
 
 
-def trading_facts(summary: dict[str, Any], exchange_fills: list[FillRecord] | None) -> TradingFacts:
+def trading_facts(run: RunSummary, exchange_fills: list[FillRecord] | None) -> TradingFacts:
     """What the report tells of a run. `exchange_fills` is the exchange's own record, None where there is none."""
-    ours = own_fills(summary)
+    ours = own_fills(run)
     return TradingFacts(
-        ticks=summary["ticks"],
-        targets=summary["targets"],
-        orders=summary["orders"],
-        fills=summary["fills"],
-        round_trips=summary["round_trips"],
-        net_pnl=summary["net_pnl"],
-        gross_pnl=summary["gross_pnl"],
-        fees=summary["fees"],
+        ticks=run.ticks,
+        targets=run.targets,
+        orders=run.orders,
+        fills=run.fills,
+        round_trips=run.round_trips,
+        net_pnl=run.net_pnl,
+        gross_pnl=run.gross_pnl,
+        fees=run.fees,
         exchange_fills=None if exchange_fills is None else len(exchange_fills),
         fills_equal_exchange=None if exchange_fills is None else same_fills(ours, exchange_fills),
-        tick_to_target_ms=summary["tick_to_target_ms"],
-        positions=summary["positions"],
-        ended=summary["ended"],
-        mode=summary["mode"],
-        run_id=summary["run_id"],
-        missed_ticks=summary["missed_ticks"],
+        tick_to_target_ms=run.tick_to_target_ms.to_json(),
+        positions=run.positions,
+        ended=run.ended,
+        mode=run.mode,
+        run_id=run.run_id,
+        missed_ticks=run.missed_ticks,
         fill_list=ours,
     )
 
@@ -77,13 +78,12 @@ def compare_with_batch(settings: Settings, variety: str, day: date, folder: Path
     """Hold the factors a strategy process computed live against the stored batch of the same ticks, bit for bit."""
     from ghtrader_market.reference.varieties import get_variety
     from ghtrader_market.stores.lake.lake import Lake
-    from ghtrader_models.factors.factor_set import FactorSetSpec
     from ghtrader_runtime.runlog.journal import read_factors
 
     lake, symbol = Lake(settings.data), get_variety(variety).continuous_symbol
     manifest = lake.manifest("features", symbol, day)
     assert manifest is not None
-    names = FactorSetSpec.from_dict(manifest.extra["factor_set"]).names
+    names = manifest.factor_names
     table = lake.read_day("features", symbol, day)
     batch = np.column_stack([table.column(name).to_numpy() for name in names]).astype(np.float32, copy=False)
     times = table.column("datetime_ns").to_numpy()

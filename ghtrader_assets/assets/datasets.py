@@ -142,11 +142,15 @@ def build_series(
 def quality_gate(home: HomeResource, kind: str, symbol: str, accept: bool) -> "QualityGate":
     """The gate of `build_day`: a day that is not ready is refused, unless `accept`; either way the manifest tells."""
     from ghtrader_market.quality.readiness import readiness
-    from ghtrader_models.datasets.build_day import QualityRecord, QualityVerdict
+    from ghtrader_market.stores.day_details import QualityRecord
+    from ghtrader_models.datasets.build_day import QualityVerdict
 
     def verdict(day: date) -> QualityVerdict:
         found = readiness(home.settings, kind, symbol, day, calendar=home.calendar)
-        record = QualityRecord(found.overall_state, found.reason_code, accepted=accept and not found.ready)
+        record = QualityRecord(
+            overall_state=found.overall_state, reason_code=found.reason_code,
+            accepted=True if accept and not found.ready else None,
+        )  # fmt: skip
         if found.ready or accept:
             return QualityVerdict(record)
         message = f"{kind} of {symbol} on {day} is not ready: {found.reason_code}"
@@ -164,30 +168,27 @@ def metadata_of(factor_set: str, symbol: str, day: date, built: "BuildResult") -
 
 
 def _features_metadata(name: str, manifest: DayManifest) -> dict[str, Any]:
-    extra = manifest.extra
+    known = manifest.features
+    quality = known.quality.to_json() if known.quality is not None else {}
     return of_manifest(
         manifest,
         factor_set=name,
-        factors=len(extra["factor_set"]["factors"]),
-        levels=extra["levels"],
-        left_out=list(extra["left_out"]),
-        warm_up_ticks=extra["warm_up_ticks"],
-        spec_hash=extra["spec_hash"],
-        ticks_hash=extra[f"{manifest.source}_content_hash"],
-        schedule_hash=extra["schedule_hash"],
-        schema_version=extra["schema_version"],
-        **_quality(extra),
+        factors=len(manifest.factor_names),
+        levels=known.levels,
+        left_out=list(known.left_out or ()),
+        warm_up_ticks=known.warm_up_ticks,
+        spec_hash=known.spec_hash,
+        ticks_hash=known.source_hash(manifest.source),
+        schedule_hash=known.schedule_hash,
+        schema_version=known.schema_version,
+        **{f"quality_{name}": value for name, value in quality.items()},
     )
-
-
-def _quality(extra: dict[str, Any]) -> dict[str, Any]:
-    """What the day's quality gate said, where it was asked."""
-    return {f"quality_{name}": value for name, value in extra.get("quality", {}).items()}
 
 
 def _labels_metadata(title: str, manifest: DayManifest) -> dict[str, Any]:
     # label column -> rows without a label, DOWN, FLAT, UP; nearest horizon first
-    counts = dict(sorted(manifest.extra["counts"].items(), key=lambda item: int(item[0].rpartition("_")[2])))
+    known = manifest.labels
+    counts = dict(sorted((known.counts or {}).items(), key=lambda item: int(item[0].rpartition("_")[2])))
     shares = {
         name: [column[code] / max(1, sum(column[1:])) for column in counts.values()]
         for code, name in ((1, "down"), (2, "flat"), (3, "up"))
@@ -195,14 +196,14 @@ def _labels_metadata(title: str, manifest: DayManifest) -> dict[str, Any]:
     return of_manifest(
         manifest,
         counts=_counts_table(counts),
-        spec_hash=manifest.extra["spec_hash"],
-        definition=manifest.extra["label_spec"]["definition"],
-        threshold_ticks=manifest.extra["label_spec"]["threshold_ticks"],
+        spec_hash=known.spec_hash,
+        definition=manifest.label_spec.definition,
+        threshold_ticks=manifest.label_spec.threshold_ticks,
         plot=plot_bars(list(counts), shares, title, "share of labelled ticks"),
     )
 
 
-def _counts_table(counts: dict[str, list[int]]) -> dg.TableMetadataValue:
+def _counts_table(counts: dict[str, tuple[int, ...]]) -> dg.TableMetadataValue:
     """One row a label column: rows of each class, and rows whose horizon ends after the day."""
     columns = ("none", "down", "flat", "up")
     return dg.TableMetadataValue(

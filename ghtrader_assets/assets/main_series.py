@@ -175,9 +175,9 @@ def _metadata(home: HomeResource, symbol: str, day: date, manifest: DayManifest)
     known = mid[np.isfinite(mid)]
     return of_manifest(
         manifest,
-        underlying_contract=manifest.extra["contract"],
-        segment_id=manifest.extra["segment_id"],
-        schedule_hash=manifest.extra["schedule_hash"],
+        underlying_contract=manifest.main_l5.contract,
+        segment_id=manifest.main_l5.segment_id,
+        schedule_hash=manifest.main_l5.schedule_hash,
         mid_mean=round(float(known.mean()), 4) if known.size else None,
         plot=plot_series(mid, f"{symbol} {day}", "mid, CNY"),
     )

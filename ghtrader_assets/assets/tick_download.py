@@ -125,7 +125,8 @@ def observe_days(context: Any, home: HomeResource, symbol: str, variety: str, da
         if manifest is None:
             continue
         found += 1
-        metadata = {"symbol": symbol, "rows": manifest.rows, "content_hash": manifest.content_hash, **manifest.extra}
+        stored = {"symbol": symbol, "rows": manifest.rows, "content_hash": manifest.content_hash}
+        metadata = {**stored, **manifest.details.to_json()}
         asset = "raw_ticks" if dataset == "ticks" else dataset
         context.log_event(dg.AssetObservation(asset, partition=day_key(day, variety), metadata=metadata))
     return found

@@ -253,10 +253,10 @@ def _audit_main(
         return
     if copy is not None:
         copied = copy.get(item.day) if isinstance(copy, RollSchedule) else None
-        if copied is None or copied.schedule_hash != item.manifest.extra.get("schedule_hash"):
+        if copied is None or copied.schedule_hash != item.manifest.main_l5.schedule_hash:
             item.found("schedule_copy", "the copy does not name this day as it was built", file=schedules.copy_path)
     scheduled = schedule.get(item.day) if isinstance(schedule, RollSchedule) else None
-    contract = scheduled.contract if scheduled is not None else str(item.manifest.extra.get("contract", ""))
+    contract = scheduled.contract if scheduled is not None else item.manifest.main_l5.contract or ""
     if contract and "/" not in contract:
         audit_against_raw(item, source("ticks", contract), contract, calendar, variety)
 

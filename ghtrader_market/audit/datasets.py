@@ -20,7 +20,7 @@ def source_of(audited: AuditedDay) -> tuple[str, str]:
     """The dataset a day was made from, and the content hash it then had (empty where the manifest does not say)."""
     assert audited.manifest is not None
     dataset = audited.manifest.source
-    return dataset, str(audited.manifest.extra.get(f"{dataset}_content_hash", ""))
+    return dataset, audited.manifest.built.source_hash(dataset) or ""
 
 
 def audit_against_source(audited: AuditedDay, source: AuditedDay | None, rows: pa.Table | None) -> None:
@@ -68,10 +68,10 @@ def audit_against_source(audited: AuditedDay, source: AuditedDay | None, rows: p
 def audit_labels(audited: AuditedDay) -> None:
     """Labels are one of three classes or none, never look beyond the day, and are as many as the manifest counted."""
     assert audited.manifest is not None
-    table, counts = audited.table, audited.manifest.extra.get("counts")
+    table, counts = audited.table, audited.manifest.labels.counts
     if table is None:
         return
-    if not isinstance(counts, dict) or not counts:
+    if not counts:
         audited.found("label_counts", "the manifest counts no labels")
         return
     for name, counted in counts.items():

@@ -96,8 +96,8 @@ def _manifest(audited: AuditedDay, folder: Path, names: set[str]) -> DayManifest
                 audited.found("extra_file", "there is no manifest", file=folder / name)
         return None
     try:
-        manifest = DayManifest(**read_json(path))
-        sound = len(manifest.files) == 1 and isinstance(manifest.files, dict) and isinstance(manifest.extra, dict)
+        manifest = DayManifest.from_json(read_json(path))
+        sound = len(manifest.files) == 1 and isinstance(manifest.files, dict)
         if not sound or any("/" in name for name in manifest.files):
             raise ValueError("it does not name one file")
     except (IntegrityError, TypeError, ValueError, OSError) as error:

@@ -109,7 +109,7 @@ def audit_against_raw(
         audited.found("source_missing", f"no raw ticks of {contract}")
         return
     assert audited.manifest is not None
-    built_from = audited.manifest.extra.get("raw_content_hash")
+    built_from = audited.manifest.main_l5.raw_content_hash
     if built_from != raw.manifest.content_hash:
         audited.found(
             "outdated", f"it was made from {str(built_from)[:12]}, the raw ticks are {raw.manifest.content_hash[:12]}"

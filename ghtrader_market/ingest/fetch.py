@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from ghtrader_market.ingest.validation import examine
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.sources.base import TickSource
 from ghtrader_market.sources.circuit_breaker import OPEN, CircuitBreaker, Policy
+from ghtrader_market.stores.day_details import TickDetails
 from ghtrader_market.stores.lake.missing_days import add_no_data, add_skips, clear_skips
 
 if TYPE_CHECKING:
@@ -289,7 +290,7 @@ class Fetcher:
             return False
         if examined.table.num_rows:
             self._flush_empty(left)
-            self._store(left, day, examined.table, dict(examined.notes))
+            self._store(left, day, examined.table, examined.details)
         else:
             left.empty.append(day)
             self._tally.lacks(left.symbol, day)
@@ -298,11 +299,11 @@ class Fetcher:
             self._lost_in_a_row = 0
         return True
 
-    def _store(self, left: _Left, day: date, table: pa.Table, notes: dict[str, object]) -> None:
+    def _store(self, left: _Left, day: date, table: pa.Table, details: TickDetails) -> None:
         name, symbol = self._source.name, left.symbol
         if day in left.replaces:
-            notes["replaced"] = "a day recorded live"
-        self._lake.write_day(left.dataset, symbol, day, table, source=name, run_id=self._run_id, extra=notes)
+            details = replace(details, replaced="a day recorded live")
+        self._lake.write_day(left.dataset, symbol, day, table, source=name, run_id=self._run_id, details=details)
         failpoint("ingest.manifest->ledger")
         clear_skips(self._lake, symbol, [day], left.dataset)
         self._tally.stores(symbol, day, table.num_rows)

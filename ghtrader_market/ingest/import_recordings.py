@@ -31,6 +31,7 @@ from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.sources.recordings.contract_rows import ColumnMap, ReadOptions, RecordedDay, check_day
 from ghtrader_market.sources.recordings.reader import read_days, require_options
 from ghtrader_market.sources.recordings.recording_file import RecordingFile
+from ghtrader_market.stores.day_details import TickDetails
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
@@ -52,7 +53,7 @@ class _FoundDay:
     rows: int
     table: pa.Table | None = field(repr=False)
     notes: tuple[str, ...]
-    extra: dict[str, Any]
+    details: TickDetails
 
 
 _Key = tuple[str, date]
@@ -190,22 +191,20 @@ class _Again:
 def _checked_days(path: Path, options: ReadOptions, layout: str | None) -> Iterator[tuple[_Key, _FoundDay]]:
     """The contract-days of one file, their rows judged and the rest checked."""
     for part in read_days(RecordingFile(str(path), path=path), options, layout):
-        judged, notes, extra = _judged(part, options.calendar)
+        judged, notes, details = _judged(part, options.calendar)
         table = check_day(judged, options).table
         if missing := missing_columns(table):
-            extra |= {"missing_columns": list(missing)}
-        if "volume" in missing:
-            extra |= {"volume_missing": True}
+            details = replace(details, missing_columns=missing, volume_missing="volume" in missing or None)
         found = _FoundDay(
-            name=str(path), digest=table_hash(table), rows=table.num_rows, table=table, notes=notes, extra=extra
+            name=str(path), digest=table_hash(table), rows=table.num_rows, table=table, notes=notes, details=details
         )
         yield (part.contract, part.day), found
 
 
-def _judged(part: RecordedDay, calendar: TradingCalendar) -> tuple[RecordedDay, tuple[str, ...], dict[str, Any]]:
+def _judged(part: RecordedDay, calendar: TradingCalendar) -> tuple[RecordedDay, tuple[str, ...], TickDetails]:
     """The day with its stale rows left out and its swapped rows in place, what was done, and that for the manifest."""
     if not calendar.speaks_for(part.day) or not calendar.is_trading_day(part.day):  # `check_day` says so
-        return part, (), {}
+        return part, (), TickDetails()
     times, volume, amount = (
         part.table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
         for name in ("datetime_ns", "volume", "amount")
@@ -214,12 +213,12 @@ def _judged(part: RecordedDay, calendar: TradingCalendar) -> tuple[RecordedDay, 
         times, np.asarray(volume, np.float64), amount, calendar.sessions(variety_of(part.contract), part.day)
     )
     if not verdict.notes:
-        return part, (), {}
+        return part, (), TickDetails()
     name = Path(part.file.name).name
     notes = tuple(f"{name}: {part.place_word(note.row)} {_NOTE[note.fault]}: {note.detail}" for note in verdict.notes)
     counts = Counter(note.fault for note in verdict.notes)
-    extra = {f"{fault}_rows": count for fault, count in sorted(counts.items())}
-    return part.taken(verdict.kept), notes, extra
+    details = TickDetails(stale_rows=counts.get(RowFault.STALE), swapped_rows=counts.get(RowFault.SWAPPED))
+    return part.taken(verdict.kept), notes, details
 
 
 def _write(
@@ -242,7 +241,7 @@ def _write(
     for (contract, day), each, table in again.tables(new):
         source = f"recording:{Path(each.name).name}"
         lake.write_day(
-            TICKS, contract, day, table, schema=RAW_TICK_SCHEMA, source=source, run_id=run_id, extra=each.extra
+            TICKS, contract, day, table, schema=RAW_TICK_SCHEMA, source=source, run_id=run_id, details=each.details
         )
         rows += table.num_rows
     for key in sorted({*declared, *shared}):

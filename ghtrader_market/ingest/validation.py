@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ghtrader_base.errors import BadRecordingError
 from ghtrader_market.reference.tick_schema import validate_ticks
+from ghtrader_market.stores.day_details import TickDetails
 
 SHORT_SHARE = 0.001
 """Lots of a daily bar that may be missing from the last tick's volume before the day counts as partial."""
@@ -29,14 +30,14 @@ class Examined:
         What may be stored.
     reason, detail : str
         Why it may not: one of `skip_ledger.REASONS` and what was seen; both empty where it may.
-    notes : dict
+    details : TickDetails
         What was made right, for the day's manifest: `dropped_duplicates`.
     """
 
     table: pa.Table
     reason: str = ""
     detail: str = ""
-    notes: dict[str, int] = field(default_factory=dict)
+    details: TickDetails = field(default_factory=TickDetails)
 
 
 def _column(table: pa.Table, name: str) -> np.ndarray:
@@ -94,8 +95,10 @@ def examine(table: pa.Table, volume: int | None = None, contiguous_ids: bool = F
     if (blank := np.flatnonzero(np.logical_or.accumulate(known) & ~known)).size:
         return Examined(table, "blank-rows", f"no price at row {int(blank[0])}, in {blank.size} rows")
     repeated = repeated_rows(table)
-    notes = {"dropped_duplicates": int(repeated.sum())} if repeated.any() else {}
-    table = table.filter(pa.array(~repeated)) if notes else table
+    details = TickDetails()
+    if repeated.any():
+        details = TickDetails(dropped_duplicates=int(repeated.sum()))
+        table = table.filter(pa.array(~repeated))
     try:
         validate_ticks(table, table.schema)
     except BadRecordingError as exc:
@@ -103,4 +106,4 @@ def examine(table: pa.Table, volume: int | None = None, contiguous_ids: bool = F
     traded = int(np.nan_to_num(_column(table, "volume")[-1]))
     if volume and volume - traded > SHORT_SHARE * volume:
         return Examined(table, "partial", f"{traded} of the daily bar's {volume} lots")
-    return Examined(table, notes=notes)
+    return Examined(table, details=details)

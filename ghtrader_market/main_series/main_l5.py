@@ -28,6 +28,7 @@ from ghtrader_market.reference.roll_schedule import RollSchedule, ScheduleDay, w
 from ghtrader_market.reference.tick_schema import MAIN_L5_SCHEMA
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.stores.day_details import MainDayDetails
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import DayManifest
 
@@ -161,7 +162,7 @@ def build_main_l5_day(
     Returns
     -------
     DayManifest
-        `extra` has contract, segment_id, schedule_hash, raw_content_hash, raw_rows, dropped_outside_sessions.
+        With `MainDayDetails`.
 
     Raises
     ------
@@ -208,14 +209,14 @@ def build_main_l5_day(
         with_provenance(kept, scheduled),
         source=f"ticks of {scheduled.contract}",
         run_id=run_id,
-        extra={
-            "contract": scheduled.contract,
-            "segment_id": scheduled.segment_id,
-            "schedule_hash": scheduled.schedule_hash,
-            "raw_content_hash": raw.content_hash,
-            "raw_rows": ticks.num_rows,
-            "dropped_outside_sessions": ticks.num_rows - kept.num_rows,
-        },
+        details=MainDayDetails(
+            contract=scheduled.contract,
+            segment_id=scheduled.segment_id,
+            schedule_hash=scheduled.schedule_hash,
+            raw_content_hash=raw.content_hash,
+            raw_rows=ticks.num_rows,
+            dropped_outside_sessions=ticks.num_rows - kept.num_rows,
+        ),
     )
 
 
@@ -232,7 +233,5 @@ def with_provenance(ticks: pa.Table, scheduled: ScheduleDay) -> pa.Table:
 
 
 def _up_to_date(there: DayManifest, raw: DayManifest, scheduled: ScheduleDay) -> bool:
-    return (
-        there.extra.get("raw_content_hash") == raw.content_hash
-        and there.extra.get("schedule_hash") == scheduled.schedule_hash
-    )
+    known = there.main_l5
+    return known.raw_content_hash == raw.content_hash and known.schedule_hash == scheduled.schedule_hash

@@ -146,7 +146,7 @@ def _count(
     except IntegrityError as error:
         hint = f"{error.message}; {error.hint}"
         return _without_rows(_judged(manifest.dataset, symbol, day, "corrupt", "unknown", "corrupt", hint))
-    contract = manifest.extra.get("contract", symbol)
+    contract = (manifest.main_l5.contract if manifest.dataset == "main_l5" else None) or symbol
     anomalies, profile = examine(table, calendar, contract, day, thresholds.limits)
     recorded = _is_recording(lake, manifest, contract, day)
     return DayQuality(
@@ -286,14 +286,15 @@ def _outdated(lake: Lake, manifest: DayManifest, symbol: str, day: date) -> str:
         return ""
     key = variety_of(symbol).key
     mend = f"ghtrader main-l5 --var {key} --start {day} --end {day}"
-    raw = lake.manifest("ticks", str(manifest.extra.get("contract")), day)
-    if raw is not None and raw.content_hash != manifest.extra.get("raw_content_hash"):
+    known = manifest.main_l5
+    raw = lake.manifest("ticks", str(known.contract), day)
+    if raw is not None and raw.content_hash != known.raw_content_hash:
         return mend
     try:
         scheduled = load_schedule(lake.root, key).get(day)
     except (IntegrityError, UsageError):
         return f"ghtrader main-schedule --var {key}"
-    if scheduled is None or scheduled.schedule_hash != manifest.extra.get("schedule_hash"):
+    if scheduled is None or scheduled.schedule_hash != known.schedule_hash:
         return mend
     return ""
 

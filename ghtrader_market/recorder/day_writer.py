@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 
@@ -26,6 +26,7 @@ from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import Variety, variety_of
 from ghtrader_market.sources.base import split_days
 from ghtrader_market.stores.base import RECORDED
+from ghtrader_market.stores.day_details import Recording, TickDetails
 from ghtrader_market.stores.mirror.mirrored_lake import open_lake, require_second_store
 
 Tell = Callable[[str], object]
@@ -33,6 +34,21 @@ NEAR_CLOSE_NS = 60 * 10**9
 """The last snapshot before a break may be this much older than the break."""
 QUIET_S = 20.0
 """After the close, a day goes into the lake when nothing came for this long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedDay:
+    """What became of a contract-day: its rows in the lake, ticks that did not come, and how it stands there."""
+
+    symbol: str
+    day: date
+    rows: int
+    missed: int
+    state: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json` and tables."""
+        return {**asdict(self), "day": str(self.day)}
 
 
 @dataclass(frozen=True)
@@ -124,7 +140,7 @@ class RecordedDays:
         self.settings = settings
         self.lake, self.calendar = open_lake(settings), load_calendar(settings)
         self.logs: dict[str, SymbolLog] = {}
-        self.sealed: dict[tuple[str, date], dict[str, Any]] = {}
+        self.sealed: dict[tuple[str, date], RecordedDay] = {}
         self.problems: list[str] = []
         self.heard = time.monotonic()
         self.oldest_waiting: float | None = None
@@ -249,27 +265,26 @@ class RecordedDays:
         """
         journal = log.journals.pop(day)
         before = self.lake.manifest("ticks", log.symbol, day)
-        about: dict[str, Any] = {"symbol": log.symbol, "day": str(day)}
         if before is not None and before.source != RECORDED:
-            about |= {"rows": before.rows, "missed": 0, "state": f"kept as {before.source} has it"}
+            kept, missed, state = before.rows, 0, f"kept as {before.source} has it"
         else:
             rows = journal.read()
             if before is not None:
                 rows = pa.concat_tables([self.lake.read_day("ticks", log.symbol, day), rows])
             rows = accept(rows, -1, -1).rows
             missed = int((np.diff(rows["id"].to_numpy()) - 1).sum())
-            extra = {"recorded": {"missed": missed, "ended": ended}}
+            details = TickDetails(recorded=Recording(missed=missed, ended=ended))
             try:
                 self.lake.write_day(
-                    "ticks", log.symbol, day, rows, source=RECORDED, run_id=self._run_id, extra=extra
+                    "ticks", log.symbol, day, rows, source=RECORDED, run_id=self._run_id, details=details
                 )
             except BadRecordingError as exc:
                 self.problems.append(f"{exc.message}; its rows stay in {journal.path}")
                 self._tell(self.problems[-1])
                 journal.close()
                 return
-            about |= {"rows": rows.num_rows, "missed": missed, "state": "ended" if ended else "unfinished"}
+            kept, state = rows.num_rows, "ended" if ended else "unfinished"
         failpoint("recorder.lake->journal")
         journal.remove()
-        self.sealed[log.symbol, day] = about
-        self._tell(f"{log.symbol} {day}: {about['rows']} rows in the lake ({about['state']})")
+        self.sealed[log.symbol, day] = RecordedDay(symbol=log.symbol, day=day, rows=kept, missed=missed, state=state)
+        self._tell(f"{log.symbol} {day}: {kept} rows in the lake ({state})")

@@ -13,7 +13,7 @@ from typing import Any
 
 from ghtrader_base.errors import BeyondCalendarError, FailedError, GhtraderError, UsageError
 from ghtrader_base.settings import Settings
-from ghtrader_market.recorder.day_writer import NEAR_CLOSE_NS, RecordedDays, Tell
+from ghtrader_market.recorder.day_writer import NEAR_CLOSE_NS, RecordedDay, RecordedDays, Tell
 from ghtrader_market.recorder.feed import Feed
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import Variety, get_variety, variety_of
@@ -57,13 +57,14 @@ class RecordReport:
     disordered: int
     missed: int
     restarts: int
-    days: tuple[dict[str, Any], ...]
+    days: tuple[RecordedDay, ...]
     problems: tuple[str, ...]
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return {**self.__dict__, "symbols": [*self.symbols], "days": [*self.days], "problems": [*self.problems]}
+        days = [day.to_json() for day in self.days]
+        return {**self.__dict__, "symbols": [*self.symbols], "days": days, "problems": [*self.problems]}
 
 
 class Recorder:

@@ -5,7 +5,7 @@ Only the contract between stores and their users belongs here; each store has it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,14 +15,71 @@ RECORDED = "recorded"
 """Source of a day that our own recorder wrote: a download of it is still wanted, and replaces it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class TableState:
+    """A table of a database server: its rows, the transactions not applied yet (None where unknown), whether applying
+    them is suspended."""
+
+    rows: int
+    wal_lag: int | None
+    suspended: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerState:
+    """What a database server that answers says of itself.
+
+    Attributes
+    ----------
+    version, address : str
+    tables : dict
+        Our tables by name; empty where they are not there yet.
+    faults : tuple of str
+        What is wrong with the schema.
+    pending_migrations : tuple of int
+    """
+
+    version: str
+    address: str
+    tables: dict[str, TableState]
+    faults: tuple[str, ...]
+    pending_migrations: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreRefusal:
+    """Why a store could not be asked: the class of the error, and its exit code."""
+
+    error: str
+    code: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoreHealth:
-    """Whether a store can be used right now, and if not, why and what to do."""
+    """Whether a store can be used right now, and if not, why and what to do.
+
+    Attributes
+    ----------
+    name : str
+    ok : bool
+    detail : str
+        A sentence for people.
+    server : ServerState, optional
+        Of a store in a server that answers.
+    refusal : StoreRefusal, optional
+        Of one that does not.
+    """
 
     name: str
     ok: bool
     detail: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
+    server: ServerState | None = None
+    refusal: StoreRefusal | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """`ok` and `detail`, then what the server says, or why it cannot be asked."""
+        more = self.server or self.refusal
+        return {"ok": self.ok, "detail": self.detail, **(asdict(more) if more is not None else {})}
 
 
 @runtime_checkable

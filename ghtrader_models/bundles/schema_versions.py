@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ghtrader_base.errors import IntegrityError
+from ghtrader_market.stores.day_details import BuiltDetails
 
 SCHEMA_VERSION = 2
 VERSIONS = {
@@ -31,7 +32,11 @@ _REMEDY = {
 
 
 def schema_version_of(document: Any) -> int:
-    """The version a manifest's `extra` or a bundle's content names; 1 where it names none, 0 where it is nonsense."""
+    """The version a manifest's details or a bundle's content names; 1 where it names none, 0 where it is nonsense."""
+    if isinstance(document, BuiltDetails):
+        if document.schema_version is not None:
+            return document.schema_version
+        return 0 if "schema_version" in document.unknown else 1
     found = document.get("schema_version", 1)
     return found if isinstance(found, int) and not isinstance(found, bool) else 0
 
@@ -43,8 +48,8 @@ def require_schema(entry: str, document: Any, what: str) -> None:
     ----------
     entry : str
         "build", "train", "benchmark" or "strategy".
-    document : mapping
-        A day manifest's `extra`, or a bundle's content.
+    document : BuiltDetails or mapping
+        What a day's manifest says, or a bundle's content.
     what : str
         How to name it to a person: "features of KQ.m@SHFE.cu on 2025-01-02".
 

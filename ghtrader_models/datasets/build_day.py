@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,15 @@ from ghtrader_market.reference.tick_schema import (
 )
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.reference.varieties import FeeRates, variety_of
+from ghtrader_market.stores.day_details import (
+    BuildContext,
+    BuiltDetails,
+    FactorSetRecord,
+    FeatureDetails,
+    LabelDetails,
+    LabelSpecRecord,
+    QualityRecord,
+)
 from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION, require_schema, schema_version_of
 from ghtrader_models.datasets.tick_input import (
     MAIN_L5,
@@ -47,28 +56,6 @@ if TYPE_CHECKING:
     from ghtrader_market.stores.lake.manifests import DayManifest
 
 FEATURES, LABELS = "features", "labels"
-
-
-@dataclass(frozen=True)
-class QualityRecord:
-    """What the manifests say of the quality of a day's ticks.
-
-    Attributes
-    ----------
-    overall_state, reason_code : str
-        As `ghtrader_market.quality.readiness` has them.
-    accepted : bool
-        Built although it was not ready.
-    """
-
-    overall_state: str
-    reason_code: str
-    accepted: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form; `accepted` only where it was."""
-        found: dict[str, Any] = {"overall_state": self.overall_state, "reason_code": self.reason_code}
-        return {**found, "accepted": True} if self.accepted else found
 
 
 @dataclass(frozen=True)
@@ -180,22 +167,22 @@ def build_day(
         ):
             features, labels = stored[FEATURES], stored[LABELS]
             if features is not None and labels is not None:  # nothing that is not there is current
-                return BuildResult(features, labels, True, tuple(features.extra["left_out"]))
+                return BuildResult(features, labels, True, features.features.left_out or ())
 
     source = read_source(lake, kind, symbol, day, calendar)
     if verdict.refusal is not None:
         raise verdict.refusal
     context = _context(source.contract, day, factor_set, calendar)
     values = values_matrix(source.table)
-    _check_grid(values, context["price_tick"], source.contract, day)
+    _check_grid(values, context.price_tick, source.contract, day)
     provenance = [source.table.column(name).combine_chunks() for name in PROVENANCE_COLUMNS]
-    inputs = _inputs(kind, origin, source, context, verdict.record)
     levels = 5 if has_depth(source.table) else 1
     used, left_out = factor_set.restrict_levels(levels)
     used, without = used.restrict_columns(unrecorded_columns(source.table))
     left_out += without
     times = times_of(source.table)
 
+    inputs = _inputs(kind, origin, source, context, verdict.record)
     features = lake.write_day(
         FEATURES,
         symbol,
@@ -203,15 +190,15 @@ def build_day(
         _feature_table(times, values, used, context, provenance),
         source=kind,
         run_id=run_id,
-        extra={
-            "spec_hash": factor_set.spec_hash,
-            "factor_set": used.spec().to_dict(),
-            "factor_set_hash": used.spec_hash,
-            "levels": levels,
-            "left_out": list(left_out),
-            "warm_up_ticks": used.warm_up_ticks,
-            **inputs,
-        },
+        details=FeatureDetails(
+            spec_hash=factor_set.spec_hash,
+            factor_set=FactorSetRecord.from_json(used.spec().to_dict()),
+            factor_set_hash=used.spec_hash,
+            levels=levels,
+            left_out=left_out,
+            warm_up_ticks=used.warm_up_ticks,
+            **vars(inputs),
+        ),
     )
     failpoint("build.features->labels")
     fees = _fees(source.contract, day, label_spec)
@@ -223,13 +210,13 @@ def build_day(
         label_table,
         source=kind,
         run_id=run_id,
-        extra={
-            "spec_hash": label_spec.spec_hash,
-            "label_spec": label_spec.to_dict(),
-            "counts": _counts(label_table, label_spec),
-            **({"fees": fees} if fees else {}),
-            **inputs,
-        },
+        details=LabelDetails(
+            spec_hash=label_spec.spec_hash,
+            label_spec=LabelSpecRecord.from_json(label_spec.to_dict()),
+            counts=_counts(label_table, label_spec),
+            fees=fees,
+            **vars(inputs),
+        ),
     )
     return BuildResult(features, labels, False, left_out)
 
@@ -248,13 +235,14 @@ def refuse_other_configuration(
         found = lake.manifest(dataset, symbol, day)
         if found is None:
             continue
-        if found.extra.get("spec_hash") != spec_hash:
+        known: FeatureDetails | LabelDetails = found.features if dataset == FEATURES else found.labels
+        if known.spec_hash != spec_hash:
             raise RefusedError(
                 f"{dataset} of {symbol} on {day} were built with another configuration",
                 "pass --overwrite to replace them, and rebuild the other days too",
             )
         try:
-            require_schema("build", found.extra, f"{dataset} of {symbol} on {day}")
+            require_schema("build", known, f"{dataset} of {symbol} on {day}")
         except IntegrityError as exc:
             raise RefusedError(exc.message, exc.hint) from exc
 
@@ -270,48 +258,49 @@ def _is_current(
     calendar: TradingCalendar,
 ) -> bool:
     """Whether a stored day was made from what there is now (its configuration is known to be the same)."""
-    if manifest is None or manifest.extra.get(f"{kind}_content_hash") != content_hash:
+    if manifest is None or manifest.built.source_hash(kind) != content_hash:
         return False
-    extra = manifest.extra
-    if schema_version_of(extra) != SCHEMA_VERSION or extra.get("quality") != (quality and quality.to_dict()):
+    known = manifest.built
+    if schema_version_of(known) != SCHEMA_VERSION or known.quality != quality or known.context is None:
         return False
-    contract = extra["context"]["contract"]
-    if manifest.dataset == LABELS and extra.get("fees", {}) != _fees(contract, day, label_spec):
+    contract = known.context.contract
+    if isinstance(known, LabelDetails) and known.fees != _fees(contract, day, label_spec):
         return False
-    return bool(extra["context"] == _context(contract, day, factor_set, calendar))
+    return known.context == _context(contract, day, factor_set, calendar)
 
 
 def _inputs(
-    kind: str, origin: DayManifest, source: SourceDay, context: dict[str, Any], quality: QualityRecord | None
-) -> dict[str, Any]:
+    kind: str, origin: DayManifest, source: SourceDay, context: BuildContext, quality: QualityRecord | None
+) -> BuiltDetails:
     """What both manifests say of where the day comes from."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        f"{kind}_content_hash": origin.content_hash,
-        "segment_id": source.segment_id,
-        "schedule_hash": source.schedule_hash,
-        "context": context,
-        **({"quality": quality.to_dict()} if quality is not None else {}),
-    }
+    return BuiltDetails(
+        schema_version=SCHEMA_VERSION,
+        main_l5_content_hash=origin.content_hash if kind == MAIN_L5 else None,
+        ticks_content_hash=origin.content_hash if kind != MAIN_L5 else None,
+        segment_id=source.segment_id,
+        schedule_hash=source.schedule_hash,
+        context=context,
+        quality=quality,
+    )
 
 
-def _context(contract: str, day: date, factor_set: FactorSet, calendar: TradingCalendar) -> dict[str, Any]:
+def _context(contract: str, day: date, factor_set: FactorSet, calendar: TradingCalendar) -> BuildContext:
     """What is computed with, the ticks apart."""
     variety = variety_of(contract)
-    sessions: list[list[int]] = []
+    sessions: tuple[tuple[int, int], ...] = ()
     if factor_set.needs_session:
-        sessions = [list(bounds) for bounds in calendar.sessions(variety, day)]
-    return {
-        "contract": contract,
-        "price_tick": variety.price_tick(contract, day),
-        "multiplier": variety.multiplier,
-        "sessions": sessions,
-    }
+        sessions = tuple((start, end) for start, end in calendar.sessions(variety, day))
+    return BuildContext(
+        contract=contract,
+        price_tick=variety.price_tick(contract, day),
+        multiplier=variety.multiplier,
+        sessions=sessions,
+    )
 
 
-def _fees(contract: str, day: date, spec: LabelSpec) -> dict[str, float]:
-    """The fees that the labels depend on; empty where they depend on none."""
-    return asdict(variety_of(contract).fees(contract, day)) if spec.needs_fees else {}
+def _fees(contract: str, day: date, spec: LabelSpec) -> FeeRates | None:
+    """The fees that the labels depend on; None where they depend on none."""
+    return variety_of(contract).fees(contract, day) if spec.needs_fees else None
 
 
 def _check_grid(values: np.ndarray, price_tick: float, contract: str, day: date) -> None:
@@ -339,11 +328,11 @@ _memory = threading.local()
 
 
 def _feature_table(
-    times: np.ndarray, values: np.ndarray, used: FactorSet, context: dict[str, Any], provenance: list[pa.Array]
+    times: np.ndarray, values: np.ndarray, used: FactorSet, context: BuildContext, provenance: list[pa.Array]
 ) -> pa.Table:
     from ghtrader_models.factors.engine import FactorEngine
 
-    engine = FactorEngine(used, context["price_tick"], context["multiplier"], context["sessions"] or None)
+    engine = FactorEngine(used, context.price_tick, context.multiplier, context.sessions or None)
     rows = engine.batch(times, values, out=_rows(len(times), len(used)))
     columns = rows.T.copy()  # always: the rows are the next day's, too
     fields = [("datetime_ns", pa.int64()), *((name, pa.float32()) for name in used.names), *PROVENANCE_FIELDS]
@@ -354,17 +343,17 @@ def _label_table(
     times: np.ndarray,
     values: np.ndarray,
     spec: LabelSpec,
-    context: dict[str, Any],
-    fees: dict[str, float],
+    context: BuildContext,
+    fees: FeeRates | None,
     provenance: list[pa.Array],
 ) -> pa.Table:
     columns = compute_labels(
         spec,
         values[COLUMN_INDEX["bid_price1"]],
         values[COLUMN_INDEX["ask_price1"]],
-        price_tick=context["price_tick"],
-        fees=FeeRates(**fees) if fees else None,
-        multiplier=context["multiplier"],
+        price_tick=context.price_tick,
+        fees=fees,
+        multiplier=context.multiplier,
     )
     fields = [
         ("datetime_ns", pa.int64()),
@@ -375,6 +364,7 @@ def _label_table(
     return pa.table([times, mid_prices(values), *columns, *provenance], schema=pa.schema(fields))
 
 
-def _counts(table: pa.Table, spec: LabelSpec) -> dict[str, list[int]]:
+def _counts(table: pa.Table, spec: LabelSpec) -> dict[str, tuple[int, ...]]:
     """Per label column: rows without a label, DOWN, FLAT, UP."""
-    return {name: np.bincount(table.column(name).to_numpy() + 1, minlength=4).tolist() for name in spec.columns}
+    counted = {name: np.bincount(table.column(name).to_numpy() + 1, minlength=4) for name in spec.columns}
+    return {name: tuple(counts.tolist()) for name, counts in counted.items()}

@@ -21,6 +21,7 @@ from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_json
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
+from ghtrader_market.stores.day_details import FeatureDetails, LabelDetails
 from ghtrader_models.bundles.schema_versions import schema_version_of
 from ghtrader_models.datasets.build_day import (
     FEATURES,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 MAX_WORKERS = 4
 """Days at once unless told otherwise: a day of 256 factors holds about 300 MB while it is written."""
-_SPEC = {FEATURES: "factor_set", LABELS: "label_spec"}
 
 
 @dataclass
@@ -191,25 +191,26 @@ def write_series_manifests(lake: Lake, symbol: str) -> None:
     hashes of ticks, schedule, configuration and content. Made from the days' manifests alone, so that any order of
     builds leaves the same bytes.
     """
-    for dataset, spec in _SPEC.items():
+    for dataset in (FEATURES, LABELS):
         rows: dict[str, dict[str, Any]] = {}
         configurations: dict[str, Any] = {}
         for day in lake.days(dataset, symbol):
             found = lake.manifest(dataset, symbol, day)
             if found is None:
                 continue
-            extra = found.extra
-            configurations.setdefault(str(extra.get("spec_hash")), extra.get(spec))
+            known: FeatureDetails | LabelDetails = found.features if dataset == FEATURES else found.labels
+            record = known.factor_set if isinstance(known, FeatureDetails) else known.label_spec
+            configurations.setdefault(str(known.spec_hash), None if record is None else record.to_json())
             rows[day.isoformat()] = {
                 "rows": found.rows,
-                "schema_version": schema_version_of(extra),
-                "spec_hash": extra.get("spec_hash"),
-                "tick_hash": extra.get(f"{found.source}_content_hash"),
-                "schedule_hash": extra.get("schedule_hash"),
-                "segment_id": extra.get("segment_id"),
+                "schema_version": schema_version_of(known),
+                "spec_hash": known.spec_hash,
+                "tick_hash": known.source_hash(found.source),
+                "schedule_hash": known.schedule_hash,
+                "segment_id": known.segment_id,
                 "content_hash": found.content_hash,
                 "code_version": found.code_version,
-                **({"quality": extra["quality"]} if "quality" in extra else {}),
+                **({"quality": known.quality.to_json()} if known.quality is not None else {}),
             }
         if rows:
             newest = rows[max(rows)]

@@ -127,12 +127,12 @@ def open_day(lake: Lake, cache: Path, symbol: str, day: date, *, entry: str = "t
         mapped = {name: map_array(folder / f"{name}.npy") for name in _ARRAYS}
     except (OSError, ValueError) as exc:
         raise IntegrityError(f"{folder} cannot be read: {exc}", "delete it: it is a cache, and is made again") from exc
-    factor_set_spec = FactorSetSpec.from_dict(features.extra["factor_set"])
+    factor_set_spec = FactorSetSpec.from_dict(features.factor_set.to_json())
     return CachedDay(
         facts=day_facts(day, features, labels),
         names=factor_set_spec.names,
         factor_set_spec=factor_set_spec,
-        label_spec=LabelSpec.from_dict(labels.extra["label_spec"]),
+        label_spec=LabelSpec.from_dict(labels.label_spec.to_json()),
         X=mapped["X"],
         **{name: mapped[name].array for name in _ARRAYS[1:]},
     )
@@ -156,7 +156,7 @@ def _fill(lake: Lake, folder: Path, symbol: str, day: date, features: DayManifes
     temporary = Path(tempfile.mkdtemp(prefix=".filling-", dir=root))
     try:
         table = lake.read_day(FEATURES, symbol, day)
-        names = FactorSetSpec.from_dict(features.extra["factor_set"]).names
+        names = features.factor_names
         times = _column(table, "datetime_ns")
         rows = np.empty((times.size, len(names)), np.float32)
         for index, name in enumerate(names):
@@ -166,8 +166,7 @@ def _fill(lake: Lake, folder: Path, symbol: str, day: date, features: DayManifes
         del table
         if not np.array_equal(times, _column(labelled, "datetime_ns")):
             raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", "build it again")
-        horizons = LabelSpec.from_dict(labels.extra["label_spec"]).horizons
-        found = [_column(labelled, label_column(horizon)) for horizon in horizons]
+        found = [_column(labelled, label_column(horizon)) for horizon in labels.label_spec.horizons]
         arrays = {
             "X": rows,
             "labels": np.stack(found).astype(np.int8),

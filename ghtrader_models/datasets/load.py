@@ -19,6 +19,7 @@ import numpy as np
 
 from ghtrader_base.errors import FailedError, IntegrityError, UsageError
 from ghtrader_market.reference.tick_schema import PROVENANCE_COLUMNS
+from ghtrader_market.stores.day_details import stated
 from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.bundles.schema_versions import require_schema
 from ghtrader_models.datasets.tick_input import read_provenance
@@ -218,13 +219,13 @@ def day_manifests(lake: Lake, symbol: str, day: date, entry: str) -> tuple[DayMa
             raise FailedError(
                 f"the lake has no {name} of {symbol} on {day}", f"first: ghtrader build --symbol {symbol}"
             )
-        require_schema(entry, manifest.extra, f"{name} of {symbol} on {day}")
+        require_schema(entry, manifest.built, f"{name} of {symbol} on {day}")
         found.append(manifest)
     features, labels = found
     ticks = lake.manifest(features.source, symbol, day)
     if ticks is None:
         raise FailedError(f"the lake has no {features.source} of {symbol} on {day}", "download or build that day first")
-    made_from = {manifest.extra.get(f"{features.source}_content_hash") for manifest in (features, labels)}
+    made_from = {manifest.built.source_hash(features.source) for manifest in (features, labels)}
     if made_from != {ticks.content_hash}:
         raise IntegrityError(
             f"{symbol} on {day}: {features.source} has changed since features and labels were built", _HINT
@@ -244,24 +245,23 @@ def require_provenance(features: pa.Table, made: DayManifest, labels: pa.Table, 
         where = f"{manifest.dataset} of {manifest.key} on {manifest.day}"
         if table.num_rows == 0:
             raise IntegrityError(f"{where} has no rows", _HINT)
-        extra = manifest.extra
-        said = (extra["context"]["contract"], extra["segment_id"], extra["schedule_hash"])
+        said = (manifest.context.contract, manifest.segment_id, manifest.built.schedule_hash)
         found = read_provenance(table, where, _HINT)
         for name, one, other in zip(PROVENANCE_COLUMNS, found, said, strict=True):
             if one != other:
                 raise IntegrityError(f"{where}: {name} is {one}, its manifest says {other}", _HINT)
-    return int(made.extra["segment_id"])
+    return made.segment_id
 
 
 def day_facts(day: date, features: DayManifest, labels: DayManifest) -> DayFacts:
     """What the manifests say a day is."""
-    context = features.extra["context"]
+    context = features.context
     return DayFacts(
         day=day,
-        contract=str(context["contract"]),
-        segment_id=int(features.extra["segment_id"]),
-        price_tick=float(context["price_tick"]),
-        multiplier=int(context["multiplier"]),
+        contract=context.contract,
+        segment_id=features.segment_id,
+        price_tick=float(context.price_tick),
+        multiplier=context.multiplier,
         rows=features.rows,
         features_hash=features.content_hash,
         labels_hash=labels.content_hash,
@@ -303,7 +303,7 @@ def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> _
     made, labelled = day_manifests(lake, symbol, day, entry)
     features = lake.read_day(FEATURES, symbol, day)
     labels = lake.read_day(LABELS, symbol, day)
-    column, label_spec = label_column(horizon), LabelSpec.from_dict(labelled.extra["label_spec"])
+    column, label_spec = label_column(horizon), LabelSpec.from_dict(labelled.label_spec.to_json())
     if column not in labels.column_names:
         built = list(label_spec.horizons)
         raise UsageError(f"no labels at horizon {horizon} for {symbol} on {day}", f"built are {built}")
@@ -312,7 +312,7 @@ def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> _
         raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", _HINT)
     bid, ask = _quotes(lake, made.source, symbol, times, day)
     require_provenance(features, made, labels, labelled)
-    factor_set_spec = FactorSetSpec.from_dict(made.extra["factor_set"])
+    factor_set_spec = FactorSetSpec.from_dict(made.factor_set.to_json())
     names = factor_set_spec.names
     rows = np.empty((times.size, len(names)), np.float32)
     for index, name in enumerate(names):
@@ -329,7 +329,7 @@ def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> _
         warm=WarmTracker(len(names)).batch(rows),
         factor_set_spec=factor_set_spec,
         label_spec=label_spec,
-        levels=int(made.extra["levels"]),
+        levels=stated(made.features.levels, f"the book levels of {symbol} on {day}"),
     )
 
 

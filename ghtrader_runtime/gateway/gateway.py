@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_base.files import atomic_write_json
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import variety_of
@@ -50,13 +49,14 @@ from ghtrader_runtime.run_options import GatewayOptions, execution_style, risk_l
 from ghtrader_runtime.runlog.decision_log import Start
 from ghtrader_runtime.runlog.journal import Journal, read_lines
 from ghtrader_runtime.runlog.latency import TickToTarget
+from ghtrader_runtime.runlog.summary import RunSummary, write_summary
 
 log = logging.getLogger(__name__)
 
 _PUMP_S = 0.1
 
 
-def run(settings: Settings, options: GatewayOptions, ref: AccountRef, broker: Broker) -> dict[str, Any]:
+def run(settings: Settings, options: GatewayOptions, ref: AccountRef, broker: Broker) -> RunSummary:
     """Open, trade until told to stop or the data ends, close; returns the summary it wrote.
 
     Hold the account's locks before.
@@ -81,7 +81,7 @@ def run(settings: Settings, options: GatewayOptions, ref: AccountRef, broker: Br
         gateway.executor.decisions.flush()
         summary = summarise(gateway.context, gateway.traded, gateway.executor, ended)
         run_dir = gateway.context.run_dir
-        atomic_write_json(run_dir / "summary.json", summary)
+        write_summary(run_dir, summary)
         np.savez(run_dir / "latency.npz", **gateway.context.latency.arrays())
     return summary
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
 from ghtrader_runtime.brokers.tqsdk_isolation import isolate_home
 from ghtrader_runtime.gateway import gateway
 from ghtrader_runtime.run_options import GatewayOptions, ReplayOptions, check_options
+from ghtrader_runtime.runlog.summary import RunSummary
 
 if TYPE_CHECKING:
     from ghtrader_runtime.brokers.tqsdk import TqSdkBroker
@@ -87,7 +88,7 @@ def _tqsdk(settings: Settings, options: GatewayOptions) -> TqSdkBroker:
     return TqSdkBroker(settings, options.mode, options.sim, limits)
 
 
-def run_gateway(settings: Settings, options: GatewayOptions) -> dict[str, Any]:
+def run_gateway(settings: Settings, options: GatewayOptions) -> RunSummary:
     """One gateway process, from its gates to its summary.
 
     Raises

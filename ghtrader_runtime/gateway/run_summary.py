@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import msgspec
 
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.accounting.pnl import by_contract, profit
@@ -14,6 +14,7 @@ from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.traded_market import TradedMarket
 from ghtrader_runtime.runlog.fill_lines import fill_fields, read_fill
 from ghtrader_runtime.runlog.journal import read_lines
+from ghtrader_runtime.runlog.summary import ContractResult, RunSummary
 
 
 def earlier_fills(context: GatewayContext, snapshot: Snapshot) -> list[Fill]:
@@ -31,27 +32,30 @@ def earlier_fills(context: GatewayContext, snapshot: Snapshot) -> list[Fill]:
     return sorted(fills, key=lambda fill: fill.market_ns)
 
 
-def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExecutor, ended: str) -> dict[str, Any]:
+def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExecutor, ended: str) -> RunSummary:
     """The run in numbers; what is still held is valued at the last mid of its contract."""
     symbol, state, opening = traded.binding.contract, executor.core.state, executor.opening
     held_or_traded = {symbol, *opening, *(fill.symbol for fill in executor.fills)}
     multipliers = dict.fromkeys(held_or_traded, traded.market.multiplier)
-    money = profit(executor.fills, multipliers, traded.mids, opening)
-    return {
-        "run_id": context.options.run_id, "account": context.ref.name, "broker": context.ref.broker,
-        "mode": context.options.mode, "symbol": symbol, "requested": context.options.symbol,
-        "trading_day": traded.day.name, "trading_days": sorted(traded.days_traded), "rolls": traded.rolls,
-        "ended": ended,
-        **context.counts.plain(), "foreseen": context.ledger.foreseen, "fills": len(executor.fills),
-        "round_trips": round_trips(executor.fills, multipliers, opening).count,
-        **{name: round(value, 6) for name, value in money.items()},
-        "by_contract": by_contract(executor.fills, multipliers, traded.mids, opening),
-        "opening": opening,
-        "positions": {name: position.net for name, position in state.positions.items()},
-        "trading_state": str(state.trading_state), "killed": executor.killed,
-        "tick_to_target_ms": context.latency.summary(),
-        "missed_ticks": context.broker.missed, "malformed": context.bus.malformed,
-        "strangers": context.sessions.strangers,
-        "journal_failure": context.journal.failure, "journal_dropped": context.journal.dropped,
-        "fill_list": [fill_fields(fill) for fill in executor.fills],
-    }  # fmt: skip
+    counts, money = context.counts, profit(executor.fills, multipliers, traded.mids, opening)
+    return RunSummary(
+        run_id=context.options.run_id, account=context.ref.name, broker=context.ref.broker,
+        mode=context.options.mode, symbol=symbol, requested=context.options.symbol,
+        trading_day=traded.day.name, trading_days=tuple(sorted(traded.days_traded)), rolls=traded.rolls,
+        ended=ended,
+        ticks=counts.ticks, targets=counts.targets, orders=counts.orders, duplicates=counts.duplicates,
+        refused=counts.refused, foreseen=context.ledger.foreseen, fills=len(executor.fills),
+        round_trips=round_trips(executor.fills, multipliers, opening).count,
+        gross_pnl=round(money["gross_pnl"], 6), fees=round(money["fees"], 6), net_pnl=round(money["net_pnl"], 6),
+        by_contract=msgspec.convert(
+            by_contract(executor.fills, multipliers, traded.mids, opening), dict[str, ContractResult]
+        ),
+        opening=dict(opening),
+        positions={name: position.net for name, position in state.positions.items()},
+        trading_state=str(state.trading_state), killed=executor.killed,
+        tick_to_target_ms=context.latency.summary(),
+        missed_ticks=context.broker.missed, malformed=context.bus.malformed,
+        strangers=context.sessions.strangers,
+        journal_failure=context.journal.failure, journal_dropped=context.journal.dropped,
+        fill_list=tuple(executor.fills),
+    )  # fmt: skip

@@ -18,6 +18,7 @@ from ghtrader_runtime.core.orders import Order
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.traded_market import TradedMarket
+from ghtrader_runtime.runlog.gateway_state import GATEWAY_STATE, GatewayState
 
 _SOONEST_NS = 50_000_000
 
@@ -83,21 +84,22 @@ class StatePublisher:
     def write_file(self, ended: str = "") -> None:
         """Replace gateway.json: which gateway this is and how it stands. Off the hot path."""
         context, traded, state, last = self._context, self._traded, self._executor.core.state, self.last
-        document = {
-            "session": context.session, "pid": os.getpid(), "account": context.ref.name, "broker": context.ref.broker,
-            "mode": context.options.mode, "symbol": traded.binding.contract, "requested": context.options.symbol,
-            "trading_day": traded.day.name, "schedule_hash": traded.binding.schedule_hash,
-            "schedule_note": traded.binding.note, "holding_note": traded.holding_note,
-            "state_dir": str(context.ref.state_dir),
-            "revision": state.revision, "ready": list(context.sessions.ready.values()),
-            "killed": self._executor.killed, "trading_state": str(state.trading_state),
-            "reasons": [reason for _, reason in state.blocks.values()],
-            "links": dict(last.links) if last else context.sessions.states(), "metrics": self.metrics_url,
-            "tqsdk_rules": context.broker.broker_side_rules,
-            "positions": dict(last.positions) if last else {}, "net_pnl": last.net_pnl if last else 0.0,
-            "data_age_s": last.data_age_s if last else None, "ended": ended, "written_ns": time.time_ns(),
-        }  # fmt: skip
-        context.journal.replace(context.run_dir / "gateway.json", document)
+        rules = context.broker.broker_side_rules
+        told = GatewayState(
+            session=context.session, pid=os.getpid(), account=context.ref.name, broker=context.ref.broker,
+            mode=context.options.mode, symbol=traded.binding.contract, requested=context.options.symbol,
+            trading_day=traded.day.name, schedule_hash=traded.binding.schedule_hash,
+            schedule_note=traded.binding.note, holding_note=traded.holding_note,
+            state_dir=str(context.ref.state_dir),
+            revision=state.revision, ready=tuple(context.sessions.ready.values()),
+            killed=self._executor.killed, trading_state=str(state.trading_state),
+            reasons=tuple(reason for _, reason in state.blocks.values()),
+            links=dict(last.links) if last else context.sessions.states(), metrics=self.metrics_url,
+            tqsdk_rules=rules if isinstance(rules, str) else tuple(rules),
+            positions=dict(last.positions) if last else {}, net_pnl=last.net_pnl if last else 0.0,
+            data_age_s=last.data_age_s if last else None, ended=ended, written_ns=time.time_ns(),
+        )  # fmt: skip
+        context.journal.replace(context.run_dir / GATEWAY_STATE, told.to_json())
 
     def _account_state(self, ended: str) -> AccountState:
         context, traded, executor = self._context, self._traded, self._executor

@@ -20,6 +20,7 @@ from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.link_state import HEARTBEAT_S, Link, LinkChange
 from ghtrader_runtime.bus.sockets import ClientBus, new_session
+from ghtrader_runtime.runlog.gateway_state import GATEWAY_STATE, GatewayState, gateway_state
 from ghtrader_runtime.runlog.latency import quantile_ms
 
 _HELLO_S = 2.0
@@ -27,37 +28,56 @@ _HELLO_S = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class RunningGateway:
-    """A gateway that runs now: its account and the folders it writes."""
+    """A gateway that runs now: the state it wrote last, and the folder of its run."""
 
-    pid: int
-    account: str
-    broker: str
-    mode: str
-    symbol: str
-    state_dir: Path
+    told: GatewayState
     run_dir: Path
-    document: dict[str, Any]
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self.told.pid
+
+    @property
+    def account(self) -> str:
+        """Name of the account."""
+        return self.told.account
+
+    @property
+    def broker(self) -> str:
+        """Who holds the account."""
+        return self.told.broker
+
+    @property
+    def mode(self) -> str:
+        """Run mode: paper, sim or live."""
+        return self.told.mode
+
+    @property
+    def symbol(self) -> str:
+        """The contract it trades."""
+        return self.told.symbol
+
+    @property
+    def state_dir(self) -> Path:
+        """The account's folder."""
+        return Path(self.told.state_dir)
 
 
 def running_gateways(settings: Settings) -> list[RunningGateway]:
-    """Gateways of this home that run now, by the state files they keep."""
+    """Gateways of this home that run now, by the state files they keep.
+
+    Raises
+    ------
+    IntegrityError
+        A state file does not parse, or that of a running gateway lacks what every version writes.
+    """
     alive = {process.pid for process in list_processes(settings) if process.kind == "gateway"}
     found = []
-    for path in sorted((settings.runs / "trading").glob("*/gateway.json")):
+    for path in sorted((settings.runs / "trading").glob(f"*/{GATEWAY_STATE}")):
         document = read_json(path)
         if document.get("pid") in alive and not document.get("ended"):
-            found.append(
-                RunningGateway(
-                    pid=document["pid"],
-                    account=document["account"],
-                    broker=document["broker"],
-                    mode=document["mode"],
-                    symbol=document["symbol"],
-                    state_dir=Path(document["state_dir"]),
-                    run_dir=path.parent,
-                    document=document,
-                )
-            )
+            found.append(RunningGateway(told=gateway_state(document, path), run_dir=path.parent))
     return found
 
 
@@ -157,8 +177,30 @@ class LiveView:
         return True
 
 
-def one_picture(settings: Settings, gateway: RunningGateway, timeout_s: float = 3.0) -> dict[str, Any]:
-    """How a gateway stands now, as plain data.
+@dataclass(frozen=True, kw_only=True)
+class GatewayPicture:
+    """How a gateway stands: the state it told last, the folder of its run, where Prometheus finds it."""
+
+    state: msg.AccountState
+    run_dir: Path
+    metrics: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`: the state's fields, p50 and p99 of each stage in ms instead of its histogram."""
+        state = self.state
+        return {name: getattr(state, name) for name in state.__struct_fields__ if name not in ("stages", "orders")} | {
+            "orders": [{name: getattr(order, name) for name in order.__struct_fields__} for order in state.orders],
+            "stages_ms": {
+                stage: {"p50": quantile_ms(plain, 0.5), "p99": quantile_ms(plain, 0.99)}
+                for stage, plain in state.stages.items()
+            },
+            "run_dir": str(self.run_dir),
+            "metrics": self.metrics,
+        }
+
+
+def one_picture(settings: Settings, gateway: RunningGateway, timeout_s: float = 3.0) -> GatewayPicture:
+    """How a gateway stands now.
 
     Raises
     ------
@@ -173,15 +215,6 @@ def one_picture(settings: Settings, gateway: RunningGateway, timeout_s: float = 
         if view.picture.state is None:
             who = f"the gateway of {gateway.account} (pid {gateway.pid})"
             raise UnreachableError(f"{who} runs and says nothing", "is it stopped, or stuck?")
-        state = view.picture.state
-        return {name: getattr(state, name) for name in state.__struct_fields__ if name not in ("stages", "orders")} | {
-            "orders": [{name: getattr(order, name) for name in order.__struct_fields__} for order in state.orders],
-            "stages_ms": {
-                stage: {"p50": quantile_ms(plain, 0.5), "p99": quantile_ms(plain, 0.99)}
-                for stage, plain in state.stages.items()
-            },
-            "run_dir": str(gateway.run_dir),
-            "metrics": gateway.document.get("metrics", ""),
-        }
+        return GatewayPicture(state=view.picture.state, run_dir=gateway.run_dir, metrics=gateway.told.metrics)
     finally:
         view.close()

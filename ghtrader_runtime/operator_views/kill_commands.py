@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ghtrader_base.errors import ConfigError
@@ -22,18 +23,48 @@ def _gateway_runs(ref: AccountRef) -> bool:
     return is_held(lock_path(ref.state_dir, trade_key(ref.name)))
 
 
-def _row(ref: AccountRef) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class SwitchStatus:
+    """The kill switch of an account at one broker.
+
+    Attributes
+    ----------
+    account, broker : str
+    tripped : bool
+    reason, since, by : str
+        Why, when (ISO) and by whom it was tripped or reset last.
+    gateway_running : bool
+    told : bool, optional
+        Whether a running gateway has acknowledged what was just done; None where nothing was.
+    """
+
+    account: str
+    broker: str
+    tripped: bool
+    reason: str
+    since: str
+    by: str
+    gateway_running: bool
+    told: bool | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json` and tables."""
+        return {name: value for name, value in asdict(self).items() if name != "told" or value is not None}
+
+
+def _status(ref: AccountRef, told: bool | None = None) -> SwitchStatus:
     state = KillSwitch(ref.state_dir).read()
-    return {
-        "account": ref.name, "broker": ref.broker, "tripped": state.tripped, "reason": state.reason,
-        "since": state.since, "by": state.by, "gateway_running": _gateway_runs(ref),
-    }  # fmt: skip
+    return SwitchStatus(
+        account=ref.name, broker=ref.broker, tripped=state.tripped, reason=state.reason, since=state.since,
+        by=state.by, gateway_running=_gateway_runs(ref), told=told,
+    )  # fmt: skip
 
 
-def status(settings: Settings, account: str | None, mode: str | None = None) -> list[dict[str, Any]]:
+def status(settings: Settings, account: str | None, mode: str | None = None) -> list[SwitchStatus]:
     """The switch of an account, one row for each broker of this configuration; None: of every account there is."""
     names = [account] if account is not None else sorted({ref.name for ref in known_accounts(settings)})
-    return [_row(ref) for name in names for ref in all_refs(settings, name, mode) if account or ref.state_dir.is_dir()]
+    refs = [ref for name in names for ref in all_refs(settings, name, mode)]
+    return [_status(ref) for ref in refs if account or ref.state_dir.is_dir()]
 
 
 def known_accounts(settings: Settings) -> list[AccountRef]:
@@ -43,29 +74,29 @@ def known_accounts(settings: Settings) -> list[AccountRef]:
     return [AccountRef(folder.parent.name, folder.name, folder) for folder in plain]
 
 
-def trip(settings: Settings, account: str, reason: str, mode: str | None = None) -> list[dict[str, Any]]:
+def trip(settings: Settings, account: str, reason: str, mode: str | None = None) -> list[SwitchStatus]:
     """Trip it everywhere (or in one mode): durable first, then a running gateway is told.
 
     Returns
     -------
-    list of dict
-        As `status`, with `told`: whether a running gateway has acknowledged it. It looks at the file before each
+    list of SwitchStatus
+        With `told`: whether a running gateway has acknowledged it. It looks at the file before each
         order anyway.
     """
     rows = []
     for ref in all_refs(settings, account, mode):
         KillSwitch(ref.state_dir).trip(reason)
-        rows.append({**_row(ref), "told": _tell(settings, ref, reason)})
+        rows.append(_status(ref, _tell(settings, ref, reason)))
     return rows
 
 
-def reset(settings: Settings, account: str, reason: str, mode: str | None = None) -> list[dict[str, Any]]:
+def reset(settings: Settings, account: str, reason: str, mode: str | None = None) -> list[SwitchStatus]:
     """Reset it everywhere (or in one mode)."""
     rows = []
     for ref in all_refs(settings, account, mode):
         if KillSwitch(ref.state_dir).read().tripped:
             KillSwitch(ref.state_dir).reset(reason)
-        rows.append({**_row(ref), "told": _tell(settings, ref, reason)})
+        rows.append(_status(ref, _tell(settings, ref, reason)))
     return rows
 
 

@@ -9,9 +9,11 @@ from typing import Any
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode
+from ghtrader_base.trading_limits import LimitValue
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_runtime.run_options import GatewayOptions, ReplayOptions, StrategyOptions, check_options
+from ghtrader_runtime.runlog.summary import RunSummary
 from ghtrader_runtime.supervisor.supervisor import new_run_id, trade
 
 DATASET = "main_l5"
@@ -62,8 +64,8 @@ def paper_day(
     flat_from_ns: int = 0,
     run_id: str = "",
     on_ready: Callable[[], None] | None = None,
-    **limits: Any,
-) -> dict[str, Any]:
+    **limits: LimitValue,
+) -> RunSummary:
     """Trade one recorded day on paper.
 
     Parameters
@@ -83,18 +85,19 @@ def paper_day(
 
     Returns
     -------
-    dict
-        The run's summary, with its `folder`.
+    RunSummary
+        Of the run, with its `folder`.
     """
     key = get_variety(variety).continuous_symbol
     lake = Lake(settings.data)
     if blocks:
         from_ns = block_start_ns(lake, key, day, blocks)
     contract = str(lake.read_day(DATASET, key, day, ["underlying_contract"]).column(0)[0].as_py())
+    given: dict[str, Any] = {"rate_orders": PAPER_RATE, **limits}
     replay = ReplayOptions(dataset=DATASET, key=key, day=str(day), from_ns=from_ns, pace=pace)
     gateway = GatewayOptions(
         account=account, mode=RunMode.PAPER, symbol=contract, run_id=run_id or new_run_id("paper"), replay=replay,
-        **{"rate_orders": PAPER_RATE, **limits},
+        **given,
     )  # fmt: skip
     gateway = check_options(gateway)
     strategy = StrategyOptions(

@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_left
 from typing import Any, TypedDict
 
+import msgspec
 import numpy as np
 
 STAGES = ("receive", "factors", "inference", "decision", "send", "acknowledge", "total")
@@ -59,6 +60,52 @@ class Samples(TypedDict):
     ns: np.ndarray
     ordered: np.ndarray
     parts: np.ndarray
+
+
+class Quantiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Durations in ms; None where there is no sample."""
+
+    p50: float | None = None
+    p99: float | None = None
+    p999: float | None = None
+    max: float | None = None
+    count: int = 0
+
+
+class PartTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """One of `PARTS` in ms: median, p99, and the mean over the slowest hundredth of the ticks."""
+
+    p50: float
+    p99: float
+    slow: float
+
+
+class LatencySummary(Quantiles, frozen=True, kw_only=True):
+    """Tick to target over a run, ms.
+
+    Attributes
+    ----------
+    unanswered, skipped : int
+        Ticks without an answer yet, and those that a later tick's answer covers.
+    with_orders, without_orders : Quantiles
+        The same for ticks that sent orders, and that sent none.
+    durable_intent : Quantiles
+        What of it was making an order's intent durable.
+    parts : dict
+        `PARTS` -> times; empty where no target told any.
+    """
+
+    unanswered: int
+    skipped: int
+    with_orders: Quantiles
+    without_orders: Quantiles
+    durable_intent: Quantiles
+    parts: dict[str, PartTimes]
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `summary.json`."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return document
 
 
 class TickToTarget:
@@ -164,23 +211,21 @@ class TickToTarget:
             "parts": np.array(self._parts, np.int64).reshape(-1, len(PARTS)),
         }
 
-    def summary(self) -> dict[str, Any]:
-        """Milliseconds: p50, p99, p999, max, count, unanswered, skipped (answered by a later tick's).
-
-        The same for ticks that sent orders and not, and what of it was making an order's intent durable; `parts`: the
-        median and p99 of each of `PARTS`, and their means over the slowest hundredth of the ticks (`slow`).
-        """
+    def summary(self) -> LatencySummary:
+        """The run so far."""
         arrays = self.arrays()
-        found = _quantiles(arrays["ns"])
-        found["unanswered"], found["skipped"] = self.unanswered, self.skipped
-        found["with_orders"] = _quantiles(arrays["ns"][arrays["ordered"]])
-        found["without_orders"] = _quantiles(arrays["ns"][~arrays["ordered"]])
-        found["durable_intent"] = _quantiles(np.array(self._intents, np.int64))
-        found["parts"] = _parts(arrays["ns"], arrays["parts"])
-        return found
+        every = _quantiles(arrays["ns"])
+        return LatencySummary(
+            p50=every.p50, p99=every.p99, p999=every.p999, max=every.max, count=every.count,
+            unanswered=self.unanswered, skipped=self.skipped,
+            with_orders=_quantiles(arrays["ns"][arrays["ordered"]]),
+            without_orders=_quantiles(arrays["ns"][~arrays["ordered"]]),
+            durable_intent=_quantiles(np.array(self._intents, np.int64)),
+            parts=_parts(arrays["ns"], arrays["parts"]),
+        )  # fmt: skip
 
 
-def _parts(ns: np.ndarray, parts: np.ndarray) -> dict[str, dict[str, float]]:
+def _parts(ns: np.ndarray, parts: np.ndarray) -> dict[str, PartTimes]:
     told = parts[:, 0] >= 0
     ns, parts = ns[told], parts[told] / 1e6
     if not len(ns):
@@ -188,11 +233,11 @@ def _parts(ns: np.ndarray, parts: np.ndarray) -> dict[str, dict[str, float]]:
     slow = parts[ns >= np.quantile(ns, 0.99)]
     p50s, p99s = np.quantile(parts, (0.5, 0.99), axis=0)
     table = zip(PARTS, p50s, p99s, slow.mean(axis=0), strict=True)
-    return {name: {"p50": float(p50), "p99": float(p99), "slow": float(mean)} for name, p50, p99, mean in table}
+    return {name: PartTimes(p50=float(p50), p99=float(p99), slow=float(mean)) for name, p50, p99, mean in table}
 
 
-def _quantiles(ns: np.ndarray) -> dict[str, Any]:
+def _quantiles(ns: np.ndarray) -> Quantiles:
     if not len(ns):
-        return {"p50": None, "p99": None, "p999": None, "max": None, "count": 0}
+        return Quantiles()
     p50, p99, p999 = (float(value) for value in np.quantile(ns / 1e6, (0.5, 0.99, 0.999)))
-    return {"p50": p50, "p99": p99, "p999": p999, "max": float(ns.max() / 1e6), "count": len(ns)}
+    return Quantiles(p50=p50, p99=p99, p999=p999, max=float(ns.max() / 1e6), count=len(ns))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 from ghtrader_base.errors import RefusedError
 from ghtrader_base.lock_keys import trade_strategy_key
@@ -17,7 +16,7 @@ from ghtrader_models.bundles.champions import load_champion_bundle
 from ghtrader_runtime.accounts.account import account_ref
 from ghtrader_runtime.run_options import StrategyOptions
 from ghtrader_runtime.strategy.signal_engine import matching_factor_set
-from ghtrader_runtime.strategy.strategy import run
+from ghtrader_runtime.strategy.strategy import StrategyResult, run
 
 
 def load_model(settings: Settings, options: StrategyOptions) -> Bundle:
@@ -41,7 +40,7 @@ def load_model(settings: Settings, options: StrategyOptions) -> Bundle:
     return bundle
 
 
-def run_strategy(settings: Settings, options: StrategyOptions) -> dict[str, Any]:
+def run_strategy(settings: Settings, options: StrategyOptions) -> StrategyResult:
     """One strategy process: lock, model, join, trade.
 
     Raises

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,33 @@ _GATEWAY_LOST_S = 120.0
 """Silence after which a strategy leaves; a supervised gateway that crashed is back, and logged in, well before."""
 
 
-def run(settings: Settings, options: StrategyOptions, ref: AccountRef, bundle: Bundle) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class StrategyResult:
+    """How a strategy's run went.
+
+    Attributes
+    ----------
+    ended : str
+        Why it ended.
+    answered : int
+        Ticks that a target was sent for.
+    refused : dict
+        Reasons of refused targets, counted.
+    model : str
+        The bundle that traded last.
+    """
+
+    ended: str
+    answered: int
+    refused: dict[str, int]
+    model: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def run(settings: Settings, options: StrategyOptions, ref: AccountRef, bundle: Bundle) -> StrategyResult:
     """Join, answer every tick until the gateway ends or we are told to stop; returns how it went.
 
     Hold the strategy's lock before.
@@ -59,7 +86,7 @@ def run(settings: Settings, options: StrategyOptions, ref: AccountRef, bundle: B
         stop.catch_signals()
         welcome = client.join(options.join_timeout_s)
         if welcome is None:
-            return _result(f"stopped by {stop.signal}", 0, {}, bundle)
+            return StrategyResult(ended=f"stopped by {stop.signal}", answered=0, refused={}, model=bundle.bundle_id)
         _check_welcome(welcome, options, bundle)
         journal = client.journal = Journal(Path(welcome.run_dir) / "strategy")
         stack.callback(journal.close)
@@ -82,11 +109,7 @@ def run(settings: Settings, options: StrategyOptions, ref: AccountRef, bundle: B
         ended, answered, refused = strategy.ended, strategy.answered, strategy.refused
         journal.write("events", "end", {"reason": ended, "answered": answered, "refused": refused})
         client.say_goodbye(ended)
-        return _result(ended, answered, refused, model.bundle)
-
-
-def _result(ended: str, answered: int, refused: dict[str, int], bundle: Bundle) -> dict[str, Any]:
-    return {"ended": ended, "answered": answered, "refused": refused, "model": bundle.bundle_id}
+        return StrategyResult(ended=ended, answered=answered, refused=refused, model=model.bundle.bundle_id)
 
 
 def _check_welcome(welcome: msg.Welcome, options: StrategyOptions, bundle: Bundle) -> None:

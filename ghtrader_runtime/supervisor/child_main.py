@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,16 +20,17 @@ from ghtrader_base.settings import load_settings
 from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
 
 
-def _work(kind: str, home: str, options: str) -> dict[str, Any]:
+def _work(kind: str, home: str, options: str) -> str:
+    """Run gateway or strategy; returns why it ended."""
     settings = load_settings(Path(home))
     configure(settings.log_level)
     if kind == "gateway":
         from ghtrader_runtime.gateway.launch import run_gateway
 
-        return run_gateway(settings, msgspec.json.decode(options, type=GatewayOptions))
+        return run_gateway(settings, msgspec.json.decode(options, type=GatewayOptions)).ended
     from ghtrader_runtime.strategy.launch import run_strategy
 
-    return run_strategy(settings, msgspec.json.decode(options, type=StrategyOptions))
+    return run_strategy(settings, msgspec.json.decode(options, type=StrategyOptions)).ended
 
 
 def main(arguments: list[str]) -> int:
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     die_with_parent()
     path = ensure_dir(Path(folder)) / f"{kind}.exit.json"
     try:
-        atomic_write_json(path, {"exit_code": 0, "ended": _work(kind, home, options).get("ended", "")})
+        atomic_write_json(path, {"exit_code": 0, "ended": _work(kind, home, options)})
         return 0
     except GhtraderError as exc:
         traceback.print_exc()

@@ -6,7 +6,6 @@ When something is started again and when not is decided in `restart_policy`; her
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import signal
 import subprocess
@@ -27,6 +26,8 @@ from ghtrader_base.settings import Settings
 from ghtrader_runtime.accounts.account import account_ref
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions, run_folder
+from ghtrader_runtime.runlog.gateway_state import read_gateway_state
+from ghtrader_runtime.runlog.summary import RestartNote, RunSummary, read_summary
 from ghtrader_runtime.supervisor.restart_policy import Restart, RestartLog, RestartPolicy, Silence
 
 _STOP_S = 25.0
@@ -153,15 +154,10 @@ class Pair:
         """All restarts so far, oldest first."""
         return sorted((one for log in self._logs.values() for one in log.done), key=lambda one: one.at_s)
 
-    def _document(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError):
-            document: dict[str, Any] = json.loads((self.folder / "gateway.json").read_text())
-            return document
-        return {}
-
     def ready(self) -> bool:
         """Whether a strategy has told the gateway that it is ready."""
-        return bool(self._document().get("ready"))
+        told = read_gateway_state(self.folder)
+        return told is not None and bool(told.ready)
 
     def request_stop(self, why: str) -> None:
         """End `wait` at its next look."""
@@ -220,17 +216,17 @@ class Pair:
 
     def _look_for_hangs(self) -> None:
         """A process that lives and does nothing is killed, so that it can be started again."""
-        document = self._document()
-        if document.get("pid") != self.gateway.process.pid or document.get("ended"):
+        told = read_gateway_state(self.folder)
+        if told is None or told.pid != self.gateway.process.pid or told.ended:
             return
         now = time.monotonic()
-        silent_s = self._told.seconds(document["written_ns"], now)
+        silent_s = self._told.seconds(told.written_ns, now)
         if silent_s > GATEWAY_SILENT_S and now - self.gateway.started_s > GATEWAY_SILENT_S:
             self._tell(f"the gateway has told nothing for {silent_s:.0f} s and is killed")
             self.gateway.kill()
-        if document["ready"]:
+        if told.ready:
             self._answered = self.strategy.process.pid
-        links = {name: state for name, state in document["links"].items() if name.startswith("strategy-")}
+        links = {name: state for name, state in told.links.items() if name.startswith("strategy-")}
         down = bool(links) and all(state == "DOWN" for state in links.values())
         hangs = down and self.strategy.running and self._answered == self.strategy.process.pid  # it has started
         self._down_since = (self._down_since or now) if hangs else None
@@ -244,7 +240,7 @@ class Pair:
         self.strategy.stop()
         self.gateway.stop()
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> RunSummary:
         """The gateway's summary; raises what the gateway died of, or a strategy that never got ready.
 
         A strategy that fails later leaves a run that happened: its summary says so in `strategy_error`. `restarts`
@@ -259,13 +255,14 @@ class Pair:
             error = FailedError(f"{error.message} (after {len(self.restarts)} restarts: {reasons})", error.hint)
         if error is not None:
             raise error
-        if not (self.folder / "summary.json").exists():
+        summary = read_summary(self.folder)
+        if summary is None:
             raise FailedError("the run was stopped before it began", f"see {self.folder}")
-        summary = {**read_json(self.folder / "summary.json"), "folder": str(self.folder)}
-        if strategy_error is not None:
-            summary["strategy_error"] = strategy_error.message
-        summary["restarts"] = [{"kind": r.kind, "reason": r.reason, "delay_s": r.delay_s} for r in self.restarts]
-        return summary
+        return msgspec.structs.replace(
+            summary,
+            strategy_error=None if strategy_error is None else strategy_error.message,
+            restarts=tuple(RestartNote(kind=r.kind, reason=r.reason, delay_s=r.delay_s) for r in self.restarts),
+        )
 
 
 @contextlib.contextmanager
@@ -298,13 +295,13 @@ def trade(
     *,
     policy: RestartPolicy | None = None,
     tell: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
+) -> RunSummary:
     """Run gateway and strategy until the market data, the trading day, or `seconds` are over, or a signal comes.
 
     Returns
     -------
-    dict
-        `summary.json` of the run, its `folder` and `restarts`.
+    RunSummary
+        Of the run, with its `folder` and `restarts`.
 
     Raises
     ------
@@ -324,4 +321,4 @@ def trade(
             finally:
                 pair.stop()
         result = pair.result()
-        return result if why == "ended" else {**result, "ended": why}
+        return result if why == "ended" else msgspec.structs.replace(result, ended=why)

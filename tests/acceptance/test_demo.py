@@ -99,6 +99,6 @@ def test_live_factors_equal_the_stored_batch(default_demo, home: Path) -> None:
     summary = paper_day(
         settings, "IF", DAY, account="whole-day", model=str(settings.models / "bundles" / candidate), horizon=50
     )
-    whole = compare_with_batch(settings, "IF", DAY, Path(summary["folder"]))
+    whole = compare_with_batch(settings, "IF", DAY, summary.folder)
     assert whole.different == 0 and whole.ticks == whole.day_ticks > 27_000
     assert whole.live > 0.99 * whole.ticks

@@ -62,12 +62,12 @@ class Lookers:
         """Note when each first showed each state of each link."""
         now = time.monotonic()
         self.view.poll(0.01)
-        document = choose_gateway(self.settings, None).document
-        metrics = scraped(document["metrics"])
+        told = choose_gateway(self.settings, None).told
+        metrics = scraped(told.metrics)
         for link in LINKS:
             if self.view.picture.state is not None:
                 self._note("view", link, self.view.picture.state.links[link], now)
-            self._note("file", link, document["links"][link], now)
+            self._note("file", link, told.links[link], now)
             for key, value in metrics.items():
                 if value and key.startswith("ghtrader_link{") and f'link="{link}"' in key:
                     self._note("metrics", link, key.partition('state="')[2].partition('"')[0], now)
@@ -98,7 +98,7 @@ def break_both_lines(exchange, lookers: Lookers, settings: Settings) -> bool:
             asked = pool.submit(ghtrader, "monitor")
             (shown,) = [row for row in ghtrader("status")["trading"] if row["kind"] == "gateway"]
             picture = asked.result()
-        links = choose_gateway(settings, None).document["links"]
+        links = choose_gateway(settings, None).told.links
         lasted = links["broker"] == links["data"] == "DOWN"
     if lasted:
         assert shown["links"]["broker"] == shown["links"]["data"] == "DOWN" and shown["trading_state"] == "HALTED"
@@ -139,7 +139,7 @@ def test_a_broken_line_shows_everywhere_within_two_seconds(exchange, settings, c
     before = hand.tick.id
     hand.listen(lambda: hand.tick.id > before + 2)
 
-    assert "TqRuleOpenCountsLimit" in choose_gateway(settings, None).document["tqsdk_rules"]
+    assert "TqRuleOpenCountsLimit" in choose_gateway(settings, None).told.tqsdk_rules
     for volume in (1, 0, 1, 0, 1, 0):  # three openings, and what closes is not counted
         hand.reach(volume)
     known = len(exchange.control.orders())

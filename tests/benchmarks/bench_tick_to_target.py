@@ -144,7 +144,7 @@ def run() -> dict[str, dict[str, Any]]:
             for family, path in bundles.items():
                 found[family] = paper_day(
                     settings, "cu", day, model=str(path), from_ns=int(times[ROWS - count]), pace=pace, rate_orders=10**6
-                )["tick_to_target_ms"]
+                ).tick_to_target_ms.to_json()
             bare.append(bare_round_trip(folder, pace, count // 2))
             for family, one in found.items():
                 results[f"tick_to_target_{family}_{name}"] = _compared(one, np.concatenate(bare), count)

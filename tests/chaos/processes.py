@@ -21,8 +21,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
-
 from tests.chaos import injected_faults
 from tests.chaos.scenario import Plan
 from tests.support.waiting import PATIENCE_S
@@ -177,7 +175,7 @@ def supervise(plan: Plan, folder: Path, gateway: Any, strategy: Any, fault: str)
         try:
             settings = load_settings(folder / "home")
             result = supervisor.trade(settings, gateway, strategy, policy=policy, tell=lambda text: print(text))
-            outcome = {"summary": msgspec.to_builtins(result)}
+            outcome = {"summary": result.to_json()}
         except GhtraderError as exc:
             outcome = {"error": type(exc).__name__, "message": exc.message}
         atomic_write_json(folder / "result.json", outcome)

@@ -141,9 +141,9 @@ def session(folder: Path, ticks_a_second: float) -> dict[str, Any]:
             meter.stop()
         fills = exchange.control.fills()
     return {
-        "ticks": run["ticks"], "missed": run["missed_ticks"], "orders": run["orders"], "fills": run["fills"],
-        "fills at the exchange": len(fills), "seconds": round(time.monotonic() - began[0], 1), "ended": run["ended"],
-        "restarts": len(run["restarts"]), "tick_to_target_ms": run["tick_to_target_ms"],
+        "ticks": run.ticks, "missed": run.missed_ticks, "orders": run.orders, "fills": run.fills,
+        "fills at the exchange": len(fills), "seconds": round(time.monotonic() - began[0], 1), "ended": run.ended,
+        "restarts": len(run.restarts), "tick_to_target_ms": run.tick_to_target_ms.to_json(),
         "memory": {kind: growth(samples, began[0]) for kind, samples in meter.samples.items()},
     }  # fmt: skip
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_runtime.replay.recorded_days import paper_day
+from ghtrader_runtime.runlog.summary import RunSummary
 from tests.support.runtime_kit import write_day, write_tiny_bundle
 
 CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 1500
@@ -20,12 +20,12 @@ class LockStepRun:
 
     settings: Settings
     model: Path
-    summary: dict[str, Any]
+    summary: RunSummary
 
     @property
     def folder(self) -> Path:
         """Where the run wrote."""
-        return Path(self.summary["folder"])
+        return self.summary.folder
 
 
 def play_lock_step(home: Path) -> LockStepRun:

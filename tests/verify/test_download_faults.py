@@ -156,7 +156,7 @@ def test_days_with_damaged_rows(exchange: ExchangeProcess, settings: Settings, h
     assert lake.days("ticks", symbol) == [DAYS[2], DAYS[4]]
     whole = len(history.day(symbol, DAYS[2]).datetime_ns)
     once = lake.manifest("ticks", symbol, DAYS[2])
-    assert once.rows == whole and once.extra["dropped_duplicates"] > 10
+    assert once.rows == whole and once.ticks.dropped_duplicates > 10
     crossed = lake.read_day("ticks", symbol, DAYS[4])
     assert (crossed["bid_price1"].to_numpy() >= crossed["ask_price1"].to_numpy()).sum() > 10, "raw ticks stay raw"
     exchange.control.fault("clear")

@@ -10,11 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,6 +31,7 @@ from ghtrader_market.reference.tick_schema import (
     validate_ticks,
 )
 from ghtrader_market.stores.base import RECORDED, StoreHealth
+from ghtrader_market.stores.day_details import DayDetails, Replaced, TickDetails, details_type
 from ghtrader_market.stores.lake.day_index import CoverageIndex, DayRow, DiskDays, row_of
 from ghtrader_market.stores.lake.manifests import MANIFEST, PARTITION_NAME, SCHEMAS, DayManifest, LakeDays
 from ghtrader_market.stores.lake.parquet import whole_file, write_file
@@ -65,7 +65,7 @@ class Lake(LakeDays):
         schema: pa.Schema | None = None,
         source: str,
         run_id: str = "",
-        extra: Mapping[str, Any] | None = None,
+        details: DayDetails | None = None,
     ) -> DayManifest:
         """Write one day, replacing what was there in one step.
 
@@ -77,8 +77,10 @@ class Lake(LakeDays):
             The rows; `ticks` and `main_l5` must have their schemas, `ticks` must be valid ticks.
         schema : pa.Schema, optional
             What `table` must have, for datasets without a schema of their own.
-        source, run_id, extra
+        source, run_id
             Kept in the manifest.
+        details : DayDetails, optional
+            What the dataset says of its days (`day_details.details_type`); kept in the manifest.
 
         Returns
         -------
@@ -88,7 +90,8 @@ class Lake(LakeDays):
         Raises
         ------
         IntegrityError
-            The schema is not the one promised, or the file written does not read back.
+            The schema is not the one promised, the details are another dataset's, or the file written does not read
+            back.
         BadRecordingError
             Raw ticks that are not valid ticks.
         ConfigError
@@ -104,30 +107,42 @@ class Lake(LakeDays):
                 validate_ticks(table, promised)
             except BadRecordingError as exc:
                 raise BadRecordingError(f"{key} on {day}: {exc.message}", exc.hint) from exc
+        about = details or details_type(dataset)()
+        if not isinstance(about, details_type(dataset)):
+            raise IntegrityError(
+                f"{dataset} of {key} on {day} is given {type(about).__name__}", "this is a fault in the writer"
+            )
         table = table.replace_schema_metadata(None)
         digest = table_hash(table)
         self.key_path(dataset, key)
         ensure_dir(self.root)
         with self.index.writing(dataset, key, day):
-            about = dict(extra or {}) | self._replacing(dataset, key, day, source)
+            if isinstance(about, TickDetails):
+                about = self._replacing(dataset, key, day, source, about)
             return self._commit(dataset, key, day, table, digest, source, run_id, about)
 
-    def _replacing(self, dataset: str, key: str, day: date, source: str) -> dict[str, Any]:
-        """The note that a day was recorded before it came from elsewhere, for the manifest."""
+    def _replacing(self, dataset: str, key: str, day: date, source: str, about: TickDetails) -> TickDetails:
+        """The details with the note that the day was recorded before it came from elsewhere."""
         try:
             before = self.manifest(dataset, key, day)
+            said = before.ticks if before is not None else TickDetails()
         except GhtraderError:  # a garbled one is replaced like any other
-            return {}
+            return about
         if before is None or source == RECORDED:
-            return {}
+            return about
         if before.source != RECORDED:
-            return {name: before.extra[name] for name in ("replaced",) if name in before.extra}
-        about = {"source": before.source, "run_id": before.run_id, "rows": before.rows}
-        return {"replaced": {**about, "content_hash": before.content_hash}}
+            if said.replaced is not None:
+                return replace(about, replaced=said.replaced)
+            kept = {name: value for name, value in said.unknown.items() if name == "replaced"}
+            return replace(about, unknown={**about.unknown, **kept})
+        recorded = Replaced(
+            source=before.source, run_id=before.run_id, rows=before.rows, content_hash=before.content_hash
+        )
+        return replace(about, replaced=recorded)
 
     def _commit(
         self, dataset: str, key: str, day: date, table: pa.Table, digest: str, source: str, run_id: str,
-        extra: dict[str, Any],
+        details: DayDetails,
     ) -> DayManifest:  # fmt: skip
         """File, then manifest, then what neither names any more is removed."""
         folder = ensure_dir(self.day_path(dataset, key, day))
@@ -147,10 +162,10 @@ class Lake(LakeDays):
             levels=levels_of(table),
             first_ns=first_ns,
             last_ns=last_ns,
-            extra=extra,
+            details=details,
         )
         failpoint("lake.sidecar->manifest")
-        atomic_write_json(folder / MANIFEST, asdict(manifest))
+        atomic_write_json(folder / MANIFEST, manifest.to_json())
         _sweep(folder, keep={MANIFEST, path.name, sidecar_of(path).name})
         return manifest
 
@@ -221,7 +236,8 @@ class Lake(LakeDays):
         """Whether the lake can be written."""
         here = self.root if self.root.exists() else self.root.parent
         ok = os.access(here, os.W_OK)
-        return StoreHealth(self.name, ok, str(self.root) if ok else f"{here} cannot be written")
+        detail = str(self.root) if ok else f"{here} cannot be written"
+        return StoreHealth(name=self.name, ok=ok, detail=detail)
 
 
 def _time_range(table: pa.Table) -> tuple[int | None, int | None]:

@@ -5,11 +5,11 @@ Paths, manifests, reading and checking belong here; writing is `lake`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +17,21 @@ import pyarrow.parquet as pq
 from ghtrader_base.errors import FailedError, IntegrityError, UsageError
 from ghtrader_base.files import content_hash, read_json, verify_sidecar
 from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA, MAIN_L5_SCHEMA, RAW_TICK_SCHEMA, table_hash
+from ghtrader_market.stores.day_details import (
+    BuildContext,
+    BuiltDetails,
+    DayDetails,
+    FactorSetRecord,
+    FeatureDetails,
+    LabelDetails,
+    LabelSpecRecord,
+    MainDayDetails,
+    TickDetails,
+    read_details,
+    stated,
+)
 
+D = TypeVar("D", bound=DayDetails)
 MANIFEST = "_manifest.json"
 PARTITION_NAME = {
     "ticks": "symbol",
@@ -49,8 +63,9 @@ class DayManifest:
         Of a data set with a book: 5 with real depth, 1 without, 0 without any quote.
     first_ns, last_ns : int, optional
         Time of the first and last row, UTC epoch ns, where rows have one.
-    extra : dict
-        What the writer of the dataset wants to be known of the day (JSON).
+    details : DayDetails
+        What only this dataset says of its days; `extra` in the file. Read it by `ticks`, `main_l5`, `built`, `features`
+        or `labels`.
     """
 
     dataset: str
@@ -66,7 +81,79 @@ class DayManifest:
     levels: int | None = None
     first_ns: int | None = None
     last_ns: int | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    details: DayDetails = field(default_factory=DayDetails)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> DayManifest:
+        """Read a `_manifest.json`; TypeError where it is none."""
+        values = dict(document)
+        extra = values.pop("extra", {})
+        if not isinstance(extra, dict):
+            raise TypeError("extra is no object")
+        return cls(**values, details=read_details(str(values.get("dataset")), extra))
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `_manifest.json`."""
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "details"}
+        return {**values, "extra": self.details.to_json()}
+
+    @property
+    def ticks(self) -> TickDetails:
+        """What a day of raw ticks says; IntegrityError where the day is none."""
+        return self._as(TickDetails)
+
+    @property
+    def main_l5(self) -> MainDayDetails:
+        """What a day of main_l5 says; IntegrityError where the day is none."""
+        return self._as(MainDayDetails)
+
+    @property
+    def built(self) -> BuiltDetails:
+        """What features and labels both say; IntegrityError where the day is of neither."""
+        return self._as(BuiltDetails)
+
+    @property
+    def features(self) -> FeatureDetails:
+        """What a day of features says; IntegrityError where the day is none."""
+        return self._as(FeatureDetails)
+
+    @property
+    def labels(self) -> LabelDetails:
+        """What a day of labels says; IntegrityError where the day is none."""
+        return self._as(LabelDetails)
+
+    @property
+    def factor_set(self) -> FactorSetRecord:
+        """The factors of a day of features; IntegrityError where the manifest does not say them."""
+        return stated(self.features.factor_set, f"the factors of {self}")
+
+    @property
+    def factor_names(self) -> tuple[str, ...]:
+        """Names of those, in column order."""
+        return tuple(name for name, _ in self.factor_set.factors)
+
+    @property
+    def label_spec(self) -> LabelSpecRecord:
+        """The definition of a day of labels; IntegrityError where the manifest does not say it."""
+        return stated(self.labels.label_spec, f"the definition of {self}")
+
+    @property
+    def context(self) -> BuildContext:
+        """What features or labels were computed with; IntegrityError where the manifest does not say it."""
+        return stated(self.built.context, f"contract and price tick of {self}")
+
+    @property
+    def segment_id(self) -> int:
+        """The segment of features or labels; IntegrityError where the manifest does not say it."""
+        return stated(self.built.segment_id, f"the segment of {self}")
+
+    def __str__(self) -> str:
+        return f"{self.dataset} of {self.key} on {self.day}"
+
+    def _as(self, kind: type[D]) -> D:
+        if not isinstance(self.details, kind):
+            raise IntegrityError(f"{self} has no {kind.__name__}", "this is a fault in the reader")
+        return self.details
 
 
 class LakeDays:
@@ -101,8 +188,8 @@ class LakeDays:
         if not path.exists():
             return None
         try:
-            return DayManifest(**read_json(path))
-        except TypeError as exc:
+            return DayManifest.from_json(read_json(path))
+        except (TypeError, ValueError) as exc:
             raise IntegrityError(f"{path} is no manifest: {exc}", "delete the day's folder and rebuild it") from exc
 
     def has_day(self, dataset: str, key: str, day: date) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 from ghtrader_base.errors import FailedError, GhtraderError, UnreachableError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_market.reference.roll_schedule import load_schedule, schedule_path
+from ghtrader_market.stores.day_details import TickDetails
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import DayManifest
 from ghtrader_market.stores.mirror.compare import compare_day
@@ -177,13 +178,13 @@ def _settle(note: PendingWriteFile, agrees: bool) -> None:
 def _store_day(
     questdb: QuestDbStore, dataset: str, key: str, day: date, manifest: DayManifest, table: pa.Table
 ) -> bool:
-    about: Mapping[str, Any] = {"source": manifest.source, "run_id": manifest.run_id, "extra": manifest.extra}
-    if questdb.write_day(dataset, key, day, table, **about):
+    source, run_id, details = manifest.source, manifest.run_id, manifest.details
+    if questdb.write_day(dataset, key, day, table, source=source, run_id=run_id, details=details):
         return True
-    if "replaced" not in manifest.extra:
+    if not (isinstance(details, TickDetails) and details.was_replaced):
         return False
     # A download takes the place of what we recorded ourselves, here as in the lake: never a mixture of both.
-    questdb.repair_day(dataset, key, day, table, **about)
+    questdb.repair_day(dataset, key, day, table, source=source, run_id=run_id, details=details)
     return True
 
 
@@ -232,20 +233,20 @@ def repair_questdb(lake: Lake, questdb: QuestDbStore, dataset: str, key: str, da
     """Make QuestDB's readers get what the lake has; what was there is kept and set aside."""
     manifest = lake.verify_day(dataset, key, day)
     table = lake.read_day(dataset, key, day)
-    about: Mapping[str, Any] = {"source": manifest.source, "run_id": manifest.run_id, "extra": manifest.extra}
-    questdb.repair_day(dataset, key, day, table, **about)
+    questdb.repair_day(
+        dataset, key, day, table, source=manifest.source, run_id=manifest.run_id, details=manifest.details
+    )
 
 
 def repair_lake(lake: Lake, questdb: QuestDbStore, dataset: str, key: str, day: date, run_id: str = "") -> None:
     """Put what QuestDB's readers get into the lake, in place of what it has."""
     table = questdb.read_day(dataset, key, day)
     build = questdb.provenance(dataset, key, day)
-    about = {name: value for name, value in dict(build.extra or {}).items() if name != "schema"} if build else {}
     if not table.num_rows:
         raise FailedError(f"QuestDB has no {dataset} of {key} on {day}", "there is nothing to repair the lake from")
     Lake.write_day(
         lake, dataset, key, day, table, source=(build.source if build and build.source else "questdb"),
-        run_id=run_id or (build.run_id if build else ""), extra=about,
+        run_id=run_id or (build.run_id if build else ""), details=build.details if build else None,
     )  # fmt: skip
 
 

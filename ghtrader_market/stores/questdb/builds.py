@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from ghtrader_base.errors import FailedError, IntegrityError, UsageError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_schema import MAIN_L5_SCHEMA, PROVENANCE_FIELDS, row_hash, schema_hash, table_hash
+from ghtrader_market.stores.day_details import DayDetails, read_details
 from ghtrader_market.stores.questdb.client import NoSuchDayError, QuestDbClient
 from ghtrader_market.stores.questdb.rows import apart, column_hash, int_column, to_frame, to_schema
 from ghtrader_market.stores.questdb.schema import BUILDS, FEATURES, LABELS, MAIN_L5
@@ -50,8 +51,10 @@ class Build:
     content_hash : str
         `ghtrader_market.reference.tick_schema.table_hash` of the day.
     source, run_id : str
-    extra : dict
-        What the lake's manifest says beside: for features and labels also names and types of the numbers.
+    details : DayDetails
+        What the lake's manifest says beside.
+    columns : dict
+        Features and labels: column -> Arrow type, in the table's order.
     """
 
     build_id: str
@@ -61,7 +64,12 @@ class Build:
     content_hash: str
     source: str = ""
     run_id: str = ""
-    extra: Mapping[str, Any] | None = None
+    details: DayDetails = field(default_factory=DayDetails)
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Details and columns as the server keeps them in `extra`, one JSON object."""
+        return self.details.to_json() | ({"schema": dict(self.columns)} if self.columns else {})
 
 
 # ---- which build is active ------------------------------------------------------------------------------------------
@@ -76,6 +84,7 @@ def active_builds(client: QuestDbClient, dataset: str, symbol: str, day: date | 
     )
     found: dict[str, Build] = {}
     for name, build, number, first_seq, count, digest, source, run_id, extra in sorted(rows, key=_activation):
+        details, columns = _read_extra(dataset, extra)
         found[name] = Build(
             build_id=build or "",
             activation=_activation((name, build, number)),
@@ -84,9 +93,17 @@ def active_builds(client: QuestDbClient, dataset: str, symbol: str, day: date | 
             content_hash=digest or "",
             source=source or "",
             run_id=run_id or "",
-            extra=json.loads(extra) if extra else {},
+            details=details,
+            columns=columns,
         )
     return found
+
+
+def _read_extra(dataset: str, text: str | None) -> tuple[DayDetails, Mapping[str, str]]:
+    """The inverse of `Build.to_json`."""
+    document = json.loads(text) if text else {}
+    columns = document.pop("schema", {}) if isinstance(document.get("schema", {}), dict) else {}
+    return read_details(dataset, document), columns
 
 
 def _activation(row: tuple[Any, ...]) -> int:
@@ -113,7 +130,7 @@ def activate(client: QuestDbClient, dataset: str, symbol: str, builds: Mapping[s
             "source": [build.source for build in builds.values()],
             "run_id": [build.run_id for build in builds.values()],
             "code_version": code_version(),
-            "extra": [json.dumps(dict(build.extra or {}), allow_nan=False) for build in builds.values()],
+            "extra": [json.dumps(build.to_json(), allow_nan=False) for build in builds.values()],
         }
     )
     symbols = ["dataset", "symbol", "trading_day", "build_id", "content_hash", "source", "run_id", "code_version"]
@@ -132,7 +149,7 @@ class BuiltDays:
         self._client = client
 
     def write(
-        self, dataset: str, key: str, day: date, table: pa.Table, source: str, run_id: str, extra: Mapping[str, Any],
+        self, dataset: str, key: str, day: date, table: pa.Table, source: str, run_id: str, details: DayDetails,
         *, anew: bool = False,
     ) -> bool:  # fmt: skip
         """Make `table` the active build of a day.
@@ -161,9 +178,6 @@ class BuiltDays:
         else:
             raise FailedError(f"QuestDB did not take all rows of {dataset} of {key} on {day}", "see its log")
         failpoint("questdb.rows->activation")
-        kept = dict(extra)
-        if dataset != "main_l5":
-            kept["schema"] = {field.name: str(field.type) for field in table.schema}
         build = Build(
             build_id=build_id,
             activation=number,
@@ -172,7 +186,8 @@ class BuiltDays:
             content_hash=digest,
             source=source,
             run_id=run_id,
-            extra=kept,
+            details=details,
+            columns={} if dataset == "main_l5" else {column.name: str(column.type) for column in table.schema},
         )
         activate(self._client, dataset, key, {day.isoformat(): build})
         return True
@@ -240,7 +255,7 @@ def _schema_of(dataset: str, build: Build) -> pa.Schema:
     if dataset == "main_l5":
         return MAIN_L5_SCHEMA
     types = {"float": pa.float32(), "double": pa.float64(), "string": pa.string()}
-    named = (build.extra or {}).get("schema", {})
+    named = build.columns
     return pa.schema([(name, types.get(kind) or pa.type_for_alias(kind)) for name, kind in named.items()])
 
 

@@ -10,9 +10,9 @@ schedules are in `builds` and `schedule`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,8 @@ from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, Usa
 from ghtrader_base.failpoints import failpoint
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, row_hash, table_hash, validate_ticks
-from ghtrader_market.stores.base import StoreHealth
+from ghtrader_market.stores.base import ServerState, StoreHealth, StoreRefusal, TableState
+from ghtrader_market.stores.day_details import DayDetails, details_type
 from ghtrader_market.stores.questdb.builds import REPAIR_HINT, Build, BuiltDays, activate, active_builds
 from ghtrader_market.stores.questdb.client import MEND_HINT, NoSuchDayError, QuestDbClient
 from ghtrader_market.stores.questdb.migrations import require_schema, schema_state
@@ -115,35 +116,39 @@ class QuestDbStore:
         try:
             version = self.client.require()
             state = schema_state(self.client)
-            extra: dict[str, Any] = {"version": version, "address": self.client.http}
             tables = {} if state.fresh else self._table_sizes()
-            extra |= {"tables": tables, "faults": [str(fault) for fault in state.faults]}
-            extra["pending_migrations"] = [migration.number for migration in state.pending]
         except GhtraderError as exc:
-            kind = type(exc).__name__
-            return StoreHealth(self.name, False, f"{exc.message}; {exc.hint}", {"error": kind, "code": exc.exit_code})
+            refusal = StoreRefusal(error=type(exc).__name__, code=exc.exit_code)
+            return StoreHealth(name=self.name, ok=False, detail=f"{exc.message}; {exc.hint}", refusal=refusal)
+        server = ServerState(
+            version=version, address=self.client.http, tables=tables,
+            faults=tuple(str(fault) for fault in state.faults),
+            pending_migrations=tuple(migration.number for migration in state.pending),
+        )  # fmt: skip
         detail = f"{version} at {self.client.http}"
         if state.faults:
-            return StoreHealth(self.name, False, f"{detail}: {state.faults[0]}; {MEND_HINT}", extra)
+            return self._health(server, False, f"{detail}: {state.faults[0]}; {MEND_HINT}")
         if state.pending:
             what = "our tables are not there yet: `ghtrader db questdb-init`"
             what = what if state.fresh else "migrations wait: `ghtrader db migrate`"
-            return StoreHealth(self.name, state.fresh, f"{detail}; {what}", extra)
-        if stuck := [name for name, found in tables.items() if found["suspended"]]:
-            return StoreHealth(
-                self.name, False, f"{detail}: table {stuck[0]} is suspended; ALTER TABLE {stuck[0]} RESUME WAL", extra
-            )
-        return StoreHealth(self.name, True, detail, extra)
+            return self._health(server, state.fresh, f"{detail}; {what}")
+        if stuck := [name for name, found in tables.items() if found.suspended]:
+            what = f"table {stuck[0]} is suspended; ALTER TABLE {stuck[0]} RESUME WAL"
+            return self._health(server, False, f"{detail}: {what}")
+        return self._health(server, True, detail)
+
+    def _health(self, server: ServerState, ok: bool, detail: str) -> StoreHealth:
+        return StoreHealth(name=self.name, ok=ok, detail=detail, server=server)
 
     # ---- days of every dataset, as the lake has them ----------------------------------------------------------------
 
     def write_day(
         self, dataset: str, key: str, day: date, table: pa.Table, *, source: str = "", run_id: str = "",
-        extra: Mapping[str, Any] | None = None,
+        details: DayDetails | None = None,
     ) -> bool:  # fmt: skip
         """Store one day; whether a reader now gets `table` (False: raw ticks that differ from what came first)."""
         if dataset != "ticks":
-            self._built.write(dataset, key, day, table, source, run_id, extra or {})
+            self._built.write(dataset, key, day, table, source, run_id, details or details_type(dataset)())
             return True
         return self._append(key, day, table)[1]
 
@@ -187,7 +192,7 @@ class QuestDbStore:
 
     def repair_day(
         self, dataset: str, key: str, day: date, table: pa.Table, *, source: str = "", run_id: str = "",
-        extra: Mapping[str, Any] | None = None,
+        details: DayDetails | None = None,
     ) -> None:  # fmt: skip
         """Make `table` what readers get, whatever is there; nothing is deleted.
 
@@ -195,7 +200,7 @@ class QuestDbStore:
         then everything before it is set aside.
         """
         if dataset != "ticks":
-            self._built.write(dataset, key, day, table, source, run_id, extra or {}, anew=True)
+            self._built.write(dataset, key, day, table, source, run_id, details or details_type(dataset)(), anew=True)
             return
         validate_ticks(table)
         there = int_column(self._export(key, day, ["ingest_seq"]), "ingest_seq")
@@ -212,7 +217,7 @@ class QuestDbStore:
             content_hash=table_hash(table),
             source=source,
             run_id=run_id,
-            extra=dict(extra or {}),
+            details=details or details_type(dataset)(),
         )
         activate(self.client, dataset, key, {day.isoformat(): build})
 
@@ -313,7 +318,7 @@ class QuestDbStore:
     def _export(self, symbol: str, day: date, columns: Sequence[str]) -> pa.Table:
         return self.client.export(RAW_TICKS, columns, _day(symbol, day))
 
-    def _table_sizes(self) -> dict[str, dict[str, Any]]:
+    def _table_sizes(self) -> dict[str, TableState]:
         rows = self.client.sql(
             "SELECT name, sequencerTxn - writerTxn, suspended FROM wal_tables() WHERE name LIKE 'ghtrader_%'"
         )
@@ -321,5 +326,5 @@ class QuestDbStore:
         for name, lag, suspended in sorted(rows):
             with contextlib.suppress(FailedError):  # dropped between the two questions
                 count = self.client.sql(f"SELECT count() FROM {name}")[0][0]
-                found[name] = {"rows": count, "wal_lag": lag, "suspended": bool(suspended)}
+                found[name] = TableState(rows=count, wal_lag=lag, suspended=bool(suspended))
         return found

@@ -198,13 +198,13 @@ def test_a_recorded_day_is_the_downloaded_one(exchange: ExchangeProcess, setting
     healed = {symbol: lake.manifest("ticks", symbol, LIVE) for symbol in (a, b)}
     assert {manifest.source for manifest in healed.values()} == {"tqsdk"}
     assert healed[a].content_hash == recorded.content_hash and healed[a].files == recorded.files
-    assert healed[a].extra["replaced"]["source"] == "recorded"
+    assert healed[a].ticks.replaced.source == "recorded"
     assert healed[b].rows == len(printed[b].datetime_ns)
     assert journal_days(settings.data, b) == [LIVE]
     with RecordedDays(settings) as days:  # what the killed one left is not mixed into it
         days.begin(b)
         days.seal_all()
-    assert days.sealed[b, LIVE]["state"] == "kept as tqsdk has it" and journal_days(settings.data, b) == []
+    assert days.sealed[b, LIVE].state == "kept as tqsdk has it" and journal_days(settings.data, b) == []
 
 
 def test_the_catalog_from_the_service(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

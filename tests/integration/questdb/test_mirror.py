@@ -33,6 +33,7 @@ from ghtrader_market.reference.roll_schedule import (
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA
 from ghtrader_market.samples import IF2101
 from ghtrader_market.sources.recordings.reader import read_recording
+from ghtrader_market.stores.day_details import MainDayDetails, TickDetails, read_details
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.mirror.compare import compare_day, same_bits
 from ghtrader_market.stores.mirror.mirrored_lake import MirroredLake, debt_ledger, pay, writing_schedule
@@ -80,7 +81,8 @@ def write_all(settings: Settings) -> MirroredLake:
     with writing_schedule(lake, "IF"):
         save_schedule(lake.root, schedule())
     if not lake.has_day("main_l5", SERIES, DAY):
-        lake.write_day("main_l5", SERIES, DAY, main_l5(), source="test", run_id="r", extra={"contract": SYMBOL})
+        details = MainDayDetails(contract=SYMBOL)
+        lake.write_day("main_l5", SERIES, DAY, main_l5(), source="test", run_id="r", details=details)
     return lake
 
 
@@ -132,7 +134,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     lake = Lake(tmp_path_factory.mktemp("plain") / "data")
     lake.write_day("ticks", SYMBOL, DAY, ticks(), source="test", run_id="r")
     save_schedule(lake.root, schedule())
-    lake.write_day("main_l5", SERIES, DAY, main_l5(), source="test", run_id="r", extra={"contract": SYMBOL})
+    details = MainDayDetails(contract=SYMBOL)
+    lake.write_day("main_l5", SERIES, DAY, main_l5(), source="test", run_id="r", details=details)
     return days_of(lake)
 
 
@@ -178,8 +181,8 @@ def test_a_download_takes_the_place_of_a_recording_in_both_stores(
 ) -> None:
     lake = MirroredLake(questdb_settings)
     lake.write_day("ticks", SYMBOL, DAY, changed_ticks().slice(0, 200), source="recorded")
-    replaced = {"replaced": {"source": "recorded"}}
-    lake.write_day("ticks", SYMBOL, DAY, ticks(), source="tqsdk", extra=replaced)
+    replaced = TickDetails(replaced="a day recorded live")
+    lake.write_day("ticks", SYMBOL, DAY, ticks(), source="tqsdk", details=replaced)
     assert lake.debts.debts() == [] and compare_day(lake, questdb, SYMBOL, DAY) == []
     assert questdb.conflicts(SYMBOL, DAY) == 0
 
@@ -329,7 +332,7 @@ def test_a_lake_that_was_lost_comes_back_to_the_bit(
     parquet = {name for name in before if name.endswith((".parquet", ".sha256", "IF.json"))}
     assert len(parquet) == 5 and {name: after[name] for name in parquet} == {name: before[name] for name in parquet}
     main = Lake(other.data).manifest("main_l5", SERIES, DAY)
-    assert main.extra == {"contract": SYMBOL} and main.source == "test"
+    assert main.details == MainDayDetails(contract=SYMBOL) and main.source == "test"
 
 
 def test_a_damaged_lake_file_is_repaired_from_questdb(
@@ -386,7 +389,8 @@ def test_lake_questdb_and_back_is_equal_to_the_bit(
     written = {("ticks", SYMBOL): table, ("main_l5", SERIES): main, ("features", SERIES): features}
     written["labels", SERIES] = labels
     for (dataset, key), day in written.items():
-        lake.write_day(dataset, key, DAY, day, source="test", extra={"spec_hash": "s"})
+        details = read_details(dataset, {"spec_hash": "s"})
+        lake.write_day(dataset, key, DAY, day, source="test", details=details)
     assert lake.debts.debts() == []
     monkeypatch.setenv("GHTRADER_QUESTDB_FEATURES", "true")
     home = tmp_path / "another home"

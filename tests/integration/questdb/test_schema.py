@@ -19,6 +19,7 @@ from ghtrader_market.main_series.main_l5 import with_provenance
 from ghtrader_market.reference.roll_schedule import RollSchedule, ScheduleDay
 from ghtrader_market.samples import IF2101
 from ghtrader_market.sources.recordings.reader import read_recording
+from ghtrader_market.stores.day_details import MainDayDetails
 from ghtrader_market.stores.mirror.compare import compare_day
 from ghtrader_market.stores.mirror.mirrored_lake import MirroredLake, writing_schedule
 from ghtrader_market.stores.questdb.client import SchemaError
@@ -58,7 +59,7 @@ def filled(settings: Settings) -> MirroredLake:
     lake = MirroredLake(settings)
     lake.write_day("ticks", SYMBOL, DAY, ticks(), source="test")
     main = with_provenance(ticks(), ScheduleDay(DAY, SYMBOL, 0, "abc"))
-    lake.write_day("main_l5", SERIES, DAY, main, source="test", extra={"contract": SYMBOL})
+    lake.write_day("main_l5", SERIES, DAY, main, source="test", details=MainDayDetails(contract=SYMBOL))
     with writing_schedule(lake, "IF"):
         empty = expected_bars()
         save_schedule(lake.root, schedule_from_open_interest("IF", empty, {DAY: SYMBOL}))

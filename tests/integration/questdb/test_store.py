@@ -29,11 +29,20 @@ from ghtrader_market.reference.roll_schedule import (
     schedule_from_open_interest,
 )
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, table_hash
+from ghtrader_market.reference.varieties import FeeRates
 from ghtrader_market.samples import CU1909, IF2101
 from ghtrader_market.sources.recordings.reader import read_recording
 from ghtrader_market.stores.base import TickStore
+from ghtrader_market.stores.day_details import (
+    BuildContext,
+    FactorSetRecord,
+    FeatureDetails,
+    LabelDetails,
+    MainDayDetails,
+    TickDetails,
+)
 from ghtrader_market.stores.lake.lake import Lake
-from ghtrader_market.stores.mirror.mirrored_lake import open_lake
+from ghtrader_market.stores.mirror.mirrored_lake import open_lake, repair_lake
 from ghtrader_market.stores.questdb.schema import BUILDS, MAIN_L5
 from ghtrader_market.stores.questdb.schema import RAW_TICKS as TABLE
 from ghtrader_market.stores.questdb.store import QuestDbStore, key_hashes
@@ -104,6 +113,43 @@ def test_days_and_contracts_keep_apart(store: TickStore) -> None:
     assert table_hash(store.read_ticks("SHFE.cu1910", day)) == table_hash(table.slice(0, 50))
 
 
+UNKNOWN = {"a new key": {"nested": [1, None, "x"]}}
+DETAILS = {
+    "ticks": TickDetails(dropped_duplicates=1, unknown=UNKNOWN),
+    "main_l5": MainDayDetails(contract="SHFE.cu1909", segment_id=0, dropped_outside_sessions=0, unknown=UNKNOWN),
+    "features": FeatureDetails(
+        spec_hash="s", factor_set=FactorSetRecord(language=1, name="n", factors=(("f0", "mid"),)), left_out=(),
+        context=BuildContext(contract="SHFE.cu1909", price_tick=10.0, multiplier=5, sessions=((1, 2),)),
+        unknown={**UNKNOWN, "levels": "five"},
+    ),
+    "labels": LabelDetails(counts={"label_10": (1, 2, 3, 4)}, fees=FeeRates(open_lot=5.0), unknown=UNKNOWN),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dataset", DETAILS)
+def test_what_a_day_says_of_itself_comes_back_whoever_wrote_it(store: TickStore, dataset: str, tmp_path: Path) -> None:
+    symbol, day, ticks = sample(CU1909)
+    main = with_provenance(ticks, ScheduleDay(day, symbol, 0, "abc"))
+    provenance = [main[name] for name in ("underlying_contract", "segment_id", "schedule_hash")]
+    names = ["datetime_ns", "f0", "underlying_contract", "segment_id", "schedule_hash"]
+    built = pa.table([main["datetime_ns"], main["bid_price1"], *provenance], names=names)
+    table = {"ticks": ticks, "main_l5": main}.get(dataset, built)
+    key, details = symbol if dataset == "ticks" else SERIES, DETAILS[dataset]
+    store.init()
+    if isinstance(store, QuestDbStore):
+        store.repair_day(dataset, key, day, table, source="test", run_id="r", details=details)
+        build = store.provenance(dataset, key, day)
+        assert (build.details, build.source, build.run_id) == (details, "test", "r")
+        lake = Lake(tmp_path / "back")
+        repair_lake(lake, store, dataset, key, day)
+    else:
+        lake = store
+        lake.write_day(dataset, key, day, table, source="test", run_id="r", details=details)
+    manifest = lake.manifest(dataset, key, day)
+    assert (manifest.details, manifest.source, manifest.run_id) == (details, "test", "r")
+    assert manifest.to_json()["extra"] == details.to_json() and manifest.content_hash == table_hash(table)
+
+
 def test_identical_ticks_at_one_time_are_all_kept(store: TickStore) -> None:
     symbol, day, table = sample(CU1909)
     rows = table.take(pa.array([0, 1, 1, 1, 2]))
@@ -132,7 +178,7 @@ def test_a_built_day_is_what_was_written_last(store: TickStore, anew: bool) -> N
     with pytest.raises(FailedError):
         store.read_day("main_l5", SERIES, day)
     for built in (first, second, second):
-        store.write_day("main_l5", SERIES, day, built, source="test", extra={"contract": symbol})
+        store.write_day("main_l5", SERIES, day, built, source="test", details=MainDayDetails(contract=symbol))
         assert table_hash(store.read_day("main_l5", SERIES, day)) == table_hash(built)
     assert store.days("main_l5", SERIES) == [day] and store.keys("main_l5") == [SERIES]
     assert store.read_day("main_l5", SERIES, day, ["id", "segment_id"]).column_names == ["id", "segment_id"]
@@ -269,6 +315,7 @@ def test_a_server_that_is_not_there_is_named(questdb_settings: Settings) -> None
             assert "make questdb" in caught.value.hint
         health = store.health()
         assert not health.ok and f"127.0.0.1:{port}" in health.detail
+        assert health.to_json() == {"ok": False, "detail": health.detail, "error": "UnreachableError", "code": 4}
     half = questdb_settings.model_copy(update={"questdb_http_port": port})
     with pytest.raises(UnreachableError, match=f"127.0.0.1:{port}"):
         QuestDbStore(half)._send(symbol, day, table, key_hashes(table), np.zeros(table.num_rows, np.int64))

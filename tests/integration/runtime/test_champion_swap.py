@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ def test_a_new_champion_takes_over_at_flat_and_a_damaged_one_does_not(settings) 
 
     thread = threading.Thread(target=work)
     thread.start()
-    until(lambda: any(one.document["ready"] for one in running_gateways(settings)))
+    until(lambda: any(one.told.ready for one in running_gateways(settings)))
     folder = running_gateways(settings)[0].run_dir
     journal = folder / "strategy" / "events.jsonl"
     good = champion_path(settings.models, SERIES, 50).read_text()
@@ -55,7 +54,7 @@ def test_a_new_champion_takes_over_at_flat_and_a_damaged_one_does_not(settings) 
     until(lambda: any(line["kind"] == "champion-refused" for line in read_lines(journal)))
     write_champion(settings.models, second, reason="the second")
     until(lambda: any(line["kind"] == "champion-takes-over" for line in read_lines(journal)))
-    until(lambda: second.bundle_id in running_gateways(settings)[0].document["ready"])
+    until(lambda: second.bundle_id in running_gateways(settings)[0].told.ready)
     thread.join(timeout=PATIENCE_S)
     assert not thread.is_alive()
     run = found["run"]
@@ -64,7 +63,7 @@ def test_a_new_champion_takes_over_at_flat_and_a_damaged_one_does_not(settings) 
 
     old, new = read_factors(folder / "strategy"), read_factors(folder / "strategy", "factors-2")
     boundary = int(old["id"][-1])
-    net = sum(f["side"] * f["volume"] for f in run["fill_list"] if f["market_ns"] <= int(old["datetime_ns"][-1]))
+    net = sum(f.signed for f in run.fill_list if f.market_ns <= int(old["datetime_ns"][-1]))
     assert net == 0 and old["target"][-1] == 0, "nothing was held or wanted when it took over"
     assert new["id"].tolist() == list(range(1000, 1000 + ROWS)), "the day so far warmed it, and no tick was lost"
     late = new["live"] & (new["id"] > boundary + 250)
@@ -76,4 +75,4 @@ def test_a_new_champion_takes_over_at_flat_and_a_damaged_one_does_not(settings) 
     assert new["factors"].tobytes() == batch.tobytes(), "the factors are the full day's, bit for bit"
     expected = Predictor.from_bundle(second).predict(np.ascontiguousarray(new["factors"][late]))
     assert expected.tobytes() == np.ascontiguousarray(new["probabilities"][late]).tobytes(), "the second model decides"
-    assert run["fills"] > 4 and Path(run["folder"]) == folder
+    assert run.fills > 4 and run.folder == folder

@@ -89,7 +89,7 @@ def stored_batch(settings: Settings, source: TqSdkSource, core: FactorSet) -> tu
     build_main_l5(lake, CALENDAR, schedule, [LIVE_DAY], run_id="test").raise_if_failed()
     build_days(lake, SERIES, [LIVE_DAY], core, LabelSpec(), run_id="test", calendar=CALENDAR).raise_if_failed()
     table = lake.read_day("features", SERIES, LIVE_DAY)
-    assert lake.manifest("features", SERIES, LIVE_DAY).extra["spec_hash"] == core.spec_hash
+    assert lake.manifest("features", SERIES, LIVE_DAY).features.spec_hash == core.spec_hash
     return table["datetime_ns"].to_numpy(), np.stack([table[name].to_numpy() for name in core.names], axis=1)
 
 
@@ -116,7 +116,7 @@ def test_core_through_tqsdk_and_zeromq_is_the_stored_batch_of_the_day(exchange: 
             pair.stop()
 
     runs = [pair.result() for pair in pairs]
-    assert all(run["missed_ticks"] == 0 and run["ended"] == "the trading day is over" for run in runs)
+    assert all(run.missed_ticks == 0 and run.ended == "the trading day is over" for run in runs)
     opening, later = (journalled(pair) for pair in pairs)
     assert len(core) >= 256 and len(times) > 4000
     assert opening["live"][1:].all(), "the opening's tick was there when the clock began to run; all others came live"

@@ -17,7 +17,7 @@ from tests.support.lock_step import ROWS, LockStepRun
 
 @pytest.fixture
 def run(lock_step: LockStepRun) -> tuple[Path, Path]:
-    assert lock_step.summary["fills"] > 20
+    assert lock_step.summary.fills > 20
     return lock_step.folder, lock_step.model
 
 

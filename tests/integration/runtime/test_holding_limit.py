@@ -32,7 +32,7 @@ def test_replay_and_paper_keep_the_same_limit(tmp_path: Path, day: date, note: s
     write_day(settings, CONTRACT, day, ROWS)
     model = write_tiny_bundle(settings.models, enter=0.7, leave=0.2)
     run = paper_day(settings, "cu", day, model=str(model), rate_orders=10**6)
-    folder = Path(run["folder"])
+    folder = run.folder
     (told,) = (line["note"] for line in read_lines(folder / "events.jsonl") if line["kind"] == "holding-note")
     document = json.loads((folder / "gateway.json").read_text("utf-8"))
     assert note in told and document["holding_note"] == told
@@ -45,5 +45,5 @@ def test_replay_and_paper_keep_the_same_limit(tmp_path: Path, day: date, note: s
     )  # fmt: skip
     assert np.count_nonzero(played.targets) > 0
     assert played.targets.tolist() == read_factors(folder / "strategy")["target"].tolist()
-    assert len(played.fills) == run["fills"]
-    assert (run["fills"] > 0) == (day < date(2025, 1, 27))
+    assert len(played.fills) == run.fills
+    assert (run.fills > 0) == (day < date(2025, 1, 27))

@@ -37,43 +37,43 @@ def model(settings) -> str:
 def test_a_day_in_lock_step_is_the_same_twice_and_its_factors_are_the_batchs(lock_step: LockStepRun) -> None:
     settings, first = lock_step.settings, lock_step.summary
     second = paper_day(settings, "cu", DAY, model=str(lock_step.model), rate_orders=10**6)
-    assert first["ticks"] == first["targets"] == ROWS == first["tick_to_target_ms"]["count"]
-    assert first["round_trips"] > 5 and first["tick_to_target_ms"]["unanswered"] == 0
-    plain = [[(f["side"], f["offset"], f["volume"], f["price"], f["market_ns"]) for f in run["fill_list"]]
+    assert first.ticks == first.targets == ROWS == first.tick_to_target_ms.count
+    assert first.round_trips > 5 and first.tick_to_target_ms.unanswered == 0
+    plain = [[(f.side, f.offset, f.volume, f.price, f.market_ns) for f in run.fill_list]
              for run in (first, second)]  # fmt: skip
     assert plain[0] == plain[1]
-    assert first["net_pnl"] == second["net_pnl"] and first["fees"] > 0
+    assert first.net_pnl == second.net_pnl and first.fees > 0
     table = Lake(settings.data).read_day("main_l5", "KQ.m@SHFE.cu", DAY)
     times = table.column("datetime_ns").to_numpy()
     bounds = bundled_calendar().sessions("cu", DAY)
     batch = FactorEngine(tiny_factor_set(), 10.0, 5, bounds).batch(times, values_matrix(table))
-    kept = read_factors(Path(first["folder"]) / "strategy")
+    kept = read_factors(first.folder / "strategy")
     assert kept["factors"].tobytes() == batch.tobytes()
     assert kept["datetime_ns"].tolist() == times.tolist() and kept["live"].all()
-    net = sum(fill["side"] * fill["volume"] for fill in first["fill_list"])
-    assert first["positions"] == {CONTRACT: net} and abs(net) <= 1
+    net = sum(fill.signed for fill in first.fill_list)
+    assert first.positions == {CONTRACT: net} and abs(net) <= 1
 
 
 def test_the_last_block_starts_warm_and_every_order_has_its_intent(settings, model) -> None:
     start = block_start_ns(Lake(settings.data), "KQ.m@SHFE.cu", DAY, 3)
     end = int(Lake(settings.data).read_day("main_l5", "KQ.m@SHFE.cu", DAY)["datetime_ns"][-20].as_py())
     run = paper_day(settings, "cu", DAY, model=model, blocks=3, flat_from_ns=end, rate_orders=10**6, pace=400.0)
-    assert run["ticks"] == ROWS // 3 and run["positions"] == {CONTRACT: 0}
-    kept = read_factors(Path(run["folder"]) / "strategy")
+    assert run.ticks == ROWS // 3 and run.positions == {CONTRACT: 0}
+    kept = read_factors(run.folder / "strategy")
     assert len(kept["id"]) == ROWS and kept["live"].sum() == ROWS // 3
     assert kept["datetime_ns"][kept["live"]][0] == start
     assert np.isfinite(kept["probabilities"][kept["live"]]).all(), "the block's first tick is warm"
     state = read_ledger(account_ref(settings, "paper", "paper").state_dir)
-    sent = [line["id"] for line in read_lines(Path(run["folder"]) / "orders.jsonl") if line["kind"] == "sent"]
-    assert len(sent) == len(set(sent)) == run["orders"] == state.closed and not state.open
+    sent = [line["id"] for line in read_lines(run.folder / "orders.jsonl") if line["kind"] == "sent"]
+    assert len(sent) == len(set(sent)) == run.orders == state.closed and not state.open
 
 
 def test_limits_hold_and_refusals_are_told(settings, model) -> None:
     run = paper_day(settings, "cu", DAY, model=model, rate_orders=4)
     minute = 60 * 10**9
-    sent = [line["market_ns"] for line in read_lines(Path(run["folder"]) / "orders.jsonl") if line["kind"] == "sent"]
+    sent = [line["market_ns"] for line in read_lines(run.folder / "orders.jsonl") if line["kind"] == "sent"]
     assert all(sum(a <= t < a + minute for t in sent) <= 4 for a in sent) and len(sent) > 20
-    events = read_lines(Path(run["folder"]) / "events.jsonl")
+    events = read_lines(run.folder / "events.jsonl")
     assert any("4 allowed" in line["reason"] for line in events if line["kind"] == "order-refused")
 
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,7 @@ from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
 from ghtrader_runtime.runlog.decision_log import replay_decisions
+from ghtrader_runtime.runlog.gateway_state import read_gateway_state
 from ghtrader_runtime.runlog.journal import read_factors, read_lines
 from ghtrader_runtime.supervisor.supervisor import Pair, new_run_id
 from tests.support.runtime_kit import tiny_factor_set, write_tiny_bundle
@@ -161,8 +161,8 @@ def test_a_roll_with_a_position_and_a_day_without_one(exchange, settings, histor
     publish_schedule(settings, history, SCENARIO.end)
     exchange.control.set_clock(at_ns=CALENDAR.sessions("cu", FIRST)[-1][1] - 15 * MINUTE)
     with running(settings, days=0) as pair:
-        document = pair._document()
-        assert (document["symbol"], document["requested"]) == (OLD, MAIN)
+        told = read_gateway_state(pair.folder)
+        assert (told.symbol, told.requested) == (OLD, MAIN)
         assert set(walk_to_the_end(exchange, FIRST)) == {OLD}
         publish_schedule(settings, history, FIRST)  # the pipeline has been there after the close
         open_day(exchange, ROLL)
@@ -174,23 +174,23 @@ def test_a_roll_with_a_position_and_a_day_without_one(exchange, settings, histor
         publish_schedule(settings, history, ROLL)
         carried = walk_to_the_end(exchange, ROLL)
         open_day(exchange, AFTER)
-        until(lambda: pair._document()["trading_day"] == str(AFTER), "the gateway's day after")
+        until(lambda: read_gateway_state(pair.folder).trading_day == str(AFTER), "the gateway's day after")
         assert held(exchange) == carried and set(carried) == {NEW}, "nothing was closed over this night"
         exchange.control.set_clock(frozen=False)
         time.sleep(1.0)
     run = pair.result()
-    assert run["rolls"] == 1 and run["trading_days"] == [str(FIRST), str(ROLL), str(AFTER)]
-    assert run["symbol"] == NEW and run["requested"] == MAIN and not run["positions"].get(OLD)
-    assert set(run["by_contract"]) == {OLD, NEW}
-    net = sum(one["net_pnl"] for one in run["by_contract"].values())
-    assert net == pytest.approx(run["net_pnl"], abs=1e-3) and run["missed_ticks"] == 0
+    assert run.rolls == 1 and run.trading_days == (str(FIRST), str(ROLL), str(AFTER))
+    assert run.symbol == NEW and run.requested == MAIN and not run.positions.get(OLD)
+    assert set(run.by_contract) == {OLD, NEW}
+    net = sum(one.net_pnl for one in run.by_contract.values())
+    assert net == pytest.approx(run.net_pnl, abs=1e-3) and run.missed_ticks == 0
     theirs = [(fill.trade_id, fill.symbol, fill.price) for fill in exchange.control.fills()]
-    assert [(fill["trade"], fill["symbol"], fill["price"]) for fill in run["fill_list"]] == theirs
+    assert [(fill.trade_id, fill.symbol, fill.price) for fill in run.fill_list] == theirs
     rolls = [line for line in events(settings, pair, "roll") if line["at"] == "day"]
     assert [(line["before"], line["contract"], line["trading_day"]) for line in rolls] == [(OLD, NEW, str(ROLL))]
     assert rolls[0]["held"] != 0 and len(events(settings, pair, "bound")) == 2, "bound at the start and at the roll"
 
-    strategy = Path(run["folder"]) / "strategy"
+    strategy = run.folder / "strategy"
     before, after = read_factors(strategy), read_factors(strategy, f"factors-{NEW}")
     assert set(before["trading_day"]) == {str(FIRST).encode()}, "no tick of the roll's day"
     check_factors(before, history, OLD, FIRST)
@@ -198,7 +198,7 @@ def test_a_roll_with_a_position_and_a_day_without_one(exchange, settings, histor
     assert check_factors(after, history, NEW, AFTER) > 3
     live = after["live"]
     assert after["target"][0] == 0, "nothing of the old contract's opinion"
-    assert live.sum() > 100 and replay_decisions(Path(run["folder"])).difference == ""
+    assert live.sum() > 100 and replay_decisions(run.folder).difference == ""
     carried = [order for order in exchange.control.orders() if order.trading_day == AFTER]
     assert all(order.symbol == NEW for order in carried)
 
@@ -232,10 +232,10 @@ def test_a_gateway_killed_in_the_middle_of_a_roll_and_a_day_without_a_schedule(e
         exchange.control.set_clock(frozen=False)
         until(lambda: events(settings, pair, "unbound"), "the day without a schedule")
         until(lambda: not held(exchange), "what was held is closed")
-        document = until(lambda: (d := pair._document())["trading_state"] == "HALTED" and d, "it is halted")
-        assert any("no roll schedule of cu yet" in reason for reason in document["reasons"])
+        told = until(lambda: (d := read_gateway_state(pair.folder)).trading_state == "HALTED" and d, "it is halted")
+        assert any("no roll schedule of cu yet" in reason for reason in told.reasons)
         sent = len(exchange.control.orders())
         time.sleep(1.0)
         assert len(exchange.control.orders()) == sent, "nothing more is sent"
     run = pair.result()
-    assert [one["kind"] for one in run["restarts"]] == ["gateway"] and run["trading_state"] == "HALTED"
+    assert [one.kind for one in run.restarts] == ["gateway"] and run.trading_state == "HALTED"

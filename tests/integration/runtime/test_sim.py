@@ -172,24 +172,22 @@ def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settin
         settings, options(new_run_id("test")), strategy(model), seconds=12.5,
         on_ready=lambda: exchange.control.set_clock(frozen=False, speed=300.0),
     )  # fmt: skip
-    assert run["round_trips"] >= 1 and run["positions"].get(SYMBOL, 0) == 0, "it left flat"
+    assert run.round_trips >= 1 and run.positions.get(SYMBOL, 0) == 0, "it left flat"
     recorded = exchange.control.fills()
-    sides = {1: "BUY", -1: "SELL"}
-    ours = [(f["trade"], f["order"], sides[f["side"]], f["offset"], f["volume"], f["price"], f["market_ns"],
-             f["commission"]) for f in run["fill_list"]]  # fmt: skip
+    ours = [(f.trade_id, f.order_id, f.side, f.offset, f.volume, f.price, f.market_ns, f.fee) for f in run.fill_list]
     theirs = [(f.trade_id, f.order_id, f.direction, f.offset, f.volume, f.price,
                f.trade_date_time, f.commission) for f in recorded]  # fmt: skip
-    assert ours == theirs and len(ours) == run["fills"] > 2
+    assert ours == theirs and len(ours) == run.fills > 2
     # A busy machine may end the run with ticks that nobody has answered yet.
-    assert run["tick_to_target_ms"]["count"] >= 0.9 * run["ticks"] > 100 and run["missed_ticks"] == 0
+    assert run.tick_to_target_ms.count >= 0.9 * run.ticks > 100 and run.missed_ticks == 0
     orders = exchange.control.orders()
-    assert len({order.order_id for order in orders}) == len(orders) == run["orders"]
+    assert len({order.order_id for order in orders}) == len(orders) == run.orders
 
     day = History(SCENARIO, cache_dir=exchange.state_dir / "cache").day(SYMBOL, LIVE_DAY)
     values = np.array([day.values[name] for name in VALUE_COLUMNS], np.float64)
     bounds = bundled_calendar().sessions("cu", LIVE_DAY)
     batch = FactorEngine(tiny_factor_set(), 10.0, 5, bounds).batch(day.datetime_ns, values)
-    kept = read_factors(Path(run["folder"]) / "strategy")
+    kept = read_factors(run.folder / "strategy")
     ours_at = kept["trading_day"] == str(LIVE_DAY).encode()
     n = int(ours_at.sum())
     assert n > 400 and 280 < (~kept["live"][ours_at]).sum() < 320, "the history counts too"
@@ -206,7 +204,7 @@ def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settin
     live = kept["live"][ours_at]
     first = int(day.datetime_ns[:n][live][0])
     paper = paper_day(settings, "cu", LIVE_DAY, model=str(model), from_ns=first, rate_orders=10**6)
-    replayed = read_factors(Path(paper["folder"]) / "strategy")
+    replayed = read_factors(paper.folder / "strategy")
     traded = kept["target"][ours_at][live]
     until = int(np.flatnonzero(traded)[-1]) + 1  # the sim run asked to be flat when its time was over
     assert until > 100 and traded[:until].tolist() == replayed["target"][replayed["live"]][:until].tolist()
@@ -225,7 +223,7 @@ def test_kill_9_with_a_position_a_tripped_switch_and_an_order_in_flight(exchange
     hand.listen(lambda: len(exchange.control.orders()) == before + 1)
     state_dir = account_ref(settings, ACCOUNT, "sim").state_dir
     row = kill_commands.trip(settings, ACCOUNT, "a test", "sim")[0]
-    assert row["tripped"] and row["told"] and row["gateway_running"]
+    assert row.tripped and row.told and row.gateway_running
     os.kill(gateway.process.pid, signal.SIGKILL)
     gateway.process.wait(PATIENCE_S)
     exchange.control.fault("clear")
@@ -301,14 +299,14 @@ def test_what_is_killed_is_started_again_and_nothing_is_lost_or_sent_twice(excha
         thread.join()
         pair.stop()
     run = pair.result()
-    assert [one["kind"] for one in run["restarts"]] == ["gateway", "strategy"] and len(told) == 2
-    assert all("killed by signal 9" in one["reason"] for one in run["restarts"])
-    ours = sorted((f["trade"], f["order"], f["volume"], f["price"]) for f in run["fill_list"])
+    assert [one.kind for one in run.restarts] == ["gateway", "strategy"] and len(told) == 2
+    assert all("killed by signal 9" in one.reason for one in run.restarts)
+    ours = sorted((f.trade_id, f.order_id, f.volume, f.price) for f in run.fill_list)
     theirs = sorted((f.trade_id, f.order_id, f.volume, f.price) for f in exchange.control.fills())
-    assert ours == theirs and run["positions"].get(SYMBOL, 0) == held_at_exchange(exchange) == 0
+    assert ours == theirs and run.positions.get(SYMBOL, 0) == held_at_exchange(exchange) == 0
     orders = [order.order_id for order in exchange.control.orders()]
     assert len(orders) == len(set(orders))
-    kept = read_factors(Path(run["folder"]) / "strategy")
+    kept = read_factors(run.folder / "strategy")
     at = kept["trading_day"] == str(LIVE_DAY).encode()
     ids = np.unique(kept["id"][at])
     assert (np.diff(ids) == 1).all(), "every tick was seen by one life or another"

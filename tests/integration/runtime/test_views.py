@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 
 import pytest
@@ -53,9 +53,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     assert not thread.is_alive()
 
 
-def ready(settings: Settings) -> list[str]:
+def ready(settings: Settings) -> Sequence[str]:
     try:
-        return choose_gateway(settings, None).document["ready"]
+        return choose_gateway(settings, None).told.ready
     except UnreachableError:
         return []
 
@@ -75,7 +75,7 @@ def pid_of(settings: Settings, kind: str) -> int:
 
 
 def scrape(settings: Settings) -> dict[str, float]:
-    with urllib.request.urlopen(choose_gateway(settings, None).document["metrics"], timeout=PATIENCE_S) as answer:
+    with urllib.request.urlopen(choose_gateway(settings, None).told.metrics, timeout=PATIENCE_S) as answer:
         lines = answer.read().decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
@@ -89,7 +89,7 @@ def test_a_silence_shows_everywhere_within_two_seconds_and_so_does_the_recovery(
         return next(value for key, value in of_strategy.items() if state in key)
 
     def in_file(state: str) -> bool:
-        links = choose_gateway(settings, None).document["links"]
+        links = choose_gateway(settings, None).told.links
         return any(name.startswith("strategy") and now == state for name, now in links.items())
 
     assert link('"LIVE"') == 1 and in_file("LIVE")
@@ -117,10 +117,10 @@ def test_a_silence_shows_everywhere_within_two_seconds_and_so_does_the_recovery(
 def test_metrics_and_one_picture_tell_the_same(running: Settings) -> None:
     settings = running
     wait(lambda: scrape(settings)[TICKS] > 200)
-    wait(lambda: choose_gateway(settings, None).document["trading_state"] == "ACTIVE")
+    wait(lambda: choose_gateway(settings, None).told.trading_state == "ACTIVE")
     before = scrape(settings)
     with Stalls() as stalls:
-        picture = one_picture(settings, choose_gateway(settings, "paper"))
+        picture = one_picture(settings, choose_gateway(settings, "paper")).to_json()
     after = scrape(settings)
     assert before[TICKS] <= picture["counts"]["ticks"] <= after[TICKS] + 200 and picture["counts"]["ticks"] > 0
     stages = [name for name in after if name.startswith("ghtrader_tick_to_target_seconds_count")]

@@ -71,7 +71,7 @@ def test_a_day_without_segment_id_is_named_and_the_others_are_there(home, blank)
         changed = table.set_column(place, "segment_id", pa.nulls(table.num_rows, pa.int32()))
     manifest = lake.manifest("main_l5", SYMBOL, DAYS[1])
     lake.write_day(
-        "main_l5", SYMBOL, DAYS[1], changed, schema=changed.schema, source=manifest.source, extra=manifest.extra
+        "main_l5", SYMBOL, DAYS[1], changed, schema=changed.schema, source=manifest.source, details=manifest.details
     )
     with pytest.raises(GhtraderError) as failure:
         flows.build_datasets(home, "cu", None, None)
@@ -92,7 +92,7 @@ def test_one_contract_is_observed_and_its_days_are_not_the_main_series(home):
     assert set(run.metadata) == {f"observed {name}[{day}|cu]" for name in ("features", "labels") for day in DAYS}
     lake = Lake(home.data)
     assert lake.days("features", CONTRACT) == list(DAYS) and lake.days("features", SYMBOL) == []
-    assert lake.manifest("labels", CONTRACT, DAYS[0]).extra["label_spec"]["definition"] == "cost_aware"
+    assert lake.manifest("labels", CONTRACT, DAYS[0]).label_spec.definition == "cost_aware"
     with open_instance(home) as instance:
         assert not instance.get_materialized_partitions(dg.AssetKey("features"))
     with pytest.raises(GhtraderError, match="no ticks of SHFE.cu2507"):

@@ -37,7 +37,7 @@ def rewrite(home: HomeResource, dataset: str, column: str, change) -> None:
     values = change(table.column(column).to_numpy(zero_copy_only=False).copy())
     spoiled = table.set_column(index, table.schema.field(column), pa.array(values, table.schema.field(column).type))
     manifest = home.lake.manifest(dataset, key, DAY)
-    home.lake.write_day(dataset, key, DAY, spoiled, source="test", extra=manifest.extra)
+    home.lake.write_day(dataset, key, DAY, spoiled, source="test", details=manifest.details)
 
 
 def test_a_whole_day_passes(copied):

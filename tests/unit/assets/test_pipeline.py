@@ -1,5 +1,6 @@
 """Runs in this process: the packaged real day through every data stage, errors with their class, progress, metadata."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -132,8 +133,8 @@ def test_another_configuration_is_refused_unless_overwritten(real_day):
     lake = Lake(settings.data)
     manifest = lake.manifest("features", "KQ.m@CFFEX.IF", DAY)
     table = lake.read_day("features", "KQ.m@CFFEX.IF", DAY)
-    other = {**manifest.extra, "spec_hash": "another"}
-    lake.write_day("features", "KQ.m@CFFEX.IF", DAY, table, source="main_l5", extra=other)
+    other = replace(manifest.features, spec_hash="another")
+    lake.write_day("features", "KQ.m@CFFEX.IF", DAY, table, source="main_l5", details=other)
     with pytest.raises(RefusedError):
         flows.build_datasets(settings, "IF", None, None)
     flows.build_datasets(settings, "IF", None, None, BuildOptions(overwrite=True))

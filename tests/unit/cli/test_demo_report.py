@@ -26,8 +26,10 @@ from ghtrader.demo.run import closing_text
 from ghtrader.demo.trading_results import own_fills, same_fills, trading_facts
 from ghtrader_exchange import enums as exchange
 from ghtrader_exchange.control_messages import FillRecord
-from ghtrader_market.accounting.fill import Offset, Side
+from ghtrader_market.accounting.fill import Fill, Offset, Side
 from ghtrader_models.model_scores import GainInterval, MeanScore, ModelScores
+from ghtrader_runtime.runlog.latency import LatencySummary, Quantiles
+from tests.support.run_summaries import summary
 
 ONE = MeanScore(mean=0.5, std=0.1, per_split=[0.4, 0.6])
 FACTS = {
@@ -76,16 +78,20 @@ PIPELINE = PipelineFacts(
     champion="b",
     refused_because=None,
 )
-SUMMARY = {
-    "ticks": 10, "targets": 10, "orders": 1, "fills": 1, "round_trips": 0, "net_pnl": 1234.4, "gross_pnl": 1240.0,
-    "fees": 5.6, "tick_to_target_ms": {"count": 10, "p50": 0.5, "p99": 1.5, "parts": {}},
-    "positions": {"SHFE.cu2505": 0},
-    "ended": "the day is over", "mode": "sim", "run_id": "r", "missed_ticks": 0,
-    "fill_list": [
-        {"order": "o", "trade": "t", "symbol": "SHFE.cu2505", "side": 1, "offset": "OPEN", "price": 70010.0,
-         "volume": 2, "commission": 5.6, "market_ns": 17},
-    ],
-}  # fmt: skip
+NONE = Quantiles()
+SUMMARY = summary(
+    ticks=10, targets=10, net_pnl=1234.4, gross_pnl=1240.0, fees=5.6, positions={"SHFE.cu2505": 0}, mode="sim",
+    tick_to_target_ms=LatencySummary(
+        count=10, p50=0.5, p99=1.5, unanswered=0, skipped=0, with_orders=NONE, without_orders=NONE, durable_intent=NONE,
+        parts={},
+    ),
+    fill_list=(
+        Fill(
+            order_id="o", trade_id="t", symbol="SHFE.cu2505", side=Side.BUY, offset=Offset.OPEN, price=70010.0,
+            volume=2, fee=5.6, market_ns=17,
+        ),
+    ),
+)  # fmt: skip
 THEIRS = FillRecord(
     user_id="u", trade_id="t", order_id="o", seqno=1, exchange_trade_id="1", exchange_id="SHFE",
     instrument_id="cu2505", direction=exchange.Side.BUY, offset=exchange.Offset.OPEN, price=70010.0, volume=2,

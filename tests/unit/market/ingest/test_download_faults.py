@@ -23,6 +23,7 @@ from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, empty_ticks
 from ghtrader_market.sources.circuit_breaker import Policy
 from ghtrader_market.sources.recordings.reader import read_recording
 from ghtrader_market.stores.base import RECORDED
+from ghtrader_market.stores.day_details import TickDetails
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.missing_days import add_skips, no_data_days, skipped_days
 from tests.support.waiting import PATIENCE_S
@@ -201,7 +202,7 @@ def test_rows_that_came_twice_are_noted_in_the_day(tmp_path: Path) -> None:
 
     lake = Lake(tmp_path)
     assert fetch(Faulty(fault), lake).skipped == ()
-    assert lake.manifest("ticks", SYMBOL, DAYS[0]).extra == {"dropped_duplicates": 1}
+    assert lake.manifest("ticks", SYMBOL, DAYS[0]).details == TickDetails(dropped_duplicates=1)
 
 
 def test_a_recorded_day_is_replaced_and_the_manifest_says_so(tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ def test_a_recorded_day_is_replaced_and_the_manifest_says_so(tmp_path: Path) -> 
     report = fetch(Faulty(lambda *_: None), lake)
     assert report.present == 0 and len(report.written) == len(DAYS)
     replaced = lake.manifest("ticks", SYMBOL, DAYS[3])
-    assert (replaced.rows, replaced.source) == (200, "faulty") and "replaced" in replaced.extra
+    assert (replaced.rows, replaced.source) == (200, "faulty") and replaced.ticks.was_replaced
 
 
 def test_the_next_run_puts_right_what_a_killed_one_left(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ghtrader_market.ingest.validation import examine, repeated_rows
 from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA, RAW_TICK_SCHEMA, table_hash
 from ghtrader_market.samples import CU1909, IF2101
 from ghtrader_market.sources.recordings.reader import read_recording
+from ghtrader_market.stores.day_details import TickDetails
 from ghtrader_market.stores.lake.missing_days import REASONS
 
 Make = Callable[..., pa.Table]
@@ -32,7 +33,7 @@ def test_the_real_days_pass_untouched() -> None:
     for path in (CU1909, IF2101):
         for _, _, table in read_recording(path):
             found = examine(table, int(table["volume"][-1].as_py()))
-            assert found.table is table and not found.reason and not found.notes
+            assert found.table is table and not found.reason and found.details == TickDetails()
     narrow = TICKS.select(L1_TICK_SCHEMA.names)
     assert examine(narrow).table is narrow
 
@@ -72,6 +73,6 @@ def test_rows_that_are_there_twice_are_dropped_and_counted(twice: list[int]) -> 
     table = TICKS.take(rows).set_column(0, RAW_TICK_SCHEMA.field(0), pa.array(np.arange(len(rows))))
     already = int(repeated_rows(TICKS).sum())
     found = examine(table, contiguous_ids=True)
-    assert found.notes.get("dropped_duplicates", 0) == len(twice) + already
+    assert (found.details.dropped_duplicates or 0) == len(twice) + already
     once = TICKS.filter(pa.array(~repeated_rows(TICKS)))
     assert table_hash(found.table.drop(["id"])) == table_hash(once.drop(["id"]))

@@ -102,7 +102,7 @@ def test_days_at_once_are_the_days_one_by_one(lake: Lake, raw: Path, tmp_path: P
     copy = schedule_copy_path(lake, KEY)
     assert read_schedule(copy, "cu") == load_schedule(lake.root, "cu")
     assert {name: digest for name, digest in tree(lake).items() if not name.endswith("schedule.json")} == tree(other)
-    segments = {lake.manifest("main_l5", KEY, day).extra["segment_id"] for day in DAYS}
+    segments = {lake.manifest("main_l5", KEY, day).main_l5.segment_id for day in DAYS}
     assert segments == {0, 1}
 
 
@@ -115,7 +115,7 @@ def test_only_what_changed_is_built_again(lake: Lake, ticks_of: Callable[..., pa
     later = schedule_of(DAYS[0], rolls_on=DAYS[6])
     report = built(lake, later)
     assert report.written == DAYS[4:], "the days before the change keep their hash, so they are left alone"
-    assert [lake.manifest("main_l5", KEY, day).extra["contract"] for day in DAYS[3:7]] == [
+    assert [lake.manifest("main_l5", KEY, day).main_l5.contract for day in DAYS[3:7]] == [
         *["SHFE.cu2503"] * 3,
         "SHFE.cu2504",
     ]

@@ -66,8 +66,8 @@ def test_rows_are_the_scheduled_contracts_inside_the_sessions(lake: Lake) -> Non
         assert set(table["underlying_contract"].to_pylist()) == {contract}
         assert set(table["segment_id"].to_pylist()) == {segment}
         assert set(table["schedule_hash"].to_pylist()) == {schedule.contract_on(day).schedule_hash}
-        assert manifest.extra["dropped_outside_sessions"] == raw.num_rows - len(kept)
-        assert manifest.extra["raw_content_hash"] == lake.manifest("ticks", contract, day).content_hash
+        assert manifest.main_l5.dropped_outside_sessions == raw.num_rows - len(kept)
+        assert manifest.main_l5.raw_content_hash == lake.manifest("ticks", contract, day).content_hash
     assert lake.days("main_l5", KEY) == [MONDAY, TUESDAY]
 
 
@@ -81,7 +81,7 @@ def test_up_to_date_days_are_left_and_changed_ones_are_built_again(lake: Lake, m
     assert (again.run_id, again.rows) == ("r3", first.rows) and again.content_hash != first.content_hash
     build_main_l5_day(lake, CALENDAR, schedule, TUESDAY, "r3")
     other = build_main_l5_day(lake, CALENDAR, schedule_of("SHFE.cu2503", "SHFE.cu2503"), TUESDAY, "r4")
-    assert other.extra["contract"] == "SHFE.cu2503" and other.extra["segment_id"] == 0
+    assert other.main_l5.contract == "SHFE.cu2503" and other.main_l5.segment_id == 0
 
 
 def test_refusals(lake: Lake, make_ticks: Make) -> None:

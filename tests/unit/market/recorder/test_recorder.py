@@ -220,12 +220,12 @@ def test_days_roll_with_the_night_session(settings: Settings, make_ticks: Make) 
         assert not days.seal_what_is_over(days.heard) and days.sealed == {}
         days.take([(SYMBOL, first.slice(100)), (SYMBOL, second.slice(0, 30))])  # the evening of DAY is NEXT's night
         assert days.seal_what_is_over(days.heard)
-        assert {key: value["rows"] for key, value in days.sealed.items()} == {
+        assert {key: value.rows for key, value in days.sealed.items()} == {
             (SYMBOL, DAY): 120, ("SHFE.cu2503", DAY): 60,
         }  # fmt: skip
         days.take([(SYMBOL, second)])
         assert not days.seal_what_is_over(days.heard) and days.seal_what_is_over(days.heard + QUIET_S) is False
-        assert days.sealed[SYMBOL, NEXT] == {
+        assert days.sealed[SYMBOL, NEXT].to_json() == {
             "symbol": SYMBOL, "day": str(NEXT), "rows": 120, "missed": 0, "state": "ended",
         }  # fmt: skip
     assert days.lake.read_day("ticks", SYMBOL, DAY).equals(first)
@@ -240,7 +240,7 @@ def test_a_stopped_day_goes_on_where_it_stopped(settings: Settings, make_ticks: 
         days.begin(SYMBOL)
         days.take([(SYMBOL, table.slice(0, 40))])
         days.seal_all()
-        assert days.sealed[SYMBOL, DAY]["state"] == "unfinished"
+        assert days.sealed[SYMBOL, DAY].state == "unfinished"
     with RecordedDays(settings) as days:  # killed: the journal stays
         assert days.begin(SYMBOL).last_id == 39
         days.take([(SYMBOL, table.slice(20, 40))])
@@ -252,7 +252,7 @@ def test_a_stopped_day_goes_on_where_it_stopped(settings: Settings, make_ticks: 
         assert (log.missed, log.duplicates) == (10, 0)
         days.seal_all()
     manifest = days.lake.manifest("ticks", SYMBOL, DAY)
-    assert (manifest.rows, manifest.extra) == (110, {"recorded": {"missed": 10, "ended": True}})
+    assert (manifest.rows, manifest.details.to_json()) == (110, {"recorded": {"missed": 10, "ended": True}})
 
 
 def test_a_kill_between_lake_and_journal_doubles_nothing(settings: Settings, make_ticks: Make, monkeypatch) -> None:
@@ -281,16 +281,16 @@ def test_a_downloaded_day_is_never_mixed_with_a_recorded_one(settings: Settings,
         days.flush()
         days.lake.write_day("ticks", SYMBOL, DAY, table, source="tqsdk")
         days.seal_all()
-        assert days.sealed[SYMBOL, DAY]["state"] == "kept as tqsdk has it"
+        assert days.sealed[SYMBOL, DAY].state == "kept as tqsdk has it"
         assert days.lake.read_day("ticks", SYMBOL, DAY).equals(table)
         days.lake.delete_day("ticks", SYMBOL, DAY)
         days.lake.write_day("ticks", SYMBOL, DAY, table.slice(0, 40), source="recorded", run_id="r")
         partial = days.lake.manifest("ticks", SYMBOL, DAY)
         replaced = days.lake.write_day("ticks", SYMBOL, DAY, table, source="tqsdk")
-        assert replaced.extra == {
+        assert replaced.details.to_json() == {
             "replaced": {"source": "recorded", "run_id": "r", "rows": 40, "content_hash": partial.content_hash}
         }
-        assert days.lake.write_day("ticks", SYMBOL, DAY, table, source="tqsdk").extra == replaced.extra
+        assert days.lake.write_day("ticks", SYMBOL, DAY, table, source="tqsdk").details == replaced.details
 
 
 def test_rows_that_make_no_day_stay_in_the_journal(settings: Settings, make_ticks: Make) -> None:
@@ -307,7 +307,7 @@ def test_rows_that_make_no_day_stay_in_the_journal(settings: Settings, make_tick
 def test_a_symbol_is_recorded_once(settings: Settings) -> None:
     with RecordedDays(settings) as days:
         days.begin(SYMBOL)
-        assert any(holder["name"] == ticks_key(SYMBOL) for holder in read_holders(settings.locks))
+        assert any(held.name == ticks_key(SYMBOL) for held in read_holders(settings.locks))
     assert not read_holders(settings.locks)
 
 

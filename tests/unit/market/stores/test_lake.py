@@ -17,6 +17,7 @@ import pytest
 from ghtrader_base.errors import BadRecordingError, ConfigError, FailedError, IntegrityError, UsageError
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, table_hash
 from ghtrader_market.stores.base import TickStore
+from ghtrader_market.stores.day_details import TickDetails
 from ghtrader_market.stores.lake.day_index import INDEX_NAME
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import MANIFEST
@@ -31,7 +32,8 @@ Make = Callable[..., pa.Table]
 
 def test_round_trip_keeps_rows_order_and_columns(tmp_path: Path, make_ticks: Make) -> None:
     lake, table = Lake(tmp_path), make_ticks(TIMES)
-    manifest = lake.write_day("ticks", SYMBOL, DAY, table, source="test", run_id="r1", extra={"depth": 5})
+    details = TickDetails(dropped_duplicates=5)
+    manifest = lake.write_day("ticks", SYMBOL, DAY, table, source="test", run_id="r1", details=details)
     assert lake.read_day("ticks", SYMBOL, DAY).equals(table)
     assert (manifest.rows, manifest.content_hash) == (400, table_hash(table))
     assert lake.manifest("ticks", SYMBOL, DAY) == manifest == lake.verify_day("ticks", SYMBOL, DAY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -12,9 +13,10 @@ from ghtrader_base.errors import FailedError, IntegrityError, RefusedError, Usag
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, MAIN_L5_SCHEMA, PROVENANCE_COLUMNS, table_from_values
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import FeeRates, get_variety
+from ghtrader_market.stores.day_details import QualityRecord
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
-from ghtrader_models.datasets.build_day import QualityRecord, QualityVerdict, build_day
+from ghtrader_models.datasets.build_day import QualityVerdict, build_day
 from ghtrader_models.datasets.tick_input import contract_schedule_hash, source_kind
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_models.factors.factor_set import FactorSet, FactorSetSpec
@@ -80,24 +82,24 @@ def test_manifests_say_what_went_in(lake, store):
     build(lake)
     source = lake.manifest("main_l5", SYMBOL, DAY)
     features, labels = lake.manifest("features", SYMBOL, DAY), lake.manifest("labels", SYMBOL, DAY)
-    assert features.extra["spec_hash"] == LEAN.spec_hash
-    assert FactorSetSpec.from_dict(features.extra["factor_set"]) == LEAN.spec()
-    assert features.extra["levels"] == 5 and features.extra["left_out"] == []
-    assert LabelSpec.from_dict(labels.extra["label_spec"]) == SPEC
+    assert features.features.spec_hash == LEAN.spec_hash
+    assert FactorSetSpec.from_dict(features.factor_set.to_json()) == LEAN.spec()
+    assert features.features.levels == 5 and features.features.left_out == ()
+    assert LabelSpec.from_dict(labels.label_spec.to_json()) == SPEC
     for horizon in SPEC.horizons:
-        none, *classes = labels.extra["counts"][f"label_{horizon}"]
+        none, *classes = labels.labels.counts[f"label_{horizon}"]
         assert none == horizon and sum(classes) == 400 - horizon
     for manifest in (features, labels):
-        assert manifest.extra["main_l5_content_hash"] == source.content_hash
-        assert manifest.extra["context"] == {
+        assert manifest.built.main_l5_content_hash == source.content_hash
+        assert manifest.context.to_json() == {
             "contract": CONTRACT,
             "price_tick": 10.0,
             "multiplier": 5,
             "sessions": [],
         }
         assert manifest.run_id == "run" and manifest.code_version
-        assert manifest.extra["schema_version"] == SCHEMA_VERSION
-        assert (manifest.extra["segment_id"], manifest.extra["schedule_hash"]) == (0, "abc")
+        assert manifest.built.schema_version == SCHEMA_VERSION
+        assert (manifest.segment_id, manifest.built.schedule_hash) == (0, "abc")
 
 
 def test_the_same_inputs_give_the_same_content(lake, store):
@@ -134,7 +136,7 @@ def test_another_configuration_is_refused_until_overwrite(lake, store):
     assert lake.manifest("features", SYMBOL, DAY) == first.features
     assert not lake.has_day("features", SYMBOL, NEXT)
     replaced = build(lake, factor_set=other_factors, overwrite=True)
-    assert replaced.features.extra["spec_hash"] == other_factors.spec_hash
+    assert replaced.features.features.spec_hash == other_factors.spec_hash
 
 
 def test_one_level_days_get_the_shallow_set_and_say_so(lake, store):
@@ -142,7 +144,8 @@ def test_one_level_days_get_the_shallow_set_and_say_so(lake, store):
     result = build(lake)
     shallow, left_out = LEAN.restrict_levels(1)
     assert result.left_out == left_out
-    assert result.features.extra["left_out"] == list(left_out) and result.features.extra["levels"] == 1
+    details = result.features.features
+    assert details.left_out == left_out and details.levels == 1
     names = lake.read_day("features", SYMBOL, DAY).column_names
     assert names == ["datetime_ns", *shallow.names, *PROVENANCE_COLUMNS]
     assert build(lake).skipped and build(lake).left_out == left_out
@@ -169,7 +172,7 @@ def test_a_day_without_volume_has_no_volume_factors(lake, store):
 def test_a_factor_of_the_session_gets_the_days_bounds(lake, store):
     store()
     timed = FactorSet("timed", {"t": parse("SessionTime()")})
-    assert len(build(lake, factor_set=timed).features.extra["context"]["sessions"]) == 4
+    assert len(build(lake, factor_set=timed).features.context.sessions) == 4
     assert build(lake, factor_set=timed).skipped
 
 
@@ -239,10 +242,10 @@ def test_every_definition_is_built_and_kept_by_name(lake, store, definition):
     times, values = store()
     spec = LabelSpec.named(definition, (5, 20))
     result = build(lake, label_spec=spec)
-    assert result.labels.extra["label_spec"] == spec.to_dict() and build(lake, label_spec=spec).skipped
+    assert result.labels.label_spec.to_json() == spec.to_dict() and build(lake, label_spec=spec).skipped
     labels = lake.read_day("labels", SYMBOL, DAY)
     fees = get_variety("cu").fees(CONTRACT, DAY)
-    assert ("fees" in result.labels.extra) == (definition == "cost_aware")
+    assert (result.labels.labels.fees is not None) == (definition == "cost_aware")
     bid, ask = (values[COLUMN_INDEX[f"{side}_price1"]] for side in ("bid", "ask"))
     expected = compute_labels(spec, bid, ask, price_tick=10.0, fees=fees, multiplier=5)
     for name, row in zip(spec.columns, expected, strict=True):
@@ -256,20 +259,21 @@ def test_fees_that_change_make_cost_aware_labels_anew(lake, store, monkeypatch):
     dearer = FeeRates(open_lot=500.0)
     monkeypatch.setattr("ghtrader_market.reference.varieties.Variety.fees", lambda self, contract, day: dearer)
     again = build(lake, label_spec=spec)
-    assert not again.skipped and again.labels.extra["fees"]["open_lot"] == 500.0
+    assert not again.skipped and again.labels.labels.fees.open_lot == 500.0
     assert build(lake, label_spec=spec).skipped
 
 
 def test_the_quality_gate_refuses_and_what_it_accepts_is_written_down(lake, store):
     store()
-    refused = QualityVerdict(QualityRecord("not_ready", "gap"), FailedError("not ready: gap", "--accept-quality"))
+    record = QualityRecord(overall_state="not_ready", reason_code="gap")
+    refused = QualityVerdict(record, FailedError("not ready: gap", "--accept-quality"))
     with pytest.raises(FailedError, match="not ready: gap"):
         build(lake, gate=lambda day: refused)
     assert not lake.has_day("features", SYMBOL, DAY)
-    accepted = QualityVerdict(QualityRecord("not_ready", "gap", accepted=True))
+    accepted = QualityVerdict(replace(record, accepted=True))
     built = build(lake, gate=lambda day: accepted)
     for manifest in (built.features, built.labels):
-        assert manifest.extra["quality"] == {
+        assert manifest.built.quality.to_json() == {
             "overall_state": "not_ready", "reason_code": "gap", "accepted": True,
         }  # fmt: skip
     assert build(lake, gate=lambda day: accepted).skipped
@@ -285,12 +289,12 @@ def test_days_of_another_schema_version_are_refused_until_overwrite(lake, store)
     built = build(lake)
     for version, hint in ((1, "--overwrite"), (SCHEMA_VERSION + 1, "newer ghtrader")):
         table = lake.read_day("features", SYMBOL, DAY)
-        extra = {**built.features.extra, "schema_version": version}
-        lake.write_day("features", SYMBOL, DAY, table, source="main_l5", run_id="old", extra=extra)
+        details = replace(built.features.features, schema_version=version)
+        lake.write_day("features", SYMBOL, DAY, table, source="main_l5", run_id="old", details=details)
         with pytest.raises(RefusedError, match=f"schema version {version}") as refusal:
             build(lake)
         assert hint in refusal.value.hint
-    assert build(lake, overwrite=True).features.extra["schema_version"] == SCHEMA_VERSION
+    assert build(lake, overwrite=True).features.built.schema_version == SCHEMA_VERSION
 
 
 def test_one_contract_is_built_from_its_own_ticks_inside_the_sessions(lake, make_ticks):
@@ -300,7 +304,7 @@ def test_one_contract_is_built_from_its_own_ticks_inside_the_sessions(lake, make
     lake.write_day("ticks", CONTRACT, DAY, table_from_values(np.arange(300), times, values), source="test")
     built = build_day(lake, CONTRACT, DAY, LEAN, SPEC, run_id="run", kind="ticks")
     assert built.features.rows == built.labels.rows == 180 and built.features.source == "ticks"
-    assert built.features.extra["schedule_hash"] == contract_schedule_hash(CONTRACT)
+    assert built.features.built.schedule_hash == contract_schedule_hash(CONTRACT)
     stored = lake.read_day("features", CONTRACT, DAY)
     expected = FactorEngine(LEAN, 10.0, 5).batch(times[120:], values[:, 120:])
     found = np.column_stack([stored.column(name).to_numpy() for name in LEAN.names])

@@ -160,7 +160,7 @@ def test_another_configuration_stops_the_build_before_it_begins(lake):
         build_days(lake, SYMBOL, DAYS[3:], other, SPEC, run_id="run")
     assert tree_hash(lake.root) == before
     report = build_days(lake, SYMBOL, DAYS, other, SPEC, run_id="run", overwrite=True)
-    assert all(result.features.extra["spec_hash"] == other.spec_hash for result in report.built.values())
+    assert all(result.features.features.spec_hash == other.spec_hash for result in report.built.values())
 
 
 def test_the_series_manifest_says_what_the_folder_is(lake):
@@ -275,7 +275,7 @@ def test_no_label_and_no_factor_looks_across_a_roll_whatever_the_schedule(
     for dataset in ("features", "labels"):
         stored = [lake.manifest(dataset, SYMBOL, kept) for lake in (one, other)]
         assert stored[0].content_hash == stored[1].content_hash
-        assert stored[0].extra["segment_id"] == schedule.contract_on(kept).segment_id
+        assert stored[0].segment_id == schedule.contract_on(kept).segment_id
     for day in days[1:]:
         labels = one.read_day("labels", SYMBOL, day)
         for horizon in spec.horizons:

@@ -136,7 +136,7 @@ def test_a_built_day_whose_rows_lost_their_provenance_is_named(lake: Lake, tmp_p
             blank = pa.array([None if how == "null" else 3] * ROWS, table.schema.field(column).type)
             changed = table.set_column(place, column, blank)
         lake.write_day(
-            dataset, symbol, DAYS[1], changed, schema=changed.schema, source=manifest.source, extra=manifest.extra
+            dataset, symbol, DAYS[1], changed, schema=changed.schema, source=manifest.source, details=manifest.details
         )
         for read in (
             lambda: load_dataset(lake, symbol, DAYS[:2], 50),
@@ -148,7 +148,7 @@ def test_a_built_day_whose_rows_lost_their_provenance_is_named(lake: Lake, tmp_p
                 read()
             assert column in refusal.value.message and f"{dataset} of {symbol} on {DAYS[1]}" in refusal.value.message
         lake.write_day(
-            dataset, symbol, DAYS[1], table, schema=table.schema, source=manifest.source, extra=manifest.extra
+            dataset, symbol, DAYS[1], table, schema=table.schema, source=manifest.source, details=manifest.details
         )
     assert load_dataset(lake, symbol, DAYS[:2], 50).usable.any()
 
@@ -168,6 +168,6 @@ def test_a_bundle_says_what_it_was_made_of(lake: Lake, tmp_path: Path) -> None:
     bundle = train(lake, tmp_path / "models", SYMBOL, "logistic", 50, DAYS, seed=1, run_id="r")
     manifest = lake.manifest("features", SYMBOL, DAYS[0])
     assert bundle.content.days[0].features_hash == manifest.content_hash
-    assert bundle.factor_spec_hash == manifest.extra["factor_set_hash"]
-    assert bundle.label_spec.to_dict() == lake.manifest("labels", SYMBOL, DAYS[0]).extra["label_spec"]
+    assert bundle.factor_spec_hash == manifest.features.factor_set_hash
+    assert bundle.label_spec.to_dict() == lake.manifest("labels", SYMBOL, DAYS[0]).label_spec.to_json()
     assert (bundle.symbol, bundle.horizon, bundle.levels) == (SYMBOL, 50, 5)

@@ -20,7 +20,7 @@ from ghtrader_runtime.core.events import Book, OrderReport, TradeReport
 from ghtrader_runtime.core.order_planning import ExecutionStyle, Place, SymbolSpec, crossing_price, plan_target
 from ghtrader_runtime.core.orders import Order, OrderStatus
 from ghtrader_runtime.core.risk_rules import MaxPosition, OrderRate, OrderSize, Proposed, RiskLimits, first_reason
-from ghtrader_runtime.runlog.latency import TickToTarget
+from ghtrader_runtime.runlog.latency import PartTimes, TickToTarget
 from tests.support.runtime_kit import synthetic_values
 
 SPEC = SymbolSpec("SHFE.cu2502", 10.0, 5, True)
@@ -231,8 +231,8 @@ def test_latency_counts_every_tick_to_its_last_order() -> None:
     assert arrays["ns"].tolist() == [500, 900, 350] and arrays["ordered"].tolist() == [False, True, False]
     assert arrays["parts"].tolist() == [[-1] * 6, [-1] * 6, [100, 50, 30, 10, 110, 50]]
     found = clock.summary()
-    assert found["count"] == 3 and found["unanswered"] == 0
-    assert found["parts"]["receive"] == {"p50": 1e-4, "p99": 1e-4, "slow": 1e-4}
+    assert found.count == 3 and found.unanswered == 0
+    assert found.parts["receive"] == PartTimes(p50=1e-4, p99=1e-4, slow=1e-4)
 
 
 def test_live_rows_equal_downloaded_ones() -> None:
