@@ -12,6 +12,18 @@ from typing import Any
 import msgspec
 
 
+def replace_function(owner: Any, name: str, fault: Any) -> None:
+    """Put `fault` in the place of a function of a module or class.
+
+    Raises
+    ------
+    AttributeError
+        There is no such function any more: the fault would change nothing.
+    """
+    getattr(owner, name)
+    setattr(owner, name, fault)
+
+
 def make_greedy() -> None:
     """Every seventh target wants a lot more than it should; the gateway must refuse what is beyond its limit."""
     from ghtrader_runtime.strategy.gateway_client import GatewayClient
@@ -23,7 +35,7 @@ def make_greedy() -> None:
             volume += 1 if volume >= 0 else -1
         return honest(self, symbol, volume, *rest, **named)
 
-    GatewayClient.send_target = send_target
+    replace_function(GatewayClient, "send_target", send_target)
 
 
 def _limit_off_by_one(kind: str, life: int) -> None:
@@ -35,7 +47,7 @@ def _limit_off_by_one(kind: str, life: int) -> None:
         found = honest(options)
         return replace(found, max_position=found.max_position + 1)
 
-    gateway.risk_limits = limits
+    replace_function(gateway, "risk_limits", limits)
 
 
 def _intents_are_not_written(kind: str, life: int) -> None:
@@ -44,8 +56,8 @@ def _intents_are_not_written(kind: str, life: int) -> None:
     def intend(self: Any, intent: Any) -> None:
         self.state.open[intent.order_id] = intent
 
-    Ledger.intend = intend
-    Ledger.close_intent = lambda self, order_id, outcome, left: self.state.open.pop(order_id, None)
+    replace_function(Ledger, "intend", intend)
+    replace_function(Ledger, "close_intent", lambda self, order_id, outcome, left: self.state.open.pop(order_id, None))
 
 
 def _sends_again_after_a_restart(kind: str, life: int) -> None:
@@ -70,7 +82,7 @@ def _sends_again_after_a_restart(kind: str, life: int) -> None:
             )
             parts.context.broker.submit(order)
 
-    gateway._start_core = start
+    replace_function(gateway, "_start_core", start)
 
 
 def _numbers_begin_again(kind: str, life: int) -> None:
@@ -83,14 +95,14 @@ def _numbers_begin_again(kind: str, life: int) -> None:
         state.epoch = 1
         return state
 
-    Ledger._begin = begin
+    replace_function(Ledger, "_begin", begin)
 
 
 def _a_restart_forgets_the_switch(kind: str, life: int) -> None:
     from ghtrader_runtime.accounts.kill_switch import KillState, KillSwitch
 
     if life > 1 and kind == "gateway":
-        KillSwitch.read = lambda self: KillState(False)
+        replace_function(KillSwitch, "read", lambda self: KillState(False))
 
 
 def _a_restart_begins_flat(kind: str, life: int) -> None:
@@ -98,20 +110,23 @@ def _a_restart_begins_flat(kind: str, life: int) -> None:
 
     honest = TqSdkBroker.snapshot
     if life > 1:
-        TqSdkBroker.snapshot = lambda self: msgspec.structs.replace(honest(self), holdings=())
+        replace_function(TqSdkBroker, "snapshot", lambda self: msgspec.structs.replace(honest(self), holdings=()))
 
 
 def _the_journal_is_believed(kind: str, life: int) -> None:
     from ghtrader_runtime.gateway import gateway
 
     honest = gateway.earlier_fills
-    gateway.earlier_fills = lambda context, snapshot: honest(context, msgspec.structs.replace(snapshot, trades=()))
+    replace_function(
+        gateway, "earlier_fills",
+        lambda context, snapshot: honest(context, msgspec.structs.replace(snapshot, trades=())),
+    )  # fmt: skip
 
 
 def _silence_is_accepted(kind: str, life: int) -> None:
-    from ghtrader_runtime.core.trading_core import Core
+    from ghtrader_runtime.core.market_data_watch import MarketData
 
-    Core._watch_data = lambda self: []
+    replace_function(MarketData, "watch", lambda self: [])
 
 
 def _the_switch_is_looked_at_once(kind: str, life: int) -> None:
@@ -126,13 +141,13 @@ def _the_switch_is_looked_at_once(kind: str, life: int) -> None:
         return seen[0]
 
     if kind == "gateway":
-        KillSwitch.read = read
+        replace_function(KillSwitch, "read", read)
 
 
 def _outcomes_are_forgotten(kind: str, life: int) -> None:
     from ghtrader_runtime.accounts.order_ledger import Ledger
 
-    Ledger.close_intent = lambda self, order_id, outcome, left: None
+    replace_function(Ledger, "close_intent", lambda self, order_id, outcome, left: None)
 
 
 FAULTS: dict[str, Callable[[str, int], None]] = {

@@ -38,6 +38,16 @@ CU = get_variety("cu")
 
 
 @dataclass(frozen=True)
+class Recovered:
+    """A model's gain in log-loss against the prior, nats: mean and low end of its interval, beside the oracle's."""
+
+    model: float
+    low: float
+    oracle: float
+    share: float
+
+
+@dataclass(frozen=True)
 class Played:
     """A scenario's main series of cu as rows of `core`, and the chances its oracle gives each row."""
 
@@ -104,7 +114,7 @@ class Played:
             levels=5,
         )
 
-    def recovered(self, folder: Path, **config: float) -> dict[str, float]:
+    def recovered(self, folder: Path, **config: float) -> Recovered:
         """Log-loss gains over the training prior of XGBoost and of the oracle, means over the test days."""
         History(self.scenario).write_truth(folder)
         oracle = Oracle(folder)
@@ -120,12 +130,7 @@ class Played:
         best = score_external(report.predictions, chances).gain
         found = report.model.gain
         assert found.n == best.n == TEST_DAYS
-        return {
-            "model": found.mean,
-            "low": found.low,
-            "oracle": best.mean,
-            "share": found.mean / best.mean,
-        }
+        return Recovered(found.mean, found.low, best.mean, found.mean / best.mean)
 
     def scores(self, shuffles: int = 1000) -> FactorScores:
         """Rank ICs of all factors against the move of the mid, and against day-shuffled targets."""
@@ -155,7 +160,7 @@ def test_a_small_world_gives_up_a_third_of_its_signal(world: str, seed: int, tmp
     """A third of the demo's snapshots a day: less to learn from, so less is asked."""
     found = Played(Scenario(world=world, strength=2.0, snapshot_seconds=SMALL_S, seed=seed)).recovered(tmp_path)
     print(f"\n{world}, seed {seed}: {found}")
-    assert found.low > 0 and found["share"] >= 1 / 3
+    assert found.low > 0 and found.share >= 1 / 3
 
 
 @pytest.mark.sample(1, of="small worlds")
@@ -171,7 +176,7 @@ def test_in_driver_trees_on_core_recover_seventy_percent_of_the_oracles_gain(dri
     found = driver.recovered(tmp_path, stride=15)
     print(f"\ndriver: {found}")
     assert found.low > 0
-    assert found["share"] >= 0.70
+    assert found.share >= 0.70
 
 
 def test_in_driver_the_factors_that_carry_its_marks_rank_first(driver: Played) -> None:
@@ -191,7 +196,7 @@ def test_in_sequence_trees_on_core_recover_eighty_five_percent_of_the_oracles_ga
     found = played.recovered(tmp_path)
     print(f"\nsequence: {found}")
     assert found.low > 0
-    assert found["share"] >= 0.85
+    assert found.share >= 0.85
 
 
 def test_in_none_no_factor_shows_more_than_chance() -> None:
