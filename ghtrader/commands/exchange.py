@@ -100,6 +100,7 @@ def register(app: typer.Typer) -> None:
         from ghtrader_market.reference.trading_calendar import load_calendar
 
         settings = settings_of(home)
+        _check_output(output)
         calendar = load_calendar(settings)
         contract, found_day, ticks = _one_day(file, symbol, parse_day(day, "--day") if day else None)
         recorded, tick_share = snapshots_in_sessions(contract, found_day, ticks, calendar)
@@ -126,6 +127,19 @@ def register(app: typer.Typer) -> None:
             "not_fitted": fitted.not_fitted,
         }
         emit(answer, json, lambda: f"{table(rows)}\n\n{path}\n{picture}")
+
+
+def _check_output(output: Path | None) -> None:
+    """Refuse, before the minute that a fit takes, a path that the scenario cannot have beside its picture."""
+    if output is None:
+        return
+    if output.is_dir():
+        raise UsageError(f"--output {output} is a folder", f"name a file, for example {output / 'market.toml'}")
+    if output.suffix == ".png":
+        raise UsageError(
+            f"--output {output} is the name of the picture that is drawn beside the scenario",
+            f"name the scenario, for example {output.with_suffix('.toml')}",
+        )
 
 
 def _realistic(fit: MarketFit | None = None) -> Scenario:

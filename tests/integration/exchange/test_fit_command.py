@@ -15,6 +15,8 @@ def test_a_day_that_cannot_be_fitted_is_named_and_nothing_is_written(tmp_path):
         ((str(CU1909),), 1, "snapshots"),
         ((str(IF2101), "--day", "2021-01-05"), 1, "it holds CFFEX.IF2101 2021-01-04"),
         ((str(IF2101), "--day", "yesterday"), 2, "--day"),
+        ((str(IF2101), "--output", str(tmp_path)), 2, "is a folder"),
+        ((str(IF2101), "--output", str(tmp_path / "market.png")), 2, "the name of the picture"),
     ):
         done = ghtrader("exchange", "fit", *arguments, "--home", str(tmp_path))
         assert done.returncode == code and says in done.stderr, (arguments, done.stderr)
