@@ -104,7 +104,9 @@ def register(app: typer.Typer) -> None:
         calendar = load_calendar(settings)
         contract, found_day, ticks = _one_day(file, symbol, parse_day(day, "--day") if day else None)
         recorded, tick_share = snapshots_in_sessions(contract, found_day, ticks, calendar)
-        note(f"fitting {contract} on {found_day}: {recorded.bid.size} snapshots")
+        left_out = ticks.num_rows - recorded.bid.size
+        why = f"; {left_out} are left out: outside the sessions, or without both quotes" if left_out else ""
+        note(f"fitting {contract} on {found_day}: {recorded.bid.size} snapshots{why}")
         fitted = fit_market(recorded, contract, found_day, tick_share, note)
         scenario = _realistic(fitted)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 from ghtrader.commands.exchange import scenario_named
 from ghtrader_exchange.world.realistic.market_fit import packaged_fit
 from ghtrader_exchange.world.scenario import Scenario
@@ -30,3 +32,10 @@ def test_the_word_realistic_names_the_packaged_fit_and_a_path_a_file(tmp_path):
     path = tmp_path / "realistic"
     Scenario(seed=9).write(path)
     assert scenario_named(str(path)) == Scenario(seed=9) and scenario_named("") == Scenario()
+
+
+def test_rows_that_a_fit_leaves_out_are_told(tmp_path):
+    path = tmp_path / "IF2101_20210104.csv"
+    path.write_bytes(b"".join(gzip.decompress(IF2101.read_bytes()).splitlines(keepends=True)[:1500]))
+    done = ghtrader("exchange", "fit", str(path), "--home", str(tmp_path))
+    assert "1498 snapshots; 1 are left out: outside the sessions" in done.stderr
