@@ -100,10 +100,13 @@ def register(app: typer.Typer) -> None:
         from ghtrader_market.reference.trading_calendar import load_calendar
 
         settings = settings_of(home)
+        _check_output(output)
         calendar = load_calendar(settings)
         contract, found_day, ticks = _one_day(file, symbol, parse_day(day, "--day") if day else None)
         recorded, tick_share = snapshots_in_sessions(contract, found_day, ticks, calendar)
-        note(f"fitting {contract} on {found_day}: {recorded.bid.size} snapshots")
+        left_out = ticks.num_rows - recorded.bid.size
+        why = f"; {left_out} are left out: outside the sessions, or without both quotes" if left_out else ""
+        note(f"fitting {contract} on {found_day}: {recorded.bid.size} snapshots{why}")
         fitted = fit_market(recorded, contract, found_day, tick_share, note)
         scenario = _realistic(fitted)
 
@@ -126,6 +129,19 @@ def register(app: typer.Typer) -> None:
             "not_fitted": fitted.not_fitted,
         }
         emit(answer, json, lambda: f"{table(rows)}\n\n{path}\n{picture}")
+
+
+def _check_output(output: Path | None) -> None:
+    """Refuse, before the minute that a fit takes, a path that the scenario cannot have beside its picture."""
+    if output is None:
+        return
+    if output.is_dir():
+        raise UsageError(f"--output {output} is a folder", f"name a file, for example {output / 'market.toml'}")
+    if output.suffix == ".png":
+        raise UsageError(
+            f"--output {output} is the name of the picture that is drawn beside the scenario",
+            f"name the scenario, for example {output.with_suffix('.toml')}",
+        )
 
 
 def _realistic(fit: MarketFit | None = None) -> Scenario:

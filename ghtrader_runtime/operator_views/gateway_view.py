@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_base.errors import UnreachableError, UsageError
+from ghtrader_base.errors import IntegrityError, UnreachableError, UsageError
 from ghtrader_base.files import read_json
 from ghtrader_base.processes import list_processes
 from ghtrader_base.settings import Settings
@@ -70,14 +70,22 @@ def running_gateways(settings: Settings) -> list[RunningGateway]:
     Raises
     ------
     IntegrityError
-        A state file does not parse, or that of a running gateway lacks what every version writes.
+        A state file does not parse or lacks what every version writes, and it may be that of a gateway that runs.
     """
     alive = {process.pid for process in list_processes(settings) if process.kind == "gateway"}
-    found = []
+    found: list[RunningGateway] = []
+    unread: IntegrityError | None = None
     for path in sorted((settings.runs / "trading").glob(f"*/{GATEWAY_STATE}")):
-        document = read_json(path)
-        if document.get("pid") in alive and not document.get("ended"):
+        try:
+            document = read_json(path)
+            if isinstance(document, dict) and (document.get("pid") not in alive or document.get("ended")):
+                continue
             found.append(RunningGateway(told=gateway_state(document, path), run_dir=path.parent))
+        except IntegrityError as exc:
+            unread = unread or exc
+    # Every gateway that runs has told its state: the file that does not read is an ended run's and hides none of them.
+    if unread is not None and len(found) < len(alive):
+        raise unread
     return found
 
 

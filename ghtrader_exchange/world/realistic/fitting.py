@@ -20,6 +20,8 @@ from ghtrader_exchange.world.realistic.market_fit import (
     DEPTH_MARK,
     DRIVER_MEMORY,
     MAX_SHAPE,
+    MEAN_MOVES,
+    MEAN_VOLUMES,
     MarketFit,
     RealisticWorld,
     factors,
@@ -53,6 +55,8 @@ ROUNDING = 0.15
 """What rounding at random adds to a mean square, about."""
 LARGEST_SPREAD, LARGEST_DEPTH = 200, 500
 LEAST_ROWS = 2000
+LEAST_VARIANCE, LEAST_MEAN = 1e-6, 1e-12
+"""Divided by where all sizes of a day are the same, or a part of it has none."""
 _SHORT = tuple(lag for lag in LAGS if lag not in LONG_LAGS)
 
 
@@ -85,7 +89,7 @@ def fit_market(
     Raises
     ------
     BadRecordingError
-        The day is too short or nothing moves or trades on it.
+        The day is too short, or hardly anything moves or trades on it, or more than a market may that is played.
     """
     rows = recorded.bid.size
     if rows < LEAST_ROWS:
@@ -95,8 +99,14 @@ def fit_market(
     if (recorded.spread < 1).any():
         raise BadRecordingError(f"{source} on {day} has crossed or locked quotes", "give a day of continuous trading")
     real = measure(recorded)
-    if real.mean_move <= 0.0 or real.mean_volume <= 0.0 or real.unchanged >= 0.999:
+    low = real.mean_move < MEAN_MOVES[0] or real.mean_volume < MEAN_VOLUMES[0]
+    if low or real.unchanged >= 0.999:
         raise BadRecordingError(f"{source} hardly moves or trades on {day}", "give a day of a liquid contract")
+    if real.mean_move > MEAN_MOVES[1] or real.mean_volume > MEAN_VOLUMES[1]:
+        raise BadRecordingError(
+            f"{source} on {day}: {real.mean_move:.0f} half ticks of move and {real.mean_volume:.0f} lots a snapshot",
+            f"such a market is not played (at most {MEAN_MOVES[1]:.0f} and {MEAN_VOLUMES[1]:.0f}); check the symbol",
+        )
     size, traded = np.abs(recorded.moves).astype(np.float64), recorded.traded.astype(np.float64)
     targets = _Targets(
         move=np.array(real.move_autocorrelation),
@@ -242,7 +252,7 @@ def _amplitudes(
         for (aim, variance, shape), amplitude in zip(relative, np.split(amplitudes, 2), strict=True):
             wanted = aim * variance
             got = np.mean(shape**2) * np.prod(1.0 + amplitude**2 * fading, axis=1) - 1.0
-            found.append((got - wanted) / (np.abs(wanted) + 0.01 * variance))
+            found.append((got - wanted) / np.maximum(np.abs(wanted) + 0.01 * variance, LEAST_VARIANCE))
         moves, volumes = np.split(amplitudes, 2)
         cross = np.mean(move_season * volume_season) * np.prod(1.0 + moves * volumes) - 1.0
         found.append(np.array([(cross - targets.cross) / (abs(targets.cross) + 0.05)]))
@@ -284,7 +294,7 @@ def _rounded_to_zero(mean: np.ndarray, shape: int) -> np.ndarray:
     """P(a gamma variable of that mean, rounded at random, is 0) = E max(0, 1 - gamma)."""
     from scipy.special import gammainc
 
-    edge = shape / mean
+    edge = shape / np.maximum(mean, LEAST_MEAN)
     chance: np.ndarray = gammainc(shape, edge) - mean * gammainc(shape + 1, edge)
     return chance
 

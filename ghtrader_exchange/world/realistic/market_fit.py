@@ -41,6 +41,8 @@ REALISTIC = "realistic"
 PACKAGED = "IF2101_20210104.toml"
 """The fit to the packaged sample of CFFEX.IF2101, made by `ghtrader exchange fit`."""
 MAX_SHAPE = 40
+MEAN_MOVES, MEAN_VOLUMES = (1e-3, 100.0), (1e-3, 1e6)
+"""Ranges of a fit's mean move (half ticks a snapshot) and volume (lots a snapshot)."""
 
 
 class MoveLaw(NamedTuple):
@@ -303,7 +305,7 @@ def _check(fit: MarketFit) -> None:
     )
     _require(type(fit.day) is date, f"day = {fit.day!r} is no date", "write it as YYYY-MM-DD, without quotes")
     for name, low, high in (
-        ("tick_share", 1e-7, 0.1), ("mean_move", 1e-3, 100.0), ("mean_volume", 1e-3, 1e6),
+        ("tick_share", 1e-7, 0.1), ("mean_move", *MEAN_MOVES), ("mean_volume", *MEAN_VOLUMES),
         ("move_zero_chance", 0.0, 0.99), ("volume_zero_chance", 0.0, 0.99),
     ):  # fmt: skip
         _require(_number(getattr(fit, name), low, high), f"{name} is no number from {low} to {high}", "fit it anew")

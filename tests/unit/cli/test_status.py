@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ghtrader.cli import run
+from ghtrader_base.errors import IntegrityError
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.holiday_list import save_holidays
@@ -20,6 +21,7 @@ from ghtrader_market.reference.tick_schema import table_from_values
 from ghtrader_market.reference.trading_calendar import SHANGHAI, bundled_calendar, holidays_path
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
+from ghtrader_runtime.operator_views.gateway_view import running_gateways
 from tests.support.copper_day import CONTRACT, DAY, whole_day
 
 PARTS = {
@@ -168,3 +170,18 @@ def test_the_calendar_says_how_long_it_reaches_and_what_it_took_back(
     assert lake.has_day("ticks", CONTRACT, DAY), "nothing is deleted"
     holidays_path(settings.data).write_text("{")
     assert "error" in status(capfd)["calendar"]
+
+
+@pytest.mark.parametrize("broken", ["", "[]", "{", '"text"', "null"])
+def test_a_broken_state_file_of_an_ended_run_hides_no_running_gateway(settings: Settings, broken: str) -> None:
+    trading = settings.runs / "trading"
+    state = {"account": "demo", "broker": "paper", "mode": "paper", "symbol": "SHFE.cu2505", "state_dir": "x"}
+    for name, text in (("ended", broken), ("running", json.dumps({**state, "pid": os.getpid()}))):
+        (trading / name).mkdir(parents=True)
+        (trading / name / "gateway.json").write_text(text)
+    with register(settings, "gateway", "gateway of demo"):
+        assert [one.account for one in running_gateways(settings)] == ["demo"]
+        (trading / "running" / "gateway.json").unlink()
+        with pytest.raises(IntegrityError, match="ended"):  # it may be that of the gateway that runs
+            running_gateways(settings)
+    assert running_gateways(settings) == []

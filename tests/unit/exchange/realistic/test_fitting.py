@@ -111,9 +111,23 @@ def test_what_cannot_be_fitted_is_said() -> None:
     few = SnapshotDay(*(column[:500] for column in day))
     still = SnapshotDay(*(np.full(4000, k) for k in (10, 11, 1, 1, 5)))
     crossed = SnapshotDay(np.full(4000, 10), np.full(4000, 9), *(np.ones(4000, np.int64) for _ in range(3)))
-    for bad, says in ((few, "500 snapshots"), (still, "hardly moves"), (crossed, "crossed")):
+    rises = np.arange(4000) // 40
+    one_lot = (np.arange(4000) == 2000).astype(np.int64).cumsum()
+    rare = SnapshotDay(rises, rises + 1, *(np.ones(4000, np.int64) for _ in range(2)), one_lot)
+    wild = SnapshotDay(100 * np.arange(4000), 100 * np.arange(4000) + 1, rises + 1, rises + 1, np.arange(4000))
+    for bad, says in (
+        (few, "500 snapshots"), (still, "hardly moves"), (rare, "hardly moves or trades"), (crossed, "crossed"),
+        (wild, "200 half ticks of move"),
+    ):  # fmt: skip
         with pytest.raises(BadRecordingError, match=says):
             fit_market(bad, "CFFEX.IF2101", date(2021, 1, 4), share)
+
+
+def test_a_day_whose_moves_and_volumes_are_all_alike_is_fitted() -> None:
+    ones, bid = np.ones(2000, np.int64), 1000 + np.arange(2000) % 2
+    same = SnapshotDay(bid, bid + 1, ones, ones, np.arange(2000))
+    fitted = fit_market(same, "CFFEX.IF2101", date(2021, 1, 4), 1e-4)
+    assert fitted.mean_move == 2.0 and fitted.mean_volume == 1.0 and not any(fitted.volume_amplitude)
 
 
 def test_rows_outside_the_sessions_do_not_count() -> None:
