@@ -110,6 +110,8 @@ class RecordedDay:
         Where each row of the table stands in the file.
     file : RecordingFile
     time_column : str
+    counted : bool
+        Whether the ids count the rows of the day, for want of the source's own.
     """
 
     contract: str
@@ -118,14 +120,18 @@ class RecordedDay:
     rows: np.ndarray
     file: RecordingFile = field(repr=False)
     time_column: str
+    counted: bool
 
     def place_word(self, row: int) -> str:
         """Where row `row` of the table stands in the file."""
         return self.file.place_word(int(self.rows[row]))
 
     def taken(self, kept: np.ndarray) -> RecordedDay:
-        """The same with only some rows, in the order of `kept` int64[m]."""
-        return replace(self, table=self.table.take(pa.array(kept)), rows=self.rows[kept])
+        """The same with only some rows, in the order of `kept` int64[m]; ids that were counted still rise."""
+        table = self.table.take(pa.array(kept))
+        if self.counted:
+            table = table.set_column(0, table.schema.field("id"), pa.array(np.sort(table.column("id").to_numpy())))
+        return replace(self, table=table, rows=self.rows[kept])
 
 
 def recorded_days(file: RecordingFile, found: ContractRows, options: ReadOptions) -> Iterator[RecordedDay]:
@@ -143,6 +149,7 @@ def recorded_days(file: RecordingFile, found: ContractRows, options: ReadOptions
             rows=found.rows[days == np.datetime64(day)],
             file=file,
             time_column=found.time_column,
+            counted=found.ids is None,
         )
 
 
@@ -164,6 +171,11 @@ def check_day(part: RecordedDay, options: ReadOptions) -> RecordedDay:
         raise BadRecordingError(
             f"{name}: {part.place_word(int(back[0]) + 1)}, column {part.time_column}: time goes backwards",
             "sort the file by time and import again",
+        )
+    if (again := np.flatnonzero(np.diff(table.column("id").to_numpy()) <= 0)).size:
+        raise BadRecordingError(
+            f"{name}: {part.place_word(int(again[0]) + 1)}: its id does not rise over that of the row before",
+            "leave out rows that stand twice, or the column of ids: rows are then counted",
         )
     try:
         options.calendar.require_trading_day(day)

@@ -76,6 +76,21 @@ def test_a_swapped_pair_costs_nothing(tmp_path: Path, lake: Lake) -> None:
     np.testing.assert_array_equal(values_matrix(lake.read_day("ticks", CU1910, MONDAY)), values_matrix(whole))
 
 
+def test_counted_ids_rise_after_a_pair_changed_places(tmp_path: Path, lake: Lake) -> None:
+    import_recordings([with_rows(tmp_path, with_swapped_rows)], lake, CALENDAR)
+    assert lake.read_day("ticks", CU1910, MONDAY)["id"].to_pylist() == list(range(200))
+
+
+def test_ids_of_a_file_that_do_not_rise_are_refused(tmp_path: Path, lake: Lake) -> None:
+    path = tmp_path / "SHFE.cu1910.csv"
+    frame = pd.read_csv(FOLDER / "tqsdk_SHFE.cu1910.csv")
+    frame.loc[5, "id"] = frame.loc[4, "id"]
+    frame.to_csv(path, index=False)
+    with pytest.raises(BadRecordingError, match="line 7: its id does not rise"):
+        import_recordings([path], lake, CALENDAR)
+    assert lake.keys("ticks") == []
+
+
 def test_a_fall_in_a_session_still_refuses_the_file(tmp_path: Path, lake: Lake) -> None:
     def fallen(frame: pd.DataFrame) -> pd.DataFrame:
         frame.loc[140, "volume"] = 1
