@@ -52,7 +52,7 @@ def read_recordings(context: dg.OpExecutionContext, config: RecordingsConfig, ho
     for symbol, day, note in report.row_notes:
         say(f"{symbol} {day}: {note}")
     if report.left_out:
-        say(f"left out of the folder, by their names: {', '.join(report.left_out)}")
+        say(f"left out of the folder (no recording by its name, or a link or pipe): {', '.join(report.left_out)}")
     declared = {(symbol, day) for days in report.declared.values() for day, symbol in days.items()}
     made: dict[str, list[date]] = {}
     for symbol, day in sorted(declared.union(report.written)):

@@ -85,9 +85,12 @@ def recording_files(paths: Iterable[Path | str]) -> tuple[list[Path], list[Path]
         if not path.is_dir():
             files.append(path)
             continue
-        inside = [each for each in sorted(path.rglob("*")) if each.is_file() and not each.name.startswith(".")]
-        files += [each for each in inside if each.suffix.lower() in _ENDINGS]
-        left_out += [each for each in inside if each.suffix.lower() not in _ENDINGS]
+        for each in sorted(path.rglob("*")):
+            if each.name.startswith(".") or (each.is_dir() and not each.is_symlink()):
+                continue
+            # A link to a folder is not followed (it may lead back here), a broken one or a pipe not read: all are named.
+            taken = each.is_file() and each.suffix.lower() in _ENDINGS
+            (files if taken else left_out).append(each)
     if not files:
         raise UsageError("no file to import", "name files of ticks, or a folder that holds some")
     return files, left_out

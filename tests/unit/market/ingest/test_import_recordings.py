@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -143,6 +144,24 @@ def test_a_file_of_no_layout_in_a_folder_is_named(folder: Path, lake: Lake) -> N
     with pytest.raises(BadRecordingError, match=r"orders.csv has no layout known here: its columns are order, price"):
         import_recordings([folder], lake, CALENDAR)
     assert lake.keys("ticks") == []
+
+
+def test_links_and_pipes_of_a_folder_are_named(folder: Path, tmp_path: Path) -> None:
+    before, _ = recording_files([folder])
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "loop").symlink_to(folder)
+    (folder / "gone.csv").symlink_to(folder / "nowhere.csv")
+    os.mkfifo(folder / "pipe.csv")
+    files, left_out = recording_files([folder])
+    assert files == before
+    assert {"linked", "loop", "gone.csv", "pipe.csv"} <= {path.name for path in left_out}
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, lake: Lake) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(BadRecordingError, match="pipe.csv is a pipe or a device, no file"):
+        import_recordings([tmp_path / "pipe.csv"], lake, CALENDAR)
 
 
 def test_memory_is_bounded_by_reading_again(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
