@@ -1,5 +1,6 @@
 """Defines the job that imports recordings: files of ticks that people already have."""
 
+import time
 from datetime import date
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def read_recordings(context: dg.OpExecutionContext, config: RecordingsConfig, ho
         time_zone=config.time_zone or None,
         columns=load_column_map(Path(config.columns)) if config.columns else None,
         progress=throttled(say),
+        now_ns=time.time_ns(),
     )
     for symbol, day, note in report.row_notes:
         say(f"{symbol} {day}: {note}")

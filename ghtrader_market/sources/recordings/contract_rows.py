@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from ghtrader_base.errors import BadRecordingError, UsageError
+from ghtrader_market.reference.symbols import NEAR_MONTHS, parse_symbol
 from ghtrader_market.reference.tick_schema import validate_ticks
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
@@ -179,15 +180,25 @@ def check_day(part: RecordedDay, options: ReadOptions) -> RecordedDay:
         )
     try:
         options.calendar.require_trading_day(day)
+        _require_alive(contract, day)
         validate_ticks(table)
     except UsageError as exc:
-        raise BadRecordingError(f"{name}: {contract}: {exc.message}", "correct the file's dates") from exc
+        raise BadRecordingError(f"{name}: {contract}: {exc.message}", "correct the file's dates, or --symbol") from exc
     except BadRecordingError as exc:
         message = re.sub(r"at row (\d+)", lambda match: f"at {part.place_word(int(match[1]))}", exc.message)
         raise BadRecordingError(
             f"{name}: {contract} {day}: {message}", exc.hint or "correct or leave out that line"
         ) from exc
     return part
+
+
+def _require_alive(contract: str, day: date) -> None:
+    """UsageError where the contract was delivered before `day`, or cannot have been listed yet."""
+    year, month = parse_symbol(contract).delivered(day)
+    ahead = (year - day.year) * 12 + month - day.month
+    if not 0 <= ahead <= NEAR_MONTHS:
+        when = "was delivered in" if ahead < 0 else "is not delivered before"
+        raise UsageError(f"{contract} {when} {year}-{month:02d} and did not trade on {day}")
 
 
 def refuse_first(file: RecordingFile, column: str, bad: np.ndarray, say: Callable[[int], str]) -> None:

@@ -92,6 +92,30 @@ def test_ids_of_a_file_that_do_not_rise_are_refused(tmp_path: Path, lake: Lake) 
     assert lake.keys("ticks") == []
 
 
+@pytest.mark.parametrize(
+    ("symbol", "message"),
+    [
+        ("SHFE.cu1908", "SHFE.cu1908 was delivered in 2019-08 and did not trade on 2019-09-16"),
+        ("SHFE.cu2502", "SHFE.cu2502 is not delivered before 2025-02 and did not trade on 2019-09-16"),
+    ],
+)
+def test_a_contract_that_did_not_live_is_refused(tmp_path: Path, lake: Lake, symbol: str, message: str) -> None:
+    frame = pd.read_csv(FOLDER / "tqsdk_SHFE.cu1910.csv")
+    frame["datetime"] = pd.read_csv(CU1909)["datetime"]
+    frame.to_csv(path := tmp_path / "ticks.csv", index=False)
+    with pytest.raises(BadRecordingError, match=message):
+        import_recordings([path], lake, CALENDAR, symbol=symbol)
+    assert import_recordings([path], lake, CALENDAR, symbol="SHFE.cu1909").written
+
+
+def test_ticks_of_the_future_are_refused(lake: Lake) -> None:
+    last = int(pd.read_csv(CU1909)["datetime"].iloc[-1])
+    with pytest.raises(BadRecordingError, match="SHFE.cu1909 2019-09-16: ticks of the future"):
+        import_recordings([CU1909], lake, CALENDAR, now_ns=last - 7_200_000_000_000)
+    assert lake.keys("ticks") == []
+    assert import_recordings([CU1909], lake, CALENDAR, now_ns=last).written
+
+
 def test_a_fall_in_a_session_still_refuses_the_file(tmp_path: Path, lake: Lake) -> None:
     def fallen(frame: pd.DataFrame) -> pd.DataFrame:
         frame.loc[140, "volume"] = 1
