@@ -90,7 +90,7 @@ def recording_files(paths: Iterable[Path | str]) -> tuple[list[Path], list[Path]
         for each in sorted(path.rglob("*")):
             if each.name.startswith(".") or (each.is_dir() and not each.is_symlink()):
                 continue
-            # A link to a folder is not followed (it may lead back here), a broken one or a pipe not read: all are named.
+            # A link to a folder is not followed (it may lead back here), nor is a pipe read: they are named.
             taken = each.is_file() and each.suffix.lower() in _ENDINGS
             (files if taken else left_out).append(each)
     if not files:
