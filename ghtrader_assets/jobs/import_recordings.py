@@ -1,5 +1,6 @@
 """Defines the job that imports recordings: files of ticks that people already have."""
 
+import time
 from datetime import date
 from pathlib import Path
 
@@ -48,11 +49,12 @@ def read_recordings(context: dg.OpExecutionContext, config: RecordingsConfig, ho
         time_zone=config.time_zone or None,
         columns=load_column_map(Path(config.columns)) if config.columns else None,
         progress=throttled(say),
+        now_ns=time.time_ns(),
     )
     for symbol, day, note in report.row_notes:
         say(f"{symbol} {day}: {note}")
     if report.left_out:
-        say(f"left out of the folder, by their names: {', '.join(report.left_out)}")
+        say(f"left out of the folder (no recording by its name, or a link or pipe): {', '.join(report.left_out)}")
     declared = {(symbol, day) for days in report.declared.values() for day, symbol in days.items()}
     made: dict[str, list[date]] = {}
     for symbol, day in sorted(declared.union(report.written)):

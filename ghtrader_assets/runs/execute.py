@@ -20,6 +20,7 @@ from ghtrader_assets.instance.run_registry import PID_TAG, SINCE_TAG, SOURCE_TAG
 from ghtrader_assets.runs.questdb_preflight import prepare_questdb, writes_questdb
 from ghtrader_base.errors import FailedError, GhtraderError, UsageError
 from ghtrader_base.settings import Settings
+from ghtrader_market.reference.varieties import all_varieties
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent, DagsterInstance, DagsterRun, RepositoryDefinition
@@ -122,7 +123,7 @@ def run_assets(
         if name not in known:
             raise UsageError(f"no asset {name!r}", f"there are: {', '.join(sorted(known))}")
     keys = frozenset(AssetKey(name) for name in names)
-    partition_tags = _partition_tags(repository, keys, partition)
+    partition_tags = _partition_tags(settings, repository, keys, partition)
     return _execute(settings, _ASSET_JOB, keys, run_config or {}, {**(tags or {}), **partition_tags}, source, progress)
 
 
@@ -142,7 +143,22 @@ def run_job(
 _PARTITION_HINT = "a trading day and a variety, as 2025-01-02|cu; of which varieties says GHTRADER_VARIETIES"
 
 
-def _partition_tags(repository: RepositoryDefinition, keys: frozenset[Any], partition: Partition) -> dict[str, str]:
+def _no_partition(settings: Settings, key: str, named: str) -> UsageError:
+    """What is wrong with a key; of a variety that this home has no partitions for, how it gets them."""
+    from ghtrader_assets.partitions import varieties_of_home  # Dagster is slow to import
+
+    here, variety = varieties_of_home(settings), key.rpartition("|")[2]
+    if variety not in here and variety in {each.key for each in all_varieties()}:
+        return UsageError(
+            f"{variety} is none of the varieties this home has partitions for: {', '.join(here)}",
+            f"set GHTRADER_VARIETIES={','.join((*here, variety))}",
+        )
+    return UsageError(f"no partition {key!r} of {named}", _PARTITION_HINT)
+
+
+def _partition_tags(
+    settings: Settings, repository: RepositoryDefinition, keys: frozenset[Any], partition: Partition
+) -> dict[str, str]:
     from dagster import PartitionKeyRange
     from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
@@ -158,7 +174,7 @@ def _partition_tags(repository: RepositoryDefinition, keys: frozenset[Any], part
     corners = (partition,) if isinstance(partition, str) else partition
     for key in corners:
         if not definitions[0].has_partition_key(key):
-            raise UsageError(f"no partition {key!r} of {named}", _PARTITION_HINT)
+            raise _no_partition(settings, key, named)
     if isinstance(partition, str):
         return dict(definitions[0].get_tags_for_partition_key(partition))
     if not definitions[0].get_partition_keys_in_range(PartitionKeyRange(*partition)):

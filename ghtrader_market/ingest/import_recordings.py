@@ -41,6 +41,8 @@ _KEPT_BYTES = 256 << 20
 """Of tables that stay in memory between reading and writing; what goes beyond is read again."""
 _ENDINGS = frozenset({".csv", ".tsv", ".gz", ".parquet", ".pq", ".db", ".sqlite", ".sqlite3", ".dsb", ".npz", ".npy"})
 """Files of a folder that are taken for recordings; a file that is named is always read."""
+_CLOCKS_DIFFER_NS = 3600 * 1_000_000_000
+"""How far ahead of this machine's clock a recorder's may be."""
 _NOTE = {RowFault.STALE: "left out", RowFault.SWAPPED: "put in its place"}
 
 
@@ -85,9 +87,12 @@ def recording_files(paths: Iterable[Path | str]) -> tuple[list[Path], list[Path]
         if not path.is_dir():
             files.append(path)
             continue
-        inside = [each for each in sorted(path.rglob("*")) if each.is_file() and not each.name.startswith(".")]
-        files += [each for each in inside if each.suffix.lower() in _ENDINGS]
-        left_out += [each for each in inside if each.suffix.lower() not in _ENDINGS]
+        for each in sorted(path.rglob("*")):
+            if each.name.startswith(".") or (each.is_dir() and not each.is_symlink()):
+                continue
+            # A link to a folder is not followed (it may lead back here), nor is a pipe read: they are named.
+            taken = each.is_file() and each.suffix.lower() in _ENDINGS
+            (files if taken else left_out).append(each)
     if not files:
         raise UsageError("no file to import", "name files of ticks, or a folder that holds some")
     return files, left_out
@@ -106,6 +111,7 @@ def import_recordings(
     time_zone: str | None = None,
     columns: ColumnMap | None = None,
     progress: Progress | None = None,
+    now_ns: int | None = None,
 ) -> IngestReport:
     """Store recordings; every file is read and checked before the first day is written.
 
@@ -131,11 +137,13 @@ def import_recordings(
         Which column is what, for tables of no other layout.
     progress : callable, optional
         Called after each file.
+    now_ns : int, optional
+        UTC epoch ns of now: later ticks are refused.
 
     Raises
     ------
     BadRecordingError
-        A file is garbled, or two files hold the same contract-day differently.
+        A file is garbled or holds ticks of the future, or two files hold the same contract-day differently.
     RefusedError
         A day is stored already with other content. Nothing is written.
     UsageError
@@ -151,6 +159,11 @@ def import_recordings(
         for key, day in _checked_days(path, options, layout):
             table = day.table
             assert table is not None, "a day that was just read has its table"
+            if now_ns is not None and table.column("datetime_ns")[-1].as_py() > now_ns + _CLOCKS_DIFFER_NS:
+                raise BadRecordingError(
+                    f"{path}: {key[0]} {key[1]}: ticks of the future, by this machine's clock",
+                    "correct the file's dates, or the clock",
+                )
             room = kept + table.nbytes <= _KEPT_BYTES
             _collect(found, key, day if room else replace(day, table=None))
             rows, kept = rows + day.rows, kept + (table.nbytes if room else 0)

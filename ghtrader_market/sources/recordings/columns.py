@@ -1,10 +1,11 @@
-"""Reads bytes as named columns: CSV in UTF-8 or GB18030, or Parquet, with errors that name the place.
+"""Reads bytes as named columns: CSV in UTF-8, UTF-16 or GB18030, or Parquet, with errors that name the place.
 
 Columns are only found and turned into numbers; what they mean is decided in `layouts`.
 """
 
 from __future__ import annotations
 
+import codecs
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -184,6 +185,16 @@ def _with_rows(columns: Columns) -> Columns:
     return columns
 
 
+def _from_utf16(data: bytes, name: str) -> bytes:
+    """The same; in UTF-8 where it begins with UTF-16's byte order mark, as spreadsheets save "Unicode text"."""
+    if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data
+    try:
+        return data.decode("utf-16").encode()
+    except UnicodeError as exc:
+        raise BadRecordingError(f"{name} is cut-off or damaged UTF-16 text", "save the file as UTF-8 CSV") from exc
+
+
 def _as_utf8(data: bytes, name: str) -> bytes:
     """The text in UTF-8: it is that already, or GB18030 as Chinese spreadsheets save it."""
     try:
@@ -209,7 +220,9 @@ def read_csv(data: bytes, name: str) -> Columns:
     """
     from pyarrow import csv
 
-    data = data.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n \t") + b"\n"
+    data = _from_utf16(data, name).removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n \t") + b"\n"
+    if b"\n" not in data[:-1]:
+        data = data.replace(b"\r", b"\n")  # lines that end with a carriage return alone
     if b"\0" in data:
         raise BadRecordingError(
             f"{name} is neither CSV, gzip, Parquet nor another container of ticks known here", "give a file of ticks"

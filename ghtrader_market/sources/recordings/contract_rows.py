@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from ghtrader_base.errors import BadRecordingError, UsageError
+from ghtrader_market.reference.symbols import NEAR_MONTHS, parse_symbol
 from ghtrader_market.reference.tick_schema import validate_ticks
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
@@ -110,6 +111,8 @@ class RecordedDay:
         Where each row of the table stands in the file.
     file : RecordingFile
     time_column : str
+    counted : bool
+        Whether the ids count the rows of the day, for want of the source's own.
     """
 
     contract: str
@@ -118,14 +121,18 @@ class RecordedDay:
     rows: np.ndarray
     file: RecordingFile = field(repr=False)
     time_column: str
+    counted: bool
 
     def place_word(self, row: int) -> str:
         """Where row `row` of the table stands in the file."""
         return self.file.place_word(int(self.rows[row]))
 
     def taken(self, kept: np.ndarray) -> RecordedDay:
-        """The same with only some rows, in the order of `kept` int64[m]."""
-        return replace(self, table=self.table.take(pa.array(kept)), rows=self.rows[kept])
+        """The same with only some rows, in the order of `kept` int64[m]; ids that were counted still rise."""
+        table = self.table.take(pa.array(kept))
+        if self.counted:
+            table = table.set_column(0, table.schema.field("id"), pa.array(np.sort(table.column("id").to_numpy())))
+        return replace(self, table=table, rows=self.rows[kept])
 
 
 def recorded_days(file: RecordingFile, found: ContractRows, options: ReadOptions) -> Iterator[RecordedDay]:
@@ -143,6 +150,7 @@ def recorded_days(file: RecordingFile, found: ContractRows, options: ReadOptions
             rows=found.rows[days == np.datetime64(day)],
             file=file,
             time_column=found.time_column,
+            counted=found.ids is None,
         )
 
 
@@ -165,17 +173,32 @@ def check_day(part: RecordedDay, options: ReadOptions) -> RecordedDay:
             f"{name}: {part.place_word(int(back[0]) + 1)}, column {part.time_column}: time goes backwards",
             "sort the file by time and import again",
         )
+    if (again := np.flatnonzero(np.diff(table.column("id").to_numpy()) <= 0)).size:
+        raise BadRecordingError(
+            f"{name}: {part.place_word(int(again[0]) + 1)}: its id does not rise over that of the row before",
+            "leave out rows that stand twice, or the column of ids: rows are then counted",
+        )
     try:
         options.calendar.require_trading_day(day)
+        _require_alive(contract, day)
         validate_ticks(table)
     except UsageError as exc:
-        raise BadRecordingError(f"{name}: {contract}: {exc.message}", "correct the file's dates") from exc
+        raise BadRecordingError(f"{name}: {contract}: {exc.message}", "correct the file's dates, or --symbol") from exc
     except BadRecordingError as exc:
         message = re.sub(r"at row (\d+)", lambda match: f"at {part.place_word(int(match[1]))}", exc.message)
         raise BadRecordingError(
             f"{name}: {contract} {day}: {message}", exc.hint or "correct or leave out that line"
         ) from exc
     return part
+
+
+def _require_alive(contract: str, day: date) -> None:
+    """UsageError where the contract was delivered before `day`, or cannot have been listed yet."""
+    year, month = parse_symbol(contract).delivered(day)
+    ahead = (year - day.year) * 12 + month - day.month
+    if not 0 <= ahead <= NEAR_MONTHS:
+        when = "was delivered in" if ahead < 0 else "is not delivered before"
+        raise UsageError(f"{contract} {when} {year}-{month:02d} and did not trade on {day}")
 
 
 def refuse_first(file: RecordingFile, column: str, bad: np.ndarray, say: Callable[[int], str]) -> None:

@@ -136,17 +136,18 @@ class RecordingFile:
     def _head(self) -> bytes:
         if self._data is not None:
             return self._data[:_HEAD]
-        assert self.path is not None, "a recording has content or a path"
-        try:
-            with self.path.open("rb") as stream:
-                return stream.read(_HEAD)
-        except OSError as exc:
-            raise self._unreadable(exc) from exc
+        return self._read(_HEAD)
 
-    def _read(self) -> bytes:
+    def _read(self, length: int = -1) -> bytes:
         assert self.path is not None, "a recording has content or a path"
         try:
-            return self.path.read_bytes()
+            if not (self.path.is_file() or self.path.is_dir()) and self.path.exists():
+                # It could be read once at most, and a pipe that nobody writes to never ends.
+                raise BadRecordingError(
+                    f"{self.name} is a pipe or a device, no file", "save what it gives as a file and import that"
+                )
+            with self.path.open("rb") as stream:
+                return stream.read(length)
         except OSError as exc:
             raise self._unreadable(exc) from exc
 

@@ -112,8 +112,8 @@ def read_moments(columns: Columns, column: str) -> Moments:
     if pa.types.is_timestamp(found.type):
         clock = Clock.WALL if found.type.tz is None else Clock.ZONED
         _refuse_empty(columns, column, found)
-        ns = found.cast(pa.timestamp("ns", found.type.tz)).cast(pa.int64()).to_numpy(zero_copy_only=False)
-        return _in_range(columns, Moments(ns, clock, column))
+        stamps = columns.cast(column, pa.timestamp("ns", found.type.tz), "a time between 1995 and 2100")
+        return _in_range(columns, Moments(stamps.cast(pa.int64()).to_numpy(zero_copy_only=False), clock, column))
     if is_text(found.type):
         first = next((text for text in found.slice(0, 64).to_pylist() if text), "")
         if not _is_number(first):
@@ -128,6 +128,8 @@ def read_moments(columns: Columns, column: str) -> Moments:
 def days_of(columns: Columns, column: str) -> np.ndarray:
     """datetime64[D][n] from dates: YYYYMMDD as numbers or text, YYYY-MM-DD, or Arrow dates; NaT where a cell is empty.
 
+    Of an Arrow timestamp it is the date that its own zone's calendar shows.
+
     Raises
     ------
     BadRecordingError
@@ -135,7 +137,10 @@ def days_of(columns: Columns, column: str) -> np.ndarray:
     """
     found = columns.found(column)
     if pa.types.is_date(found.type) or pa.types.is_timestamp(found.type):
-        stamped: np.ndarray = found.cast(pa.timestamp("s")).to_numpy(zero_copy_only=False)
+        if pa.types.is_timestamp(found.type):
+            shown = found if found.type.tz is None else pc.local_timestamp(found)
+            found = pc.floor_temporal(shown, unit="day")
+        stamped: np.ndarray = found.cast(pa.timestamp("s"), safe=False).to_numpy(zero_copy_only=False)
         return stamped.astype("datetime64[D]")
     coded = found.dictionary_encode()
     words = coded.dictionary.to_pylist()

@@ -97,6 +97,8 @@ def test_bars_of_a_recorded_day_come_from_its_ticks(real_day):
         ("no_such", None, "no asset 'no_such'"),
         ("main_l5", "2021-01-03|IF", "no partition"),
         ("main_l5", "2021-01-04|zz", "no partition"),
+        ("main_l5", "2021-01-04|SR", "SR is none of the varieties this home has partitions for: cu, au, ag, IF"),
+        ("main_schedule", "SR", "SR is none of the varieties this home has partitions for: cu, au, ag, IF"),
         ("main_l5", ("2021-01-05|IF", "2021-01-04|IF"), "starts after it ends"),
         ("main_l5", None, "needs a partition"),
         (["main_l5", "main_schedule"], "IF", "no partition"),

@@ -31,12 +31,23 @@ _KIND = 0xFF
 
 
 def _events(file: RecordingFile) -> np.ndarray | None:
-    """The event array of a NumPy file; None where it holds none."""
+    """The event array of a NumPy file; None where it holds none.
+
+    Raises
+    ------
+    BadRecordingError
+        It cannot be read, or is a zip archive of other files.
+    """
     try:
         loaded = np.load(io.BytesIO(file.data), allow_pickle=False)
-        arrays = [loaded] if isinstance(loaded, np.ndarray) else [loaded[name] for name in loaded.files]
+        names = [file.name] if isinstance(loaded, np.ndarray) else loaded.files
+        arrays = [loaded] if isinstance(loaded, np.ndarray) else [loaded[name] for name in names]
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as exc:
         raise BadRecordingError(f"{file.name} is no NumPy file that can be read: {exc}", "copy it again") from exc
+    if others := [name for name, array in zip(names, arrays, strict=True) if not isinstance(array, np.ndarray)]:
+        raise BadRecordingError(
+            f"{file.name} is a zip archive of other files ({others[0]} ...)", "unpack it and import what is in it"
+        )
     return next((array for array in arrays if set(array.dtype.names or ()) >= _FIELDS), None)
 
 

@@ -21,6 +21,7 @@ from ghtrader_market.sources.recordings.layouts.vnpy_csv import VALUES, read_vnp
 from ghtrader_market.sources.recordings.recording_file import Container, RecordingFile
 
 _TABLE = "dbtickdata"
+_NEEDED = ("id", "datetime", "symbol", "exchange")
 
 
 def _connect(file: RecordingFile) -> contextlib.closing[sqlite3.Connection]:
@@ -53,7 +54,12 @@ def _read(file: RecordingFile, options: ReadOptions) -> Iterator[ContractRows]:
             names = _columns(database)
             if not names:
                 raise BadRecordingError(f"{file.name} has no table {_TABLE}", "give the database of vnpy's recorder")
-            wanted = [name for name in ("datetime", "symbol", "exchange", *VALUES.values()) if name in names]
+            if missing := [name for name in _NEEDED if name not in names]:
+                raise BadRecordingError(
+                    f"{file.name}: columns missing in {_TABLE}: {', '.join(missing)}",
+                    "give the database of vnpy's recorder",
+                )
+            wanted = [name for name in (*_NEEDED[1:], *VALUES.values()) if name in names]
             pairs = database.execute(f"SELECT DISTINCT symbol, exchange FROM {_TABLE}").fetchall()
             if not pairs:
                 raise BadRecordingError(f"{file.name} holds no ticks", "record some first")
@@ -71,8 +77,16 @@ def _one(
     """Ticks of one contract, in the order of their time."""
     query = f"SELECT {', '.join(wanted)} FROM {_TABLE} WHERE symbol = ? AND exchange = ? ORDER BY datetime, id"
     columns: list[tuple[object, ...]] = list(zip(*database.execute(query, pair), strict=True))
-    table = pa.table({name: pa.array(column) for name, column in zip(wanted, columns, strict=True)})
+    table = pa.table({name: _cells(column) for name, column in zip(wanted, columns, strict=True)})
     yield from read_vnpy_columns(file.with_columns(Columns(file.name, table, lines=False)), options)
+
+
+def _cells(column: tuple[object, ...]) -> pa.Array:
+    """A column as Arrow has it; as text where SQLite keeps several types in it, so that errors name the odd cell."""
+    try:
+        return pa.array(column)
+    except (pa.ArrowException, OverflowError):
+        return pa.array([None if cell is None else str(cell) for cell in column], pa.string())
 
 
 LAYOUT = Layout(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -76,6 +77,45 @@ def test_a_swapped_pair_costs_nothing(tmp_path: Path, lake: Lake) -> None:
     np.testing.assert_array_equal(values_matrix(lake.read_day("ticks", CU1910, MONDAY)), values_matrix(whole))
 
 
+def test_counted_ids_rise_after_a_pair_changed_places(tmp_path: Path, lake: Lake) -> None:
+    import_recordings([with_rows(tmp_path, with_swapped_rows)], lake, CALENDAR)
+    assert lake.read_day("ticks", CU1910, MONDAY)["id"].to_pylist() == list(range(200))
+
+
+def test_ids_of_a_file_that_do_not_rise_are_refused(tmp_path: Path, lake: Lake) -> None:
+    path = tmp_path / "SHFE.cu1910.csv"
+    frame = pd.read_csv(FOLDER / "tqsdk_SHFE.cu1910.csv")
+    frame.loc[5, "id"] = frame.loc[4, "id"]
+    frame.to_csv(path, index=False)
+    with pytest.raises(BadRecordingError, match="line 7: its id does not rise"):
+        import_recordings([path], lake, CALENDAR)
+    assert lake.keys("ticks") == []
+
+
+@pytest.mark.parametrize(
+    ("symbol", "message"),
+    [
+        ("SHFE.cu1908", "SHFE.cu1908 was delivered in 2019-08 and did not trade on 2019-09-16"),
+        ("SHFE.cu2502", "SHFE.cu2502 is not delivered before 2025-02 and did not trade on 2019-09-16"),
+    ],
+)
+def test_a_contract_that_did_not_live_is_refused(tmp_path: Path, lake: Lake, symbol: str, message: str) -> None:
+    frame = pd.read_csv(FOLDER / "tqsdk_SHFE.cu1910.csv")
+    frame["datetime"] = pd.read_csv(CU1909)["datetime"]
+    frame.to_csv(path := tmp_path / "ticks.csv", index=False)
+    with pytest.raises(BadRecordingError, match=message):
+        import_recordings([path], lake, CALENDAR, symbol=symbol)
+    assert import_recordings([path], lake, CALENDAR, symbol="SHFE.cu1909").written
+
+
+def test_ticks_of_the_future_are_refused(lake: Lake) -> None:
+    last = int(pd.read_csv(CU1909)["datetime"].iloc[-1])
+    with pytest.raises(BadRecordingError, match="SHFE.cu1909 2019-09-16: ticks of the future"):
+        import_recordings([CU1909], lake, CALENDAR, now_ns=last - 7_200_000_000_000)
+    assert lake.keys("ticks") == []
+    assert import_recordings([CU1909], lake, CALENDAR, now_ns=last).written
+
+
 def test_a_fall_in_a_session_still_refuses_the_file(tmp_path: Path, lake: Lake) -> None:
     def fallen(frame: pd.DataFrame) -> pd.DataFrame:
         frame.loc[140, "volume"] = 1
@@ -128,6 +168,24 @@ def test_a_file_of_no_layout_in_a_folder_is_named(folder: Path, lake: Lake) -> N
     with pytest.raises(BadRecordingError, match=r"orders.csv has no layout known here: its columns are order, price"):
         import_recordings([folder], lake, CALENDAR)
     assert lake.keys("ticks") == []
+
+
+def test_links_and_pipes_of_a_folder_are_named(folder: Path, tmp_path: Path) -> None:
+    before, _ = recording_files([folder])
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "loop").symlink_to(folder)
+    (folder / "gone.csv").symlink_to(folder / "nowhere.csv")
+    os.mkfifo(folder / "pipe.csv")
+    files, left_out = recording_files([folder])
+    assert files == before
+    assert {"linked", "loop", "gone.csv", "pipe.csv"} <= {path.name for path in left_out}
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, lake: Lake) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(BadRecordingError, match="pipe.csv is a pipe or a device, no file"):
+        import_recordings([tmp_path / "pipe.csv"], lake, CALENDAR)
 
 
 def test_memory_is_bounded_by_reading_again(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import sqlite3
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -226,6 +228,27 @@ def test_packed_containers_are_read_too() -> None:
     for name in ("vnpy_database.db", "wondertrader.dsb", "parquet_zoned.parquet"):
         packed = parse_recording(gzip.compress((FOLDER / name).read_bytes()), f"{name}.gz")
         assert table_hash(packed[0][2]) == table_hash(read_recording(FOLDER / name)[0][2])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("UPDATE dbtickdata SET last_price = 'abc' WHERE id = 3", "row 3, column last_price: 'abc' is not a number"),
+        ("UPDATE dbtickdata SET last_price = x'ff00' WHERE id = 3", r"row 3, column last_price: .* is not a number"),
+        ("UPDATE dbtickdata SET datetime = 5 WHERE id = 3", r"column datetime: .* is not a"),
+        ("UPDATE dbtickdata SET last_price = 'abc'", "row 1, column last_price: 'abc' is not a number"),
+        ("ALTER TABLE dbtickdata DROP COLUMN last_price", "columns missing: last_price"),
+        ("ALTER TABLE dbtickdata RENAME COLUMN exchange TO market", "columns missing in dbtickdata: exchange"),
+    ],
+)
+def test_odd_cells_of_a_database_are_named(tmp_path: Path, change: str, message: str) -> None:
+    path = tmp_path / "odd.db"
+    path.write_bytes((FOLDER / "vnpy_database.db").read_bytes())
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute(change)
+        database.commit()
+    with pytest.raises(BadRecordingError, match=message):
+        read(path)
 
 
 @pytest.mark.parametrize("name", ["vnpy_database.db", "wondertrader.dsb", "SHFE.cu1910.npz", "parquet_zoned.parquet"])

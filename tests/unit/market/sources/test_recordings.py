@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zipfile
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -146,6 +147,24 @@ def replaced(line: int, column: str, cell: bytes) -> bytes:
     cells = CU_LINES[line].split(b",")
     cells[CU_LINES[0].decode().split(",").index(column)] = cell
     return b",".join(cells)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_encodings_and_line_ends_of_spreadsheets(encoding: str, ending: str) -> None:
+    text = CU_BYTES.decode().replace("\r", "").replace("\n", ending)
+    assert table_hash(cu(text.encode(encoding))[0][2]) == table_hash(cu(CU_BYTES)[0][2])
+
+
+def test_half_a_character_of_utf16_is_named() -> None:
+    assert "cut-off or damaged UTF-16" in fault(CU_BYTES.decode().encode("utf-16")[:-1])
+
+
+def test_a_zip_of_other_files_is_named() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        packed.writestr("a.csv", CU_BYTES)
+    assert "is a zip archive of other files (a.csv ...)" in fault(buffer.getvalue(), "a.zip")
 
 
 def test_broken_containers_are_named(tmp_path: Path) -> None:

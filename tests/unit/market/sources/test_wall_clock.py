@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -87,6 +87,14 @@ def test_one_moment_in_many_ways(column: Columns, clock: Clock) -> None:
         (text("20190916140133500", "20190931140133500"), r"line 3, column t: 20190931140133500 is no time"),
         (typed([ZONED, None], pa.timestamp("ns", "UTC")), r"a.parquet: row 2, column t: is empty"),
         (typed([date(2019, 9, 16)]), r"column t: .* is not a whole number"),
+        (
+            typed([datetime(2019, 9, 16), datetime(3000, 1, 1)], pa.timestamp("us")),
+            r"row 2, column t: .* is not a time",
+        ),
+        (
+            typed([datetime(2019, 9, 16), datetime(3000, 1, 1)], pa.timestamp("us", "UTC")),
+            r"row 2, column t: .* is not",
+        ),
     ],
     ids=str,
 )
@@ -191,6 +199,12 @@ def test_dates_and_times_of_day() -> None:
         np.testing.assert_array_equal(days_of(text(*cells), "t"), want)
     np.testing.assert_array_equal(days_of(typed([date(2019, 9, 16), None]), "t"), want)
     np.testing.assert_array_equal(days_of(typed([20190916, None]), "t"), want)
+    at_night = pd.Timestamp("2019-09-16 00:00:00.5", tz="Asia/Shanghai")
+    for stamp in (at_night, at_night.tz_localize(None)):
+        for unit in ("s", "ms", "us", "ns"):
+            stamps = pa.array([stamp, None], pa.timestamp("ns", stamp.tz and "Asia/Shanghai"))
+            cells = stamps.cast(pa.timestamp(unit, stamps.type.tz), safe=False)
+            np.testing.assert_array_equal(days_of(typed(cells), "t"), want)
     with pytest.raises(BadRecordingError, match="line 3, column t: 20190931 is no date"):
         days_of(text("20190916", "20190931"), "t")
     noon = (14 * 3600 + 93) * 1_000_000_000
