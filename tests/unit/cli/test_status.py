@@ -172,6 +172,7 @@ def test_the_calendar_says_how_long_it_reaches_and_what_it_took_back(
     assert "error" in status(capfd)["calendar"]
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("broken", ["", "[]", "{", '"text"', "null"])
 def test_a_broken_state_file_of_an_ended_run_hides_no_running_gateway(settings: Settings, broken: str) -> None:
     trading = settings.runs / "trading"
