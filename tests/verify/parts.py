@@ -58,7 +58,7 @@ PROPERTIES = [
 """Property tests that try a part of their examples in `make test`."""
 
 PARTS: dict[str, Part] = {
-    "lint": Part(2, [["ruff", "check", "."], ["mypy"], ["lint-imports"]]),
+    "lint": Part(1, [["ruff", "check", "."], ["mypy"], ["lint-imports"]]),
     "coverage": Part(
         16,
         [
@@ -71,22 +71,22 @@ PARTS: dict[str, Part] = {
     ),
     # Demos measure: one at a time.
     "demos": Part(15, [pytest(*DEMOS, jobs=1), verify("demo_service", jobs=1)]),
-    "lines": Part(2, [pytest("tests/acceptance/test_links_shown.py", "tests/acceptance/test_second_home.py")]),
+    "lines": Part(1, [pytest("tests/acceptance/test_links_shown.py", "tests/acceptance/test_second_home.py")]),
     "servers": Part(1, [verify("stopped_commands"), verify("dagster_ui", jobs=1)]),
     "fresh-clone": Part(8, [verify("fresh_clone", jobs=1)]),
     "interrupts": Part(6, [verify("download_kills"), verify("main_l5_kills")]),
     "faults": Part(3, [verify("download_faults")]),
     "corruption": Part(1, [pytest("tests/unit/market/audit/test_audit.py")]),
-    "memory": Part(2, [verify("memory", jobs=1)]),
+    "memory": Part(1, [verify("memory", jobs=1)]),
     "questdb-kills": Part(4, [verify("questdb_kills")]),
-    "factors": Part(2, [verify("factors_million", jobs=1)]),
+    "factors": Part(1, [verify("factors_million", jobs=1)]),
     "datasets": Part(3, [verify("datasets")]),
-    "worlds": Part(5, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
-    "fuzz": Part(2, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
+    "worlds": Part(3, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
+    "fuzz": Part(1, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1)]),
-    "mutants": Part(3, [verify("mutants")]),
+    "mutants": Part(1, [verify("mutants")]),
     "chaos": Part(
-        6, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
+        15, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
     ),
     "properties": Part(4, [pytest(*PROPERTIES)], {"HYPOTHESIS_PROFILE": "verify"}),
     "clock": Part(4, [["python", "-m", "tests.verify.shifted_clock"], verify("daily_update_evenings", jobs=1)]),
