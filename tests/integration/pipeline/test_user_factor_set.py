@@ -84,7 +84,7 @@ def test_from_a_file_to_a_model_that_trades(
     assert bundle["factors"] == 4
     assert run(["paper", "--var", "cu", "--day", str(DAYS[-1]), "--model", bundle["id"], "--json"]) == 0
     (summary,) = json.loads(capfd.readouterr().out)["days"]
-    kept = read_factors(summary.folder / "strategy")
+    kept = read_factors(Path(summary["folder"]) / "strategy")
     stored = lake.read_day("features", SERIES, DAYS[-1])
     batch = np.stack([stored[name].to_numpy() for name in mine.names], axis=1)
     assert kept["factors"].tobytes() == batch.tobytes() and np.isfinite(kept["probabilities"][-100:]).all()
