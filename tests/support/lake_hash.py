@@ -1,7 +1,8 @@
 """Hashes everything a lake holds, for runs that must leave the same to the byte.
 
 Left out is what says when and by whom and is no content: the manifests of runs, the index (a copy of the manifests),
-the list of contracts with the time it was asked for; and of a day's manifest the id of the run that wrote it.
+the list of contracts with the time it was asked for; of a day's manifest the id of the run that wrote it, of the list
+of holidays when it was fetched.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ import json
 from pathlib import Path
 
 _NOT_CONTENT = ("manifests/", "coverage.sqlite", "catalog/")
+_LEFT_OUT = {"_manifest.json": "run_id", "holidays.json": "fetched_at"}
 
 
 def tree(data: Path) -> dict[str, str]:
-    """Path -> sha256 of every file, a day's manifest without its run id."""
+    """Path -> sha256 of every file, without the entries of `_LEFT_OUT`."""
     found = {}
     for path in sorted(data.rglob("*")):
         name = str(path.relative_to(data))
         if not path.is_file() or name.startswith(_NOT_CONTENT):
             continue
         content = path.read_bytes()
-        if path.name == "_manifest.json":
-            content = json.dumps({**json.loads(content), "run_id": ""}).encode()
+        if left_out := _LEFT_OUT.get(path.name):
+            content = json.dumps({**json.loads(content), left_out: ""}).encode()
         found[name] = hashlib.sha256(content).hexdigest()
     return found
 
