@@ -51,7 +51,7 @@ def test_the_champion_trades_and_the_exchange_agrees(default_demo) -> None:
     trading = half["trading"]
     assert trading["round_trips"] >= 1 and trading["fills"] == trading["exchange_fills"] > 0
     assert trading["fills_equal_exchange"] is True
-    assert trading["tick_to_target_ms"]["count"] == trading["ticks"] <= trading["targets"]
+    assert trading["tick_to_target_ms"]["count"] == trading["ticks"] == trading["targets"]
     assert set(trading["positions"].values()) <= {0}
     real = default_demo.report["real"]["trading"]
     assert real["ticks"] > 1000 and real["tick_to_target_ms"]["count"] > 1000
