@@ -178,8 +178,8 @@ def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settin
     theirs = [(f.trade_id, f.order_id, f.direction, f.offset, f.volume, f.price,
                f.trade_date_time, f.commission) for f in recorded]  # fmt: skip
     assert ours == theirs and len(ours) == run.fills > 2
-    # A busy machine may end the run with ticks that nobody has answered yet.
-    assert run.tick_to_target_ms.count >= 0.9 * run.ticks > 100 and run.missed_ticks == 0
+    timed = run.tick_to_target_ms  # a busy machine may end the run with ticks that nobody has answered yet
+    assert timed.count > 100 and timed.count + timed.unanswered >= run.ticks - 5 and run.missed_ticks == 0
     orders = exchange.control.orders()
     assert len({order.order_id for order in orders}) == len(orders) == run.orders
 
