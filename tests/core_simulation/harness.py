@@ -624,12 +624,13 @@ class World:
         self.finish(wanted, turn)
 
     def let_arrive(self) -> None:
-        """What is on its way arrives: orders, reports, the broker's list."""
-        for _ in range(1000):
-            if not (self.outgoing or self.wire or self.ask_later):
+        """What is on its way arrives: orders, reports, and the broker's list, which tells of rejections too."""
+        for _ in range(200):
+            if not (self.outgoing or self.wire or self.ask_later or self.auditor.unasked):
                 return
-            self.pass_time(10 * MS)
+            self.pass_time(500 * MS)
             self.deliver()
+            self.step(ev.Timer(self.now))
 
     def wanted_at_last(self, dice: int) -> dict[str, int]:
         """Lots of each contract that must have come true when it is quiet."""
