@@ -15,7 +15,7 @@ class BlockReason(PlainStrEnum):
     LEDGER
         HALTED: no intent can be made durable. Until the disk takes them again.
     REJECTS
-        HALTED: too many orders in a row were rejected. Until an operator sets ACTIVE.
+        REDUCING: too many orders in a row were rejected; closing orders still leave. Until an operator sets ACTIVE.
     MONITOR
         HALTED, for good: this gateway only watches; it sends no cancels either.
     KILL

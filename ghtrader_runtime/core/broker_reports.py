@@ -17,7 +17,10 @@ from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.order_entry import OrderEntry
 from ghtrader_runtime.core.orders import Order, OrderKind, OrderOutcome, OrderStatus, TradingState
 from ghtrader_runtime.core.position_updates import after_trade, wants_close_today
-from ghtrader_runtime.core.state import CoreConfig, CoreState
+from ghtrader_runtime.core.state import CoreConfig, CoreState, Retry
+
+_LONGEST_PAUSE_S = 60
+"""Seconds (ours) between two closing orders of a contract whose orders are all rejected."""
 
 
 def ask_broker(state: CoreState, reason: str) -> list[Action]:
@@ -140,15 +143,21 @@ class BrokerReports:
     def _count_reject(self, order: Order, message: str) -> list[Action]:
         if order.kind == OrderKind.STRANGER:
             return []
+        state = self.state
         if not order.error:
-            self.state.rejects = 0
+            state.rejects = 0
+            state.retries.pop(order.symbol, None)
             return []
-        self.state.rejects += 1
-        if self.state.rejects < self.config.max_rejects:
+        state.rejects += 1
+        if BlockReason.REJECTS in state.blocks:  # a closing order: tried again, but not with every tick
+            rejections = state.retries[order.symbol].rejections + 1 if order.symbol in state.retries else 1
+            pause_s = min(2 ** (rejections - 1), _LONGEST_PAUSE_S)
+            state.retries[order.symbol] = Retry(rejections, state.now_ns + pause_s * 1_000_000_000)
+        if state.rejects < self.config.max_rejects:
             return []
-        reason = f"{self.state.rejects} orders in a row were rejected, the last with: {message}"
-        self.state.block(BlockReason.REJECTS, TradingState.HALTED, reason)
-        return [Record("halted", {"reason": reason})]
+        reason = f"{state.rejects} orders in a row were rejected, the last with: {message}"
+        state.block(BlockReason.REJECTS, TradingState.REDUCING, reason)
+        return [Record("reducing", {"reason": reason})]
 
     # Trades ----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 A session counts its requests up, so the highest number acted on stands for all before it. Sessions are forgotten only
 once they have been silent for a time to live; where too many are alive at once a new one is refused, so that no flood
-of made-up sessions can push a real one out and have its old requests accepted again.
+of made-up sessions can push a real one out and have its old requests accepted again. As many again have a place whose
+request only reduces a position: nobody is kept from leaving by how many there are.
 """
 
 from __future__ import annotations
@@ -33,14 +34,17 @@ class Watermark:
         """Take over (session, revision) pairs, as if heard of at `now_ns`."""
         return cls({session: (revision, now_ns) for session, revision in known})
 
-    def note(self, session: str, revision: int, now_ns: int) -> str:
-        """`new` (and noted), `duplicate` (nothing changes), or `full` (too many sessions: refuse it)."""
+    def note(self, session: str, revision: int, now_ns: int, reduces: bool = False) -> str:
+        """`new` (and noted), `duplicate` (nothing changes), or `full` (too many sessions: refuse it).
+
+        `reduces`: the request only brings a position nearer to zero; a second share of places is kept for such.
+        """
         known = self.marks.get(session)
         if known is not None:
             if revision <= known[0]:
                 return "duplicate"
             del self.marks[session]
-        elif len(self.marks) >= self.max_sessions and not self._forget(now_ns):
+        elif len(self.marks) >= self.max_sessions * (1 + reduces) and not self._forget(now_ns):
             return "full"
         self.marks[session] = (revision, now_ns)
         return "new"

@@ -3,8 +3,10 @@
 Every refusal is a sentence a person can read.
 
 An order rule sees a proposed order and the account around it and answers with a reason to refuse it, or an empty
-string. An account rule sees the day's equity and answers with a reason to trip the kill switch. Rates and sessions
-count on market time, which may run faster than ours; the age of data counts on ours.
+string. **No rule traps a position**: an order that only brings it nearer to zero is refused where the exchange could
+not take it (outside its hours, a price off its grid or beyond the day's limits), and for nothing else. An account rule
+sees the day's equity and answers with a reason to trip the kill switch. Rates and sessions count on market time, which
+may run faster than ours; the age of data counts on ours.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from ghtrader_base.trading_limits import RATE_WINDOW_S, default
 from ghtrader_market.accounting.fill import Offset
 
 _GRID = 1e-6
+"""Price ticks a price may lie beside the grid: what floating point leaves of a quotient, whatever the price."""
 _OPEN = Offset.OPEN
 
 
@@ -84,6 +87,17 @@ class Proposed(msgspec.Struct, gc=False, kw_only=True):
         """Whether it takes on new risk."""
         return self.offset == _OPEN
 
+    @property
+    def reduces(self) -> bool:
+        """Whether it only brings the position nearer to zero, whatever of its side that is out fills."""
+        return not self.opens and 0 < self.volume <= -self.side * (self.net + self.working)
+
+
+def on_grid(price: float, price_tick: float) -> bool:
+    """Whether a price (CNY) is a whole number of price ticks; False for NaN and infinity."""
+    steps = price / price_tick
+    return math.isfinite(steps) and abs(steps - round(steps)) <= _GRID
+
 
 def beyond_holding(no_open_from: str, trading_day: str) -> bool:
     """Whether a contract is only closed on `trading_day` (YYYY-MM-DD)."""
@@ -130,20 +144,23 @@ class MaxPosition:
 
 @dataclass(frozen=True)
 class OrderSize:
-    """No order of more than `lots`."""
+    """No order of more than `lots`, unless it only reduces the position."""
 
     lots: int
 
     def check(self, order: Proposed) -> str:
         """See `Rule.check`."""
-        if not 0 < order.volume <= self.lots:
+        if not (0 < order.volume <= self.lots or order.reduces):
             return f"{order.symbol}: order of {order.volume} lots, 1 to {self.lots} allowed"
         return ""
 
 
 @dataclass(frozen=True)
 class FatFinger:
-    """No order worth more than `notional` CNY: a price or volume typed with a zero too many."""
+    """No order worth more than `notional` CNY: a price or volume typed with a zero too many.
+
+    One that only reduces the position cannot be larger than that, and passes.
+    """
 
     notional: float
 
@@ -151,14 +168,14 @@ class FatFinger:
         """See `Rule.check`."""
         price = order.reference if math.isnan(order.price) else max(order.price, order.reference)
         worth = order.volume * order.multiplier * price
-        if not worth <= self.notional:
+        if not (worth <= self.notional or order.reduces):
             return f"{order.symbol}: an order worth {worth:,.0f} CNY, at most {self.notional:,.0f} allowed"
         return ""
 
 
 @dataclass(frozen=True)
 class OrderRate:
-    """At most `orders` in any `window_s` seconds of market time."""
+    """At most `orders` in any `window_s` seconds of market time; one that only reduces counts, and passes."""
 
     orders: int
     window_s: float
@@ -166,32 +183,33 @@ class OrderRate:
     def check(self, order: Proposed) -> str:
         """See `Rule.check`."""
         since = order.market_ns - int(self.window_s * 1e9)
-        if len(order.sent_ns) >= self.orders and order.sent_ns[-self.orders] > since:
+        used_up = len(order.sent_ns) >= self.orders and order.sent_ns[-self.orders] > since
+        if used_up and not order.reduces:
             return f"{self.orders} orders in the last {self.window_s:g} s of market time, at most {self.orders} allowed"
         return ""
 
 
 @dataclass(frozen=True)
 class OpenOrders:
-    """At most `orders` at work at once, of all symbols and owners."""
+    """At most `orders` at work at once, of all symbols and owners; one that only reduces the position passes."""
 
     orders: int
 
     def check(self, order: Proposed) -> str:
         """See `Rule.check`."""
-        if order.open_orders >= self.orders:
+        if order.open_orders >= self.orders and not order.reduces:
             return f"{order.open_orders} orders are open, {self.orders} allowed"
         return ""
 
 
 @dataclass(frozen=True)
 class InSession:
-    """No order outside the contract's trading hours, or where they are not known."""
+    """No order outside the contract's trading hours; where they are not known, none but one that only reduces."""
 
     def check(self, order: Proposed) -> str:
         """See `Rule.check`."""
         if order.sessions is None:
-            return f"{order.symbol}: its trading hours are not known"
+            return "" if order.reduces else f"{order.symbol}: its trading hours are not known"
         if not any(first <= order.market_ns < end for first, end in order.sessions):
             return f"{order.symbol}: outside its trading hours"
         return ""
@@ -223,7 +241,11 @@ class HoldingLimit:
 
 @dataclass(frozen=True)
 class PriceCollar:
-    """No limit price off the grid, beyond the day's limits, or further than `fraction` from the market."""
+    """No limit price off the grid, beyond the day's limits, or further than `fraction` from the market.
+
+    How far is not asked of an order that only reduces the position: a market that ran away from its last known book
+    must not hold it fast.
+    """
 
     fraction: float
 
@@ -234,13 +256,13 @@ class PriceCollar:
             return ""
         if not 0.0 < price < math.inf:
             return f"{order.symbol}: no price: {price}"
-        steps = price / order.price_tick
-        if abs(steps - round(steps)) > _GRID * max(1.0, steps):
-            return f"{order.symbol}: {price:g} is no multiple of the price tick {order.price_tick:g}"
+        if not on_grid(price, order.price_tick):
+            return f"{order.symbol}: {price:.10g} is no multiple of the price tick {order.price_tick:g}"
         if price > order.upper or price < order.lower:
-            return f"{order.symbol}: {price:g} is beyond the day's limits {order.lower:g} to {order.upper:g}"
-        if not abs(price - order.reference) <= self.fraction * order.reference:
-            return f"{order.symbol}: {price:g} is more than {self.fraction:.1%} from the market at {order.reference:g}"
+            return f"{order.symbol}: {price:.10g} is beyond the day's limits {order.lower:.10g} to {order.upper:.10g}"
+        market = order.reference
+        if not (abs(price - market) <= self.fraction * market or order.reduces):
+            return f"{order.symbol}: {price:.10g} is more than {self.fraction:.1%} from the market at {market:.10g}"
         return ""
 
 

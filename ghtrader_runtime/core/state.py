@@ -42,7 +42,7 @@ class CoreConfig:
         Seconds (ours) an order may travel: only a complete list of the broker's orders taken at least so long after
         the send proves, by not naming it, that it never arrived. 2.
     max_rejects : int
-        Rejections in a row after which trading halts. 3.
+        Rejections in a row after which nothing is opened any more. 3.
     monitor_only : bool
         Never send anything, cancels included. False.
     on_kill : OnKill
@@ -90,6 +90,14 @@ class Marks:
     written: float = 0.0
 
 
+@dataclass(frozen=True)
+class Retry:
+    """When a closing order that was rejected is tried again: after so many rejections, not before `at_ns` (ours)."""
+
+    rejections: int
+    at_ns: int
+
+
 def order_number(next_number: int, side: int) -> int:
     """The next order's number, `next_number` or one more: odd ones buy, even ones sell, so that of two orders that may
     follow only one of which will, each has a number of its own."""
@@ -120,6 +128,7 @@ class CoreState:
     killed: bool = False
     next_number: int = 1
     rejects: int = 0
+    retries: dict[str, Retry] = field(default_factory=dict)
     revision: int = 0
     now_ns: int = 0
     market_ns: int = 0
@@ -189,6 +198,11 @@ class CoreState:
         """Orders of a symbol that may still change the position."""
         live = self.live.get(symbol)
         return list(live.values()) if live else []
+
+    def room(self, symbol: str, side: int) -> int:
+        """Lots that orders of a side (+1, -1) may still close before the net position would cross zero."""
+        out = sum(order.pending for order in self.live_orders(symbol) if order.side == side)
+        return -side * self.position(symbol).net - out
 
     def every_live_order(self) -> list[Order]:
         """Orders of all symbols that may still change a position."""

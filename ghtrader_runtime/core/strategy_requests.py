@@ -13,7 +13,7 @@ from ghtrader_market.accounting.fill import Offset
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Answer, AnswerStatus, Record
 from ghtrader_runtime.core.order_entry import OrderEntry
-from ghtrader_runtime.core.order_planning import Place, why_not
+from ghtrader_runtime.core.order_planning import Place, towards_flat, why_not
 from ghtrader_runtime.core.orders import OrderKind, PriceType, TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.state import AT_WORK, CoreConfig, CoreState, WantedPosition, Writer
@@ -49,7 +49,7 @@ class StrategyRequests:
         if refused:
             return refused
         limit = self.config.limits.max_position
-        if abs(event.volume) > limit:
+        if abs(event.volume) > limit and not self._reduces(event):
             return self._refuse(event, f"target {event.volume:+d} of {event.symbol}, at most {limit} allowed")
         state = self.state
         known = state.targets.get(event.symbol)
@@ -63,6 +63,8 @@ class StrategyRequests:
         """Whether a session may write a symbol in this way; what to answer where it may not."""
         state = self.state
         verdict = state.watermark.note(event.session, event.revision, state.now_ns)
+        if verdict == "full" and self._reduces(event):
+            verdict = state.watermark.note(event.session, event.revision, state.now_ns, reduces=True)
         if verdict == "duplicate":
             return [Answer(event.session, event.revision, AnswerStatus.DUPLICATE)]
         if verdict == "full":
@@ -78,6 +80,15 @@ class StrategyRequests:
             return self._refuse(event, f"{event.symbol} is written by {writer.kind}s, not by {kind}s, in this session")
         return []
 
+    def _reduces(self, event: ev.TargetWanted | ev.OrderWanted) -> bool:
+        """Whether a request only brings the position nearer to zero: then neither state nor limit stands against it."""
+        position = self.state.positions.get(event.symbol)
+        if position is None:
+            return False
+        if isinstance(event, ev.TargetWanted):
+            return event.volume != position.net and towards_flat(event.volume, position.net) == event.volume
+        return event.offset != Offset.OPEN and 0 < event.volume <= self.state.room(event.symbol, event.side)
+
     def _refuse(self, event: ev.TargetWanted | ev.OrderWanted, reason: str) -> list[Action]:
         fields = {"session": event.session, "revision": event.revision, "volume": event.volume, "reason": reason}
         return [Record("refused", fields), Answer(event.session, event.revision, AnswerStatus.REFUSED, reason)]
@@ -90,12 +101,10 @@ class StrategyRequests:
         state, symbol = self.state, event.symbol
         book, position = state.books.get(symbol), state.position(symbol)
         reason = why_not(event, position, state.live_orders(symbol), self.config.symbols[symbol])
-        if state.trading_state is TradingState.HALTED or state.killed:
+        if state.trading_state is TradingState.HALTED or state.killed:  # killed, it closes by itself or not at all
             reason = state.limits
         elif state.trading_state is TradingState.REDUCING:
-            out = sum(o.pending for o in state.live_orders(symbol) if o.side == event.side)
-            shrinks = event.offset != Offset.OPEN and 0 < event.volume <= -event.side * position.net - out
-            reason = reason or ("" if shrinks else state.limits)
+            reason = reason or ("" if self._reduces(event) else state.limits)
         if reason or book is None:
             return self._refuse(event, reason or "no tick yet")
         place = Place(

@@ -61,6 +61,8 @@ class TargetSteps:
         lower, upper = (terms.lower, terms.upper) if terms is not None else (math.nan, math.nan)
         chases = state.chases.get(symbol, 0)
         step = plan_target(target, position, working, book, spec, self._style, chases, lower, upper)
+        if step.place and (retry := state.retries.get(symbol)) is not None and state.now_ns < retry.at_ns:
+            return []
         actions: list[Action] = []
         if step.cancel:
             state.chases[symbol] = chases + 1

@@ -172,6 +172,7 @@ class Core:
         if wanted.state is TradingState.ACTIVE:
             self.state.unblock(BlockReason.REJECTS)
             self.state.rejects = 0
+            self.state.retries.clear()
         else:
             self.state.block(BlockReason.OPERATOR, wanted.state, wanted.reason)
         return [Record("state-set", {"state": str(wanted.state), "reason": wanted.reason})]

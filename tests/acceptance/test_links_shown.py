@@ -144,8 +144,8 @@ def test_a_broken_line_shows_everywhere_within_two_seconds(exchange, settings, c
         hand.reach(volume)
     known = len(exchange.control.orders())
     hand.want(1)
-    hand.listen(lambda: hand.state.trading_state == "HALTED")
+    hand.listen(lambda: hand.state.trading_state == "REDUCING")
     assert any("TqRuleOpenCountsLimit" in reason and "3" in reason for reason in hand.state.reasons), hand.state.reasons
     assert len(exchange.control.orders()) == known, "what the rule refuses never leaves"
-    hand.listen(lambda: bool(events(settings, run_id, "halted")))
-    assert len(events(settings, run_id, "halted")) == 1
+    hand.listen(lambda: bool(events(settings, run_id, "reducing")))
+    assert len(events(settings, run_id, "reducing")) == 1

@@ -25,7 +25,9 @@ class Requests(Picture):
         return self.writers.setdefault(event.symbol, (event.session, kind)) == (event.session, kind)
 
     def told_TargetWanted(self, event: ev.TargetWanted) -> None:
-        if self.claim(event, "target") and abs(event.volume) <= self.setup.limits.max_position:
+        net = self.net(event.symbol)
+        smaller = abs(event.volume) < abs(net) and event.volume * net >= 0
+        if self.claim(event, "target") and (abs(event.volume) <= self.setup.limits.max_position or smaller):
             self.must_answer = "accepted"
             self.targets[event.symbol] = (event.session, event.revision, event.volume)
             self.fresh_book = event.symbol
@@ -57,10 +59,12 @@ class Requests(Picture):
     def why_not(self, symbol: str, side: int, offset: str, volume: int, price: float) -> str:
         """The risk rule an order breaks, or an empty string."""
         limits, book, spec, terms = self.setup.limits, self.books[symbol], self.specs[symbol], self.terms.get(symbol)
-        after = self.net(symbol) + side * (self.out(symbol, side) + volume)
-        if abs(after) > limits.max_position and not (offset != "OPEN" and abs(after) < abs(self.net(symbol))):
+        net = self.net(symbol)
+        after = net + side * (self.out(symbol, side) + volume)
+        leaves = offset != "OPEN" and volume > 0 and side * net < 0 and after * net >= 0  # nothing may hold it up
+        if abs(after) > limits.max_position and not (offset != "OPEN" and abs(after) < abs(net)):
             return "position"
-        if volume < 1 or volume > limits.max_order:
+        if volume < 1 or (volume > limits.max_order and not leaves):
             return "size"
         if math.isnan(book.bid):
             mid = book.ask
@@ -69,21 +73,25 @@ class Requests(Picture):
         else:
             mid = (book.bid + book.ask) / 2
         if terms is None or terms.trading_day != self.day:
-            return "terms"
+            if not leaves:
+                return "terms"
+            terms = None
         if not math.isnan(price):
             if abs(price / spec.price_tick - round(price / spec.price_tick)) > 1e-4 or price <= 0:
                 return "grid"
-            if price > terms.upper or price < terms.lower:
+            if terms is not None and (price > terms.upper or price < terms.lower):
                 return "limit price"
-            if not abs(price - mid) <= limits.price_collar * mid:
+            if not leaves and not abs(price - mid) <= limits.price_collar * mid:
                 return "collar"
         worth = volume * spec.multiplier * (mid if math.isnan(price) else max(mid, price))
-        if not worth <= limits.max_notional:
+        if not leaves and not worth <= limits.max_notional:
             return "notional"
-        if not any(a <= book.market_ns < b for a, b in terms.sessions):
+        if terms is not None and not any(a <= book.market_ns < b for a, b in terms.sessions):
             return "session"
         if offset == "OPEN" and limits.data_age_s and self.now - book.now_ns > limits.data_age_s * 1e9:
             return "age"
+        if leaves:
+            return ""
         if len(self.live) >= limits.max_open_orders:
             return "open orders"
         if len(self.sends) < limits.rate_orders:
@@ -107,7 +115,7 @@ class Requests(Picture):
         if state is REDUCING:
             target = sorted((0, target, net))[1] if target * net > 0 else 0
             target = net if abs(target) > abs(net) else target
-        if target == net:
+        if target == net or self.now < self.patient_until.get(symbol, 0):
             return NO_PLAN
         side = 1 if target > net else -1
         best, own, tick = (book.ask, book.bid, 1) if side > 0 else (book.bid, book.ask, -1)

@@ -581,13 +581,14 @@ class World:
             if deal.stranger:
                 self.tell(self.exchange.finish(deal.order_id, self.now))
         self.offset = max(self.offset, 710 * 10**9)
+        self.do_up(0)
+        self.let_arrive()  # a rejection on its way would stand against trading after the person has looked
         self.kill_file = ""
         for event in (
             ev.KillChange(False, "", self.now), ev.StateWanted(TradingState.ACTIVE, "", self.now),
             ev.LinkChange("data", True, self.now),
         ):  # fmt: skip
             self.step(event)
-        self.do_up(0)
         for symbol in self.symbols:
             session = self.sessions[symbol]
             for writer, _ in list(self.auditor.writers.values()):
@@ -618,8 +619,18 @@ class World:
                 self.tell(self.exchange.fill(deal, deal.left, self.now))
             self.deliver()
             there = all(net_of(self.exchange.lots[symbol]) == wanted[symbol] for symbol in self.symbols)
-            quiet = quiet + 1 if there and len(self.exchange.received) == before else 0
+            known = not self.auditor.unasked and not self.auditor.live  # what is asked for may take a minute to come
+            quiet = quiet + 1 if there and known and len(self.exchange.received) == before else 0
         self.finish(wanted, turn)
+
+    def let_arrive(self) -> None:
+        """What is on its way arrives: orders, reports, and the broker's list, which tells of rejections too."""
+        for _ in range(200):
+            if not (self.outgoing or self.wire or self.ask_later or self.auditor.unasked):
+                return
+            self.pass_time(500 * MS)
+            self.deliver()
+            self.step(ev.Timer(self.now))
 
     def wanted_at_last(self, dice: int) -> dict[str, int]:
         """Lots of each contract that must have come true when it is quiet."""

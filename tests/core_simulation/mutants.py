@@ -55,7 +55,12 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
         "after = order.net + order.working + ",
         "after = order.net + ",
     ),
-    ("any target goes", "core.strategy_requests", "if abs(event.volume) > limit:", "if abs(event.volume) > limit + 1:"),
+    (
+        "any target goes",
+        "core.strategy_requests",
+        "if abs(event.volume) > limit and",
+        "if abs(event.volume) > limit + 1 and",
+    ),
     ("a second writer", "core.strategy_requests", "if writer.session != event.session:", "if False:"),
     ("targets and direct orders on one symbol", "core.strategy_requests", "if writer.kind != kind:", "if False:"),
     (
@@ -143,7 +148,20 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
         "        order.left = min(order.left, report.left)\n        if report.finished:\n            actions +=",
         "        order.left = report.left\n        if report.finished:\n            actions +=",
     ),
-    ("rejections are not counted", "core.broker_reports", "self.state.rejects += 1", "self.state.rejects += 0"),
+    ("rejections are not counted", "core.broker_reports", "state.rejects += 1", "state.rejects += 0"),
+    (
+        "rejections trap a position",
+        "core.broker_reports",
+        "state.block(BlockReason.REJECTS, TradingState.REDUCING, reason)",
+        "state.block(BlockReason.REJECTS, TradingState.HALTED, reason)",
+    ),
+    (
+        "a rejected close is tried again with every tick",
+        "core.target_steps",
+        "state.now_ns < retry.at_ns",
+        "state.now_ns < 0",
+    ),
+    ("the rate traps a position", "core.risk_rules", "if used_up and not order.reduces:", "if used_up:"),
     (
         "an intent is never closed",
         "core.broker_reports",
@@ -184,7 +202,7 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "the price may be anything",
         "core.risk_rules",
-        "if not abs(price - order.reference) <= self.fraction * order.reference:",
+        "if not (abs(price - market) <= self.fraction * market or order.reduces):",
         "if False:",
     ),
     (

@@ -88,6 +88,8 @@ class Picture:
         self.subscribe_at = self.subscribe_tries = self.told_events = 0
         self.rejects = 0
         self.rejected_out = False
+        self.refused_since: dict[str, int] = {}
+        self.patient_until: dict[str, int] = {}
         self.operator: TradingState | None = None
         self.opening = self.peak = self.balance = math.nan
         self.mark_day = ""
@@ -99,11 +101,11 @@ class Picture:
 
     def state(self) -> TradingState:
         """What may be sent now, as told."""
-        if self.setup.monitor_only or self.operator is HALTED or self.link_down or self.rejected_out or self.unasked:
+        if self.setup.monitor_only or self.operator is HALTED or self.link_down or self.unasked:
             return HALTED
         if self.killed and not self.flattening():
             return HALTED
-        if self.killed or self.operator is REDUCING or self.data_down or self.silent:
+        if self.killed or self.rejected_out or self.operator is REDUCING or self.data_down or self.silent:
             return REDUCING
         return ACTIVE
 
@@ -205,10 +207,20 @@ class Picture:
             order.over_ns, order.error = self.now, error
             if order.kind != "stranger":
                 self.rejects = self.rejects + 1 if error else 0
+                self.be_patient(order.symbol, error)
                 if self.rejects >= self.setup.max_rejects:
                     self.rejected_out = True
         self.expect_closing(order)
         self.settled(order)
+
+    def be_patient(self, symbol: str, error: bool) -> None:
+        """Where rejections stand against trading, the next closing order of a symbol waits longer each time."""
+        if not error:
+            self.refused_since.pop(symbol, None)
+            self.patient_until.pop(symbol, None)
+        elif self.rejected_out:
+            times = self.refused_since[symbol] = self.refused_since.get(symbol, 0) + 1
+            self.patient_until[symbol] = self.now + (1, 2, 4, 8, 16, 32, 60)[min(times, 7) - 1] * 10**9
 
     def expect_closing(self, order: Seen, outcome: str = "") -> None:
         if order.order_id in self.open_intents and not order.closed:
@@ -295,6 +307,8 @@ class Picture:
         self.operator = None if wanted.state is ACTIVE else wanted.state
         if wanted.state is ACTIVE:
             self.rejects, self.rejected_out = 0, False
+            self.refused_since.clear()
+            self.patient_until.clear()
 
     def told_LinkChange(self, change: ev.LinkChange) -> None:
         if change.who == "data":

@@ -7,6 +7,8 @@ from collections import deque
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ghtrader_runtime.core.order_planning import towards_flat
 from ghtrader_runtime.core.risk_rules import (
@@ -23,6 +25,7 @@ from ghtrader_runtime.core.risk_rules import (
     Proposed,
     RiskLimits,
     first_breach,
+    on_grid,
 )  # fmt: skip
 
 ORDER = Proposed(
@@ -82,6 +85,27 @@ def test_a_rule_at_its_edge(rule, passes: dict, refused: dict, word: str) -> Non
     assert rule.check(msgspec.structs.replace(ORDER, **passes)) == ""
     reason = rule.check(msgspec.structs.replace(ORDER, **refused))
     assert word in reason and len(reason) > 15
+
+
+@pytest.mark.parametrize(
+    ("price", "tick"), [(70_050.07, 10.0), (780.013, 0.02), (780.013, 0.05), (140_000.1, 10.0), (4_999.3, 0.2)]
+)
+def test_a_price_beside_the_grid_is_refused_however_high_it_is(price: float, tick: float) -> None:
+    order = msgspec.structs.replace(
+        ORDER, price=price, price_tick=tick, reference=price, lower=math.nan, upper=math.nan
+    )
+    assert f"{price} is no multiple of the price tick {tick:g}" in PriceCollar(0.02).check(order)
+    assert PriceCollar(0.02).check(msgspec.structs.replace(order, price=round(round(price / tick) * tick, 6))) == ""
+
+
+@given(
+    st.sampled_from([0.002, 0.005, 0.01, 0.02, 0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]), st.integers(1, 10_000_000),
+    st.floats(1e-4, 1 - 1e-4),
+)  # fmt: skip
+def test_the_grid_is_as_fine_at_any_price(tick: float, steps: int, beside: float) -> None:
+    assert on_grid(round(steps * tick, 6), tick) and on_grid(steps * tick, tick)
+    assert not on_grid((steps + beside) * tick, tick)
+    assert not on_grid(math.nan, tick) and not on_grid(math.inf, tick)
 
 
 def test_what_only_closes_passes_on_an_old_book() -> None:

@@ -131,12 +131,12 @@ def test_refusals_name_the_reason() -> None:
     assert "not traded" in only(core.handle(wrong), Answer)[0].reason
 
 
-def test_rejections_in_a_row_halt() -> None:
+def test_rejections_in_a_row_stop_all_opening() -> None:
     core = ready(max_rejects=2)
     for revision in (1, 2):
         (submit,) = only(core.handle(target(1, revision)), WriteIntent)
         core.handle(report(submit.order.order_id, 1, True, error=True))
-    assert core.state.trading_state is TradingState.HALTED
+    assert core.state.trading_state is TradingState.REDUCING
     assert not only(core.handle(target(1, 9)), WriteIntent)
     core.handle(ev.StateWanted(TradingState.ACTIVE, "looked"))
     assert only(core.handle(target(1, 10)), WriteIntent)
