@@ -137,6 +137,8 @@ class ActionExecutor:
                     self._write_intent(action)
                 case CloseIntent(order_id, outcome, left):
                     self.durable.attempt(partial(ledger.close_intent, order_id, outcome, left), keep=True)
+                case WriteMarks() if self._context.options.replay is not None:
+                    pass  # a recorded day's equity is no limit of a later run
                 case WriteMarks(day, opening, peak):
                     self.durable.attempt(partial(ledger.write_marks, day, opening, peak), keep=True)
                 case SendOrder():
@@ -240,5 +242,6 @@ class ActionExecutor:
             failpoint("gateway.fill->journal")
             fee = self.add_fill(read_fill(fields), fields.get("closed_today")).fee
             fields = fields | {"commission": fee}
+        self._context.counts.refused += record.kind == "order-refused"
         stream = {"fill": "fills", "order-closed": "orders"}.get(record.kind, "events")
         self._context.journal.write(stream, record.kind, fields)
