@@ -7,47 +7,48 @@ profit of positions - fees; margin is bound on the cost of positions, and by wor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal
 
 from ghtrader_exchange.enums import Offset, OrderStatus, Side
 from ghtrader_exchange.venue.account_updates import AccountMoney, PositionSide, PositionValue
+from ghtrader_exchange.venue.lots import Age, Bucket, HeldSide, close_fee, lots_to_close, open_fee
 from ghtrader_exchange.venue.orders import Order, OrderRequest, Trade
 from ghtrader_exchange.world.contract_terms import ContractTerms
-from ghtrader_market.accounting import fill as accounting_fill
-from ghtrader_market.accounting.fees import fee
-from ghtrader_market.accounting.fill import Fill
-from ghtrader_market.accounting.positions import Position, apply_fill, roll_day, unrealised
 
 Marks = Mapping[str, tuple[float, "ContractTerms"]]
 """Symbol to last price in CNY and terms."""
-HeldSide = Literal["long", "short"]
-Age = Literal["today", "his"]
 OPEN, CLOSETODAY, BUY, ALIVE = Offset.OPEN, Offset.CLOSETODAY, Side.BUY, OrderStatus.ALIVE
 """Bound once: an enum's attribute takes half a microsecond to look up."""
 
 
+_KINDS: tuple[tuple[HeldSide, Age], ...] = (("long", "today"), ("long", "his"), ("short", "today"), ("short", "his"))
+
+
 def _no_lots() -> dict[tuple[HeldSide, Age], int]:
-    return {("long", "today"): 0, ("long", "his"): 0, ("short", "today"): 0, ("short", "his"): 0}
+    return dict.fromkeys(_KINDS, 0)
+
+
+def _no_buckets() -> dict[tuple[HeldSide, Age], Bucket]:
+    return {kind: Bucket() for kind in _KINDS}
 
 
 @dataclass
 class Holding:
-    """The position in one contract.
+    """The position in one contract: lots by side and age; `frozen` counts those that working orders are to close."""
 
-    `opened` carries what the lots cost when they were opened, `marked` the same lots at the last settlement or, for
-    today's, at what they were opened for. `frozen` counts lots that working orders are to close, by side and age.
-    """
-
-    opened: Position = field(default_factory=Position)
-    marked: Position = field(default_factory=Position)
+    lots: dict[tuple[HeldSide, Age], Bucket] = field(default_factory=_no_buckets)
     frozen: dict[tuple[HeldSide, Age], int] = field(default_factory=_no_lots)
 
     @property
     def volume(self) -> int:
         """All lots, both sides together."""
-        return self.marked.long + self.marked.short
+        return sum(bucket.volume for bucket in self.lots.values())
+
+    @property
+    def net(self) -> int:
+        """Long lots less short ones."""
+        return sum(bucket.volume * (1 if side == "long" else -1) for (side, _), bucket in self.lots.items())
 
     def closable(self, request: OrderRequest, needs_close_today: bool) -> int:
         """Lots an order to close can still have.
@@ -55,8 +56,8 @@ class Holding:
         Where today's position needs CLOSETODAY (SHFE, INE), CLOSE reaches yesterday's lots alone; elsewhere all.
         """
         side = _closed_side(request)
-        today: int = getattr(self.marked, f"{side}_today") - self.frozen[side, "today"]
-        his: int = getattr(self.marked, f"{side}_his") - self.frozen[side, "his"]
+        today: int = self.lots[side, "today"].volume - self.frozen[side, "today"]
+        his: int = self.lots[side, "his"].volume - self.frozen[side, "his"]
         if request.offset is CLOSETODAY:
             return today if needs_close_today else today + min(his, 0)
         return his if needs_close_today else his + today
@@ -65,19 +66,32 @@ class Holding:
         """Bind lots to an order to close, or let them go with a negative `volume`."""
         self.frozen[_closed_side(request), "today" if request.offset is CLOSETODAY else "his"] += volume
 
-    def fill(self, done: Fill, terms: ContractTerms) -> tuple[float, float]:
+    def fill(self, request: OrderRequest, price: float, volume: int, terms: ContractTerms) -> tuple[float, float]:
         """Book a fill; returns the profit it realised against the marked cost, and its fee, both CNY."""
-        book = (terms.fees, terms.multiplier, terms.needs_close_today)
-        self.opened = apply_fill(self.opened, done, *book).position
-        self.marked, realised, paid = apply_fill(self.marked, done, *book)
+        if request.offset is OPEN:
+            self.lots["long" if request.side is BUY else "short", "today"].add(price, volume)
+            return 0.0, open_fee(terms.fees, price, volume, terms.multiplier)
+        side = _closed_side(request)
+        there = self.lots[side, "today"].volume, self.lots[side, "his"].volume
+        realised = paid = 0.0
+        for age, lots in lots_to_close(request.symbol.split(".")[0], request.offset, volume, *there):
+            if lots:
+                gain = price * lots - self.lots[side, age].take(lots)
+                realised += gain * terms.multiplier * (1 if side == "long" else -1)
+                paid += close_fee(terms.fees, age, price, lots, terms.multiplier)
         return realised, paid
 
     def settle(self, price: float, multiplier: int) -> float:
         """Mark to settlement and make today's lots yesterday's; returns the profit since the last marking, CNY."""
-        profit = unrealised(self.marked, price, multiplier)
-        self.opened = roll_day(self.opened)
-        lots = roll_day(self.marked)
-        self.marked = replace(lots, long_his_cost=price * lots.long_his, short_his_cost=price * lots.short_his)
+        profit = 0.0
+        sides: tuple[HeldSide, ...] = ("long", "short")
+        for side in sides:
+            today, his = self.lots[side, "today"], self.lots[side, "his"]
+            volume = today.volume + his.volume
+            gain = price * volume - (today.marked + his.marked)
+            profit += gain * multiplier * (1 if side == "long" else -1)
+            self.lots[side, "his"] = Bucket(volume, today.opened + his.opened, price * volume)
+            self.lots[side, "today"] = Bucket()
         return profit
 
 
@@ -160,14 +174,7 @@ class Account:
         """`volume` lots of a placed order are filled at `price` CNY."""
         request, holding = order.request, self.positions[order.request.symbol]
         symbol, side, offset = request.symbol, request.side, request.offset
-        done = Fill(
-            symbol=symbol,
-            side=accounting_fill.Side(side),
-            offset=accounting_fill.Offset(offset),
-            volume=volume,
-            price=price,
-        )
-        realised, paid = holding.fill(done, terms)
+        realised, paid = holding.fill(request, price, volume, terms)
         order.left -= volume
         if request.offset is OPEN:
             order.frozen_margin, order.frozen_fee = _bound(request, terms, order.left)
@@ -226,55 +233,25 @@ class Account:
     def position_value(self, symbol: str, last_price: float, terms: ContractTerms) -> PositionValue:
         """What the position in one contract is worth at `last_price` CNY."""
         holding = self.positions[symbol]
-        opened, marked, frozen = holding.opened, holding.marked, holding.frozen
         return PositionValue(
             symbol=symbol,
             last_price=last_price,
-            long=_side_value(
-                today=marked.long_today,
-                his=marked.long_his,
-                frozen_today=frozen["long", "today"],
-                frozen_his=frozen["long", "his"],
-                opened_for=opened.long_today_cost + opened.long_his_cost,
-                marked_at=marked.long_today_cost + marked.long_his_cost,
-                sign=1,
-                last_price=last_price,
-                terms=terms,
-            ),
-            short=_side_value(
-                today=marked.short_today,
-                his=marked.short_his,
-                frozen_today=frozen["short", "today"],
-                frozen_his=frozen["short", "his"],
-                opened_for=opened.short_today_cost + opened.short_his_cost,
-                marked_at=marked.short_today_cost + marked.short_his_cost,
-                sign=-1,
-                last_price=last_price,
-                terms=terms,
-            ),
+            long=_side_value(holding, "long", last_price, terms),
+            short=_side_value(holding, "short", last_price, terms),
         )
 
 
-def _side_value(
-    *,
-    today: int,
-    his: int,
-    frozen_today: int,
-    frozen_his: int,
-    opened_for: float,
-    marked_at: float,
-    sign: int,
-    last_price: float,
-    terms: ContractTerms,
-) -> PositionSide:
-    """One side of a position; `opened_for` and `marked_at` are sums of price x lots without the multiplier."""
-    volume, multiplier = today + his, terms.multiplier
+def _side_value(holding: Holding, side: HeldSide, last_price: float, terms: ContractTerms) -> PositionSide:
+    """What one side of a position is worth."""
+    today, his = holding.lots[side, "today"], holding.lots[side, "his"]
+    opened_for, marked_at = today.opened + his.opened, today.marked + his.marked
+    volume, multiplier, sign = today.volume + his.volume, terms.multiplier, 1 if side == "long" else -1
     position_cost = marked_at * multiplier
     return PositionSide(
-        today=today,
-        his=his,
-        frozen_today=frozen_today,
-        frozen_his=frozen_his,
+        today=today.volume,
+        his=his.volume,
+        frozen_today=holding.frozen[side, "today"],
+        frozen_his=holding.frozen[side, "his"],
         open_cost=opened_for * multiplier,
         open_price=opened_for / volume if volume else None,
         float_profit=sign * (last_price * volume - opened_for) * multiplier,
@@ -288,7 +265,7 @@ def _side_value(
 def _bound(request: OrderRequest, terms: ContractTerms, volume: int) -> tuple[float, float]:
     """Margin and fee that `volume` lots of an order to open bind while it works, CNY."""
     margin = request.price * terms.multiplier * volume * terms.margin_ratio
-    return margin, fee(terms.fees, accounting_fill.Offset.OPEN, request.price, volume, terms.multiplier)
+    return margin, open_fee(terms.fees, request.price, volume, terms.multiplier)
 
 
 def _closed_side(request: OrderRequest) -> HeldSide:

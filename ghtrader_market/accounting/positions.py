@@ -1,8 +1,8 @@
 """Computes a position in one contract: today's and yesterday's lots, close-today splitting, fees, profit, margin.
 
-The only place of these rules: the simulated exchange's accounts, the simulators and live execution use it. Pure
-functions on frozen values; no clock, no symbol table, no storage. Prices are CNY per unit, volumes are lots, money
-is CNY.
+The only place of these rules on our side: gateway, paper account, replay, benchmark and reports use it; the simulated
+exchange keeps a book of its own (`ghtrader_exchange/venue/lots.py`), which checks this one. Pure functions on frozen
+values; no clock, no table of varieties, no storage. Prices are CNY per unit, volumes are lots, money is CNY.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ghtrader_base.errors import RefusedError, UsageError
 from ghtrader_market.accounting.fees import fee
 from ghtrader_market.accounting.fill import Fill, Offset, Side
+from ghtrader_market.reference.closing_rules import ClosingRule, closing_rule
 from ghtrader_market.reference.varieties import FeeRates
 
 _SIDES, _OFFSETS = tuple(Side), tuple(Offset)
@@ -62,11 +63,13 @@ class Position:
 
 
 class FillOutcome(NamedTuple):
-    """What a fill did: the position after it, profit realised against open cost, and its fee (positive is paid)."""
+    """What a fill did: the position after it, profit realised against open cost, its fee (positive is paid), and how
+    many of the lots it closed were today's."""
 
     position: Position
     realised: float
     fee: float
+    closed_today: int = 0
 
     @property
     def cash(self) -> float:
@@ -75,14 +78,8 @@ class FillOutcome(NamedTuple):
 
 
 
-
-def apply_fill(
-    position: Position, fill: Fill, rates: FeeRates, multiplier: int, needs_close_today: bool
-) -> FillOutcome:
-    """Book one fill.
-
-    Where the exchange needs CLOSETODAY (SHFE), CLOSE takes yesterday's lots only and CLOSETODAY today's only.
-    Elsewhere CLOSE takes yesterday's lots first and then today's, each at its own fee.
+def apply_fill(position: Position, fill: Fill, rates: FeeRates, multiplier: int) -> FillOutcome:
+    """Book one fill by the rule of the exchange its contract is listed at (`closing_rules`); each lot pays its own fee.
 
     Parameters
     ----------
@@ -90,8 +87,8 @@ def apply_fill(
         Before the fill.
     fill : Fill
         BUY with a closing offset closes short lots, SELL closes long ones.
-    rates, multiplier, needs_close_today
-        Of the contract on the day (`Variety.fees`, `.multiplier`, `.needs_close_today`).
+    rates, multiplier
+        Of the contract on the trading day of the fill (`Variety.fees`, `.multiplier`).
 
     Raises
     ------
@@ -113,29 +110,31 @@ def apply_fill(
     held = "short" if fill.side == Side.BUY else "long"
     direction = 1 if held == "long" else -1
     realised = paid = 0.0
-    for age, lots in _split(position, held, fill.offset, fill.volume, needs_close_today):
+    closed_today = 0
+    for age, lots in _split(position, held, fill.offset, fill.volume, closing_rule(fill.symbol)):
         position, gain = _close_bucket(position, f"{held}_{age}", lots, fill.price, direction)
         realised += gain * multiplier
         paid += fee(rates, Offset.CLOSETODAY if age == "today" else Offset.CLOSE, fill.price, lots, multiplier)
-    return FillOutcome(position, realised, paid)
+        closed_today += lots if age == "today" else 0
+    return FillOutcome(position, realised, paid, closed_today)
 
 
-def _split(
-    position: Position, held: str, offset: Offset, volume: int, needs_close_today: bool
-) -> list[tuple[str, int]]:
+def _split(position: Position, held: str, offset: Offset, volume: int, rule: ClosingRule) -> list[tuple[str, int]]:
     """Which buckets a closing fill takes its lots from; RefusedError where they do not hold enough."""
-    his, today = getattr(position, f"{held}_his"), getattr(position, f"{held}_today")
+    available = {"his": getattr(position, f"{held}_his"), "today": getattr(position, f"{held}_today")}
     if offset == Offset.CLOSETODAY:
         wanted = [("today", volume)]
-    elif needs_close_today:
+    elif rule == ClosingRule.BY_OFFSET:
         wanted = [("his", volume)]
     else:
-        wanted = [("his", min(his, volume)), ("today", volume - min(his, volume))]
-    available = {"his": his, "today": today}
+        first, second = ("today", "his") if rule == ClosingRule.TODAY_FIRST else ("his", "today")
+        taken = min(available[first], volume)
+        wanted = [(first, taken), (second, volume - taken)]
     for age, lots in wanted:
         if lots > available[age]:
             raise RefusedError(
-                f"{offset} of {volume} {held} lots, but only {his} of yesterday's and {today} of today's are held",
+                f"{offset} of {volume} {held} lots, but only {available['his']} of yesterday's and "
+                f"{available['today']} of today's are held",
                 "close what is held: CLOSE for yesterday's lots, CLOSETODAY for today's",
             )
     return [(age, lots) for age, lots in wanted if lots]

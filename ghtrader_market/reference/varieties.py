@@ -17,12 +17,13 @@ from importlib import resources
 from typing import Any
 
 from ghtrader_base.errors import ConfigError, UsageError
-from ghtrader_market.reference.symbols import Exchange, continuous_symbol, parse_symbol
+from ghtrader_market.reference.closing_rules import CLOSING_RULES, ClosingRule
+from ghtrader_market.reference.symbols import continuous_symbol, parse_symbol
 
 NS_PER_MINUTE = 60_000_000_000
 SHARED = "shared"
 """The table of what varieties have in common; no variety."""
-CLOSE_TODAY = (Exchange.SHFE, Exchange.INE)
+CLOSE_TODAY = tuple(exchange for exchange, rule in CLOSING_RULES.items() if rule == ClosingRule.BY_OFFSET)
 """Exchanges where today's position is closed with CLOSETODAY."""
 
 

@@ -16,13 +16,14 @@ from typing import Protocol
 import numpy as np
 
 from ghtrader_base.trading_enums import TimeInForce
-from ghtrader_market.accounting.fill import Offset
-from ghtrader_market.accounting.positions import Position, roll_day
+from ghtrader_market.accounting.fill import Fill, Offset, Side
+from ghtrader_market.accounting.positions import Position, apply_fill, roll_day
+from ghtrader_market.reference.closing_rules import ClosingRule, closing_rule
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
+from ghtrader_market.reference.varieties import FeeRates
 from ghtrader_runtime.brokers.base import Market, Pumped, TickRow
 from ghtrader_runtime.core.events import LinkChange, OrderReport, Snapshot, TradeReport
 from ghtrader_runtime.core.orders import Holding, Order, PriceType
-from ghtrader_runtime.core.position_updates import after_trade
 
 LEVELS = 5
 STARTING_BALANCE = 10_000_000.0
@@ -111,10 +112,8 @@ class PaperBroker:
     ----------
     feed : Feed
         Ticks; lock-step or not is the feed's.
-    commission : callable
-        (contract, market time in UTC epoch ns, offset, price, lots) -> CNY.
-    needs_close_today : bool
-        Whether today's lots want CLOSETODAY.
+    rates : callable
+        (contract, market time in UTC epoch ns) -> the fees of that trading day.
     """
 
     name = "paper"
@@ -122,13 +121,11 @@ class PaperBroker:
     def __init__(
         self,
         feed: Feed,
-        commission: Callable[[str, int, Offset, float, int], float],
-        needs_close_today: bool,
+        rates: Callable[[str, int], FeeRates],
         balance: float = STARTING_BALANCE,
     ) -> None:
         self._feed = feed
-        self._needs_close_today = needs_close_today
-        self._commission = commission
+        self._rates = rates
         self._cash = balance
         self._positions: dict[str, Position] = {}
         self._books: dict[str, TickRow] = {}
@@ -269,7 +266,8 @@ class PaperBroker:
             return ""
         p = self._positions.get(order.symbol, Position())
         today, his = (p.short_today, p.short_his) if order.side > 0 else (p.long_today, p.long_his)
-        have = today if order.offset == Offset.CLOSETODAY else his if self._needs_close_today else today + his
+        by_offset = closing_rule(order.symbol) == ClosingRule.BY_OFFSET
+        have = today if order.offset == Offset.CLOSETODAY else his if by_offset else today + his
         same = (order.symbol, order.side, order.offset)
         out = sum(o.left for o in self._resting.values() if (o.symbol, o.side, o.offset) == same)
         return "" if order.volume + out <= have else f"{order.offset} of {order.volume}, {have - out} there"
@@ -286,7 +284,12 @@ class PaperBroker:
             price = order.price if resting else price
             order.left -= lots
             self._trades += 1
-            fee = self._commission(order.symbol, book.datetime_ns, order.offset, price, lots)
+            fill = Fill(
+                symbol=order.symbol, side=Side.of(order.side), offset=order.offset, volume=lots, price=price,
+                market_ns=book.datetime_ns,
+            )  # fmt: skip
+            before, multiplier = self._positions.get(order.symbol, Position()), self._feed.market.multiplier
+            booked = apply_fill(before, fill, self._rates(order.symbol, book.datetime_ns), multiplier)
             trade = TradeReport(
                 trade_id=f"{order.order_id}|{self._trades}",
                 order_id=order.order_id,
@@ -297,11 +300,10 @@ class PaperBroker:
                 price=price,
                 market_ns=book.datetime_ns,
                 now_ns=time.monotonic_ns(),
-                commission=fee,
+                commission=booked.fee,
             )
-            self._cash -= order.side * lots * price * self._feed.market.multiplier + fee
-            before = self._positions.get(order.symbol, Position())
-            self._positions[order.symbol] = after_trade(before, trade, self._needs_close_today)
+            self._cash -= order.side * lots * price * multiplier + booked.fee
+            self._positions[order.symbol] = booked.position
             self._reports.append(trade)
         if order.left == 0:
             self._resting.pop(order.order_id, None)

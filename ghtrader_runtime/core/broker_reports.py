@@ -16,7 +16,7 @@ from ghtrader_runtime.core.actions import Action, CloseIntent, Record, Resync
 from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.order_entry import OrderEntry
 from ghtrader_runtime.core.orders import Order, OrderKind, OrderOutcome, OrderStatus, TradingState
-from ghtrader_runtime.core.position_updates import after_trade, wants_close_today
+from ghtrader_runtime.core.position_updates import after_trade
 from ghtrader_runtime.core.state import CoreConfig, CoreState, Retry
 
 _LONGEST_PAUSE_S = 60
@@ -167,13 +167,13 @@ class BrokerReports:
             return []
         actions = self._count_trade(trade)
         try:
-            before = self.state.position(trade.symbol)
-            after = after_trade(before, trade, wants_close_today(trade.symbol, self.config.symbols))
+            booked = after_trade(self.state.position(trade.symbol), trade)
         except RefusedError as exc:  # lots we did not know of: our picture is wrong, ask
             self.state.block(BlockReason.RECONCILE, TradingState.HALTED, exc.message)
             return [*actions, Record("fill", self.fill_fields(trade)), *ask_broker(self.state, exc.message)]
-        self.state.positions[trade.symbol] = after
-        return [*actions, Record("fill", self.fill_fields(trade)), *self._advance(trade.symbol)]
+        self.state.positions[trade.symbol] = booked.position
+        fields = {**self.fill_fields(trade), "closed_today": booked.closed_today}
+        return [*actions, Record("fill", fields), *self._advance(trade.symbol)]
 
     def _count_trade(self, trade: ev.TradeReport) -> list[Action]:
         order = self.state.orders.get(trade.order_id)
@@ -193,7 +193,10 @@ class BrokerReports:
         return actions
 
     def fill_fields(self, trade: ev.TradeReport) -> dict[str, Any]:
-        """A trade as the journal tells it, with what is held after it (lots, signed)."""
+        """A trade as the journal tells it, with what is held after it (lots, signed).
+
+        Where it was booked on what we held, `closed_today` says how many of the lots it closed were today's.
+        """
         return {
             "trade": trade.trade_id, "order": trade.order_id, "symbol": trade.symbol, "side": trade.side,
             "offset": trade.offset, "volume": trade.volume, "price": trade.price, "market_ns": trade.market_ns,

@@ -5,31 +5,13 @@ The rules of lots and fees are `ghtrader_market.accounting.positions`'.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
-
 from ghtrader_market.accounting.fill import Fill, Side
-from ghtrader_market.accounting.positions import Position, apply_fill
-from ghtrader_market.reference.varieties import CLOSE_TODAY, FeeRates
+from ghtrader_market.accounting.positions import FillOutcome, Position, apply_fill
+from ghtrader_market.reference.varieties import FeeRates
 from ghtrader_runtime.core.events import TradeReport
 from ghtrader_runtime.core.orders import Holding
 
 _NO_FEES = FeeRates()
-
-
-class Spec(Protocol):
-    """What has to be known of a contract here."""
-
-    @property
-    def needs_close_today(self) -> bool:
-        """Whether today's lots want CLOSETODAY."""
-        ...
-
-
-def wants_close_today(symbol: str, specs: Mapping[str, Spec]) -> bool:
-    """Whether today's lots of a symbol want CLOSETODAY; by its exchange where it is none of ours."""
-    spec = specs.get(symbol)
-    return spec.needs_close_today if spec is not None else symbol.partition(".")[0] in CLOSE_TODAY
 
 
 def held(holding: Holding) -> Position:
@@ -42,15 +24,15 @@ def held(holding: Holding) -> Position:
     )
 
 
-def after_trade(position: Position, trade: TradeReport, needs_close_today: bool) -> Position:
-    """The position after one fill.
+def after_trade(position: Position, trade: TradeReport) -> FillOutcome:
+    """The position after one fill, and how many of today's lots it closed; its fee is none of the core's business.
 
     Raises
     ------
     RefusedError
         It closes lots we do not know of: what we believe is wrong.
     """
-    return apply_fill(position, fill_of(trade), _NO_FEES, 1, needs_close_today).position
+    return apply_fill(position, fill_of(trade), _NO_FEES, 1)
 
 
 def fill_of(trade: TradeReport) -> Fill:

@@ -45,6 +45,7 @@ class PreTradeCheck:
             working=sum(order.side * order.pending for order in out),
             market_ns=book.market_ns,
             sent_ns=state.sent_ns,
+            latest_ns=state.market_ns,
             open_orders=sum(map(len, state.live.values())),
             reference=sum(quotes) / len(quotes) if quotes else math.nan,
             multiplier=spec.multiplier,

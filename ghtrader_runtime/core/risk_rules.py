@@ -44,6 +44,8 @@ class Proposed(msgspec.Struct, gc=False, kw_only=True):
         Market time, UTC epoch ns.
     sent_ns : deque of int
         Market times of the orders sent so far, oldest first.
+    latest_ns : int
+        Latest market time of this process run; a market clock may go back behind it. 0 where that is `market_ns`.
     open_orders : int
         Orders of the account that may still fill.
     reference : float
@@ -71,6 +73,7 @@ class Proposed(msgspec.Struct, gc=False, kw_only=True):
     working: int
     market_ns: int
     sent_ns: deque[int]
+    latest_ns: int = 0
     open_orders: int = 0
     reference: float = math.nan
     multiplier: int = 1
@@ -175,16 +178,21 @@ class FatFinger:
 
 @dataclass(frozen=True)
 class OrderRate:
-    """At most `orders` in any `window_s` seconds of market time; one that only reduces counts, and passes."""
+    """At most `orders` in any `window_s` seconds of market time; one that only reduces counts, and passes.
+
+    What was sent later than the market has come to is of another run, over a later day, and does not count.
+    """
 
     orders: int
     window_s: float
 
     def check(self, order: Proposed) -> str:
         """See `Rule.check`."""
+        sent, latest_ns = order.sent_ns, max(order.latest_ns, order.market_ns)
         since = order.market_ns - int(self.window_s * 1e9)
-        used_up = len(order.sent_ns) >= self.orders and order.sent_ns[-self.orders] > since
-        if used_up and not order.reduces:
+        if order.reduces or len(sent) < self.orders or (sent[-1] <= latest_ns and sent[-self.orders] <= since):
+            return ""
+        if sum(since < sent_ns <= latest_ns for sent_ns in sent) >= self.orders:
             return f"{self.orders} orders in the last {self.window_s:g} s of market time, at most {self.orders} allowed"
         return ""
 

@@ -142,7 +142,7 @@ class CoreState:
     bound: str | None = None
     unbound: str = ""
     rolling: bool = False
-    last_refusal: dict[str, str] = field(default_factory=dict)
+    last_refusal: dict[str, tuple[object, ...]] = field(default_factory=dict)
 
     def block(self, name: BlockReason, state: TradingState, reason: str) -> None:
         """Something limits trading from now on."""

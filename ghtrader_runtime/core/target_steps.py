@@ -6,11 +6,15 @@ import math
 from collections.abc import Callable
 
 from ghtrader_runtime.core.actions import Action, Record
+from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.order_entry import OrderEntry
 from ghtrader_runtime.core.order_planning import ExecutionStyle, plan_target, towards_flat
 from ghtrader_runtime.core.orders import OrderKind, TradingState
 from ghtrader_runtime.core.pre_trade_check import PreTradeCheck
 from ghtrader_runtime.core.state import CoreConfig, CoreState, WantedPosition
+
+_WAITING = frozenset((BlockReason.RECONCILE, BlockReason.BROKER, BlockReason.ROLL, BlockReason.MONITOR))
+"""While one of these stands, an order that is not sent is put off, or was never to be sent."""
 
 
 class TargetSteps:
@@ -44,8 +48,10 @@ class TargetSteps:
         """The next step of a symbol towards its target, where there is one and nothing forbids it."""
         state = self.state
         wanted, book, spec = state.targets.get(symbol), state.books.get(symbol), self.config.symbols.get(symbol)
-        if state.trading_state is TradingState.HALTED or book is None or spec is None:
+        if book is None or spec is None:
             return []
+        if state.trading_state is TradingState.HALTED:
+            return self._not_allowed(symbol, wanted)
         if state.killed or self._is_left(symbol):
             wanted = WantedPosition("kill" if state.killed else "roll", -1, 0)
         if wanted is None:
@@ -56,7 +62,7 @@ class TargetSteps:
             target = towards_flat(target, position.net)
         if not working and target == position.net:
             state.chases[symbol] = 0
-            return []
+            return self._not_allowed(symbol, wanted)
         terms = state.terms.get(symbol)
         lower, upper = (terms.lower, terms.upper) if terms is not None else (math.nan, math.nan)
         chases = state.chases.get(symbol, 0)
@@ -71,13 +77,31 @@ class TargetSteps:
         for place in step.place:
             reason = self._check.forbidden(symbol, place, book)
             if reason:
-                return [*actions, *self._say_once(symbol, reason)]
+                key = reason, place.side, place.offset, place.volume
+                return [*actions, *self._say_once(symbol, key, reason)]
             state.last_refusal.pop(symbol, None)
             actions += self._orders.place(symbol, place, wanted.session, wanted.revision, book, OrderKind.TARGET)
         return actions
 
-    def _say_once(self, symbol: str, reason: str) -> list[Action]:
-        if self.state.last_refusal.get(symbol) == reason:  # not with every tick
+    def _not_allowed(self, symbol: str, wanted: WantedPosition | None) -> list[Action]:
+        """Nothing is sent now: tell where a target is given up because of what stands against trading.
+
+        What only waits (for the broker's list, for a roll) is not given up, and who only watches never wanted it.
+        """
+        state = self.state
+        position = state.positions.get(symbol)
+        held = position.net if position is not None else 0
+        if wanted is None or wanted.volume == held:
+            state.last_refusal.pop(symbol, None)
             return []
-        self.state.last_refusal[symbol] = reason
+        if not state.blocks or state.live_orders(symbol) or not _WAITING.isdisjoint(state.blocks):
+            return []
+        key = (*state.blocks, wanted.volume - held)
+        return self._say_once(symbol, key, state.limits)
+
+    def _say_once(self, symbol: str, key: tuple[object, ...], reason: str) -> list[Action]:
+        """Record an order that is not sent; again only where another one is refused, or for another reason."""
+        if self.state.last_refusal.get(symbol) == key:  # not with every tick
+            return []
+        self.state.last_refusal[symbol] = key
         return [Record("order-refused", {"symbol": symbol, "reason": reason})]

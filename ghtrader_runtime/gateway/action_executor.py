@@ -18,7 +18,7 @@ from typing import Any
 
 from ghtrader_base.errors import FailedError
 from ghtrader_base.failpoints import failpoint
-from ghtrader_market.accounting.fees import fee
+from ghtrader_market.accounting.fees import fill_fee, rates_at
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.accounting.pnl import RunTotals
 from ghtrader_runtime.accounts.disk_outage import DurableWrites
@@ -108,13 +108,22 @@ class ActionExecutor:
         for order_id, at_ns in self._context.broker.departures():
             self._context.latency.order_left(order_id, at_ns)
 
-    def add_fill(self, fill: Fill) -> Fill:
-        """Count a fill and return it; its fee by the variety table where the broker does not say."""
+    def add_fill(self, fill: Fill, closed_today: int | None = None) -> Fill:
+        """Count a fill and return it; its fee by the variety table where the broker does not say.
+
+        Parameters
+        ----------
+        fill : Fill
+        closed_today : int or None
+            How many of the lots it closed were opened on its trading day; None where nobody knows.
+        """
         if not math.isfinite(fill.fee):
-            assert fill.offset is not None
             variety = self._context.variety
-            rates = variety.fees(fill.symbol, self._traded.date)
-            fill = replace(fill, fee=fee(rates, fill.offset, fill.price, fill.volume, variety.multiplier))
+            if fill.market_ns > 0:
+                rates = rates_at(variety, self._context.calendar, fill.symbol, fill.market_ns)
+            else:
+                rates = variety.fees(fill.symbol, self._traded.date)
+            fill = replace(fill, fee=fill_fee(rates, fill, closed_today, variety.multiplier))
         self.fills.append(fill)
         self.totals.add(fill)
         return fill
@@ -128,6 +137,8 @@ class ActionExecutor:
                     self._write_intent(action)
                 case CloseIntent(order_id, outcome, left):
                     self.durable.attempt(partial(ledger.close_intent, order_id, outcome, left), keep=True)
+                case WriteMarks() if self._context.options.replay is not None:
+                    pass  # a recorded day's equity is no limit of a later run
                 case WriteMarks(day, opening, peak):
                     self.durable.attempt(partial(ledger.write_marks, day, opening, peak), keep=True)
                 case SendOrder():
@@ -229,6 +240,8 @@ class ActionExecutor:
             if any(fill.trade_id == fields["trade"] for fill in self.fills[-200:]):
                 return  # an earlier process of this run has told it
             failpoint("gateway.fill->journal")
-            fields = fields | {"commission": self.add_fill(read_fill(fields)).fee}
+            fee = self.add_fill(read_fill(fields), fields.get("closed_today")).fee
+            fields = fields | {"commission": fee}
+        self._context.counts.refused += record.kind == "order-refused"
         stream = {"fill": "fills", "order-closed": "orders"}.get(record.kind, "events")
         self._context.journal.write(stream, record.kind, fields)

@@ -203,6 +203,7 @@ def _assemble(context: GatewayContext, traded: TradedMarket, binder: ContractRes
         symbols=symbol_specs(context, traded, binder), limits=risk_limits(options), style=execution_style(options),
         monitor_only=options.monitor_only, on_kill=options.on_kill, unknown_orders=options.unknown_orders,
     )  # fmt: skip
+    recorded = options.replay is not None  # plays again what was played before: earlier runs are no part of its day
     start = Start(
         config=config,
         ledger_id=known.ledger_id,
@@ -210,8 +211,8 @@ def _assemble(context: GatewayContext, traded: TradedMarket, binder: ContractRes
         next_number=known.next_number,
         open_intents=earlier_intents(known.open),
         watermark=list(known.watermark.items()),
-        marks=known.marks,
-        sent_ns=list(known.sent_ns),
+        marks=None if recorded else known.marks,
+        sent_ns=[] if recorded else list(known.sent_ns),
         now_ns=time.monotonic_ns(),
     )
 

@@ -15,12 +15,11 @@ from ghtrader_base.locks import resource_lock
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode
-from ghtrader_market.accounting.fees import fee
-from ghtrader_market.accounting.fill import Offset
+from ghtrader_market.accounting.fees import rates_at
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.tick_schema import values_matrix
 from ghtrader_market.reference.trading_calendar import load_calendar
-from ghtrader_market.reference.varieties import variety_of
+from ghtrader_market.reference.varieties import FeeRates, variety_of
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_runtime.accounts.account import account_ref, bind_login, login_of
 from ghtrader_runtime.accounts.live_gate import check_gates, require_credentials
@@ -71,11 +70,10 @@ def make_broker(settings: Settings, options: GatewayOptions) -> Broker:
 
     calendar = load_calendar(settings)
 
-    def commission(symbol: str, market_ns: int, offset: Offset, price: float, lots: int) -> float:
-        rates = variety.fees(symbol, calendar.trading_day_of(market_ns))
-        return fee(rates, offset, price, lots, variety.multiplier)
+    def rates(symbol: str, market_ns: int) -> FeeRates:
+        return rates_at(variety, calendar, symbol, market_ns)
 
-    return PaperBroker(feed, commission, variety.needs_close_today)
+    return PaperBroker(feed, rates)
 
 
 def _tqsdk(settings: Settings, options: GatewayOptions) -> TqSdkBroker:

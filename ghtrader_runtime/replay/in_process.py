@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ghtrader_market.accounting.fees import fee
-from ghtrader_market.accounting.fill import Fill, Offset
+from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.reference.holding_limits import no_open_from
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_market.reference.trading_calendar import TradingCalendar
@@ -63,11 +62,7 @@ class _Stage:
     ) -> None:
         variety = variety_of(market.symbol)
         rates = variety.fees(market.symbol, market.trading_day)
-
-        def commission(_symbol: str, _market_ns: int, offset: Offset, price: float, lots: int) -> float:
-            return fee(rates, offset, price, lots, variety.multiplier)
-
-        self.broker = PaperBroker(feed, commission, variety.needs_close_today)
+        self.broker = PaperBroker(feed, lambda _symbol, _market_ns: rates)
         limit = no_open_from(variety, market.symbol, market.trading_day, calendar)
         spec = SymbolSpec(market.symbol, market.price_tick, market.multiplier, variety.needs_close_today, limit)
         self.core = Core(

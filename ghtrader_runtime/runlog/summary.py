@@ -50,6 +50,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     ended : str
         Why it ended.
     ticks, targets, orders, duplicates, refused, foreseen, fills, round_trips : int
+        `refused`: requests, and orders towards a target, that were not sent, each once.
     gross_pnl, fees, net_pnl : float
         CNY; what is still held is valued at the last mid.
     by_contract : dict

@@ -30,7 +30,7 @@ def book_trade(lots: list[int], side: int, offset: str, volume: int, close_today
     elif close_today:
         from_his = volume
     else:
-        from_his = min(volume, lots[his])
+        from_his = max(volume - lots[today], 0)  # CFFEX, the one other exchange that is played here: today's first
     from_today = volume - from_his
     if from_his > lots[his] or from_today > lots[today]:
         return False

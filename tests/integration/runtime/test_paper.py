@@ -80,6 +80,12 @@ def test_limits_hold_and_refusals_are_told(settings, model) -> None:
     assert most <= 5, "what only closes the one lot is not kept from leaving"
     events = read_lines(run.folder / "events.jsonl")
     assert any("4 allowed" in line["reason"] for line in events if line["kind"] == "order-refused")
+    assert run.refused == sum(line["kind"] == "order-refused" for line in events) > 0
+    again = paper_day(settings, "cu", DAY, model=model, rate_orders=4)
+    assert [(f.market_ns, f.price, f.volume) for f in again.fill_list] == [
+        (f.market_ns, f.price, f.volume) for f in run.fill_list
+    ], "orders of an earlier run of the same day count for nothing"
+    assert (again.orders, again.refused, again.net_pnl) == (run.orders, run.refused, run.net_pnl)
 
 
 def test_a_tripped_switch_and_a_held_account_are_refused(settings, model) -> None:

@@ -205,4 +205,4 @@ def test_the_balance_is_the_cash_flow(done, last):
     assert money.frozen_margin == money.frozen_fee == 0
     for holding in desk.account.positions.values():
         assert set(holding.frozen.values()) == {0}
-        assert holding.opened.net == holding.marked.net == signed
+        assert holding.net == signed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import msgspec
 import pytest
@@ -28,7 +29,7 @@ from ghtrader_runtime.core.actions import (
 from ghtrader_runtime.core.order_planning import ExecutionStyle, SymbolSpec, plan_target, towards_flat, why_not
 from ghtrader_runtime.core.orders import Holding, Order, OrderKind, OrderStatus, PriceType, TradingState
 from ghtrader_runtime.core.request_watermark import MAX_SESSIONS, TTL_NS, Watermark
-from ghtrader_runtime.core.risk_rules import MaxPosition, Proposed, RiskLimits
+from ghtrader_runtime.core.risk_rules import MaxPosition, OrderRate, Proposed, RiskLimits
 from ghtrader_runtime.core.trading_core import Core, CoreConfig
 from tests.support.core_events import CU, DAY, book, trade
 
@@ -66,6 +67,50 @@ def said(order_id: str, left: int, finished: bool, now: int = 3, volume: int = 1
 
 def only(actions: list, kind: type) -> list:
     return [action for action in actions if isinstance(action, kind)]
+
+
+# What is refused -----------------------------------------------------------------------------------------------
+
+
+def at(market_ns: int, *sent_ns: int) -> Proposed:
+    return Proposed(
+        symbol=CU, side=1, volume=1, offset=Offset.OPEN, price=1.0, net=0, working=0, market_ns=market_ns,
+        sent_ns=deque(sent_ns),
+    )  # fmt: skip
+
+
+def test_orders_of_a_later_market_time_do_not_count_for_the_rate() -> None:
+    rule = OrderRate(2, 60.0)
+    assert "at most 2" in rule.check(at(100 * S, 50 * S, 99 * S))
+    assert not rule.check(at(100 * S, 40 * S, 99 * S)), "the window is open at its begin"
+    assert not rule.check(at(100 * S, 500 * S, 501 * S)), "a later day that was played before"
+    assert not rule.check(at(100 * S, 99 * S, 501 * S, 502 * S))
+    assert "at most 2" in rule.check(at(100 * S, 501 * S, 98 * S, 99 * S))
+
+
+def test_every_order_that_is_not_sent_is_recorded_once() -> None:
+    core = started(limits=RiskLimits(max_position=3, max_order=5, rate_orders=1, rate_window_s=60.0))
+
+    def refusals(volume: int, revision: int) -> int:
+        actions = [*core.handle(book(revision)), *core.handle(want(volume, revision))]
+        return sum(one.kind == "order-refused" for one in only(actions, Record))
+
+    core.handle(want(1, 1))  # the one order of the minute; it is cancelled by the exchange
+    core.handle(said("o1", 1, True))
+    assert [refusals(1, 2), refusals(1, 3)] == [1, 0], "the rest of it, which the rate does not let through"
+    assert [refusals(2, 4), refusals(2, 5)] == [1, 0], "another order, and not again with every tick"
+    assert [refusals(0, 6), refusals(2, 7)] == [0, 1], "what was given up in between is wanted anew"
+
+
+def test_an_order_given_up_because_trading_is_limited_is_recorded_once() -> None:
+    core = started()
+    core.handle(ev.StateWanted(TradingState.HALTED, "a person said so"))
+    (record,) = only(core.handle(want(1, 2)), Record)
+    assert record.kind == "order-refused" and "a person said so" in record.fields["reason"]
+    assert not only([*core.handle(book(2)), *core.handle(want(1, 3))], Record)
+    core.handle(ev.StateWanted(TradingState.REDUCING, "only closes"))
+    assert not only(core.handle(want(1, 4)), Record), "the same order, and still not sent"
+    assert len(only(core.handle(want(2, 5)), Record)) == 1 and not only(core.handle(book(3)), Record)
 
 
 # Executing ---------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 
 from ghtrader_market.accounting.positions import Position
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, VALUE_COLUMNS, values_matrix
+from ghtrader_market.reference.varieties import FeeRates, get_variety
 from ghtrader_market.sources.base import canonical_table, canonical_time
 from ghtrader_runtime.brokers.base import Market
 from ghtrader_runtime.brokers.paper import PaperBroker, take
@@ -151,11 +152,11 @@ def test_a_fill_never_takes_a_lot_twice_or_beyond_the_limit() -> None:
     assert take(values, taken, -1, 1, 0.0) == []
 
 
-def paper(values: np.ndarray, needs_close_today: bool = True) -> PaperBroker:
+def paper(values: np.ndarray) -> PaperBroker:
     n = values.shape[1]
     market = Market("SHFE.cu2502", date(2025, 1, 8), 10.0, 5)
     feed = ReplayFeed(market, np.arange(n), np.arange(n), np.ascontiguousarray(values.T))
-    return PaperBroker(feed, lambda *order: 7.0 * order[-1], needs_close_today)
+    return PaperBroker(feed, lambda symbol, market_ns: FeeRates(open_lot=7.0))
 
 
 def test_a_paper_account_tells_what_its_feed_missed() -> None:
@@ -203,6 +204,34 @@ def test_paper_orders_fill_rest_and_close() -> None:
     assert report.finished and report.left == 1
     assert broker.snapshot().holdings[0].long_today == 1
     assert [order_id for order_id, _ in broker.departures()] == ["a", "b", "c"]
+
+
+def test_a_paper_account_charges_index_futures_by_the_exchanges_own_rule() -> None:
+    """CFFEX knows no CLOSETODAY: what was opened today pays the close-today rate all the same."""
+    contract, day = "CFFEX.IF2101", date(2021, 1, 4)
+    rates = get_variety("IF").fees(contract, day)
+    values = np.zeros((1, 27))
+    values[0, COLUMN_INDEX["bid_price1"]], values[0, COLUMN_INDEX["ask_price1"]] = 5_400.0, 5_400.2
+    values[0, COLUMN_INDEX["bid_volume1"]] = values[0, COLUMN_INDEX["ask_volume1"]] = 9
+    feed = ReplayFeed(Market(contract, day, 0.2, 300), np.arange(1), np.arange(1), values)
+    broker = PaperBroker(feed, lambda symbol, market_ns: rates)
+    broker.pump(0.0, True)
+
+    def trade(name: str, side: int, offset: str) -> float:
+        order = Order(
+            order_id=name, symbol=contract, side=side, offset=offset, volume=1, price=5_400.0 + 10 * side, tif="FAK",
+            left=1,
+        )  # fmt: skip
+        broker.submit(order)
+        (report,) = [one for one in broker.drain() if isinstance(one, TradeReport)]
+        return report.commission
+
+    assert trade("a", 1, "OPEN") == pytest.approx(5_400.2 * 300 * 0.000023)
+    broker.enter_day()
+    assert trade("b", 1, "OPEN") == pytest.approx(5_400.2 * 300 * 0.000023)
+    assert trade("c", -1, "CLOSE") == pytest.approx(558.90), "one of today's, one of yesterday's: today's goes first"
+    assert trade("d", -1, "CLOSE") == pytest.approx(37.26)
+    assert broker.snapshot().holdings[0].long_his == 0
 
 
 def test_replay_waits_for_answers_in_lock_step() -> None:

@@ -10,7 +10,7 @@ import pytest
 from ghtrader_base.errors import BeyondCalendarError, IntegrityError, UsageError
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import bundled_calendar
-from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.reference.varieties import FeeRates, get_variety
 from ghtrader_runtime.brokers.base import Market, Pumped, TickRow, Ticks
 from ghtrader_runtime.brokers.paper import PaperBroker
 from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
@@ -67,6 +67,10 @@ def test_the_day_of_a_tick_behind_the_holiday_list_is_refused_and_the_last_day_g
     assert watch.over(104.0, 0.0) == "the trading day is over" and watch.over(90_000.0, 60.0, goes_on=True) == ""
 
 
+def no_fees(symbol: str, market_ns: int) -> FeeRates:
+    return FeeRates()
+
+
 class TwoContracts(ReplayFeed):
     """A recorded feed that can be bound to a second contract, as a live one can."""
 
@@ -88,7 +92,7 @@ def test_a_paper_account_holds_two_contracts_and_ages_over_the_night() -> None:
     feed = TwoContracts(
         Market(OLD, date(2025, 3, 6), 10.0, 5), np.arange(6), np.arange(6), np.ascontiguousarray(values.T)
     )
-    broker = PaperBroker(feed, lambda *order: 0.0, needs_close_today=True)
+    broker = PaperBroker(feed, no_fees)
     broker.pump(0.0, True)
     ask = float(values[COLUMN_INDEX["ask_price1"], 0])
     broker.submit(Order(order_id="a", symbol=OLD, side=1, offset="OPEN", volume=1, price=ask, tif="FAK", left=1))
@@ -127,4 +131,4 @@ def test_a_paper_account_holds_two_contracts_and_ages_over_the_night() -> None:
     assert held == {OLD: 0, NEW: 1} and abs(broker.balance() - worth) <= 5 * 30.0
     with pytest.raises(UsageError, match="one of SHFE.cu2504"):
         plain = ReplayFeed(Market(OLD, date(2025, 3, 6), 10.0, 5), np.arange(6), np.arange(6), values.T)
-        PaperBroker(plain, lambda *order: 0.0, needs_close_today=True).bind(NEW)
+        PaperBroker(plain, no_fees).bind(NEW)
