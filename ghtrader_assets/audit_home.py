@@ -109,6 +109,7 @@ def computed_again(lake: Lake, calendar: TradingCalendar, audited: AuditedDay) -
                 run_id="audit",
                 calendar=calendar,
                 kind=kind,
+                rule=features.built.session_rule,
             )
         except (GhtraderError, KeyError) as error:
             return [f"it cannot be built again: {getattr(error, 'message', error)}"]

@@ -271,7 +271,8 @@ def _audit_dataset(item: AuditedDay, source: Source, calendar: TradingCalendar, 
     if origin is not None and origin.table is not None and trades(calendar, item.day):
         rows = origin.table
         if dataset == "ticks" and "datetime_ns" in rows.column_names:
-            rows = inside_sessions(rows, calendar, variety, item.day)
+            assert item.manifest is not None
+            rows = inside_sessions(rows, calendar, variety, item.day, item.manifest.built.session_rule)
     audit_against_source(item, origin, rows)
     if item.dataset == "labels":
         audit_labels(item)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from ghtrader_base.errors import GhtraderError
 from ghtrader_market.audit.files import AuditedDay
 from ghtrader_market.reference.roll_schedule import RollSchedule
+from ghtrader_market.reference.session_times import closing_ns_of
 from ghtrader_market.reference.tick_schema import PROVENANCE_COLUMNS, RAW_TICK_SCHEMA
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import Variety
@@ -116,7 +117,8 @@ def audit_against_raw(
         )
     if audited.table is None or raw.table is None or not raw.table.schema.equals(RAW_TICK_SCHEMA):
         return
-    expected = inside_sessions(raw.table, calendar, variety, audited.day)
+    rule = audited.manifest.main_l5.session_rule
+    expected = inside_sessions(raw.table, calendar, variety, audited.day, rule)
     if expected.num_rows != audited.table.num_rows:
         audited.found("differs_from_raw", f"{audited.table.num_rows} rows, the raw ticks have {expected.num_rows}")
         return
@@ -129,9 +131,11 @@ def audit_against_raw(
         audited.found("differs_from_raw", f"{names} of {contract}", row)
 
 
-def inside_sessions(table: pa.Table, calendar: TradingCalendar, variety: Variety, day: date) -> pa.Table:
-    """The rows of a day of raw ticks that lie in a session."""
-    inside = calendar.session_index(variety, day, column_of(table, "datetime_ns")) >= 0
+def inside_sessions(
+    table: pa.Table, calendar: TradingCalendar, variety: Variety, day: date, rule: int | None
+) -> pa.Table:
+    """The rows of a day of raw ticks that lay in a session by the rule a stored day was built with."""
+    inside = calendar.session_index(variety, day, column_of(table, "datetime_ns"), closing_ns_of(rule)) >= 0
     return table if inside.all() else table.filter(pa.array(inside))
 
 

@@ -23,6 +23,7 @@ from ghtrader_base.failpoints import failpoint
 from ghtrader_market.ingest.report import Progress, ProgressLine
 from ghtrader_market.ingest.validation import examine
 from ghtrader_market.reference.trading_calendar import TradingCalendar
+from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.sources.base import TickSource
 from ghtrader_market.sources.circuit_breaker import OPEN, CircuitBreaker, Policy
 from ghtrader_market.stores.day_details import TickDetails
@@ -280,7 +281,8 @@ class Fetcher:
         """Store one day, or say why not; False where it should be asked for once more."""
         self._tally.begin()
         failpoint("ingest.fetch->write")
-        examined = examine(table, (left.volumes or {}).get(day), self._contiguous)
+        sessions = self._calendar.sessions(variety_of(left.symbol), day)
+        examined = examine(table, (left.volumes or {}).get(day), self._contiguous, sessions)
         if examined.reason:
             left.tries += 1
             left.calm, left.at_once = 0, 1
@@ -290,6 +292,8 @@ class Fetcher:
             return False
         if examined.table.num_rows:
             self._flush_empty(left)
+            for note in examined.notes:
+                self._tell(f"{left.symbol} {day}: {note}")
             self._store(left, day, examined.table, examined.details)
         else:
             left.empty.append(day)

@@ -23,8 +23,8 @@ import pyarrow as pa
 from ghtrader_base.errors import BadRecordingError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.ingest.report import IngestReport, Progress, ProgressLine
-from ghtrader_market.ingest.row_judgement import RowFault, judge_rows
 from ghtrader_market.ingest.run_manifest import RunManifest
+from ghtrader_market.reference.row_judgement import RowFault, judge_rows
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, missing_columns, table_hash
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
@@ -32,6 +32,7 @@ from ghtrader_market.sources.recordings.contract_rows import ColumnMap, ReadOpti
 from ghtrader_market.sources.recordings.reader import read_days, require_options
 from ghtrader_market.sources.recordings.recording_file import RecordingFile
 from ghtrader_market.stores.day_details import TickDetails
+from ghtrader_market.stores.day_rows import NOTE_OF
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
@@ -43,7 +44,6 @@ _ENDINGS = frozenset({".csv", ".tsv", ".gz", ".parquet", ".pq", ".db", ".sqlite"
 """Files of a folder that are taken for recordings; a file that is named is always read."""
 _CLOCKS_DIFFER_NS = 3600 * 1_000_000_000
 """How far ahead of this machine's clock a recorder's may be."""
-_NOTE = {RowFault.STALE: "left out", RowFault.SWAPPED: "put in its place"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +228,7 @@ def _judged(part: RecordedDay, calendar: TradingCalendar) -> tuple[RecordedDay, 
     if not verdict.notes:
         return part, (), TickDetails()
     name = Path(part.file.name).name
-    notes = tuple(f"{name}: {part.place_word(note.row)} {_NOTE[note.fault]}: {note.detail}" for note in verdict.notes)
+    notes = tuple(f"{name}: {part.place_word(note.row)} {NOTE_OF[note.fault]}: {note.detail}" for note in verdict.notes)
     counts = Counter(note.fault for note in verdict.notes)
     details = TickDetails(stale_rows=counts.get(RowFault.STALE), swapped_rows=counts.get(RowFault.SWAPPED))
     return part.taken(verdict.kept), notes, details

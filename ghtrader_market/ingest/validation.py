@@ -1,12 +1,13 @@
-"""Validates a day of ticks before it is stored, and drops its repeated rows.
+"""Validates a day of ticks before it is stored, once single rows are mended (`stores.day_rows`).
 
-Raw ticks are kept raw, locked and crossed books included; only a row that is there twice is dropped, and counted. What
-contradicts itself or the contract's own daily bar is no day to stake money on: it is refused with a reason, and asked
-for again later. Anomalies of days that are stored are found in `quality`.
+Raw ticks are kept raw, locked and crossed books included. What contradicts itself or the contract's own daily bar is no
+day to stake money on: it is refused with a reason, and asked for again later. Anomalies of days that are stored are
+found in `quality`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow as pa
 from ghtrader_base.errors import BadRecordingError
 from ghtrader_market.reference.tick_schema import validate_ticks
 from ghtrader_market.stores.day_details import TickDetails
+from ghtrader_market.stores.day_rows import mend_rows
 
 SHORT_SHARE = 0.001
 """Lots of a daily bar that may be missing from the last tick's volume before the day counts as partial."""
@@ -31,13 +33,16 @@ class Examined:
     reason, detail : str
         Why it may not: one of `skip_ledger.REASONS` and what was seen; both empty where it may.
     details : TickDetails
-        What was made right, for the day's manifest: `dropped_duplicates`.
+        What was made right, for the day's manifest.
+    notes : tuple of str
+        The rows it was made right in, for people.
     """
 
     table: pa.Table
     reason: str = ""
     detail: str = ""
     details: TickDetails = field(default_factory=TickDetails)
+    notes: tuple[str, ...] = ()
 
 
 def _column(table: pa.Table, name: str) -> np.ndarray:
@@ -45,32 +50,12 @@ def _column(table: pa.Table, name: str) -> np.ndarray:
     return values
 
 
-def repeated_rows(table: pa.Table) -> np.ndarray:
-    """Rows that say the same as the row before them, its `id` aside.
-
-    Returns
-    -------
-    bool[n]
-        NaN equals NaN.
-    """
-    same = np.zeros(table.num_rows, bool)
-    if table.num_rows < 2:
-        return same
-    same[1:] = True
-    for name in table.schema.names:
-        if name == "id":
-            continue
-        values = _column(table, name)
-        equal = values[1:] == values[:-1]
-        if values.dtype.kind == "f":
-            equal |= np.isnan(values[1:]) & np.isnan(values[:-1])
-        same[1:] &= equal
-        if not same.any():
-            break
-    return same
-
-
-def examine(table: pa.Table, volume: int | None = None, contiguous_ids: bool = False) -> Examined:
+def examine(
+    table: pa.Table,
+    volume: int | None = None,
+    contiguous_ids: bool = False,
+    sessions: Sequence[tuple[int, int]] = (),
+) -> Examined:
     """Check one contract-day.
 
     Parameters
@@ -81,6 +66,8 @@ def examine(table: pa.Table, volume: int | None = None, contiguous_ids: bool = F
         Lots of the day's daily bar, where there is one.
     contiguous_ids : bool
         Whether the source numbers its rows without gaps.
+    sessions : sequence of (start_ns, end_ns)
+        Of the day; without them no row counts as stale.
     """
     if table.num_rows == 0:
         if volume:
@@ -88,17 +75,14 @@ def examine(table: pa.Table, volume: int | None = None, contiguous_ids: bool = F
         return Examined(table)
     if contiguous_ids and (holes := np.flatnonzero(np.diff(_column(table, "id")) != 1)).size:
         return Examined(table, "partial", f"rows are missing after row {int(holes[0])}, in {holes.size} places")
+    mended = mend_rows(table, sessions)
+    table = mended.table
     if (back := np.flatnonzero(np.diff(_column(table, "datetime_ns")) < 0)).size:
         return Examined(table, "disordered", f"time goes backwards at row {int(back[0]) + 1}, {back.size} times")
     last_price = _column(table, "last_price")
     known = ~np.isnan(last_price)
     if (blank := np.flatnonzero(np.logical_or.accumulate(known) & ~known)).size:
         return Examined(table, "blank-rows", f"no price at row {int(blank[0])}, in {blank.size} rows")
-    repeated = repeated_rows(table)
-    details = TickDetails()
-    if repeated.any():
-        details = TickDetails(dropped_duplicates=int(repeated.sum()))
-        table = table.filter(pa.array(~repeated))
     try:
         validate_ticks(table, table.schema)
     except BadRecordingError as exc:
@@ -106,4 +90,4 @@ def examine(table: pa.Table, volume: int | None = None, contiguous_ids: bool = F
     traded = int(np.nan_to_num(_column(table, "volume")[-1]))
     if volume and volume - traded > SHORT_SHARE * volume:
         return Examined(table, "partial", f"{traded} of the daily bar's {volume} lots")
-    return Examined(table, details=details)
+    return Examined(table, details=mended.details, notes=mended.notes)

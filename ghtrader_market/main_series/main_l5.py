@@ -1,9 +1,9 @@
 """Builds main_l5: the scheduled contract's raw ticks under the continuous name, with provenance on each row.
 
 88-style splice: no price is adjusted. Ticks outside the sessions (opening auction, after the close) stay in the raw
-ticks and are left out here. Which contract is main is `roll_schedule`'s answer, when it trades `trading_calendar`'s. A
-day follows from its ticks and its schedule day alone, so days build in any order and by several threads; the schedule
-they follow is copied beside them.
+ticks and are left out here; the snapshot that ends a session is none of them (`session_times`). Which contract is main
+is `roll_schedule`'s answer, when it trades `trading_calendar`'s. A day follows from its ticks and its schedule day
+alone, so days build in any order and by several threads; the schedule they follow is copied beside them.
 
 Points where a test may kill a run: ``main_l5.read->write``, ``main_l5.day->day``, ``main_l5.days->schedule``, beside
 the lake's own.
@@ -25,10 +25,12 @@ import pyarrow as pa
 from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_market.reference.roll_schedule import RollSchedule, ScheduleDay, write_schedule
+from ghtrader_market.reference.session_times import SESSION_RULE
 from ghtrader_market.reference.tick_schema import MAIN_L5_SCHEMA
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.day_details import MainDayDetails
+from ghtrader_market.stores.lake.closing_rows import lacks_closing_rows
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import DayManifest
 
@@ -184,7 +186,7 @@ def build_main_l5_day(
             f"first: ghtrader download --symbol {scheduled.contract} --start {day} --end {day}",
         )
     there = lake.manifest("main_l5", key, day)
-    if there is not None and not overwrite and _up_to_date(there, raw, scheduled):
+    if there is not None and not overwrite and _up_to_date(lake, calendar, there, raw, scheduled):
         return there
     ticks = lake.read_day("ticks", scheduled.contract, day)
     times = ticks.column("datetime_ns").to_numpy()
@@ -216,6 +218,7 @@ def build_main_l5_day(
             raw_content_hash=raw.content_hash,
             raw_rows=ticks.num_rows,
             dropped_outside_sessions=ticks.num_rows - kept.num_rows,
+            session_rule=SESSION_RULE,
         ),
     )
 
@@ -232,6 +235,9 @@ def with_provenance(ticks: pa.Table, scheduled: ScheduleDay) -> pa.Table:
     return pa.table(columns, schema=MAIN_L5_SCHEMA)
 
 
-def _up_to_date(there: DayManifest, raw: DayManifest, scheduled: ScheduleDay) -> bool:
+def _up_to_date(
+    lake: Lake, calendar: TradingCalendar, there: DayManifest, raw: DayManifest, scheduled: ScheduleDay
+) -> bool:
     known = there.main_l5
-    return known.raw_content_hash == raw.content_hash and known.schedule_hash == scheduled.schedule_hash
+    same = known.raw_content_hash == raw.content_hash and known.schedule_hash == scheduled.schedule_hash
+    return same and not lacks_closing_rows(lake, calendar, there)

@@ -27,6 +27,7 @@ from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.tick_schema import values_matrix
 from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
 from ghtrader_market.reference.varieties import variety_of
+from ghtrader_market.stores.lake.closing_rows import lacks_closing_rows
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import DayManifest
 from ghtrader_market.stores.lake.missing_days import no_data_days
@@ -121,7 +122,7 @@ def day_quality(
         return _without_rows(_judged(dataset, symbol, day, "corrupt", "unknown", "corrupt", error.hint))
     if manifest is None:
         return _without_rows(_absent(lake, dataset, symbol, day))
-    if stale := _outdated(lake, manifest, symbol, day):
+    if stale := _outdated(lake, calendar, manifest, symbol, day):
         return _without_rows(_judged(dataset, symbol, day, "outdated", "unknown", "outdated", stale))
     if not calendar.speaks_for(day) or not calendar.is_trading_day(day):
         hint = "the holiday list does not have it as a trading day; the day stays as it is, and is not built"
@@ -280,7 +281,7 @@ def _absent(lake: Lake, dataset: str, symbol: str, day: date) -> Readiness:
     return _judged(dataset, symbol, day, "missing", "unknown", "missing", hint)
 
 
-def _outdated(lake: Lake, manifest: DayManifest, symbol: str, day: date) -> str:
+def _outdated(lake: Lake, calendar: TradingCalendar, manifest: DayManifest, symbol: str, day: date) -> str:
     """What to do where a main_l5 day is not what its ticks and the schedule would make now; empty where it is."""
     if manifest.dataset != "main_l5":
         return ""
@@ -296,6 +297,8 @@ def _outdated(lake: Lake, manifest: DayManifest, symbol: str, day: date) -> str:
         return f"ghtrader main-schedule --var {key}"
     if scheduled is None or scheduled.schedule_hash != known.schedule_hash:
         return mend
+    if lacks_closing_rows(lake, calendar, manifest):
+        return f"built by rule {known.session_rule or 1}, without the snapshots that end its sessions: {mend}"
     return ""
 
 

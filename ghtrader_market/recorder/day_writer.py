@@ -1,15 +1,16 @@
 """Writes a recorder's rows into days of the lake: every row once, in order, durable within a flush.
 
 No service is talked to here. Rows go through `accept` into a journal of their trading day (`row_log`), and
-from there into the lake, marked `recorded`, so that a download of the day is still wanted and replaces it.
+from there, mended as a download's are (`stores.day_rows`), into the lake, marked `recorded`, so that a download of the
+day is still wanted and replaces it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -27,6 +28,8 @@ from ghtrader_market.reference.varieties import Variety, variety_of
 from ghtrader_market.sources.base import split_days
 from ghtrader_market.stores.base import RECORDED
 from ghtrader_market.stores.day_details import Recording, TickDetails
+from ghtrader_market.stores.day_rows import MendedRows, mend_rows
+from ghtrader_market.stores.lake.manifests import DayManifest
 from ghtrader_market.stores.mirror.mirrored_lake import open_lake, require_second_store
 
 Tell = Callable[[str], object]
@@ -53,42 +56,59 @@ class RecordedDay:
 
 @dataclass(frozen=True)
 class Accepted:
-    """Rows that are new and in order, and what was wrong with the others."""
+    """Rows that are new, and what was wrong with the others."""
 
     rows: pa.Table
     duplicates: int = 0
-    disordered: int = 0
     missed: int = 0
 
 
-def accept(rows: pa.Table, last_id: int, last_ns: int) -> Accepted:
+def accept(rows: pa.Table, last_id: int) -> Accepted:
     """What of some rows goes on from where a symbol stands.
 
     Parameters
     ----------
     rows : pyarrow.Table
         `RAW_TICK_SCHEMA`, as they came.
-    last_id, last_ns : int
+    last_id : int
         Of the last row kept; -1 where there is none.
 
     Returns
     -------
     Accepted
-        Rows with higher ids, each at or after the one before; ids that were jumped over are counted as missed.
+        Rows with higher ids; ids that were jumped over are counted as missed. Whether their times and volumes rise is
+        judged once the day is whole.
     """
     if rows.num_rows == 0:
         return Accepted(rows)
-    ids, times = rows["id"].to_numpy(), rows["datetime_ns"].to_numpy()
+    ids = rows["id"].to_numpy()
     fresh = ids > np.maximum.accumulate(np.concatenate([[last_id], ids[:-1]]))
-    fresh_times = np.where(fresh, times, np.iinfo(np.int64).min)
-    ordered = times >= np.maximum.accumulate(np.concatenate([[last_ns], fresh_times[:-1]]))
     chain = np.concatenate([[last_id], ids[fresh]]) if last_id >= 0 else ids[fresh]
-    return Accepted(
-        rows.filter(pa.array(fresh & ordered)),
-        duplicates=int((~fresh).sum()),
-        disordered=int((fresh & ~ordered).sum()),
-        missed=int((np.diff(chain) - 1).sum()) if len(chain) > 1 else 0,
-    )
+    return Accepted(rows.filter(pa.array(fresh)), duplicates=int((~fresh).sum()), missed=_gaps(chain))
+
+
+def _gaps(ids: np.ndarray) -> int:
+    """Ids that rising ids int64[n] jump over."""
+    return int((np.diff(ids) - 1).sum()) if len(ids) > 1 else 0
+
+
+@dataclass(frozen=True)
+class OrderedRows:
+    """The rows of a day that may be stored, what was done about the others, and how many ran backwards."""
+
+    mended: MendedRows
+    disordered: int
+
+
+def ordered_rows(rows: pa.Table, sessions: Sequence[tuple[int, int]]) -> OrderedRows:
+    """A day's rows, rising in id, as they may be stored: mended as a download's, and without those whose time is before
+    that of a row kept before them."""
+    mended = mend_rows(rows, sessions)
+    times = mended.table["datetime_ns"].to_numpy()
+    backwards = times < np.maximum.accumulate(np.concatenate([[-1], times[:-1]]))
+    if backwards.any():
+        mended = replace(mended, table=mended.table.filter(pa.array(~backwards)))
+    return OrderedRows(mended, int(backwards.sum()))
 
 
 @dataclass(kw_only=True)
@@ -189,9 +209,8 @@ class RecordedDays:
         kept = 0
         for symbol, rows in arrived:
             log = self.logs[symbol]
-            found = accept(rows, log.last_id, log.last_ns)
+            found = accept(rows, log.last_id)
             log.duplicates += found.duplicates
-            log.disordered += found.disordered
             if found.rows.num_rows == 0:
                 continue
             days = split_days(found.rows, self._trading_days(found.rows["datetime_ns"].to_numpy()))
@@ -200,7 +219,8 @@ class RecordedDays:
                 self._tell(f"{symbol} {max(days)}: {found.missed} ticks were missed; a download of the day has them")
             log.waiting += days.items()
             log.rows += found.rows.num_rows
-            log.last_id, log.last_ns = found.rows["id"][-1].as_py(), found.rows["datetime_ns"][-1].as_py()
+            log.last_id = found.rows["id"][-1].as_py()
+            log.last_ns = max(log.last_ns, found.rows["datetime_ns"][-1].as_py())
             kept += found.rows.num_rows
         if kept:
             self.heard = time.monotonic()
@@ -268,12 +288,22 @@ class RecordedDays:
         if before is not None and before.source != RECORDED:
             kept, missed, state = before.rows, 0, f"kept as {before.source} has it"
         else:
-            rows = journal.read()
+            rows, left_out = journal.read(), 0
             if before is not None:
-                rows = pa.concat_tables([self.lake.read_day("ticks", log.symbol, day), rows])
-            rows = accept(rows, -1, -1).rows
-            missed = int((np.diff(rows["id"].to_numpy()) - 1).sum())
-            details = TickDetails(recorded=Recording(missed=missed, ended=ended))
+                stored = self.lake.read_day("ticks", log.symbol, day)
+                known = before.ticks.recorded
+                left_out = _gaps(stored["id"].to_numpy()) - known.missed if known is not None else 0
+                rows = pa.concat_tables([stored, rows])
+            rows = accept(rows, -1).rows
+            missed = _gaps(rows["id"].to_numpy()) - left_out
+            found = ordered_rows(rows, self.calendar.sessions(log.variety, day))
+            log.disordered += found.disordered
+            for note in found.mended.notes:
+                self._tell(f"{log.symbol} {day}: {note}")
+            rows = found.mended.table
+            details = _with_counts_of(
+                replace(found.mended.details, recorded=Recording(missed=missed, ended=ended)), before
+            )
             try:
                 self.lake.write_day(
                     "ticks", log.symbol, day, rows, source=RECORDED, run_id=self._run_id, details=details
@@ -288,3 +318,12 @@ class RecordedDays:
         journal.remove()
         self.sealed[log.symbol, day] = RecordedDay(symbol=log.symbol, day=day, rows=kept, missed=missed, state=state)
         self._tell(f"{log.symbol} {day}: {kept} rows in the lake ({state})")
+
+
+def _with_counts_of(details: TickDetails, before: DayManifest | None) -> TickDetails:
+    """Counts of mended rows with those of an earlier part of the day, whose rows are in the lake mended already."""
+    if before is None:
+        return details
+    names = ("dropped_duplicates", "stale_rows", "swapped_rows")
+    sums = {name: (getattr(details, name) or 0) + (getattr(before.ticks, name) or 0) for name in names}
+    return replace(details, **{name: count or None for name, count in sums.items()})

@@ -23,6 +23,7 @@ import numpy as np
 
 from ghtrader_base.errors import BeyondCalendarError, IntegrityError, UsageError
 from ghtrader_base.files import read_json
+from ghtrader_market.reference.session_times import CLOSING_NS, session_index
 from ghtrader_market.reference.varieties import Variety, all_varieties, get_variety
 
 if TYPE_CHECKING:
@@ -209,23 +210,24 @@ class TradingCalendar:
         midnight = midnight_ns(day)
         return found + [(midnight + start, midnight + end) for start, end in table.day]
 
-    def session_index(self, variety: Variety | str, day: date, ns: np.ndarray) -> np.ndarray:
-        """Which of `sessions(variety, day)` each moment lies in.
+    def session_index(
+        self, variety: Variety | str, day: date, ns: np.ndarray, closing_ns: int = CLOSING_NS
+    ) -> np.ndarray:
+        """Which of `sessions(variety, day)` each moment lies in, as `session_times.session_index` tells it.
 
         Parameters
         ----------
         ns : int64[n]
             UTC epoch ns, in any order.
+        closing_ns : int
+            How long after its end a session still has its last snapshot.
 
         Returns
         -------
         int16[n]
-            Position in the list of sessions; -1 outside all of them. A session's end is outside it.
+            Position in the list of sessions; -1 outside all of them.
         """
-        sessions = np.array(self.sessions(variety, day), dtype=np.int64)
-        found = np.searchsorted(sessions[:, 0], ns, side="right") - 1
-        inside = (found >= 0) & (np.asarray(ns) < sessions[np.maximum(found, 0), 1])
-        return np.where(inside, found, -1).astype(np.int16)
+        return session_index(ns, self.sessions(variety, day), closing_ns)
 
     def require_trading_day(self, day: date) -> date:
         """Return `day`; UsageError where it does not trade or the holiday list does not reach it."""

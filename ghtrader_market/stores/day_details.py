@@ -135,7 +135,7 @@ class TickDetails(DayDetails):
     dropped_duplicates : int, optional
         Rows that came twice and were left out.
     stale_rows, swapped_rows : int, optional
-        Rows of a recording that were left out, and put in their places (`ingest.row_judgement`).
+        Rows of a recording that were left out, and put in their places (`reference.row_judgement`).
     missing_columns : tuple of str, optional
         Columns the recording lacks; `volume_missing` where volume is one of them.
     recorded : Recording, optional
@@ -173,6 +173,8 @@ class MainDayDetails(DayDetails):
         `content_hash` of the raw ticks it was built from.
     raw_rows, dropped_outside_sessions : int, optional
         Rows of the raw ticks, and how many of them lay outside the sessions.
+    session_rule : int, optional
+        Which rows counted as inside (`session_times.SESSION_RULE`); days of older versions name none.
     """
 
     contract: str | None = None
@@ -181,6 +183,7 @@ class MainDayDetails(DayDetails):
     raw_content_hash: str | None = None
     raw_rows: int | None = None
     dropped_outside_sessions: int | None = None
+    session_rule: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +249,8 @@ class BuiltDetails(DayDetails):
     context : BuildContext, optional
     quality : QualityRecord, optional
         Where a gate was asked.
+    session_rule : int, optional
+        Where the source is raw ticks: which of its rows count as inside the sessions, as in `MainDayDetails`.
     """
 
     schema_version: int | None = None
@@ -255,6 +260,7 @@ class BuiltDetails(DayDetails):
     schedule_hash: str | None = None
     context: BuildContext | None = None
     quality: QualityRecord | None = None
+    session_rule: int | None = None
 
     def source_hash(self, dataset: str) -> str | None:
         """`content_hash` of the ticks the day was built from, where they were in this dataset."""

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from ghtrader_base.errors import GhtraderError, IntegrityError, RefusedError
 from ghtrader_base.failpoints import failpoint
+from ghtrader_market.reference.session_times import SESSION_RULE, factor_clock
 from ghtrader_market.reference.tick_schema import (
     COLUMN_INDEX,
     PROVENANCE_COLUMNS,
@@ -109,6 +110,7 @@ def build_day(
     calendar: TradingCalendar | None = None,
     kind: str = MAIN_L5,
     gate: QualityGate | None = None,
+    rule: int | None = SESSION_RULE,
 ) -> BuildResult:
     """Build features and labels of one trading day.
 
@@ -135,6 +137,8 @@ def build_day(
         The dataset the ticks are in: ``main_l5``, or ``ticks`` for one contract.
     gate : callable, optional
         Asked about the day's quality; its record is kept in both manifests, its refusal raised.
+    rule : int, optional
+        As in `read_source`.
 
     Returns
     -------
@@ -169,7 +173,7 @@ def build_day(
             if features is not None and labels is not None:  # nothing that is not there is current
                 return BuildResult(features, labels, True, features.features.left_out or ())
 
-    source = read_source(lake, kind, symbol, day, calendar)
+    source = read_source(lake, kind, symbol, day, calendar, rule)
     if verdict.refusal is not None:
         raise verdict.refusal
     context = _context(source.contract, day, factor_set, calendar)
@@ -181,13 +185,14 @@ def build_day(
     used, without = used.restrict_columns(unrecorded_columns(source.table))
     left_out += without
     times = times_of(source.table)
+    clock = factor_clock(times, calendar.sessions(variety_of(source.contract), day))
 
-    inputs = _inputs(kind, origin, source, context, verdict.record)
+    inputs = _inputs(kind, origin, source, context, verdict.record, rule)
     features = lake.write_day(
         FEATURES,
         symbol,
         day,
-        _feature_table(times, values, used, context, provenance),
+        _feature_table(times, clock, values, used, context, provenance),
         source=kind,
         run_id=run_id,
         details=FeatureDetails(
@@ -260,6 +265,8 @@ def _is_current(
     """Whether a stored day was made from what there is now (its configuration is known to be the same)."""
     if manifest is None or manifest.built.source_hash(kind) != content_hash:
         return False
+    if kind != MAIN_L5 and manifest.built.session_rule != SESSION_RULE:
+        return False
     known = manifest.built
     if schema_version_of(known) != SCHEMA_VERSION or known.quality != quality or known.context is None:
         return False
@@ -270,7 +277,12 @@ def _is_current(
 
 
 def _inputs(
-    kind: str, origin: DayManifest, source: SourceDay, context: BuildContext, quality: QualityRecord | None
+    kind: str,
+    origin: DayManifest,
+    source: SourceDay,
+    context: BuildContext,
+    quality: QualityRecord | None,
+    rule: int | None,
 ) -> BuiltDetails:
     """What both manifests say of where the day comes from."""
     return BuiltDetails(
@@ -281,6 +293,7 @@ def _inputs(
         schedule_hash=source.schedule_hash,
         context=context,
         quality=quality,
+        session_rule=rule if kind != MAIN_L5 else None,
     )
 
 
@@ -328,12 +341,18 @@ _memory = threading.local()
 
 
 def _feature_table(
-    times: np.ndarray, values: np.ndarray, used: FactorSet, context: BuildContext, provenance: list[pa.Array]
+    times: np.ndarray,
+    clock: np.ndarray,
+    values: np.ndarray,
+    used: FactorSet,
+    context: BuildContext,
+    provenance: list[pa.Array],
 ) -> pa.Table:
+    """`clock`, int64[n], is what the factors take for the times."""
     from ghtrader_models.factors.engine import FactorEngine
 
     engine = FactorEngine(used, context.price_tick, context.multiplier, context.sessions or None)
-    rows = engine.batch(times, values, out=_rows(len(times), len(used)))
+    rows = engine.batch(clock, values, out=_rows(len(times), len(used)))
     columns = rows.T.copy()  # always: the rows are the next day's, too
     fields = [("datetime_ns", pa.int64()), *((name, pa.float32()) for name in used.names), *PROVENANCE_FIELDS]
     return pa.table([times, *columns, *provenance], schema=pa.schema(fields))

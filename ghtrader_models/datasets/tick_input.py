@@ -19,6 +19,7 @@ from ghtrader_base.errors import FailedError, IntegrityError, UsageError
 from ghtrader_base.files import content_hash, verify_sidecar
 from ghtrader_market.main_series.main_l5 import with_provenance
 from ghtrader_market.reference.roll_schedule import ScheduleDay
+from ghtrader_market.reference.session_times import SESSION_RULE, closing_ns_of
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.tick_schema import PROVENANCE_COLUMNS
 from ghtrader_market.reference.trading_calendar import TradingCalendar
@@ -106,8 +107,16 @@ def source_bytes_are_whole(lake: Lake, kind: str, symbol: str, day: date) -> boo
         return False
 
 
-def read_source(lake: Lake, kind: str, symbol: str, day: date, calendar: TradingCalendar) -> SourceDay:
+def read_source(
+    lake: Lake, kind: str, symbol: str, day: date, calendar: TradingCalendar, rule: int | None = SESSION_RULE
+) -> SourceDay:
     """Read a day and refuse what is not whole.
+
+    Parameters
+    ----------
+    rule : int, optional
+        Which raw ticks count as inside the sessions (`session_times`); another than today's only to compute a stored
+        day again as it was.
 
     Raises
     ------
@@ -118,7 +127,7 @@ def read_source(lake: Lake, kind: str, symbol: str, day: date, calendar: Trading
     """
     table = lake.read_day(kind, symbol, day)
     if kind == TICKS:
-        table = _in_sessions(table, symbol, day, calendar)
+        table = _in_sessions(table, symbol, day, calendar, rule)
     source = _checked(table, kind, symbol, day)
     if not source_bytes_are_whole(lake, kind, symbol, day):
         raise IntegrityError(
@@ -132,10 +141,10 @@ def contract_schedule_hash(symbol: str) -> str:
     return content_hash({"contract": symbol})[:_HASH_LENGTH]
 
 
-def _in_sessions(table: pa.Table, symbol: str, day: date, calendar: TradingCalendar) -> pa.Table:
+def _in_sessions(table: pa.Table, symbol: str, day: date, calendar: TradingCalendar, rule: int | None) -> pa.Table:
     """Raw ticks inside the sessions, with provenance; an auction's tick is kept raw and is no example."""
     times = table.column("datetime_ns").combine_chunks().to_numpy(zero_copy_only=False)
-    inside = calendar.session_index(variety_of(symbol), day, times) >= 0
+    inside = calendar.session_index(variety_of(symbol), day, times, closing_ns_of(rule)) >= 0
     kept = table if inside.all() else table.filter(pa.array(inside))
     return with_provenance(kept, ScheduleDay(day, symbol, 0, contract_schedule_hash(symbol)))
 

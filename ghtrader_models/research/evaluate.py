@@ -17,6 +17,7 @@ import numpy as np
 from ghtrader_base.errors import UsageError
 from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
 from ghtrader_base.version import code_version
+from ghtrader_market.reference.session_times import factor_clock
 from ghtrader_market.reference.tick_schema import has_depth, unrecorded_columns, values_matrix
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
@@ -119,9 +120,10 @@ def _factors_of(
 
         source = read_source(lake, kind, symbol, day, calendar)
         variety = variety_of(source.contract)
-        bounds = calendar.sessions(variety, day) if used.needs_session else None
+        sessions = calendar.sessions(variety, day)
+        bounds = sessions if used.needs_session else None
         engine = FactorEngine(used, variety.price_tick(source.contract, day), variety.multiplier, bounds)
-        return engine.batch(times_of(source.table), values_matrix(source.table))
+        return engine.batch(factor_clock(times_of(source.table), sessions), values_matrix(source.table))
 
     return compute
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+from ghtrader_market.reference.session_times import CLOSING_NS
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import Variety
 
@@ -55,7 +56,7 @@ class TradingDayClock:
         by_now = self._market_ns + int(quiet * 1e9)
         if goes_on and not any(first <= by_now < end for first, end in self._sessions):
             return ""
-        at_a_break = any(0 <= end - self._market_ns <= _TOLERANCE_NS for _, end in self._sessions)
+        at_a_break = any(-CLOSING_NS <= end - self._market_ns <= _TOLERANCE_NS for _, end in self._sessions)
         if idle_end_s and quiet > idle_end_s and not at_a_break:
             return f"no tick for {idle_end_s:g} s"
         return ""

@@ -13,6 +13,7 @@ from datetime import date
 import numpy as np
 
 from ghtrader_base.errors import RefusedError
+from ghtrader_market.reference.session_times import factor_clock, factor_clock_at, in_sessions
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
@@ -118,10 +119,6 @@ class SignalEngine:
         """What was decided over history was not done: this is held, and nothing was left just now."""
         self.target, self._rest = position, 0
 
-    def in_session(self, datetime_ns: int) -> bool:
-        """Whether a moment lies in a session of the day at hand."""
-        return any(start <= datetime_ns < end for start, end in self._bounds)
-
     def on_tick(self, day: str, datetime_ns: int, values: np.ndarray) -> Decision | None:
         """The decision after one tick; None for a tick outside the sessions (it is no part of main_l5 either).
 
@@ -129,10 +126,11 @@ class SignalEngine:
         """
         if day != self.day:
             self._start_day(day)
-        if not self.in_session(datetime_ns):
+        clock_ns = factor_clock_at(datetime_ns, self._bounds)
+        if clock_ns is None:
             return None
         assert self._engine is not None
-        factors = self._engine.update(datetime_ns, values)
+        factors = self._engine.update(clock_ns, values)
         computed_ns = self._clock()
         if not self._warm.update(factors):
             wanted = 0 if self._ends_soon(datetime_ns) else self.target
@@ -173,10 +171,9 @@ class SignalEngine:
         """
         self._start_day(day)
         assert self._engine is not None
-        inside = np.zeros(len(datetime_ns), bool)
-        for start, end in self._bounds:
-            inside |= (datetime_ns >= start) & (datetime_ns < end)
-        rows = self._engine.batch(datetime_ns[inside], np.ascontiguousarray(values[:, inside]))
+        inside = in_sessions(datetime_ns, self._bounds)
+        clock = factor_clock(datetime_ns[inside], self._bounds)
+        rows = self._engine.batch(clock, np.ascontiguousarray(values[:, inside]))
         warm = self._warm.batch(rows)
         probabilities = np.full((len(rows), 3), np.nan)
         probabilities[warm] = self._predictor.predict(rows[warm])

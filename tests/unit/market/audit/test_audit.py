@@ -429,7 +429,7 @@ def test_both_real_recordings_are_whole(settings: Settings) -> None:
     report, path = audit_home(settings)
     assert report.findings == [] and report.days == 8
     kept = json.loads(path.read_text())
-    assert path.parent == settings.runs / "audit" and kept["ok"] and kept["rows"] == report.rows == 4 * 27955 - 12 + 800
+    assert path.parent == settings.runs / "audit" and kept["ok"] and kept["rows"] == report.rows == 4 * 27955 - 9 + 800
 
 
 def test_what_is_asked_for_is_looked_at(lake: Lake) -> None:

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghtrader_market.ingest.validation import examine, repeated_rows
+from ghtrader_market.ingest.validation import examine
 from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA, RAW_TICK_SCHEMA, table_hash
 from ghtrader_market.samples import CU1909, IF2101
 from ghtrader_market.sources.recordings.reader import read_recording
 from ghtrader_market.stores.day_details import TickDetails
+from ghtrader_market.stores.day_rows import repeated_rows
 from ghtrader_market.stores.lake.missing_days import REASONS
 
 Make = Callable[..., pa.Table]

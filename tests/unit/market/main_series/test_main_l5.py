@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import pyarrow as pa
 import pytest
 
 from ghtrader_base.errors import FailedError, IntegrityError, UsageError
-from ghtrader_market.main_series.main_l5 import build_main_l5_day
+from ghtrader_market.main_series.main_l5 import build_main_l5_day, with_provenance
 from ghtrader_market.reference.roll_schedule import RollSchedule, schedule_from_open_interest
 from ghtrader_market.reference.tick_schema import MAIN_L5_SCHEMA, RAW_TICK_SCHEMA
 from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.stores.lake.closing_rows import lacks_closing_rows
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.manifests import DayManifest
 
 CALENDAR = bundled_calendar()
 FIRST, MONDAY, TUESDAY = date(2025, 2, 7), date(2025, 2, 10), date(2025, 2, 11)
@@ -61,7 +64,7 @@ def test_rows_are_the_scheduled_contracts_inside_the_sessions(lake: Lake) -> Non
         table = lake.read_day("main_l5", KEY, day)
         assert table.schema == MAIN_L5_SCHEMA
         raw = lake.read_day("ticks", contract, day)
-        kept = [i for i in range(raw.num_rows) if i % 5 in (1, 2, 3)]
+        kept = [i for i in range(raw.num_rows) if i % 5]
         assert table.select(RAW_TICK_SCHEMA.names).equals(raw.take(pa.array(kept)))
         assert set(table["underlying_contract"].to_pylist()) == {contract}
         assert set(table["segment_id"].to_pylist()) == {segment}
@@ -69,6 +72,34 @@ def test_rows_are_the_scheduled_contracts_inside_the_sessions(lake: Lake) -> Non
         assert manifest.main_l5.dropped_outside_sessions == raw.num_rows - len(kept)
         assert manifest.main_l5.raw_content_hash == lake.manifest("ticks", contract, day).content_hash
     assert lake.days("main_l5", KEY) == [MONDAY, TUESDAY]
+
+
+def test_a_day_that_an_older_version_built_is_built_again_for_its_closing_snapshots(lake: Lake) -> None:
+    """The last lots of 10:15, 11:30, 15:00 and 01:00 were left out; a day without such rows is as good as new."""
+    schedule = schedule_of("SHFE.cu2503", "SHFE.cu2504")
+    now = build_main_l5_day(lake, CALENDAR, schedule, MONDAY, "now")
+    raw = lake.read_day("ticks", "SHFE.cu2503", MONDAY)
+    assert lake.read_day("main_l5", KEY, MONDAY)["volume"][-1] == raw["volume"][-1], "the day's last lots"
+
+    def older(kept: list[int], dropped: int) -> DayManifest:
+        rows = with_provenance(raw.take(pa.array(kept)), schedule.contract_on(MONDAY))
+        details = replace(now.main_l5, session_rule=None, dropped_outside_sessions=dropped)
+        return lake.write_day("main_l5", KEY, MONDAY, rows, source="test", run_id="older", details=details)
+
+    inside = [i for i in range(raw.num_rows) if i % 5]
+    stored = older([i for i in inside if i % 5 != 4], 8)
+    assert "session_rule" not in stored.main_l5.to_json() and lacks_closing_rows(lake, CALENDAR, stored)
+    again = build_main_l5_day(lake, CALENDAR, schedule, MONDAY, "again")
+    assert (again.run_id, again.content_hash) == ("again", now.content_hash)
+    assert not lacks_closing_rows(lake, CALENDAR, again)
+
+    lake.write_day("ticks", "SHFE.cu2503", MONDAY, raw.take(pa.array([i for i in inside if i % 5 != 4])), source="test")
+    scheduled = schedule.contract_on(MONDAY)
+    rows = with_provenance(lake.read_day("ticks", "SHFE.cu2503", MONDAY), scheduled)
+    manifest = lake.manifest("ticks", "SHFE.cu2503", MONDAY)
+    details = replace(now.main_l5, session_rule=None, raw_content_hash=manifest.content_hash)
+    lake.write_day("main_l5", KEY, MONDAY, rows, source="test", run_id="older", details=details)
+    assert build_main_l5_day(lake, CALENDAR, schedule, MONDAY, "again").run_id == "older"
 
 
 def test_up_to_date_days_are_left_and_changed_ones_are_built_again(lake: Lake, make_ticks: Make) -> None:

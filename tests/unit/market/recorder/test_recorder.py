@@ -22,7 +22,8 @@ from ghtrader_base.errors import BeyondCalendarError, IntegrityError
 from ghtrader_base.lock_keys import ticks_key
 from ghtrader_base.locks import read_holders
 from ghtrader_base.settings import Settings
-from ghtrader_market.recorder.day_writer import QUIET_S, RecordedDays, accept
+from ghtrader_market.ingest.validation import examine
+from ghtrader_market.recorder.day_writer import QUIET_S, RecordedDays, accept, ordered_rows
 from ghtrader_market.recorder.recorder import ticks_expected
 from ghtrader_market.recorder.row_log import RowLog, journal_days, journal_path
 from ghtrader_market.reference.holiday_list import save_holidays
@@ -50,14 +51,16 @@ def ids_of(table: pa.Table) -> list[int]:
 
 
 def test_duplicates_disorder_and_gaps_are_told_apart() -> None:
-    found = accept(rows([1, 2, 2, 3, 6, 5, 7], [10, 20, 20, 20, 15, 40, 30]), -1, -1)
-    assert ids_of(found.rows) == [1, 2, 3, 7]  # 6 runs backwards, 5 comes after 6
-    assert (found.duplicates, found.disordered, found.missed) == (2, 1, 2)
-    again = accept(rows([5, 6, 7, 8], [10, 20, 30, 40]), 7, 30)
+    found = accept(rows([1, 2, 2, 3, 6, 5, 7], [10, 20, 20, 20, 15, 40, 30]), -1)
+    assert ids_of(found.rows) == [1, 2, 3, 6, 7]  # 5 comes after 6
+    assert (found.duplicates, found.missed) == (2, 2)
+    ordered = ordered_rows(found.rows, [(0, 100)])
+    assert (ids_of(ordered.mended.table), ordered.disordered) == ([1, 2, 7], 1)  # 3 says what 2 said; 6 runs backwards
+    again = accept(rows([5, 6, 7, 8], [10, 20, 30, 40]), 7)
     assert (ids_of(again.rows), again.duplicates, again.missed) == ([8], 3, 0)
-    late = accept(rows([12], [50]), 8, 40)
+    late = accept(rows([12], [50]), 8)
     assert (ids_of(late.rows), late.missed) == ([12], 3)
-    assert accept(rows([], []), 8, 40).rows.num_rows == 0
+    assert accept(rows([], []), 8).rows.num_rows == 0
 
 
 packets = st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=8)
@@ -65,23 +68,23 @@ packets = st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=8)
 
 @given(packets, st.integers(0, 3))
 def test_what_is_kept_rises_whatever_comes(found: list[list[int]], jitter: int) -> None:
-    last_id = last_ns = -1
-    kept: list[int] = []
+    last_id = -1
+    parts = []
     for packet in found:
-        accepted = accept(rows(packet, [i * 10 + (i * 7) % (jitter * 10 + 1) for i in packet]), last_id, last_ns)
-        assert accepted.duplicates + accepted.disordered + accepted.rows.num_rows == len(packet)
-        if accepted.rows.num_rows:
-            times = accepted.rows["datetime_ns"].to_numpy()
-            assert times[0] >= last_ns and (np.diff(times) >= 0).all()
-            last_id, last_ns = ids_of(accepted.rows)[-1], int(times[-1])
-            kept += ids_of(accepted.rows)
-    assert kept == sorted(set(kept))
-    if jitter == 0:  # with times that rise with the ids nothing but duplicates is left out
-        best: list[int] = []
-        for number in (n for packet in found for n in packet):
-            if not best or number > best[-1]:
-                best.append(number)
-        assert kept == best
+        accepted = accept(rows(packet, [i * 10 + (i * 7) % (jitter * 10 + 1) for i in packet]), last_id)
+        assert accepted.duplicates + accepted.rows.num_rows == len(packet)
+        parts.append(accepted.rows)
+        last_id = max([last_id, *ids_of(accepted.rows)])
+    whole = pa.concat_tables([rows([], []), *parts])
+    best: list[int] = []
+    for number in (n for packet in found for n in packet):
+        if not best or number > best[-1]:
+            best.append(number)
+    assert ids_of(whole) == best
+    day = ordered_rows(whole, [(0, 1000)]).mended.table
+    assert ids_of(day) == sorted(set(ids_of(day))) and (np.diff(day["datetime_ns"].to_numpy()) >= 0).all()
+    if jitter == 0:  # with times that rise with the ids nothing is left out
+        assert ids_of(day) == best
 
 
 def ns(text: str) -> int:
@@ -232,6 +235,45 @@ def test_days_roll_with_the_night_session(settings: Settings, make_ticks: Make) 
     assert days.lake.read_day("ticks", SYMBOL, NEXT).equals(second)
     assert days.lake.manifest("ticks", SYMBOL, NEXT).source == "recorded"
     assert list((settings.data / "recording").rglob("*.journal")) == []
+
+
+@pytest.mark.parametrize("cuts", [(), (1,), (1, 60, 101), (40, 100, 140)])
+def test_a_stale_row_costs_itself_and_a_download_of_the_day_is_the_same(
+    settings: Settings, make_ticks: Make, cuts: tuple[int, ...]
+) -> None:
+    """Yesterday's last state, a minute before each opening; a swapped pair; a row that came twice."""
+    night, morning = CALENDAR.sessions("cu", DAY)[:2]
+    times = np.concatenate([
+        [night[0] - 60 * 10**9], night[0] + 500_000_000 * np.arange(99),
+        [morning[0] - 60 * 10**9], morning[0] + 500_000_000 * np.arange(98), [CALENDAR.sessions("cu", DAY)[-1][1]],
+    ])  # fmt: skip
+    table = make_ticks(times, first_id=500)
+    volume, amount = (table[name].to_numpy().copy() for name in ("volume", "amount"))
+    volume[[0, 100]], amount[[0, 100]] = 120_000, 4.4e10
+    for index, column in (("volume", volume), ("amount", amount)):
+        place = RAW_TICK_SCHEMA.get_field_index(index)
+        table = table.set_column(place, RAW_TICK_SCHEMA.field(index), pa.array(column))
+    order = np.arange(200)
+    order[[150, 151]], order[121] = [151, 150], 120
+    table = table.take(pa.array(order)).set_column(0, RAW_TICK_SCHEMA.field("id"), pa.array(500 + np.arange(200)))
+
+    downloaded = examine(table, int(volume[-1]), True, CALENDAR.sessions("cu", DAY))
+    assert not downloaded.reason and downloaded.table.num_rows == 197
+    assert downloaded.details.to_json() == {"dropped_duplicates": 1, "stale_rows": 2, "swapped_rows": 1}
+    assert "volume 120000" in downloaded.notes[0] and "before the opening" in downloaded.notes[0]
+
+    told: list[str] = []
+    edges = [0, *cuts, 200]
+    for start, end in zip(edges, edges[1:], strict=False):
+        with RecordedDays(settings, tell=told.append) as days:
+            days.begin(SYMBOL)
+            days.take([(SYMBOL, table.slice(start, end - start))])
+            days.seal_all()
+    stored, manifest = days.lake.read_day("ticks", SYMBOL, DAY), days.lake.manifest("ticks", SYMBOL, DAY)
+    assert table_hash(stored) == table_hash(downloaded.table)
+    recorded = manifest.details.to_json()
+    assert recorded.pop("recorded") == {"missed": 0, "ended": True} and recorded == downloaded.details.to_json()
+    assert sum("volume 120000" in line for line in told) == 2
 
 
 def test_a_stopped_day_goes_on_where_it_stopped(settings: Settings, make_ticks: Make) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ghtrader_base.errors import BeyondCalendarError, UsageError
 from ghtrader_market.reference import refresh_holidays as calendar_refresh
+from ghtrader_market.reference.session_times import CLOSING_NS
 from ghtrader_market.reference.trading_calendar import (
     NS_PER_DAY,
     NS_PER_HOUR,
@@ -105,12 +106,14 @@ def test_session_index_leaves_out_auctions_and_breaks() -> None:
         "2025-02-07 20:59:00": -1,
         "2025-02-07 21:00:00": 0,
         "2025-02-08 00:59:59": 0,
-        "2025-02-08 01:00:00": -1,
+        "2025-02-08 01:00:00": 0,  # the snapshot that ends a session is its last
+        "2025-02-08 01:00:01": -1,
         "2025-02-10 08:59:00": -1,
         "2025-02-10 09:00:00": 1,
-        "2025-02-10 10:15:00": -1,
+        "2025-02-10 10:15:00": 1,
+        "2025-02-10 10:15:01": -1,
         "2025-02-10 13:30:00": 3,
-        "2025-02-10 15:00:00": -1,
+        "2025-02-10 15:00:01": -1,
         "2025-02-11 09:30:00": -1,
     }
     found = CALENDAR.session_index("cu", date(2025, 2, 10), np.array([ns(text) for text in moments]))
@@ -171,7 +174,7 @@ def test_every_session_lies_in_its_own_trading_day(holidays: set[date], start: d
     sessions = calendar.sessions(variety, day)
     assert low <= sessions[0][0] and sessions[-1][1] <= high
     assert [t for session in sessions for t in session] == sorted({t for session in sessions for t in session})
-    edges = np.array([t for session in sessions for t in (session[0], session[1] - 1, session[1])])
+    edges = np.array([t for session in sessions for t in (session[0], session[1], session[1] + CLOSING_NS)])
     assert calendar.session_index(variety, day, edges).tolist() == [
         value for index in range(len(sessions)) for value in (index, index, -1)
     ]

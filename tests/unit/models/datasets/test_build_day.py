@@ -316,6 +316,26 @@ def test_one_contract_is_built_from_its_own_ticks_inside_the_sessions(lake, make
     assert "ghtrader download --symbol SHFE.cu2502" in missing.value.hint
 
 
+def test_the_snapshots_that_end_a_session_are_examples_and_know_its_age(lake, make_ticks):
+    """Built by an older rule, without them, a day is built again; its own rule still computes it as it was."""
+    sessions = bundled_calendar().sessions("cu", DAY)
+    (_, end), (start, _) = sessions[1], sessions[2]
+    _, values = make_ticks(300, 4)
+    times = np.r_[end - 149 * 500_000_000 + np.arange(150) * 500_000_000, start + np.arange(150) * 500_000_000]
+    lake.write_day("ticks", CONTRACT, DAY, table_from_values(np.arange(300), times, values), source="test")
+    timed = FactorSet("timed", {"age": parse("SessionAge()"), "left": parse("SessionLeft()")})
+    older = build_day(lake, CONTRACT, DAY, timed, SPEC, run_id="run", kind="ticks", rule=None)
+    assert older.features.rows == 299 and "session_rule" not in older.features.built.to_json()
+    built = build_day(lake, CONTRACT, DAY, timed, SPEC, run_id="run", kind="ticks")
+    assert not built.skipped and built.features.rows == built.labels.rows == 300
+    assert build_day(lake, CONTRACT, DAY, timed, SPEC, run_id="run", kind="ticks").skipped
+    stored = lake.read_day("features", CONTRACT, DAY)
+    assert stored.column("datetime_ns").to_numpy().tolist() == times.tolist()
+    age, left = (stored.column(name).to_numpy() for name in ("age", "left"))
+    assert age[149] == pytest.approx(75 * 60) and left[149] == pytest.approx(0.0, abs=1e-6) and left[148] == 0.5
+    assert (age[150], left[150]) == (0.0, 3600.0)
+
+
 def test_the_kind_of_ticks_goes_with_the_symbol():
     assert (source_kind(SYMBOL), source_kind(CONTRACT), source_kind(CONTRACT, "raw")) == ("main_l5", "ticks", "ticks")
     for symbol, kind in ((SYMBOL, "raw"), (CONTRACT, "main"), (CONTRACT, "cooked")):

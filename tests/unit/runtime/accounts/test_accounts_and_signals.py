@@ -11,6 +11,7 @@ import pytest
 
 from ghtrader_base.errors import ConfigError, FailedError, RefusedError, UsageError
 from ghtrader_base.settings import load_settings
+from ghtrader_market.reference.session_times import CLOSING_NS, factor_clock
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_models.bundles.bundle import load_bundle
 from ghtrader_models.factors.engine import FactorEngine
@@ -113,10 +114,35 @@ def test_live_factors_equal_the_batch_and_the_day_ends_flat(settings, tmp_path) 
     told = sum(targets[i] in nears[i - 1] for i in changes)
     assert told > len(changes) / 2, "most changes were told one tick before"
     assert not any(target in near for target, near in zip(targets, nears, strict=True))
-    assert signal.on_tick(str(DAY), bounds[-1][1], values[:, -1]) is None
+    assert signal.on_tick(str(DAY), bounds[-1][1] + CLOSING_NS, values[:, -1]) is None
     signal.stop_trading = True
     again = signal.on_tick("2025-01-09", int(session_times(CONTRACT, date(2025, 1, 9), 1)[0]), values[:, 0])
     assert again.reason == "cold" and np.array_equal(again.factors, batch[0], equal_nan=True) and again.target == 0
+
+
+def test_the_snapshot_that_ends_a_session_counts_alike_live_and_in_batch(settings) -> None:
+    """Stamped 10:15:00.0 and 15:00:00.5, with the session's last lots."""
+    bundle = load_bundle(write_tiny_bundle(settings.models))
+    bounds = bundled_calendar().sessions("cu", DAY)
+    times, values = session_times(CONTRACT, DAY, 60_000), synthetic_values(600, 3)
+    morning = int(np.searchsorted(times, bounds[1][1]))
+    times = np.concatenate([times[morning - 300 : morning + 298], times[-2:]])
+    times[300], times[301], times[-1] = bounds[1][1], bounds[1][1] + CLOSING_NS, bounds[-1][1] + 500_000_000
+    live, ahead = (SignalEngine(bundle, bundled_calendar(), CONTRACT, 10.0, 5) for _ in range(2))
+    targets, rows, outside = [], [], []
+    for i, moment in enumerate(times.tolist()):
+        decision = live.on_tick(str(DAY), moment, values[:, i])
+        targets.append(live.target)
+        if decision is None:
+            outside.append(i)
+        else:
+            rows.append(decision.factors.copy())
+    assert outside == [301]
+    assert ahead.on_day(str(DAY), times, values).tolist() == targets
+    inside = np.delete(np.arange(600), 301)
+    clock = factor_clock(times[inside], bounds)
+    batch = FactorEngine(tiny_factor_set(), 10.0, 5, bounds).batch(clock, np.ascontiguousarray(values[:, inside]))
+    assert np.stack(rows).tobytes() == batch.tobytes()
 
 
 def test_a_factor_list_that_is_not_ours_is_refused(settings) -> None:

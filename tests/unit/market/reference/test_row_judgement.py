@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghtrader_market.ingest.row_judgement import JudgedRows, RowFault, judge_rows
+from ghtrader_market.reference.row_judgement import JudgedRows, RowFault, judge_rows
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 
 SESSIONS = bundled_calendar().sessions("cu", date(2019, 9, 17))

@@ -15,6 +15,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from ghtrader_market.reference.session_times import in_sessions
+
 _SWAPS_AT_MOST = 0.01
 """Share of a day's rows that may have changed places before the whole day counts as disordered."""
 _LATE_AT_MOST = 5
@@ -126,7 +128,7 @@ def _without_stale(
     if not len(order) or not sessions:
         return order, []
     at = times[order]
-    inside = np.logical_or.reduce([(at >= start) & (at < end) for start, end in sessions])
+    inside = in_sessions(at, sessions)
     last_opening = max(start for start, _ in sessions)
     gone: dict[int, str] = {}
     falling = (states[:, order[:-1]] > states[:, order[1:]]).any(axis=0)
