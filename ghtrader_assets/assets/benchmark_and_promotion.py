@@ -22,6 +22,7 @@ from ghtrader_assets.results.reports_store import (
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError
 from ghtrader_base.version import code_version
+from ghtrader_market.reference.tick_origin import origins_of, words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
 
 GROUP = "reports"
@@ -83,8 +84,11 @@ def benchmark_series(
         data_hash=data_hash(dataset.facts),
         run_id=run_id,
         code_version=code_version(),
+        origin=words_of(origins_of(fact.origin for fact in dataset.facts)),
     )
-    metadata: dict[str, Any] = {"rows": len(dataset), "days": len(days), "tests": len(splits)}
+    metadata: dict[str, Any] = {
+        "rows": len(dataset), "days": len(days), "tests": len(splits), "origin": made.origin,
+    }  # fmt: skip
     gains: dict[str, list[float]] = {}
     with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report"):
         for family in config.families or FAMILIES:
@@ -156,6 +160,7 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str) -> di
         "promoted": decision.promoted,
         "family": best.family,
         "bundle_id": bundle.bundle_id,
+        "origin": words_of(bundle.content.origins),
         **({} if decision.promoted else {"refused_because": decision.refused_because or ""}),
         "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision.reasons)),
         "code_version": code_version(),

@@ -18,6 +18,7 @@ from ghtrader_assets.results.reports_store import save_candidate
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError
 from ghtrader_base.lock_keys import train_key
+from ghtrader_market.reference.tick_origin import words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
 
 GROUP = "models"
@@ -126,6 +127,7 @@ def train_series(
         "factors": len(bundle.factor_names),
         "mlflow_version": version,
         "policy_enter": round(bundle.policy.enter, 6),
+        "origin": words_of(content.origins),
         "code_version": bundle.provenance.run.code_version,
         "plot": png_bytes_markdown(factor_importance(content.importance or {}), f"{family} {symbol} {horizon}"),
     }

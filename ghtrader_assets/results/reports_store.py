@@ -44,6 +44,8 @@ class ReportContext:
         See `data_hash`.
     run_id, code_version : str
         Of the pipeline's run, and of ghtrader.
+    origin : str
+        Where the ticks come from, in words; empty in a report of an older version.
     """
 
     days: list[date]
@@ -51,6 +53,7 @@ class ReportContext:
     data_hash: str
     run_id: str
     code_version: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -216,6 +216,7 @@ def build_main_l5_day(
             raw_content_hash=raw.content_hash,
             raw_rows=ticks.num_rows,
             dropped_outside_sessions=ticks.num_rows - kept.num_rows,
+            origin=raw.details.origin,
         ),
     )
 
@@ -234,4 +235,5 @@ def with_provenance(ticks: pa.Table, scheduled: ScheduleDay) -> pa.Table:
 
 def _up_to_date(there: DayManifest, raw: DayManifest, scheduled: ScheduleDay) -> bool:
     known = there.main_l5
-    return known.raw_content_hash == raw.content_hash and known.schedule_hash == scheduled.schedule_hash
+    same_ticks = known.raw_content_hash == raw.content_hash and known.origin == raw.details.origin
+    return same_ticks and known.schedule_hash == scheduled.schedule_hash

@@ -22,6 +22,7 @@ from ghtrader_base.lock_keys import ticks_key
 from ghtrader_base.locks import resource_lock
 from ghtrader_base.settings import Settings
 from ghtrader_market.recorder.row_log import RowLog, journal_days, journal_path
+from ghtrader_market.reference.tick_origin import UNKNOWN, OriginKind, TickOrigin
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import Variety, variety_of
 from ghtrader_market.sources.base import split_days
@@ -59,6 +60,11 @@ class Accepted:
     duplicates: int = 0
     disordered: int = 0
     missed: int = 0
+
+
+def may_join(one: TickOrigin, other: TickOrigin) -> bool:
+    """Whether rows of two origins may stand in one day: of one market, or nobody knows of one of them."""
+    return OriginKind.UNKNOWN in (one.kind, other.kind) or one.market == other.market
 
 
 def accept(rows: pa.Table, last_id: int, last_ns: int) -> Accepted:
@@ -125,6 +131,8 @@ class RecordedDays:
 
     Attributes
     ----------
+    origin : TickOrigin
+        Where the rows that are taken come from.
     logs : dict of str to SymbolLog
     sealed : dict
         (symbol, day) -> what became of it.
@@ -139,6 +147,7 @@ class RecordedDays:
     def __init__(self, settings: Settings, run_id: str = "", tell: Tell = lambda line: None) -> None:
         self.settings = settings
         self.lake, self.calendar = open_lake(settings), load_calendar(settings)
+        self.origin = UNKNOWN
         self.logs: dict[str, SymbolLog] = {}
         self.sealed: dict[tuple[str, date], RecordedDay] = {}
         self.problems: list[str] = []
@@ -174,15 +183,26 @@ class RecordedDays:
         self._locks.enter_context(resource_lock(self.settings.locks, ticks_key(symbol), "record", wait_s=wait_s))
         for day in journal_days(data, symbol):
             log.journals[day] = RowLog(journal_path(data, symbol, day))
+        for day, journal in list(log.journals.items()):
+            if not may_join(journal.origin, self.origin):  # of a recording of another market
+                self.seal(log, day, ended=False)
         ends = [journal.read() for journal in log.journals.values()]
-        if recorded := self.lake.index.days_from("ticks", symbol, RECORDED):
-            ends.append(self.lake.read_day("ticks", symbol, max(recorded), ["id", "datetime_ns"]))
+        if (recorded := self._recorded_last(symbol)) is not None:
+            ends.append(self.lake.read_day("ticks", symbol, recorded, ["id", "datetime_ns"]))
         for rows in ends:
             if rows.num_rows:
                 log.last_id = max(log.last_id, rows["id"][-1].as_py())
                 log.last_ns = max(log.last_ns, rows["datetime_ns"][-1].as_py())
         self.logs[symbol] = log
         return log
+
+    def _recorded_last(self, symbol: str) -> date | None:
+        """The last day recorded of this market."""
+        for day in sorted(self.lake.index.days_from("ticks", symbol, RECORDED), reverse=True):
+            found = self.lake.manifest("ticks", symbol, day)
+            if found is not None and may_join(found.details.stated_origin, self.origin):
+                return day
+        return None
 
     def take(self, arrived: Iterable[tuple[str, pa.Table]]) -> int:
         """Keep what is new of (symbol, rows); returns how many rows that were."""
@@ -223,7 +243,7 @@ class RecordedDays:
                 waiting.setdefault(day, []).append(rows)
             for day, parts in waiting.items():
                 if day not in log.journals:
-                    log.journals[day] = RowLog(journal_path(self.settings.data, log.symbol, day))
+                    log.journals[day] = RowLog(journal_path(self.settings.data, log.symbol, day), self.origin)
                 log.journals[day].append(pa.concat_tables(parts))
             log.waiting = []
         self.oldest_waiting = None
@@ -265,15 +285,24 @@ class RecordedDays:
         """
         journal = log.journals.pop(day)
         before = self.lake.manifest("ticks", log.symbol, day)
+        origin = journal.origin
         if before is not None and before.source != RECORDED:
             kept, missed, state = before.rows, 0, f"kept as {before.source} has it"
+        elif before is not None and not may_join(before.details.stated_origin, origin):
+            self.problems.append(
+                f"{log.symbol} {day}: recorded before of {before.details.stated_origin.words}, now of {origin.words}; "
+                f"the rows are kept in {journal.set_aside()}"
+            )
+            self._tell(self.problems[-1])
+            return
         else:
             rows = journal.read()
             if before is not None:
                 rows = pa.concat_tables([self.lake.read_day("ticks", log.symbol, day), rows])
+                origin = origin if origin == before.details.stated_origin else UNKNOWN
             rows = accept(rows, -1, -1).rows
             missed = int((np.diff(rows["id"].to_numpy()) - 1).sum())
-            details = TickDetails(recorded=Recording(missed=missed, ended=ended))
+            details = TickDetails(recorded=Recording(missed=missed, ended=ended), origin=origin.if_known)
             try:
                 self.lake.write_day(
                     "ticks", log.symbol, day, rows, source=RECORDED, run_id=self._run_id, details=details

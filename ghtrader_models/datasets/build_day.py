@@ -162,7 +162,7 @@ def build_day(
             refuse_other_configuration(lake, symbol, stored_day, factor_set, label_spec)
         sound = verdict.refusal is None and source_bytes_are_whole(lake, kind, symbol, day)
         if sound and all(
-            _is_current(manifest, kind, origin.content_hash, day, factor_set, label_spec, verdict.record, calendar)
+            _is_current(manifest, kind, origin, day, factor_set, label_spec, verdict.record, calendar)
             for manifest in stored.values()
         ):
             features, labels = stored[FEATURES], stored[LABELS]
@@ -250,7 +250,7 @@ def refuse_other_configuration(
 def _is_current(
     manifest: DayManifest | None,
     kind: str,
-    content_hash: str,
+    ticks: DayManifest,
     day: date,
     factor_set: FactorSet,
     label_spec: LabelSpec,
@@ -258,9 +258,11 @@ def _is_current(
     calendar: TradingCalendar,
 ) -> bool:
     """Whether a stored day was made from what there is now (its configuration is known to be the same)."""
-    if manifest is None or manifest.built.source_hash(kind) != content_hash:
+    if manifest is None or manifest.built.source_hash(kind) != ticks.content_hash:
         return False
     known = manifest.built
+    if known.origin != ticks.details.origin:
+        return False
     if schema_version_of(known) != SCHEMA_VERSION or known.quality != quality or known.context is None:
         return False
     contract = known.context.contract
@@ -281,6 +283,7 @@ def _inputs(
         schedule_hash=source.schedule_hash,
         context=context,
         quality=quality,
+        origin=origin.details.origin,
     )
 
 

@@ -211,6 +211,7 @@ def write_series_manifests(lake: Lake, symbol: str) -> None:
                 "content_hash": found.content_hash,
                 "code_version": found.code_version,
                 **({"quality": known.quality.to_json()} if known.quality is not None else {}),
+                **({"origin": known.origin.words} if known.origin is not None else {}),
             }
         if rows:
             newest = rows[max(rows)]

@@ -265,6 +265,7 @@ def day_facts(day: date, features: DayManifest, labels: DayManifest) -> DayFacts
         rows=features.rows,
         features_hash=features.content_hash,
         labels_hash=labels.content_hash,
+        origin=features.details.origin,
     )
 
 

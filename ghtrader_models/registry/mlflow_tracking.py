@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ghtrader_base.errors import UnreachableError, UsageError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.locks import resource_lock
+from ghtrader_market.reference.tick_origin import words_of
 from ghtrader_models.model_scores import GainInterval, MeanScore
 
 if TYPE_CHECKING:
@@ -157,7 +158,10 @@ class Tracker:
         name = model_name(bundle.symbol, bundle.horizon)
         version = self._version_of(name, bundle.bundle_id)
         if version is None:
-            marks = {**dict(tags or {}), _BUNDLE_TAG: bundle.bundle_id, "ghtrader.family": bundle.kind}
+            marks = {
+                **dict(tags or {}), _BUNDLE_TAG: bundle.bundle_id, "ghtrader.family": bundle.kind,
+                "ghtrader.origin": words_of(bundle.content.origins),
+            }  # fmt: skip
             kind = {"ghtrader.kind": "training", "ghtrader.horizon": str(bundle.horizon)}
             content = bundle.content
             params = {"family": bundle.kind, "horizon": bundle.horizon, "seed": content.seed, **content.config}
