@@ -117,6 +117,12 @@ def _signed(value: float | None) -> str:
     return "none" if value is None else f"{value:+.5f}"
 
 
+class GateOptions(dg.Config):
+    """`accept_large_gain`: promote also a gain that is questioned for its size alone."""
+
+    accept_large_gain: bool = False
+
+
 @dg.asset(
     group_name=GROUP,
     code_version=CODE_VERSION,
@@ -126,16 +132,19 @@ def _signed(value: float | None) -> str:
     deps=[benchmark_report],
 )
 @guarded
-def champion(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+def champion(context: dg.AssetExecutionContext, config: GateOptions, home: HomeResource) -> None:
     """The gate: the best candidate is promoted, or the reason why not is kept. A refusal is a result, no failure."""
     for key in context.partition_keys:
-        context.add_asset_metadata(_gate(context, home, str(key)), partition_key=str(key))
+        found = _gate(context, home, str(key), config.accept_large_gain)
+        context.add_asset_metadata(found, partition_key=str(key))
 
 
-def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str) -> dict[str, Any]:
+def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str, accept_large_gain: bool) -> dict[str, Any]:
     from ghtrader_models.bundles.champions import load_champion
+    from ghtrader_models.datasets.leakage import check_series
+    from ghtrader_models.datasets.tick_input import source_kind
     from ghtrader_models.registry.mlflow_tracking import Tracker
-    from ghtrader_models.registry.promotion import choose, judge, promote
+    from ghtrader_models.registry.promotion import GateConfig, choose, judge, promote
 
     settings = home.settings
     horizon, variety = split_horizon_key(key)
@@ -148,7 +157,12 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str) -> di
                 f"the candidate of {best.family} learned from other days than its report speaks of",
                 f"train and benchmark it on the same days: ghtrader train / benchmark --model {best.family}",
             )
-        decision = judge(best, load_champion(settings.models, symbol, horizon))
+        say(f"{best.family} at horizon {horizon}: looking for factors and labels that see the future")
+        leakage = check_series(
+            home.lake, home.calendar, source_kind(symbol), symbol, [fact.day for fact in bundle.content.days]
+        )
+        limits = GateConfig(max_gain_share=1.0) if accept_large_gain else GateConfig()
+        decision = judge(best, load_champion(settings.models, symbol, horizon), limits, leakage)
         tracker = Tracker(settings)
         if decision.promoted:
             promote(settings.models, bundle, decision, tracker=tracker, run_id=context.run_id)

@@ -480,7 +480,20 @@ def benchmark_families(
 
 
 def decide_champion(
-    settings: Settings, variety: str, horizon: int, *, source: str = "cli", progress: Progress | None = None
+    settings: Settings,
+    variety: str,
+    horizon: int,
+    *,
+    accept_large_gain: bool = False,
+    source: str = "cli",
+    progress: Progress | None = None,
 ) -> RunResult:
-    """Ask the gate; its words are in the run's metadata and at `reports_store.decision_path`."""
-    return _horizon_run(settings, "champion", variety, horizon, None, source, progress)
+    """Ask the gate; its words are in the run's metadata and at `reports_store.decision_path`.
+
+    Parameters
+    ----------
+    accept_large_gain : bool
+        Promote also a gain that is questioned for its size alone.
+    """
+    config = {"ops": {"champion": {"config": {"accept_large_gain": accept_large_gain}}}}
+    return _horizon_run(settings, "champion", variety, horizon, config, source, progress)

@@ -172,7 +172,7 @@ def build_day(
     source = read_source(lake, kind, symbol, day, calendar)
     if verdict.refusal is not None:
         raise verdict.refusal
-    context = _context(source.contract, day, factor_set, calendar)
+    context = build_context(source.contract, day, factor_set, calendar)
     values = values_matrix(source.table)
     _check_grid(values, context.price_tick, source.contract, day)
     provenance = [source.table.column(name).combine_chunks() for name in PROVENANCE_COLUMNS]
@@ -201,7 +201,7 @@ def build_day(
         ),
     )
     failpoint("build.features->labels")
-    fees = _fees(source.contract, day, label_spec)
+    fees = fees_of_labels(source.contract, day, label_spec)
     label_table = _label_table(times, values, label_spec, context, fees, provenance)
     labels = lake.write_day(
         LABELS,
@@ -266,9 +266,9 @@ def _is_current(
     if schema_version_of(known) != SCHEMA_VERSION or known.quality != quality or known.context is None:
         return False
     contract = known.context.contract
-    if isinstance(known, LabelDetails) and known.fees != _fees(contract, day, label_spec):
+    if isinstance(known, LabelDetails) and known.fees != fees_of_labels(contract, day, label_spec):
         return False
-    return known.context == _context(contract, day, factor_set, calendar)
+    return known.context == build_context(contract, day, factor_set, calendar)
 
 
 def _inputs(
@@ -287,7 +287,7 @@ def _inputs(
     )
 
 
-def _context(contract: str, day: date, factor_set: FactorSet, calendar: TradingCalendar) -> BuildContext:
+def build_context(contract: str, day: date, factor_set: FactorSet, calendar: TradingCalendar) -> BuildContext:
     """What is computed with, the ticks apart."""
     variety = variety_of(contract)
     sessions: tuple[tuple[int, int], ...] = ()
@@ -301,7 +301,7 @@ def _context(contract: str, day: date, factor_set: FactorSet, calendar: TradingC
     )
 
 
-def _fees(contract: str, day: date, spec: LabelSpec) -> FeeRates | None:
+def fees_of_labels(contract: str, day: date, spec: LabelSpec) -> FeeRates | None:
     """The fees that the labels depend on; None where they depend on none."""
     return variety_of(contract).fees(contract, day) if spec.needs_fees else None
 

@@ -31,6 +31,7 @@ from ghtrader_models.datasets.build_day import (
     build_day,
     refuse_other_configuration,
 )
+from ghtrader_models.datasets.leakage import check_day
 from ghtrader_models.datasets.tick_input import MAIN_L5, ProvenanceError
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.labels.labels import LabelSpec
@@ -123,12 +124,17 @@ def build_days(
     ------
     RefusedError
         Stored days were built with another configuration; nothing was touched.
+    FailedError
+        No day was built with these factors and labels yet, and one of them sees what it may not (`leakage`); nothing
+        was touched.
     """
     wanted = sorted(set(days))
     calendar = calendar or bundled_calendar()
     if not overwrite:
         for day in lake.days(FEATURES, symbol):
             refuse_other_configuration(lake, symbol, day, factor_set, label_spec)
+    if not _was_built(lake, symbol, factor_set, label_spec):
+        _refuse_leaks(lake, calendar, kind, symbol, wanted, factor_set, label_spec)
     report = BuildReport(symbol)
     stop = threading.Event()
 
@@ -156,6 +162,37 @@ def build_days(
     failpoint("build.days->manifest")
     write_series_manifests(lake, symbol)
     return report
+
+
+def _was_built(lake: Lake, symbol: str, factor_set: FactorSet, label_spec: LabelSpec) -> bool:
+    """Whether a day of the series was built with these factors and labels before."""
+    for day in lake.days(FEATURES, symbol):
+        features, labels = lake.manifest(FEATURES, symbol, day), lake.manifest(LABELS, symbol, day)
+        if features is not None and labels is not None:
+            hashes = (features.features.spec_hash, labels.labels.spec_hash)
+            if hashes == (factor_set.spec_hash, label_spec.spec_hash):
+                return True
+    return False
+
+
+def _refuse_leaks(
+    lake: Lake, calendar: TradingCalendar, kind: str, symbol: str, days: Iterable[date], factor_set: FactorSet,
+    label_spec: LabelSpec,
+) -> None:  # fmt: skip
+    """FailedError where a factor or label sees what it may not on the first of these days that can be read."""
+    for day in days:
+        try:
+            found = check_day(lake, calendar, kind, symbol, day, factor_set=factor_set, label_spec=label_spec)
+        except GhtraderError:  # the day's own fault: its build names it
+            continue
+        if found.leaks:
+            named = "; ".join(map(str, found.leaks[:3]))
+            more = f"; and {len(found.leaks) - 3} more" if len(found.leaks) > 3 else ""
+            raise FailedError(
+                f"{len(found.leaks)} factors or labels of {symbol} see what they may not: {named}{more}",
+                "correct or leave them out; `ghtrader factors leakage` tells more",
+            )
+        return
 
 
 def _take(
