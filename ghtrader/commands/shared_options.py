@@ -58,6 +58,9 @@ TicksKindOption = Annotated[
     str,
     typer.Option("--ticks-kind", help="main (a main series) or raw (one contract); what the symbol is, by default."),
 ]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Refuse where a day does not go with the others, instead of leaving it out.")
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Build again what is there.")]
 
 

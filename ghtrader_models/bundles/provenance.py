@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ghtrader_base.errors import UsageError
+from ghtrader_models.datasets.day_selection import LeftOutDay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ class BundleContent:
         Book levels the factors need: 5 or 1.
     days : tuple of DayFacts
         The data set's days, ascending.
+    left_out : tuple of LeftOutDay, or None
+        Days that were asked for and took no part; None where there were none.
     until_ns : int or None
         Rows whose label was known before this moment were learned from; None for all.
     train_rows : int or None
@@ -91,6 +94,7 @@ class BundleContent:
     multiplier: int | None = None
     levels: int
     days: tuple[DayFacts, ...]
+    left_out: tuple[LeftOutDay, ...] | None = None
     until_ns: int | None = None
     train_rows: int | None = None
     class_prior: list[float] | None = None
@@ -101,7 +105,8 @@ class BundleContent:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; what a bundle does not say is left out."""
         days = [{**asdict(fact), "day": fact.day.isoformat()} for fact in self.days]
-        found = {**asdict(self), "days": days}
+        left_out = [found.to_dict() for found in self.left_out] if self.left_out else None
+        found = {**asdict(self), "days": days, "left_out": left_out}
         return {name: value for name, value in found.items() if value is not None or name == "until_ns"}
 
 

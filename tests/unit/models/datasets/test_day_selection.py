@@ -45,6 +45,7 @@ def reasons(days: list[DayTraits], horizon: int | None = 50) -> dict[int, str]:
         ({"factors": FIVE[::-1]}, "other_factors", "another factor set: in another order"),
         ({"language": 0}, "other_factors", "version 0 of the factor language, the others 1"),
         ({"labels": ("smoothed", 1)}, "other_labels", "labels smoothed from 1 price ticks, the others mid_move"),
+        ({"trading": False}, "no_trading_day", "the holiday list calls it a holiday"),
         ({"horizons": (10, 30)}, "horizon_not_built", "no labels at horizon 50, but at 10, 30"),
     ],
 )
