@@ -20,7 +20,7 @@ from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError
 from ghtrader_base.lock_keys import train_key
 from ghtrader_market.reference.varieties import get_variety, variety_of
-from ghtrader_models.datasets.day_selection import LeftOutDay
+from ghtrader_models.bundles.left_out_days import LeftOutDay
 
 GROUP = "models"
 CODE_VERSION = "1"

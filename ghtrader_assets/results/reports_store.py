@@ -18,7 +18,7 @@ import msgspec
 from ghtrader_base.errors import FailedError, IntegrityError
 from ghtrader_base.files import atomic_write_bytes, atomic_write_json, content_hash, read_json
 from ghtrader_base.settings import Settings
-from ghtrader_models.datasets.day_selection import LeftOutDay
+from ghtrader_models.bundles.left_out_days import LeftOutDay
 from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading
 from ghtrader_models.model_scores import ModelScores
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ghtrader_base.errors import UsageError
-from ghtrader_models.datasets.day_selection import LeftOutDay
+from ghtrader_models.bundles.left_out_days import LeftOutDay
 
 
 @dataclass(frozen=True, kw_only=True)

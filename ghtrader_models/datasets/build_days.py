@@ -22,6 +22,7 @@ from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_json
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.stores.day_details import FeatureDetails, LabelDetails
+from ghtrader_models.bundles.left_out_days import LeftOutDay, describe_left_out
 from ghtrader_models.bundles.schema_versions import schema_version_of
 from ghtrader_models.datasets.build_day import (
     FEATURES,
@@ -31,7 +32,7 @@ from ghtrader_models.datasets.build_day import (
     build_day,
     refuse_other_configuration,
 )
-from ghtrader_models.datasets.day_selection import LeftOutDay, describe_left_out, select_days, without_rows
+from ghtrader_models.datasets.day_selection import select_days, without_rows
 from ghtrader_models.datasets.load import traits_of
 from ghtrader_models.datasets.tick_input import MAIN_L5, ProvenanceError
 from ghtrader_models.factors.factor_set import FactorSet

@@ -22,16 +22,11 @@ from ghtrader_base.errors import FailedError, IntegrityError, RefusedError, Usag
 from ghtrader_market.reference.tick_schema import PROVENANCE_COLUMNS
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.stores.day_details import stated
+from ghtrader_models.bundles.left_out_days import LeftOutDay, describe_left_out
 from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.bundles.schema_versions import require_schema
 from ghtrader_models.datasets.day_integrity import require_content, require_labels, require_unchanged, schedule_of
-from ghtrader_models.datasets.day_selection import (
-    DayTraits,
-    LeftOutDay,
-    describe_left_out,
-    select_days,
-    without_rows,
-)
+from ghtrader_models.datasets.day_selection import DayTraits, select_days, without_rows
 from ghtrader_models.datasets.tick_input import read_provenance
 from ghtrader_models.factors.factor_set import FactorSetSpec
 from ghtrader_models.inference.predictors import WarmTracker

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ghtrader_base.errors import UnreachableError, UsageError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.locks import resource_lock
-from ghtrader_models.datasets.day_selection import LeftOutDay
+from ghtrader_models.bundles.left_out_days import LeftOutDay
 from ghtrader_models.model_scores import GainInterval, MeanScore
 
 if TYPE_CHECKING:

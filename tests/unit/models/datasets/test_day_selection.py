@@ -9,13 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghtrader_models.datasets.day_selection import (
-    DayTraits,
-    LeftOutReason,
-    describe_left_out,
-    select_days,
-    without_rows,
-)
+from ghtrader_models.bundles.left_out_days import LeftOutReason, describe_left_out
+from ghtrader_models.datasets.day_selection import DayTraits, select_days, without_rows
 
 FIVE = (("spread", "ask(1) - bid(1)"), ("depth_5", "bid_depth(5)"))
 ONE = FIVE[:1]
