@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from ghtrader_assets.assets.models import built_days, days_of_variety_deps
+from ghtrader_assets.assets.models import built_days, days_of_variety_deps, tell_left_out
 from ghtrader_assets.families import FAMILIES
 from ghtrader_assets.partitions import PARTITIONS, horizon_key, split_horizon_key
 from ghtrader_assets.resources.progress import png_bytes_markdown, say
@@ -33,7 +33,8 @@ class BenchmarkConfig(dg.Config):
     """What is compared.
 
     `families`: empty for all. `start`, `end`: trading days, empty for all that are built. `settings`: family name ->
-    fields of its configuration that differ from its defaults; `policy`: those of `PolicyOptions`.
+    fields of its configuration that differ from its defaults; `policy`: those of `PolicyOptions`. `strict`: refuse
+    where a day does not go with the others, instead of leaving it out.
     """
 
     families: list[str] = []
@@ -42,6 +43,7 @@ class BenchmarkConfig(dg.Config):
     seed: int = 0
     settings: dict[str, dict[str, Any]] = {}
     policy: dict[str, Any] = {}
+    strict: bool = False
 
 
 @dg.asset(
@@ -71,11 +73,20 @@ def benchmark_series(
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
     from ghtrader_models.evaluation.splits import make_splits
     from ghtrader_models.families.base import get_family, make_config
-    from ghtrader_models.registry.mlflow_tracking import Tracker
+    from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
 
     policy = PolicyOptions.from_dict(config.policy)
-    days = built_days(home, symbol, config.start, config.end)
-    dataset = load_dataset(home.lake, symbol, days, horizon, entry="benchmark")
+    dataset = load_dataset(
+        home.lake,
+        symbol,
+        built_days(home, symbol, config.start, config.end),
+        horizon,
+        entry="benchmark",
+        strict=config.strict,
+        calendar=home.calendar,
+    )
+    tell_left_out(symbol, dataset.left_out)
+    days = list(dataset.days)
     splits = make_splits(dataset)
     tracker = Tracker(home.settings)
     made = ReportContext(
@@ -85,10 +96,20 @@ def benchmark_series(
         run_id=run_id,
         code_version=code_version(),
         origin=words_of(origins_of(fact.origin for fact in dataset.facts)),
+        left_out=list(dataset.left_out),
     )
     metadata: dict[str, Any] = {
-        "rows": len(dataset), "days": len(days), "tests": len(splits), "origin": made.origin,
-    }  # fmt: skip
+        "rows": len(dataset),
+        "days": len(days),
+        "tests": len(splits),
+        "origin": made.origin,
+        "left_out_days": [found.to_dict() for found in dataset.left_out],
+    }
+    tags = {
+        "dagster.run_id": run_id,
+        "dagster.partition": horizon_key(horizon, variety_of(symbol).key),
+        **day_tags(len(days), dataset.left_out),
+    }
     gains: dict[str, list[float]] = {}
     with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report"):
         for family in config.families or FAMILIES:
@@ -98,7 +119,7 @@ def benchmark_series(
             save_report(home.settings, report, made)
             tracker.log_benchmark(
                 report,
-                tags={"dagster.run_id": run_id, "dagster.partition": horizon_key(horizon, variety_of(symbol).key)},
+                tags=tags,
                 artifacts={"importance.png": factor_importance(report.importance)},
             )
             gain = report.model.gain

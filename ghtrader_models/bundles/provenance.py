@@ -14,6 +14,7 @@ import msgspec
 
 from ghtrader_base.errors import UsageError
 from ghtrader_market.reference.tick_origin import UNKNOWN, TickOrigin, origins_of
+from ghtrader_models.bundles.left_out_days import LeftOutDay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,8 @@ class BundleContent:
         Book levels the factors need: 5 or 1.
     days : tuple of DayFacts
         The data set's days, ascending.
+    left_out : tuple of LeftOutDay, or None
+        Days that were asked for and took no part; None where there were none.
     until_ns : int or None
         Rows whose label was known before this moment were learned from; None for all.
     train_rows : int or None
@@ -101,6 +104,7 @@ class BundleContent:
     multiplier: int | None = None
     levels: int
     days: tuple[DayFacts, ...]
+    left_out: tuple[LeftOutDay, ...] | None = None
     until_ns: int | None = None
     train_rows: int | None = None
     class_prior: list[float] | None = None
@@ -115,7 +119,8 @@ class BundleContent:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; what a bundle does not say is left out."""
-        found = {**asdict(self), "days": [fact.to_dict() for fact in self.days]}
+        left_out = [found.to_dict() for found in self.left_out] if self.left_out else None
+        found = {**asdict(self), "days": [fact.to_dict() for fact in self.days], "left_out": left_out}
         return {name: value for name, value in found.items() if value is not None or name == "until_ns"}
 
 

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from ghtrader_base.errors import FailedError, GhtraderError
+from ghtrader_base.errors import FailedError, GhtraderError, RefusedError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_json
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.stores.day_details import FeatureDetails, LabelDetails
+from ghtrader_models.bundles.left_out_days import LeftOutDay, describe_left_out
 from ghtrader_models.bundles.schema_versions import schema_version_of
 from ghtrader_models.datasets.build_day import (
     FEATURES,
@@ -31,7 +32,9 @@ from ghtrader_models.datasets.build_day import (
     build_day,
     refuse_other_configuration,
 )
+from ghtrader_models.datasets.day_selection import select_days, without_rows
 from ghtrader_models.datasets.leakage import check_day
+from ghtrader_models.datasets.load import traits_of
 from ghtrader_models.datasets.tick_input import MAIN_L5, ProvenanceError
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.labels.labels import LabelSpec
@@ -193,6 +196,35 @@ def _refuse_leaks(
                 "correct or leave them out; `ghtrader factors leakage` tells more",
             )
         return
+
+
+def odd_days(lake: Lake, symbol: str, days: Iterable[date], calendar: TradingCalendar) -> list[LeftOutDay]:
+    """Those of some built days that do not go with the most of the series, ascending: `train` would leave them out."""
+    wanted, traits, unlabelled = set(days), [], []
+    for day in lake.days(FEATURES, symbol):
+        features, labels = lake.manifest(FEATURES, symbol, day), lake.manifest(LABELS, symbol, day)
+        if features is None or labels is None:
+            continue
+        traits.append(traits_of(features, labels, calendar))
+        if not any(sum(counted[1:]) for counted in (labels.labels.counts or {}).values()):
+            unlabelled.append(without_rows(day))
+    odd = {found.day: found for found in (*unlabelled, *select_days(traits).left_out)}
+    return [odd[day] for day in sorted(odd) if day in wanted]
+
+
+def refuse_odd_days(lake: Lake, symbol: str, days: Iterable[date], calendar: TradingCalendar) -> None:
+    """Refuse where there are `odd_days`.
+
+    Raises
+    ------
+    RefusedError
+        Naming them; they are built all the same.
+    """
+    if odd := odd_days(lake, symbol, days, calendar):
+        raise RefusedError(
+            f"{len(odd)} days of {symbol} do not go with the others: {describe_left_out(odd)}",
+            "all are built; without --strict this is no failure, and training leaves them out",
+        )
 
 
 def _take(

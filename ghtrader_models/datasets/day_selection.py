@@ -11,49 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
+
+from ghtrader_models.bundles.left_out_days import LeftOutDay, LeftOutReason
 
 _NAMED = 3
-
-
-class LeftOutReason(StrEnum):
-    """Why a day takes no part in a data set."""
-
-    HORIZON_NOT_BUILT = "horizon_not_built"
-    """It has no labels at the wanted horizon."""
-    OTHER_DEPTH = "other_depth"
-    """Its ticks have another number of book levels, and its factors are therefore others."""
-    OTHER_FACTORS = "other_factors"
-    """It was built with another factor set."""
-    OTHER_LABELS = "other_labels"
-    """It was built with another label definition."""
-    NO_USABLE_ROW = "no_usable_row"
-    """None of its rows is warm and labelled: locked at its limit all day, or too short."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeftOutDay:
-    """A day that takes no part.
-
-    Attributes
-    ----------
-    day : date
-        Trading day.
-    reason : LeftOutReason
-    detail : str
-        For people: how the day differs from those that stay.
-    """
-
-    day: date
-    reason: LeftOutReason
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.day}: {self.detail}"
-
-    def to_dict(self) -> dict[str, str]:
-        """JSON-able form."""
-        return {"day": self.day.isoformat(), "reason": self.reason.value, "detail": self.detail}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +35,8 @@ class DayTraits:
         Label definition: its name and its threshold in price ticks.
     horizons : tuple of int
         Ticks ahead that its labels look; each label stands by itself, so days may differ in the other horizons.
+    trading : bool
+        Whether it is a trading day, as far as the calendar knows.
     """
 
     day: date
@@ -82,6 +45,7 @@ class DayTraits:
     factors: tuple[tuple[str, str], ...]
     labels: tuple[str, float]
     horizons: tuple[int, ...]
+    trading: bool = True
 
 
 @dataclass(frozen=True)
@@ -91,7 +55,7 @@ class DaySelection:
     Attributes
     ----------
     kept : tuple of date
-        Ascending; empty only where no day was asked for, or none has the horizon.
+        Ascending; empty only where none was asked for, is a trading day and has the horizon.
     left_out : tuple of LeftOutDay
         Ascending.
     """
@@ -111,19 +75,12 @@ def select_days(days: Iterable[DayTraits], horizon: int | None = None) -> DaySel
         Days must have labels so many ticks ahead; None where no label is asked for.
     """
     asked = sorted(days, key=lambda one: one.day)
-    labelled = [one for one in asked if horizon is None or horizon in one.horizons]
-    left_out = [
-        LeftOutDay(
-            day=one.day,
-            reason=LeftOutReason.HORIZON_NOT_BUILT,
-            detail=f"no labels at horizon {horizon}, but at {', '.join(map(str, one.horizons)) or 'none'}",
-        )
-        for one in asked
-        if one not in labelled
-    ]
-    if labelled:
-        model = _of_the_largest_group(labelled)
-        left_out += [found for one in labelled if (found := _difference(one, model)) is not None]
+    alone = {one.day: found for one in asked if (found := _unfit_alone(one, horizon)) is not None}
+    fit = [one for one in asked if one.day not in alone]
+    left_out = list(alone.values())
+    if fit:
+        model = _of_the_largest_group(fit)
+        left_out += [found for one in fit if (found := _difference(one, model)) is not None]
     gone = {found.day for found in left_out}
     kept = tuple(one.day for one in asked if one.day not in gone)
     return DaySelection(kept, tuple(sorted(left_out, key=lambda found: found.day)))
@@ -136,11 +93,15 @@ def without_rows(day: date) -> LeftOutDay:
     )
 
 
-def describe_left_out(left_out: Sequence[LeftOutDay], shown: int = _NAMED) -> str:
-    """The first of them by day and reason, and how many more there are."""
-    named = "; ".join(str(found) for found in left_out[:shown])
-    more = len(left_out) - shown
-    return f"{named}; and {more} more" if more > 0 else named
+def _unfit_alone(one: DayTraits, horizon: int | None) -> LeftOutDay | None:
+    """Why a day takes no part whatever the others are; None where it may."""
+    if not one.trading:
+        detail = "the holiday list calls it a holiday"
+        return LeftOutDay(day=one.day, reason=LeftOutReason.NO_TRADING_DAY, detail=detail)
+    if horizon is not None and horizon not in one.horizons:
+        detail = f"no labels at horizon {horizon}, but at {', '.join(map(str, one.horizons)) or 'none'}"
+        return LeftOutDay(day=one.day, reason=LeftOutReason.HORIZON_NOT_BUILT, detail=detail)
+    return None
 
 
 def _of_the_largest_group(days: Sequence[DayTraits]) -> DayTraits:

@@ -20,18 +20,13 @@ import numpy as np
 
 from ghtrader_base.errors import FailedError, IntegrityError, RefusedError, UsageError
 from ghtrader_market.reference.tick_schema import PROVENANCE_COLUMNS
+from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.stores.day_details import stated
+from ghtrader_models.bundles.left_out_days import LeftOutDay, describe_left_out
 from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.bundles.schema_versions import require_schema
 from ghtrader_models.datasets.day_integrity import require_content, require_labels, require_unchanged, schedule_of
-from ghtrader_models.datasets.day_selection import (
-    DaySelection,
-    DayTraits,
-    LeftOutDay,
-    describe_left_out,
-    select_days,
-    without_rows,
-)
+from ghtrader_models.datasets.day_selection import DayTraits, select_days, without_rows
 from ghtrader_models.datasets.tick_input import read_provenance
 from ghtrader_models.factors.factor_set import FactorSetSpec
 from ghtrader_models.inference.predictors import WarmTracker
@@ -158,6 +153,7 @@ def load_dataset(
     *,
     entry: str = "train",
     strict: bool = False,
+    calendar: TradingCalendar | None = None,
 ) -> Dataset:
     """Read the days that belong together and put them side by side.
 
@@ -175,6 +171,8 @@ def load_dataset(
         Who asks: "train" or "benchmark", for the check of schema versions.
     strict : bool
         Refuse where a day does not go with the others, instead of leaving it out.
+    calendar : TradingCalendar, optional
+        Days that it calls holidays are left out; none are where it is absent.
 
     Raises
     ------
@@ -192,9 +190,11 @@ def load_dataset(
     if not wanted:
         raise UsageError(f"no days of {symbol} to load", "build features and labels first: ghtrader build")
     built = {day: day_manifests(lake, symbol, day, entry) for day in wanted}
-    chosen = select_days([_traits(day, *manifests) for day, manifests in built.items()], horizon)
-    if not chosen.kept:
+    chosen = select_days([traits_of(*manifests, calendar) for manifests in built.values()], horizon)
+    if not any(horizon in labels.label_spec.horizons for _, labels in built.values()):
         raise no_horizon(symbol, horizon, [labels for _, labels in built.values()])
+    if not chosen.kept:
+        raise UsageError(f"no day of {symbol} may be used: {describe_left_out(chosen.left_out)}", "choose other days")
     if strict:
         _refuse_odd(symbol, chosen.left_out)
     schedule = schedule_of(lake, symbol)
@@ -211,11 +211,6 @@ def load_dataset(
     if strict:
         _refuse_odd(symbol, unusable)
     return _side_by_side(symbol, horizon, parts, sorted((*chosen.left_out, *unusable), key=lambda found: found.day))
-
-
-def choose_days(lake: Lake, symbol: str, days: Sequence[date], horizon: int, *, entry: str = "train") -> DaySelection:
-    """Which of these built days belong together, by their manifests alone; errors as `load_dataset`."""
-    return select_days([_traits(day, *day_manifests(lake, symbol, day, entry)) for day in sorted(set(days))], horizon)
 
 
 def no_horizon(symbol: str, horizon: int, labels: Sequence[DayManifest]) -> UsageError:
@@ -237,7 +232,9 @@ def _refuse_odd(symbol: str, left_out: Sequence[LeftOutDay]) -> None:
         )
 
 
-def _traits(day: date, features: DayManifest, labels: DayManifest) -> DayTraits:
+def traits_of(features: DayManifest, labels: DayManifest, calendar: TradingCalendar | None) -> DayTraits:
+    """What the manifests of a built day say of whether it goes with others."""
+    day = date.fromisoformat(features.day)
     factors, spec = features.factor_set, labels.label_spec
     return DayTraits(
         day=day,
@@ -246,6 +243,7 @@ def _traits(day: date, features: DayManifest, labels: DayManifest) -> DayTraits:
         factors=factors.factors,
         labels=(spec.definition, float(spec.threshold_ticks)),
         horizons=spec.horizons,
+        trading=calendar is None or not calendar.speaks_for(day) or calendar.is_trading_day(day),
     )
 
 

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from ghtrader_base.errors import UnreachableError, UsageError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.locks import resource_lock
 from ghtrader_market.reference.tick_origin import words_of
+from ghtrader_models.bundles.left_out_days import LeftOutDay
 from ghtrader_models.model_scores import GainInterval, MeanScore
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 ALIASES = ("champion", "challenger")
 _BUNDLE_TAG = "ghtrader.bundle_id"
 _INIT_WAIT_S = 60.0
+_TAGGED_DAYS = 50
+"""MLflow refuses longer tags."""
 
 
 def tracking_uri(settings: Settings) -> str:
@@ -48,6 +51,16 @@ def artifact_root(settings: Settings) -> str:
 def model_name(symbol: str, horizon: int) -> str:
     """Registered model of a symbol and horizon: all families are versions of it, so that one of them is champion."""
     return f"{re.sub('[^A-Za-z0-9_.]', '-', symbol)}-h{horizon}"
+
+
+def day_tags(used: int, left_out: Sequence[LeftOutDay]) -> dict[str, str]:
+    """Tags that say how many days took part and which did not, with the reason; the first fifty by name."""
+    tags = {"ghtrader.days": str(used)}
+    if left_out:
+        named = [f"{found.day} {found.reason.value}" for found in left_out[:_TAGGED_DAYS]]
+        more = [f"and {len(left_out) - _TAGGED_DAYS} more"] if len(left_out) > _TAGGED_DAYS else []
+        tags["ghtrader.left_out_days"] = ", ".join([*named, *more])
+    return tags
 
 
 class Tracker:

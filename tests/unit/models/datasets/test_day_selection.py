@@ -9,13 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghtrader_models.datasets.day_selection import (
-    DayTraits,
-    LeftOutReason,
-    describe_left_out,
-    select_days,
-    without_rows,
-)
+from ghtrader_models.bundles.left_out_days import LeftOutReason, describe_left_out
+from ghtrader_models.datasets.day_selection import DayTraits, select_days, without_rows
 
 FIVE = (("spread", "ask(1) - bid(1)"), ("depth_5", "bid_depth(5)"))
 ONE = FIVE[:1]
@@ -45,6 +40,7 @@ def reasons(days: list[DayTraits], horizon: int | None = 50) -> dict[int, str]:
         ({"factors": FIVE[::-1]}, "other_factors", "another factor set: in another order"),
         ({"language": 0}, "other_factors", "version 0 of the factor language, the others 1"),
         ({"labels": ("smoothed", 1)}, "other_labels", "labels smoothed from 1 price ticks, the others mid_move"),
+        ({"trading": False}, "no_trading_day", "the holiday list calls it a holiday"),
         ({"horizons": (10, 30)}, "horizon_not_built", "no labels at horizon 50, but at 10, 30"),
     ],
 )

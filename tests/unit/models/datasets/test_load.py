@@ -13,10 +13,11 @@ from ghtrader_base.errors import FailedError, IntegrityError, RefusedError, Usag
 from ghtrader_market.main_series.main_l5 import with_provenance
 from ghtrader_market.reference.roll_schedule import ScheduleDay
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, RAW_TICK_SCHEMA, table_from_values
-from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.datasets.build_day import build_day
+from ghtrader_models.datasets.build_days import odd_days, refuse_odd_days
 from ghtrader_models.datasets.load import load_dataset
 from ghtrader_models.datasets.windows import WindowSpec, open_windows
 from ghtrader_models.evaluation.splits import make_splits
@@ -162,6 +163,24 @@ def test_splits_over_left_out_days_are_as_honest_as_without_them(odd: Lake) -> N
         np.testing.assert_array_equal(split.test, alone.test)
         assert split.train.max() + 50 < split.start and split.test.min() >= split.start
         assert found.day_index[split.train].max() < found.day_index[split.start]
+
+
+def test_a_strict_build_names_the_days_that_training_would_leave_out(odd: Lake) -> None:
+    calendar = bundled_calendar()
+    reasons = {found.day: found.reason.value for found in odd_days(odd, SYMBOL, TEN, calendar)}
+    assert reasons == {TEN[1]: "other_depth", TEN[3]: "other_factors", TEN[6]: "no_usable_row"}
+    refuse_odd_days(odd, SYMBOL, [TEN[0], TEN[9]], calendar)
+    with pytest.raises(RefusedError, match=f"1 days of KQ.m@SHFE.cu .*{TEN[6]}: no row"):
+        refuse_odd_days(odd, SYMBOL, TEN[4:], calendar)
+
+
+def test_a_day_that_became_a_holiday_is_left_out(lake: Lake) -> None:
+    bundled = bundled_calendar()
+    newer = TradingCalendar([*bundled.holidays, DAYS[1]], bundled.first, bundled.last)
+    found = load_dataset(lake, SYMBOL, DAYS, 50, calendar=newer)
+    assert found.days == (DAYS[0], DAYS[2]) and found.left_out[0].reason.value == "no_trading_day"
+    with pytest.raises(UsageError, match="no day of KQ.m@SHFE.cu may be used: 2025-04-02: the holiday list"):
+        load_dataset(lake, SYMBOL, DAYS[1:2], 50, calendar=newer)
 
 
 def test_nothing_but_unusable_days_is_said_with_the_factors_that_lack(odd: Lake) -> None:
