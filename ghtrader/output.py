@@ -94,7 +94,9 @@ def emit_runs(runs: list[RunResult], as_json: bool, **extra: Any) -> None:
         lines = []
         for row in rows:
             lines.append(f"run {row['run_id']} ({row['seconds']:.1f} s)")
-            lines += [f"  {name}: {_summary(found)}" for name, found in row["made"].items()]
+            for name, found in row["made"].items():
+                lines.append(f"  {name}: {_summary(found)}")
+                lines += [f"    left out {day['day']}: {day['detail']}" for day in found.get("left_out_days", ())]
         return "\n".join([*lines, *(f"{key}: {value}" for key, value in extra.items())])
 
     emit({"runs": rows, **extra}, as_json, text)

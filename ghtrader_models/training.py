@@ -16,6 +16,7 @@ import numpy as np
 
 from ghtrader_base.errors import UsageError
 from ghtrader_base.version import code_version
+from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_models.bundles.bundle import Bundle, load_bundle, write_bundle
 from ghtrader_models.bundles.provenance import BundleContent, TrainingRun
 from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
@@ -42,9 +43,11 @@ def train(
     config: FamilyConfig | None = None,
     policy: PolicyOptions | None = None,
     run_id: str = "",
+    strict: bool = False,
+    calendar: TradingCalendar | None = None,
 ) -> Bundle:
-    """Load the days, train, write the bundle; see `train_on`."""
-    dataset = load_dataset(lake, symbol, days, horizon)
+    """Load the days, train, write the bundle; see `load_dataset` (`strict`, `calendar`) and `train_on`."""
+    dataset = load_dataset(lake, symbol, days, horizon, strict=strict, calendar=calendar)
     return train_on(
         dataset, models_dir, family, until_ns=until_ns, seed=seed, config=config, policy=policy, run_id=run_id
     )
@@ -112,6 +115,7 @@ def train_on(
         multiplier=dataset.multiplier,
         levels=dataset.levels,
         days=dataset.facts,
+        left_out=dataset.left_out or None,
         until_ns=until_ns,
         train_rows=int(rows.size),
         class_prior=class_prior(y).tolist(),

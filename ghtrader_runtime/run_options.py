@@ -165,6 +165,8 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):
         How long to wait for the gateway.
     journal_factors : bool
         Keep the factors of every tick.
+    monitor_only : bool
+        Join no gateway that may send: any model will do.
     """
 
     account: str
@@ -179,3 +181,4 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):
     flatten_on_stop: bool = True
     join_timeout_s: float = 90.0
     journal_factors: bool = True
+    monitor_only: bool = False

@@ -71,8 +71,12 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--accept-quality", help="Build days too whose ticks are not ready; manifests say so.")
         ] = False,
         strict: Annotated[
-            bool, typer.Option("--strict/--no-strict", help="Fail on days without provenance, or leave them out.")
-        ] = True,
+            bool | None,
+            typer.Option(
+                "--strict/--no-strict",
+                help="Refuse odd days (another depth, no label) too; or leave out days without provenance, which fail.",
+            ),
+        ] = None,
         overwrite: OverwriteOption = False,
         home: HomeOption = None,
         json: JsonOption = False,
@@ -98,7 +102,8 @@ def register(app: typer.Typer) -> None:
             overwrite=overwrite,
             workers=workers,
             accept_quality=accept_quality,
-            strict=strict,
+            strict=strict is not False,
+            no_odd_days=strict is True,
         )
         if contract:
             run = build_contract(settings, contract, first, last, options, progress=stderr_progress())

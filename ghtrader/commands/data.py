@@ -74,6 +74,7 @@ def _register_contracts(data: typer.Typer) -> None:
         # Old contracts nobody has anything of would bury the others on a screen; --json has them all.
         shown = [row for row in rows if row["days"] or row["expires"] >= str(found.as_of)]
         columns = ["symbol", "listed", "expires", "state", "days", "first_day", "last_day", "l5_days", "stale"]
+        columns.append("ticks_from")
 
         def text() -> str:
             left = len(rows) - len(shown)
@@ -147,12 +148,13 @@ def _coverage_text(found: Any, symbol: str, weeks: int) -> str:
                 "missing": sum(n for _, _, n in item.gaps),
                 "skipped": len(item.skipped),
                 "recorded": len(item.recorded),
+                "ticks_from": brief.ticks_from,
             }
         )
     series = [
         {"series": f"{item.dataset} {item.key}", "days": len(item.days), "rows": item.rows,
          "first_day": item.days[0] if item.days else "", "last_day": item.days[-1] if item.days else "",
-         "missing": len(item.missing)}
+         "missing": len(item.missing), "ticks_from": item.to_json()["ticks_from"]}
         for item in found.series()
     ]  # fmt: skip
     blocks = [f"{found.variety.key} as of {found.as_of}", table(_blank(rows))]

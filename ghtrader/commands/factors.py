@@ -1,4 +1,6 @@
-"""Defines the `factors` group: what factors there are, what each says, how one is computed, what they are worth."""
+"""Defines the `factors` group: what factors there are, what each says, how one is computed, what they are worth,
+and whether they see the future.
+"""
 
 from __future__ import annotations
 
@@ -87,6 +89,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(factors, name="factors")
     _register_looking(factors)
     add_evaluate(factors)
+    add_leakage(factors)
 
 
 _SHOWN = 25
@@ -198,3 +201,66 @@ def _text(report: FactorReport, page: Path) -> str:
 
 def _show(value: float | None, how: str) -> str:
     return "-" if value is None else how % value
+
+
+def add_leakage(factors: typer.Typer) -> None:
+    """Add the command to the group."""
+
+    @factors.command()
+    def leakage(
+        var: VarietyOption = "",
+        symbol: AnySeriesOption = "",
+        ticks_kind: TicksKindOption = "",
+        set_name: Annotated[
+            str,
+            typer.Option("--set", help="Factor set, as `evaluate` takes it; what the days were built with by default."),
+        ] = "",
+        labels: Annotated[str, typer.Option("--labels", help="With --set: label definition.")] = "mid_move",
+        horizons: Annotated[str, typer.Option("--horizons", help="With --set: label horizons in ticks.")] = "10,50,200",
+        start: StartOption = "",
+        end: EndOption = "",
+        days: Annotated[int, typer.Option("--days", min=1, help="Days to look at, drawn by --seed.")] = 3,
+        seed: Annotated[int, typer.Option("--seed", min=0, help="Of the days and the ticks they are cut at.")] = 0,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> int:
+        """Which factors and labels see the future: days are cut at random ticks and computed again up to there.
+
+        Without --set the stored rows of built days are held against it. 1 where something is found.
+
+        Example: ghtrader factors leakage --var cu
+        """
+        settings, wanted = settings_of(home), _horizons(horizons)
+        key, contract = series_of(var, symbol, ticks_kind)
+        first, last = optional_day(start, "--start"), optional_day(end, "--end")
+
+        from ghtrader_market.reference.trading_calendar import load_calendar
+        from ghtrader_market.reference.varieties import get_variety
+        from ghtrader_market.stores.lake.lake import Lake
+        from ghtrader_models.datasets.leakage import check_series
+        from ghtrader_models.datasets.tick_input import source_kind
+        from ghtrader_models.factors.library.sets import get_factor_set
+        from ghtrader_models.labels.labels import LabelSpec
+
+        lake, calendar = Lake(settings.data), load_calendar(settings)
+        factor_set = get_factor_set(set_name) if set_name else None
+        label_spec = LabelSpec.named(labels, tuple(wanted)) if set_name else None
+        if first is not None and last is not None:
+            calendar.require_days(first, last)
+        name = contract or get_variety(key).continuous_symbol
+        kind = source_kind(name)
+        dataset = kind if set_name else "features"
+        there = [
+            day for day in lake.days(dataset, name) if (first is None or day >= first) and (last is None or day <= last)
+        ]
+        if not there:
+            made_by = {"main_l5": f"main-l5 --var {key}", "ticks": f"download --symbol {name}"}
+            raise FailedError(
+                f"no {dataset} day of {name} in this range",
+                f"first: ghtrader {made_by.get(dataset, f'build --symbol {name}, or name a factor set with --set')}",
+            )
+        report = check_series(
+            lake, calendar, kind, name, there, factor_set=factor_set, label_spec=label_spec, seed=seed, most=days
+        )
+        emit(report.to_dict(), json, lambda: "\n".join([report.words, *map(str, report.leaks[:_SHOWN])]))
+        return 0 if report.ok else 1

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
         settings = settings_of(home)
         rows = [row.to_dict() for row in bundle_rows(settings.models)]
         champions = [item.to_dict() for item in list_champions(settings.models)]
-        columns = ["id", "family", "symbol", "horizon", "days", "factors", "trained", "champion", "detail"]
+        columns = ["id", "family", "symbol", "horizon", "days", "factors", "trained", "champion", "origin", "detail"]
         emit({"bundles": rows, "champions": champions}, json, lambda: table(rows, columns))
 
     @models.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -20,8 +21,13 @@ VarOption = Annotated[str, typer.Option("--var", help="Variety, as its exchange 
 
 
 def settings_of(home: Path | None) -> Settings:
-    """Settings for a command's `--home`; logs go by them from here on."""
+    """Settings for a command's `--home`; logs go by them from here on, and so does what the pipeline loads of the home.
+
+    Its partitions (varieties, days, horizons) are fixed when its code is imported, by GHTRADER_HOME.
+    """
     settings = load_settings(home)
+    if home is not None:
+        os.environ["GHTRADER_HOME"] = str(settings.home)
     configure(settings.log_level)
     return settings
 
@@ -57,6 +63,9 @@ AnySeriesOption = Annotated[
 TicksKindOption = Annotated[
     str,
     typer.Option("--ticks-kind", help="main (a main series) or raw (one contract); what the symbol is, by default."),
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Refuse where a day does not go with the others, instead of leaving it out.")
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Build again what is there.")]
 

@@ -57,6 +57,9 @@ def register(app: typer.Typer) -> None:
         succession: SuccessionOption = "flat",
         flat_before_end: FlatOption = 60.0,
         flatten_on_stop: StopOption = True,
+        monitor_only: Annotated[
+            bool, typer.Option("--monitor-only", help="Join no gateway that may send; any model will do then.")
+        ] = False,
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -72,7 +75,7 @@ def register(app: typer.Typer) -> None:
         options = StrategyOptions(
             account=account, mode=run_mode, symbol=symbol, sim=sim_kind, model=model, horizon=horizon,
             succession=read_word(Succession, succession, "--succession"), flat_before_end_s=flat_before_end,
-            flatten_on_stop=flatten_on_stop,
+            flatten_on_stop=flatten_on_stop, monitor_only=monitor_only,
         )  # fmt: skip
         result = run_strategy(settings, options)
         emit(result.to_json(), json, lambda: f"{result.ended}; {result.answered} ticks answered")

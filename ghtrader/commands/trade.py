@@ -27,7 +27,7 @@ from ghtrader.commands.trading_options import (
 )
 from ghtrader.output import emit, note
 from ghtrader_base.plain_str_enum import read_word
-from ghtrader_base.trading_enums import Succession
+from ghtrader_base.trading_enums import RunMode, Succession
 from ghtrader_base.trading_limits import LimitValue
 
 
@@ -61,8 +61,9 @@ def register(app: typer.Typer) -> None:
 
         Example: ghtrader trade --account demo --mode sim --symbol KQ.m@SHFE.cu --for 60
         """
-        from ghtrader_runtime.accounts.live_gate import check_gates
+        from ghtrader_runtime.accounts.live_gate import check_gates, check_model
         from ghtrader_runtime.run_options import StrategyOptions
+        from ghtrader_runtime.strategy.launch import load_model
         from ghtrader_runtime.supervisor import supervisor
 
         settings = settings_of(home)
@@ -74,8 +75,10 @@ def register(app: typer.Typer) -> None:
         strategy = StrategyOptions(
             account=account, mode=options.mode, symbol=options.symbol, sim=options.sim, model=model, horizon=horizon,
             succession=read_word(Succession, succession, "--succession"), flat_before_end_s=flat_before_end,
-            flatten_on_stop=flatten_on_stop,
+            flatten_on_stop=flatten_on_stop, monitor_only=monitor_only,
         )  # fmt: skip
+        if options.mode == RunMode.LIVE and not monitor_only:  # said before a process begins
+            check_model(load_model(settings, strategy), options.mode, monitor_only)
         summary = supervisor.trade(
             settings, options, strategy, seconds or None, lambda: note("the strategy is ready; trading"), tell=note
         )

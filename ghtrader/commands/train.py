@@ -15,6 +15,7 @@ from ghtrader.commands.shared_options import (
     HomeOption,
     JsonOption,
     StartOption,
+    StrictOption,
     TicksKindOption,
     VarietyOption,
     optional_day,
@@ -71,6 +72,7 @@ class _Asked:
     start: date | None
     end: date | None
     seed: int
+    strict: bool
     policy: PolicyOptions
 
 
@@ -86,6 +88,7 @@ def _model_options(work: Callable[[_Asked], RunResult]) -> Callable[..., None]:
         start: StartOption = "",
         end: EndOption = "",
         seed: Annotated[int, typer.Option("--seed", help="Seed of each fit.")] = 0,
+        strict: StrictOption = False,
         max_lots: MaxLotsOption = 1,
         sized: SizedOption = False,
         cost_aware: CostAwareOption = False,
@@ -109,6 +112,7 @@ def _model_options(work: Callable[[_Asked], RunResult]) -> Callable[..., None]:
             start=first,
             end=last,
             seed=seed,
+            strict=strict,
             policy=PolicyOptions(max_lots=max_lots, sized=sized, cost_aware=cost_aware, cooldown=cooldown),
         )
         emit_runs([work(asked)], json, variety=key, **({"symbol": contract} if contract else {}))
@@ -130,11 +134,11 @@ def register(app: typer.Typer) -> None:
         if asked.contract:
             return train_contract(
                 asked.settings, asked.family, asked.contract, asked.horizon, asked.start, asked.end,
-                seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
+                seed=asked.seed, policy=asked.policy, strict=asked.strict, progress=stderr_progress(),
             )  # fmt: skip
         return train_family(
             asked.settings, asked.family, asked.variety, asked.horizon, asked.start, asked.end,
-            seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
+            seed=asked.seed, policy=asked.policy, strict=asked.strict, progress=stderr_progress(),
         )  # fmt: skip
 
     @app.command()
@@ -150,9 +154,9 @@ def register(app: typer.Typer) -> None:
         if asked.contract:
             return benchmark_contract(
                 asked.settings, [asked.family], asked.contract, asked.horizon, asked.start, asked.end,
-                seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
+                seed=asked.seed, policy=asked.policy, strict=asked.strict, progress=stderr_progress(),
             )  # fmt: skip
         return benchmark_families(
             asked.settings, [asked.family], asked.variety, asked.horizon, asked.start, asked.end,
-            seed=asked.seed, policy=asked.policy, progress=stderr_progress(),
+            seed=asked.seed, policy=asked.policy, strict=asked.strict, progress=stderr_progress(),
         )  # fmt: skip

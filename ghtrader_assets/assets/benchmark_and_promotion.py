@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from ghtrader_assets.assets.models import built_days, days_of_variety_deps
+from ghtrader_assets.assets.models import built_days, days_of_variety_deps, tell_left_out
 from ghtrader_assets.families import FAMILIES
 from ghtrader_assets.partitions import PARTITIONS, horizon_key, split_horizon_key
 from ghtrader_assets.resources.progress import png_bytes_markdown, say
@@ -22,6 +22,7 @@ from ghtrader_assets.results.reports_store import (
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError
 from ghtrader_base.version import code_version
+from ghtrader_market.reference.tick_origin import origins_of, words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
 
 GROUP = "reports"
@@ -32,7 +33,8 @@ class BenchmarkConfig(dg.Config):
     """What is compared.
 
     `families`: empty for all. `start`, `end`: trading days, empty for all that are built. `settings`: family name ->
-    fields of its configuration that differ from its defaults; `policy`: those of `PolicyOptions`.
+    fields of its configuration that differ from its defaults; `policy`: those of `PolicyOptions`. `strict`: refuse
+    where a day does not go with the others, instead of leaving it out.
     """
 
     families: list[str] = []
@@ -41,6 +43,7 @@ class BenchmarkConfig(dg.Config):
     seed: int = 0
     settings: dict[str, dict[str, Any]] = {}
     policy: dict[str, Any] = {}
+    strict: bool = False
 
 
 @dg.asset(
@@ -70,11 +73,20 @@ def benchmark_series(
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
     from ghtrader_models.evaluation.splits import make_splits
     from ghtrader_models.families.base import get_family, make_config
-    from ghtrader_models.registry.mlflow_tracking import Tracker
+    from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
 
     policy = PolicyOptions.from_dict(config.policy)
-    days = built_days(home, symbol, config.start, config.end)
-    dataset = load_dataset(home.lake, symbol, days, horizon, entry="benchmark")
+    dataset = load_dataset(
+        home.lake,
+        symbol,
+        built_days(home, symbol, config.start, config.end),
+        horizon,
+        entry="benchmark",
+        strict=config.strict,
+        calendar=home.calendar,
+    )
+    tell_left_out(symbol, dataset.left_out)
+    days = list(dataset.days)
     splits = make_splits(dataset)
     tracker = Tracker(home.settings)
     made = ReportContext(
@@ -83,8 +95,21 @@ def benchmark_series(
         data_hash=data_hash(dataset.facts),
         run_id=run_id,
         code_version=code_version(),
+        origin=words_of(origins_of(fact.origin for fact in dataset.facts)),
+        left_out=list(dataset.left_out),
     )
-    metadata: dict[str, Any] = {"rows": len(dataset), "days": len(days), "tests": len(splits)}
+    metadata: dict[str, Any] = {
+        "rows": len(dataset),
+        "days": len(days),
+        "tests": len(splits),
+        "origin": made.origin,
+        "left_out_days": [found.to_dict() for found in dataset.left_out],
+    }
+    tags = {
+        "dagster.run_id": run_id,
+        "dagster.partition": horizon_key(horizon, variety_of(symbol).key),
+        **day_tags(len(days), dataset.left_out),
+    }
     gains: dict[str, list[float]] = {}
     with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report"):
         for family in config.families or FAMILIES:
@@ -94,7 +119,7 @@ def benchmark_series(
             save_report(home.settings, report, made)
             tracker.log_benchmark(
                 report,
-                tags={"dagster.run_id": run_id, "dagster.partition": horizon_key(horizon, variety_of(symbol).key)},
+                tags=tags,
                 artifacts={"importance.png": factor_importance(report.importance)},
             )
             gain = report.model.gain
@@ -113,6 +138,12 @@ def _signed(value: float | None) -> str:
     return "none" if value is None else f"{value:+.5f}"
 
 
+class GateOptions(dg.Config):
+    """`accept_large_gain`: promote also a gain that is questioned for its size alone."""
+
+    accept_large_gain: bool = False
+
+
 @dg.asset(
     group_name=GROUP,
     code_version=CODE_VERSION,
@@ -122,16 +153,19 @@ def _signed(value: float | None) -> str:
     deps=[benchmark_report],
 )
 @guarded
-def champion(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+def champion(context: dg.AssetExecutionContext, config: GateOptions, home: HomeResource) -> None:
     """The gate: the best candidate is promoted, or the reason why not is kept. A refusal is a result, no failure."""
     for key in context.partition_keys:
-        context.add_asset_metadata(_gate(context, home, str(key)), partition_key=str(key))
+        found = _gate(context, home, str(key), config.accept_large_gain)
+        context.add_asset_metadata(found, partition_key=str(key))
 
 
-def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str) -> dict[str, Any]:
+def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str, accept_large_gain: bool) -> dict[str, Any]:
     from ghtrader_models.bundles.champions import load_champion
+    from ghtrader_models.datasets.leakage import check_series
+    from ghtrader_models.datasets.tick_input import source_kind
     from ghtrader_models.registry.mlflow_tracking import Tracker
-    from ghtrader_models.registry.promotion import choose, judge, promote
+    from ghtrader_models.registry.promotion import GateConfig, choose, judge, promote
 
     settings = home.settings
     horizon, variety = split_horizon_key(key)
@@ -144,7 +178,12 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str) -> di
                 f"the candidate of {best.family} learned from other days than its report speaks of",
                 f"train and benchmark it on the same days: ghtrader train / benchmark --model {best.family}",
             )
-        decision = judge(best, load_champion(settings.models, symbol, horizon))
+        say(f"{best.family} at horizon {horizon}: looking for factors and labels that see the future")
+        leakage = check_series(
+            home.lake, home.calendar, source_kind(symbol), symbol, [fact.day for fact in bundle.content.days]
+        )
+        limits = GateConfig(max_gain_share=1.0) if accept_large_gain else GateConfig()
+        decision = judge(best, load_champion(settings.models, symbol, horizon), limits, leakage)
         tracker = Tracker(settings)
         if decision.promoted:
             promote(settings.models, bundle, decision, tracker=tracker, run_id=context.run_id)
@@ -156,6 +195,7 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str) -> di
         "promoted": decision.promoted,
         "family": best.family,
         "bundle_id": bundle.bundle_id,
+        "origin": words_of(bundle.content.origins),
         **({} if decision.promoted else {"refused_because": decision.refused_because or ""}),
         "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision.reasons)),
         "code_version": code_version(),

@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ghtrader_market.reference.tick_origin import TickOrigin
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
+from ghtrader_market.stores.day_details import DayDetails
 from ghtrader_market.stores.lake.lake import Lake
 
 DATASET = "daily_bars"
@@ -61,12 +63,17 @@ def bars_from_ticks(lake: Lake, variety: str, days: Iterable[date]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=DAILY_BAR_SCHEMA)
 
 
-def write_bars(lake: Lake, variety: str, bars: pa.Table, source: str, run_id: str) -> list[date]:
-    """Store bars day by day; returns the days written."""
+def write_bars(
+    lake: Lake, variety: str, bars: pa.Table, source: str, run_id: str, origin: TickOrigin | None = None
+) -> list[date]:
+    """Store bars day by day, with where they come from; returns the days written."""
     days = sorted(set(bars["trading_day"].to_pylist()))
     for day in days:
         of_day = bars.filter(pc.equal(bars["trading_day"], pa.scalar(day, pa.date32()))).sort_by("symbol")
-        lake.write_day(DATASET, variety, day, of_day, schema=DAILY_BAR_SCHEMA, source=source, run_id=run_id)
+        lake.write_day(
+            DATASET, variety, day, of_day, schema=DAILY_BAR_SCHEMA, source=source, run_id=run_id,
+            details=DayDetails(origin=origin),
+        )  # fmt: skip
     return days
 
 

@@ -40,7 +40,7 @@ class BuildConfig(dg.Config):
     name, its price ticks (None: the definition's own), the ticks ahead. With `overwrite` days built with another
     configuration are replaced; without it they are refused. `workers`: days at once, 0 for one a core.
     `accept_quality`: also days whose ticks are not ready. `strict`: a day without provenance fails; where off, it is
-    left out.
+    left out. `no_odd_days`: days that do not go with the others fail the run once all are built.
     """
 
     factor_set: str = _DEFAULTS.factor_set
@@ -51,6 +51,7 @@ class BuildConfig(dg.Config):
     workers: int = _DEFAULTS.workers
     accept_quality: bool = _DEFAULTS.accept_quality
     strict: bool = _DEFAULTS.strict
+    no_odd_days: bool = _DEFAULTS.no_odd_days
 
 
 def _spec(name: str) -> dg.AssetSpec:
@@ -105,7 +106,7 @@ def build_series(
 ) -> "BuildReport":
     """Features and labels of some days of one series, under its lock, with a line of progress a day."""
     from ghtrader_models.datasets.build_day import BuildResult
-    from ghtrader_models.datasets.build_days import build_days
+    from ghtrader_models.datasets.build_days import build_days, refuse_odd_days
     from ghtrader_models.factors.library.sets import get_factor_set
     from ghtrader_models.labels.labels import LabelSpec
 
@@ -122,7 +123,7 @@ def build_series(
         say(f"features and labels {symbol} {day}: {text} ({done}/{of}, {left:.0f} s left)")
 
     with home.lock(build_key(symbol), "build features and labels", run_id):
-        return build_days(
+        report = build_days(
             home.lake,
             symbol,
             days,
@@ -137,6 +138,9 @@ def build_series(
             workers=config.workers,
             on_day=told,
         )
+        if config.no_odd_days and not report.failed:
+            refuse_odd_days(home.lake, symbol, report.built, home.calendar)
+        return report
 
 
 def quality_gate(home: HomeResource, kind: str, symbol: str, accept: bool) -> "QualityGate":

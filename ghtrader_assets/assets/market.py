@@ -27,6 +27,7 @@ from ghtrader_base.lock_keys import daily_bars_key, ticks_range_key
 from ghtrader_market.ingest.import_recordings import load_declared
 from ghtrader_market.inventory.contract_catalog import contracts_living, load_contracts, merge_contracts
 from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.sources.base import origin_of_source
 
 GROUP = "market"
 CODE_VERSION = "1"
@@ -110,7 +111,7 @@ def daily_bars(context: dg.AssetExecutionContext, home: HomeResource, source: So
                 say(f"daily bars of {len(symbols)} {variety} contracts, {from_source[0]} to {from_source[-1]}")
                 with source.opened(home.settings) as opened:
                     bars = opened.daily_bars(symbols, from_source[0], from_source[-1])
-                    write_bars(lake, variety, bars, opened.name, context.run_id)
+                    write_bars(lake, variety, bars, opened.name, context.run_id, origin_of_source(opened).if_known)
         _require_bars(home, variety, days)
         for day in days:
             found = of_manifest(lake.manifest("daily_bars", variety, day))

@@ -5,6 +5,7 @@ It trains on the built days, writes the bundle and registers it.
 A bundle is a candidate and no more; whether it may trade is asked of `benchmark_report` by `champion`.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -18,7 +19,9 @@ from ghtrader_assets.results.reports_store import save_candidate
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError
 from ghtrader_base.lock_keys import train_key
+from ghtrader_market.reference.tick_origin import words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
+from ghtrader_models.bundles.left_out_days import LeftOutDay
 
 GROUP = "models"
 CODE_VERSION = "1"
@@ -29,7 +32,7 @@ class TrainConfig(dg.Config):
 
     `start`, `end`: trading days, empty for all that are built. `until_ns`: rows whose label is known before this
     moment only. `settings`: fields of the family's configuration that differ from its defaults; `policy`: those of
-    `PolicyOptions`.
+    `PolicyOptions`. `strict`: refuse where a day does not go with the others, instead of leaving it out.
     """
 
     start: str = ""
@@ -38,6 +41,7 @@ class TrainConfig(dg.Config):
     seed: int = 0
     settings: dict[str, Any] = {}
     policy: dict[str, Any] = {}
+    strict: bool = False
 
 
 def built_days(home: HomeResource, symbol: str, start: str, end: str) -> list[date]:
@@ -86,6 +90,12 @@ def model_asset(family: str) -> dg.AssetsDefinition:
     return body
 
 
+def tell_left_out(symbol: str, left_out: Sequence[LeftOutDay]) -> None:
+    """A line of progress for each day that takes no part."""
+    for found in left_out:
+        say(f"{symbol}: left out {found}")
+
+
 def train_series(
     home: HomeResource, symbol: str, family: str, horizon: int, config: TrainConfig, run_id: str
 ) -> dict[str, Any]:
@@ -93,7 +103,7 @@ def train_series(
     from ghtrader_models.evaluation.plots import factor_importance
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
     from ghtrader_models.families.base import get_family, make_config
-    from ghtrader_models.registry.mlflow_tracking import Tracker
+    from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
     from ghtrader_models.training import train
 
     days = built_days(home, symbol, config.start, config.end)
@@ -111,21 +121,32 @@ def train_series(
             config=make_config(get_family(family), config.settings),
             policy=PolicyOptions.from_dict(config.policy),
             run_id=run_id,
+            strict=config.strict,
+            calendar=home.calendar,
         )
-        tags = {"dagster.run_id": run_id, "dagster.partition": horizon_key(horizon, variety_of(symbol).key)}
+        content = bundle.content
+        left_out = content.left_out or ()
+        tell_left_out(symbol, left_out)
+        tags = {
+            "dagster.run_id": run_id,
+            "dagster.partition": horizon_key(horizon, variety_of(symbol).key),
+            **day_tags(len(content.days), left_out),
+        }
         version = Tracker(home.settings).register_bundle(bundle, tags=tags, alias=None)
         save_candidate(home.settings, bundle, run_id)
-    content = bundle.content
+    used = [fact.day for fact in content.days]
     return {
         "bundle_id": bundle.bundle_id,
         "path": str(bundle.path.relative_to(home.settings.home)),
         "rows": content.train_rows,
-        "days": len(days),
-        "first": days[0].isoformat(),
-        "last": days[-1].isoformat(),
+        "days": len(used),
+        "first": used[0].isoformat(),
+        "last": used[-1].isoformat(),
+        "left_out_days": [found.to_dict() for found in left_out],
         "factors": len(bundle.factor_names),
         "mlflow_version": version,
         "policy_enter": round(bundle.policy.enter, 6),
+        "origin": words_of(content.origins),
         "code_version": bundle.provenance.run.code_version,
         "plot": png_bytes_markdown(factor_importance(content.importance or {}), f"{family} {symbol} {horizon}"),
     }

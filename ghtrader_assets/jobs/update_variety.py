@@ -27,7 +27,7 @@ from ghtrader_market.ingest.download import contiguous
 from ghtrader_market.ingest.import_recordings import load_declared
 from ghtrader_market.inventory.contract_catalog import load_contracts, load_snapshot, refresh
 from ghtrader_market.reference.varieties import get_variety
-from ghtrader_market.sources.base import ContractInfo
+from ghtrader_market.sources.base import ContractInfo, origin_of_source
 from ghtrader_market.stores.lake.missing_days import skipped_days
 
 
@@ -108,7 +108,8 @@ def _catalog_and_bars(
             symbols = [info.symbol for info in load_contracts(data, variety) if info.lives_in(start, end)]
             if symbols:
                 say(f"daily bars of {len(symbols)} {variety} contracts, {start} to {end}")
-                write_bars(lake, variety, opened.daily_bars(symbols, start, end), opened.name, run_id)
+                bars = opened.daily_bars(symbols, start, end)
+                write_bars(lake, variety, bars, opened.name, run_id, origin_of_source(opened).if_known)
     return last
 
 

@@ -61,7 +61,10 @@ def of_manifest(manifest: DayManifest | None, **more: Any) -> dict[str, Any]:
     """Metadata every stored day has: rows, content hash, code version, and what else is worth telling."""
     if manifest is None:
         return {"rows": 0, **more}
-    stored = {"rows": manifest.rows, "content_hash": manifest.content_hash, "code_version": manifest.code_version}
+    stored = {
+        "rows": manifest.rows, "content_hash": manifest.content_hash, "origin": manifest.details.stated_origin.words,
+        "code_version": manifest.code_version,
+    }  # fmt: skip
     return {**stored, **more}
 
 

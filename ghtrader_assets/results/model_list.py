@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ghtrader_base.errors import GhtraderError, UsageError
+from ghtrader_market.reference.tick_origin import words_of
 from ghtrader_models.bundles.bundle import Bundle, list_bundles, load_bundle
 from ghtrader_models.bundles.champions import Champion, list_champions, read_history
 
@@ -31,6 +32,8 @@ class BundleRow:
         ISO 8601, or empty.
     champion : str or None
         "yes", or empty.
+    origin : str or None
+        Where the ticks come from that it learned from.
     detail : str or None
         What is wrong with a damaged one.
     """
@@ -43,6 +46,7 @@ class BundleRow:
     factors: int | None = None
     trained: str = ""
     champion: str | None = None
+    origin: str | None = None
     detail: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,6 +75,7 @@ def _row(path: Path, champions: set[str]) -> BundleRow:
         factors=len(bundle.factor_names),
         trained=bundle.provenance.run.created_at,
         champion="yes" if bundle.bundle_id in champions else "",
+        origin=words_of(bundle.content.origins),
     )
 
 
@@ -90,6 +95,7 @@ class BundleDescription:
             "family": bundle.kind,
             "symbol": bundle.symbol,
             "horizon": bundle.horizon,
+            "origin": words_of(bundle.content.origins),
             "factors": list(bundle.factor_names),
             "labels": bundle.label_spec.to_dict(),
             "policy": bundle.policy.to_dict(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ import msgspec
 from ghtrader_base.errors import FailedError, IntegrityError
 from ghtrader_base.files import atomic_write_bytes, atomic_write_json, content_hash, read_json
 from ghtrader_base.settings import Settings
+from ghtrader_models.bundles.left_out_days import LeftOutDay
 from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading
 from ghtrader_models.model_scores import ModelScores
 
@@ -37,13 +38,17 @@ class ReportContext:
     Attributes
     ----------
     days : list of date
-        Trading days, ascending.
+        Trading days that took part, ascending.
     rows : int
         Of the data set.
     data_hash : str
         See `data_hash`.
     run_id, code_version : str
         Of the pipeline's run, and of ghtrader.
+    origin : str
+        Where the ticks come from, in words; empty in a report of an older version.
+    left_out : list of LeftOutDay
+        Days of the range that took no part, and why.
     """
 
     days: list[date]
@@ -51,6 +56,8 @@ class ReportContext:
     data_hash: str
     run_id: str
     code_version: str = ""
+    origin: str = ""
+    left_out: list[LeftOutDay] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

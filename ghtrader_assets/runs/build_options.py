@@ -30,6 +30,8 @@ class BuildOptions:
         Also days whose ticks are not ready.
     strict : bool
         A day without provenance fails; where off, it is left out.
+    no_odd_days : bool
+        Days that do not go with the others (another depth, no label at all) fail the run once all are built.
     """
 
     factor_set: str = "lean"
@@ -40,6 +42,7 @@ class BuildOptions:
     workers: int = 0
     accept_quality: bool = False
     strict: bool = True
+    no_odd_days: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Form for a run's configuration."""

@@ -364,11 +364,12 @@ def train_contract(
     *,
     seed: int = 0,
     policy: PolicyOptions | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Train one family on one contract's built days, at any horizon they have: observed, never materialized."""
     window = _contract_window(settings, "features", symbol, start, end)
-    config = {**window, "family": family, "horizon": horizon, "seed": seed, "policy": _policy(policy)}
+    config = {**window, "family": family, "horizon": horizon, "seed": seed, "policy": _policy(policy), "strict": strict}
     return _run_op(settings, "train_contract", "train_one_contract", config, progress=progress)
 
 
@@ -382,11 +383,19 @@ def benchmark_contract(
     *,
     seed: int = 0,
     policy: PolicyOptions | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Walk-forward reports of some families on one contract's built days: observed, never materialized."""
     window = _contract_window(settings, "features", symbol, start, end)
-    config = {**window, "families": list(families), "horizon": horizon, "seed": seed, "policy": _policy(policy)}
+    config = {
+        **window,
+        "families": list(families),
+        "horizon": horizon,
+        "seed": seed,
+        "policy": _policy(policy),
+        "strict": strict,
+    }
     return _run_op(settings, "benchmark_contract", "benchmark_one_contract", config, progress=progress)
 
 
@@ -430,6 +439,7 @@ def train_family(
     seed: int = 0,
     until_ns: int | None = None,
     policy: PolicyOptions | None = None,
+    strict: bool = False,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
@@ -441,8 +451,10 @@ def train_family(
         Learn only from rows whose label is known before this moment.
     policy : PolicyOptions, optional
         How probabilities become positions; the defaults where absent.
+    strict : bool
+        Refuse where a day does not go with the others, instead of leaving it out.
     """
-    config = {**_window(settings, start, end), "seed": seed, "policy": _policy(policy)}
+    config = {**_window(settings, start, end), "seed": seed, "policy": _policy(policy), "strict": strict}
     if until_ns is not None:
         config["until_ns"] = until_ns
     name = f"model_{family}"
@@ -459,6 +471,7 @@ def benchmark_families(
     *,
     seed: int = 0,
     policy: PolicyOptions | None = None,
+    strict: bool = False,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
@@ -468,19 +481,35 @@ def benchmark_families(
     ----------
     policy : PolicyOptions, optional
         How probabilities become positions, for all families alike; the defaults where absent.
+    strict : bool
+        Refuse where a day does not go with the others, instead of leaving it out.
     """
     config = {
         **_window(settings, start, end),
         "families": list(families),
         "seed": seed,
         "policy": _policy(policy),
+        "strict": strict,
     }
     run_config = {"ops": {"benchmark_report": {"config": config}}}
     return _horizon_run(settings, "benchmark_report", variety, horizons, run_config, source, progress)
 
 
 def decide_champion(
-    settings: Settings, variety: str, horizon: int, *, source: str = "cli", progress: Progress | None = None
+    settings: Settings,
+    variety: str,
+    horizon: int,
+    *,
+    accept_large_gain: bool = False,
+    source: str = "cli",
+    progress: Progress | None = None,
 ) -> RunResult:
-    """Ask the gate; its words are in the run's metadata and at `reports_store.decision_path`."""
-    return _horizon_run(settings, "champion", variety, horizon, None, source, progress)
+    """Ask the gate; its words are in the run's metadata and at `reports_store.decision_path`.
+
+    Parameters
+    ----------
+    accept_large_gain : bool
+        Promote also a gain that is questioned for its size alone.
+    """
+    config = {"ops": {"champion": {"config": {"accept_large_gain": accept_large_gain}}}}
+    return _horizon_run(settings, "champion", variety, horizon, config, source, progress)

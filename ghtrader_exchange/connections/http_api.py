@@ -1,5 +1,7 @@
 """Answers what TqSdk asks over plain HTTP: the token, the grants, the holidays, the continuous table.
 
+And what ghTrader asks: `/origin`, which says that this is a simulated exchange, its world and its seed.
+
 The token is a JWT as the real service makes it, signed with a key of this process; TqSdk does not check it. A wrong
 user or password is answered the way the real service answers.
 """
@@ -65,6 +67,7 @@ class HttpDesk:
             web.put(REALM + "/rest/update-grant-accounts/{account}", self.add_account),
             web.get("/holidays.json", self.holidays),
             web.get("/continuous.json", self.continuous),
+            web.get("/origin", self.origin),
         ]
 
     async def token(self, request: web.Request) -> web.Response:
@@ -96,6 +99,10 @@ class HttpDesk:
     async def holidays(self, request: web.Request) -> web.Response:
         """Weekdays that do not trade, as the vendor's list has them."""
         return web.json_response([str(day) for day in self.market.calendar.holidays])
+
+    async def origin(self, request: web.Request) -> web.Response:
+        """That these ticks are simulated, and of what world and seed; TqSdk does not ask."""
+        return web.json_response(self.market.history.scenario.origin.to_dict())
 
     async def continuous(self, request: web.Request) -> web.Response:
         """`{"SHFE.cu": [["20250106", "SHFE.cu2502"], ...]}`: first day of each main contract up to today."""

@@ -22,8 +22,12 @@ from ghtrader_exchange.world.realistic.market_fit import (
     toml_lines,
 )
 from ghtrader_exchange.world.worlds import MAX_STRENGTH, World, get_world
+from ghtrader_market.reference.tick_origin import OriginKind, TickOrigin
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 
+SERVICE_NAME = "ghtrader exchange"
+"""What a simulated exchange calls itself; not its address, which differs from start to start."""
+_HASH_LENGTH = 16
 PLAYABLE = ("cu", "au", "ag")
 """Varieties the exchange knows a price level and an open interest for."""
 MIN_SNAPSHOT_SECONDS, MAX_SNAPSHOT_SECONDS = 0.5, 300.0
@@ -91,6 +95,22 @@ class Scenario:
         """Content hash: equal for scenarios that print the same."""
         table = _as_table(self)
         return content_hash(table if self.fit is None else {**table, "fit": toml_lines(self.fit)})
+
+    @property
+    def origin(self) -> TickOrigin:
+        """What ticks of this scenario say of themselves.
+
+        Days of two scenarios that differ in their range or their varieties alone are of one market.
+        """
+        decides = {"snapshot_seconds": self.snapshot_seconds, "fit": None if self.fit is None else toml_lines(self.fit)}
+        strength = {} if self.world == "none" else {"strength": self.strength}
+        return TickOrigin(
+            kind=OriginKind.SIMULATED,
+            service=SERVICE_NAME,
+            world=self.world,
+            seed=self.seed,
+            scenario=content_hash({**decides, **strength})[:_HASH_LENGTH],
+        )
 
     def with_changes(self, **changes: Any) -> Scenario:
         """A copy with some fields changed, checked like a new one."""

@@ -108,6 +108,8 @@ def audit_lake(
                 report.findings += item.findings
                 report.rows += item.table.num_rows if item.table is not None else 0
                 report.bytes += item.bytes
+                if item.manifest is not None:
+                    report.origins[item.dataset, item.key, item.manifest.details.stated_origin.words] += 1
                 item.table = None
             if progress is not None:
                 progress(done, total, report.rows)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ghtrader_market.audit.files import AuditedDay
-from ghtrader_market.audit.ticks import column_of, first_difference
+from ghtrader_market.audit.ticks import audit_origin, column_of, first_difference
 from ghtrader_market.reference.tick_schema import PROVENANCE_COLUMNS
 
 _CLASSES = 3
@@ -41,6 +41,7 @@ def audit_against_source(audited: AuditedDay, source: AuditedDay | None, rows: p
         now = source.manifest.content_hash[:12]
         audited.found("outdated", f"made from {dataset} {built_from[:12]}, which is {now} now")
         return
+    audit_origin(audited, source)
     table = audited.table
     if table is None or rows is None:
         return

@@ -37,6 +37,7 @@ MEANING = {
     "not_scheduled": "the schedule does not have the day",
     "source_missing": "the day that this one was made from is not here",
     "outdated": "the day that this one was made from has other content now",
+    "wrong_origin": "the day says that its ticks come from elsewhere than those it was made from say",
     "differs_from_raw": "rows are not those of the scheduled contract's raw ticks inside the sessions",
     "differs_from_source": "times, mid or provenance are not those of the day it was made from",
     "label_value": "a label is no class, or looks beyond the day",
@@ -94,6 +95,8 @@ class AuditReport:
         Day folders, rows and bytes read.
     questdb : str
         Whether QuestDB was compared, and if not, why.
+    origins : Counter
+        (dataset, key, where its ticks come from in words) -> days.
     """
 
     datasets: tuple[str, ...]
@@ -104,6 +107,7 @@ class AuditReport:
     seconds: float = 0.0
     recomputed: bool = False
     questdb: str = "not configured"
+    origins: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -124,10 +128,22 @@ class AuditReport:
             "rows_per_s": round(self.rows / self.seconds) if self.seconds else 0,
             "recomputed": self.recomputed,
             "questdb": self.questdb,
+            "origins": [
+                {"dataset": dataset, "key": key, "origin": origin, "days": days}
+                for (dataset, key, origin), days in sorted(self.origins.items())
+            ],
             "by_kind": dict(sorted(Counter(finding.kind for finding in self.findings).items())),
             "meaning": {kind: MEANING[kind] for kind in sorted({finding.kind for finding in self.findings})},
             "findings": [asdict(finding) for finding in self.findings[:MAX_PRINTED]],
         }
+
+    def origin_words(self) -> str:
+        """Each origin with its days, of raw ticks where any were looked at."""
+        ticks = any(dataset == "ticks" for dataset, _, _ in self.origins)
+        counted: Counter[str] = Counter()
+        for (dataset, _, origin), days in self.origins.items():
+            counted[origin] += days if dataset == "ticks" or not ticks else 0
+        return "; ".join(f"{origin} ({days} days)" for origin, days in counted.most_common() if days) or "none"
 
     def write(self, runs: Path) -> Path:
         """Keep it under `runs/audit/`; returns the path."""

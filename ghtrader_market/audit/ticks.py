@@ -115,6 +115,7 @@ def audit_against_raw(
         audited.found(
             "outdated", f"it was made from {str(built_from)[:12]}, the raw ticks are {raw.manifest.content_hash[:12]}"
         )
+    audit_origin(audited, raw)
     if audited.table is None or raw.table is None or not raw.table.schema.equals(RAW_TICK_SCHEMA):
         return
     rule = audited.manifest.main_l5.session_rule
@@ -129,6 +130,14 @@ def audit_against_raw(
         row = min(differing.values())
         names = ", ".join(sorted(differing, key=lambda name: (differing[name], name))[:5])
         audited.found("differs_from_raw", f"{names} of {contract}", row)
+
+
+def audit_origin(audited: AuditedDay, source: AuditedDay) -> None:
+    """A day and the one it was made from name one origin, where both name one."""
+    assert audited.manifest is not None and source.manifest is not None
+    said, there = audited.manifest.details.origin, source.manifest.details.origin
+    if said is not None and there is not None and said != there:
+        audited.found("wrong_origin", f"it says {said.words}, the ticks say {there.words}")
 
 
 def inside_sessions(

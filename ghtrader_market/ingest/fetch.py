@@ -22,9 +22,10 @@ from ghtrader_base.errors import FailedError, GhtraderError, LoginRefusedError, 
 from ghtrader_base.failpoints import failpoint
 from ghtrader_market.ingest.report import Progress, ProgressLine
 from ghtrader_market.ingest.validation import examine
+from ghtrader_market.reference.tick_origin import UNKNOWN, OriginKind, TickOrigin
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
-from ghtrader_market.sources.base import TickSource
+from ghtrader_market.sources.base import TickSource, origin_of_source
 from ghtrader_market.sources.circuit_breaker import OPEN, CircuitBreaker, Policy
 from ghtrader_market.stores.day_details import TickDetails
 from ghtrader_market.stores.lake.missing_days import add_no_data, add_skips, clear_skips
@@ -265,6 +266,7 @@ class Fetcher:
         while True:
             try:
                 day, table = next(arriving)
+                origin = origin_of_source(self._source)
             except StopIteration:
                 self._breaker.succeeded()
                 return given == len(asked)
@@ -274,10 +276,10 @@ class Fetcher:
             given += 1
             if self.stop.is_set():
                 return False
-            if not self._keep(left, day, table, alone=len(asked) == 1):
+            if not self._keep(left, day, table, origin, alone=len(asked) == 1):
                 return True  # asked for again, alone
 
-    def _keep(self, left: _Left, day: date, table: pa.Table, alone: bool) -> bool:
+    def _keep(self, left: _Left, day: date, table: pa.Table, origin: TickOrigin, alone: bool) -> bool:
         """Store one day, or say why not; False where it should be asked for once more."""
         self._tally.begin()
         failpoint("ingest.fetch->write")
@@ -290,11 +292,14 @@ class Fetcher:
                 self._skip(left, day, examined.reason, examined.detail)
                 return True
             return False
+        if foreign := self._recorded_elsewhere(left, day, origin):
+            self._skip(left, day, "other-origin", foreign)
+            return True
         if examined.table.num_rows:
             self._flush_empty(left)
             for note in examined.notes:
                 self._tell(f"{left.symbol} {day}: {note}")
-            self._store(left, day, examined.table, examined.details)
+            self._store(left, day, examined.table, replace(examined.details, origin=origin.if_known))
         else:
             left.empty.append(day)
             self._tally.lacks(left.symbol, day)
@@ -302,6 +307,14 @@ class Fetcher:
         with self._lock:
             self._lost_in_a_row = 0
         return True
+
+    def _recorded_elsewhere(self, left: _Left, day: date, origin: TickOrigin) -> str:
+        """Why a day that our recorder wrote is not replaced by this one; empty where it may be."""
+        before = self._lake.manifest(left.dataset, left.symbol, day) if day in left.replaces else None
+        recorded = before.details.stated_origin if before is not None else UNKNOWN
+        if recorded.kind == OriginKind.UNKNOWN or recorded.market == origin.market:
+            return ""
+        return f"recorded of {recorded.words}, and this is {origin.words}; what was recorded stays"
 
     def _store(self, left: _Left, day: date, table: pa.Table, details: TickDetails) -> None:
         name, symbol = self._source.name, left.symbol

@@ -25,6 +25,7 @@ from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.ingest.report import IngestReport, Progress, ProgressLine
 from ghtrader_market.ingest.run_manifest import RunManifest
 from ghtrader_market.reference.row_judgement import RowFault, judge_rows
+from ghtrader_market.reference.tick_origin import OriginKind, TickOrigin
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, missing_columns, table_hash
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
@@ -206,6 +207,7 @@ def _checked_days(path: Path, options: ReadOptions, layout: str | None) -> Itera
     for part in read_days(RecordingFile(str(path), path=path), options, layout):
         judged, notes, details = _judged(part, options.calendar)
         table = check_day(judged, options).table
+        details = replace(details, origin=TickOrigin(kind=OriginKind.FILE, layout=part.layout))
         if missing := missing_columns(table):
             details = replace(details, missing_columns=missing, volume_missing="volume" in missing or None)
         found = _FoundDay(

@@ -6,7 +6,8 @@ there are is `contract_catalog`'s answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import numpy as np
 from ghtrader_base.errors import GhtraderError
 from ghtrader_market.inventory.contract_catalog import Known, all_contracts, load_snapshot
 from ghtrader_market.reference.roll_schedule import load_schedule
+from ghtrader_market.reference.tick_origin import UNKNOWN
 from ghtrader_market.reference.tick_schema import LEVELS
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import get_variety
@@ -52,6 +54,8 @@ class ContractRow:
     stale : bool
     written : str, optional
         When the newest day was written (ISO 8601).
+    ticks_from : str
+        Where the ticks come from: each market with its number of days.
     """
 
     symbol: str
@@ -67,6 +71,7 @@ class ContractRow:
     stale: bool
     source: str
     written: str | None
+    ticks_from: str
 
     def to_json(self) -> dict[str, Any]:
         """For `--json` and tables."""
@@ -98,6 +103,8 @@ class ContractCoverage:
     rows, bytes : int
     written : datetime, optional
         When the newest day was written.
+    ticks_from : tuple of str
+        Of each day, where its ticks come from, in words.
     """
 
     symbol: str
@@ -113,6 +120,7 @@ class ContractCoverage:
     rows: int = 0
     bytes: int = 0
     written: datetime | None = None
+    ticks_from: tuple[str, ...] = ()
 
     @property
     def deep_days(self) -> list[date]:
@@ -141,6 +149,7 @@ class ContractCoverage:
             stale=self.stale,
             source=self.origin,
             written=self.written.isoformat(timespec="seconds") if self.written else None,
+            ticks_from=_counted(self.ticks_from),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -150,6 +159,7 @@ class ContractCoverage:
             "rows": self.rows,
             "bytes": self.bytes,
             "present": [{"day": str(day), "levels": levels, "source": source} for day, levels, source in self.days],
+            "origins": _days_by_origin((day for day, _, _ in self.days), self.ticks_from),
             "no_data": [str(day) for day in self.no_data],
             "gaps": [{"first": str(a), "last": str(b), "days": n} for a, b, n in self.gaps],
             "missing_days": sum(n for _, _, n in self.gaps),
@@ -161,7 +171,7 @@ class ContractCoverage:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SeriesCoverage:
     """Days of one data set of a main series (or of a contract, where features were built of one)."""
 
@@ -171,6 +181,8 @@ class SeriesCoverage:
     rows: int
     missing: tuple[date, ...]
     """Days of what it is made from that it does not have."""
+    ticks_from: tuple[str, ...]
+    """Of each day, where the ticks behind it come from, in words."""
 
     def to_json(self) -> dict[str, Any]:
         """For `data coverage`."""
@@ -182,7 +194,24 @@ class SeriesCoverage:
             "last_day": _text(self.days[-1] if self.days else None),
             "present": [str(day) for day in self.days],
             "missing": [str(day) for day in self.missing],
+            "ticks_from": _counted(self.ticks_from),
+            "origins": _days_by_origin(self.days, self.ticks_from),
         }
+
+
+def _days_by_origin(days: Iterable[date], origins: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for day, origin in zip(days, origins, strict=True):
+        found.setdefault(origin, []).append(str(day))
+    return found
+
+
+def _counted(origins: Iterable[str]) -> str:
+    """Each origin with its number of days; alone without one."""
+    counted = Counter(origins)
+    if len(counted) == 1:
+        return next(iter(counted))
+    return "; ".join(f"{words} ({count} days)" for words, count in counted.most_common())
 
 
 def _text(day: date | None) -> str | None:
@@ -255,13 +284,20 @@ class Coverage:
         if not known:
             return []
         lists, summaries = self.lake.index.day_lists("ticks"), self.lake.index.summaries("ticks")
+        origins = self.lake.index.origins("ticks")
         first = min(k.info.first_possible for k in known)
         trading = np.array(self.calendar.known_days(first, max(self.as_of, first)), dtype="datetime64[D]")
-        return [self._contract(k, lists.get(k.info.symbol, []), summaries.get(k.info.symbol), trading) for k in known]
+        return [
+            self._contract(
+                k, lists.get(k.info.symbol, []), summaries.get(k.info.symbol), trading, origins.get(k.info.symbol, {})
+            )
+            for k in known
+        ]
 
     def _contract(
-        self, known: Known, rows: Sequence[tuple[str, int | None, str]], summary: Any, trading: np.ndarray
-    ) -> ContractCoverage:
+        self, known: Known, rows: Sequence[tuple[str, int | None, str]], summary: Any, trading: np.ndarray,
+        origins: Mapping[str, str],
+    ) -> ContractCoverage:  # fmt: skip
         info = known.info
         life = [info.first_possible, min(info.expires, self.as_of)]
         wanted = trading[np.searchsorted(trading, np.datetime64(life[0])) :]
@@ -293,6 +329,7 @@ class Coverage:
             rows=summary.rows if summary else 0,
             bytes=summary.bytes if summary else 0,
             written=datetime.fromtimestamp(summary.written_ns / 1e9, UTC) if summary else None,
+            ticks_from=tuple(origins.get(text, UNKNOWN.words) for text, _, _ in rows),
         )  # fmt: skip
 
     def series(self) -> list[SeriesCoverage]:
@@ -303,6 +340,7 @@ class Coverage:
         found = []
         for dataset, sources in made_from.items():
             lists, summaries = self.lake.index.day_lists(dataset), self.lake.index.summaries(dataset)
+            origins = self.lake.index.origins(dataset)
             keys = [key for key in lists if key.startswith(main) or key.rstrip("0123456789") in prefixes]
             if dataset == "main_l5" and not keys and sources:
                 keys = [main]
@@ -311,7 +349,13 @@ class Coverage:
                 basis = sources if sources is not None else self._basis(key)
                 missing = sorted(set(basis) - set(days))
                 rows = summaries[key].rows if key in summaries else 0
-                found.append(SeriesCoverage(dataset, key, tuple(days), rows, tuple(missing)))
+                ticks_from = tuple(origins.get(key, {}).get(str(day), UNKNOWN.words) for day in days)
+                found.append(
+                    SeriesCoverage(
+                        dataset=dataset, key=key, days=tuple(days), rows=rows, missing=tuple(missing),
+                        ticks_from=ticks_from,
+                    )
+                )  # fmt: skip
         return found
 
     def _scheduled(self) -> frozenset[date]:

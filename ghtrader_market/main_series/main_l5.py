@@ -219,6 +219,7 @@ def build_main_l5_day(
             raw_rows=ticks.num_rows,
             dropped_outside_sessions=ticks.num_rows - kept.num_rows,
             session_rule=SESSION_RULE,
+            origin=raw.details.origin,
         ),
     )
 
@@ -239,5 +240,6 @@ def _up_to_date(
     lake: Lake, calendar: TradingCalendar, there: DayManifest, raw: DayManifest, scheduled: ScheduleDay
 ) -> bool:
     known = there.main_l5
-    same = known.raw_content_hash == raw.content_hash and known.schedule_hash == scheduled.schedule_hash
+    same_ticks = known.raw_content_hash == raw.content_hash and known.origin == raw.details.origin
+    same = same_ticks and known.schedule_hash == scheduled.schedule_hash
     return same and not lacks_closing_rows(lake, calendar, there)

@@ -23,6 +23,7 @@ from ghtrader_base.lock_keys import ticks_key
 from ghtrader_base.locks import resource_lock
 from ghtrader_base.settings import Settings
 from ghtrader_market.recorder.row_log import RowLog, journal_days, journal_path
+from ghtrader_market.reference.tick_origin import UNKNOWN, OriginKind, TickOrigin
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import Variety, variety_of
 from ghtrader_market.sources.base import split_days
@@ -61,6 +62,11 @@ class Accepted:
     rows: pa.Table
     duplicates: int = 0
     missed: int = 0
+
+
+def may_join(one: TickOrigin, other: TickOrigin) -> bool:
+    """Whether rows of two origins may stand in one day: of one market, or nobody knows of one of them."""
+    return OriginKind.UNKNOWN in (one.kind, other.kind) or one.market == other.market
 
 
 def accept(rows: pa.Table, last_id: int) -> Accepted:
@@ -145,6 +151,8 @@ class RecordedDays:
 
     Attributes
     ----------
+    origin : TickOrigin
+        Where the rows that are taken come from.
     logs : dict of str to SymbolLog
     sealed : dict
         (symbol, day) -> what became of it.
@@ -159,6 +167,7 @@ class RecordedDays:
     def __init__(self, settings: Settings, run_id: str = "", tell: Tell = lambda line: None) -> None:
         self.settings = settings
         self.lake, self.calendar = open_lake(settings), load_calendar(settings)
+        self.origin = UNKNOWN
         self.logs: dict[str, SymbolLog] = {}
         self.sealed: dict[tuple[str, date], RecordedDay] = {}
         self.problems: list[str] = []
@@ -194,15 +203,26 @@ class RecordedDays:
         self._locks.enter_context(resource_lock(self.settings.locks, ticks_key(symbol), "record", wait_s=wait_s))
         for day in journal_days(data, symbol):
             log.journals[day] = RowLog(journal_path(data, symbol, day))
+        for day, journal in list(log.journals.items()):
+            if not may_join(journal.origin, self.origin):  # of a recording of another market
+                self.seal(log, day, ended=False)
         ends = [journal.read() for journal in log.journals.values()]
-        if recorded := self.lake.index.days_from("ticks", symbol, RECORDED):
-            ends.append(self.lake.read_day("ticks", symbol, max(recorded), ["id", "datetime_ns"]))
+        if (recorded := self._recorded_last(symbol)) is not None:
+            ends.append(self.lake.read_day("ticks", symbol, recorded, ["id", "datetime_ns"]))
         for rows in ends:
             if rows.num_rows:
                 log.last_id = max(log.last_id, rows["id"][-1].as_py())
                 log.last_ns = max(log.last_ns, rows["datetime_ns"][-1].as_py())
         self.logs[symbol] = log
         return log
+
+    def _recorded_last(self, symbol: str) -> date | None:
+        """The last day recorded of this market."""
+        for day in sorted(self.lake.index.days_from("ticks", symbol, RECORDED), reverse=True):
+            found = self.lake.manifest("ticks", symbol, day)
+            if found is not None and may_join(found.details.stated_origin, self.origin):
+                return day
+        return None
 
     def take(self, arrived: Iterable[tuple[str, pa.Table]]) -> int:
         """Keep what is new of (symbol, rows); returns how many rows that were."""
@@ -243,7 +263,7 @@ class RecordedDays:
                 waiting.setdefault(day, []).append(rows)
             for day, parts in waiting.items():
                 if day not in log.journals:
-                    log.journals[day] = RowLog(journal_path(self.settings.data, log.symbol, day))
+                    log.journals[day] = RowLog(journal_path(self.settings.data, log.symbol, day), self.origin)
                 log.journals[day].append(pa.concat_tables(parts))
             log.waiting = []
         self.oldest_waiting = None
@@ -285,8 +305,16 @@ class RecordedDays:
         """
         journal = log.journals.pop(day)
         before = self.lake.manifest("ticks", log.symbol, day)
+        origin = journal.origin
         if before is not None and before.source != RECORDED:
             kept, missed, state = before.rows, 0, f"kept as {before.source} has it"
+        elif before is not None and not may_join(before.details.stated_origin, origin):
+            self.problems.append(
+                f"{log.symbol} {day}: recorded before of {before.details.stated_origin.words}, now of {origin.words}; "
+                f"the rows are kept in {journal.set_aside()}"
+            )
+            self._tell(self.problems[-1])
+            return
         else:
             rows, left_out = journal.read(), 0
             if before is not None:
@@ -294,6 +322,7 @@ class RecordedDays:
                 known = before.ticks.recorded
                 left_out = _gaps(stored["id"].to_numpy()) - known.missed if known is not None else 0
                 rows = pa.concat_tables([stored, rows])
+                origin = origin if origin == before.details.stated_origin else UNKNOWN
             rows = accept(rows, -1).rows
             missed = _gaps(rows["id"].to_numpy()) - left_out
             found = ordered_rows(rows, self.calendar.sessions(log.variety, day))
@@ -301,9 +330,8 @@ class RecordedDays:
             for note in found.mended.notes:
                 self._tell(f"{log.symbol} {day}: {note}")
             rows = found.mended.table
-            details = _with_counts_of(
-                replace(found.mended.details, recorded=Recording(missed=missed, ended=ended)), before
-            )
+            told = Recording(missed=missed, ended=ended)
+            details = _with_counts_of(replace(found.mended.details, recorded=told, origin=origin.if_known), before)
             try:
                 self.lake.write_day(
                     "ticks", log.symbol, day, rows, source=RECORDED, run_id=self._run_id, details=details
@@ -324,6 +352,15 @@ def _with_counts_of(details: TickDetails, before: DayManifest | None) -> TickDet
     """Counts of mended rows with those of an earlier part of the day, whose rows are in the lake mended already."""
     if before is None:
         return details
-    names = ("dropped_duplicates", "stale_rows", "swapped_rows")
-    sums = {name: (getattr(details, name) or 0) + (getattr(before.ticks, name) or 0) for name in names}
-    return replace(details, **{name: count or None for name, count in sums.items()})
+    ticks = before.ticks
+    return replace(
+        details,
+        dropped_duplicates=_sum(details.dropped_duplicates, ticks.dropped_duplicates),
+        stale_rows=_sum(details.stale_rows, ticks.stale_rows),
+        swapped_rows=_sum(details.swapped_rows, ticks.swapped_rows),
+    )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    """Of two counts, of which 0 is told as None."""
+    return ((one or 0) + (other or 0)) or None

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ghtrader_base.errors import BeyondCalendarError, FailedError, GhtraderError, UsageError
+from ghtrader_base.errors import BeyondCalendarError, FailedError, GhtraderError, RefusedError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.recorder.day_writer import NEAR_CLOSE_NS, RecordedDay, RecordedDays, Tell
 from ghtrader_market.recorder.feed import Feed
+from ghtrader_market.reference.tick_origin import TickOrigin
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import Variety, get_variety, variety_of
+from ghtrader_market.sources.tqsdk.service_origin import origin_of_service
 
 _SAME_CLOCK_NS = 3 * 86_400 * 10**9
 _LONGEST_WAIT_S = 300.0
@@ -183,6 +185,7 @@ class Recorder:
     def _connect(self) -> None:
         feed = Feed(self._settings)
         try:
+            self._same_market(origin_of_service(self._settings))
             wanted = self._listed(feed)
             for symbol in wanted:
                 if symbol not in self._days.logs:
@@ -193,6 +196,16 @@ class Recorder:
             raise
         self._feed, self._since = feed, time.monotonic()
         self._tell(f"recording {', '.join(wanted)}")
+
+    def _same_market(self, origin: TickOrigin) -> None:
+        """Note where the rows come from; RefusedError where they came from elsewhere before this connection."""
+        before = self._days.origin
+        if self._days.logs and before.market != origin.market:
+            raise RefusedError(
+                f"the service is {origin.words} now, and was {before.words}",
+                "start the recording again to go on with it",
+            )
+        self._days.origin = origin
 
     def _listed(self, feed: Feed) -> list[str]:
         """Symbols to record that trade now; at the first start one that does not is an error."""

@@ -1,11 +1,13 @@
 """Logs rows of one symbol and trading day before they reach the lake: an append-only file that survives a kill.
 
 A flush is one frame, its length and checksum before its rows, synced before it counts. A kill in the middle leaves a
-torn frame at the end, which the next opening cuts off: what was flushed before stays.
+torn frame at the end, which the next opening cuts off: what was flushed before stays. Where the rows come from stands
+beside them, in `date=....origin.json`, before the first of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -13,12 +15,14 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
 from ghtrader_base.errors import IntegrityError
 from ghtrader_base.failpoints import failpoint
-from ghtrader_base.files import append_durable, ensure_dir, fsync_dir
+from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, fsync_dir
+from ghtrader_market.reference.tick_origin import UNKNOWN, TickOrigin
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, schema_hash
 
 _HEAD = struct.Struct("<II")
@@ -40,21 +44,44 @@ def journal_days(data: Path, symbol: str) -> list[date]:
 class RowLog:
     """One day's file, open for appending; one writer at a time (the ticks lock of the symbol).
 
+    Parameters
+    ----------
+    path : Path
+        See `journal_path`.
+    origin : TickOrigin
+        Of the rows, where the file is new; one that is there keeps what it says.
+
+    Attributes
+    ----------
+    path : Path
+    origin : TickOrigin
+        Unknown in a file of an older version.
+
     Raises
     ------
     IntegrityError
         The file is there and is no journal of this schema.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, origin: TickOrigin = UNKNOWN) -> None:
         self.path = path
+        self._origin_path = path.with_suffix(".origin.json")
         ensure_dir(path.parent)
+        if not path.exists():
+            atomic_write_json(self._origin_path, origin.to_dict())
+        self.origin = self._stated_origin()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             self._mend()
         except BaseException:
             os.close(self._fd)
             raise
+
+    def _stated_origin(self) -> TickOrigin:
+        try:
+            return TickOrigin.from_json(self._origin_path.read_bytes())
+        except (OSError, msgspec.DecodeError):
+            return UNKNOWN
 
     def _mend(self) -> None:
         """Cut a torn end off, so that what is appended follows whole frames."""
@@ -90,6 +117,19 @@ class RowLog:
         """Delete it: its rows are elsewhere now."""
         self.close()
         self.path.unlink(missing_ok=True)
+        self._origin_path.unlink(missing_ok=True)
+
+    def set_aside(self) -> Path:
+        """Close it under another name, which no recording reads again; returns the path."""
+        self.close()
+        number = 1
+        while (kept := self.path.with_suffix(f".kept{number}")).exists():
+            number += 1
+        with contextlib.suppress(FileNotFoundError):  # of an older version
+            os.replace(self._origin_path, kept.with_suffix(f".kept{number}.origin.json"))
+        os.replace(self.path, kept)
+        fsync_dir(kept.parent)
+        return kept
 
 
 def _bytes(column: pa.ChunkedArray) -> bytes:

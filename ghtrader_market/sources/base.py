@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from ghtrader_market.reference.symbols import parse_symbol
+from ghtrader_market.reference.tick_origin import UNKNOWN, TickOrigin
 from ghtrader_market.reference.tick_schema import LEVELS, RAW_TICK_SCHEMA, VALUE_COLUMNS
 
 DAILY_BAR_SCHEMA = pa.schema(
@@ -94,7 +95,8 @@ class TickSource(Protocol):
     """A place ticks, daily bars and contract lists can be asked of.
 
     Ask by contract and *range*: a call costs more than a second whatever its length. A source whose `id`s count up by
-    one inside a day says so with `contiguous_ids = True`: then a gap between them is a row that is missing.
+    one inside a day says so with `contiguous_ids = True`: then a gap between them is a row that is missing. One that
+    knows where its ticks come from says so by `origin()`, see `origin_of_source`.
     """
 
     name: str
@@ -131,6 +133,18 @@ class TickSource(Protocol):
     def close(self) -> None:
         """Let go of whatever the source holds."""
         ...
+
+
+def origin_of_source(source: object) -> TickOrigin:
+    """Where a source's ticks come from, by its own `origin()`; unknown where it has none.
+
+    Raises
+    ------
+    UnreachableError
+        The service that has to be asked does not answer.
+    """
+    ask = getattr(source, "origin", None)
+    return UNKNOWN if ask is None else ask()
 
 
 def canonical_time(ns: np.ndarray) -> np.ndarray:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
 import msgspec
 
 from ghtrader_base.errors import IntegrityError
+from ghtrader_market.reference.tick_origin import UNKNOWN, TickOrigin
 from ghtrader_market.reference.varieties import FeeRates
 
 T = TypeVar("T")
@@ -89,7 +91,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Part):
         return value.to_json()
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        return {name: _plain(item) for name, item in asdict(value).items() if item is not None}
+    if isinstance(value, Enum):
+        return value.value
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
@@ -97,7 +101,20 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class DayDetails(Part):
-    """What every dataset may say of a day; daily bars say no more."""
+    """What every dataset may say of a day; daily bars say no more.
+
+    Attributes
+    ----------
+    origin : TickOrigin, optional
+        Where the ticks behind the day come from; see `stated_origin`.
+    """
+
+    origin: TickOrigin | None = None
+
+    @property
+    def stated_origin(self) -> TickOrigin:
+        """The origin; unknown where the day does not say it, as those of older versions."""
+        return self.origin or UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ import msgspec
 
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, read_json
+from ghtrader_market.reference.tick_origin import UNKNOWN, words_of
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, load_bundle
 from ghtrader_models.model_scores import GainInterval
 
@@ -85,6 +86,8 @@ class Champion:
         The numbers the gate saw; None where nobody asked it.
     run_id : str
         Run that promoted.
+    origin : str
+        Where the ticks come from that it learned from, in words; empty where its bundle does not say it.
     """
 
     symbol: str
@@ -97,10 +100,12 @@ class Champion:
     previous: str | None = None
     evidence: GateEvidence | None = None
     run_id: str = ""
+    origin: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form; without evidence an empty object stands in its place."""
-        return {**asdict(self), "evidence": self.evidence.to_dict() if self.evidence is not None else {}}
+        """JSON-able form; without evidence an empty object stands in its place, an origin not known is left out."""
+        found = {**asdict(self), "evidence": self.evidence.to_dict() if self.evidence is not None else {}}
+        return {name: value for name, value in found.items() if value or name != "origin"}
 
 
 def champion_path(models_dir: Path, symbol: str, horizon: int) -> Path:
@@ -197,6 +202,7 @@ def write_champion(
         previous=before.bundle_id if before else None,
         evidence=evidence,
         run_id=run_id,
+        origin="" if bundle.content.origins == (UNKNOWN,) else words_of(bundle.content.origins),
     )
     line = json.dumps(champion.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
     ensure_dir(pointer.parent)

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 
 from ghtrader_base.errors import UsageError
+from ghtrader_market.reference.tick_origin import UNKNOWN, TickOrigin, origins_of
+from ghtrader_models.bundles.left_out_days import LeftOutDay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class DayFacts:
         Ticks.
     features_hash, labels_hash : str
         Content hashes of what was read.
+    origin : TickOrigin or None
+        Where the day's ticks come from; None where its manifests do not say it.
     """
 
     day: date
@@ -45,6 +49,13 @@ class DayFacts:
     rows: int
     features_hash: str
     labels_hash: str
+    origin: TickOrigin | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form; an origin that is not known is left out."""
+        found = {**asdict(self), "day": self.day.isoformat()}
+        del found["origin"]
+        return found if self.origin is None else {**found, "origin": self.origin.to_dict()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +80,8 @@ class BundleContent:
         Book levels the factors need: 5 or 1.
     days : tuple of DayFacts
         The data set's days, ascending.
+    left_out : tuple of LeftOutDay, or None
+        Days that were asked for and took no part; None where there were none.
     until_ns : int or None
         Rows whose label was known before this moment were learned from; None for all.
     train_rows : int or None
@@ -91,6 +104,7 @@ class BundleContent:
     multiplier: int | None = None
     levels: int
     days: tuple[DayFacts, ...]
+    left_out: tuple[LeftOutDay, ...] | None = None
     until_ns: int | None = None
     train_rows: int | None = None
     class_prior: list[float] | None = None
@@ -98,10 +112,15 @@ class BundleContent:
     config: Mapping[str, bool | int | float | str]
     importance: dict[str, float] | None = None
 
+    @property
+    def origins(self) -> tuple[TickOrigin, ...]:
+        """The different markets that the days' ticks come from; unknown where the bundle does not say it."""
+        return origins_of(fact.origin for fact in self.days) or (UNKNOWN,)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; what a bundle does not say is left out."""
-        days = [{**asdict(fact), "day": fact.day.isoformat()} for fact in self.days]
-        found = {**asdict(self), "days": days}
+        left_out = [found.to_dict() for found in self.left_out] if self.left_out else None
+        found = {**asdict(self), "days": [fact.to_dict() for fact in self.days], "left_out": left_out}
         return {name: value for name, value in found.items() if value is not None or name == "until_ns"}
 
 

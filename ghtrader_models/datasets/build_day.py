@@ -166,7 +166,7 @@ def build_day(
             refuse_other_configuration(lake, symbol, stored_day, factor_set, label_spec)
         sound = verdict.refusal is None and source_bytes_are_whole(lake, kind, symbol, day)
         if sound and all(
-            _is_current(manifest, kind, origin.content_hash, day, factor_set, label_spec, verdict.record, calendar)
+            _is_current(manifest, kind, origin, day, factor_set, label_spec, verdict.record, calendar)
             for manifest in stored.values()
         ):
             features, labels = stored[FEATURES], stored[LABELS]
@@ -176,7 +176,7 @@ def build_day(
     source = read_source(lake, kind, symbol, day, calendar, rule)
     if verdict.refusal is not None:
         raise verdict.refusal
-    context = _context(source.contract, day, factor_set, calendar)
+    context = build_context(source.contract, day, factor_set, calendar)
     values = values_matrix(source.table)
     _check_grid(values, context.price_tick, source.contract, day)
     provenance = [source.table.column(name).combine_chunks() for name in PROVENANCE_COLUMNS]
@@ -206,7 +206,7 @@ def build_day(
         ),
     )
     failpoint("build.features->labels")
-    fees = _fees(source.contract, day, label_spec)
+    fees = fees_of_labels(source.contract, day, label_spec)
     label_table = _label_table(times, values, label_spec, context, fees, provenance)
     labels = lake.write_day(
         LABELS,
@@ -255,7 +255,7 @@ def refuse_other_configuration(
 def _is_current(
     manifest: DayManifest | None,
     kind: str,
-    content_hash: str,
+    ticks: DayManifest,
     day: date,
     factor_set: FactorSet,
     label_spec: LabelSpec,
@@ -263,17 +263,19 @@ def _is_current(
     calendar: TradingCalendar,
 ) -> bool:
     """Whether a stored day was made from what there is now (its configuration is known to be the same)."""
-    if manifest is None or manifest.built.source_hash(kind) != content_hash:
+    if manifest is None or manifest.built.source_hash(kind) != ticks.content_hash:
         return False
     if kind != MAIN_L5 and manifest.built.session_rule != SESSION_RULE:
         return False
     known = manifest.built
+    if known.origin != ticks.details.origin:
+        return False
     if schema_version_of(known) != SCHEMA_VERSION or known.quality != quality or known.context is None:
         return False
     contract = known.context.contract
-    if isinstance(known, LabelDetails) and known.fees != _fees(contract, day, label_spec):
+    if isinstance(known, LabelDetails) and known.fees != fees_of_labels(contract, day, label_spec):
         return False
-    return known.context == _context(contract, day, factor_set, calendar)
+    return known.context == build_context(contract, day, factor_set, calendar)
 
 
 def _inputs(
@@ -294,10 +296,11 @@ def _inputs(
         context=context,
         quality=quality,
         session_rule=rule if kind != MAIN_L5 else None,
+        origin=origin.details.origin,
     )
 
 
-def _context(contract: str, day: date, factor_set: FactorSet, calendar: TradingCalendar) -> BuildContext:
+def build_context(contract: str, day: date, factor_set: FactorSet, calendar: TradingCalendar) -> BuildContext:
     """What is computed with, the ticks apart."""
     variety = variety_of(contract)
     sessions: tuple[tuple[int, int], ...] = ()
@@ -311,7 +314,7 @@ def _context(contract: str, day: date, factor_set: FactorSet, calendar: TradingC
     )
 
 
-def _fees(contract: str, day: date, spec: LabelSpec) -> FeeRates | None:
+def fees_of_labels(contract: str, day: date, spec: LabelSpec) -> FeeRates | None:
     """The fees that the labels depend on; None where they depend on none."""
     return variety_of(contract).fees(contract, day) if spec.needs_fees else None
 

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from ghtrader_base.errors import FailedError, GhtraderError
+from ghtrader_base.errors import FailedError, GhtraderError, RefusedError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_json
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.stores.day_details import FeatureDetails, LabelDetails
+from ghtrader_models.bundles.left_out_days import LeftOutDay, describe_left_out
 from ghtrader_models.bundles.schema_versions import schema_version_of
 from ghtrader_models.datasets.build_day import (
     FEATURES,
@@ -31,6 +32,9 @@ from ghtrader_models.datasets.build_day import (
     build_day,
     refuse_other_configuration,
 )
+from ghtrader_models.datasets.day_selection import select_days, without_rows
+from ghtrader_models.datasets.leakage import check_day
+from ghtrader_models.datasets.load import traits_of
 from ghtrader_models.datasets.tick_input import MAIN_L5, ProvenanceError
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.labels.labels import LabelSpec
@@ -123,12 +127,17 @@ def build_days(
     ------
     RefusedError
         Stored days were built with another configuration; nothing was touched.
+    FailedError
+        No day was built with these factors and labels yet, and one of them sees what it may not (`leakage`); nothing
+        was touched.
     """
     wanted = sorted(set(days))
     calendar = calendar or bundled_calendar()
     if not overwrite:
         for day in lake.days(FEATURES, symbol):
             refuse_other_configuration(lake, symbol, day, factor_set, label_spec)
+    if not _was_built(lake, symbol, factor_set, label_spec):
+        _refuse_leaks(lake, calendar, kind, symbol, wanted, factor_set, label_spec)
     report = BuildReport(symbol)
     stop = threading.Event()
 
@@ -156,6 +165,66 @@ def build_days(
     failpoint("build.days->manifest")
     write_series_manifests(lake, symbol)
     return report
+
+
+def _was_built(lake: Lake, symbol: str, factor_set: FactorSet, label_spec: LabelSpec) -> bool:
+    """Whether a day of the series was built with these factors and labels before."""
+    for day in lake.days(FEATURES, symbol):
+        features, labels = lake.manifest(FEATURES, symbol, day), lake.manifest(LABELS, symbol, day)
+        if features is not None and labels is not None:
+            hashes = (features.features.spec_hash, labels.labels.spec_hash)
+            if hashes == (factor_set.spec_hash, label_spec.spec_hash):
+                return True
+    return False
+
+
+def _refuse_leaks(
+    lake: Lake, calendar: TradingCalendar, kind: str, symbol: str, days: Iterable[date], factor_set: FactorSet,
+    label_spec: LabelSpec,
+) -> None:  # fmt: skip
+    """FailedError where a factor or label sees what it may not on the first of these days that can be read."""
+    for day in days:
+        try:
+            found = check_day(lake, calendar, kind, symbol, day, factor_set=factor_set, label_spec=label_spec)
+        except GhtraderError:  # the day's own fault: its build names it
+            continue
+        if found.leaks:
+            named = "; ".join(map(str, found.leaks[:3]))
+            more = f"; and {len(found.leaks) - 3} more" if len(found.leaks) > 3 else ""
+            raise FailedError(
+                f"{len(found.leaks)} factors or labels of {symbol} see what they may not: {named}{more}",
+                "correct or leave them out; `ghtrader factors leakage` tells more",
+            )
+        return
+
+
+def odd_days(lake: Lake, symbol: str, days: Iterable[date], calendar: TradingCalendar) -> list[LeftOutDay]:
+    """Those of some built days that do not go with the most of the series, ascending: `train` would leave them out."""
+    wanted, traits, unlabelled = set(days), [], []
+    for day in lake.days(FEATURES, symbol):
+        features, labels = lake.manifest(FEATURES, symbol, day), lake.manifest(LABELS, symbol, day)
+        if features is None or labels is None:
+            continue
+        traits.append(traits_of(features, labels, calendar))
+        if not any(sum(counted[1:]) for counted in (labels.labels.counts or {}).values()):
+            unlabelled.append(without_rows(day))
+    odd = {found.day: found for found in (*unlabelled, *select_days(traits).left_out)}
+    return [odd[day] for day in sorted(odd) if day in wanted]
+
+
+def refuse_odd_days(lake: Lake, symbol: str, days: Iterable[date], calendar: TradingCalendar) -> None:
+    """Refuse where there are `odd_days`.
+
+    Raises
+    ------
+    RefusedError
+        Naming them; they are built all the same.
+    """
+    if odd := odd_days(lake, symbol, days, calendar):
+        raise RefusedError(
+            f"{len(odd)} days of {symbol} do not go with the others: {describe_left_out(odd)}",
+            "all are built; without --strict this is no failure, and training leaves them out",
+        )
 
 
 def _take(
@@ -211,6 +280,7 @@ def write_series_manifests(lake: Lake, symbol: str) -> None:
                 "content_hash": found.content_hash,
                 "code_version": found.code_version,
                 **({"quality": known.quality.to_json()} if known.quality is not None else {}),
+                **({"origin": known.origin.words} if known.origin is not None else {}),
             }
         if rows:
             newest = rows[max(rows)]

@@ -25,6 +25,7 @@ import numpy as np
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.files import content_hash, ensure_dir
 from ghtrader_models.bundles.provenance import DayFacts
+from ghtrader_models.datasets.day_integrity import require_content, require_unchanged, schedule_of
 from ghtrader_models.datasets.load import FEATURES, LABELS, day_facts, day_manifests, require_provenance
 from ghtrader_models.factors.factor_set import FactorSetSpec
 from ghtrader_models.inference.predictors import WarmTracker
@@ -116,9 +117,10 @@ def open_day(lake: Lake, cache: Path, symbol: str, day: date, *, entry: str = "t
     FailedError
         The day is not built.
     IntegrityError
-        Features and labels do not belong together, or the cache cannot be read.
+        Features and labels do not belong together or were changed since they were built, or the cache cannot be read.
     """
     features, labels = day_manifests(lake, symbol, day, entry)
+    require_unchanged(lake, (features, labels), schedule_of(lake, symbol))
     key = content_hash([_FORMAT, features.content_hash, labels.content_hash])[:32]
     folder = Path(cache) / "days" / key
     if not folder.is_dir():
@@ -163,6 +165,8 @@ def _fill(lake: Lake, folder: Path, symbol: str, day: date, features: DayManifes
             rows[:, index] = _column(table, name)
         labelled = lake.read_day(LABELS, symbol, day)
         require_provenance(table, features, labelled, labels)
+        require_content(table, features)
+        require_content(labelled, labels)
         del table
         if not np.array_equal(times, _column(labelled, "datetime_ns")):
             raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", "build it again")

@@ -1,8 +1,9 @@
 """Loads days of features and labels from the lake as contiguous arrays, every row kept in its place.
 
-What belongs here: reading, checking that the days belong together, and saying which rows may be learned from. Rows
-that are not warm or have no label stay in: the simulation and the persistence baseline need the tape whole. Which
-rows train and which test is `evaluation.splits`' business.
+What belongs here: reading, leaving out the days that do not go with the others (`day_selection` says which), refusing
+those that were changed since they were built (`day_integrity`), and saying which rows may be learned from. Rows that
+are not warm or have no label stay in: the simulation and the persistence baseline need the tape whole. Which rows train
+and which test is `evaluation.splits`' business.
 
 A day has one contract and one segment, labels end with the day and factors start cold at its first tick, so no row
 knows anything of another segment.
@@ -17,11 +18,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ghtrader_base.errors import FailedError, IntegrityError, UsageError
+from ghtrader_base.errors import FailedError, IntegrityError, RefusedError, UsageError
 from ghtrader_market.reference.tick_schema import PROVENANCE_COLUMNS
+from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.stores.day_details import stated
+from ghtrader_models.bundles.left_out_days import LeftOutDay, describe_left_out
 from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.bundles.schema_versions import require_schema
+from ghtrader_models.datasets.day_integrity import require_content, require_labels, require_unchanged, schedule_of
+from ghtrader_models.datasets.day_selection import DayTraits, select_days, without_rows
 from ghtrader_models.datasets.tick_input import read_provenance
 from ghtrader_models.factors.factor_set import FactorSetSpec
 from ghtrader_models.inference.predictors import WarmTracker
@@ -73,6 +78,8 @@ class Dataset:
         As the manifests have them.
     levels : int
         Book levels the factors need: 5 or 1.
+    left_out : tuple of LeftOutDay
+        Days that were asked for and take no part, ascending.
     """
 
     symbol: str
@@ -92,6 +99,7 @@ class Dataset:
     factor_set_spec: FactorSetSpec
     label_spec: LabelSpec
     levels: int
+    left_out: tuple[LeftOutDay, ...] = ()
 
     def __len__(self) -> int:
         return self.y.size
@@ -137,8 +145,17 @@ class Dataset:
         return slice(int(found[0]), int(found[-1]) + 1)
 
 
-def load_dataset(lake: Lake, symbol: str, days: Sequence[date], horizon: int, *, entry: str = "train") -> Dataset:
-    """Read the days and put them side by side.
+def load_dataset(
+    lake: Lake,
+    symbol: str,
+    days: Sequence[date],
+    horizon: int,
+    *,
+    entry: str = "train",
+    strict: bool = False,
+    calendar: TradingCalendar | None = None,
+) -> Dataset:
+    """Read the days that belong together and put them side by side.
 
     Parameters
     ----------
@@ -152,31 +169,90 @@ def load_dataset(lake: Lake, symbol: str, days: Sequence[date], horizon: int, *,
         One of the horizons the labels were built for.
     entry : str
         Who asks: "train" or "benchmark", for the check of schema versions.
+    strict : bool
+        Refuse where a day does not go with the others, instead of leaving it out.
+    calendar : TradingCalendar, optional
+        Days that it calls holidays are left out; none are where it is absent.
 
     Raises
     ------
     UsageError
-        No days, or a horizon that was not built.
+        No days, a horizon that was not built, or no row that could be learned from.
     FailedError
         A day is not built.
     IntegrityError
-        Features, labels and ticks of a day do not belong together, a day mixes segments, days were built with different
-        factors or labels, or a stored day has a schema version that `entry` does not read.
+        Features, labels and ticks of a day do not belong together or were changed since they were built, a day mixes
+        segments, or a stored day has a schema version that `entry` does not read.
+    RefusedError
+        `strict`, and a day does not go with the others: names it and why.
     """
     wanted = sorted(set(days))
     if not wanted:
         raise UsageError(f"no days of {symbol} to load", "build features and labels first: ghtrader build")
-    parts = [_load_day(lake, symbol, day, horizon, entry) for day in wanted]
-    first = parts[0]
-    for part in parts[1:]:
-        for what, same in (
-            ("factor", part.factor_set_spec == first.factor_set_spec),
-            ("label", part.label_spec == first.label_spec),
-        ):
-            if not same:
-                raise IntegrityError(
-                    f"{symbol}: {what}s of {part.facts.day} and {first.facts.day} were built differently", _HINT
-                )
+    built = {day: day_manifests(lake, symbol, day, entry) for day in wanted}
+    chosen = select_days([traits_of(*manifests, calendar) for manifests in built.values()], horizon)
+    if not any(horizon in labels.label_spec.horizons for _, labels in built.values()):
+        raise no_horizon(symbol, horizon, [labels for _, labels in built.values()])
+    if not chosen.kept:
+        raise UsageError(f"no day of {symbol} may be used: {describe_left_out(chosen.left_out)}", "choose other days")
+    if strict:
+        _refuse_odd(symbol, chosen.left_out)
+    schedule = schedule_of(lake, symbol)
+    for day in chosen.kept:
+        require_unchanged(lake, built[day], schedule)
+    read = [_read_day(lake, symbol, day, horizon, *built[day]) for day in chosen.kept]
+    parts = [part for part in read if (part.warm & (part.y != NO_LABEL)).any()]
+    if not parts:
+        never = [name for index, name in enumerate(read[0].names) if not any(_known(part, index) for part in read)]
+        hint = f"never known on these days: {', '.join(never[:5])}" if never else "take more days"
+        raise UsageError(f"no row of {symbol} at horizon {horizon} to learn from", hint)
+    used = {part.facts.day for part in parts}
+    unusable = [without_rows(day) for day in chosen.kept if day not in used]
+    if strict:
+        _refuse_odd(symbol, unusable)
+    return _side_by_side(symbol, horizon, parts, sorted((*chosen.left_out, *unusable), key=lambda found: found.day))
+
+
+def no_horizon(symbol: str, horizon: int, labels: Sequence[DayManifest]) -> UsageError:
+    """What to say where no day has labels at a horizon: which there are, and how to build it too."""
+    built = sorted({each for manifest in labels for each in manifest.label_spec.horizons})
+    wanted = ",".join(map(str, sorted({*built, horizon})))
+    return UsageError(
+        f"no labels at horizon {horizon} for {symbol}; built are {', '.join(map(str, built))}",
+        f"build it too: ghtrader build --symbol {symbol} --horizons {wanted} --overwrite",
+    )
+
+
+def _refuse_odd(symbol: str, left_out: Sequence[LeftOutDay]) -> None:
+    """RefusedError where there are any."""
+    if left_out:
+        raise RefusedError(
+            f"{len(left_out)} days of {symbol} do not go with the others: {describe_left_out(left_out)}",
+            "without --strict the others are used; or build these days like the others: ghtrader build --overwrite",
+        )
+
+
+def traits_of(features: DayManifest, labels: DayManifest, calendar: TradingCalendar | None) -> DayTraits:
+    """What the manifests of a built day say of whether it goes with others."""
+    day = date.fromisoformat(features.day)
+    factors, spec = features.factor_set, labels.label_spec
+    return DayTraits(
+        day=day,
+        levels=stated(features.features.levels, f"the book levels of {features}"),
+        language=factors.language,
+        factors=factors.factors,
+        labels=(spec.definition, float(spec.threshold_ticks)),
+        horizons=spec.horizons,
+        trading=calendar is None or not calendar.speaks_for(day) or calendar.is_trading_day(day),
+    )
+
+
+def _known(part: _Day, factor: int) -> bool:
+    return bool(np.isfinite(part.X[:, factor]).any())
+
+
+def _side_by_side(symbol: str, horizon: int, parts: Sequence[_Day], left_out: Sequence[LeftOutDay]) -> Dataset:
+    """One data set of days that belong together, ascending."""
     sizes = [part.y.size for part in parts]
     times = np.concatenate([part.datetime_ns for part in parts])
     if np.any(np.diff(times) < 0):
@@ -185,7 +261,7 @@ def load_dataset(lake: Lake, symbol: str, days: Sequence[date], horizon: int, *,
         symbol=symbol,
         horizon=horizon,
         facts=tuple(part.facts for part in parts),
-        names=first.names,
+        names=parts[-1].names,
         X=np.concatenate([part.X for part in parts]),
         y=np.concatenate([part.y for part in parts]),
         datetime_ns=times,
@@ -196,9 +272,10 @@ def load_dataset(lake: Lake, symbol: str, days: Sequence[date], horizon: int, *,
         bid=np.concatenate([part.bid for part in parts]),
         ask=np.concatenate([part.ask for part in parts]),
         warm=np.concatenate([part.warm for part in parts]),
-        factor_set_spec=first.factor_set_spec,
-        label_spec=first.label_spec,
-        levels=first.levels,
+        factor_set_spec=parts[-1].factor_set_spec,
+        label_spec=parts[-1].label_spec,
+        levels=min(part.levels for part in parts),
+        left_out=tuple(left_out),
     )
 
 
@@ -265,6 +342,7 @@ def day_facts(day: date, features: DayManifest, labels: DayManifest) -> DayFacts
         rows=features.rows,
         features_hash=features.content_hash,
         labels_hash=labels.content_hash,
+        origin=features.details.origin,
     )
 
 
@@ -299,19 +377,17 @@ class _Day:
     levels: int
 
 
-def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> _Day:
-    made, labelled = day_manifests(lake, symbol, day, entry)
+def _read_day(lake: Lake, symbol: str, day: date, horizon: int, made: DayManifest, labelled: DayManifest) -> _Day:
     features = lake.read_day(FEATURES, symbol, day)
     labels = lake.read_day(LABELS, symbol, day)
-    column, label_spec = label_column(horizon), LabelSpec.from_dict(labelled.label_spec.to_json())
-    if column not in labels.column_names:
-        built = list(label_spec.horizons)
-        raise UsageError(f"no labels at horizon {horizon} for {symbol} on {day}", f"built are {built}")
     times = _numpy(features, "datetime_ns")
     if not np.array_equal(times, _numpy(labels, "datetime_ns")):
         raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", _HINT)
     bid, ask = _quotes(lake, made.source, symbol, times, day)
     require_provenance(features, made, labels, labelled)
+    require_content(features, made)
+    require_content(labels, labelled)
+    require_labels(labels, labelled, (bid + ask) / 2)
     factor_set_spec = FactorSetSpec.from_dict(made.factor_set.to_json())
     names = factor_set_spec.names
     rows = np.empty((times.size, len(names)), np.float32)
@@ -321,14 +397,14 @@ def _load_day(lake: Lake, symbol: str, day: date, horizon: int, entry: str) -> _
         facts=day_facts(day, made, labelled),
         names=names,
         X=rows,
-        y=_numpy(labels, column).astype(np.int8),
+        y=_numpy(labels, label_column(horizon)).astype(np.int8),
         datetime_ns=times,
         mid=_numpy(labels, "mid"),
         bid=bid,
         ask=ask,
         warm=WarmTracker(len(names)).batch(rows),
         factor_set_spec=factor_set_spec,
-        label_spec=label_spec,
+        label_spec=LabelSpec.from_dict(labelled.label_spec.to_json()),
         levels=stated(made.features.levels, f"the book levels of {symbol} on {day}"),
     )
 

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from ghtrader_base.errors import UnreachableError, UsageError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.locks import resource_lock
+from ghtrader_market.reference.tick_origin import words_of
+from ghtrader_models.bundles.left_out_days import LeftOutDay
 from ghtrader_models.model_scores import GainInterval, MeanScore
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 ALIASES = ("champion", "challenger")
 _BUNDLE_TAG = "ghtrader.bundle_id"
 _INIT_WAIT_S = 60.0
+_TAGGED_DAYS = 50
+"""MLflow refuses longer tags."""
 
 
 def tracking_uri(settings: Settings) -> str:
@@ -47,6 +51,16 @@ def artifact_root(settings: Settings) -> str:
 def model_name(symbol: str, horizon: int) -> str:
     """Registered model of a symbol and horizon: all families are versions of it, so that one of them is champion."""
     return f"{re.sub('[^A-Za-z0-9_.]', '-', symbol)}-h{horizon}"
+
+
+def day_tags(used: int, left_out: Sequence[LeftOutDay]) -> dict[str, str]:
+    """Tags that say how many days took part and which did not, with the reason; the first fifty by name."""
+    tags = {"ghtrader.days": str(used)}
+    if left_out:
+        named = [f"{found.day} {found.reason.value}" for found in left_out[:_TAGGED_DAYS]]
+        more = [f"and {len(left_out) - _TAGGED_DAYS} more"] if len(left_out) > _TAGGED_DAYS else []
+        tags["ghtrader.left_out_days"] = ", ".join([*named, *more])
+    return tags
 
 
 class Tracker:
@@ -157,7 +171,10 @@ class Tracker:
         name = model_name(bundle.symbol, bundle.horizon)
         version = self._version_of(name, bundle.bundle_id)
         if version is None:
-            marks = {**dict(tags or {}), _BUNDLE_TAG: bundle.bundle_id, "ghtrader.family": bundle.kind}
+            marks = {
+                **dict(tags or {}), _BUNDLE_TAG: bundle.bundle_id, "ghtrader.family": bundle.kind,
+                "ghtrader.origin": words_of(bundle.content.origins),
+            }  # fmt: skip
             kind = {"ghtrader.kind": "training", "ghtrader.horizon": str(bundle.horizon)}
             content = bundle.content
             params = {"family": bundle.kind, "horizon": bundle.horizon, "seed": content.seed, **content.config}

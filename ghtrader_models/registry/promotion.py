@@ -6,11 +6,14 @@ in `champions`; the numbers come from `evaluation.benchmark`.
 The gate asks for an edge that chance does not explain: the lower bound of the 95 % interval of the log-loss gain over
 the training prior, over test days or blocks, must be above zero at the traded horizon. PnL is reported and decides
 nothing yet: a day's PnL is too noisy to decide on in a few days.
+
+A gain that no honest model has is questioned: where the model knows more than half of what there is to know, its labels
+or factors are the likelier reason. A person who knows better says so (`GateConfig.max_gain_share`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -26,6 +29,7 @@ from ghtrader_models.bundles.champions import (
     read_history,
     write_champion,
 )
+from ghtrader_models.datasets.leakage import LeakageReport
 from ghtrader_models.evaluation.report_types import SimulatedTrading
 from ghtrader_models.model_scores import GainInterval, ModelScores
 
@@ -61,11 +65,14 @@ class GateConfig:
         Test days or blocks the interval must rest on, at least 2.
     min_gain : float
         Nats that the lower bound of the log-loss gain must exceed.
+    max_gain_share : float
+        Part of the prior's log-loss that the gain may be at most; 1 lets any gain pass.
     """
 
     horizon: int = 50
     min_tests: int = 4
     min_gain: float = 0.0
+    max_gain_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,9 @@ class Scored(Protocol):
     def model(self) -> ModelScores: ...
 
     @property
+    def baselines(self) -> Mapping[str, ModelScores]: ...
+
+    @property
     def simulation(self) -> SimulatedTrading | None: ...
 
     @property
@@ -121,7 +131,12 @@ class Scored(Protocol):
     def metrics_hash(self) -> str | None: ...
 
 
-def judge(report: Scored, champion: Champion | None = None, config: GateConfig | None = None) -> Decision:
+def judge(
+    report: Scored,
+    champion: Champion | None = None,
+    config: GateConfig | None = None,
+    leakage: LeakageReport | None = None,
+) -> Decision:
     """Ask every rule.
 
     Parameters
@@ -133,6 +148,8 @@ def judge(report: Scored, champion: Champion | None = None, config: GateConfig |
         candidate that passes, because its own numbers speak of other days.
     config : GateConfig, optional
         Thresholds.
+    leakage : LeakageReport, optional
+        What cutting the candidate's days showed (`datasets.leakage`); not asked where absent.
 
     Raises
     ------
@@ -154,6 +171,8 @@ def judge(report: Scored, champion: Champion | None = None, config: GateConfig |
         _right_horizon(report.horizon, config),
         _tests_enough(gain, config),
         _edge_is_real(name, gain, config),
+        _edge_is_believable(name, gain, report.baselines.get("prior"), config),
+        *([] if leakage is None else [(leakage.ok, leakage.words)]),
         _not_worse_than_champion(name, evidence, champion),
     ]
     if earned is not None:
@@ -235,6 +254,22 @@ def _edge_is_real(name: str, gain: GainInterval, config: GateConfig) -> tuple[bo
     if gain.low > config.min_gain:
         return True, f"{numbers}: above {config.min_gain:g}."
     return False, f"{numbers}: not above {config.min_gain:g}, so chance explains it."
+
+
+def _edge_is_believable(
+    name: str, gain: GainInterval, prior: ModelScores | None, config: GateConfig
+) -> tuple[bool, str]:
+    if prior is None or prior.logloss is None or not prior.logloss.mean > 0:
+        return True, f"The gain of {name} was not held against the prior, which has no log-loss."
+    share = gain.mean / prior.logloss.mean
+    numbers = f"That is {share:.0%} of the prior's log-loss of {prior.logloss.mean:.5f} nats"
+    if share <= config.max_gain_share:
+        return True, f"{numbers}, at most {config.max_gain_share:.0%} is believed."
+    return False, (
+        f"{numbers}, more than {config.max_gain_share:.0%}: no honest model knows so much, so look for labels or "
+        f"factors that {name} should not know. To promote it all the same, materialize champion with "
+        "accept_large_gain: true."
+    )
 
 
 def _not_worse_than_champion(name: str, found: GateEvidence, champion: Champion | None) -> tuple[bool, str]:

@@ -1,10 +1,12 @@
-"""Refuses a real account unless both steps to real orders were taken, and a login that is missing."""
+"""Refuses a real account unless both steps to real orders were taken, a model of simulated ticks, a missing login."""
 
 from __future__ import annotations
 
 from ghtrader_base.errors import ConfigError, RefusedError
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode, SimKind
+from ghtrader_market.reference.tick_origin import OriginKind, words_of
+from ghtrader_models.bundles.bundle import Bundle
 
 CONFIRMATION = "I_UNDERSTAND"
 
@@ -25,6 +27,27 @@ def check_gates(settings: Settings, mode: RunMode, monitor_only: bool, confirm_l
         )
     if confirm_live != CONFIRMATION:
         raise RefusedError("live trading was not confirmed", f"add --confirm-live {CONFIRMATION}, or --monitor-only")
+
+
+def check_model(bundle: Bundle, mode: RunMode, monitor_only: bool) -> None:
+    """What a model that trades a real account must have learned from: ticks of one market, which is not simulated.
+
+    Raises
+    ------
+    RefusedError
+        `live`, and the days the bundle was made of are simulated, of several markets, or do not say where they come
+        from: those of older versions are never taken for real.
+    """
+    if mode != RunMode.LIVE or monitor_only:
+        return
+    origins = bundle.content.origins
+    if len(origins) == 1 and origins[0].kind in (OriginKind.SERVICE, OriginKind.FILE):
+        return
+    raise RefusedError(
+        f"bundle {bundle.bundle_id} may not trade a real account, its days are of: "
+        f"{words_of(origins)}",
+        "train on days of one real market, or add --monitor-only",
+    )
 
 
 def require_credentials(settings: Settings, mode: RunMode, sim: SimKind) -> None:

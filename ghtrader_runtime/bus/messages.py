@@ -141,7 +141,8 @@ class Hello(Message, frozen=True, tag="hello"):
 
 class Welcome(Message, frozen=True, tag="welcome"):
     """The gateway's answer: the contract that is traded for `requested`, and how many rows of history follow in
-    `History` messages; `more` says that the day has further ones, for another `Hello`."""
+    `History` messages; `more` says that the day has further ones, for another `Hello`. `monitor_only` says that it
+    never sends an order."""
 
     symbol: str
     account: str
@@ -158,6 +159,7 @@ class Welcome(Message, frozen=True, tag="welcome"):
     more: bool = False
     answers: int = 0
     requested: str = ""
+    monitor_only: bool = False
 
 
 class History(Message, frozen=True, tag="history"):

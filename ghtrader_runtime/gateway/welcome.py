@@ -28,7 +28,7 @@ def welcome(context: GatewayContext, traded: TradedMarket, state: CoreState, hel
             price_tick=traded.market.price_tick, multiplier=traded.market.multiplier,
             max_position=options.max_position, position=state.position(contract).net,
             rows=len(ids), tick_revision=traded.tick_revision, more=more,
-            answers=hello.revision, requested=options.symbol,
+            answers=hello.revision, requested=options.symbol, monitor_only=options.monitor_only,
         )
     ]  # fmt: skip
     for first in range(0, len(ids), _HISTORY_ROWS):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ghtrader_base.errors import GhtraderError
-from ghtrader_base.trading_enums import Succession
+from ghtrader_base.trading_enums import RunMode, Succession
 from ghtrader_models.bundles.bundle import Bundle
 from ghtrader_models.bundles.champions import champion_path, load_champion_bundle
+from ghtrader_runtime.accounts.live_gate import check_model
 from ghtrader_runtime.strategy.signal_engine import matching_factor_set
 
 LOOK_S = 2.0
@@ -29,13 +30,17 @@ class ChampionWatcher:
         The model that trades now.
     max_position : int
         Lots the gateway allows: a champion that wants more is not taken.
+    mode, monitor_only
+        Of the strategy: on a real account a champion of simulated ticks is not taken.
     """
 
     def __init__(
-        self, models_dir: Path, series: str, horizon: int, way: Succession, bundle_id: str, max_position: int
-    ) -> None:
+        self, models_dir: Path, series: str, horizon: int, way: Succession, bundle_id: str, max_position: int,
+        *, mode: RunMode = RunMode.SIM, monitor_only: bool = False,
+    ) -> None:  # fmt: skip
         self._models_dir, self._series, self._horizon = models_dir, series, horizon
         self._way, self._bundle_id, self._max_position = way, bundle_id, max_position
+        self._mode, self._monitor_only = mode, monitor_only
         self._pointer = champion_path(models_dir, series, horizon)
         self._seen = self._stamp()
         self._next_look_s = 0.0
@@ -65,6 +70,7 @@ class ChampionWatcher:
         try:
             bundle = load_champion_bundle(self._models_dir, self._series, self._horizon)
             matching_factor_set(bundle)
+            check_model(bundle, self._mode, self._monitor_only)
         except GhtraderError as exc:
             self.refused = exc.message
             return None

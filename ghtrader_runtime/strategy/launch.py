@@ -14,6 +14,7 @@ from ghtrader_market.reference.varieties import variety_of
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, load_bundle
 from ghtrader_models.bundles.champions import load_champion_bundle
 from ghtrader_runtime.accounts.account import account_ref
+from ghtrader_runtime.accounts.live_gate import check_model
 from ghtrader_runtime.run_options import StrategyOptions
 from ghtrader_runtime.strategy.signal_engine import matching_factor_set
 from ghtrader_runtime.strategy.strategy import StrategyResult, run
@@ -56,5 +57,6 @@ def run_strategy(settings: Settings, options: StrategyOptions) -> StrategyResult
         stack.enter_context(resource_lock(ref.state_dir, trade_strategy_key(ref.name), purpose))
         stack.enter_context(register(settings, "strategy", purpose))
         bundle = load_model(settings, options)
+        check_model(bundle, options.mode, options.monitor_only)
         matching_factor_set(bundle)
         return run(settings, options, ref, bundle)

@@ -76,7 +76,8 @@ def run(settings: Settings, options: StrategyOptions, ref: AccountRef, bundle: B
     UnreachableError
         No gateway answers.
     RefusedError
-        The gateway trades something else, or allows fewer lots than the model wants.
+        The gateway trades something else, allows fewer lots than the model wants, or may send although the strategy
+        is only to monitor.
     """
     stop = StopRequest()
     with contextlib.ExitStack() as stack:
@@ -116,6 +117,10 @@ def _check_welcome(welcome: msg.Welcome, options: StrategyOptions, bundle: Bundl
     wanted, series = options.symbol, variety_of(welcome.symbol).continuous_symbol
     if wanted not in (welcome.symbol, series):
         raise RefusedError(f"the gateway trades {welcome.symbol}, not {wanted}", "start both with the same --symbol")
+    if options.monitor_only and not welcome.monitor_only:
+        raise RefusedError(
+            "the gateway may send orders, and this strategy is only to monitor", "start the gateway with --monitor-only"
+        )
     if bundle.policy.max_lots > welcome.max_position:
         raise RefusedError(
             f"the model wants up to {bundle.policy.max_lots} lots, the gateway allows {welcome.max_position}",
@@ -128,8 +133,9 @@ def _succession(context: StrategyContext, bundle: Bundle, welcome: msg.Welcome) 
     way = options.succession if options.model == "champion" else Succession.KEEP
     series = variety_of(options.symbol).continuous_symbol
     return ChampionWatcher(
-        context.settings.models, series, options.horizon, way, bundle.bundle_id, welcome.max_position
-    )
+        context.settings.models, series, options.horizon, way, bundle.bundle_id, welcome.max_position,
+        mode=options.mode, monitor_only=options.monitor_only,
+    )  # fmt: skip
 
 
 class Strategy:

@@ -113,6 +113,8 @@ class RecordedDay:
     time_column : str
     counted : bool
         Whether the ids count the rows of the day, for want of the source's own.
+    layout : str
+        The file's, by name.
     """
 
     contract: str
@@ -122,6 +124,7 @@ class RecordedDay:
     file: RecordingFile = field(repr=False)
     time_column: str
     counted: bool
+    layout: str = ""
 
     def place_word(self, row: int) -> str:
         """Where row `row` of the table stands in the file."""

@@ -7,6 +7,7 @@ no time guessed: `ghtrader_market.ingest` judges rows and writes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def read_days(file: RecordingFile, options: ReadOptions, layout: str | None = No
     chosen = layout_named(layout) if layout is not None else layout_of(file)
     try:
         for found in chosen.read(file, options):
-            yield from recorded_days(file, found, options)
+            yield from (replace(day, layout=chosen.name) for day in recorded_days(file, found, options))
     except UsageError as exc:
         if file.name in exc.message or options.columns is None and chosen is MAPPED:
             raise

@@ -23,12 +23,14 @@ from ghtrader_base.errors import FailedError, LockHeldError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.holiday_list import fetch_vendor_list
 from ghtrader_market.reference.symbols import parse_symbol
+from ghtrader_market.reference.tick_origin import TickOrigin
 from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA
 from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
 from ghtrader_market.reference.varieties import Variety, get_variety, variety_of
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, ContractInfo, RowProgress, split_days
 from ghtrader_market.sources.retry import RetryPolicy
 from ghtrader_market.sources.tqsdk.client_slots import slot_holders, take_slot
+from ghtrader_market.sources.tqsdk.service_origin import origin_of_service
 from ghtrader_market.sources.tqsdk.worker_client import Worker, close_all
 
 _CLOSE_TOLERANCE_NS = 60 * 10**9
@@ -74,6 +76,7 @@ class TqSdkSource:
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
+        self._origin: TickOrigin | None = None
         self._closed = False
 
     def __enter__(self) -> TqSdkSource:
@@ -133,6 +136,7 @@ class TqSdkSource:
             slot = take_slot(self._settings, f"TqSdk client of {self._settings.home}")
             if slot is not None:
                 try:
+                    self._origin = None  # another connection: it may be to another service
                     return Worker(self._settings, slot)
                 finally:
                     slot.close()
@@ -146,6 +150,13 @@ class TqSdkSource:
                 told = time.monotonic()
                 self._tell(f"waiting for one of {self._settings.max_parallel_tqsdk_jobs} TqSdk clients: {holders}")
             time.sleep(_SLOT_POLL_S)
+
+    def origin(self) -> TickOrigin:
+        """Where the ticks come from: asked of the service once a connection, and then remembered."""
+        found = self._origin
+        if found is None:
+            found = self._origin = origin_of_service(self._settings)
+        return found
 
     def _ask(self, op: str, **request: Any) -> Any:
         """One request of a worker, sent again where nobody answers for a while."""

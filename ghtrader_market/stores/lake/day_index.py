@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ghtrader_base.errors import FailedError
+from ghtrader_market.reference.tick_origin import UNKNOWN
 
 INDEX_NAME = "coverage.sqlite"
-_VERSION = 1
+_VERSION = 2
 _BUSY_MS = 30_000
 _KEPT_OPEN = 6
 """Connections a thread keeps: a process that opens many lakes must not run out of descriptors."""
@@ -32,6 +33,7 @@ CREATE TABLE days (
     source TEXT, run_id TEXT, file TEXT, schema_hash TEXT, content_hash TEXT, bytes INTEGER, written_ns INTEGER,
     PRIMARY KEY (dataset, key, day)
 ) WITHOUT ROWID;
+CREATE TABLE origins (dataset TEXT, key TEXT, day TEXT, origin TEXT, PRIMARY KEY (dataset, key, day)) WITHOUT ROWID;
 CREATE TABLE folders (dataset TEXT, key TEXT, mtime_ns INTEGER, PRIMARY KEY (dataset, key)) WITHOUT ROWID;
 CREATE TABLE marks (
     dataset TEXT, key TEXT, day TEXT, owner TEXT, PRIMARY KEY (dataset, key, day, owner)
@@ -44,7 +46,8 @@ Answer = TypeVar("Answer")
 class DayRow(NamedTuple):
     """What the index knows of one day: the manifest's words, plus `bytes` and `written_ns` of the file system.
 
-    `levels` is 5 with real depth, 1 without, 0 without any quote, None for data sets that have no book.
+    `levels` is 5 with real depth, 1 without, 0 without any quote, None for data sets that have no book. `origin` says
+    in words where the ticks come from.
     """
 
     dataset: str
@@ -61,6 +64,7 @@ class DayRow(NamedTuple):
     content_hash: str
     bytes: int
     written_ns: int
+    origin: str
 
 
 class KeySummary(NamedTuple):
@@ -157,11 +161,7 @@ class CoverageIndex:
 
     def _refresh(self, connection: sqlite3.Connection, dataset: str, key: str, day: str) -> None:
         """Make one row what the disk says. Inside a transaction: the disk is read while nobody else can index."""
-        row = self._disk.row(dataset, key, day)
-        if row is None:
-            connection.execute("DELETE FROM days WHERE dataset=? AND key=? AND day=?", (dataset, key, day))
-        else:
-            connection.execute(f"INSERT OR REPLACE INTO days VALUES ({', '.join('?' * len(row))})", row)
+        _put(connection, (dataset, key, day), self._disk.row(dataset, key, day))
 
     def _saw_folder(self, connection: sqlite3.Connection, dataset: str, key: str) -> None:
         time_ns = _mtime(self._disk.folder(dataset, key))
@@ -177,6 +177,7 @@ class CoverageIndex:
         def work(connection: sqlite3.Connection) -> int:
             with _transaction(connection):
                 connection.execute("DELETE FROM days")
+                connection.execute("DELETE FROM origins")
                 connection.execute("DELETE FROM folders")
             self._sync(connection)
             return int(connection.execute("SELECT count(*) FROM days").fetchone()[0])
@@ -202,16 +203,14 @@ class CoverageIndex:
         sql = "SELECT day, written_ns FROM days WHERE dataset=? AND key=?"
         known = dict(connection.execute(sql, (dataset, key)).fetchall())
         for day in (known.keys() | days.keys()) - {day for day in days if known.get(day) == days[day]}:
-            row = self._disk.row(dataset, key, day) if day in days else None
-            if row is None:
-                connection.execute("DELETE FROM days WHERE dataset=? AND key=? AND day=?", (dataset, key, day))
-            else:
-                connection.execute(f"INSERT OR REPLACE INTO days VALUES ({', '.join('?' * len(row))})", row)
+            _put(connection, (dataset, key, day), self._disk.row(dataset, key, day) if day in days else None)
 
     # ---- looking ----
     def rows(self, dataset: str, key: str | None = None) -> list[DayRow]:
         """Days of a data set, or of one of its keys, by key and day."""
-        sql = "SELECT * FROM days WHERE dataset=?" + ("" if key is None else " AND key=?") + " ORDER BY key, day"
+        sql = f"SELECT days.*, coalesce(origin, '{UNKNOWN.words}') FROM days"
+        sql += " LEFT JOIN origins USING (dataset, key, day) WHERE dataset=?"
+        sql += ("" if key is None else " AND key=?") + " ORDER BY key, day"
         values = (dataset,) if key is None else (dataset, key)
         return self._look(lambda connection: [DayRow(*row) for row in connection.execute(sql, values)])
 
@@ -228,6 +227,18 @@ class CoverageIndex:
             sql = "SELECT key, day, levels, source FROM days WHERE dataset=? ORDER BY key, day"
             for key, *rest in connection.execute(sql, (dataset,)):
                 found.setdefault(key, []).append(tuple(rest))
+            return found
+
+        return self._look(work)
+
+    def origins(self, dataset: str) -> dict[str, dict[str, str]]:
+        """Key -> day text -> where its ticks come from, in words; of days that say it."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
+            found: dict[str, dict[str, str]] = {}
+            sql = "SELECT key, day, origin FROM origins WHERE dataset=? ORDER BY key, day"
+            for key, day, origin in connection.execute(sql, (dataset,)):
+                found.setdefault(key, {})[day] = origin
             return found
 
         return self._look(work)
@@ -308,6 +319,16 @@ class CoverageIndex:
             _close(kept.pop(self.path))
 
 
+def _put(connection: sqlite3.Connection, name: tuple[str, str, str], row: DayRow | None) -> None:
+    """Make one day what the disk says, or nothing where it does not exist."""
+    for table in ("days", "origins"):
+        connection.execute(f"DELETE FROM {table} WHERE dataset=? AND key=? AND day=?", name)
+    if row is not None:
+        connection.execute(f"INSERT INTO days VALUES ({', '.join('?' * (len(row) - 1))})", row[:-1])
+        if row.origin != UNKNOWN.words:
+            connection.execute("INSERT INTO origins VALUES (?, ?, ?, ?)", (*name, row.origin))
+
+
 def _use_wal(connection: sqlite3.Connection) -> None:
     """Change the journal's mode; two first users at once are told «locked» at once, whatever the busy time-out."""
     deadline = time.monotonic() + _BUSY_MS / 1000
@@ -329,7 +350,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     with _transaction(connection):
         if connection.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
             return
-        for table in ("days", "folders", "marks"):
+        for table in ("days", "origins", "folders", "marks"):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         for statement in filter(None, (part.strip() for part in _TABLES.split(";"))):
             connection.execute(statement)
@@ -410,4 +431,5 @@ def row_of(place: tuple[str, str, str], manifest: Any, size: int, written_ns: in
     return DayRow(
         *place, manifest.rows, manifest.levels, manifest.first_ns, manifest.last_ns, manifest.source, manifest.run_id,
         next(iter(manifest.files), ""), manifest.schema_hash, manifest.content_hash, size, written_ns,
+        manifest.details.stated_origin.words,
     )  # fmt: skip

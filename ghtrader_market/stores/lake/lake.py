@@ -152,7 +152,7 @@ class Lake(LakeDays):
             dataset=dataset,
             key=key,
             day=day.isoformat(),
-            files={path.name: whole_file(path) or write_file(table, path)},
+            files={path.name: whole_file(path, digest) or write_file(table, path)},
             rows=table.num_rows,
             schema_hash=schema_hash(table.schema),
             content_hash=digest,

@@ -32,6 +32,7 @@ REASONS: dict[str, str] = {
     "disordered": "times run backwards",
     "bad-values": "negative counts, or cumulative volume or turnover that falls",
     "blank-rows": "rows without any price",
+    "other-origin": "our recorder has the day from another market than the service serves now",
 }
 """Every reason a day may be skipped for, and what it means."""
 

@@ -14,21 +14,25 @@ import pyarrow.parquet as pq
 from ghtrader_base.errors import ConfigError, IntegrityError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import verify_sidecar, write_sidecar
+from ghtrader_market.reference.tick_schema import table_hash
 
 _DELTA = ("id", "datetime_ns", "volume")
 _SPLIT = ("amount", "average")
 
 
-def whole_file(path: Path) -> str | None:
-    """The sha256 of a file that is here already and matches its sidecar; None where it has to be written.
+def whole_file(path: Path, content_hash: str) -> str | None:
+    """The sha256 of a file that is here already, whole and of this content; None where it has to be written.
 
-    Its name is made from its content: writing equal content again must not touch bytes a manifest vouches for.
+    Writing equal content again must not touch bytes a manifest vouches for. Its name is made from its content and says
+    nothing of a file that was edited together with its sidecar, so the content is read.
     """
     if not path.exists():
         return None
     try:
-        return verify_sidecar(path)
-    except IntegrityError:
+        digest = verify_sidecar(path)
+        with pq.ParquetFile(path) as file:
+            return digest if table_hash(file.read()) == content_hash else None
+    except (IntegrityError, OSError, pa.ArrowException):
         return None
 
 

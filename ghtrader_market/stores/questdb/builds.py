@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -168,7 +168,11 @@ class BuiltDays:
         digest = table_hash(table)
         number = 0 if active is None else active.activation + 1
         if active is not None and active.content_hash == digest and not anew:
-            return False
+            if active.details.origin == details.origin:
+                return False
+            again = replace(active, activation=number, source=source, run_id=run_id, details=details)
+            activate(self._client, dataset, key, {day.isoformat(): again})
+            return True
         # A build id whose rows were tampered with cannot be made whole again: then the next one is fresh.
         for build_id in [f"{digest[:16]}-{number}"] if anew else [digest[:16], f"{digest[:16]}-{number}"]:
             frame, symbols = _frame(dataset, key, day, build_id, table)

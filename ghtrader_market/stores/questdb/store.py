@@ -150,7 +150,29 @@ class QuestDbStore:
         if dataset != "ticks":
             self._built.write(dataset, key, day, table, source, run_id, details or details_type(dataset)())
             return True
-        return self._append(key, day, table)[1]
+        agrees = self._append(key, day, table)[1]
+        if agrees and details is not None:
+            self._note_origin(key, day, table, source, run_id, details)
+        return agrees
+
+    def _note_origin(
+        self, key: str, day: date, table: pa.Table, source: str, run_id: str, details: DayDetails
+    ) -> None:
+        """Keep what is known of a day of raw ticks where it says another origin than was noted, or a first one."""
+        before = self.provenance("ticks", key, day)
+        if details.origin == (before.details.origin if before is not None else None):
+            return
+        build = Build(
+            build_id="",
+            activation=0 if before is None else before.activation + 1,
+            first_seq=0 if before is None else before.first_seq,
+            rows=table.num_rows,
+            content_hash=table_hash(table),
+            source=source,
+            run_id=run_id,
+            details=details,
+        )
+        activate(self.client, "ticks", key, {day.isoformat(): build})
 
     def read_day(
         self, dataset: str, key: str, day: date, columns: list[str] | None = None, *, verify: bool = True

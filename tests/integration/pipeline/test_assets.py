@@ -19,16 +19,21 @@ from dagster._cli import create_dagster_cli
 
 from ghtrader_assets.instance import run_registry
 from ghtrader_assets.instance.instance import open_instance
-from ghtrader_assets.results.reports_store import decision_path, load_predictions, load_reports
+from ghtrader_assets.results.reports_store import decision_path, load_candidate, load_predictions, load_reports
 from ghtrader_assets.runs import flows
 from ghtrader_assets.runs.execute import run_job
 from ghtrader_assets.runs.inspect import describe_run, list_runs
+from ghtrader_base.errors import RefusedError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_exchange.client import ExchangeProcess
 from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_market.reference.roll_schedule import load_schedule
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_models.datasets.build_day import build_day
+from ghtrader_models.factors.library.sets import get_factor_set
+from ghtrader_models.labels.labels import LabelSpec
+from ghtrader_models.registry.mlflow_tracking import Tracker
 from tests.support.cli import ghtrader
 from tests.support.waiting import PATIENCE_S
 
@@ -154,13 +159,29 @@ def test_the_loop_to_the_gate(pipeline_settings, scheduled):
     (main,) = flows.build_main(settings, "cu", None, None, progress=lines.append)
     (built,) = flows.build_datasets(settings, "cu", None, None, progress=lines.append)
     assert len(main.metadata) == len(schedule.days) and len(built.metadata) == 2 * len(schedule.days)
+    odd = date(2025, 4, 3)  # one level among five: its factors are fewer
+    few, lake = get_factor_set("lean", levels=1), Lake(settings.data)
+    build_day(lake, SYMBOL, odd, few, LabelSpec(), run_id="odd", overwrite=True)
+    with pytest.raises(RefusedError, match="1 days of KQ.m@SHFE.cu do not go with the others: 2025-04-03"):
+        flows.train_family(settings, "logistic", "cu", 50, strict=True)
     trained = flows.train_family(settings, "logistic", "cu", [10, 50])
     assert set(trained.metadata) == {"model_logistic[10|cu]", "model_logistic[50|cu]"}
+    assert [day["day"] for day in trained.metadata["model_logistic[50|cu]"]["left_out_days"]] == [str(odd)]
     reported = flows.benchmark_families(settings, ["logistic"], "cu", 50)
     found = reported.metadata["benchmark_report[50|cu]"]
+    assert found["left_out_days"] == trained.metadata["model_logistic[50|cu]"]["left_out_days"]
+    assert found["days"] == len(schedule.days) - 1
     assert found["plot"].startswith(f"![{SYMBOL} 50](data:image/png;base64,")
     (report,) = load_reports(settings, SYMBOL, 50)
     assert set(report.baselines) == {"prior", "majority", "persistence"}
+    assert [day.to_dict() for day in report.context.left_out] == found["left_out_days"]
+    assert odd not in report.context.days
+    bundle = load_candidate(settings, SYMBOL, 50, "logistic")
+    assert bundle.content.left_out == tuple(report.context.left_out)
+    tracker = Tracker(settings)
+    experiment = tracker.client.get_experiment_by_name(SYMBOL)
+    told = [run.data.tags["ghtrader.left_out_days"] for run in tracker.client.search_runs([experiment.experiment_id])]
+    assert told == [f"{odd} other_factors"] * 3
     assert load_predictions(settings, SYMBOL, 50, "logistic").num_rows == sum(
         split.test_rows for split in report.splits
     )

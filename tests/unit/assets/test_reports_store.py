@@ -23,6 +23,7 @@ from ghtrader_assets.results.run_metrics import run_metrics
 from ghtrader_base.errors import FailedError, IntegrityError
 from ghtrader_base.files import atomic_write_json
 from ghtrader_base.settings import Settings, load_settings
+from ghtrader_models.datasets.day_selection import without_rows
 from ghtrader_models.evaluation.benchmark import PREDICTION_SCHEMA, BenchmarkReport
 from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading, TradingReport
 from ghtrader_models.families.linear import LogisticConfig
@@ -35,8 +36,9 @@ MONEY = {
     "round_trips": 2, "winning_round_trips": 1, "final_position": 0,
 }  # fmt: skip
 CONTEXT = ReportContext(
-    days=[date(2025, 4, 1), date(2025, 4, 2)], rows=10, data_hash="d", run_id="r", code_version="1.0"
-)
+    days=[date(2025, 4, 1), date(2025, 4, 2)], rows=10, data_hash="d", run_id="r", code_version="1.0",
+    left_out=[without_rows(date(2025, 4, 3))],
+)  # fmt: skip
 
 
 def scores(gain: float | None = 0.02) -> ModelScores:
@@ -83,6 +85,7 @@ def test_a_report_is_read_back_as_it_was_written(settings: Settings) -> None:
         **made.to_dict(),
         "context": {
             "days": ["2025-04-01", "2025-04-02"], "rows": 10, "data_hash": "d", "run_id": "r", "code_version": "1.0",
+            "left_out": [without_rows(date(2025, 4, 3)).to_dict()],
         },
     }  # fmt: skip
     assert judge(found).evidence == judge(made).evidence
@@ -91,7 +94,7 @@ def test_a_report_is_read_back_as_it_was_written(settings: Settings) -> None:
 def test_a_report_of_another_version_reads_and_a_damaged_one_is_named(settings: Settings) -> None:
     path = save_report(settings, report(), CONTEXT)
     stored = json.loads(path.read_text())
-    del stored["policy"], stored["context"]["code_version"]
+    del stored["policy"], stored["context"]["code_version"], stored["context"]["left_out"]
     atomic_write_json(path, {**stored, "of_tomorrow": 1})
     assert load_reports(settings, SYMBOL, 50)[0].context.code_version == ""
     for damaged in ({}, [], {**stored, "model": 1}, {**stored, "context": None}):

@@ -16,13 +16,16 @@ from hypothesis import strategies as st
 from ghtrader_base.errors import BadRecordingError, FailedError, RefusedError, UsageError
 from ghtrader_market.ingest.download import ProgressLine, contiguous, download, wanted_days
 from ghtrader_market.ingest.import_recordings import import_recordings, load_declared
+from ghtrader_market.reference.tick_origin import UNKNOWN, OriginKind, TickOrigin
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, table_hash
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.samples import CU1909, IF2101
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, ContractInfo, empty_ticks
 from ghtrader_market.sources.recordings.reader import read_recording
+from ghtrader_market.stores.base import RECORDED
+from ghtrader_market.stores.day_details import TickDetails
 from ghtrader_market.stores.lake.lake import Lake
-from ghtrader_market.stores.lake.missing_days import no_data_days
+from ghtrader_market.stores.lake.missing_days import no_data_days, skipped_days
 
 CALENDAR = bundled_calendar()
 DAY = date(2019, 9, 16)
@@ -84,6 +87,52 @@ def test_a_range_is_asked_for_once_and_written_by_day(tmp_path: Path) -> None:
     manifest = lake.manifest("ticks", "SHFE.cu1911", days[0])
     assert (manifest.source, manifest.run_id, manifest.rows) == ("tables", "run", 200)
     assert report.to_json()["rows"] == report.rows
+
+
+SEED_1, SEED_2 = (TickOrigin(kind=OriginKind.SIMULATED, world="driver", seed=seed) for seed in (1, 2))
+
+
+class ToldSource(TableSource):
+    """A source that says where its ticks come from."""
+
+    def __init__(self, told: TickOrigin) -> None:
+        super().__init__()
+        self.told = told
+
+    def origin(self) -> TickOrigin:
+        """As it was told."""
+        return self.told
+
+
+def test_a_day_says_where_its_ticks_come_from(tmp_path: Path) -> None:
+    lake, monday = Lake(tmp_path), WEEK[0]
+    fetch(ToldSource(SEED_1), lake, monday, monday)
+    fetch(TableSource(), lake, WEEK[1], WEEK[1])
+    assert lake.manifest("ticks", "SHFE.cu1911", monday).details.origin == SEED_1
+    assert lake.manifest("ticks", "SHFE.cu1911", WEEK[1]).details.stated_origin == UNKNOWN
+    assert lake.index.origins("ticks") == {
+        "SHFE.cu1911": {str(monday): "simulated: world driver, seed 1"}
+    }
+    assert [row.origin for row in lake.index.rows("ticks")] == ["simulated: world driver, seed 1", "source unknown"]
+
+
+@pytest.mark.parametrize("recorded", [SEED_1, SEED_2, None])
+def test_a_download_takes_the_place_of_a_recording_of_the_same_market_alone(
+    tmp_path: Path, recorded: TickOrigin | None
+) -> None:
+    lake, day = Lake(tmp_path), WEEK[0]
+    before = lake.write_day(
+        "ticks", "SHFE.cu1911", day, ticks_of(day).slice(0, 40), source=RECORDED, details=TickDetails(origin=recorded)
+    )
+    report = fetch(ToldSource(SEED_1), lake, day, day)
+    after = lake.manifest("ticks", "SHFE.cu1911", day)
+    if recorded == SEED_2:
+        assert after == before and report.written == ()
+        (skipped,) = report.skipped
+        assert skipped[2] == "other-origin" and "seed 2, and this is simulated: world driver, seed 1" in skipped[3]
+        assert skipped_days(lake, "SHFE.cu1911")[day].reason == "other-origin"
+    else:
+        assert after.rows == 200 and after.details.origin == SEED_1 and not report.skipped
 
 
 def test_only_what_is_missing_is_asked_for(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_stale_row_costs_that_row(tmp_path: Path, lake: Lake) -> None:
         ),
     )
     assert report.to_json()["row_notes"] == [[CU1910, "2019-09-23", report.row_notes[0][2]]]
-    assert lake.manifest("ticks", CU1910, MONDAY).details.to_json() == {"stale_rows": 1}
+    assert lake.manifest("ticks", CU1910, MONDAY).ticks.stale_rows == 1
     whole = read_recording(FOLDER / "tqsdk_SHFE.cu1910.csv")[0][2]
     np.testing.assert_array_equal(values_matrix(lake.read_day("ticks", CU1910, MONDAY)), values_matrix(whole))
 
@@ -72,7 +72,9 @@ def test_a_swapped_pair_costs_nothing(tmp_path: Path, lake: Lake) -> None:
     report = import_recordings([with_rows(tmp_path, with_swapped_rows)], lake, CALENDAR)
     ((_, _, note),) = report.row_notes
     assert note == "SHFE.cu1910.csv: line 32 put in its place: had changed places with the row after it"
-    assert lake.manifest("ticks", CU1910, MONDAY).details.to_json() == {"swapped_rows": 1}
+    assert lake.manifest("ticks", CU1910, MONDAY).details.to_json() == {
+        "swapped_rows": 1, "origin": {"kind": "imported file", "layout": "tqsdk"},
+    }  # fmt: skip
     whole = read_recording(FOLDER / "tqsdk_SHFE.cu1910.csv")[0][2]
     np.testing.assert_array_equal(values_matrix(lake.read_day("ticks", CU1910, MONDAY)), values_matrix(whole))
 
@@ -132,6 +134,7 @@ def test_a_day_without_volume_says_so(lake: Lake) -> None:
     assert extra == {
         "missing_columns": ["average", "highest", "lowest", "volume", "amount", "open_interest"],
         "volume_missing": True,
+        "origin": {"kind": "imported file", "layout": "hftbacktest"},
     }
     stored = lake.read_day("ticks", CU1910, MONDAY)
     assert list(missing_columns(stored)) == extra["missing_columns"]

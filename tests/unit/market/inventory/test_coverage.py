@@ -26,8 +26,10 @@ from ghtrader_market.inventory.contract_catalog import (
 )
 from ghtrader_market.inventory.coverage import Coverage, picture, ranges_of, state_of
 from ghtrader_market.inventory.depth_start import find_l5_start, first_true, l5_start
+from ghtrader_market.reference.tick_origin import OriginKind, TickOrigin
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.sources.base import ContractInfo
+from ghtrader_market.stores.day_details import TickDetails
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.missing_days import add_no_data, add_skips
 from tests.support.many_contracts import index_500_contract_years
@@ -257,3 +259,16 @@ def test_500_contract_years_are_covered_from_the_index_alone(settings: Settings)
     bundled_contracts("cu")
     document = Coverage(lake, CALENDAR, "cu").to_json()  # how fast: tests/benchmarks/bench_lake.py
     assert sum(row["days"] for row in document["contracts"]) > 110_000
+
+
+def test_where_ticks_come_from_is_told_by_day_and_counted(lake: Lake, make_ticks: Make) -> None:
+    write(lake, make_ticks, DAYS[:2])
+    assert found(lake).brief().ticks_from == "source unknown"
+    table = make_ticks(CALENDAR.sessions("cu", DAYS[2])[-1][0] + 500_000_000 * np.arange(20))
+    simulated = TickOrigin(kind=OriginKind.SIMULATED, world="driver", seed=7)
+    lake.write_day("ticks", CU.symbol, DAYS[2], table, source="tqsdk", details=TickDetails(origin=simulated))
+    told = found(lake).to_json()
+    assert told["ticks_from"] == "source unknown (2 days); simulated: world driver, seed 7 (1 days)"
+    assert told["origins"] == {
+        "source unknown": [str(day) for day in DAYS[:2]], "simulated: world driver, seed 7": [str(DAYS[2])],
+    }  # fmt: skip

@@ -27,6 +27,7 @@ from ghtrader_market.recorder.day_writer import QUIET_S, RecordedDays, accept, o
 from ghtrader_market.recorder.recorder import ticks_expected
 from ghtrader_market.recorder.row_log import RowLog, journal_days, journal_path
 from ghtrader_market.reference.holiday_list import save_holidays
+from ghtrader_market.reference.tick_origin import OriginKind, TickOrigin
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, table_hash
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.reference.varieties import get_variety
@@ -333,6 +334,53 @@ def test_a_downloaded_day_is_never_mixed_with_a_recorded_one(settings: Settings,
             "replaced": {"source": "recorded", "run_id": "r", "rows": 40, "content_hash": partial.content_hash}
         }
         assert days.lake.write_day("ticks", SYMBOL, DAY, table, source="tqsdk").details == replaced.details
+
+
+SEED_1, SEED_2 = (TickOrigin(kind=OriginKind.SIMULATED, world="driver", seed=seed) for seed in (1, 2))
+
+
+def recording(settings: Settings, origin: TickOrigin) -> RecordedDays:
+    days = RecordedDays(settings)
+    days.origin = origin
+    return days
+
+
+def test_rows_of_two_markets_never_stand_in_one_day(settings: Settings, make_ticks: Make) -> None:
+    table = day_rows(make_ticks, DAY, 0)
+    with recording(settings, SEED_1) as days:
+        days.begin(SYMBOL)
+        days.take([(SYMBOL, table.slice(0, 40))])
+        days.flush()  # and killed
+    with recording(settings, SEED_2) as days:
+        days.begin(SYMBOL)  # what the other one left goes into the lake as its own
+        assert days.lake.manifest("ticks", SYMBOL, DAY).details.origin == SEED_1
+        assert days.take([(SYMBOL, table.slice(0, 60))]) == 60, "the ids of another market are not these"
+        days.seal_all()
+        (problem,) = days.problems
+        assert "recorded before of simulated: world driver, seed 1, now of simulated: world driver, seed 2" in problem
+        kept = Path(problem.rpartition(" ")[2])
+        assert RowLog(kept).read().num_rows == 60 and kept.suffix == ".kept1"
+        assert days.lake.read_day("ticks", SYMBOL, DAY).equals(table.slice(0, 40))
+    with recording(settings, SEED_1) as days:
+        days.begin(SYMBOL)
+        days.take([(SYMBOL, table)])
+        days.seal_all()
+        found = days.lake.manifest("ticks", SYMBOL, DAY)
+        assert found.rows == 120 and found.details.origin == SEED_1 and not days.problems
+
+
+def test_rows_of_an_older_version_make_a_day_of_unknown_source(settings: Settings, make_ticks: Make) -> None:
+    table = day_rows(make_ticks, DAY, 0)
+    with RecordedDays(settings) as days:
+        days.begin(SYMBOL)
+        days.take([(SYMBOL, table.slice(0, 40))])
+        days.seal_all()
+    with recording(settings, SEED_1) as days:
+        days.begin(SYMBOL)
+        days.take([(SYMBOL, table)])
+        days.seal_all()
+        found = days.lake.manifest("ticks", SYMBOL, DAY)
+        assert found.rows == 120 and found.details.origin is None
 
 
 def test_rows_that_make_no_day_stay_in_the_journal(settings: Settings, make_ticks: Make) -> None:

@@ -1,4 +1,4 @@
-"""Days of a real lake as arrays: rows in their place, and refusal where days do not belong together."""
+"""Days of a real lake as arrays: rows in their place, odd days left out by name, what does not belong refused."""
 
 from __future__ import annotations
 
@@ -9,26 +9,32 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ghtrader_base.errors import FailedError, IntegrityError, UsageError
+from ghtrader_base.errors import FailedError, IntegrityError, RefusedError, UsageError
 from ghtrader_market.main_series.main_l5 import with_provenance
 from ghtrader_market.reference.roll_schedule import ScheduleDay
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, RAW_TICK_SCHEMA, table_from_values
-from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.datasets.build_day import build_day
+from ghtrader_models.datasets.build_days import odd_days, refuse_odd_days
 from ghtrader_models.datasets.load import load_dataset
 from ghtrader_models.datasets.windows import WindowSpec, open_windows
+from ghtrader_models.evaluation.splits import make_splits
 from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.labels.labels import LabelSpec
 from ghtrader_models.training import train
 
 SYMBOL = "KQ.m@SHFE.cu"
 DAYS = (date(2025, 4, 1), date(2025, 4, 2), date(2025, 4, 3))
+TEN = tuple(bundled_calendar().days(date(2025, 4, 1), date(2025, 4, 15))[:10])
 ROWS = 900
 
 
-def write_day(lake: Lake, day: date, seed: int, contract: str = "SHFE.cu2506", segment: int = 0) -> None:
+def write_day(
+    lake: Lake, day: date, seed: int, contract: str = "SHFE.cu2506", segment: int = 0, *, levels: int = 5,
+    locked: bool = False,
+) -> None:  # fmt: skip
     rng = np.random.default_rng(seed)
     start = bundled_calendar().sessions(get_variety("cu"), day)[-1][0]
     times = start + np.arange(ROWS, dtype=np.int64) * 500_000_000
@@ -45,6 +51,13 @@ def write_day(lake: Lake, day: date, seed: int, contract: str = "SHFE.cu2506", s
         values[COLUMN_INDEX[f"ask_price{level}"]] = bid + 10 * level
         values[COLUMN_INDEX[f"bid_volume{level}"]] = rng.integers(1, 30, ROWS)
         values[COLUMN_INDEX[f"ask_volume{level}"]] = rng.integers(1, 30, ROWS)
+    for level in range(levels + 1, 6):
+        for name in ("bid_price", "ask_price"):
+            values[COLUMN_INDEX[f"{name}{level}"]] = np.nan
+    if locked:  # at the upper limit nobody sells
+        for level in range(1, 6):
+            values[COLUMN_INDEX[f"ask_price{level}"]] = np.nan
+            values[COLUMN_INDEX[f"ask_volume{level}"]] = 0
     table = table_from_values(np.arange(ROWS), times, values)
     lake.write_day("main_l5", SYMBOL, day, with_provenance(table, ScheduleDay(day, contract, segment, "h")), source="t")
 
@@ -102,13 +115,86 @@ def test_days_that_do_not_belong_together_are_refused(lake: Lake) -> None:
         load_dataset(lake, SYMBOL, DAYS, 50)
     build(lake, DAYS[1], overwrite=True)
     load_dataset(lake, SYMBOL, DAYS, 50)
-    few = get_factor_set("lean", levels=1)
-    build_day(lake, SYMBOL, DAYS[1], few, LabelSpec((10, 50)), run_id="t", overwrite=True)
-    with pytest.raises(IntegrityError, match="built differently"):
-        load_dataset(lake, SYMBOL, DAYS, 50)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Ten days: the second has one level, the fourth another factor set, the seventh is locked at its limit."""
+    made = Lake(tmp_path_factory.mktemp("odd") / "data")
+    for index, day in enumerate(TEN):
+        write_day(made, day, index, levels=1 if index == 1 else 5, locked=index == 6)
+        factors = get_factor_set("lean", levels=1) if index == 3 else get_factor_set("lean", levels=5)
+        build_day(made, SYMBOL, day, factors, LabelSpec((10, 50)), run_id="t", overwrite=True)
+    return made
+
+
+def test_odd_days_are_left_out_by_name_and_the_others_are_loaded(odd: Lake) -> None:
+    found = load_dataset(odd, SYMBOL, TEN, 50)
+    assert {each.day: each.reason.value for each in found.left_out} == {
+        TEN[1]: "other_depth", TEN[3]: "other_factors", TEN[6]: "no_usable_row",
+    }  # fmt: skip
+    kept = [day for index, day in enumerate(TEN) if index not in (1, 3, 6)]
+    alone = load_dataset(odd, SYMBOL, kept, 50)
+    assert alone.left_out == () and found.facts == alone.facts and found.names == alone.names
+    for name in ("X", "y", "datetime_ns", "day_index", "row_in_day", "segment_id", "mid", "bid", "ask", "warm"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(alone, name), name)
+    assert load_dataset(odd, SYMBOL, kept, 50, strict=True).facts == alone.facts
+
+
+@pytest.mark.parametrize(
+    ("left", "named"),
+    [((3, 6), f"{TEN[1]}: book of one level"), ((1, 6), f"{TEN[3]}: another factor"), ((1, 3), f"{TEN[6]}: no row")],
+)
+def test_strict_refuses_an_odd_day_by_name(odd: Lake, left: tuple[int, ...], named: str) -> None:
+    days = [day for index, day in enumerate(TEN) if index not in left]
+    with pytest.raises(RefusedError, match=named) as refused:
+        load_dataset(odd, SYMBOL, days, 50, strict=True)
+    assert "1 days of KQ.m@SHFE.cu" in refused.value.message and "--strict" in refused.value.hint
+
+
+def test_splits_over_left_out_days_are_as_honest_as_without_them(odd: Lake) -> None:
+    """Purge and embargo count rows of the days that stay; no label of a training row reaches its test."""
+    found = load_dataset(odd, SYMBOL, TEN, 50)
+    splits = make_splits(found)
+    kept = [day for index, day in enumerate(TEN) if index not in (1, 3, 6)]
+    assert [split.name for split in splits] == [str(day) for day in kept[3:]]
+    for split, alone in zip(splits, make_splits(load_dataset(odd, SYMBOL, kept, 50)), strict=True):
+        np.testing.assert_array_equal(split.train, alone.train)
+        np.testing.assert_array_equal(split.test, alone.test)
+        assert split.train.max() + 50 < split.start and split.test.min() >= split.start
+        assert found.day_index[split.train].max() < found.day_index[split.start]
+
+
+def test_a_strict_build_names_the_days_that_training_would_leave_out(odd: Lake) -> None:
+    calendar = bundled_calendar()
+    reasons = {found.day: found.reason.value for found in odd_days(odd, SYMBOL, TEN, calendar)}
+    assert reasons == {TEN[1]: "other_depth", TEN[3]: "other_factors", TEN[6]: "no_usable_row"}
+    refuse_odd_days(odd, SYMBOL, [TEN[0], TEN[9]], calendar)
+    with pytest.raises(RefusedError, match=f"1 days of KQ.m@SHFE.cu .*{TEN[6]}: no row"):
+        refuse_odd_days(odd, SYMBOL, TEN[4:], calendar)
+
+
+def test_a_day_that_became_a_holiday_is_left_out(lake: Lake) -> None:
+    bundled = bundled_calendar()
+    newer = TradingCalendar([*bundled.holidays, DAYS[1]], bundled.first, bundled.last)
+    found = load_dataset(lake, SYMBOL, DAYS, 50, calendar=newer)
+    assert found.days == (DAYS[0], DAYS[2]) and found.left_out[0].reason.value == "no_trading_day"
+    with pytest.raises(UsageError, match="no day of KQ.m@SHFE.cu may be used: 2025-04-02: the holiday list"):
+        load_dataset(lake, SYMBOL, DAYS[1:2], 50, calendar=newer)
+
+
+def test_nothing_but_unusable_days_is_said_with_the_factors_that_lack(odd: Lake) -> None:
+    with pytest.raises(UsageError, match="no row of KQ.m@SHFE.cu at horizon 50 to learn from") as said:
+        load_dataset(odd, SYMBOL, [TEN[6]], 50)
+    assert "never known" in said.value.hint
+
+
+def test_days_of_other_horizons_stay_where_they_have_the_wanted_one(lake: Lake) -> None:
     build_day(lake, SYMBOL, DAYS[1], get_factor_set("lean", levels=5), LabelSpec((50,)), run_id="t", overwrite=True)
-    with pytest.raises(IntegrityError, match="built differently"):
-        load_dataset(lake, SYMBOL, DAYS, 50)
+    assert load_dataset(lake, SYMBOL, DAYS, 50).days == DAYS
+    short = load_dataset(lake, SYMBOL, DAYS, 10)
+    assert short.days == (DAYS[0], DAYS[2]) and short.left_out[0].reason.value == "horizon_not_built"
+    assert short.label_spec.horizons == (10, 50)
 
 
 @pytest.mark.parametrize("kind", ["main_l5", "ticks"])

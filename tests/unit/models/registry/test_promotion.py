@@ -65,6 +65,19 @@ def test_each_rule_can_refuse(report: BenchmarkReport) -> None:
     assert judge(altered(report, low=1e-9), config=GATE).promoted
 
 
+def test_a_gain_no_honest_model_has_is_questioned(report: BenchmarkReport) -> None:
+    entropy = report.baselines["prior"].logloss.mean
+
+    def with_gain(share: float) -> BenchmarkReport:
+        return altered(report, mean=share * entropy, low=share * entropy * 0.9, high=share * entropy * 1.1)
+
+    assert judge(with_gain(0.3), config=GATE).promoted and judge(with_gain(0.49), config=GATE).promoted
+    refused = judge(with_gain(0.51), config=GATE)
+    assert not refused.promoted and "accept_large_gain: true" in refused.refused_because
+    assert "51% of the prior's log-loss" in refused.refused_because
+    assert judge(with_gain(0.51), config=replace(GATE, max_gain_share=1.0)).promoted
+
+
 def test_the_champion_is_beaten_only_on_equal_ground(
     report: BenchmarkReport, make_world: Callable[..., Any], tmp_path: Path
 ) -> None:
