@@ -30,6 +30,8 @@ from ghtrader_runtime.runlog.journal import Journal
 _HISTORY_WAIT_S = 60.0
 _HURRIED_WAIT_S = 5.0
 """The same for one that was told to stop."""
+_UNCOUNTED_NS = 2_000_000_000
+"""What a gateway tells so long after we said that we are ready counts us, or has lost us."""
 
 
 class GatewayClient:
@@ -81,6 +83,7 @@ class GatewayClient:
         self._tick_revision = 0
         self._next_beat = 0.0
         self._late = False
+        self._ready_ns: int | None = None
 
     def close(self) -> None:
         """Close the sockets; what was sent gets a moment to leave."""
@@ -225,7 +228,18 @@ class GatewayClient:
 
     def say_ready(self, symbol: str, rows: int, model: str) -> None:
         """From now on every tick of `symbol` is answered; `rows` of history warmed the model."""
-        self._bus.send(msg.Ready(**self._head(), symbol=symbol, rows=rows, model=model))
+        head = self._head()
+        self._ready_ns = head["sent_ns"]
+        self._bus.send(msg.Ready(**head, symbol=symbol, rows=rows, model=model))
+
+    def is_forgotten(self, state: msg.AccountState) -> bool:
+        """Whether the gateway does not count us as ready although we said so a while before this state.
+
+        It forgets who was silent for long, and a message may be lost. Where no tick comes any more, whose target it
+        would refuse, nothing else tells.
+        """
+        said_ns = self._ready_ns
+        return said_ns is not None and state.sent_ns - said_ns > _UNCOUNTED_NS and self.session not in state.ready
 
     def say_goodbye(self, reason: str) -> None:
         """Nothing follows."""

@@ -314,6 +314,8 @@ class Strategy:
         elif client.is_news(state.tick_revision) and not client.pending:  # the last ticks were lost, no later one tells
             client.skip_to(state.tick_revision)
             self._repair()
+        elif client.is_forgotten(state):
+            self._rejoin("it does not count us as ready")
         elif self._departure.may_go(state, (contract, *self._left)):
             self.ended = f"stopped by {self._context.stop.signal}"
 

@@ -36,6 +36,8 @@ GATEWAY_SILENT_S = 120.0
 """A gateway that has not told its state for so long hangs; logging in anew may take a minute."""
 STRATEGY_SILENT_S = 20.0
 """A strategy whose link the gateway has called down for so long hangs."""
+READY_S = 300.0
+"""Seconds until both are ready to trade, log-in and the day so far included."""
 
 
 def new_run_id(kind: str = "trade") -> str:
@@ -172,8 +174,14 @@ class Pair:
             How long to trade; None until the market data ends.
         on_ready : callable, optional
             Called once when the strategy is warm: a simulated exchange may let its clock run now.
+
+        Raises
+        ------
+        FailedError
+            They live, and are not ready to trade after `READY_S`.
         """
         deadline: float | None = None
+        ready_by = time.monotonic() + READY_S
         ready = False
         while not self.stopping:
             for kind in ("gateway", "strategy"):
@@ -186,6 +194,9 @@ class Pair:
                 deadline = time.monotonic() + seconds if seconds else None
                 if on_ready is not None:
                     on_ready()
+            elif not ready and time.monotonic() > ready_by:
+                late = f"gateway and strategy were not ready to trade within {READY_S:.0f} s"
+                raise FailedError(late, f"see the logs in {self.folder}")
             if deadline is not None and time.monotonic() >= deadline:
                 return "the time is over"
             time.sleep(_POLL_S if ready else _POLL_S / 2)

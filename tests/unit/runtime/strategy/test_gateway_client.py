@@ -51,6 +51,15 @@ def tick(revision: int, symbol: str = SYMBOL) -> msg.Tick:
                     datetime_ns=revision, id=revision, values=np.zeros(len(VALUE_COLUMNS)).tobytes())  # fmt: skip
 
 
+def account_state(sent_ns: int, ready: list[str]) -> msg.AccountState:
+    fields = {
+        "session": "gateway-1", "revision": 1, "account": "a", "mode": "sim", "run_id": "r", "trading_state": "ACTIVE",
+        "reasons": [], "killed": False, "link": "LIVE", "trading_day": DAY, "positions": {}, "working": 0,
+        "targets": {}, "balance": 1e6, "tick_revision": 1, "ended": "",
+    }  # fmt: skip
+    return msg.AccountState(**fields, sent_ns=sent_ns, ready=ready)
+
+
 class Gateway:
     """The other end: a real bus that answers hellos, in a thread, as `answer` says, and keeps what it is sent."""
 
@@ -231,3 +240,16 @@ def test_changes_of_the_link_are_journalled_once_there_is_a_journal(
     assert [(one["kind"], one["before"], one["after"]) for one in lines] == [
         ("link", "LIVE", "DEGRADED"), ("link", "DEGRADED", "LIVE"),
     ]  # fmt: skip
+
+
+def test_a_gateway_that_does_not_count_us_is_seen_a_while_after_we_said_ready(client: GatewayClient) -> None:
+    def state(after_s: float, *ready: str) -> msg.AccountState:
+        return account_state(sent_ns=time.monotonic_ns() + int(after_s * 1e9), ready=list(ready))
+
+    assert not client.is_forgotten(state(60.0)), "it never said that it is ready"
+    client.say_ready(SYMBOL, 0, "model")
+    assert not client.is_forgotten(state(0.5)), "the gateway may not have read it yet"
+    assert client.is_forgotten(state(60.0)) and client.is_forgotten(state(60.0, "strategy-other"))
+    assert not client.is_forgotten(state(60.0, client.session))
+    client.say_ready(SYMBOL, 0, "model")
+    assert not client.is_forgotten(state(0.5))
