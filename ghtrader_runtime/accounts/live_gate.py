@@ -1,10 +1,11 @@
-"""Refuses a real account unless both steps to real orders were taken, and a login that is missing."""
+"""Refuses a real account without both steps to real orders or with a wrong clock, and a login that is missing."""
 
 from __future__ import annotations
 
 from ghtrader_base.errors import ConfigError, RefusedError
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode, SimKind
+from ghtrader_market.sources.service_clock import REFUSE_S, read_service_clock
 
 CONFIRMATION = "I_UNDERSTAND"
 
@@ -25,6 +26,23 @@ def check_gates(settings: Settings, mode: RunMode, monitor_only: bool, confirm_l
         )
     if confirm_live != CONFIRMATION:
         raise RefusedError("live trading was not confirmed", f"add --confirm-live {CONFIRMATION}, or --monitor-only")
+
+
+def require_true_clock(settings: Settings, mode: RunMode, monitor_only: bool) -> None:
+    """This machine's clock against the service's, before a real account is traded.
+
+    Raises
+    ------
+    RefusedError
+        They differ by `REFUSE_S` or more.
+    UnreachableError, FailedError
+        The service does not tell its time: then nobody knows.
+    """
+    if mode != RunMode.LIVE or monitor_only:
+        return
+    state = read_service_clock(settings)
+    if state.off_s >= REFUSE_S:
+        raise RefusedError(state.words(), "set it, for example by timedatectl set-ntp true, or add --monitor-only")
 
 
 def require_credentials(settings: Settings, mode: RunMode, sim: SimKind) -> None:
