@@ -39,7 +39,7 @@ def _finite(obj: Any) -> Any:
 
 
 @contextlib.contextmanager
-def progress_display() -> Iterator[Callable[[str], None]]:
+def progress_display() -> Iterator[Callable[[str], object]]:
     """Where a pipeline command's progress goes: a bar on a terminal, plain lines elsewhere.
 
     Always to the stderr this process began with: a step's output is captured by descriptor meanwhile.

@@ -23,6 +23,7 @@ from ghtrader_base.settings import Settings
 
 if TYPE_CHECKING:
     from ghtrader_market.reference.holiday_list import CalendarState
+    from ghtrader_market.sources.service_clock import ClockState
     from ghtrader_runtime.runlog.gateway_state import GatewayState
 
 T = TypeVar("T")
@@ -178,6 +179,7 @@ class HomeStatus:
 
     home: str
     servers: list[ServerRow] | NotLookedAt
+    clock: ClockState | NotLookedAt
     calendar: CalendarState | NotLookedAt
     lake: LakeStatus | NotLookedAt
     questdb: QuestDbStatus | QuestDbAbsent | NotLookedAt
@@ -206,6 +208,7 @@ def collect(settings: Settings) -> HomeStatus:
     return HomeStatus(
         home=str(settings.home),
         servers=_looked(_servers, settings),
+        clock=_looked(_clock, settings),
         calendar=_looked(_calendar, settings),
         lake=_looked(_lake, settings),
         questdb=_looked(_questdb, settings),
@@ -235,6 +238,12 @@ def _servers(settings: Settings) -> list[ServerRow]:
         else ServerRow(server=name, up=False)
         for kind, name in _SERVERS.items()
     ]
+
+
+def _clock(settings: Settings) -> ClockState:
+    from ghtrader_market.sources.service_clock import read_service_clock
+
+    return read_service_clock(settings)
 
 
 def _calendar(settings: Settings) -> CalendarState:

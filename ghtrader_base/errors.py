@@ -55,6 +55,10 @@ class UsageError(GhtraderError):
     exit_code = 2
 
 
+class NotListedError(UsageError):
+    """The service does not list what it was asked for, which no waiting mends: ask for another contract or variety."""
+
+
 class BeyondCalendarError(UsageError):
     """The holiday list does not speak for a day that is needed, which is never guessed: refresh the list."""
 

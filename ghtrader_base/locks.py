@@ -27,7 +27,7 @@ from ghtrader_base.files import ensure_dir
 from ghtrader_base.processes import start_ticks
 
 _POLL_S = 0.05
-_TELL_EVERY_S = 10.0
+_TELL_EVERY_S = 5.0
 _SHORT_HOLDERS = 4
 """Tries, `_SHORT_S` apart, before a lock counts as held: somebody who only looks holds it for microseconds."""
 _SHORT_S = 0.005
@@ -237,7 +237,7 @@ def resource_lock(
     run_id : str
         The pipeline run on whose behalf, written into the file.
     tell : callable
-        Takes a line about who is waited for, at once and every ten seconds; default: stderr.
+        Takes a line about who is waited for, at once and every five seconds; default: stderr.
     ours : callable, optional
         Asked when a wait is over: whether the holder may be ended (SIGTERM, then SIGKILL). None: never, and never
         where there was no wait, since nobody is stuck who was not given time.

@@ -96,6 +96,10 @@ class Settings(BaseSettings):
     daily_update_targets: str = Field(
         "", alias="GHTRADER_DAILY_UPDATE_TARGETS", description="what the daily schedule refreshes: SHFE:cu,SHFE:au"
     )
+    daily_update_retry_s: float = Field(
+        10800.0, alias="GHTRADER_DAILY_UPDATE_RETRY_S", ge=0,
+        description="seconds the daily update tries again what a service that is away, or a lock, keeps from it",
+    )  # fmt: skip
     first_day: date = Field(
         date(2010, 1, 1), alias="GHTRADER_FIRST_DAY", ge=date(2010, 1, 1),
         description="first day the pipeline has partitions for; the later, the fewer Dagster handles",
@@ -122,8 +126,9 @@ class Settings(BaseSettings):
         180.0, alias="GHTRADER_INGEST_OUTAGE_S", ge=0, description="seconds a download waits for a service that is away"
     )
     lock_wait_timeout_s: float = Field(
-        0.0, alias="GHTRADER_LOCK_WAIT_TIMEOUT_S", ge=0, description="seconds to wait for a lock; 0: refuse at once"
-    )
+        120.0, alias="GHTRADER_LOCK_WAIT_TIMEOUT_S", ge=0,
+        description="seconds pipeline work waits for a lock that somebody holds; 0: refuse at once",
+    )  # fmt: skip
     lock_force_cancel_on_timeout: bool = Field(
         False, alias="GHTRADER_LOCK_FORCE_CANCEL_ON_TIMEOUT",
         description="end a process of ours that holds a lock for longer than that",

@@ -25,6 +25,14 @@ def _serving_rows(settings: Settings) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _described(run: dict[str, Any]) -> str:
+    """A run as lines; the others of its group as a table below."""
+    lines = [f"{key:12} {value}" for key, value in run.items() if key != "related"]
+    if related := [{**row, "id": row["id"][:8]} for row in run["related"]]:
+        lines += ["runs of the same group", table(related, ["id", "what", "status", "since", "detail"])]
+    return "\n".join(lines)
+
+
 def register(app: typer.Typer) -> None:
     """Add `ghtrader jobs`."""
     jobs = typer.Typer(help="What runs and what ran.", no_args_is_help=True)
@@ -44,8 +52,9 @@ def register(app: typer.Typer) -> None:
         with open_instance(settings) as instance:
             runs = [row.to_dict() for row in list_runs(settings, instance, limit)]
         serving = _serving_rows(settings)
-        columns = ["id", "what", "status", "source", "since", "pid", "detail"]
-        short = [{**row, "id": row["id"][:8]} for row in runs]
+        columns = ["id", "what", "status", "source", "since", "pid", "group", "detail"]
+        short = [{**row, "id": row["id"][:8], "group": row["group"][:8]} for row in runs]
+        serving = [{**row, "group": ""} for row in serving]
         emit({"runs": runs, "serving": serving}, json, lambda: table([*serving, *short], columns))
 
     @jobs.command()
@@ -57,7 +66,7 @@ def register(app: typer.Typer) -> None:
         settings = settings_of(home)
         with open_instance(settings) as instance:
             run = describe_run(settings, instance, run_id).to_dict()
-        emit(run, json, lambda: "\n".join(f"{key:12} {value}" for key, value in run.items()))
+        emit(run, json, lambda: _described(run))
 
     @jobs.command()
     def logs(

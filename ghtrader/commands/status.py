@@ -1,4 +1,4 @@
-"""Defines `status`: servers, calendar, stores, runs, champions, trading, kill switches, disk and GPU on one page."""
+"""Defines `status`: servers, clock, calendar, stores, runs, champions, trading, kill switches, disk, GPU: one page."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from ghtrader.status import (
 
 if TYPE_CHECKING:
     from ghtrader_market.reference.holiday_list import CalendarState
+    from ghtrader_market.sources.service_clock import ClockState
 
 Rows = Callable[[Any], dict[str, Any]]
 
@@ -58,6 +59,12 @@ def _store_lines(found: HomeStatus) -> str:
             since = f" since {questdb.oldest_debt}" if questdb.oldest_debt else ""
             lines.append(f"           pending writes: {owed}{since}; ghtrader db serve-sync writes them")
     return "\n".join(lines)
+
+
+def _clock_lines(found: ClockState | NotLookedAt) -> str:
+    if isinstance(found, NotLookedAt):
+        return f"clock\n  cannot be looked at: {found.error}"
+    return "\n".join(["clock", f"  {found.words()}", *([f"  WARNING  {found.warning}"] if found.warning else [])])
 
 
 def _calendar_lines(found: CalendarState | NotLookedAt) -> str:
@@ -95,6 +102,7 @@ def _text(found: HomeStatus) -> str:
         [
             f"home {found.home}",
             _section("servers", found.servers, "none", ["server", "up", "url", "since"], server),
+            _clock_lines(found.clock),
             _calendar_lines(found.calendar),
             _store_lines(found),
             _section("last runs", found.runs, "none yet", ["id", "what", "status", "source", "since", "pid"], run),

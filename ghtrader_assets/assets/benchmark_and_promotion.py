@@ -20,6 +20,7 @@ from ghtrader_assets.results.reports_store import (
     save_report,
 )
 from ghtrader_assets.runs.errors import guarded
+from ghtrader_assets.runs.outcomes import Outcomes
 from ghtrader_base.errors import FailedError
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_origin import origins_of, words_of
@@ -57,10 +58,13 @@ class BenchmarkConfig(dg.Config):
 @guarded
 def benchmark_report(context: dg.AssetExecutionContext, config: BenchmarkConfig, home: HomeResource) -> None:
     """Each family fitted and scored split by split, beside prior, majority and persistence, on the same test rows."""
-    for key in context.partition_keys:
-        horizon, variety = split_horizon_key(str(key))
-        found = benchmark_series(home, get_variety(variety).continuous_symbol, horizon, config, context.run_id)
-        context.add_asset_metadata(found, partition_key=str(key))
+    outcomes = Outcomes(context)
+    for key in map(str, context.partition_keys):
+        horizon, variety = split_horizon_key(key)
+        with outcomes.item(key):
+            found = benchmark_series(home, get_variety(variety).continuous_symbol, horizon, config, context.run_id)
+            outcomes.made("benchmark_report", key, found)
+    outcomes.conclude()
 
 
 def benchmark_series(
@@ -111,7 +115,7 @@ def benchmark_series(
         **day_tags(len(days), dataset.left_out),
     }
     gains: dict[str, list[float]] = {}
-    with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report"):
+    with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report", run_id):
         for family in config.families or FAMILIES:
             say(f"{family} at horizon {horizon}: {len(splits)} tests over {len(days)} days of {symbol}")
             fitted = make_config(get_family(family), config.settings.get(family, {}))
@@ -155,9 +159,11 @@ class GateOptions(dg.Config):
 @guarded
 def champion(context: dg.AssetExecutionContext, config: GateOptions, home: HomeResource) -> None:
     """The gate: the best candidate is promoted, or the reason why not is kept. A refusal is a result, no failure."""
-    for key in context.partition_keys:
-        found = _gate(context, home, str(key), config.accept_large_gain)
-        context.add_asset_metadata(found, partition_key=str(key))
+    outcomes = Outcomes(context)
+    for key in map(str, context.partition_keys):
+        with outcomes.item(key):
+            outcomes.made("champion", key, _gate(context, home, key, config.accept_large_gain))
+    outcomes.conclude()
 
 
 def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str, accept_large_gain: bool) -> dict[str, Any]:
@@ -170,7 +176,7 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str, accep
     settings = home.settings
     horizon, variety = split_horizon_key(key)
     symbol = get_variety(variety).continuous_symbol
-    with home.lock(f"champion-{horizon}-{variety}", "promotion"):
+    with home.lock(f"champion-{horizon}-{variety}", "promotion", context.run_id):
         best = _comparable(choose, load_reports(settings, symbol, horizon), variety, horizon)
         bundle = load_candidate(settings, symbol, horizon, best.family)
         if data_hash(bundle.content.days) != best.context.data_hash:

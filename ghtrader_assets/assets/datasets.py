@@ -17,6 +17,7 @@ from ghtrader_assets.resources.progress import of_manifest, plot_bars, say
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.runs.build_options import BuildOptions
 from ghtrader_assets.runs.errors import guarded
+from ghtrader_assets.runs.outcomes import Outcomes, together
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.lock_keys import build_key
 from ghtrader_market.reference.varieties import get_variety
@@ -80,11 +81,14 @@ def datasets(
     context: dg.AssetExecutionContext, config: BuildConfig, home: HomeResource
 ) -> Iterator[dg.MaterializeResult]:
     """Build the days of the run that are not there yet with this configuration; one that fails is named at the end."""
-    reports = {
-        variety: build_series(home, get_variety(variety).continuous_symbol, "main_l5", days, config, context.run_id)
-        for variety, days in days_by_variety(context.partition_keys).items()
-    }
-    whole = not any(report.failed or report.left_out for report in reports.values())
+    outcomes = Outcomes(context)
+    reports: dict[str, BuildReport] = {}
+    for variety, days in days_by_variety(context.partition_keys).items():
+        with outcomes.item(variety):
+            symbol = get_variety(variety).continuous_symbol
+            reports[variety] = build_series(home, symbol, "main_l5", days, config, context.run_id)
+            reports[variety].raise_if_failed()
+    whole = not outcomes.failed and not any(report.left_out for report in reports.values())
     for variety, report in reports.items():
         for day, built in sorted(report.built.items()):
             made = metadata_of(config.factor_set, report.symbol, day, built)
@@ -94,8 +98,8 @@ def datasets(
                     context.add_asset_metadata(found, asset_key=key, partition_key=partition)
                 else:  # the result of the op would speak for every day of the run
                     context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=found))
-    for report in reports.values():
-        report.raise_if_failed()
+    if outcomes.failed:
+        raise together(outcomes.failed, sum(len(report.built) for report in reports.values()))
     if whole:
         for key in context.selected_asset_keys:
             yield dg.MaterializeResult(asset_key=key)

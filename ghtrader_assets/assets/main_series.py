@@ -13,10 +13,11 @@ from ghtrader_assets.partitions import PARTITIONS, by_variety, day_key, days_by_
 from ghtrader_assets.resources.progress import of_manifest, plot_series, say
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.runs.errors import guarded
+from ghtrader_assets.runs.outcomes import Outcomes
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.lock_keys import main_l5_key, main_schedule_key
 from ghtrader_market.ingest.import_recordings import load_declared
-from ghtrader_market.main_series.main_l5 import build_main_l5
+from ghtrader_market.main_series.main_l5 import MainReport, build_main_l5
 from ghtrader_market.main_series.roll_cross_check import cross_check
 from ghtrader_market.reference.roll_schedule import (
     RollSchedule,
@@ -134,39 +135,37 @@ def main_l5(context: dg.AssetExecutionContext, config: MainConfig, home: HomeRes
     Days of which neither ticks nor schedule have changed are left as they are; one that fails is named at the end and
     the others are built.
     """
+    outcomes = Outcomes(context)
     for variety, days in days_by_variety(context.partition_keys).items():
-        schedule = load_schedule(home.settings.data, variety)
-        symbol = get_variety(variety).continuous_symbol
+        with outcomes.item(variety):
+            report = _build(home, variety, days, config.overwrite, context.run_id)
+            symbol = get_variety(variety).continuous_symbol
+            for day, manifest in sorted(report.built.items()):
+                with outcomes.item(f"{variety} {day}"):
+                    outcomes.made("main_l5", day_key(day, variety), _metadata(home, symbol, day, manifest))
+            report.raise_if_failed()
+    outcomes.conclude()
 
-        def told(
-            day: date,
-            outcome: DayManifest | GhtraderError,
-            done: int,
-            variety: str = variety,
-            days: list[date] = days,
-        ) -> None:
-            said = f"{outcome.rows} rows" if isinstance(outcome, DayManifest) else f"failed: {outcome.message}"
-            say(f"main_l5 {variety} {day}: {said} ({done}/{len(days)})")
 
-        with home.lock(main_l5_key(symbol), "build main_l5", context.run_id):
-            report = build_main_l5(
-                home.lake,
-                home.calendar,
-                schedule,
-                days,
-                run_id=context.run_id,
-                overwrite=config.overwrite,
-                workers=home.settings.main_l5_total_workers,
-                segment_workers=home.settings.main_l5_segment_workers,
-                on_day=told,
-            )
-        for day, manifest in sorted(report.built.items()):
-            metadata, partition = _metadata(home, symbol, day, manifest), day_key(day, variety)
-            if report.failed:  # the result of the op would speak for every day of the run
-                context.log_event(dg.AssetMaterialization("main_l5", partition=partition, metadata=metadata))
-            else:
-                context.add_asset_metadata(metadata, partition_key=partition)
-        report.raise_if_failed()
+def _build(home: HomeResource, variety: str, days: list[date], overwrite: bool, run_id: str) -> MainReport:
+    """Some days of one main series, under its lock, with a line a day."""
+
+    def told(day: date, outcome: DayManifest | GhtraderError, done: int) -> None:
+        said = f"{outcome.rows} rows" if isinstance(outcome, DayManifest) else f"failed: {outcome.message}"
+        say(f"main_l5 {variety} {day}: {said} ({done}/{len(days)})")
+
+    with home.lock(main_l5_key(get_variety(variety).continuous_symbol), "build main_l5", run_id):
+        return build_main_l5(
+            home.lake,
+            home.calendar,
+            load_schedule(home.settings.data, variety),
+            days,
+            run_id=run_id,
+            overwrite=overwrite,
+            workers=home.settings.main_l5_total_workers,
+            segment_workers=home.settings.main_l5_segment_workers,
+            on_day=told,
+        )
 
 
 def _metadata(home: HomeResource, symbol: str, day: date, manifest: DayManifest) -> dict[str, Any]:

@@ -11,9 +11,8 @@ import dagster as dg
 from ghtrader_assets.assets.daily_bars import bars_from_ticks, read_bars, traded_symbols, write_bars
 from ghtrader_assets.assets.tick_download import (
     bar_volumes,
+    day_errors,
     fetch_ticks,
-    report_whole_days,
-    require_none_skipped,
     symbols_with_ticks,
     ticks_metadata,
 )
@@ -21,11 +20,12 @@ from ghtrader_assets.partitions import PARTITIONS, by_variety, day_key, days_by_
 from ghtrader_assets.resources.progress import of_manifest, say
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
 from ghtrader_assets.runs.errors import guarded
-from ghtrader_base.errors import FailedError
+from ghtrader_assets.runs.outcomes import Outcomes
+from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.files import content_hash
 from ghtrader_base.lock_keys import daily_bars_key, ticks_range_key
 from ghtrader_market.ingest.import_recordings import load_declared
-from ghtrader_market.inventory.contract_catalog import contracts_living, load_contracts, merge_contracts
+from ghtrader_market.inventory.contract_catalog import contracts_living, load_contracts, merge_contracts, no_bars
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import origin_of_source
 
@@ -97,36 +97,42 @@ def contracts(
 )
 @guarded
 def daily_bars(context: dg.AssetExecutionContext, home: HomeResource, source: SourceResource) -> None:
-    """Daily bars of every contract; from our own ticks on days a recording declared."""
-    lake = home.lake
+    """Daily bars of every contract; from our own ticks on days a recording declared.
+
+    What one variety or day lacks is named at the end, and the others are stored.
+    """
+    outcomes = Outcomes(context)
     for variety, days in days_by_variety(context.partition_keys).items():
-        declared = load_declared(home.settings.data, variety)
-        from_ticks = [day for day in days if day in declared]
-        from_source = [day for day in days if day not in declared]
-        with home.lock(daily_bars_key(variety), "daily bars", context.run_id):
-            if from_ticks:
-                write_bars(lake, variety, bars_from_ticks(lake, variety, from_ticks), "ticks", context.run_id)
-            if from_source:
-                symbols = contracts_living(home.settings.data, variety, from_source[0], from_source[-1])
-                say(f"daily bars of {len(symbols)} {variety} contracts, {from_source[0]} to {from_source[-1]}")
-                with source.opened(home.settings) as opened:
-                    bars = opened.daily_bars(symbols, from_source[0], from_source[-1])
-                    write_bars(lake, variety, bars, opened.name, context.run_id, origin_of_source(opened).if_known)
-        _require_bars(home, variety, days)
-        for day in days:
-            found = of_manifest(lake.manifest("daily_bars", variety, day))
-            context.add_asset_metadata(found, partition_key=day_key(day, variety))
+        with outcomes.item(variety), home.lock(daily_bars_key(variety), "daily bars", context.run_id):
+            _write_bars(home, source, variety, days, context.run_id)
+            known = home.lake.days("daily_bars", variety)
+            for day in days:
+                with outcomes.item(f"{variety} {day}"):
+                    # A day before all the source knows is no error: nobody has its bars.
+                    if day not in known and (not known or day > known[0]):
+                        raise FailedError(
+                            f"the source has no daily bar of {variety} on {day}",
+                            "choose days that are over; the others are stored",
+                        )
+                    found = of_manifest(home.lake.manifest("daily_bars", variety, day))
+                    outcomes.made("daily_bars", day_key(day, variety), found)
+    outcomes.conclude()
 
 
-def _require_bars(home: HomeResource, variety: str, days: list[date]) -> None:
-    """A day without bars is an error, unless it lies before all the source knows."""
-    known = home.lake.days("daily_bars", variety)
-    missing = [day for day in days if day not in known and (not known or day > known[0])]
-    if missing:
-        raise FailedError(
-            f"the source has no daily bar of {variety} on {missing[0]}",
-            "choose days that are over; the others are stored",
-        )
+def _write_bars(home: HomeResource, source: SourceResource, variety: str, days: list[date], run_id: str) -> None:
+    """Ask for the bars of one variety and store them."""
+    lake = home.lake
+    declared = load_declared(home.settings.data, variety)
+    from_ticks = [day for day in days if day in declared]
+    from_source = [day for day in days if day not in declared]
+    if from_ticks:
+        write_bars(lake, variety, bars_from_ticks(lake, variety, from_ticks), "ticks", run_id)
+    if from_source:
+        symbols = contracts_living(home.settings.data, variety, from_source[0], from_source[-1])
+        say(f"daily bars of {len(symbols)} {variety} contracts, {from_source[0]} to {from_source[-1]}")
+        with source.opened(home.settings) as opened:
+            bars = opened.daily_bars(symbols, from_source[0], from_source[-1])
+            write_bars(lake, variety, bars, opened.name, run_id, origin_of_source(opened).if_known)
 
 
 @dg.asset(
@@ -141,47 +147,50 @@ def _require_bars(home: HomeResource, variety: str, days: list[date]) -> None:
 def raw_ticks(
     context: dg.AssetExecutionContext, config: TicksConfig, home: HomeResource, source: SourceResource
 ) -> None:
-    """Ticks of every contract of the variety that traded on the day; what is here already is not fetched again."""
+    """Ticks of every contract of the variety that traded on the day; what is here already is not fetched again.
+
+    A contract-day that cannot be had costs its day's partition, named at the end; the other days and varieties are
+    stored and reported.
+    """
+    outcomes = Outcomes(context)
     for variety, days in days_by_variety(context.partition_keys).items():
-        declared = load_declared(home.settings.data, variety)
-        wanted = [day for day in days if day not in declared]
-        if wanted:
-            bars = read_bars(home.lake, variety, wanted)
-            traded = set(traded_symbols(bars))
-            infos = [info for info in load_contracts(home.settings.data, variety) if info.symbol in traded]
-            if not infos:
-                raise FailedError(
-                    f"no daily bars of {variety} between {wanted[0]} and {wanted[-1]}: which contracts traded?",
-                    "materialize daily_bars of these days first",
-                )
-            say(f"ticks of {len(infos)} {variety} contracts, {wanted[0]} to {wanted[-1]}")
-            report = fetch_ticks(
-                home,
-                source,
-                infos,
-                wanted[0],
-                wanted[-1],
-                context.run_id,
-                workers=config.workers,
-                volumes=bar_volumes(bars),
-                further_locks=[ticks_range_key(get_variety(variety).exchange, variety)],
-            )
-            if report.skipped:
-                report_whole_days(context, home, variety, days, [day for _, day, _, _ in report.skipped])
-                require_none_skipped(report)
-            if pending := {day for _, day in report.pending}.intersection(wanted):
-                raise FailedError(
-                    f"{variety} on {min(pending)} is not over yet at the source",
-                    "what is finished stays; run it again later",
-                )
-        tell_ticks(context, home, variety, days)
+        with outcomes.item(variety):
+            lacking = _fetch_days(context.run_id, config, home, source, variety, days)
+            symbols = symbols_with_ticks(home, variety)
+            for day in days:
+                with outcomes.item(f"{variety} {day}"):
+                    if day in lacking:
+                        raise lacking[day]
+                    found = ticks_metadata(home, symbols, day)
+                    if found["rows"] == 0:
+                        raise FailedError(f"the source has no tick of {variety} on {day}", "choose days that are over")
+                    outcomes.made("raw_ticks", day_key(day, variety), found)
+    outcomes.conclude()
 
 
-def tell_ticks(context: dg.AssetExecutionContext, home: HomeResource, variety: str, days: list[date]) -> None:
-    """Metadata of raw_ticks by day: rows a contract, hash over the contracts' hashes; a day without ticks fails."""
-    symbols = symbols_with_ticks(home, variety)
-    for day in days:
-        found = ticks_metadata(home, symbols, day)
-        if found["rows"] == 0:
-            raise FailedError(f"the source has no tick of {variety} on {day}", "choose days that are over")
-        context.add_asset_metadata(found, partition_key=day_key(day, variety))
+def _fetch_days(
+    run_id: str, config: TicksConfig, home: HomeResource, source: SourceResource, variety: str, days: list[date]
+) -> dict[date, GhtraderError]:
+    """Fetch what is missing of some days of a variety; days that are not whole afterwards, and why."""
+    declared = load_declared(home.settings.data, variety)
+    wanted = [day for day in days if day not in declared]
+    if not wanted:
+        return {}
+    bars = read_bars(home.lake, variety, wanted)
+    traded = set(traded_symbols(bars))
+    infos = [info for info in load_contracts(home.settings.data, variety) if info.symbol in traded]
+    if not infos:
+        raise no_bars(home.lake, variety, wanted)
+    say(f"ticks of {len(infos)} {variety} contracts, {wanted[0]} to {wanted[-1]}")
+    report = fetch_ticks(
+        home,
+        source,
+        infos,
+        wanted[0],
+        wanted[-1],
+        run_id,
+        workers=config.workers,
+        volumes=bar_volumes(bars),
+        further_locks=[ticks_range_key(get_variety(variety).exchange, variety)],
+    )
+    return day_errors(report, variety)

@@ -17,6 +17,7 @@ from ghtrader_assets.resources.progress import png_bytes_markdown, say
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.results.reports_store import save_candidate
 from ghtrader_assets.runs.errors import guarded
+from ghtrader_assets.runs.outcomes import Outcomes
 from ghtrader_base.errors import FailedError
 from ghtrader_base.lock_keys import train_key
 from ghtrader_market.reference.tick_origin import words_of
@@ -81,11 +82,14 @@ def model_asset(family: str) -> dg.AssetsDefinition:
     )
     @guarded
     def body(context: dg.AssetExecutionContext, config: TrainConfig, home: HomeResource) -> None:
-        for key in context.partition_keys:
-            horizon, variety = split_horizon_key(str(key))
-            symbol = get_variety(variety).continuous_symbol
-            found = train_series(home, symbol, family, horizon, config, context.run_id)
-            context.add_asset_metadata(found, partition_key=str(key))
+        outcomes = Outcomes(context)
+        for key in map(str, context.partition_keys):
+            horizon, variety = split_horizon_key(key)
+            with outcomes.item(key):
+                symbol = get_variety(variety).continuous_symbol
+                found = train_series(home, symbol, family, horizon, config, context.run_id)
+                outcomes.made(f"model_{family}", key, found)
+        outcomes.conclude()
 
     return body
 

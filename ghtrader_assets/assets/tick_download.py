@@ -6,6 +6,7 @@ Which contracts and days are wanted is decided by them; how a day is fetched in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from ghtrader_assets.partitions import day_key
 from ghtrader_assets.resources.progress import plot_bars, say, throttled
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
-from ghtrader_base.errors import FailedError
+from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError
 from ghtrader_base.files import content_hash
 from ghtrader_base.lock_keys import ticks_key
 from ghtrader_market.ingest.download import IngestReport, dataset_of, download, policy_of
@@ -83,10 +84,26 @@ def require_none_skipped(report: IngestReport) -> None:
         Naming the first of them.
     """
     if report.skipped:
-        raise FailedError(
-            f"{len(report.skipped)} contract-days were skipped: {report.skipped_words()}",
-            "the others are stored; `ghtrader update` asks again, `ghtrader data coverage` lists them",
+        raise _skipped(report)
+
+
+def day_errors(report: IngestReport, variety: str) -> dict[date, GhtraderError]:
+    """Days of which a contract was skipped, or that are not over at the source, each with what is missing of it."""
+    found: dict[date, GhtraderError] = {}
+    for day in sorted({day for _, day in report.pending}):
+        found[day] = FailedError(
+            f"{variety} on {day} is not over yet at the source", "what is finished stays; run it again later"
         )
+    for day in sorted({day for _, day, _, _ in report.skipped}):
+        found[day] = _skipped(replace(report, skipped=tuple(row for row in report.skipped if row[1] == day)))
+    return found
+
+
+def _skipped(report: IngestReport) -> FailedError:
+    return FailedError(
+        f"{len(report.skipped)} contract-days were skipped: {report.skipped_words()}",
+        "the others are stored; `ghtrader update` asks again, `ghtrader data coverage` lists them",
+    )
 
 
 def symbols_with_ticks(home: HomeResource, variety: str) -> list[str]:
@@ -134,10 +151,19 @@ def observe_days(context: Any, home: HomeResource, symbol: str, variety: str, da
 
 def report_whole_days(
     context: Any, home: HomeResource, variety: str, days: Iterable[date], skipped: Iterable[date]
-) -> None:
-    """Materialize raw_ticks of days of which nothing was skipped, one by one: for a run that cannot claim them all."""
-    symbols, damaged = symbols_with_ticks(home, variety), set(skipped)
-    for day in sorted(set(days) - damaged):
-        metadata = ticks_metadata(home, symbols, day)
+) -> dict[str, GhtraderError]:
+    """Materialize raw_ticks of days of which nothing was skipped, one by one: for a run that cannot claim them all.
+
+    Returns days of which something stored does not read, each with what.
+    """
+    symbols, lacking = symbols_with_ticks(home, variety), set(skipped)
+    failed: dict[str, GhtraderError] = {}
+    for day in sorted(set(days) - lacking):
+        try:
+            metadata = ticks_metadata(home, symbols, day)
+        except IntegrityError as error:
+            failed[f"{variety} {day}"] = error
+            continue
         if metadata["rows"]:
             context.log_event(dg.AssetMaterialization("raw_ticks", partition=day_key(day, variety), metadata=metadata))
+    return failed

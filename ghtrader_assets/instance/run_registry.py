@@ -32,6 +32,8 @@ PID_TAG = "ghtrader/pid"
 SINCE_TAG = "ghtrader/since"
 SOURCE_TAG = "ghtrader/source"
 COMMAND_TAG = "ghtrader/command"
+GROUP_TAG = "ghtrader/group"
+"""Id of the run that the runs of one command, or of one daily update, belong to."""
 _CANCEL_WAIT_S = 20.0
 
 

@@ -7,8 +7,9 @@ from datetime import date
 
 import dagster as dg
 
+from ghtrader_assets.instance.run_registry import GROUP_TAG
 from ghtrader_assets.partitions import PARTITIONS
-from ghtrader_assets.resources.progress import throttled
+from ghtrader_assets.resources.progress import say
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import ConfigError, FailedError
@@ -54,15 +55,18 @@ def daily_targets(text: str) -> list[str]:
 def update_targets(
     context: dg.OpExecutionContext, config: DailyConfig, home: HomeResource, source: SourceResource
 ) -> None:
-    """Bring the configured varieties up to the last finished trading day, each step a run of its own.
+    """Bring the configured varieties up to the last finished trading day: what is due, each step a run of this group.
 
     Runs in the fresh process of this job, so today's partition exists even where the daemon loaded its code weeks ago.
-    The holiday list is refreshed first: without it nobody knows whether today is a trading day.
+    The holiday list is refreshed first: without it nobody knows whether today is a trading day. What one contract, day
+    or variety lacks holds up no other; all of it is named at the end, which has failed then.
     """
-    from ghtrader_assets.runs import flows
+    from ghtrader_assets.runs.evening import Evening, in_rounds, require_nothing_missing
+    from ghtrader_assets.runs.execute import run_group
+    from ghtrader_assets.runs.retry_plan import RetryPlan
 
     with source.opened(home.settings) as opened:
-        context.log.info(home.refresh_calendar(opened))
+        say(home.refresh_calendar(opened))
     for warning in calendar_state(home.settings, stored_days(home.lake)).warnings:
         context.log.warning(warning)
     end = date.fromisoformat(config.end) if config.end else last_finished_day(home.calendar)
@@ -70,15 +74,19 @@ def update_targets(
         raise FailedError(
             f"{end} was not known to be a finished trading day when this run began", "run the daily update again"
         )
-    start = end
+    days = [end]
     for _ in range(config.days - 1):
-        start = home.calendar.previous_day(start)
-    progress = throttled(context.log.info, 60.0)
-    for variety in daily_targets(home.settings.daily_update_targets):
-        flows.download_range(home.settings, variety, start, end, source="schedule", progress=progress)
-        flows.update_schedule(home.settings, variety, source="schedule", progress=context.log.info)
-        flows.build_main(home.settings, variety, None, None, source="schedule", progress=context.log.info)
-        flows.build_datasets(home.settings, variety, None, None, source="schedule", progress=context.log.info)
+        days.insert(0, home.calendar.previous_day(days[0]))
+    context.instance.add_run_tags(context.run_id, {GROUP_TAG: context.run_id})
+    evening = Evening(
+        settings=home.settings,
+        days=days,
+        materialized=lambda asset: context.instance.get_materialized_partitions(dg.AssetKey(asset)),
+    )
+    targets = daily_targets(home.settings.daily_update_targets)
+    with run_group(context.run_id):
+        plan = RetryPlan(home.settings.daily_update_retry_s)
+        require_nothing_missing(in_rounds(targets, evening.attempt, plan, say))
 
 
 @dg.job(description="What the daily schedule runs: ticks to features of the configured varieties.")

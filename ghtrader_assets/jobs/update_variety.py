@@ -21,6 +21,7 @@ from ghtrader_assets.assets.tick_download import (
 from ghtrader_assets.resources.progress import say
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
 from ghtrader_assets.runs.errors import guarded
+from ghtrader_assets.runs.outcomes import together
 from ghtrader_base.errors import FailedError
 from ghtrader_base.lock_keys import daily_bars_key, ticks_range_key
 from ghtrader_market.ingest.download import contiguous
@@ -76,8 +77,10 @@ def fill_forward(
         further_locks=[ticks_range_key(get_variety(key).exchange, key)],
     )
     touched = {day for _, day in report.written}
-    report_whole_days(context, home, key, touched, [day for _, day, _, _ in report.skipped])
+    failed = report_whole_days(context, home, key, touched, [day for _, day, _, _ in report.skipped])
     require_none_skipped(report)
+    if failed:
+        raise together(failed)
 
 
 def _stored(home: HomeResource, variety: str) -> dict[str, list[date]]:

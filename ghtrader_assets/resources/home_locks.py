@@ -7,12 +7,11 @@ belongs to this home.
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterable
 from typing import Any
 
 from ghtrader_assets.instance.run_registry import executors
-from ghtrader_assets.resources import progress
+from ghtrader_assets.resources.progress import say_or_stderr
 from ghtrader_base.locks import Holder, resource_lock
 from ghtrader_base.processes import list_processes
 from ghtrader_base.settings import Settings
@@ -42,8 +41,8 @@ def _runs_here(settings: Settings, run_id: str) -> bool:
 def home_lock(
     settings: Settings, names: str | Iterable[str], purpose: str, run_id: str = ""
 ) -> contextlib.AbstractContextManager[Any]:
-    """`resource_lock` on this home: waits GHTRADER_LOCK_WAIT_TIMEOUT_S, tells whoever listens to the run (else stderr),
-    and ends a stuck holder of ours where GHTRADER_LOCK_FORCE_CANCEL_ON_TIMEOUT says so.
+    """`resource_lock` on this home: waits GHTRADER_LOCK_WAIT_TIMEOUT_S, says for whom in the run's log and to whoever
+    else listens (else stderr), and ends a stuck holder of ours where GHTRADER_LOCK_FORCE_CANCEL_ON_TIMEOUT says so.
     """
     forced = settings.lock_force_cancel_on_timeout
     return resource_lock(
@@ -52,11 +51,6 @@ def home_lock(
         purpose,
         settings.lock_wait_timeout_s,
         run_id=run_id,
-        tell=_tell,
+        tell=say_or_stderr,
         ours=(lambda holder: is_ours(settings, holder)) if forced else None,
     )
-
-
-def _tell(line: str) -> None:
-    if not progress.say(line):
-        sys.stderr.write(line + "\n")

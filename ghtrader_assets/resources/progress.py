@@ -1,5 +1,7 @@
 """Reports what an asset does and has done: progress lines, metadata, small plots.
 
+Every run's own event log listens while its body works (`runs.errors.guarded`), a terminal beside it.
+
 Plots are PNGs inside Markdown, so that they show in the Dagster UI without a file server.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -21,13 +24,13 @@ if TYPE_CHECKING:
 
     from ghtrader_market.stores.lake.manifests import DayManifest
 
-_sinks: list[Callable[[str], None]] = []
+_sinks: list[Callable[[str], object]] = []
 _MAX_POINTS = 2000
 
 
 @contextlib.contextmanager
-def progress_to(sink: Callable[[str], None]) -> Iterator[None]:
-    """Send progress lines of assets executed in this process to `sink` while the block runs."""
+def progress_to(sink: Callable[[str], object]) -> Iterator[None]:
+    """Send what is said in this process to `sink` too while the block runs."""
     _sinks.append(sink)
     try:
         yield
@@ -37,9 +40,16 @@ def progress_to(sink: Callable[[str], None]) -> Iterator[None]:
 
 def say(line: str) -> bool:
     """One progress line, to whoever listens in this process; whether anybody did."""
-    for sink in _sinks:
+    listening = tuple(_sinks)
+    for sink in listening:
         sink(line)
-    return bool(_sinks)
+    return bool(listening)
+
+
+def say_or_stderr(line: str) -> None:
+    """One line about what is waited for: to whoever listens, else to stderr."""
+    if not say(line):
+        sys.stderr.write(line + "\n")
 
 
 def throttled(sink: Callable[[str], object], seconds: float = 2.0) -> Callable[[str], None]:

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from ghtrader_assets.resources.home_locks import home_lock
+from ghtrader_assets.resources.progress import say_or_stderr
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.inventory.stored_days import ticks_days
@@ -84,4 +85,4 @@ class SourceResource(dg.ConfigurableResource):
         """Override this to give another source."""
         from ghtrader_market.sources.tqsdk.source import TqSdkSource
 
-        return TqSdkSource(settings)
+        return TqSdkSource(settings, tell=say_or_stderr)

@@ -1,4 +1,4 @@
-"""Carries errors of ours out of an asset: named in the UI, whole in the process that waits for it.
+"""Wraps the bodies of assets and ops: their lines reach the run's event log, their errors whoever waits for the run.
 
 Dagster records an exception as text. A terminal that ran the asset wants the exception itself, with its exit
 code; it is kept here by run id until `execute` takes it.
@@ -12,8 +12,11 @@ from typing import Any
 
 import dagster as dg
 
+from ghtrader_assets.resources.progress import progress_to, throttled
 from ghtrader_base.errors import GhtraderError
 
+_LOG_EVERY_S = 30.0
+"""Between two lines of one download's progress in the event log."""
 _raised: dict[str, Exception] = {}
 
 
@@ -26,24 +29,29 @@ def guarded(body: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap an asset's or op's body (first argument: its context).
 
     A `GhtraderError` becomes a `dagster.Failure` whose description a person can act on, never retried. Any other
-    exception passes through unchanged. Both are kept for `take_error`.
+    exception passes through unchanged. Both are kept for `take_error`. What the body says is in the run's event log,
+    whoever started it.
     """
 
     if inspect.isgeneratorfunction(body):
 
         @functools.wraps(body)
         def generator(context: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-            with _kept(context.run_id):
+            with _kept(context.run_id), _logged(context):
                 yield from body(context, *args, **kwargs)
 
         return generator
 
     @functools.wraps(body)
     def wrapper(context: Any, *args: Any, **kwargs: Any) -> Any:
-        with _kept(context.run_id):
+        with _kept(context.run_id), _logged(context):
             return body(context, *args, **kwargs)
 
     return wrapper
+
+
+def _logged(context: Any) -> contextlib.AbstractContextManager[None]:
+    return progress_to(throttled(context.log.info, _LOG_EVERY_S))
 
 
 @contextlib.contextmanager

@@ -6,17 +6,26 @@ Each run is a Dagster run of the home's instance with a code origin, so the web 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ghtrader_assets.instance.instance import MODULE, code_origin, open_instance
-from ghtrader_assets.instance.run_registry import PID_TAG, SINCE_TAG, SOURCE_TAG, close_dead_runs, executing
+from ghtrader_assets.instance.run_registry import (
+    GROUP_TAG,
+    PID_TAG,
+    SINCE_TAG,
+    SOURCE_TAG,
+    close_dead_runs,
+    executing,
+)
 from ghtrader_assets.runs.questdb_preflight import prepare_questdb, writes_questdb
 from ghtrader_base.errors import FailedError, GhtraderError, UsageError
 from ghtrader_base.settings import Settings
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
     from dagster._core.definitions.reconstruct import ReconstructableJob
     from dagster_shared.error import SerializableErrorInfo
 
-Progress = Callable[[str], None]
+Progress = Callable[[str], object]
 Partition = str | tuple[str, str] | None
 _ASSET_JOB = "__ASSET_JOB"
 # The event log keeps everything; a terminal gets our own progress lines instead of Dagster's.
@@ -61,6 +70,30 @@ class RunResult:
 
 def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int | float | bool | list | dict) or value is None
+
+
+@dataclass
+class _Group:
+    """Runs that belong together, by the id of the one they belong to; empty until the first of them has one."""
+
+    run_id: str = ""
+
+
+_group: ContextVar[_Group | None] = ContextVar("group", default=None)
+
+
+@contextlib.contextmanager
+def run_group(run_id: str = "") -> Iterator[None]:
+    """Runs that begin in this block belong together: each carries `GROUP_TAG`.
+
+    Its value is `run_id`, or the id of the first of them; inside another group it is that group's.
+    """
+    before = _group.get()
+    token = _group.set(before or _Group(run_id))
+    try:
+        yield
+    finally:
+        _group.reset(token)
 
 
 @cache
@@ -103,7 +136,8 @@ def run_assets(
     source : str
         Who started it, shown by `jobs list`: cli, demo, schedule.
     progress : callable, optional
-        Takes one line about what just happened.
+        Takes one line about what just happened; by default whoever listens in this process already, as the log of a
+        run that this one is part of.
 
     Raises
     ------
@@ -199,20 +233,23 @@ def _execute(
 
     started = time.monotonic()
     if asset_keys is None or writes_questdb(settings, (key.to_user_string() for key in asset_keys)):
-        prepare_questdb(settings, progress or (lambda _line: None))
+        prepare_questdb(settings, progress or reporting.say)
     with open_instance(settings) as instance:
         close_dead_runs(settings, instance)
         run_id = make_new_run_id()
         with executing(settings, run_id, source) as executor:
             process_tags = {PID_TAG: str(os.getpid()), SINCE_TAG: executor.since, SOURCE_TAG: source}
+            if (group := _group.get()) is not None:
+                group.run_id = group.run_id or run_id
+                process_tags[GROUP_TAG] = group.run_id
             config = {**_QUIET, **run_config}
             job = _reconstructable(job_name)
             run = _create_run(instance, job, run_id, asset_keys, config, {**tags, **process_tags})
-            lines = progress or (lambda _line: None)
+            lines = progress or reporting.say
             metadata: dict[str, dict[str, Any]] = {}
             failure = None
             lines(f"run {run_id} started")
-            with reporting.progress_to(lines):
+            with reporting.progress_to(progress) if progress is not None else contextlib.nullcontext():
                 for event in execute_run_iterator(job, run, instance):
                     _follow(event, metadata, lines)
                     failure = failure or _failure_of(event)

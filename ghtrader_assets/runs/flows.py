@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from ghtrader_assets.families import HORIZONS
 from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
 from ghtrader_assets.runs.build_options import BuildOptions
-from ghtrader_assets.runs.execute import Progress, RunResult, run_assets, run_job
-from ghtrader_base.errors import FailedError, UsageError
+from ghtrader_assets.runs.execute import Progress, RunResult, run_assets, run_group, run_job
+from ghtrader_assets.runs.outcomes import together
+from ghtrader_base.errors import FailedError, GhtraderError, UnreachableError, UsageError
 from ghtrader_base.settings import Settings
-from ghtrader_market.inventory.contract_catalog import load_contracts
+from ghtrader_market.inventory.contract_catalog import load_contracts, no_bars
 from ghtrader_market.inventory.depth_start import l5_start
 from ghtrader_market.reference.roll_schedule import load_schedule
 from ghtrader_market.reference.trading_calendar import load_calendar
@@ -45,6 +46,7 @@ def contiguous(days: Iterable[date]) -> list[tuple[date, date]]:
     return [(first, last) for first, last in spans]
 
 
+@run_group()
 def run_days(
     settings: Settings,
     selection: str | Iterable[str],
@@ -58,34 +60,45 @@ def run_days(
 ) -> list[RunResult]:
     """Materialize day x variety assets for these days, one run a gapless range.
 
-    Days without a partition, such as one that a newer holiday list calls a holiday, are named and left as they are.
+    Days without a partition, such as one that a newer holiday list calls a holiday, are named and left as they are. A
+    range that fails holds up no other; only where a server is not there, nobody is asked again.
 
     Raises
     ------
     UsageError
         None of them has a partition.
+    GhtraderError
+        Every range that failed, once the others are done.
     """
     due, left = PARTITIONS.split(days)
     if left:
-        told = f"{', '.join(map(str, left[:5]))}{' ...' if len(left) > 5 else ''} left as they are, outside"
+        told = f"{_named(left)} left as they are, outside"
         if not due:
             raise UsageError(f"{told} {PARTITIONS.words()}", _OUTSIDE_HINT)
         if progress is not None:
             progress(f"{told} {PARTITIONS.words()}")
-    runs = []
+    runs: list[RunResult] = []
+    failed: dict[str, GhtraderError] = {}
     for first, last in contiguous(due):
         corners = (day_key(first, variety), day_key(last, variety))
-        runs.append(
-            run_assets(
-                settings,
-                selection,
-                corners if first != last else corners[0],
-                run_config=run_config,
-                tags=tags,
-                source=source,
-                progress=progress,
+        try:
+            runs.append(
+                run_assets(
+                    settings,
+                    selection,
+                    corners if first != last else corners[0],
+                    run_config=run_config,
+                    tags=tags,
+                    source=source,
+                    progress=progress,
+                )
             )
-        )
+        except GhtraderError as error:
+            failed[corners[0] if first == last else "...".join(corners)] = error
+            if isinstance(error, UnreachableError):
+                break
+    if failed:
+        raise together(failed, sum(len(run.metadata) for run in runs))
     return runs
 
 
@@ -103,6 +116,7 @@ def require_finished_days(settings: Settings, start: date, end: date) -> list[da
     return days
 
 
+@run_group()
 def download_range(
     settings: Settings,
     variety: str,
@@ -121,24 +135,47 @@ def download_range(
     days = require_finished_days(settings, start, end)
     before = PARTITIONS.calendar.previous_day(days[0])
     bar_days = [before, *days] if before >= PARTITIONS.first_day else days
-    window = {"start": bar_days[0].isoformat(), "end": days[-1].isoformat()}
     options: dict[str, Any] = {"source": source, "progress": progress}
-    runs = [
-        run_assets(
-            settings,
-            ["trading_calendar", "contracts"],
-            key,
-            run_config={"ops": {"contracts": {"config": window}}},
-            **options,
-        )
-    ]
-    if not load_contracts(settings.data, key):
-        raise FailedError(f"the source lists no contract of {key} between {start} and {end}", "choose other days")
+    runs = [update_contracts(settings, key, bar_days[0], days[-1], **options)]
     runs += run_days(settings, "daily_bars", key, bar_days, **options)
+    _require_bars(settings, key, days)
     runs += run_days(
         settings, "raw_ticks", key, days, run_config={"ops": {"raw_ticks": {"config": {"workers": workers}}}}, **options
     )
     return runs
+
+
+def update_contracts(
+    settings: Settings,
+    variety: str,
+    start: date,
+    end: date,
+    *,
+    source: str = "cli",
+    progress: Progress | None = None,
+) -> RunResult:
+    """The holiday list, and the contracts of a variety that lived between two days.
+
+    Raises
+    ------
+    FailedError
+        None is known, now or from before.
+    """
+    window = {"start": start.isoformat(), "end": end.isoformat()}
+    run = run_assets(
+        settings, ["trading_calendar", "contracts"], variety,
+        run_config={"ops": {"contracts": {"config": window}}}, source=source, progress=progress,
+    )  # fmt: skip
+    if not load_contracts(settings.data, variety):
+        raise FailedError(f"the source lists no contract of {variety} between {start} and {end}", "choose other days")
+    return run
+
+
+def _require_bars(settings: Settings, variety: str, days: Sequence[date]) -> None:
+    """Say so where the source has no daily bar on any of the days: then nothing traded, and there are no ticks."""
+    lake = Lake(settings.data)
+    if not any(lake.has_day("daily_bars", variety, day) for day in days):
+        raise no_bars(lake, variety, days)
 
 
 def download_contract(
@@ -223,15 +260,17 @@ def update_schedule(
     return [run_assets(settings, "main_schedule", get_variety(variety).key, source=source, progress=progress)]
 
 
-def main_days(settings: Settings, variety: str, start: date | None, end: date | None) -> list[date]:
-    """Days main_l5 is asked for: all of an explicit range, else the scheduled days whose contract has ticks.
+def main_days(
+    settings: Settings, variety: str, start: date | None, end: date | None
+) -> tuple[list[date], FailedError | None]:
+    """Scheduled days whose contract has ticks, inside a range or all of them, and what is missing of the range.
 
     Without `start` it begins with the first day that has real depth, where one is known (`ghtrader data l5-start`).
 
     Raises
     ------
     FailedError
-        Ticks that are needed are not here, or none has depth and no start was named; says what to do.
+        No day can be built, or none has depth and no start was named; says what to do.
     UsageError
         The range is wrong.
     """
@@ -251,16 +290,25 @@ def main_days(settings: Settings, variety: str, start: date | None, end: date | 
         if not found and (start is None or end is None):
             raise FailedError(f"no ticks of {key}'s main contracts are here", "download or import them first")
         wanted = require_finished_days(settings, start or found[0], end or found[-1])
-        missing = [day for day in wanted if day not in set(found)]
-        if missing:
-            raise FailedError(
-                f"{len(missing)} of {len(wanted)} days have no ticks of {key}'s main contract, first {missing[0]}",
-                f"ghtrader download-contract-range --var {key} --start {missing[0]} --end {missing[-1]}",
-            )
-        return wanted
+        here = set(found)
+        missing = [day for day in wanted if day not in here]
+        if not missing:
+            return wanted, None
+        lacking = FailedError(
+            f"{len(missing)} of {len(wanted)} days have no ticks of {key}'s main contract: {_named(missing)}",
+            f"ghtrader download-contract-range --var {key} --start {missing[0]} --end {missing[-1]}",
+        )
+        if len(missing) == len(wanted):
+            raise lacking
+        return [day for day in wanted if day in here], lacking
     if not found:
         raise FailedError(f"no ticks of {key}'s main contracts are here", "download or import them first")
-    return found
+    return found, None
+
+
+def _named(days: Sequence[date]) -> str:
+    """The first of some days, for a sentence."""
+    return f"{', '.join(map(str, days[:5]))}{f' and {len(days) - 5} more' if len(days) > 5 else ''}"
 
 
 def build_main(
@@ -273,12 +321,20 @@ def build_main(
     source: str = "cli",
     progress: Progress | None = None,
 ) -> list[RunResult]:
-    """main_l5 of a range, or of everything that can be built."""
-    days = main_days(settings, variety, start, end)
+    """main_l5 of a range, or of everything that can be built.
+
+    Raises
+    ------
+    FailedError
+        Naming the days of the range whose ticks are missing; the others are built.
+    """
+    days, lacking = main_days(settings, variety, start, end)
     config = {"ops": {"main_l5": {"config": {"overwrite": overwrite}}}}
-    return run_days(
-        settings, "main_l5", get_variety(variety).key, days, run_config=config, source=source, progress=progress
-    )
+    key = get_variety(variety).key
+    runs = run_days(settings, "main_l5", key, days, run_config=config, source=source, progress=progress)
+    if lacking is not None:
+        raise lacking
+    return runs
 
 
 def dataset_days(settings: Settings, variety: str, start: date | None, end: date | None) -> list[date]:

@@ -8,7 +8,14 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ghtrader_assets.instance.run_registry import COMMAND_TAG, SOURCE_TAG, close_dead_runs, executors, find_run
+from ghtrader_assets.instance.run_registry import (
+    COMMAND_TAG,
+    GROUP_TAG,
+    SOURCE_TAG,
+    close_dead_runs,
+    executors,
+    find_run,
+)
 from ghtrader_base.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,6 +47,8 @@ class RunRow:
         Process that works on it.
     detail : str
         Its partition, or the corners of a range.
+    group : str
+        Id of the run that it belongs to with others of one command or daily update; empty where it stands alone.
     """
 
     id: str
@@ -50,6 +59,7 @@ class RunRow:
     ended: str | None
     pid: int | None
     detail: str
+    group: str
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -68,11 +78,14 @@ class RunDescription(RunRow):
         Asset -> how many of its partitions were made.
     errors : list of str
         Of the steps that failed.
+    related : list of RunRow
+        The other runs of its group, oldest first.
     """
 
     command: str
     materialized: dict[str, int]
     errors: list[str]
+    related: list[RunRow]
 
 
 @dataclass(frozen=True)
@@ -123,6 +136,7 @@ def _row(record: RunRecord, pids: dict[str, int]) -> RunRow:
         ended=_iso(record.end_time),
         pid=pids.get(run.run_id),
         detail=_where(run),
+        group=run.tags.get(GROUP_TAG, ""),
     )
 
 
@@ -158,8 +172,22 @@ def describe_run(settings: Settings, instance: DagsterInstance, prefix: str) -> 
             errors.append(event.message or "failed")
     row = _row(record, pids)
     return RunDescription(
-        **asdict(row), command=run.tags.get(COMMAND_TAG, ""), materialized=made, errors=errors
+        **asdict(row),
+        command=run.tags.get(COMMAND_TAG, ""),
+        materialized=made,
+        errors=errors,
+        related=_related(instance, row, pids),
     )
+
+
+def _related(instance: DagsterInstance, row: RunRow, pids: dict[str, int]) -> list[RunRow]:
+    """The other runs of a run's group, oldest first."""
+    from dagster import RunsFilter
+
+    if not row.group:
+        return []
+    records = instance.get_run_records(filters=RunsFilter(tags={GROUP_TAG: row.group}))
+    return [_row(record, pids) for record in reversed(records) if record.dagster_run.run_id != row.id]
 
 
 def _by_id(run_id: str) -> Any:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from ghtrader_base.errors import GhtraderError, UsageError
-from ghtrader_market.ingest.fetch import Fetcher, FetchPolicy, Tally
+from ghtrader_base.errors import GhtraderError, IntegrityError, UsageError
+from ghtrader_market.ingest.fetch import DAMAGED, Fetcher, FetchPolicy, Tally
 from ghtrader_market.ingest.report import IngestReport, Progress, ProgressLine
 from ghtrader_market.ingest.run_manifest import RunManifest, close_killed_runs
 from ghtrader_market.reference.symbols import parse_symbol
@@ -133,7 +133,7 @@ def download(
     Raises
     ------
     UsageError
-        The range is wrong, a symbol unknown.
+        The range is wrong, a symbol unknown; `NotListedError` where the service lists none of them.
     UnreachableError
         The service was not there, or went away for longer than `policy.outage_s`: what was left is in the ledger.
     GhtraderError
@@ -148,10 +148,13 @@ def download(
             f"{', '.join(info.symbol for info in contracts)} cannot have traded between {start} and {end}",
             f"{first.symbol} can have traded from {first.first_possible} to {first.expires}",
         )
-    if lake.root.exists():
-        _tidy(lake, [info.symbol for info in contracts])
-    plan, present, known_empty = _plan(lake, calendar, contracts, start, end)
+    damaged = _tidy(lake, [info.symbol for info in contracts]) if lake.root.exists() else {}
+    sound = [info for info in contracts if info.symbol not in damaged]
+    plan, present, known_empty = _plan(lake, calendar, sound, start, end)
     tally = Tally(sum(len(part.days) for part in plan), progress)
+    for info in contracts:
+        if info.symbol in damaged:
+            tally.refuses(info.symbol, wanted_days(info, calendar, start, end), DAMAGED, damaged[info.symbol].message)
 
     def report() -> IngestReport:
         known = {*tally.written, *tally.empty, *((symbol, day) for symbol, day, _, _ in tally.skipped)}
@@ -170,6 +173,8 @@ def download(
         fetcher = Fetcher(source, lake, calendar, tally, policy or FetchPolicy(), run_id, volumes, tell)
         with _recorded(lake, run_id, source.name, plan, tally, report):
             _fetch(fetcher, plan, max(1, min(workers, len(plan))))
+            if len(fetcher.unlisted) == len(plan):
+                raise fetcher.unlisted[0]
             if fetcher.outage is not None:
                 raise _too_long(fetcher.outage, report())
     return report()
@@ -201,15 +206,23 @@ def _plan(
     return sorted(plan, key=lambda part: (-len(part.days), part.symbol)), present, known_empty
 
 
-def _tidy(lake: Lake, symbols: Iterable[str]) -> None:
-    """Put right what killed runs left: manifests still running, files nobody names, skips of days that came."""
+def _tidy(lake: Lake, symbols: Iterable[str]) -> dict[str, IntegrityError]:
+    """Put right what killed runs left: manifests still running, files nobody names, skips of days that came.
+
+    Returns symbols whose ledgers do not read, each with what is wrong: that holds up no other.
+    """
     close_killed_runs(lake)
+    damaged: dict[str, IntegrityError] = {}
     for symbol in symbols:
         dataset = dataset_of(symbol)
-        sweep_orphans(lake, dataset, symbol)
-        if skipped := skipped_days(lake, symbol, dataset):
+        try:
+            sweep_orphans(lake, dataset, symbol)
             came = no_data_days(lake, symbol, dataset).union(lake.days(dataset, symbol))
-            clear_skips(lake, symbol, came.intersection(skipped), dataset)
+            if skipped := skipped_days(lake, symbol, dataset):
+                clear_skips(lake, symbol, came.intersection(skipped), dataset)
+        except IntegrityError as error:
+            damaged[symbol] = error
+    return damaged
 
 
 @contextlib.contextmanager

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from ghtrader_base.errors import FailedError, GhtraderError, LoginRefusedError, TimedOutError, UnreachableError
+from ghtrader_base.errors import (
+    BadRecordingError,
+    FailedError,
+    GhtraderError,
+    IntegrityError,
+    LoginRefusedError,
+    NotListedError,
+    TimedOutError,
+    UnreachableError,
+)
 from ghtrader_base.failpoints import failpoint
 from ghtrader_market.ingest.report import Progress, ProgressLine
 from ghtrader_market.ingest.validation import examine
@@ -41,6 +50,9 @@ _CALM_DAYS = 12
 _DAMAGED_TRIES = 2
 """Times a day whose rows contradict themselves or their bar is asked for: the second time alone."""
 _POLL_S = 0.1
+NOT_LISTED, DAMAGED = "not-listed", "damaged"
+"""Why a contract's days are not here where the service does not list it, or what the lake has of it does not read; in
+no ledger, since asking again mends neither."""
 _OF_THE_SERVICE = (UnreachableError, LoginRefusedError)
 
 
@@ -135,6 +147,11 @@ class Tally:
             self.skipped.append((symbol, day, reason, detail))
             self._tell()
 
+    def refuses(self, symbol: str, days: Days, reason: str, detail: str) -> None:
+        """Days that nobody was asked for: their contract is not listed, or what is here of it is damaged."""
+        with self.lock:
+            self.skipped += [(symbol, day, reason, detail) for day in days]
+
     def _tell(self) -> None:
         if self._progress is not None:
             rows = max(self.stored, sum(self._coming.values()))
@@ -214,6 +231,8 @@ class Fetcher:
         self.stop = threading.Event()
         self.outage: GhtraderError | None = None
         """Why the rest was given up, once it was."""
+        self.unlisted: list[NotListedError] = []
+        """Of each contract that the service does not list, what it said."""
 
     def contract(self, symbol: str, dataset: str, days: Days, replaces: frozenset[date] = frozenset()) -> None:
         """Fetch days of one symbol, ascending; returns early once `stop` is set.
@@ -229,6 +248,11 @@ class Fetcher:
                     self._give_up_rest(left)
                 elif not self._range(left):
                     return
+        except NotListedError as exc:  # of this contract alone, and no asking again mends it
+            self.unlisted.append(exc)
+            self._tally.refuses(symbol, left.days, NOT_LISTED, exc.message)
+        except (BadRecordingError, IntegrityError) as exc:  # what is here of this contract does not read, or its rows
+            self._tally.refuses(symbol, left.days, DAMAGED, exc.message)
         finally:
             self._flush_empty(left)
 

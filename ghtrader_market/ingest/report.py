@@ -66,7 +66,7 @@ class IngestReport:
     empty : tuple of (symbol, day)
         Days without a tick, learnt now.
     skipped : tuple of (symbol, day, reason, detail)
-        Given up this time, see `day_ledgers`.
+        Given up this time, see `missing_days`; or not asked for, see `fetch`.
     pending : tuple of (symbol, day)
         Not over yet at the source; asked for again next time.
     declared : dict

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import lzma
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -157,6 +157,21 @@ def contracts_living(data: Path, variety: str, start: date, end: date) -> list[s
             f"materialize contracts first, or: ghtrader download-contract-range --var {variety} ...",
         )
     return symbols
+
+
+def no_bars(lake: Lake, variety: str, days: Sequence[date]) -> FailedError:
+    """What is so where no contract has a daily bar on any of these days."""
+    span = f"on {days[0]}" if len(days) == 1 else f"between {days[0]} and {days[-1]}"
+    known = lake.days("daily_bars", variety)
+    if known and days[-1] < known[0]:
+        return FailedError(
+            f"no contract of {variety} has a daily bar {span}: the first one that is known is of {known[0]}",
+            "choose days from there on; before the first listing there is nothing to download",
+        )
+    return FailedError(
+        f"no contract of {variety} has a daily bar {span}: the source knows of no trade on these days",
+        "choose days on which it traded and that are over at the source",
+    )
 
 
 def _info_of(row: dict[str, Any]) -> ContractInfo:

@@ -34,6 +34,7 @@ from ghtrader_market.stores.lake.closing_rows import lacks_closing_rows
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import DayManifest
 
+_NAMED = 5
 MAX_WORKERS = 4
 """Days at once unless told otherwise: a day holds about 80 MB while it is written."""
 
@@ -56,14 +57,16 @@ class MainReport:
     failed: dict[date, GhtraderError] = field(default_factory=dict)
 
     def raise_if_failed(self) -> None:
-        """The first day's error, saying how many others failed; nothing where none did."""
+        """The one day's error, or all of them named in one of the first day's kind; nothing where none failed."""
         if not self.failed:
             return
         first = self.failed[min(self.failed)]
         if len(self.failed) == 1:
             raise first
-        message = f"{len(self.failed)} of {len(self.failed) + len(self.built)} days failed, first: {first.message}"
-        raise type(first)(message, first.hint)
+        named = "; ".join(f"{day}: {self.failed[day].message}" for day in sorted(self.failed)[:_NAMED])
+        more = f"; and {len(self.failed) - _NAMED} more" if len(self.failed) > _NAMED else ""
+        of = len(self.failed) + len(self.built)
+        raise type(first)(f"{len(self.failed)} of {of} days failed: {named}{more}", first.hint)
 
 
 def schedule_copy_path(lake: Lake, key: str) -> Path:
@@ -99,7 +102,7 @@ def build_main_l5(
         Called in this thread with a day, what became of it, and how many are done.
     """
     report = MainReport()
-    before = {day: lake.manifest("main_l5", get_variety(schedule.variety).continuous_symbol, day) for day in days}
+    before: dict[date, DayManifest | None] = {}
     limits: dict[int | None, threading.Semaphore] = {}
     for day in days:
         scheduled = schedule.get(day)
@@ -109,6 +112,7 @@ def build_main_l5(
     def build(day: date) -> DayManifest:
         scheduled = schedule.get(day)
         with limits[scheduled.segment_id if scheduled is not None else None]:
+            before[day] = lake.manifest("main_l5", get_variety(schedule.variety).continuous_symbol, day)
             manifest = build_main_l5_day(lake, calendar, schedule, day, run_id, overwrite)
         failpoint("main_l5.day->day")
         return manifest
@@ -186,7 +190,7 @@ def build_main_l5_day(
             f"first: ghtrader download --symbol {scheduled.contract} --start {day} --end {day}",
         )
     there = lake.manifest("main_l5", key, day)
-    if there is not None and not overwrite and _up_to_date(lake, calendar, there, raw, scheduled):
+    if there is not None and not overwrite and is_up_to_date(lake, calendar, there, raw, scheduled):
         return there
     ticks = lake.read_day("ticks", scheduled.contract, day)
     times = ticks.column("datetime_ns").to_numpy()
@@ -236,9 +240,10 @@ def with_provenance(ticks: pa.Table, scheduled: ScheduleDay) -> pa.Table:
     return pa.table(columns, schema=MAIN_L5_SCHEMA)
 
 
-def _up_to_date(
+def is_up_to_date(
     lake: Lake, calendar: TradingCalendar, there: DayManifest, raw: DayManifest, scheduled: ScheduleDay
 ) -> bool:
+    """Whether a stored day was built from these ticks, by today's sessions, under this day of the schedule."""
     known = there.main_l5
     same_ticks = known.raw_content_hash == raw.content_hash and known.origin == raw.details.origin
     same = same_ticks and known.schedule_hash == scheduled.schedule_hash

@@ -198,9 +198,9 @@ class RecordedDays:
 
     def begin(self, symbol: str) -> SymbolLog:
         """Take the symbol's lock and find out where an earlier recording of it ended; LockHeldError names a holder."""
-        data, wait_s = self.settings.data, self.settings.lock_wait_timeout_s
+        data = self.settings.data
         log = SymbolLog(symbol=symbol, variety=variety_of(symbol))
-        self._locks.enter_context(resource_lock(self.settings.locks, ticks_key(symbol), "record", wait_s=wait_s))
+        self._locks.enter_context(resource_lock(self.settings.locks, ticks_key(symbol), "record"))
         for day in journal_days(data, symbol):
             log.journals[day] = RowLog(journal_path(data, symbol, day))
         for day, journal in list(log.journals.items()):

@@ -9,6 +9,7 @@ Points where a test may kill a run: ``build.features->labels``, beside the lake'
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -157,13 +158,14 @@ def build_day(
     """
     origin = require_source(lake, kind, symbol, day)
     calendar = calendar or bundled_calendar()
-    stored = {dataset: lake.manifest(dataset, symbol, day) for dataset in (FEATURES, LABELS)}
     verdict = gate(day) if gate is not None else QualityVerdict(None)
     if not overwrite:
+        stored = {dataset: lake.manifest(dataset, symbol, day) for dataset in (FEATURES, LABELS)}
         others = (other for other in lake.days(FEATURES, symbol) if other != day)
         nearest = min(others, key=lambda other: abs((other - day).days), default=day)
-        for stored_day in (day, nearest):
-            refuse_other_configuration(lake, symbol, stored_day, factor_set, label_spec)
+        refuse_other_configuration(lake, symbol, day, factor_set, label_spec)
+        with contextlib.suppress(IntegrityError):  # a garbled manifest is that other day's fault
+            refuse_other_configuration(lake, symbol, nearest, factor_set, label_spec)
         sound = verdict.refusal is None and source_bytes_are_whole(lake, kind, symbol, day)
         if sound and all(
             _is_current(manifest, kind, origin, day, factor_set, label_spec, verdict.record, calendar)

@@ -9,6 +9,7 @@ Points where a test may kill a run: ``build.day->day``, ``build.days->manifest``
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from ghtrader_base.errors import FailedError, GhtraderError, RefusedError
+from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, RefusedError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_json
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
@@ -135,7 +136,8 @@ def build_days(
     calendar = calendar or bundled_calendar()
     if not overwrite:
         for day in lake.days(FEATURES, symbol):
-            refuse_other_configuration(lake, symbol, day, factor_set, label_spec)
+            with contextlib.suppress(IntegrityError):  # a garbled manifest is that day's fault alone: its build says so
+                refuse_other_configuration(lake, symbol, day, factor_set, label_spec)
     if not _was_built(lake, symbol, factor_set, label_spec):
         _refuse_leaks(lake, calendar, kind, symbol, wanted, factor_set, label_spec)
     report = BuildReport(symbol)
@@ -264,7 +266,10 @@ def write_series_manifests(lake: Lake, symbol: str) -> None:
         rows: dict[str, dict[str, Any]] = {}
         configurations: dict[str, Any] = {}
         for day in lake.days(dataset, symbol):
-            found = lake.manifest(dataset, symbol, day)
+            try:
+                found = lake.manifest(dataset, symbol, day)
+            except IntegrityError:  # named by the day's own build, and by the audit
+                continue
             if found is None:
                 continue
             known: FeatureDetails | LabelDetails = found.features if dataset == FEATURES else found.labels

@@ -1,4 +1,4 @@
-"""Refuses a real account unless both steps to real orders were taken, a model of simulated ticks, a missing login."""
+"""Refuses a real account without both steps, with a wrong clock, a model of simulated ticks, or a missing login."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from ghtrader_base.errors import ConfigError, RefusedError
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode, SimKind
 from ghtrader_market.reference.tick_origin import OriginKind, words_of
+from ghtrader_market.sources.service_clock import REFUSE_S, read_service_clock
 from ghtrader_models.bundles.bundle import Bundle
 
 CONFIRMATION = "I_UNDERSTAND"
@@ -48,6 +49,23 @@ def check_model(bundle: Bundle, mode: RunMode, monitor_only: bool) -> None:
         f"{words_of(origins)}",
         "train on days of one real market, or add --monitor-only",
     )
+
+
+def require_true_clock(settings: Settings, mode: RunMode, monitor_only: bool) -> None:
+    """This machine's clock against the service's, before a real account is traded.
+
+    Raises
+    ------
+    RefusedError
+        They differ by `REFUSE_S` or more.
+    UnreachableError, FailedError
+        The service does not tell its time: then nobody knows.
+    """
+    if mode != RunMode.LIVE or monitor_only:
+        return
+    state = read_service_clock(settings)
+    if state.off_s >= REFUSE_S:
+        raise RefusedError(state.words(), "set it, for example by timedatectl set-ntp true, or add --monitor-only")
 
 
 def require_credentials(settings: Settings, mode: RunMode, sim: SimKind) -> None:

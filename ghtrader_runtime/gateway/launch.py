@@ -22,7 +22,7 @@ from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import FeeRates, variety_of
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_runtime.accounts.account import account_ref, bind_login, login_of
-from ghtrader_runtime.accounts.live_gate import check_gates, require_credentials
+from ghtrader_runtime.accounts.live_gate import check_gates, require_credentials, require_true_clock
 from ghtrader_runtime.brokers.base import Broker, Market
 from ghtrader_runtime.brokers.paper import Feed, PaperBroker
 from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
@@ -81,6 +81,7 @@ def _tqsdk(settings: Settings, options: GatewayOptions) -> TqSdkBroker:
     from ghtrader_runtime.brokers.tqsdk_risk_rules import BrokerSideLimits
 
     require_credentials(settings, options.mode, options.sim)
+    require_true_clock(settings, options.mode, options.monitor_only)
     isolate_home(settings, f"gateway-{options.mode}-{options.account}")
     limits = BrokerSideLimits(options.day_orders, options.day_lots)
     return TqSdkBroker(settings, options.mode, options.sim, limits)

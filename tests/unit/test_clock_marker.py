@@ -37,6 +37,8 @@ STAMPS = {
     "_now", "RunManifest", "note_refusal",
     # how many days the holiday list has left, for people
     "calendar_state",
+    # the difference of two clocks, which a test makes itself
+    "read_service_clock",
     # a name that must only differ from the others, or only grow
     "new_run_id", "activate",
     # how long to wait, from now on: TqSdk's deadlines are wall-clock times

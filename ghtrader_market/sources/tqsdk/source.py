@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ghtrader_base.errors import FailedError, LockHeldError, UsageError
+from ghtrader_base.errors import FailedError, LockHeldError, NotListedError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.holiday_list import fetch_vendor_list
 from ghtrader_market.reference.symbols import parse_symbol
@@ -176,13 +176,22 @@ class TqSdkSource:
         return [item for item in found if item.lives_in(start, end)]
 
     def daily_bars(self, symbols: Iterable[str], start: date, end: date) -> pa.Table:
-        """Finished trading days of [start, end], ordered by symbol and day; settlement is null (TqSdk has none)."""
+        """Finished trading days of [start, end], ordered by symbol and day; settlement is null (TqSdk has none).
+
+        Of several symbols, one that the service does not list is told of and left out; alone it is a NotListedError.
+        """
         symbols = sorted(set(symbols))
         first, last = self._bounds(start, end)
         over = {key: self.finished_day(key) for key in {variety_of(symbol).key for symbol in symbols}}
         parts = []
         for symbol in symbols:
-            bars = self._ask("daily_bars", symbol=symbol, start_ns=first, end_ns=last)
+            try:
+                bars = self._ask("daily_bars", symbol=symbol, start_ns=first, end_ns=last)
+            except NotListedError as error:
+                if len(symbols) == 1:
+                    raise
+                self._tell(f"{error.message}; the others go on")
+                continue
             parts.append(self._bars(symbol, bars, min(end, over[variety_of(symbol).key])))
         return pa.concat_tables(parts) if parts else DAILY_BAR_SCHEMA.empty_table()
 

@@ -28,9 +28,9 @@ from ghtrader_base.errors import (
     FailedError,
     GhtraderError,
     LoginRefusedError,
+    NotListedError,
     TimedOutError,
     UnreachableError,
-    UsageError,
 )
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.sources.base import canonical_table, empty_ticks
@@ -84,6 +84,7 @@ class Session:
         """Exchange time of the newest quote of `symbols`, UTC epoch ns; 0 where none has traded."""
         newest = 0
         for symbol in symbols:
+            self.require_symbol(symbol)
             text = self._api.get_quote(symbol).datetime
             if text:
                 moment = datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=SHANGHAI)
@@ -91,14 +92,23 @@ class Session:
         return newest
 
     def require_symbol(self, symbol: str) -> None:
-        """UsageError where the service does not list a contract: TqSdk itself waits 30 s before it says so."""
-        if symbol.startswith("KQ."):
-            return
-        exchange, _, name = symbol.partition(".")
-        listed = self.symbols(exchange, name.rstrip("0123456789"))
-        if symbol not in listed:
-            known = f"it lists {listed[0]} to {listed[-1]}" if listed else "it lists no contract of that product"
-            raise UsageError(f"the service does not know the contract {symbol}", known)
+        """NotListedError where the service lists no such contract, or none of a main series' product.
+
+        TqSdk itself waits 30 s for it and then cannot tell it from a service that is away.
+        """
+        head, _, series = symbol.partition("@")
+        exchange, _, name = (series or head).partition(".")
+        product = name.rstrip("0123456789")
+        listed = self.symbols(exchange, product)
+        if not listed:
+            raise NotListedError(
+                f"the service lists no contract of {exchange}.{product}"
+                + ("" if series else f", so it does not know the contract {symbol}"),
+                "choose another, or another service",
+            )
+        if not series and symbol not in listed:
+            known = f"it lists {listed[0]} to {listed[-1]}"
+            raise NotListedError(f"the service does not know the contract {symbol}", known)
 
     def daily_bars(self, symbol: str, start_ns: int, end_ns: int) -> pa.Table:
         """Daily bars whose time lies in [start_ns, end_ns), with `datetime_ns` as TqSdk gives it."""
@@ -122,6 +132,7 @@ class Session:
 
     def continuous(self, symbol: str, days: int) -> list[tuple[str, str]]:
         """The vendor's main contract of each of the last `days` trading days."""
+        self.require_symbol(symbol)
         frame = self._api.query_his_cont_quotes([symbol], n=days)
         pairs = zip(frame["date"], frame[symbol], strict=True)
         return [(moment.date().isoformat(), str(contract)) for moment, contract in pairs if contract]

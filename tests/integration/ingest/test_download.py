@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from ghtrader_base.errors import ConfigError, UnreachableError, UsageError
+from ghtrader_base.errors import ConfigError, NotListedError, UnreachableError, UsageError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_exchange.client import ExchangeProcess
 from ghtrader_exchange.world.scenario import Scenario
@@ -122,6 +122,16 @@ def test_an_unknown_contract_is_named_at_once(source: TqSdkSource, tmp_path: Pat
         download(source, Lake(tmp_path / "data"), CALENDAR, ["SHFE.cu2511"], DAYS[0], DAYS[1])
     assert time.monotonic() - started < 90
     assert caught.value.hint and not (tmp_path / "data").exists()
+    # A product that this exchange does not have is no dead service: it took 233 s to call it one.
+    for symbol in ("CFFEX.IF2506", "KQ.m@CFFEX.IF"):
+        with pytest.raises(NotListedError, match=r"lists no contract of CFFEX\.IF"):
+            download(source, Lake(tmp_path / "data"), CALENDAR, [symbol], DAYS[0], DAYS[1])
+    with pytest.raises(NotListedError, match=r"lists no contract of SHFE\.au"):
+        source.finished_day("au")
+    assert time.monotonic() - started < 90 and not (tmp_path / "data").exists()
+    # One that is gone from the list holds up no bars of the others.
+    bars = source.daily_bars(["SHFE.cu2511", source.contracts("cu", BEFORE, AFTER)[0].symbol], DAYS[0], DAYS[1])
+    assert bars["trading_day"].to_pylist() == DAYS[:2]
     assert source.contracts("cu", BEFORE, AFTER)  # the worker is still of use
 
 

@@ -22,7 +22,7 @@ from ghtrader_assets.instance.instance import open_instance
 from ghtrader_assets.results.reports_store import decision_path, load_candidate, load_predictions, load_reports
 from ghtrader_assets.runs import flows
 from ghtrader_assets.runs.execute import run_job
-from ghtrader_assets.runs.inspect import describe_run, list_runs
+from ghtrader_assets.runs.inspect import describe_run, list_runs, run_events
 from ghtrader_base.errors import RefusedError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_exchange.client import ExchangeProcess
@@ -195,7 +195,7 @@ def test_the_loop_to_the_gate(pipeline_settings, scheduled):
     assert {bundle["horizon"] for bundle in listed["bundles"]} == {10, 50}
 
 
-def test_the_daily_update_runs_its_steps_as_runs_of_their_own(exchange, tmp_path, monkeypatch):
+def test_the_daily_update_runs_what_is_due_as_one_group_and_nothing_twice(exchange, tmp_path, monkeypatch):
     home = tmp_path / "home"
     use_home(monkeypatch, home, exchange)
     monkeypatch.setenv("GHTRADER_DAILY_UPDATE_TARGETS", "SHFE:cu")
@@ -207,7 +207,17 @@ def test_the_daily_update_runs_its_steps_as_runs_of_their_own(exchange, tmp_path
         assert instance.get_materialized_partitions(dg.AssetKey("features")) == {"2025-04-01|cu", "2025-04-02|cu"}
     assert {row.status for row in rows} == {"success"} and {row.source for row in rows} == {"schedule"}
     assert [row.id for row in rows].count(outer.run_id) == 1 and len(rows) == 7
-    assert run_registry.executors(settings) == []
+    assert run_registry.executors(settings) == [] and {row.group for row in rows} == {outer.run_id}
+    with open_instance(settings) as instance:
+        assert len(describe_run(settings, instance, outer.run_id).related) == 6
+        logged = [event.message for event in run_events(settings, instance, outer.run_id, False)]
+        (ticks,) = [row.id for row in rows if row.what == "raw_ticks"]
+        ticks_logged = [event.message for event in run_events(settings, instance, ticks, False)]
+    for messages in (logged, ticks_logged):
+        assert len([message for message in messages if message.startswith("ticks of 3 cu contracts")]) == 1
+    run_job(settings, "daily_update", run_config=config, source="schedule")
+    with open_instance(settings) as instance:
+        assert instance.get_runs_count() == len(rows) + 1, "nothing was due"
 
 
 def _runs_now(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -11,7 +11,9 @@ import pytest
 from ghtrader_assets.instance.instance import open_instance
 from ghtrader_assets.runs import flows
 from ghtrader_assets.runs.build_options import BuildOptions
-from ghtrader_base.errors import GhtraderError, IntegrityError, UsageError
+from ghtrader_assets.runs.evening import Evening
+from ghtrader_assets.runs.inspect import list_runs
+from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, UnreachableError, UsageError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, table_from_values
 from ghtrader_market.reference.trading_calendar import bundled_calendar
@@ -102,3 +104,50 @@ def test_one_contract_is_observed_and_its_days_are_not_the_main_series(home):
 def test_a_label_definition_that_is_none_is_refused(home):
     with pytest.raises(UsageError, match="unknown label definition"):
         flows.build_datasets(home, "cu", None, None, BuildOptions(labels="tomorrow"))
+
+
+def _materialized(settings: Settings, asset: str) -> set[str]:
+    with open_instance(settings) as instance:
+        return instance.get_materialized_partitions(dg.AssetKey(asset))
+
+
+def test_an_evening_builds_what_is_due_names_the_rest_and_does_nothing_twice(home):
+    lake = Lake(home.data)
+    lake.delete_day("main_l5", SYMBOL, DAYS[1])
+    (lake.day_path("ticks", CONTRACT, DAYS[1]) / "_manifest.json").write_text("garbled")
+    evening = Evening(settings=home, days=DAYS, materialized=lambda asset: _materialized(home, asset))
+    away = UnreachableError("no quote service", "start it")
+    missing = evening.attempt("cu", away)
+    assert [(one.asset, one.later) for one in missing] == [("raw_ticks", True), ("main_l5", False)]
+    assert str(DAYS[1]) in missing[1].error.message
+    assert lake.days("features", SYMBOL) == lake.days("labels", SYMBOL) == [DAYS[0], DAYS[2]]
+    assert _materialized(home, "features") == {f"{day}|cu" for day in (DAYS[0], DAYS[2])}
+    with open_instance(home) as instance:
+        before = instance.get_runs_count()
+    again = evening.attempt("cu", away)
+    with open_instance(home) as instance:
+        (row,) = list_runs(home, instance, instance.get_runs_count() - before)
+    assert (row.what, row.detail, row.status) == ("main_l5", f"{DAYS[1]}|cu", "failure")
+    assert [str(one) for one in again] == [str(one) for one in missing]
+
+
+def test_a_garbled_day_of_features_holds_up_no_other(home):
+    lake = Lake(home.data)
+    flows.build_datasets(home, "cu", DAYS[0], DAYS[1])
+    (lake.day_path("features", SYMBOL, DAYS[0]) / "_manifest.json").write_text("garbled")
+    with pytest.raises(IntegrityError, match=str(DAYS[0])):
+        flows.build_datasets(home, "cu", None, None)
+    assert _materialized(home, "features") == {f"{day}|cu" for day in DAYS}
+    assert lake.manifest("features", SYMBOL, DAYS[2]).rows > 0
+    flows.build_datasets(home, "cu", None, None, BuildOptions(overwrite=True))
+    assert lake.manifest("features", SYMBOL, DAYS[0]).rows > 0
+
+
+def test_days_without_ticks_are_named_and_the_others_of_the_range_are_built(home):
+    lake = Lake(home.data)
+    for day in DAYS:
+        lake.delete_day("main_l5", SYMBOL, day)
+    lake.delete_day("ticks", CONTRACT, DAYS[1])
+    with pytest.raises(FailedError, match=f"1 of 3 days have no ticks of cu's main contract: {DAYS[1]}"):
+        flows.build_main(home, "cu", DAYS[0], DAYS[2])
+    assert lake.days("main_l5", SYMBOL) == [DAYS[0], DAYS[2]]

@@ -25,7 +25,8 @@ from ghtrader_runtime.operator_views.gateway_view import running_gateways
 from tests.support.copper_day import CONTRACT, DAY, whole_day
 
 PARTS = {
-    "home", "servers", "calendar", "lake", "questdb", "runs", "champions", "trading", "kill_switches", "disk", "gpus",
+    "home", "servers", "clock", "calendar", "lake", "questdb", "runs", "champions", "trading", "kill_switches", "disk",
+    "gpus",
 }  # fmt: skip
 
 

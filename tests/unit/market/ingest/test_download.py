@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghtrader_base.errors import BadRecordingError, FailedError, RefusedError, UsageError
+from ghtrader_base.errors import BadRecordingError, FailedError, NotListedError, RefusedError, UsageError
 from ghtrader_market.ingest.download import ProgressLine, contiguous, download, wanted_days
 from ghtrader_market.ingest.import_recordings import import_recordings, load_declared
 from ghtrader_market.reference.tick_origin import UNKNOWN, OriginKind, TickOrigin
@@ -149,6 +149,51 @@ def test_only_what_is_missing_is_asked_for(tmp_path: Path) -> None:
     assert report.present == 3 and len(report.written) == 6
     again = TableSource()
     assert fetch(again, lake, *WEEK).written == () and again.asked == []
+
+
+class ListedSource(TableSource):
+    """Lists some contracts alone."""
+
+    def __init__(self, *listed: str) -> None:
+        super().__init__()
+        self.listed = listed
+        self.refused: list[str] = []
+
+    def daily_bars(self, symbols: Iterable[str], start: date, end: date) -> pa.Table:
+        (symbol,) = symbols
+        if symbol not in self.listed:
+            self.refused.append(symbol)
+            raise NotListedError(f"the service does not know the contract {symbol}", "choose another")
+        return super().daily_bars([symbol], start, end)
+
+
+def test_a_contract_that_is_not_listed_costs_itself_and_is_asked_for_once(tmp_path: Path) -> None:
+    lake, source = Lake(tmp_path), ListedSource("SHFE.cu1911")
+    report = fetch(source, lake, *WEEK, symbols=("SHFE.cu1910", "SHFE.cu1911"))
+    days = CALENDAR.days(*WEEK)
+    assert lake.days("ticks", "SHFE.cu1911") == days and source.refused == ["SHFE.cu1910"]
+    assert [row[:3] for row in report.skipped] == [("SHFE.cu1910", day, "not-listed") for day in days]
+    assert skipped_days(lake, "SHFE.cu1910") == {} and not (tmp_path / "ticks/symbol=SHFE.cu1910").exists()
+
+
+def test_where_none_is_listed_that_is_the_answer_and_nothing_is_written(tmp_path: Path) -> None:
+    source = ListedSource()
+    with pytest.raises(NotListedError, match="SHFE.cu1910") as caught:
+        fetch(source, Lake(tmp_path / "lake"), *WEEK, symbols=("SHFE.cu1910",))
+    assert caught.value.exit_code == 2 and source.refused == ["SHFE.cu1910"]
+    assert not (tmp_path / "lake").exists()
+
+
+@pytest.mark.parametrize("ledger", ["_skipped_days.json", "_no_data_dates.json"])
+def test_a_contract_whose_ledger_does_not_read_holds_up_no_other(tmp_path: Path, ledger: str) -> None:
+    lake, source, days = Lake(tmp_path), TableSource(), CALENDAR.days(*WEEK)
+    folder = tmp_path / "ticks" / "symbol=SHFE.cu1910"
+    folder.mkdir(parents=True)
+    (folder / ledger).write_text("garbled")
+    report = fetch(source, lake, *WEEK, symbols=("SHFE.cu1910", "SHFE.cu1911"))
+    assert lake.days("ticks", "SHFE.cu1911") == days and {asked[0] for asked in source.asked} == {"SHFE.cu1911"}
+    assert [row[:3] for row in report.skipped] == [("SHFE.cu1910", day, "damaged") for day in days]
+    assert ledger in report.skipped_words()
 
 
 def test_empty_days_are_remembered_and_unfinished_ones_are_not(tmp_path: Path) -> None:
