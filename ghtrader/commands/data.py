@@ -145,7 +145,7 @@ def _coverage_text(found: Any, symbol: str, weeks: int) -> str:
             {name: getattr(brief, name) for name in ("symbol", "state", "days", "l5_days", "first_day", "last_day")}
             | {
                 "no_data": len(item.no_data),
-                "missing": sum(n for _, _, n in item.gaps),
+                "missing": "?" if item.missing_days is None else item.missing_days,
                 "skipped": len(item.skipped),
                 "recorded": len(item.recorded),
                 "ticks_from": brief.ticks_from,
@@ -160,7 +160,7 @@ def _coverage_text(found: Any, symbol: str, weeks: int) -> str:
     blocks = [f"{found.variety.key} as of {found.as_of}", table(_blank(rows))]
     if here:
         newest = max([found.as_of, *(item.days[-1][0] for item in here if item.days)])
-        lines = picture(here, found.calendar, min(newest, max(item.expires for item in here)), weeks)
+        lines = picture(here, found.calendar, min(newest, max(item.end or newest for item in here)), weeks)
         used = "".join(lines[1:])
         blocks += ["\n".join(lines), "  ".join(f"{mark} {what}" for mark, what in MARKS.items() if mark in used)]
     if series:

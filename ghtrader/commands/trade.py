@@ -103,10 +103,11 @@ def register(app: typer.Typer) -> None:
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Gateway and strategy over recorded days, on paper.
+        """Gateway and strategy over recorded days, on paper; says which the model had learned from (`in sample`).
 
         Example: ghtrader paper --var cu --days 2
         """
+        from ghtrader_models.bundles.sample_check import SampleVerdict, worst
         from ghtrader_runtime.replay.recorded_days import PAPER_RATE, paper_day, replay_days
 
         settings = settings_of(home)
@@ -122,5 +123,8 @@ def register(app: typer.Typer) -> None:
             summaries.append(summary)
         summed = ("ticks", "targets", "orders", "fills", "round_trips", "fees", "net_pnl")
         total = {name: sum(getattr(summary, name) for summary in summaries) for name in summed}
-        document = {"days": [one.to_json() for one in summaries], **total}
+        judged = [SampleVerdict(one.sample, one.sample_reason or "") for one in summaries if one.sample is not None]
+        verdict = worst(judged)
+        sample = None if verdict is None else {"sample": verdict.sample, "sample_reason": verdict.reason}
+        document = {"days": [one.to_json() for one in summaries], **total, **(sample or {})}
         emit(document, json, lambda: "\n\n".join(describe(one) for one in summaries))

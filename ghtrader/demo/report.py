@@ -189,6 +189,8 @@ class TradingFacts:
         None where the traded day is not over.
     lock_step_ms : dict or None
         Latency of the run in lock-step, where `tick_to_target_ms` is of one at a pace.
+    sample : str or None
+        Of a recorded day: whether the model had learned from what it traded (`Sample`).
     """
 
     ticks: int
@@ -210,12 +212,14 @@ class TradingFacts:
     fill_list: list[ReportedFill]
     live_equals_batch: BatchComparison | None = None
     lock_step_ms: dict[str, Any] | None = None
+    sample: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         found = asdict(self)
-        if self.lock_step_ms is None:
-            del found["lock_step_ms"]
+        for name in ("lock_step_ms", "sample"):
+            if found[name] is None:
+                del found[name]
         return found
 
 
@@ -258,7 +262,10 @@ class PartReport:
         real = gain.low is not None and gain.low > 0
         edge = "an edge over the prior" if real else "no edge that chance would not explain"
         gate = "promoted" if self.pipeline.champion else f"refused: {self.pipeline.refused_because}"
-        money = f" Traded: net {self.trading.net_pnl:+,.0f} CNY after fees." if self.trading else ""
+        money = ""
+        if self.trading:
+            sample = f" ({self.trading.sample})" if self.trading.sample else ""
+            money = f" Traded{sample}: net {self.trading.net_pnl:+,.0f} CNY after fees."
         return f"{self.kind}: {edge}. {numbers}{share}.{money} Gate: {gate.rstrip('.')}."
 
     def to_dict(self, judged: int) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def trading_facts(run: RunSummary, exchange_fills: list[FillRecord] | None) -> T
         run_id=run.run_id,
         missed_ticks=run.missed_ticks,
         fill_list=ours,
+        sample=None if run.sample is None else str(run.sample),
     )
 
 

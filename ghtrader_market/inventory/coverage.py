@@ -16,6 +16,7 @@ import numpy as np
 
 from ghtrader_base.errors import GhtraderError
 from ghtrader_market.inventory.contract_catalog import Known, all_contracts, load_snapshot
+from ghtrader_market.reference.last_trading_day import last_trading_day
 from ghtrader_market.reference.roll_schedule import load_schedule
 from ghtrader_market.reference.tick_origin import UNKNOWN
 from ghtrader_market.reference.tick_schema import LEVELS
@@ -86,8 +87,8 @@ class ContractCoverage:
     ----------
     symbol, origin : str
         The contract, and who told of it: service, bundled, disk.
-    listed, expires : date
-        Its life; `listed` is None where nobody knows it.
+    listed, expires : date, optional
+        Its life; None where nobody knows it.
     state : str
         One of `STATES`.
     stale : bool
@@ -110,7 +111,7 @@ class ContractCoverage:
     symbol: str
     origin: str
     listed: date | None
-    expires: date
+    expires: date | None
     state: str
     stale: bool
     days: tuple[tuple[date, int | None, str], ...] = ()
@@ -126,6 +127,19 @@ class ContractCoverage:
     def deep_days(self) -> list[date]:
         """Days with real depth."""
         return [day for day, levels, _ in self.days if levels is not None and levels >= LEVELS]
+
+    @property
+    def end(self) -> date | None:
+        """Its last trading day, or the last one known of it where nobody knows that; None where nothing is."""
+        known = [*(day for day, _, _ in self.days), *self.no_data]
+        return self.expires or max(known, default=None)
+
+    @property
+    def missing_days(self) -> int | None:
+        """Days that should be here and are not; None where there may be some, and nobody knows the ends of its life."""
+        found = sum(count for _, _, count in self.gaps)
+        unsure = self.state == "incomplete" and None in (self.listed, self.expires)
+        return found or (None if unsure else 0)
 
     @property
     def recorded(self) -> list[date]:
@@ -162,7 +176,7 @@ class ContractCoverage:
             "origins": _days_by_origin((day for day, _, _ in self.days), self.ticks_from),
             "no_data": [str(day) for day in self.no_data],
             "gaps": [{"first": str(a), "last": str(b), "days": n} for a, b, n in self.gaps],
-            "missing_days": sum(n for _, _, n in self.gaps),
+            "missing_days": self.missing_days,
             "skipped": [
                 {"day": str(day), "reason": e.reason, "detail": e.detail, "tries": e.tries, "since": e.since}
                 for day, e in self.skipped.items()
@@ -299,7 +313,11 @@ class Coverage:
         origins: Mapping[str, str],
     ) -> ContractCoverage:  # fmt: skip
         info = known.info
-        life = [info.first_possible, min(info.expires, self.as_of)]
+        expires: date | None = info.expires
+        if known.origin == "disk":  # the name alone says in which month it ends
+            near = date.fromisoformat(rows[-1][0]) if rows else info.expires
+            expires = last_trading_day(self.variety, info.symbol, near, self.calendar)
+        life = [info.first_possible, min(expires or info.expires, self.as_of)]
         wanted = trading[np.searchsorted(trading, np.datetime64(life[0])) :]
         wanted = wanted[: np.searchsorted(wanted, np.datetime64(life[1]), side="right")]
         if summary is None and not self.lake.key_path("ticks", info.symbol).exists():
@@ -307,7 +325,7 @@ class Coverage:
                 symbol=info.symbol,
                 origin=known.origin,
                 listed=info.listed,
-                expires=info.expires,
+                expires=expires,
                 state="not-downloaded",
                 stale=False,
             )
@@ -315,13 +333,13 @@ class Coverage:
         redo = _days(text for text, _, source in rows if source == RECORDED)
         empty = np.array(sorted(no_data_days(self.lake, info.symbol)), dtype="datetime64[D]")
         state, stale, missing = state_of(wanted, have, empty, redo)
-        if known.origin == "disk" and len(have):  # a name does not say on which day of its month it expires
+        if expires is None and len(have):
             state = "incomplete" if state == "stale" else state
             stale, missing = False, missing[missing < max(days[-1] for days in (have, empty) if len(days))]
         if info.listed is None and len(have):  # nobody knows whether it was listed before
             missing = missing[missing > min(days[0] for days in (have, empty) if len(days))]
         return ContractCoverage(
-            symbol=info.symbol, origin=known.origin, listed=info.listed, expires=info.expires, state=state, stale=stale,
+            symbol=info.symbol, origin=known.origin, listed=info.listed, expires=expires, state=state, stale=stale,
             days=tuple((day, levels, source) for day, (_, levels, source) in zip(have.tolist(), rows, strict=True)),
             no_data=tuple(empty.tolist()),
             gaps=tuple(ranges_of(missing, trading)) if len(have) else (),
@@ -418,7 +436,7 @@ def picture(contracts: Iterable[ContractCoverage], calendar: TradingCalendar, la
         cells = []
         for start in mondays:
             week = calendar.known_days(start, start + timedelta(days=6))
-            days = [day for day in week if day <= last and day <= contract.expires]
+            days = [day for day in week if day <= last and contract.end is not None and day <= contract.end]
             cells.append(_cell(days, state, gone, contract.skipped, contract.listed))
         lines.append(f"{contract.symbol:{width}}  {''.join(cells).rstrip()}")
     return lines

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
@@ -12,8 +15,11 @@ from ghtrader_base.trading_enums import RunMode
 from ghtrader_base.trading_limits import LimitValue
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_models.bundles.bundle import bundles_dir, load_bundle
+from ghtrader_models.bundles.sample_check import judge_sample, worst
 from ghtrader_runtime.run_options import GatewayOptions, ReplayOptions, StrategyOptions, check_options
-from ghtrader_runtime.runlog.summary import RunSummary
+from ghtrader_runtime.runlog.journal import read_lines
+from ghtrader_runtime.runlog.summary import RunSummary, write_summary
 from ghtrader_runtime.supervisor.supervisor import new_run_id, trade
 
 DATASET = "main_l5"
@@ -86,7 +92,7 @@ def paper_day(
     Returns
     -------
     RunSummary
-        Of the run, with its `folder`.
+        Of the run, with its `folder`, and whether the model had learned from what was played (`sample`).
     """
     key = get_variety(variety).continuous_symbol
     lake = Lake(settings.data)
@@ -104,4 +110,28 @@ def paper_day(
         account=account, mode=RunMode.PAPER, symbol=contract, model=model, horizon=horizon,
         flat_before_end_s=flat_before_end_s, flat_from_ns=flat_from_ns,
     )  # fmt: skip
-    return trade(settings, gateway, strategy, on_ready=on_ready)
+    summary = trade(settings, gateway, strategy, on_ready=on_ready)
+    return _with_sample(summary, settings, model, day, from_ns or _first_ns(lake, key, day))
+
+
+def _first_ns(lake: Lake, key: str, day: date) -> int:
+    """Market time (UTC epoch ns) of a day's first tick."""
+    return int(lake.read_day(DATASET, key, day, ["datetime_ns"]).column("datetime_ns")[0].as_py())
+
+
+def _with_sample(summary: RunSummary, settings: Settings, model: str, day: date, first_ns: int) -> RunSummary:
+    """Say, in the summary on disk too, whether the bundles that traded had learned from what was played."""
+    assert summary.folder is not None
+    events = read_lines(summary.folder / "strategy" / "events.jsonl")
+    names = dict.fromkeys(line["model"] for line in events if line["kind"] in ("start", "champion-takes-over"))
+    verdicts = []
+    for name in names:
+        folder = bundles_dir(settings.models) / name
+        bundle = load_bundle(folder if folder.is_dir() else Path(model))
+        verdicts.append(judge_sample(bundle.content, bundle.bundle_id, day, first_ns))
+    verdict = worst(verdicts)
+    if verdict is None:
+        return summary
+    told = msgspec.structs.replace(summary, sample=verdict.sample, sample_reason=verdict.reason)
+    write_summary(summary.folder, msgspec.structs.replace(told, folder=None, strategy_error=None, restarts=None))
+    return told

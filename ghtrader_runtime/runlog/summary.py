@@ -12,10 +12,12 @@ import msgspec
 from ghtrader_base.errors import IntegrityError
 from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.accounting.fill import Fill
+from ghtrader_models.bundles.sample_check import Sample
 from ghtrader_runtime.runlog.fill_lines import fill_fields, read_fill
 from ghtrader_runtime.runlog.latency import LatencySummary
 
 SUMMARY = "summary.json"
+_OPTIONAL = ("folder", "strategy_error", "restarts", "sample", "sample_reason")
 
 
 class ContractResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +73,10 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         What the strategy died of.
     restarts : tuple of RestartNote, optional
         Of a supervised run.
+    sample : Sample, optional
+        Of a recorded day: whether the model had learned from what was played.
+    sample_reason : str, optional
+        The sentence beside it.
     """
 
     run_id: str
@@ -109,12 +115,14 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path | None = None
     strategy_error: str | None = None
     restarts: tuple[RestartNote, ...] | None = None
+    sample: Sample | None = None
+    sample_reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document of `summary.json`, and what the starter of the run added."""
         document: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, fill_list=()), enc_hook=str)
         document["fill_list"] = [_fill_line(fill) for fill in self.fill_list]
-        absent = [name for name in ("folder", "strategy_error", "restarts") if document[name] is None]
+        absent = [name for name in _OPTIONAL if document[name] is None]
         return {name: value for name, value in document.items() if name not in absent}
 
     @classmethod

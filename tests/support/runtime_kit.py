@@ -6,6 +6,7 @@ No stand-in for any part of the runtime: the bundle is a real one, the day a rea
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,7 +20,7 @@ from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.bundle import write_bundle
-from ghtrader_models.bundles.provenance import BundleContent
+from ghtrader_models.bundles.provenance import BundleContent, DayFacts
 from ghtrader_models.factors.factor_set import FactorSet
 from ghtrader_models.factors.language.parser import parse
 from ghtrader_models.inference.predictors import LOGISTIC_FILE
@@ -54,12 +55,16 @@ def tiny_factor_set() -> FactorSet:
 
 def write_tiny_bundle(
     models_dir: Path, symbol: str = "KQ.m@SHFE.cu", enter: float = 0.4, leave: float = 0.05, price_tick: float = 10.0,
-    lots: int = 1,
+    lots: int = 1, days: Sequence[date] = (),
 ) -> Path:  # fmt: skip
-    """A bundle that trades often."""
+    """A bundle that trades often; `days` are those it says it was trained on."""
     factor_set = tiny_factor_set()
+    facts = tuple(
+        DayFacts(day=day, contract="SHFE.cu2502", segment_id=0, price_tick=price_tick, multiplier=5, rows=1,
+                 features_hash="", labels_hash="") for day in days
+    )  # fmt: skip
     content = BundleContent(
-        symbol=symbol, horizon=50, price_tick=price_tick, levels=5, days=(), seed=0, config={}
+        symbol=symbol, horizon=50, price_tick=price_tick, levels=5, days=facts, seed=0, config={}
     )
     return write_bundle(
         models_dir,

@@ -69,6 +69,11 @@ def clock_us(window: Window) -> int | None:
     return int(number) * _CLOCK_MS[unit] * 1000
 
 
+def _ticks_of(window: Window) -> int | None:
+    """Ticks, two a second, that a time takes up; None for a number of ticks."""
+    return None if (us := clock_us(window)) is None else -(-us // 500_000)
+
+
 EXPRESSIONS: dict[str, type[Expression]] = {}
 """Every name of the language."""
 
@@ -173,15 +178,15 @@ class Expression:
         simpler = self.lower()
         if simpler is not self:
             return simpler.warm_up()
-        below = [operand.warm_up() for operand in self.operands()]
-        return (max(below) if below else self.history) + self._adds()
-
-    def _adds(self) -> int:
-        """Ticks that the operator itself adds to its operands' warm-up."""
+        below = max((operand.warm_up() for operand in self.operands()), default=self.history)
         if lag := getattr(self, "lag", 0):
-            return lag if (us := clock_us(lag)) is None else us * 2 // 1_000_000
-        window = getattr(self, "window", 0) or getattr(self, "span", 0) or 1
-        return window - 1 if (us := clock_us(window)) is None else us * 2 // 1_000_000
+            return below + (_ticks_of(lag) or lag)
+        if span := getattr(self, "span", 0):  # of time: from when the day is so old
+            return below + span - 1 if (ticks := _ticks_of(span)) is None else max(below, 1 + ticks)
+        window = getattr(self, "window", 1)
+        if (ticks := _ticks_of(window)) is None:
+            return below + window - 1
+        return max(below - 1, 1) + ticks  # so old is the day, and all that is in the window is known
 
     def __str__(self) -> str:
         parts = []
@@ -250,6 +255,9 @@ class Fill(Expression):
 
     x: Expression
     value: float = 0.0
+
+    def warm_up(self) -> int:
+        return 1
 
 
 @dataclass(frozen=True)

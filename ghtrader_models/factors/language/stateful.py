@@ -99,11 +99,14 @@ class Since(Expression):
 class DecaySince(Expression):
     """``(1 - 2 / (span + 1)) ^ Since(x)``: 1 at an event (``x`` known and not 0), fading after; 0 before the first.
 
-    No unit.
+    No unit. It has a value, 0, also while ``x`` is not known yet.
     """
 
     x: Expression
     span: int
+
+    def warm_up(self) -> int:
+        return 1
 
 
 @dataclass(frozen=True)
@@ -116,3 +119,6 @@ class Decay(Expression):
 
     x: Expression
     span: int
+
+    def warm_up(self) -> int:
+        return self.x.warm_up()

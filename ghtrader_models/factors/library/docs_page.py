@@ -22,6 +22,11 @@ A factor is an expression over order-book ticks, computed causally: it sees the 
 its trading day. Prices are in price ticks of the contract, volumes in lots. Each day starts cold. Batch and live
 run the same compiled step and agree to the last bit, and every factor has the same bits in any set.
 
+Who rebuilds a factor needs two more facts. Every price is **rounded to whole price ticks** as it is read (price / price
+tick, to the nearest whole number, halves to the even one), so that equal prices are equal whatever their last bits.
+Turnover is divided once, by **price tick x multiplier** (that product is formed first), in float64 and without
+rounding; so the average price of a tick's lots, and with it the inferred side of trades, lies between whole ticks.
+
 ```
 ghtrader factors list --group refill       # what there is
 ghtrader factors show kyle_lambda_100      # what one says
@@ -39,7 +44,8 @@ now = engine.update(datetime_ns[0], values[:, 0])      # float32[F], the engine'
 NaN means not known: before a window is full, while a value in it is not finite, and where a level it reads is absent.
 Nothing is ever subtracted from a window (it is merged from shorter ones that touch), so a level shift, an outlier or
 a gap leaves nothing behind once it is out of it. A window is a number of ticks, or wall-clock time: `50`, `'2m'`.
-Units follow from the expressions. **Warm** is the tick that has the first value (time at two ticks a second).
+Units follow from the expressions. **Warm** is the tick that has the first value where everything is known from the
+first tick on (time at two ticks a second).
 A factor with **depth** reads beyond the first level and is left out on one-level recordings.
 
 Whether a factor foretells anything is another question, and one of data: `ghtrader factors evaluate`."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ghtrader.cli import run
+from ghtrader.commands.trading_options import describe
 from ghtrader_base.errors import IntegrityError, KillSwitchError, LockHeldError, RefusedError, UsageError
 from ghtrader_base.lock_keys import trade_key, trade_strategy_key
 from ghtrader_base.locks import resource_lock
@@ -23,6 +24,7 @@ from ghtrader_runtime.accounts.order_ledger import read_ledger
 from ghtrader_runtime.operator_views import kill_commands
 from ghtrader_runtime.replay.recorded_days import block_start_ns, paper_day
 from ghtrader_runtime.runlog.journal import read_factors, read_lines
+from ghtrader_runtime.runlog.summary import read_summary
 from tests.support.lock_step import CONTRACT, DAY, ROWS, LockStepRun
 from tests.support.runtime_kit import tiny_factor_set, write_day, write_tiny_bundle
 from tests.support.waiting import PATIENCE_S
@@ -126,10 +128,14 @@ def test_the_command_line(settings, model, capfd) -> None:
         code = run(list(arguments))
         return code, *capfd.readouterr()
 
-    code, told, _ = typed("paper", "--var", "cu", "--model", model, "--last-block", "10", "--json")
+    trained = str(write_tiny_bundle(settings.models, enter=0.7, leave=0.2, days=[DAY]))
+    code, told, _ = typed("paper", "--var", "cu", "--model", trained, "--last-block", "10", "--json")
     assert code == 0
     answer = json.loads(told)
     assert answer["ticks"] == ROWS // 10 and answer["days"][0]["trading_day"] == str(DAY)
+    kept = read_summary(Path(answer["days"][0]["folder"]))
+    assert kept is not None and answer["sample"] == answer["days"][0]["sample"] == kept.sample == "in sample"
+    assert f"sample      in sample: bundle {Path(trained).name} was trained on {DAY} to {DAY}" in describe(kept)
     assert typed("kill", "trip", "--account", "paper", "--reason", "a test")[0] == 0
     status = json.loads(typed("kill", "status", "--account", "paper", "--json")[1])
     assert status["tripped"] and {row["reason"] for row in status["brokers"]} == {"a test"}

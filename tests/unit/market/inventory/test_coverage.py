@@ -153,6 +153,26 @@ def test_of_a_contract_known_by_its_name_alone_only_holes_are_missing(lake: Lake
     )  # fmt: skip
 
 
+def test_a_recording_of_one_day_says_what_is_missing_and_when_the_contract_ends(settings, make_ticks: Make) -> None:
+    lake, day = Lake(settings.data), date(2021, 1, 4)
+    times = CALENDAR.sessions("IF", day)[-1][0] + 500_000_000 * np.arange(20)
+    lake.write_day("ticks", "CFFEX.IF2101", day, make_ticks(times), source="import")
+    (item,) = (one for one in Coverage(lake, CALENDAR, "IF").contracts() if one.symbol == "CFFEX.IF2101")
+    assert (item.origin, item.expires) == ("disk", date(2021, 1, 15))
+    assert item.gaps == ((date(2021, 1, 5), date(2021, 1, 15), 9),)
+    row = item.to_json()
+    assert (row["expires"], row["state"], row["missing_days"]) == ("2021-01-15", "incomplete", 9)
+
+
+def test_where_nobody_knows_the_ends_of_a_life_what_is_missing_is_not_0(lake: Lake, make_ticks: Make) -> None:
+    write(lake, make_ticks, DAYS[:2], "SHFE.cu2504")
+    row = found(lake, "SHFE.cu2504").to_json()
+    assert (row["expires"], row["state"], row["missing_days"]) == (None, "incomplete", None)
+    write(lake, make_ticks, DAYS, "SHFE.cu2506")
+    assert found(lake, "SHFE.cu2506").to_json()["missing_days"] is None, "nobody knows since when it is listed"
+    assert run(["data", "coverage", "--var", "cu", "--home", str(lake.root.parent)]) == 0
+
+
 def test_depth_is_told_apart(lake: Lake, make_ticks: Make) -> None:
     table = make_ticks(CALENDAR.sessions("cu", DAYS[0])[-1][0] + 500_000_000 * np.arange(20))
     manifest = lake.write_day("ticks", CU.symbol, DAYS[0], one_level(table), source="t")
