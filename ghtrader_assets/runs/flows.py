@@ -365,11 +365,13 @@ def train_contract(
     seed: int = 0,
     policy: PolicyOptions | None = None,
     strict: bool = False,
+    mix: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Train one family on one contract's built days, at any horizon they have: observed, never materialized."""
     window = _contract_window(settings, "features", symbol, start, end)
     config = {**window, "family": family, "horizon": horizon, "seed": seed, "policy": _policy(policy), "strict": strict}
+    config["mix"] = mix
     return _run_op(settings, "train_contract", "train_one_contract", config, progress=progress)
 
 
@@ -384,6 +386,7 @@ def benchmark_contract(
     seed: int = 0,
     policy: PolicyOptions | None = None,
     strict: bool = False,
+    mix: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Walk-forward reports of some families on one contract's built days: observed, never materialized."""
@@ -395,6 +398,7 @@ def benchmark_contract(
         "seed": seed,
         "policy": _policy(policy),
         "strict": strict,
+        "mix": mix,
     }
     return _run_op(settings, "benchmark_contract", "benchmark_one_contract", config, progress=progress)
 
@@ -440,6 +444,7 @@ def train_family(
     until_ns: int | None = None,
     policy: PolicyOptions | None = None,
     strict: bool = False,
+    mix: bool = False,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
@@ -453,8 +458,11 @@ def train_family(
         How probabilities become positions; the defaults where absent.
     strict : bool
         Refuse where a day does not go with the others, instead of leaving it out.
+    mix : bool
+        Take days of different markets together.
     """
     config = {**_window(settings, start, end), "seed": seed, "policy": _policy(policy), "strict": strict}
+    config["mix"] = mix
     if until_ns is not None:
         config["until_ns"] = until_ns
     name = f"model_{family}"
@@ -472,6 +480,7 @@ def benchmark_families(
     seed: int = 0,
     policy: PolicyOptions | None = None,
     strict: bool = False,
+    mix: bool = False,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
@@ -483,6 +492,8 @@ def benchmark_families(
         How probabilities become positions, for all families alike; the defaults where absent.
     strict : bool
         Refuse where a day does not go with the others, instead of leaving it out.
+    mix : bool
+        Take days of different markets together.
     """
     config = {
         **_window(settings, start, end),
@@ -490,6 +501,7 @@ def benchmark_families(
         "seed": seed,
         "policy": _policy(policy),
         "strict": strict,
+        "mix": mix,
     }
     run_config = {"ops": {"benchmark_report": {"config": config}}}
     return _horizon_run(settings, "benchmark_report", variety, horizons, run_config, source, progress)
