@@ -170,6 +170,10 @@ class Settings(BaseSettings):
     quality_partial_recordings: bool = Field(
         True, alias="GHTRADER_QUALITY_PARTIAL_RECORDINGS", description="an imported part of a day feeds features too"
     )
+    mix_origins: bool = Field(
+        False, alias="GHTRADER_MIX_ORIGINS",
+        description="days of different markets (simulated, another seed, real) may stand in one series, as with --mix",
+    )  # fmt: skip
     schedule_max_age_days: int = Field(
         1, alias="GHTRADER_SCHEDULE_MAX_AGE_DAYS", ge=1,
         description="trading days from a roll schedule's last bars to the day it is traded by, at most",

@@ -44,10 +44,11 @@ def train(
     policy: PolicyOptions | None = None,
     run_id: str = "",
     strict: bool = False,
+    mix: bool = False,
     calendar: TradingCalendar | None = None,
 ) -> Bundle:
-    """Load the days, train, write the bundle; see `load_dataset` (`strict`, `calendar`) and `train_on`."""
-    dataset = load_dataset(lake, symbol, days, horizon, strict=strict, calendar=calendar)
+    """Load the days, train, write the bundle; see `load_dataset` (`strict`, `mix`, `calendar`) and `train_on`."""
+    dataset = load_dataset(lake, symbol, days, horizon, strict=strict, mix=mix, calendar=calendar)
     return train_on(
         dataset, models_dir, family, until_ns=until_ns, seed=seed, config=config, policy=policy, run_id=run_id
     )

@@ -11,6 +11,7 @@ from ghtrader.commands.shared_options import (
     EndOption,
     HomeOption,
     JsonOption,
+    MixOption,
     OverwriteOption,
     StartOption,
     TicksKindOption,
@@ -77,6 +78,7 @@ def register(app: typer.Typer) -> None:
                 help="Refuse odd days (another depth, no label) too; or leave out days without provenance, which fail.",
             ),
         ] = None,
+        mix: MixOption = False,
         overwrite: OverwriteOption = False,
         home: HomeOption = None,
         json: JsonOption = False,
@@ -104,6 +106,7 @@ def register(app: typer.Typer) -> None:
             accept_quality=accept_quality,
             strict=strict is not False,
             no_odd_days=strict is True,
+            mix=mix,
         )
         if contract:
             run = build_contract(settings, contract, first, last, options, progress=stderr_progress())

@@ -67,6 +67,10 @@ TicksKindOption = Annotated[
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Refuse where a day does not go with the others, instead of leaving it out.")
 ]
+MixOption = Annotated[
+    bool,
+    typer.Option("--mix", help="Take days of different markets (simulated, another seed, real) together."),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Build again what is there.")]
 
 

@@ -14,6 +14,7 @@ from ghtrader.commands.shared_options import (
     EndOption,
     HomeOption,
     JsonOption,
+    MixOption,
     StartOption,
     StrictOption,
     TicksKindOption,
@@ -73,6 +74,7 @@ class _Asked:
     end: date | None
     seed: int
     strict: bool
+    mix: bool
     policy: PolicyOptions
 
 
@@ -89,6 +91,7 @@ def _model_options(work: Callable[[_Asked], RunResult]) -> Callable[..., None]:
         end: EndOption = "",
         seed: Annotated[int, typer.Option("--seed", help="Seed of each fit.")] = 0,
         strict: StrictOption = False,
+        mix: MixOption = False,
         max_lots: MaxLotsOption = 1,
         sized: SizedOption = False,
         cost_aware: CostAwareOption = False,
@@ -113,6 +116,7 @@ def _model_options(work: Callable[[_Asked], RunResult]) -> Callable[..., None]:
             end=last,
             seed=seed,
             strict=strict,
+            mix=mix,
             policy=PolicyOptions(max_lots=max_lots, sized=sized, cost_aware=cost_aware, cooldown=cooldown),
         )
         emit_runs([work(asked)], json, variety=key, **({"symbol": contract} if contract else {}))
@@ -134,11 +138,11 @@ def register(app: typer.Typer) -> None:
         if asked.contract:
             return train_contract(
                 asked.settings, asked.family, asked.contract, asked.horizon, asked.start, asked.end,
-                seed=asked.seed, policy=asked.policy, strict=asked.strict, progress=stderr_progress(),
+                seed=asked.seed, policy=asked.policy, strict=asked.strict, mix=asked.mix, progress=stderr_progress(),
             )  # fmt: skip
         return train_family(
             asked.settings, asked.family, asked.variety, asked.horizon, asked.start, asked.end,
-            seed=asked.seed, policy=asked.policy, strict=asked.strict, progress=stderr_progress(),
+            seed=asked.seed, policy=asked.policy, strict=asked.strict, mix=asked.mix, progress=stderr_progress(),
         )  # fmt: skip
 
     @app.command()
@@ -154,9 +158,9 @@ def register(app: typer.Typer) -> None:
         if asked.contract:
             return benchmark_contract(
                 asked.settings, [asked.family], asked.contract, asked.horizon, asked.start, asked.end,
-                seed=asked.seed, policy=asked.policy, strict=asked.strict, progress=stderr_progress(),
+                seed=asked.seed, policy=asked.policy, strict=asked.strict, mix=asked.mix, progress=stderr_progress(),
             )  # fmt: skip
         return benchmark_families(
             asked.settings, [asked.family], asked.variety, asked.horizon, asked.start, asked.end,
-            seed=asked.seed, policy=asked.policy, strict=asked.strict, progress=stderr_progress(),
+            seed=asked.seed, policy=asked.policy, strict=asked.strict, mix=asked.mix, progress=stderr_progress(),
         )  # fmt: skip

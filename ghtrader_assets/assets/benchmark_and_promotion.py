@@ -35,7 +35,7 @@ class BenchmarkConfig(dg.Config):
 
     `families`: empty for all. `start`, `end`: trading days, empty for all that are built. `settings`: family name ->
     fields of its configuration that differ from its defaults; `policy`: those of `PolicyOptions`. `strict`: refuse
-    where a day does not go with the others, instead of leaving it out.
+    where a day does not go with the others, instead of leaving it out. `mix`: take days of different markets together.
     """
 
     families: list[str] = []
@@ -45,6 +45,7 @@ class BenchmarkConfig(dg.Config):
     settings: dict[str, dict[str, Any]] = {}
     policy: dict[str, Any] = {}
     strict: bool = False
+    mix: bool = False
 
 
 @dg.asset(
@@ -87,6 +88,7 @@ def benchmark_series(
         horizon,
         entry="benchmark",
         strict=config.strict,
+        mix=config.mix or home.settings.mix_origins,
         calendar=home.calendar,
     )
     tell_left_out(symbol, dataset.left_out)

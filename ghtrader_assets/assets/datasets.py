@@ -42,6 +42,7 @@ class BuildConfig(dg.Config):
     configuration are replaced; without it they are refused. `workers`: days at once, 0 for one a core.
     `accept_quality`: also days whose ticks are not ready. `strict`: a day without provenance fails; where off, it is
     left out. `no_odd_days`: days that do not go with the others fail the run once all are built.
+    `mix`: days of different markets may stand in one series.
     """
 
     factor_set: str = _DEFAULTS.factor_set
@@ -52,6 +53,7 @@ class BuildConfig(dg.Config):
     workers: int = _DEFAULTS.workers
     accept_quality: bool = _DEFAULTS.accept_quality
     strict: bool = _DEFAULTS.strict
+    mix: bool = _DEFAULTS.mix
     no_odd_days: bool = _DEFAULTS.no_odd_days
 
 
@@ -139,6 +141,7 @@ def build_series(
             kind=kind,
             gate=quality_gate(home, kind, symbol, config.accept_quality),
             strict=config.strict,
+            mix=config.mix or home.settings.mix_origins,
             workers=config.workers,
             on_day=told,
         )

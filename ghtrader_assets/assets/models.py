@@ -33,7 +33,8 @@ class TrainConfig(dg.Config):
 
     `start`, `end`: trading days, empty for all that are built. `until_ns`: rows whose label is known before this
     moment only. `settings`: fields of the family's configuration that differ from its defaults; `policy`: those of
-    `PolicyOptions`. `strict`: refuse where a day does not go with the others, instead of leaving it out.
+    `PolicyOptions`. `strict`: refuse where a day does not go with the others, instead of leaving it out. `mix`: take
+    days of different markets together.
     """
 
     start: str = ""
@@ -43,6 +44,7 @@ class TrainConfig(dg.Config):
     settings: dict[str, Any] = {}
     policy: dict[str, Any] = {}
     strict: bool = False
+    mix: bool = False
 
 
 def built_days(home: HomeResource, symbol: str, start: str, end: str) -> list[date]:
@@ -126,6 +128,7 @@ def train_series(
             policy=PolicyOptions.from_dict(config.policy),
             run_id=run_id,
             strict=config.strict,
+            mix=config.mix or home.settings.mix_origins,
             calendar=home.calendar,
         )
         content = bundle.content

@@ -32,6 +32,8 @@ class BuildOptions:
         A day without provenance fails; where off, it is left out.
     no_odd_days : bool
         Days that do not go with the others (another depth, no label at all) fail the run once all are built.
+    mix : bool
+        Days of different markets may stand in one series.
     """
 
     factor_set: str = "lean"
@@ -43,6 +45,7 @@ class BuildOptions:
     accept_quality: bool = False
     strict: bool = True
     no_odd_days: bool = False
+    mix: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Form for a run's configuration."""

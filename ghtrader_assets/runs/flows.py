@@ -421,11 +421,13 @@ def train_contract(
     seed: int = 0,
     policy: PolicyOptions | None = None,
     strict: bool = False,
+    mix: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Train one family on one contract's built days, at any horizon they have: observed, never materialized."""
     window = _contract_window(settings, "features", symbol, start, end)
     config = {**window, "family": family, "horizon": horizon, "seed": seed, "policy": _policy(policy), "strict": strict}
+    config["mix"] = mix
     return _run_op(settings, "train_contract", "train_one_contract", config, progress=progress)
 
 
@@ -440,6 +442,7 @@ def benchmark_contract(
     seed: int = 0,
     policy: PolicyOptions | None = None,
     strict: bool = False,
+    mix: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Walk-forward reports of some families on one contract's built days: observed, never materialized."""
@@ -451,6 +454,7 @@ def benchmark_contract(
         "seed": seed,
         "policy": _policy(policy),
         "strict": strict,
+        "mix": mix,
     }
     return _run_op(settings, "benchmark_contract", "benchmark_one_contract", config, progress=progress)
 
@@ -496,6 +500,7 @@ def train_family(
     until_ns: int | None = None,
     policy: PolicyOptions | None = None,
     strict: bool = False,
+    mix: bool = False,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
@@ -509,8 +514,11 @@ def train_family(
         How probabilities become positions; the defaults where absent.
     strict : bool
         Refuse where a day does not go with the others, instead of leaving it out.
+    mix : bool
+        Take days of different markets together.
     """
     config = {**_window(settings, start, end), "seed": seed, "policy": _policy(policy), "strict": strict}
+    config["mix"] = mix
     if until_ns is not None:
         config["until_ns"] = until_ns
     name = f"model_{family}"
@@ -528,6 +536,7 @@ def benchmark_families(
     seed: int = 0,
     policy: PolicyOptions | None = None,
     strict: bool = False,
+    mix: bool = False,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
@@ -539,6 +548,8 @@ def benchmark_families(
         How probabilities become positions, for all families alike; the defaults where absent.
     strict : bool
         Refuse where a day does not go with the others, instead of leaving it out.
+    mix : bool
+        Take days of different markets together.
     """
     config = {
         **_window(settings, start, end),
@@ -546,6 +557,7 @@ def benchmark_families(
         "seed": seed,
         "policy": _policy(policy),
         "strict": strict,
+        "mix": mix,
     }
     run_config = {"ops": {"benchmark_report": {"config": config}}}
     return _horizon_run(settings, "benchmark_report", variety, horizons, run_config, source, progress)

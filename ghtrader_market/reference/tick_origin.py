@@ -132,5 +132,5 @@ def require_one_origin(series: str, days: Mapping[date, TickOrigin | None]) -> N
     more = f", and {len(markets) - _NAMED} more" if len(markets) > _NAMED else ""
     raise RefusedError(
         f"days of {series} come from {len(markets)} different markets: {'; '.join(named)}{more}",
-        "choose days of one of them with --start and --end, or pass --mix to take them together",
+        "keep them apart with --start and --end, or in homes of their own; --mix (GHTRADER_MIX_ORIGINS) takes them all",
     )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, RefusedError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_json
+from ghtrader_market.reference.tick_origin import TickOrigin, require_one_origin
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.stores.day_details import FeatureDetails, LabelDetails
 from ghtrader_models.bundles.left_out_days import LeftOutDay, describe_left_out
@@ -101,6 +102,7 @@ def build_days(
     kind: str = MAIN_L5,
     gate: QualityGate | None = None,
     strict: bool = True,
+    mix: bool = False,
     workers: int = 0,
     on_day: Callable[[date, BuildResult | GhtraderError, int, int], None] | None = None,
 ) -> BuildReport:
@@ -114,6 +116,8 @@ def build_days(
         Trading days; each counts once.
     strict : bool
         A day without provenance fails. Where off, it is left out and named.
+    mix : bool
+        Days of different markets may stand in the series.
     workers : int
         Days at once; 0: one a core, at most `MAX_WORKERS`.
     on_day : callable, optional
@@ -127,7 +131,7 @@ def build_days(
     Raises
     ------
     RefusedError
-        Stored days were built with another configuration; nothing was touched.
+        Stored days were built with another configuration, or are of another market; nothing was touched.
     FailedError
         No day was built with these factors and labels yet, and one of them sees what it may not (`leakage`); nothing
         was touched.
@@ -138,6 +142,8 @@ def build_days(
         for day in lake.days(FEATURES, symbol):
             with contextlib.suppress(IntegrityError):  # a garbled manifest is that day's fault alone: its build says so
                 refuse_other_configuration(lake, symbol, day, factor_set, label_spec)
+    if not mix:
+        require_one_origin(symbol, _origins(lake, kind, symbol, wanted))
     if not _was_built(lake, symbol, factor_set, label_spec):
         _refuse_leaks(lake, calendar, kind, symbol, wanted, factor_set, label_spec)
     report = BuildReport(symbol)
@@ -167,6 +173,16 @@ def build_days(
     failpoint("build.days->manifest")
     write_series_manifests(lake, symbol)
     return report
+
+
+def _origins(lake: Lake, kind: str, symbol: str, wanted: Iterable[date]) -> dict[date, TickOrigin | None]:
+    """Where the ticks come from of the days that are to be built, and of those that the series has already."""
+    found: dict[date, TickOrigin | None] = {}
+    for dataset, days in ((FEATURES, lake.days(FEATURES, symbol)), (kind, wanted)):
+        for day in days:
+            if (manifest := lake.manifest(dataset, symbol, day)) is not None:
+                found[day] = manifest.details.origin
+    return found
 
 
 def _was_built(lake: Lake, symbol: str, factor_set: FactorSet, label_spec: LabelSpec) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ghtrader_base.errors import FailedError, IntegrityError, RefusedError, UsageError
+from ghtrader_market.reference.tick_origin import require_one_origin
 from ghtrader_market.reference.tick_schema import PROVENANCE_COLUMNS
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.stores.day_details import stated
@@ -153,6 +154,7 @@ def load_dataset(
     *,
     entry: str = "train",
     strict: bool = False,
+    mix: bool = False,
     calendar: TradingCalendar | None = None,
 ) -> Dataset:
     """Read the days that belong together and put them side by side.
@@ -171,6 +173,8 @@ def load_dataset(
         Who asks: "train" or "benchmark", for the check of schema versions.
     strict : bool
         Refuse where a day does not go with the others, instead of leaving it out.
+    mix : bool
+        Take days of different markets together.
     calendar : TradingCalendar, optional
         Days that it calls holidays are left out; none are where it is absent.
 
@@ -184,7 +188,7 @@ def load_dataset(
         Features, labels and ticks of a day do not belong together or were changed since they were built, a day mixes
         segments, or a stored day has a schema version that `entry` does not read.
     RefusedError
-        `strict`, and a day does not go with the others: names it and why.
+        `strict`, and a day does not go with the others: names it and why. Or days are of different markets.
     """
     wanted = sorted(set(days))
     if not wanted:
@@ -197,6 +201,8 @@ def load_dataset(
         raise UsageError(f"no day of {symbol} may be used: {describe_left_out(chosen.left_out)}", "choose other days")
     if strict:
         _refuse_odd(symbol, chosen.left_out)
+    if not mix:
+        require_one_origin(symbol, {day: built[day][0].details.origin for day in chosen.kept})
     schedule = schedule_of(lake, symbol)
     for day in chosen.kept:
         require_unchanged(lake, built[day], schedule)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_market.reference.tick_origin import require_one_origin
 from ghtrader_models.bundles.feature_scaler import FeatureScaler, fit_scaler
 from ghtrader_models.datasets.day_cache import CachedDay, open_day
 from ghtrader_models.labels.labels import NO_LABEL
@@ -305,6 +306,7 @@ def open_windows(
     *,
     entry: str = "train",
     spans: Sequence[tuple[int, int]] | None = None,
+    mix: bool = False,
 ) -> WindowSet:
     """Map the days and find their windows.
 
@@ -323,11 +325,15 @@ def open_windows(
         "train" or "benchmark", for the check of schema versions.
     spans : sequence of (int, int), optional
         Rows of each day (ascending by day) that windows and their labels may use; whole days by default.
+    mix : bool
+        Take days of different markets together.
 
     Raises
     ------
     UsageError
         No days, or a horizon that was not built.
+    RefusedError
+        Days are of different markets.
     FailedError
         A day is not built.
     IntegrityError
@@ -345,6 +351,8 @@ def open_windows(
                     f"{symbol}: {what}s of {day.facts.day} and {opened[0].facts.day} were built differently",
                     "build the days again: ghtrader build with --overwrite",
                 )
+    if not mix:
+        require_one_origin(symbol, {day.facts.day: day.facts.origin for day in opened})
     return windows_of(opened, spec, spans)
 
 

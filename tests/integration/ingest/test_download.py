@@ -147,7 +147,8 @@ def test_what_is_downloaded_is_what_was_printed(settings: Settings, history: His
     assert {day for _, day in report.pending} == {date(2025, 4, 9), date(2025, 4, 10)}
     assert lines and lines[-1].rows == report.rows
     for symbol, day in report.written:
-        lake.verify_day("ticks", symbol, day)
+        found = lake.verify_day("ticks", symbol, day)
+        assert found.details.origin == SCENARIO.origin, "the exchange says that it is one, which world and which seed"
     assert not (tmp_path / "person" / ".tqsdk").exists()
     assert list((settings.home / "tmp").iterdir()) == []
 

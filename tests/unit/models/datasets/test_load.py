@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -10,14 +12,16 @@ import pyarrow as pa
 import pytest
 
 from ghtrader_base.errors import FailedError, IntegrityError, RefusedError, UsageError
+from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_market.main_series.main_l5 import with_provenance
 from ghtrader_market.reference.roll_schedule import ScheduleDay
+from ghtrader_market.reference.tick_origin import TickOrigin
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, RAW_TICK_SCHEMA, table_from_values
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.datasets.build_day import build_day
-from ghtrader_models.datasets.build_days import odd_days, refuse_odd_days
+from ghtrader_models.datasets.build_days import build_days, odd_days, refuse_odd_days
 from ghtrader_models.datasets.load import load_dataset
 from ghtrader_models.datasets.windows import WindowSpec, open_windows
 from ghtrader_models.evaluation.splits import make_splits
@@ -257,3 +261,59 @@ def test_a_bundle_says_what_it_was_made_of(lake: Lake, tmp_path: Path) -> None:
     assert bundle.factor_spec_hash == manifest.features.factor_set_hash
     assert bundle.label_spec.to_dict() == lake.manifest("labels", SYMBOL, DAYS[0]).label_spec.to_json()
     assert (bundle.symbol, bundle.horizon, bundle.levels) == (SYMBOL, 50, 5)
+
+
+# ---- where the ticks come from ----
+
+SEED_1, SEED_2 = Scenario(seed=1).origin, Scenario(seed=2).origin
+
+
+def retold(lake: Lake, day: date, origin: TickOrigin | None) -> None:
+    """The day's ticks, saying that they come from elsewhere."""
+    manifest = lake.manifest("main_l5", SYMBOL, day)
+    details = replace(manifest.details, origin=origin)
+    lake.write_day("main_l5", SYMBOL, day, lake.read_day("main_l5", SYMBOL, day), source="t", details=details)
+
+
+def test_days_of_two_markets_are_neither_built_nor_learned_from_unless_asked(tmp_path: Path) -> None:
+    lake, days = Lake(tmp_path / "data"), TEN[:3]
+    for number, day in enumerate(days):
+        write_day(lake, day, number)
+        retold(lake, day, SEED_2 if number == 2 else SEED_1)
+
+    def built(wanted: Sequence[date], **options: object) -> list[date]:
+        report = build_days(lake, SYMBOL, wanted, get_factor_set("lean"), LabelSpec((10, 50)), run_id="t", **options)
+        report.raise_if_failed()
+        return sorted(report.built)
+
+    with pytest.raises(RefusedError, match="2 days from 2025-04-01 to 2025-04-02.*seed 2 .2025-04-03"):
+        built(days)
+    assert lake.days("features", SYMBOL) == [] and built(days[:2]) == list(days[:2])
+    with pytest.raises(RefusedError, match="come from 2 different markets"):
+        built(days[2:])  # alone, beside what the series has
+    assert built(days, mix=True) == list(days)
+    found = lake.manifest("features", SYMBOL, days[2])
+    assert found.details.origin == SEED_2 == lake.manifest("labels", SYMBOL, days[2]).details.origin
+
+    spec = WindowSpec(length=10, stride=10, horizon=50)
+    for take in (
+        lambda **options: load_dataset(lake, SYMBOL, days, 50, **options),
+        lambda **options: open_windows(lake, tmp_path / "cache", SYMBOL, days, spec, **options),
+        lambda **options: train(lake, tmp_path / "models", SYMBOL, "logistic", 50, days, **options),
+    ):
+        with pytest.raises(RefusedError, match="different markets") as refused:
+            take()
+        assert refused.value.exit_code == 3 and "--mix" in refused.value.hint
+        assert take(mix=True) is not None
+    assert {fact.origin for fact in load_dataset(lake, SYMBOL, days[:2], 50).facts} == {SEED_1}
+    bundle = train(lake, tmp_path / "models", SYMBOL, "logistic", 50, days, mix=True)
+    assert bundle.content.origins == (SEED_1, SEED_2)
+
+
+def test_a_day_is_built_again_when_its_ticks_turn_out_to_come_from_elsewhere(lake: Lake) -> None:
+    before = lake.manifest("features", SYMBOL, DAYS[0])
+    retold(lake, DAYS[0], SEED_1)
+    build(lake, DAYS[0])
+    after = lake.manifest("features", SYMBOL, DAYS[0])
+    assert before.details.origin is None and after.details.origin == SEED_1
+    assert (after.content_hash, after.files) == (before.content_hash, before.files)
