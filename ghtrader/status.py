@@ -369,11 +369,12 @@ def _trading(settings: Settings) -> list[TradingRow]:
 
 def _kill_switches(settings: Settings) -> list[KillSwitchRow]:
     from ghtrader_runtime.accounts.kill_switch import FILE_NAME, KillSwitch
+    from ghtrader_runtime.accounts.ledger_reader import ID_NAME
 
-    outside = settings.account_state("x", "x").parent.parent
-    folders = [*(settings.home / "accounts").glob(f"*/*/{FILE_NAME}"), *outside.glob(f"*/*/{FILE_NAME}")]
+    roots = (settings.home / "accounts", settings.account_state("x", "x").parent.parent)
+    traces = (FILE_NAME, ID_NAME)  # a switch whose file is gone is told of, too
     found = []
-    for folder in sorted(path.parent for path in folders):
+    for folder in sorted({path.parent for root in roots for name in traces for path in root.glob(f"*/*/{name}")}):
         state = KillSwitch(folder).read()
         found.append(
             KillSwitchRow(

@@ -97,6 +97,13 @@ class LoginRefusedError(UnreachableError):
     """A login service turns everybody away for now (maintenance, overload): try later."""
 
 
+def in_words(exc: Exception) -> str:
+    """What an error of ours or of the system says, without its number and file name."""
+    if isinstance(exc, GhtraderError):
+        return exc.message
+    return getattr(exc, "strerror", None) or str(exc)
+
+
 def error_from_name(name: str, message: str, hint: str = "") -> GhtraderError:
     """Rebuild an error that crossed a process boundary as text.
 

@@ -266,9 +266,12 @@ def is_held(path: Path) -> bool:
     """Whether any process (this one too) holds the lock file `path`."""
     if path in _registry:
         return True
-    if not path.exists():
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # who only asks needs no disk that takes writes
+    except FileNotFoundError:
         return False
-    fd = open_lock_file(path)
+    except OSError as exc:
+        raise ConfigError(f"cannot open the lock file {path}: {exc.strerror or exc}", "check --home") from exc
     try:
         return not try_flock(fd)
     finally:

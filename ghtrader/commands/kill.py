@@ -51,10 +51,13 @@ def register(app: typer.Typer) -> None:
 
         settings = settings_of(home)
         known = {ref.name for ref in kill_commands.known_accounts(settings)}
-        rows = [row.to_json() for row in kill_commands.trip(settings, account, reason, mode)]
+        found = kill_commands.trip(settings, account, reason, mode)
+        rows = [row.to_json() for row in found]
         if account not in known:
             note(f"no gateway was ever run for an account {account!r}; its switch is tripped all the same")
-        emit({"account": account, "tripped": True, "brokers": rows}, json, lambda: table(rows, columns))
+        tripped = all(row.tripped or row.told for row in found)
+        emit({"account": account, "tripped": tripped, "brokers": rows}, json, lambda: table(rows, columns))
+        kill_commands.require_durable(found)
 
     @kill_app.command()
     def reset(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
-from ghtrader_base.errors import UnwritableError
+from ghtrader_base.errors import GhtraderError, UnwritableError, in_words
 from ghtrader_runtime.accounts.kill_switch import KillState, KillSwitch
 from ghtrader_runtime.accounts.order_ledger import Ledger
 from ghtrader_runtime.core.events import LinkChange
@@ -32,7 +33,8 @@ class DurableWrites:
     def __init__(self, ledger: Ledger, kill: KillSwitch, tell: Callable[[LinkChange], object]) -> None:
         self._ledger, self._kill, self._tell = ledger, kill, tell
         self._pending: list[Callable[[], object]] = []
-        self._pending_trip = ""
+        self._pending_trip = False
+        self._noted_line = 0
         self._retry_at = 0.0
         self.failure = ""
 
@@ -47,21 +49,29 @@ class DurableWrites:
             return False
         return True
 
-    def trip(self, reason: str) -> None:
-        """Trip the switch; where the disk refuses, trading is halted all the same, and it is tried again."""
+    def trip(self, reason: str, by: str = "risk") -> None:
+        """Trip the switch; where the disk refuses, it holds all the same, and the file is written later.
+
+        Nobody is waited for, and nothing is raised: what follows a trip is the way to a halt.
+        """
+        self._pending_trip = True
         try:
-            self._kill.trip(reason, by="risk")
-            self._pending_trip = ""
-        except OSError as exc:
-            self._pending_trip = reason
-            self._refused(f"the kill switch cannot be written: {exc.strerror or exc}")
+            self._kill.trip(reason, by, wait_s=0.0)
+            self._pending_trip = False
+        except (OSError, GhtraderError) as exc:
+            self._refused(f"the kill switch cannot be written: {in_words(exc)}")
+        self.note_kill_line()
 
     def kill_state(self) -> KillState:
         """The switch as it is, or as it will be once the pending write of it is done."""
-        state = self._kill.read()
-        if self._pending_trip and not state.tripped:
-            return KillState(True, self._pending_trip, "", "risk")
-        return state
+        return self._kill.read()
+
+    def note_kill_line(self) -> None:
+        """Have the ledger know the last line of the switch's file, where it is a new one."""
+        line = self._kill.known
+        if line is not None and line.number != self._noted_line:
+            self._noted_line = line.number
+            self.attempt(partial(self._ledger.write_kill_line, line), keep=True)
 
     def look(self) -> None:
         """Every `RETRY_S`: try the pending writes again; once the disk has recovered, tell the core."""
@@ -76,10 +86,13 @@ class DurableWrites:
         except UnwritableError:
             return
         if self._pending_trip:
-            self.trip(self._pending_trip)
-        if not self._pending_trip:
-            self.failure = ""
-            self._tell(LinkChange("ledger", True, time.monotonic_ns()))
+            try:
+                self._kill.write_pending()
+            except (OSError, GhtraderError):
+                return
+            self._pending_trip = False
+        self.failure = ""
+        self._tell(LinkChange("ledger", True, time.monotonic_ns()))
 
     def _refused(self, why: str) -> None:
         self._retry_at = time.monotonic() + RETRY_S

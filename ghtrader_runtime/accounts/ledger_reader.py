@@ -20,6 +20,7 @@ from ghtrader_runtime.core.orders import Intent
 from ghtrader_runtime.core.request_watermark import MAX_SESSIONS
 
 FILE_NAME = "ledger.sqlite"
+ID_NAME = "ledger.id"
 WATERMARK_TTL_NS = 7 * 24 * 3600 * 1_000_000_000
 """How long (wall clock) a strategy session's highest revision is remembered."""
 
@@ -58,7 +59,7 @@ class LedgerState:
         return f"gt{self.ledger_id}-{self.epoch}-{number:06d}"
 
 
-_KINDS = ("head", "intent", "closed", "watermark", "marks")
+_KINDS = ("head", "intent", "closed", "watermark", "marks", "kill")
 
 
 def _rows(base: sqlite3.Connection) -> dict[str, list[tuple[str, Any]]]:
@@ -109,7 +110,7 @@ def read_ledger(state_dir: Path) -> LedgerState:
     """The ledger as it is on disk, for observers and tests; IntegrityError where it is damaged or missing."""
     path = state_dir / FILE_NAME
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
+        with contextlib.closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)) as base:
             return load(base)
     except (sqlite3.Error, ValueError, KeyError, TypeError) as exc:
         raise IntegrityError(f"the ledger {path} cannot be read ({exc})", "see `ghtrader kill status`") from exc

@@ -9,7 +9,8 @@ The log has its full length before the first order, and is written over from its
 own has copied it into the file: an intent then costs one flush of the disk, and no room has to be found for it. One
 that was predicted (`prepare`) costs what is left of a flush that began earlier: see `ledger_prewrite`.
 
-The kill switch has a file of its own (`kill_switch`): it must be readable and writable when the ledger is not.
+The kill switch has a file of its own (`kill_switch`): it must be readable and writable when the ledger is not. Here is
+only which line that file ends with.
 
 Failpoints: ``ledger.intent->commit``, ``ledger.ahead->row``, ``ledger.closed->commit``.
 """
@@ -31,9 +32,11 @@ import msgspec
 from ghtrader_base.errors import ConfigError, IntegrityError, UnwritableError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_text, ensure_dir, fsync_dir
+from ghtrader_runtime.accounts.ledger_kill_line import KEY, KIND, KillLine
 from ghtrader_runtime.accounts.ledger_prewrite import PrewriteThread, read_block
 from ghtrader_runtime.accounts.ledger_reader import (
     FILE_NAME,
+    ID_NAME,
     WATERMARK_TTL_NS,
     LedgerState,
     earlier_intents,
@@ -45,13 +48,14 @@ from ghtrader_runtime.core.request_watermark import MAX_SESSIONS
 
 __all__ = ["Intent", "Ledger", "LedgerState", "earlier_intents", "read_ledger"]
 BACKUP_NAME = "ledger.backup.sqlite"
-ID_NAME = "ledger.id"
 KEEP_CLOSED = 5_000
 """Closed orders kept for observers; older ones are dropped."""
 LOG_FRAMES = 256
 """Pages the log has room for from the start."""
 COPY_EVERY = 16
 """Commits after which the log is copied into the file at the next `sync`; one writes some five pages."""
+_BUSY_MS = 500
+"""How long somebody else may keep a running gateway from the file; after that the disk counts as refusing."""
 _DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _TABLE = """CREATE TABLE IF NOT EXISTS records (
     kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (kind, key)
@@ -67,6 +71,8 @@ class Ledger:
         The account's folder.
     run_id : str
         Written beside the new epoch.
+    kill_line : KillLine, optional
+        The last line of the account's kill switch file; None changes nothing.
 
     Raises
     ------
@@ -74,7 +80,7 @@ class Ledger:
         The file is damaged, or gone although the account has had one; it is left as it is.
     """
 
-    def __init__(self, state_dir: Path, run_id: str = "") -> None:
+    def __init__(self, state_dir: Path, run_id: str = "", kill_line: KillLine | None = None) -> None:
         ensure_dir(state_dir)
         state_dir.chmod(0o700)
         self.folder, self.path = state_dir, state_dir / FILE_NAME
@@ -95,7 +101,7 @@ class Ledger:
         except sqlite3.Error as exc:
             raise ConfigError(f"cannot open {self.path}: {exc}", "check the folder") from exc
         try:
-            self.state = self._begin(first, run_id)
+            self.state = self._begin(first, run_id, kill_line)
         except (sqlite3.Error, ValueError, KeyError, TypeError) as exc:
             self._base.close()
             disk = getattr(exc, "sqlite_errorcode", 0) & 0xFF in _DISK_ERRORS
@@ -111,6 +117,7 @@ class Ledger:
             self._base.close()
             raise self._unwritable(exc) from exc
         self._copier = _Copier(self.path)
+        self._base.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
     def _require_file(self) -> None:
         if not self.path.exists():
@@ -135,7 +142,7 @@ class Ledger:
     def _unwritable(exc: Exception) -> UnwritableError:
         return UnwritableError(f"the ledger cannot be written: {exc}", "make room, then start the gateway again")
 
-    def _begin(self, first: bool, run_id: str) -> LedgerState:
+    def _begin(self, first: bool, run_id: str, kill_line: KillLine | None = None) -> LedgerState:
         self._base.execute("PRAGMA journal_mode = WAL")
         self._base.execute("PRAGMA synchronous = FULL")
         self._base.execute("BEGIN IMMEDIATE")
@@ -149,6 +156,8 @@ class Ledger:
         self._run_id = run_id
         self._prune()
         self._write_head(state)
+        if kill_line is not None:
+            self._put(KIND, KEY, kill_line)
         self._base.execute("COMMIT")
         if first:
             fsync_dir(self.folder)
@@ -342,6 +351,15 @@ class Ledger:
         except sqlite3.Error as exc:
             raise self._failed(exc) from exc
         self.state.marks = (trading_day, opening, peak)
+
+    def write_kill_line(self, line: KillLine) -> None:
+        """Record which line the kill switch file ends with, or ought to; durable when this returns."""
+        try:
+            self._open_transaction()
+            self._put(KIND, KEY, line)
+            self._commit()
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
 
     def prove(self) -> None:
         """Write again what a failure took with it, or what changes nothing; `UnwritableError` as ever."""

@@ -236,6 +236,10 @@ class Ack(Message, frozen=True, tag="ack"):
     order_id: str = ""
 
 
+KILL_TRIP = "trip"
+"""Value of a `kill` command that trips, also where the file could not be written; without it the file is looked at."""
+
+
 class Command(Message, frozen=True, tag="command"):
     """An order of a person or the supervisor: `kill`, `state`, `stop`; a session's `heartbeat` needs no token."""
 

@@ -22,6 +22,7 @@ from ghtrader_market.accounting.fees import fill_fee, rates_at
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.accounting.pnl import RunTotals
 from ghtrader_runtime.accounts.disk_outage import DurableWrites
+from ghtrader_runtime.accounts.kill_switch import BY_FILE
 from ghtrader_runtime.accounts.order_ledger import Intent
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.core import events as ev
@@ -90,6 +91,19 @@ class ActionExecutor:
             self.killed = state.tripped
             self.step(ev.KillChange(state.tripped, state.reason, time.monotonic_ns()))
             self._publish()
+        if self._context.options.monitor_only:
+            return
+        if state.by == BY_FILE:  # a file that was spoilt stays a trip once it is whole again
+            self.durable.trip(state.reason, by="gateway")
+        self.durable.note_kill_line()
+
+    def trip(self, reason: str, by: str) -> None:
+        """Halt at once: the core is told and cancels what works, then the disk is."""
+        if not self.killed:
+            self.killed = True
+            self.step(ev.KillChange(True, reason, time.monotonic_ns()))
+        self.durable.trip(reason, by)
+        self._publish()
 
     def on_reports(self, reports: list[Any]) -> None:
         """Reports of the broker, and those that follow from what the core does about them."""
@@ -153,9 +167,9 @@ class ActionExecutor:
                 case WriteBinding():
                     self._write_binding(action)
                 case TripKill():
+                    self.killed = True
                     self.durable.trip(action.reason)
                     failpoint("gateway.kill->act")
-                    self.killed = True
                 case Resync() | Resubscribe():
                     self._context.connection.request_reopen(action.reason)
         return sent

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, RefusedError, UnwritableError
+from ghtrader_base.errors import (
+    ConfigError,
+    FailedError,
+    GhtraderError,
+    IntegrityError,
+    RefusedError,
+    UnwritableError,
+    in_words,
+)
 from ghtrader_base.files import atomic_write_json, content_hash, read_json
 from ghtrader_market.reference.roll_schedule import RollSchedule, load_schedule
 from ghtrader_market.reference.symbols import parse_symbol
@@ -187,8 +195,8 @@ def write_bound(state_dir: Path, requested: str, contract: str) -> None:
     body = {"requested": requested, "contract": contract}
     try:
         atomic_write_json(_path(state_dir, requested), {**body, "hash": content_hash(body)})
-    except OSError as exc:
-        raise UnwritableError(f"the bound contract cannot be written: {exc.strerror or exc}", "make room") from exc
+    except (OSError, ConfigError) as exc:
+        raise UnwritableError(f"the bound contract cannot be written: {in_words(exc)}", "make room") from exc
 
 
 def read_bound(state_dir: Path, requested: str) -> str:

@@ -163,7 +163,9 @@ def _open(
     binder = ContractResolver(
         settings.data, options.symbol, calendar, settings.schedule_max_age_days, options.monitor_only
     )
-    ledger = Ledger(_ledger_folder(options, ref, stack), options.run_id)
+    kill = KillSwitch(ref.state_dir)
+    kill_line = None if options.monitor_only else kill.begin()
+    ledger = Ledger(_ledger_folder(options, ref, stack), options.run_id, kill_line)
     stack.callback(ledger.close)
     stack.callback(broker.close)
     market, binding = connect(broker, binder)
@@ -181,7 +183,7 @@ def _open(
     context = GatewayContext(
         settings=settings, options=options, ref=ref, session=new_session("gateway"), run_dir=run_dir,
         calendar=calendar, variety=variety, broker=broker, connection=BrokerConnection(broker), bus=bus,
-        sessions=sessions, ledger=ledger, kill=KillSwitch(ref.state_dir), journal=journal, latency=TickToTarget(),
+        sessions=sessions, ledger=ledger, kill=kill, journal=journal, latency=TickToTarget(),
     )  # fmt: skip
     gateway = _assemble(context, traded, binder)
     gateway.publisher.metrics_url = serve_metrics(context, lambda: gateway.publisher.last, stack)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.link_state import LinkChange
+from ghtrader_runtime.bus.messages import KILL_TRIP
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import AnswerStatus
 from ghtrader_runtime.core.orders import TradingState
@@ -169,6 +170,8 @@ class RequestHandler:
     def _obey(self, command: msg.Command) -> tuple[AnswerStatus, str]:
         if command.name == "kill":
             self._executor.read_kill_switch()
+            if command.value == KILL_TRIP and not self._executor.killed:  # no disk took it
+                self._executor.trip(command.reason.strip() or "by command", by="command")
         elif command.name == "state":
             try:
                 wanted = TradingState(command.value)

@@ -1,4 +1,7 @@
-"""Trips and resets an account's kill switch from outside, with or without a running gateway."""
+"""Trips and resets an account's kill switch from outside, with or without a running gateway.
+
+A trip goes to every broker and to every running gateway, whatever the disk says on the way.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,18 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ghtrader_base.errors import ConfigError
+from ghtrader_base.errors import ConfigError, GhtraderError, UnwritableError, UsageError, in_words
 from ghtrader_base.lock_keys import trade_key
 from ghtrader_base.locks import is_held, lock_path
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.accounts.account import AccountRef, all_refs
 from ghtrader_runtime.accounts.bus_token import read_token
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
+from ghtrader_runtime.accounts.ledger_kill_line import note_kill_line
 from ghtrader_runtime.bus.endpoints import endpoints
-from ghtrader_runtime.bus.messages import Ack, Command
+from ghtrader_runtime.bus.messages import KILL_TRIP, Ack, Command
 from ghtrader_runtime.bus.sockets import ask
+from ghtrader_runtime.core.actions import AnswerStatus
 
 
 def _gateway_runs(ref: AccountRef) -> bool:
@@ -36,6 +41,8 @@ class SwitchStatus:
     gateway_running : bool
     told : bool, optional
         Whether a running gateway has acknowledged what was just done; None where nothing was.
+    unwritten : str
+        Why the disk did not take what was just done; empty where it did.
     """
 
     account: str
@@ -46,17 +53,19 @@ class SwitchStatus:
     by: str
     gateway_running: bool
     told: bool | None = None
+    unwritten: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """For `--json` and tables."""
-        return {name: value for name, value in asdict(self).items() if name != "told" or value is not None}
+        absent = {"told": None, "unwritten": ""}
+        return {name: value for name, value in asdict(self).items() if name not in absent or value != absent[name]}
 
 
-def _status(ref: AccountRef, told: bool | None = None) -> SwitchStatus:
+def _status(ref: AccountRef, told: bool | None = None, unwritten: str = "") -> SwitchStatus:
     state = KillSwitch(ref.state_dir).read()
     return SwitchStatus(
         account=ref.name, broker=ref.broker, tripped=state.tripped, reason=state.reason, since=state.since,
-        by=state.by, gateway_running=_gateway_runs(ref), told=told,
+        by=state.by, gateway_running=_gateway_runs(ref), told=told, unwritten=unwritten,
     )  # fmt: skip
 
 
@@ -81,35 +90,85 @@ def trip(settings: Settings, account: str, reason: str, mode: str | None = None)
     -------
     list of SwitchStatus
         With `told`: whether a running gateway has acknowledged it. It looks at the file before each
-        order anyway.
+        order anyway. With `unwritten` where the file could not be written: a gateway that was told halts all the same,
+        and writes it once the disk recovers.
+
+    Raises
+    ------
+    UsageError
+        There is no reason, no such mode, no such account name.
     """
+    if not reason.strip():
+        raise UsageError("the kill switch wants a reason", "add --reason TEXT")
     rows = []
     for ref in all_refs(settings, account, mode):
-        KillSwitch(ref.state_dir).trip(reason)
-        rows.append(_status(ref, _tell(settings, ref, reason)))
+        switch, unwritten = KillSwitch(ref.state_dir), ""
+        try:
+            switch.trip(reason)
+        except (OSError, GhtraderError) as exc:
+            unwritten = in_words(exc)
+        told = _tell(settings, ref, reason, KILL_TRIP)
+        _note(ref, switch)
+        rows.append(_status(ref, told, unwritten))
     return rows
+
+
+def _note(ref: AccountRef, switch: KillSwitch) -> None:
+    """Have the account's ledger know the newest line; where it refuses, a gateway does it as it sees the line."""
+    with contextlib.suppress(UnwritableError):
+        if switch.known is not None:
+            note_kill_line(ref.state_dir, switch.known)
 
 
 def reset(settings: Settings, account: str, reason: str, mode: str | None = None) -> list[SwitchStatus]:
-    """Reset it everywhere (or in one mode)."""
+    """Reset it everywhere (or in one mode).
+
+    Raises
+    ------
+    UnwritableError
+        The disk refuses: what is tripped stays tripped.
+    """
     rows = []
     for ref in all_refs(settings, account, mode):
-        if KillSwitch(ref.state_dir).read().tripped:
-            KillSwitch(ref.state_dir).reset(reason)
+        switch = KillSwitch(ref.state_dir)
+        if switch.read().tripped:
+            try:
+                switch.reset(reason)
+            except OSError as exc:
+                what = f"the kill switch of {ref.name} at {ref.broker} cannot be written: {in_words(exc)}"
+                raise UnwritableError(what, "it stays tripped; make room, and reset it again") from exc
+            _note(ref, switch)
         rows.append(_status(ref, _tell(settings, ref, reason)))
     return rows
 
 
-def _tell(settings: Settings, ref: AccountRef, reason: str) -> bool:
-    if not _gateway_runs(ref):
-        return False
+def _tell(settings: Settings, ref: AccountRef, reason: str, value: str = "") -> bool:
+    """Whether a running gateway has acknowledged it."""
 
     def build(session: str) -> Command:
         return Command(
-            session=session, revision=1, sent_ns=time.monotonic_ns(), name="kill", reason=reason,
+            session=session, revision=1, sent_ns=time.monotonic_ns(), name="kill", value=value, reason=reason,
             token=read_token(ref.state_dir),
         )  # fmt: skip
 
-    with contextlib.suppress(ConfigError):
-        return isinstance(ask(endpoints(settings, ref.state_dir), build), Ack)
+    with contextlib.suppress(ConfigError, OSError):
+        if _gateway_runs(ref):
+            answer = ask(endpoints(settings, ref.state_dir), build)
+            return isinstance(answer, Ack) and answer.status is AnswerStatus.ACCEPTED
     return False
+
+
+def require_durable(rows: list[SwitchStatus]) -> None:
+    """`UnwritableError` where the disk refused a trip, saying of each broker what holds all the same."""
+    refused = [row for row in rows if row.unwritten]
+    if not refused:
+        return
+
+    def holds(row: SwitchStatus) -> str:
+        gateway = "its gateway has halted" if row.told else "no gateway was reached"
+        return f"{gateway}, {'it counts as tripped' if row.tripped else 'a restart will not know of it'}"
+
+    named = "; ".join(f"{row.broker}: {row.unwritten} ({holds(row)})" for row in refused)
+    raise UnwritableError(
+        f"the kill switch of {refused[0].account} could not be written at {named}", "make room, then trip it again"
+    )

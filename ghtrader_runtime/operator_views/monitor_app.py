@@ -15,6 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Label, Static
 
+from ghtrader_base.errors import GhtraderError
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.operator_views import kill_commands, monitor_panels
 from ghtrader_runtime.operator_views.gateway_view import LiveView, RunningGateway
@@ -133,8 +134,13 @@ class Monitor(App[None]):
         if not reason:
             self.told = "the kill switch was left alone"
             return
-        kill_commands.trip(self._settings, self._gateway.account, reason, self._gateway.mode)
-        self.told = "kill switch tripped"
+        try:
+            kill_commands.require_durable(
+                kill_commands.trip(self._settings, self._gateway.account, reason, self._gateway.mode)
+            )
+            self.told = "kill switch tripped"
+        except GhtraderError as exc:
+            self.told = exc.message
 
     def on_unmount(self) -> None:
         """Leave the bus."""

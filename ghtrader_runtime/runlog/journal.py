@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from ghtrader_base.errors import ConfigError
 from ghtrader_base.files import ensure_dir
 
 FLUSH_S = 0.2
@@ -102,7 +103,7 @@ class Journal:
         while running:
             try:
                 running = self._step()
-            except OSError as exc:  # a journal that cannot be written is told; trading does not stop for it
+            except (OSError, ConfigError) as exc:  # a journal that cannot be written is told; trading does not stop
                 self.dropped += 1
                 self.failure = f"journal: {exc}"
                 self._close_files()

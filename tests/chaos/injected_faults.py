@@ -90,8 +90,8 @@ def _numbers_begin_again(kind: str, life: int) -> None:
 
     honest = Ledger._begin
 
-    def begin(self: Any, first: bool, run_id: str) -> Any:
-        state = honest(self, first, run_id)
+    def begin(self: Any, *arguments: Any) -> Any:
+        state = honest(self, *arguments)
         state.epoch = 1
         return state
 

@@ -1,0 +1,241 @@
+"""Nothing on the way to a halt fails open: whatever the disk or a hand does, it is killed and orders are cancelled."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import resource
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ghtrader_base.errors import UnwritableError
+from ghtrader_base.settings import Settings, load_settings
+from ghtrader_runtime.accounts.kill_switch import FILE_NAME, KillSwitch
+from ghtrader_runtime.accounts.ledger_reader import FILE_NAME as LEDGER
+from ghtrader_runtime.core.orders import TradingState
+from ghtrader_runtime.operator_views import kill_commands
+from tests.support.open_gateway import ACCOUNT, OpenGateway, open_gateway
+
+pytestmark = pytest.mark.clock
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    return load_settings(home)
+
+
+@contextlib.contextmanager
+def lock_held(folder: Path) -> Iterator[None]:
+    """Somebody else is writing the switch, for ever."""
+    held = os.open(folder / "kill-write.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+@contextlib.contextmanager
+def ledger_held(folder: Path) -> Iterator[None]:
+    """Somebody has the ledger open in the middle of a transaction."""
+    with contextlib.closing(sqlite3.connect(folder / LEDGER, isolation_level=None)) as base:
+        base.execute("BEGIN IMMEDIATE")
+        yield
+        base.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def nothing_grows(folder: Path) -> Iterator[None]:
+    """No file of this process takes another byte."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@contextlib.contextmanager
+def a_folder_instead(folder: Path) -> Iterator[None]:
+    """A folder stands where the file is."""
+    (folder / FILE_NAME).rename(folder / "aside")
+    (folder / FILE_NAME).mkdir()
+    yield
+    (folder / FILE_NAME).rmdir()
+    (folder / "aside").rename(folder / FILE_NAME)
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """The account's file system takes no write (the ledger's open files included)."""
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    yield
+    subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def no_space(folder: Path) -> Iterator[None]:
+    """Not a byte is free; the file of the switch is gone, so that it asks for a block and an inode."""
+    (folder / FILE_NAME).unlink()
+    with (folder / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096):
+            pass
+    yield
+    (folder / "ballast").unlink()
+
+
+@contextlib.contextmanager
+def no_inode(folder: Path) -> Iterator[None]:
+    """No file can be made; that of the switch and its lock are gone."""
+    for name in (FILE_NAME, "kill-write.lock"):
+        (folder / name).unlink(missing_ok=True)
+    made = []
+    with contextlib.suppress(OSError):
+        for number in range(10_000):
+            made.append(folder / f"inode-{number}")
+            made[-1].touch()
+    yield
+    for path in made:
+        path.unlink(missing_ok=True)
+
+
+ANYBODY = {
+    "the lock is held": lock_held, "the ledger is held": ledger_held, "nothing grows": nothing_grows,
+    "a folder instead": a_folder_instead,
+}  # fmt: skip
+MOUNTED = {"no space": no_space, "no inode": no_inode}
+Trouble = Callable[[Path], contextlib.AbstractContextManager[None]]
+
+
+@pytest.fixture
+def mounts() -> Iterator[Callable[[Path], None]]:
+    """Puts a small file system of its own under a folder; the test is skipped where nobody may mount."""
+    mounted: list[Path] = []
+
+    def mount(folder: Path) -> None:
+        options = ["-t", "tmpfs", "-o", "size=4m,nr_inodes=64,mode=0700", "ghtrader-test"]
+        if subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False).returncode:
+            pytest.skip("a file system of its own needs the rights to mount one")
+        mounted.append(folder)
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def halted(gateway: OpenGateway) -> None:
+    """It is killed, and nothing works any more."""
+    assert gateway.executor.core.state.killed and gateway.executor.killed
+    assert gateway.context.kill.read().tripped
+    assert gateway.executor.core.state.trading_state is TradingState.HALTED
+    assert not gateway.resting, "what worked was cancelled"
+
+
+def a_loss_trips(settings: Settings, trouble: Trouble, before: Callable[[Path], None] | None = None) -> None:
+    with open_gateway(settings, before) as gateway:
+        folder = gateway.state_dir
+        gateway.rest_an_order()
+        with trouble(folder):
+            began = time.monotonic()
+            gateway.lose()
+            halted(gateway)
+            assert time.monotonic() - began < 3.0, "nobody is waited for"
+            gateway.turn()
+            gateway.play()
+            halted(gateway)
+        gateway.executor.durable._retry_at = 0.0
+        gateway.turn()
+        halted(gateway)
+        state = KillSwitch(folder).read()
+        assert state.tripped and state.reason.startswith("lost "), "the disk follows when it can"
+        assert gateway.executor.durable.failure == ""
+        reset(gateway, settings)
+
+
+@pytest.mark.parametrize("trouble", ANYBODY)
+def test_a_loss_halts_whatever_is_in_the_way(settings: Settings, trouble: str) -> None:
+    a_loss_trips(settings, ANYBODY[trouble])
+
+
+@pytest.mark.parametrize("trouble", MOUNTED)
+def test_a_loss_halts_on_a_full_disk(settings: Settings, trouble: str, mounts: Callable[[Path], None]) -> None:
+    a_loss_trips(settings, MOUNTED[trouble], mounts)
+
+
+def by_hand(gateway: OpenGateway, settings: Settings) -> list[kill_commands.SwitchStatus]:
+    """`kill trip` beside a running gateway."""
+    return gateway.during(lambda: kill_commands.trip(settings, ACCOUNT, "by hand"))
+
+
+def reset(gateway: OpenGateway, settings: Settings) -> None:
+    """`kill reset` beside it."""
+    (row,) = gateway.during(lambda: kill_commands.reset(settings, ACCOUNT, "looked, fine", "paper"))
+    assert row.told and not row.tripped
+    assert not gateway.executor.core.state.killed and not gateway.executor.killed
+
+
+@pytest.mark.parametrize("trouble", ["nothing grows", "a folder instead"])
+def test_by_hand_it_reaches_the_running_gateway_and_every_other_broker(settings: Settings, trouble: str) -> None:
+    with open_gateway(settings) as gateway:
+        gateway.rest_an_order()
+        with ANYBODY[trouble](gateway.state_dir):
+            rows = {row.broker: row for row in by_hand(gateway, settings)}
+            halted(gateway)
+        paper = rows.pop("paper")
+        assert paper.told and paper.unwritten, "and it says what could not be written"
+        assert rows, "the other brokers' switches were not left out"
+        assert all(row.tripped for row in rows.values())
+        assert all(bool(row.unwritten) == (trouble == "nothing grows") for row in rows.values())
+        with pytest.raises(UnwritableError, match="paper: .* halted"):
+            kill_commands.require_durable([paper])
+        gateway.executor.durable._retry_at = 0.0
+        gateway.turn()
+        assert KillSwitch(gateway.state_dir).read().tripped
+
+
+SPOILS: dict[str, Callable[[Path], object]] = {
+    "emptied": lambda path: path.write_bytes(b""), "blank": lambda path: path.write_bytes(b"\n"),
+    "gone": lambda path: path.unlink(), "moved aside": lambda path: path.rename(path.with_name("aside")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_file_spoilt_under_a_running_gateway_halts_it_for_good(settings: Settings, spoil: str) -> None:
+    with open_gateway(settings) as gateway:
+        path = gateway.state_dir / FILE_NAME
+        whole = path.read_bytes()
+        gateway.rest_an_order()
+        SPOILS[spoil](path)
+        gateway.turn()
+        halted(gateway)
+        path.write_bytes(whole)
+        gateway.turn()
+        halted(gateway)
+        assert KillSwitch(gateway.state_dir).read().tripped, "putting the old file back changes nothing"
+        reset(gateway, settings)
+
+
+def test_a_switch_tripped_before_it_is_emptied_holds_in_the_gateway_and_over_its_restart(settings: Settings) -> None:
+    with open_gateway(settings) as gateway:
+        folder = gateway.state_dir
+        by_hand(gateway, settings)
+        (folder / FILE_NAME).write_bytes(b"")
+        gateway.turn()
+        halted(gateway)
+    (folder / FILE_NAME).unlink()
+    with open_gateway(settings) as gateway:
+        halted(gateway)
+        assert gateway.context.kill.read().reason == "by hand"
+
+
+def test_a_monitor_writes_no_switch(settings: Settings) -> None:
+    with open_gateway(settings, monitor_only=True) as gateway:
+        assert not (gateway.state_dir / FILE_NAME).exists()
+        gateway.turn()
+        assert not (gateway.state_dir / FILE_NAME).exists()
