@@ -180,15 +180,19 @@ def _origins(lake: Lake, kind: str, symbol: str, wanted: Iterable[date]) -> dict
     found: dict[date, TickOrigin | None] = {}
     for dataset, days in ((FEATURES, lake.days(FEATURES, symbol)), (kind, wanted)):
         for day in days:
-            if (manifest := lake.manifest(dataset, symbol, day)) is not None:
-                found[day] = manifest.details.origin
+            with contextlib.suppress(IntegrityError):  # a garbled manifest is that day's fault alone: its build says so
+                if (manifest := lake.manifest(dataset, symbol, day)) is not None:
+                    found[day] = manifest.details.origin
     return found
 
 
 def _was_built(lake: Lake, symbol: str, factor_set: FactorSet, label_spec: LabelSpec) -> bool:
     """Whether a day of the series was built with these factors and labels before."""
     for day in lake.days(FEATURES, symbol):
-        features, labels = lake.manifest(FEATURES, symbol, day), lake.manifest(LABELS, symbol, day)
+        try:
+            features, labels = lake.manifest(FEATURES, symbol, day), lake.manifest(LABELS, symbol, day)
+        except IntegrityError:  # its build says so
+            continue
         if features is not None and labels is not None:
             hashes = (features.features.spec_hash, labels.labels.spec_hash)
             if hashes == (factor_set.spec_hash, label_spec.spec_hash):
