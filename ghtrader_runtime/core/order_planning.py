@@ -17,6 +17,7 @@ from ghtrader_market.accounting.fill import Offset, Side
 from ghtrader_market.accounting.positions import Position, close_plan
 from ghtrader_runtime.core.events import Book, OrderWanted
 from ghtrader_runtime.core.orders import Order, OrderStatus, PriceType
+from ghtrader_runtime.core.risk_rules import GRID
 
 PRICE_TYPES = {
     "SHFE": (PriceType.LIMIT,),
@@ -123,15 +124,17 @@ def crossing_price(
 ) -> float:
     """Limit price that takes the opposite best and up to `slip_ticks` beyond, within the day's limits.
 
-    NaN where that side is empty.
+    A limit that lies beside the price grid is rounded inwards: at it an order would be refused. NaN where that side is
+    empty.
     """
     best = book.ask if side > 0 else book.bid
     if math.isnan(best):
         return math.nan
-    price = round((round(best / spec.price_tick) + side * slip_ticks) * spec.price_tick, 10)
+    tick = spec.price_tick
+    price = round((round(best / tick) + side * slip_ticks) * tick, 10)
     if price > upper:
-        return upper
-    return lower if price < lower else price
+        return round(math.floor(upper / tick + GRID) * tick, 10)
+    return round(math.ceil(lower / tick - GRID) * tick, 10) if price < lower else price
 
 
 def target_price(

@@ -22,7 +22,7 @@ import msgspec
 from ghtrader_base.trading_limits import RATE_WINDOW_S, default
 from ghtrader_market.accounting.fill import Offset
 
-_GRID = 1e-6
+GRID = 1e-6
 """Price ticks a price may lie beside the grid: what floating point leaves of a quotient, whatever the price."""
 _OPEN = Offset.OPEN
 
@@ -99,7 +99,7 @@ class Proposed(msgspec.Struct, gc=False, kw_only=True):
 def on_grid(price: float, price_tick: float) -> bool:
     """Whether a price (CNY) is a whole number of price ticks; False for NaN and infinity."""
     steps = price / price_tick
-    return math.isfinite(steps) and abs(steps - round(steps)) <= _GRID
+    return math.isfinite(steps) and abs(steps - round(steps)) <= GRID
 
 
 def beyond_holding(no_open_from: str, trading_day: str) -> bool:

@@ -208,8 +208,8 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "the day's limits are ignored",
         "core.order_planning",
-        "    if price > upper:\n        return upper",
-        "    if False:\n        return upper",
+        "    if price > upper:\n        return",
+        "    if False:\n        return",
     ),
     ("the rate forgets", "core.order_entry", "state.sent_ns.append(state.market_ns)", "pass"),
     ("a restart forgets the rate", "core.trading_core", "deque(sent_ns, maxlen", "deque((), maxlen"),

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from datetime import date
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -138,6 +139,14 @@ def test_rules_say_why() -> None:
     assert first_reason(
         RiskLimits(max_position=1, max_order=1, rate_orders=1, rate_window_s=1.0).rules(), proposed(2)
     ).startswith("SHFE.cu2502: position")
+
+
+def test_a_day_limit_beside_the_grid_is_rounded_inwards() -> None:
+    assert crossing_price(BOOK, 1, SPEC, 3, 69_000.0, 70_023.5) == 70_020.0
+    assert crossing_price(BOOK, -1, SPEC, 3, 69_976.5, 71_000.0) == 69_980.0
+    assert crossing_price(BOOK, 1, SPEC, 3, 69_000.0, 70_020.0) == 70_020.0
+    assert crossing_price(BOOK, -1, SPEC, 3, 69_980.0, 71_000.0) == 69_980.0
+    assert crossing_price(msgspec.structs.replace(BOOK, ask=5_000.2), 1, CFFEX, 9, 4_000.0, 5_000.6) == 5_000.6
 
 
 def test_a_fill_never_takes_a_lot_twice_or_beyond_the_limit() -> None:
