@@ -3,8 +3,9 @@
 Dimension names are chosen so that a key reads `2025-01-02|cu` and `50|cu` (Dagster orders dimensions by name).
 Nothing here touches the network: trading days come from the calendar of the home or the bundled one. A trading day
 has its partition once it is over (`trading_calendar.SETTLED_AT`): our calendar and clock decide, not the end of
-Dagster's window at midnight. The last day is fixed when the code loads, so a daemon that runs for weeks sees a new day
-after a reload of the code location; the daily schedule does its work in a fresh process and always knows today.
+Dagster's window at midnight. The last day and the horizons are fixed when the code loads, so a daemon that runs for
+weeks sees a new day, or a horizon built since, after a reload of the code location; the daily schedule does its work in
+a fresh process and always knows today, and so does a command.
 """
 
 import warnings
@@ -15,7 +16,7 @@ from functools import cached_property
 
 import dagster as dg
 
-from ghtrader_assets.families import HORIZONS
+from ghtrader_assets.label_horizons import horizons_of_home
 from ghtrader_base.errors import ConfigError, UsageError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.reference.trading_calendar import (
@@ -52,12 +53,15 @@ class Partitions:
         Where the partitions begin, and the last trading day that has one.
     keys : tuple of str
         Varieties that have partitions.
+    horizon_ticks : tuple of int
+        Label horizons that have partitions, ascending (`label_horizons`).
     """
 
     calendar: TradingCalendar
     first_day: date
     last_day: date
     keys: tuple[str, ...]
+    horizon_ticks: tuple[int, ...] = ()
 
     @cached_property
     def trading_days(self) -> dg.TimeWindowPartitionsDefinition:
@@ -95,7 +99,7 @@ class Partitions:
     @cached_property
     def horizons(self) -> dg.StaticPartitionsDefinition:
         """Label horizons in ticks."""
-        return dg.StaticPartitionsDefinition([str(horizon) for horizon in HORIZONS])
+        return dg.StaticPartitionsDefinition([str(horizon) for horizon in self.horizon_ticks])
 
     @cached_property
     def day_variety(self) -> dg.MultiPartitionsDefinition:
@@ -134,9 +138,15 @@ FIRST_DAY = date(2010, 1, 1)
 
 
 def build_partitions(
-    calendar: TradingCalendar, keys: tuple[str, ...], now: datetime | None = None, first_day: date = FIRST_DAY
+    calendar: TradingCalendar,
+    keys: tuple[str, ...],
+    now: datetime | None = None,
+    first_day: date = FIRST_DAY,
+    horizons: tuple[int, ...] = (),
 ) -> Partitions:
-    """Partitions of some varieties, from `first_day` to the last trading day over at `now` that the holiday list knows.
+    """Partitions of some varieties and horizons.
+
+    The days are those from `first_day` to the last trading day over at `now` that the holiday list knows.
 
     Raises
     ------
@@ -146,12 +156,15 @@ def build_partitions(
     last_day = last_known_finished_day(calendar, now)
     if first_day > last_day:
         raise ConfigError(f"GHTRADER_FIRST_DAY is {first_day}, after {last_day}", "choose an earlier day")
-    return Partitions(calendar, first_day, last_day, keys)
+    return Partitions(calendar, first_day, last_day, keys, horizons)
 
 
 def _load() -> Partitions:
     settings = load_settings()
-    return build_partitions(load_calendar(settings), varieties_of_home(settings), first_day=settings.first_day)
+    keys = varieties_of_home(settings)
+    return build_partitions(
+        load_calendar(settings), keys, first_day=settings.first_day, horizons=horizons_of_home(settings, keys)
+    )
 
 
 PARTITIONS = _load()

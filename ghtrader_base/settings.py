@@ -93,6 +93,10 @@ class Settings(BaseSettings):
         "cu,au,ag,IF", alias="GHTRADER_VARIETIES",
         description="varieties the pipeline has partitions for; any of the variety table may be added",
     )  # fmt: skip
+    horizons: str = Field(
+        "10,50,200", alias="GHTRADER_HORIZONS",
+        description="label horizons in ticks that build makes; models have partitions for them and for those built",
+    )  # fmt: skip
     daily_update_targets: str = Field(
         "", alias="GHTRADER_DAILY_UPDATE_TARGETS", description="what the daily schedule refreshes: SHFE:cu,SHFE:au"
     )

@@ -10,7 +10,15 @@ from typing import Annotated
 
 import typer
 
-from ghtrader.commands.shared_options import EndOption, HomeOption, JsonOption, StartOption, optional_day, settings_of
+from ghtrader.commands.shared_options import (
+    EndOption,
+    HomeOption,
+    JsonOption,
+    StartOption,
+    optional_day,
+    settings_of,
+    variety_key,
+)
 from ghtrader.output import emit, note
 from ghtrader_base.errors import UnreachableError
 
@@ -29,6 +37,9 @@ def register(app: typer.Typer) -> None:
         ] = "all",
         var: Annotated[
             list[str] | None, typer.Option("--var", help="Variety, as its exchange writes it; may be repeated.")
+        ] = None,
+        symbol: Annotated[
+            list[str] | None, typer.Option("--symbol", help="KQ.m@SHFE.cu, the same as --var cu; may be repeated.")
         ] = None,
         start: StartOption = "",
         end: EndOption = "",
@@ -56,7 +67,7 @@ def register(app: typer.Typer) -> None:
             report, path = audit_home(
                 settings,
                 dataset,
-                var or [],
+                [*(var or []), *(variety_key("", each) for each in symbol or [])],
                 first,
                 last,
                 workers=workers,

@@ -21,9 +21,9 @@ from ghtrader.commands.shared_options import (
     settings_of,
 )
 from ghtrader.output import emit_runs
-from ghtrader_base.errors import UsageError
 
 if TYPE_CHECKING:
+    from ghtrader_base.settings import Settings
     from ghtrader_models.labels.labels import LabelSpec
 
 
@@ -36,15 +36,13 @@ def _factor_set(name: str) -> str:
     return whole_name(name)
 
 
-def _labels(definition: str, threshold: float | None, horizons: str) -> LabelSpec:
+def _labels(settings: Settings, definition: str, threshold: float | None, horizons: str) -> LabelSpec:
     """What is labelled; a definition that makes no sense is said before a run begins."""
+    from ghtrader_assets.label_horizons import horizons_of_settings, parse_horizons
     from ghtrader_models.labels.labels import LabelSpec
 
-    try:
-        ticks = sorted({int(text) for text in horizons.split(",") if text.strip()})
-    except ValueError as exc:
-        raise UsageError(f"--horizons {horizons}: whole numbers, please", "for example 10,50,200") from exc
-    return LabelSpec.named(definition, tuple(ticks), threshold)
+    ticks = parse_horizons(horizons, "--horizons") if horizons else horizons_of_settings(settings)
+    return LabelSpec.named(definition, ticks, threshold)
 
 
 def register(app: typer.Typer) -> None:
@@ -66,7 +64,9 @@ def register(app: typer.Typer) -> None:
         threshold: Annotated[
             float | None, typer.Option("--threshold", help="Price ticks of a move; the definition's own by default.")
         ] = None,
-        horizons: Annotated[str, typer.Option("--horizons", help="Label horizons in ticks.")] = "10,50,200",
+        horizons: Annotated[
+            str, typer.Option("--horizons", help="Label horizons in ticks, as 10,50,200; GHTRADER_HORIZONS by default.")
+        ] = "",
         workers: Annotated[int, typer.Option("--workers", min=0, help="Days at once; 0: one a core, at most 4.")] = 0,
         accept_quality: Annotated[
             bool, typer.Option("--accept-quality", help="Build days too whose ticks are not ready; manifests say so.")
@@ -90,7 +90,7 @@ def register(app: typer.Typer) -> None:
         settings = settings_of(home)
         key, contract = series_of(var, symbol, ticks_kind)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")
-        factor_set, spec = _factor_set(factors), _labels(labels, threshold, horizons)
+        factor_set, spec = _factor_set(factors), _labels(settings, labels, threshold, horizons)
 
         from ghtrader_assets.runs.build_options import BuildOptions
         from ghtrader_assets.runs.execute import stderr_progress

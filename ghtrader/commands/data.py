@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ghtrader.commands.shared_options import HomeOption, JsonOption, VarOption, group, settings_of
+from ghtrader.commands.shared_options import (
+    AnySeriesOption,
+    HomeOption,
+    JsonOption,
+    SeriesOption,
+    VarietyOption,
+    group,
+    series_of,
+    settings_of,
+    variety_key,
+)
 from ghtrader.output import emit, note, table
 from ghtrader_base.errors import GhtraderError, UsageError
 
@@ -37,7 +47,8 @@ def _ask_service(settings: Settings, lake: Lake, variety: str, must: bool) -> No
 def _register_contracts(data: typer.Typer) -> None:
     @data.command()
     def contracts(
-        var: VarOption,
+        var: VarietyOption = "",
+        symbol: SeriesOption = "",
         refresh: Annotated[bool, typer.Option("--refresh", help="Ask the service even if it was asked today.")] = False,
         offline: Annotated[bool, typer.Option("--offline", help="Do not ask the service.")] = False,
         home: HomeOption = None,
@@ -53,12 +64,11 @@ def _register_contracts(data: typer.Typer) -> None:
         from ghtrader_market.inventory.contract_catalog import load_snapshot
         from ghtrader_market.inventory.coverage import Coverage
         from ghtrader_market.reference.trading_calendar import load_calendar
-        from ghtrader_market.reference.varieties import get_variety
         from ghtrader_market.stores.lake.lake import Lake
 
         if refresh and offline:
             raise UsageError("--refresh asks the service and --offline does not", "choose one")
-        settings, key = settings_of(home), get_variety(var).key
+        settings, key = settings_of(home), variety_key(var, symbol)
         lake = Lake(settings.data)
         if refresh or (not offline and not load_snapshot(settings.data, key).is_fresh(datetime.now(UTC))):
             _ask_service(settings, lake, key, must=refresh)
@@ -94,7 +104,7 @@ def _register_coverage(data: typer.Typer) -> None:
     @data.command()
     def coverage(
         var: OptionalVar = "",
-        symbol: Annotated[str, typer.Option("--symbol", help="One contract: SHFE.cu2502.")] = "",
+        symbol: AnySeriesOption = "",
         weeks: Annotated[int, typer.Option("--weeks", min=4, max=520, help="Weeks of the picture.")] = 52,
         rebuild: Annotated[bool, typer.Option("--rebuild", help="Read every manifest of the lake anew first.")] = False,
         home: HomeOption = None,
@@ -106,23 +116,20 @@ def _register_coverage(data: typer.Typer) -> None:
         """
         from ghtrader_market.inventory.coverage import Coverage
         from ghtrader_market.reference.trading_calendar import load_calendar
-        from ghtrader_market.reference.varieties import get_variety, variety_of
         from ghtrader_market.stores.lake.lake import Lake
 
         settings = settings_of(home)
         lake, calendar = Lake(settings.data), load_calendar(settings)
         if rebuild:
             note(f"{lake.index.rebuild()} days indexed")
-        wanted = variety_of(symbol).key if symbol else get_variety(var).key if var else ""
-        if symbol and var and wanted != var:
-            raise UsageError(f"{symbol} is of {wanted}, not of {var}", "leave one of them out")
+        wanted, contract = series_of(var, symbol) if var or symbol else ("", "")
         keys = [wanted] if wanted else _varieties_here(lake)
         found = [Coverage(lake, calendar, key) for key in keys]
-        documents = [each.to_json(symbol) for each in found] if json else []
+        documents = [each.to_json(contract) for each in found] if json else []
         emit(
             documents[0] if wanted and json else {"varieties": documents},
             json,
-            lambda: "\n\n".join(_coverage_text(each, symbol, weeks) for each in found) or "(nothing)",
+            lambda: "\n\n".join(_coverage_text(each, contract, weeks) for each in found) or "(nothing)",
         )
 
 
@@ -177,7 +184,8 @@ def _coverage_text(found: Any, symbol: str, weeks: int) -> str:
 def _register_l5_start(data: typer.Typer) -> None:
     @data.command("l5-start")
     def l5_start(
-        var: VarOption,
+        var: VarietyOption = "",
+        symbol: SeriesOption = "",
         exchange: Annotated[str, typer.Option("--exchange", help="SHFE; the variety's own if left out.")] = "",
         refresh: Annotated[bool, typer.Option("--refresh", help="Ask the service again.")] = False,
         offline: Annotated[bool, typer.Option("--offline", help="Only what is known here.")] = False,
@@ -192,9 +200,9 @@ def _register_l5_start(data: typer.Typer) -> None:
         from ghtrader_market.reference.varieties import get_variety
         from ghtrader_market.stores.lake.lake import Lake
 
-        settings, variety = settings_of(home), get_variety(var)
+        settings, variety = settings_of(home), get_variety(variety_key(var, symbol))
         if exchange and exchange != variety.exchange:
-            raise UsageError(f"{var} trades on {variety.exchange}, not on {exchange}", "correct --exchange")
+            raise UsageError(f"{variety.key} trades on {variety.exchange}, not on {exchange}", "correct --exchange")
         found = find_l5_start(settings, variety.key)
         if not offline and (refresh or found.how == "disk"):
             from ghtrader_market.sources.tqsdk.source import TqSdkSource

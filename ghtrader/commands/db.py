@@ -14,11 +14,13 @@ from ghtrader.commands.shared_options import (
     EndOption,
     HomeOption,
     JsonOption,
+    SeriesOption,
     StartOption,
     VarietyOption,
     group,
     optional_day,
     settings_of,
+    variety_key,
 )
 from ghtrader.output import emit, note, table
 from ghtrader_base.errors import UsageError
@@ -105,6 +107,7 @@ def _register_sync(db: typer.Typer) -> None:
     @db.command("serve-sync")
     def serve_sync(
         var: VarietyOption = "",
+        symbol: SeriesOption = "",
         start: StartOption = "",
         end: EndOption = "",
         source: Annotated[str, typer.Option("--from", help="lake or questdb: whose days win where they differ.")] = "",
@@ -116,7 +119,6 @@ def _register_sync(db: typer.Typer) -> None:
         Example: ghtrader db serve-sync --var cu --from lake
         """
         from ghtrader_assets.resources.home_locks import home_lock
-        from ghtrader_market.reference.varieties import get_variety
         from ghtrader_market.stores.mirror.mirrored_lake import MirroredLake, mirrored_datasets
         from ghtrader_market.stores.mirror.sync import LAKE, QUESTDB, sync
 
@@ -126,7 +128,7 @@ def _register_sync(db: typer.Typer) -> None:
         report = sync(
             MirroredLake(settings),
             mirrored_datasets(settings),
-            variety=get_variety(var).key if var else "",
+            variety=variety_key(var, symbol) if var or symbol else "",
             start=optional_day(start, "--start"),
             end=optional_day(end, "--end"),
             source=source,

@@ -22,7 +22,7 @@ from ghtrader.commands.shared_options import (
     settings_of,
 )
 from ghtrader.output import emit, note, table
-from ghtrader_base.errors import FailedError, UsageError
+from ghtrader_base.errors import FailedError
 
 if TYPE_CHECKING:
     from ghtrader_models.research.factor_report import FactorReport
@@ -95,16 +95,6 @@ def register(app: typer.Typer) -> None:
 _SHOWN = 25
 
 
-def _horizons(text: str) -> list[int]:
-    try:
-        found = sorted({int(part) for part in text.split(",") if part.strip()})
-    except ValueError as exc:
-        raise UsageError(f"--horizons {text}: whole numbers, please", "for example 10,50,200") from exc
-    if not found or found[0] < 1:
-        raise UsageError(f"--horizons {text}: ticks ahead, from 1", "for example 10,50,200")
-    return found
-
-
 def add_evaluate(factors: typer.Typer) -> None:
     """Add the command to the group."""
 
@@ -133,7 +123,9 @@ def add_evaluate(factors: typer.Typer) -> None:
 
         Example: ghtrader factors evaluate --var cu --set core --horizons 10,50,200
         """
-        settings, wanted = settings_of(home), _horizons(horizons)
+        from ghtrader_assets.label_horizons import parse_horizons
+
+        settings, wanted = settings_of(home), parse_horizons(horizons, "--horizons")
         key, contract = series_of(var, symbol, ticks_kind)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")
 
@@ -192,6 +184,7 @@ def _text(report: FactorReport, page: Path) -> str:
     lines = [
         f"{report.symbol}, set {report.factor_set}: {of} factors, {len(report.days)} days, judged at {judged}",
         table(rows),
+        *(f"left out {day}" for day in report.left_out),
         f"{believed} of {of} factors beyond what chance shows anywhere (adjusted p < 0.05); {report.p_value_method}",
         *([report.slow] if any(row.slow for row in report.factors) else []),
         f"page: {page}",

@@ -14,6 +14,7 @@ from ghtrader.commands.shared_options import (
     VarietyOption,
     group,
     optional_day,
+    series_of,
     settings_of,
 )
 from ghtrader.output import emit, table
@@ -109,8 +110,9 @@ def _days(settings: Settings, var: str, symbol: str, start: str, end: str) -> li
     from ghtrader_market.reference.varieties import get_variety, variety_of
     from ghtrader_market.stores.lake.lake import Lake
 
-    if bool(var) == bool(symbol):
+    if not var and not symbol:
         raise UsageError("name one variety or one symbol", "--var cu, --symbol SHFE.cu2502 or --symbol KQ.m@SHFE.cu")
+    series_of(var, symbol)
     lake, calendar = Lake(settings.data), load_calendar(settings)
     first, last = optional_day(start, "--start"), optional_day(end, "--end")
     if first and last:

@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def record(
         symbols: Annotated[
-            list[str] | None, typer.Option("--symbols", help="Contracts: repeat it, or separate them by commas.")
+            list[str] | None,
+            typer.Option(
+                "--symbols", "--symbol", help="Contracts, or KQ.m@SHFE.cu for --var cu: repeat it, or use commas."
+            ),
         ] = None,
         var: Annotated[str, typer.Option("--var", help="Varieties, comma-separated: all listed contracts.")] = "",
         for_s: Annotated[float | None, typer.Option("--for", min=0.1, help="Stop after so many seconds.")] = None,
@@ -47,10 +50,10 @@ def register(app: typer.Typer) -> None:
         varieties = [get_variety(key.strip()).key for key in var.split(",") if key.strip()]
         if not named and not varieties:
             raise UsageError("nothing to record: name --symbols or --var", "for example --symbols SHFE.cu2502")
-        for symbol in named:
-            variety_of(symbol)
-            if parse_symbol(symbol).continuous:
-                raise UsageError(f"{symbol} is no single contract", "for example --symbols SHFE.cu2502, or --var cu")
+        of = {symbol: variety_of(symbol).key for symbol in named}
+        series = [symbol for symbol in named if parse_symbol(symbol).continuous]
+        named = [symbol for symbol in named if symbol not in series]
+        varieties = list(dict.fromkeys([*varieties, *(of[symbol] for symbol in series)]))
 
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

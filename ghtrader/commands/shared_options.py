@@ -17,7 +17,6 @@ HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Folder everything is written under (GHTRADER_HOME, default ./var).")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
-VarOption = Annotated[str, typer.Option("--var", help="Variety, as its exchange writes it: cu, SR, IF ...")]
 
 
 def settings_of(home: Path | None) -> Settings:
@@ -62,7 +61,7 @@ AnySeriesOption = Annotated[
 ]
 TicksKindOption = Annotated[
     str,
-    typer.Option("--ticks-kind", help="main (a main series) or raw (one contract); what the symbol is, by default."),
+    typer.Option("--ticks-kind", help="main_l5 (a main series) or raw (one contract); what the symbol is, by default."),
 ]
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Refuse where a day does not go with the others, instead of leaving it out.")
@@ -75,20 +74,21 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Build again 
 
 
 def variety_key(variety: str, symbol: str = "") -> str:
-    """The variety named by --var, or by a continuous --symbol.
+    """The variety named by --var, by a continuous --symbol, or by both alike.
 
     Raises
     ------
     UsageError
-        Neither or both, an unknown variety, or one contract's symbol.
+        Neither, two that contradict each other, an unknown variety, or one contract's symbol.
     """
     from ghtrader_market.reference.symbols import parse_symbol
     from ghtrader_market.reference.varieties import get_variety, variety_of
 
-    if bool(variety) == bool(symbol):
+    if not variety and not symbol:
         raise UsageError("name one variety: --var or --symbol", "for example --var cu, or --symbol KQ.m@SHFE.cu")
-    if variety:
+    if not symbol:
         return get_variety(variety).key
+    _require_one_variety(variety, symbol)
     if not parse_symbol(symbol).continuous:
         raise UsageError(
             f"{symbol} is one contract; this command works on the main series", "for example --symbol KQ.m@SHFE.cu"
@@ -97,7 +97,7 @@ def variety_key(variety: str, symbol: str = "") -> str:
 
 
 def series_of(variety: str, symbol: str, ticks_kind: str = "") -> tuple[str, str]:
-    """The series named by --var or --symbol: its variety, and the contract where it is one contract's, else empty.
+    """The series named by --var, --symbol or both: its variety, and the contract where it is one's, else empty.
 
     Raises
     ------
@@ -108,12 +108,23 @@ def series_of(variety: str, symbol: str, ticks_kind: str = "") -> tuple[str, str
     from ghtrader_market.reference.varieties import get_variety, variety_of
     from ghtrader_models.datasets.tick_input import source_kind
 
-    if symbol and not variety and not parse_symbol(symbol).continuous:
+    if symbol and not parse_symbol(symbol).continuous:
+        _require_one_variety(variety, symbol)
         source_kind(symbol, ticks_kind)
         return variety_of(symbol).key, symbol
     key = variety_key(variety, symbol)
     source_kind(get_variety(key).continuous_symbol, ticks_kind)
     return key, ""
+
+
+def _require_one_variety(variety: str, symbol: str) -> None:
+    """UsageError where --var is given and names another variety than --symbol."""
+    from ghtrader_market.reference.varieties import get_variety, variety_of
+
+    if variety and get_variety(variety).key != variety_of(symbol).key:
+        raise UsageError(
+            f"--symbol {symbol} is of {variety_of(symbol).key}, --var says {variety}", "leave one of them out"
+        )
 
 
 def optional_day(text: str, option: str) -> date | None:

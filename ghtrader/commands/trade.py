@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from ghtrader.commands.risk_options import in_force, with_limits
-from ghtrader.commands.shared_options import HomeOption, JsonOption, VarOption, parse_day, settings_of
+from ghtrader.commands.shared_options import (
+    HomeOption,
+    JsonOption,
+    SeriesOption,
+    VarietyOption,
+    parse_day,
+    settings_of,
+    variety_key,
+)
 from ghtrader.commands.trading_options import (
     AccountOption,
     ConfirmOption,
@@ -87,7 +95,8 @@ def register(app: typer.Typer) -> None:
     @app.command()
     @with_limits
     def paper(
-        var: VarOption,
+        var: VarietyOption = "",
+        symbol: SeriesOption = "",
         days: Annotated[int, typer.Option("--days", min=1, help="The last so many recorded days.")] = 1,
         day: Annotated[str, typer.Option("--day", help="One recorded trading day instead.")] = "",
         from_ns: Annotated[int, typer.Option("--from-ns", help="Trade from this moment (UTC epoch ns) on.")] = 0,
@@ -110,15 +119,15 @@ def register(app: typer.Typer) -> None:
         from ghtrader_models.bundles.sample_check import SampleVerdict, worst
         from ghtrader_runtime.replay.recorded_days import PAPER_RATE, paper_day, replay_days
 
-        settings = settings_of(home)
+        settings, variety = settings_of(home), variety_key(var, symbol)
         wanted: date | None = parse_day(day, "--day") if day else None
         summaries = []
         typed: dict[str, Any] = {**in_force(settings, {"rate_orders": PAPER_RATE, **limits})}
-        for one in replay_days(settings, var, days, wanted):
-            note(f"playing {var} {one}")
+        for one in replay_days(settings, variety, days, wanted):
+            note(f"playing {variety} {one}")
             summary = paper_day(
-                settings, var, one, account=account, model=model, horizon=horizon, from_ns=from_ns, blocks=last_block,
-                pace=pace, flat_before_end_s=flat_before_end, **typed,
+                settings, variety, one, account=account, model=model, horizon=horizon, from_ns=from_ns,
+                blocks=last_block, pace=pace, flat_before_end_s=flat_before_end, **typed,
             )  # fmt: skip
             summaries.append(summary)
         summed = ("ticks", "targets", "orders", "fills", "round_trips", "fees", "net_pnl")

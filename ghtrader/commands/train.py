@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
 
 ModelOption = Annotated[str, typer.Option("--model", help="Family: logistic or xgboost.")]
-HorizonOption = Annotated[int, typer.Option("--horizon", help="Label horizon in ticks: 10, 50, 200.")]
+HorizonOption = Annotated[int, typer.Option("--horizon", help="Label horizon in ticks, one that was built.")]
 
 MaxLotsOption = Annotated[int, typer.Option("--max-lots", min=1, help="Policy: lots of a position at the most.")]
 SizedOption = Annotated[bool, typer.Option("--sized", help="Policy: lots grow with the edge, up to --max-lots.")]
@@ -52,15 +52,6 @@ def _family(name: str) -> str:
     return name
 
 
-def _horizon(horizon: int, contract: str = "") -> int:
-    """A horizon that has a partition; one contract's models have none, so any that was built will do."""
-    from ghtrader_assets.families import HORIZONS
-
-    if not contract and horizon not in HORIZONS:
-        raise UsageError(f"no labels for horizon {horizon}", f"there are: {', '.join(map(str, HORIZONS))}")
-    return horizon
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
     """What both commands are asked for: a family at a horizon, on a variety or one contract, and with what policy."""
@@ -78,7 +69,7 @@ class _Asked:
     policy: PolicyOptions
 
 
-def _model_options(work: Callable[[_Asked], RunResult]) -> Callable[..., None]:
+def _model_options(work: Callable[[_Asked], list[RunResult]]) -> Callable[..., None]:
     """The command that reads the options both commands take, does `work` and prints its run."""
 
     def command(
@@ -102,7 +93,7 @@ def _model_options(work: Callable[[_Asked], RunResult]) -> Callable[..., None]:
         settings = settings_of(home)
         key, contract = series_of(var, symbol, ticks_kind)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")
-        family, ticks = _family(model), _horizon(horizon, contract)
+        family = _family(model)
 
         from ghtrader_models.evaluation.policy_fit import PolicyOptions
 
@@ -111,7 +102,7 @@ def _model_options(work: Callable[[_Asked], RunResult]) -> Callable[..., None]:
             family=family,
             variety=key,
             contract=contract,
-            horizon=ticks,
+            horizon=horizon,
             start=first,
             end=last,
             seed=seed,
@@ -119,7 +110,7 @@ def _model_options(work: Callable[[_Asked], RunResult]) -> Callable[..., None]:
             mix=mix,
             policy=PolicyOptions(max_lots=max_lots, sized=sized, cost_aware=cost_aware, cooldown=cooldown),
         )
-        emit_runs([work(asked)], json, variety=key, **({"symbol": contract} if contract else {}))
+        emit_runs(work(asked), json, variety=key, **({"symbol": contract} if contract else {}))
 
     command.__name__, command.__doc__ = work.__name__, work.__doc__
     return command
@@ -130,16 +121,17 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     @_model_options
-    def train(asked: _Asked) -> RunResult:
+    def train(asked: _Asked) -> list[RunResult]:
         """Fit one family on built days and write its bundle. Example: ghtrader train --model xgboost --var cu"""
         from ghtrader_assets.runs.execute import stderr_progress
         from ghtrader_assets.runs.flows import train_contract, train_family
 
         if asked.contract:
-            return train_contract(
+            run = train_contract(
                 asked.settings, asked.family, asked.contract, asked.horizon, asked.start, asked.end,
                 seed=asked.seed, policy=asked.policy, strict=asked.strict, mix=asked.mix, progress=stderr_progress(),
             )  # fmt: skip
+            return [run]
         return train_family(
             asked.settings, asked.family, asked.variety, asked.horizon, asked.start, asked.end,
             seed=asked.seed, policy=asked.policy, strict=asked.strict, mix=asked.mix, progress=stderr_progress(),
@@ -147,7 +139,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     @_model_options
-    def benchmark(asked: _Asked) -> RunResult:
+    def benchmark(asked: _Asked) -> list[RunResult]:
         """Walk-forward report of one family beside the baselines.
 
         Example: ghtrader benchmark --model logistic --var cu
@@ -156,10 +148,11 @@ def register(app: typer.Typer) -> None:
         from ghtrader_assets.runs.flows import benchmark_contract, benchmark_families
 
         if asked.contract:
-            return benchmark_contract(
+            run = benchmark_contract(
                 asked.settings, [asked.family], asked.contract, asked.horizon, asked.start, asked.end,
                 seed=asked.seed, policy=asked.policy, strict=asked.strict, mix=asked.mix, progress=stderr_progress(),
             )  # fmt: skip
+            return [run]
         return benchmark_families(
             asked.settings, [asked.family], asked.variety, asked.horizon, asked.start, asked.end,
             seed=asked.seed, policy=asked.policy, strict=asked.strict, mix=asked.mix, progress=stderr_progress(),

@@ -123,8 +123,13 @@ def run_demo(options: DemoOptions) -> DemoReport:
     claim(home)
     stages = Stages(options.verbose)
     settings = load_settings(home)
-    before = {name: os.environ.get(name) for name in ("GHTRADER_HOME", "XDG_STATE_HOME", "MLFLOW_TRACKING_URI")}
-    os.environ |= {"GHTRADER_HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
+    in_force = {
+        "GHTRADER_HOME": str(home),
+        "XDG_STATE_HOME": str(home / "state"),
+        "GHTRADER_HORIZONS": ",".join(map(str, scores.HORIZONS)),
+    }
+    before = {name: os.environ.get(name) for name in (*in_force, "MLFLOW_TRACKING_URI")}
+    os.environ |= in_force
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     try:
         with resource_lock(settings.locks, "demo", "ghtrader demo"):

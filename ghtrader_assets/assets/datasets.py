@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ghtrader_assets.label_horizons import horizons_of_settings
 from ghtrader_assets.partitions import PARTITIONS, day_key, days_by_variety
 from ghtrader_assets.resources.progress import of_manifest, plot_bars, say
 from ghtrader_assets.resources.resources import HomeResource
@@ -38,10 +39,10 @@ class BuildConfig(dg.Config):
     """What is built.
 
     `factor_set`: a set of the library, or a file of one. `labels`, `threshold`, `horizons`: the label definition by
-    name, its price ticks (None: the definition's own), the ticks ahead. With `overwrite` days built with another
-    configuration are replaced; without it they are refused. `workers`: days at once, 0 for one a core.
-    `accept_quality`: also days whose ticks are not ready. `strict`: a day without provenance fails; where off, it is
-    left out. `no_odd_days`: days that do not go with the others fail the run once all are built.
+    name, its price ticks (None: the definition's own), the ticks ahead (empty: GHTRADER_HORIZONS). With `overwrite`
+    days built with another configuration are replaced; without it they are refused. `workers`: days at once, 0 for one
+    a core. `accept_quality`: also days whose ticks are not ready. `strict`: a day without provenance fails; where off,
+    it is left out. `no_odd_days`: days that do not go with the others fail the run once all are built.
     `mix`: days of different markets may stand in one series.
     """
 
@@ -117,7 +118,8 @@ def build_series(
     from ghtrader_models.labels.labels import LabelSpec
 
     factors = get_factor_set(config.factor_set)
-    labels = LabelSpec.named(config.labels, tuple(sorted(set(config.horizons))), config.threshold)
+    horizons = tuple(sorted(set(config.horizons))) or horizons_of_settings(home.settings)
+    labels = LabelSpec.named(config.labels, horizons, config.threshold)
     started = time.monotonic()
 
     def told(day: date, outcome: BuildResult | GhtraderError, done: int, of: int) -> None:

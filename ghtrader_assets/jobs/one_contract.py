@@ -11,8 +11,7 @@ import dagster as dg
 from ghtrader_assets.assets.benchmark_and_promotion import BenchmarkConfig, benchmark_series
 from ghtrader_assets.assets.datasets import BuildConfig, build_series, metadata_of
 from ghtrader_assets.assets.models import TrainConfig, train_series
-from ghtrader_assets.families import HORIZONS
-from ghtrader_assets.partitions import day_key, horizon_key
+from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_market.reference.varieties import variety_of
@@ -72,7 +71,7 @@ def benchmark_one_contract(context: dg.OpExecutionContext, config: BenchmarkCont
 
 
 def _observe(context: dg.OpExecutionContext, asset: str, symbol: str, horizon: int, found: dict[str, Any]) -> None:
-    partition = horizon_key(horizon, variety_of(symbol).key) if horizon in HORIZONS else None
+    partition = horizon_key(horizon, variety_of(symbol).key) if horizon in PARTITIONS.horizon_ticks else None
     context.log_event(dg.AssetObservation(asset, partition=partition, metadata={"symbol": symbol, **found}))
 
 

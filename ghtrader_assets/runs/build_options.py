@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ghtrader_assets.families import HORIZONS
-
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
@@ -21,7 +19,7 @@ class BuildOptions:
     threshold : float or None
         Its price ticks; None for the definition's own.
     horizons : tuple of int
-        Ticks ahead.
+        Ticks ahead; empty for those of GHTRADER_HORIZONS.
     overwrite : bool
         Replace days that were built with another configuration; without it they are refused.
     workers : int
@@ -39,7 +37,7 @@ class BuildOptions:
     factor_set: str = "lean"
     labels: str = "mid_move"
     threshold: float | None = None
-    horizons: tuple[int, ...] = HORIZONS
+    horizons: tuple[int, ...] = ()
     overwrite: bool = False
     workers: int = 0
     accept_quality: bool = False

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ghtrader_assets.families import HORIZONS
+from ghtrader_assets.label_horizons import built_horizons
 from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
 from ghtrader_assets.runs.build_options import BuildOptions
 from ghtrader_assets.runs.execute import Progress, RunResult, run_assets, run_group, run_job
@@ -24,6 +24,7 @@ from ghtrader_market.reference.roll_schedule import load_schedule
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_models.labels.labels import no_horizon
 
 if TYPE_CHECKING:
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
@@ -463,7 +464,7 @@ def _policy(options: PolicyOptions | None) -> dict[str, Any]:
     return {} if options is None else options.to_dict()
 
 
-def _horizon_run(
+def _horizon_runs(
     settings: Settings,
     selection: str | Iterable[str],
     variety: str,
@@ -471,15 +472,60 @@ def _horizon_run(
     run_config: Mapping[str, Any] | None,
     source: str,
     progress: Progress | None,
-) -> RunResult:
+) -> list[RunResult]:
+    """One run for all horizons that have neighbouring partitions; a range takes all that lie in it."""
     key = get_variety(variety).key
-    wanted = [horizons] if isinstance(horizons, int) else sorted(horizons)
+    wanted = [horizons] if isinstance(horizons, int) else sorted(set(horizons))
     for horizon in wanted:
-        if horizon not in HORIZONS:
-            raise UsageError(f"no labels for horizon {horizon}", f"there are: {', '.join(map(str, HORIZONS))}")
-    corners = (horizon_key(wanted[0], key), horizon_key(wanted[-1], key))
-    partition = corners if len(wanted) > 1 else corners[0]
-    return run_assets(settings, selection, partition, run_config=run_config, source=source, progress=progress)
+        if horizon not in PARTITIONS.horizon_ticks:
+            raise _no_partition(settings, key, horizon)
+    runs = []
+    for span in neighbouring(wanted, PARTITIONS.horizon_ticks):
+        corners = (horizon_key(span[0], key), horizon_key(span[-1], key))
+        partition = corners if len(span) > 1 else corners[0]
+        runs.append(
+            run_assets(settings, selection, partition, run_config=run_config, source=source, progress=progress)
+        )
+    return runs
+
+
+def neighbouring(wanted: Sequence[int], known: Sequence[int]) -> list[list[int]]:
+    """Ascending horizons in stretches without a known one between them."""
+    spans: list[list[int]] = []
+    for horizon in wanted:
+        place = known.index(horizon)
+        if spans and place and known[place - 1] == spans[-1][-1]:
+            spans[-1].append(horizon)
+        else:
+            spans.append([horizon])
+    return spans
+
+
+def _no_partition(settings: Settings, key: str, horizon: int) -> UsageError:
+    """What is wrong with a horizon without a partition: not built, or built since this process loaded the pipeline."""
+    symbol = get_variety(key).continuous_symbol
+    built = built_horizons(Lake(settings.data), symbol)
+    if horizon in built:
+        return UsageError(
+            f"horizon {horizon} of {symbol} was built since this process loaded the pipeline",
+            "start the command again; in the web UI reload the code location",
+        )
+    return no_horizon(symbol, horizon, built)
+
+
+def require_built_horizons(settings: Settings, variety: str, horizons: int | Sequence[int]) -> None:
+    """Say before a run begins that labels were built, but not at a horizon.
+
+    Raises
+    ------
+    UsageError
+        Naming the horizons there are.
+    """
+    symbol = get_variety(variety).continuous_symbol
+    built = built_horizons(Lake(settings.data), symbol)
+    for horizon in [horizons] if isinstance(horizons, int) else horizons:
+        if built and horizon not in built:
+            raise no_horizon(symbol, horizon, built)
 
 
 def _window(settings: Settings, start: date | None, end: date | None) -> dict[str, str]:
@@ -503,8 +549,8 @@ def train_family(
     mix: bool = False,
     source: str = "cli",
     progress: Progress | None = None,
-) -> RunResult:
-    """Train one family at one horizon, or at neighbouring ones (10, 50, 200) in one run.
+) -> list[RunResult]:
+    """Train one family at one horizon or at several, neighbouring ones (10, 50, 200) in one run.
 
     Parameters
     ----------
@@ -522,7 +568,8 @@ def train_family(
     if until_ns is not None:
         config["until_ns"] = until_ns
     name = f"model_{family}"
-    return _horizon_run(settings, name, variety, horizons, {"ops": {name: {"config": config}}}, source, progress)
+    require_built_horizons(settings, variety, horizons)
+    return _horizon_runs(settings, name, variety, horizons, {"ops": {name: {"config": config}}}, source, progress)
 
 
 def benchmark_families(
@@ -539,7 +586,7 @@ def benchmark_families(
     mix: bool = False,
     source: str = "cli",
     progress: Progress | None = None,
-) -> RunResult:
+) -> list[RunResult]:
     """Walk-forward reports of some families, on the same splits; see `reports_store.load_reports`.
 
     Parameters
@@ -560,7 +607,8 @@ def benchmark_families(
         "mix": mix,
     }
     run_config = {"ops": {"benchmark_report": {"config": config}}}
-    return _horizon_run(settings, "benchmark_report", variety, horizons, run_config, source, progress)
+    require_built_horizons(settings, variety, horizons)
+    return _horizon_runs(settings, "benchmark_report", variety, horizons, run_config, source, progress)
 
 
 def decide_champion(
@@ -580,4 +628,5 @@ def decide_champion(
         Promote also a gain that is questioned for its size alone.
     """
     config = {"ops": {"champion": {"config": {"accept_large_gain": accept_large_gain}}}}
-    return _horizon_run(settings, "champion", variety, horizon, config, source, progress)
+    (run,) = _horizon_runs(settings, "champion", variety, horizon, config, source, progress)
+    return run

@@ -31,7 +31,7 @@ from ghtrader_models.datasets.day_selection import DayTraits, select_days, witho
 from ghtrader_models.datasets.tick_input import read_provenance
 from ghtrader_models.factors.factor_set import FactorSetSpec
 from ghtrader_models.inference.predictors import WarmTracker
-from ghtrader_models.labels.labels import NO_LABEL, LabelSpec, label_column
+from ghtrader_models.labels.labels import NO_LABEL, LabelSpec, label_column, no_horizon
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -195,8 +195,9 @@ def load_dataset(
         raise UsageError(f"no days of {symbol} to load", "build features and labels first: ghtrader build")
     built = {day: day_manifests(lake, symbol, day, entry) for day in wanted}
     chosen = select_days([traits_of(*manifests, calendar) for manifests in built.values()], horizon)
-    if not any(horizon in labels.label_spec.horizons for _, labels in built.values()):
-        raise no_horizon(symbol, horizon, [labels for _, labels in built.values()])
+    horizons = {each for _, labels in built.values() for each in labels.label_spec.horizons}
+    if horizon not in horizons:
+        raise no_horizon(symbol, horizon, horizons)
     if not chosen.kept:
         raise UsageError(f"no day of {symbol} may be used: {describe_left_out(chosen.left_out)}", "choose other days")
     if strict:
@@ -217,16 +218,6 @@ def load_dataset(
     if strict:
         _refuse_odd(symbol, unusable)
     return _side_by_side(symbol, horizon, parts, sorted((*chosen.left_out, *unusable), key=lambda found: found.day))
-
-
-def no_horizon(symbol: str, horizon: int, labels: Sequence[DayManifest]) -> UsageError:
-    """What to say where no day has labels at a horizon: which there are, and how to build it too."""
-    built = sorted({each for manifest in labels for each in manifest.label_spec.horizons})
-    wanted = ",".join(map(str, sorted({*built, horizon})))
-    return UsageError(
-        f"no labels at horizon {horizon} for {symbol}; built are {', '.join(map(str, built))}",
-        f"build it too: ghtrader build --symbol {symbol} --horizons {wanted} --overwrite",
-    )
 
 
 def _refuse_odd(symbol: str, left_out: Sequence[LeftOutDay]) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ghtrader_market.stores.lake.manifests import DayManifest
 
 MAIN_L5, TICKS = "main_l5", "ticks"
-TICKS_KINDS = {"main": MAIN_L5, "raw": TICKS}
+TICKS_KINDS = {"main_l5": MAIN_L5, "main": MAIN_L5, "raw": TICKS}
 """What a user calls a kind of ticks -> the lake's dataset."""
 _HASH_LENGTH = 16
 
@@ -67,7 +67,7 @@ def source_kind(symbol: str, ticks_kind: str = "") -> str:
     symbol : str
         ``KQ.m@SHFE.cu``, or one contract.
     ticks_kind : str
-        "main", "raw", or empty for what the symbol implies.
+        "main_l5" or "main", "raw", or empty for what the symbol implies.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def source_kind(symbol: str, ticks_kind: str = "") -> str:
         raise UsageError(f"no ticks kind {ticks_kind!r}", f"there are: {', '.join(TICKS_KINDS)}")
     found = TICKS_KINDS.get(ticks_kind, MAIN_L5 if continuous else TICKS)
     if (found == MAIN_L5) != continuous:
-        wanted = "main" if continuous else "raw"
+        wanted = MAIN_L5 if continuous else "raw"
         raise UsageError(f"{symbol} has no {ticks_kind} ticks", f"pass --ticks-kind {wanted}, or another symbol")
     return found
 

@@ -7,7 +7,7 @@ and `evaluation.splits`' business; the compiled loops are in `labels.kernel`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -108,6 +108,19 @@ class LabelSpec:
     def columns(self) -> tuple[str, ...]:
         """Column names of the stored labels: ``label_10``..."""
         return tuple(label_column(horizon) for horizon in self.horizons)
+
+
+def no_horizon(symbol: str, horizon: int, built: Iterable[int]) -> UsageError:
+    """What to say where a series has no labels at a horizon: which there are, and how to build it too."""
+    there = sorted(set(built))
+    if not there:
+        build = f"ghtrader build --symbol {symbol} --horizons {horizon}"
+        return UsageError(f"no labels of {symbol} are built, at horizon {horizon} or any other", f"first: {build}")
+    wanted = ",".join(map(str, sorted({*there, horizon})))
+    return UsageError(
+        f"no labels at horizon {horizon} for {symbol}; built are {', '.join(map(str, there))}",
+        f"build it too: ghtrader build --symbol {symbol} --horizons {wanted} --overwrite",
+    )
 
 
 def label_column(horizon: int) -> str:

@@ -8,6 +8,7 @@ are computed from the ticks, not read from features, so a set can be looked at b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,11 @@ from ghtrader_market.reference.session_times import factor_clock
 from ghtrader_market.reference.tick_schema import has_depth, unrecorded_columns, values_matrix
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
+from ghtrader_models.bundles.left_out_days import LeftOutDay, describe_left_out
+from ghtrader_models.datasets.day_selection import DayTraits, select_days, without_rows
 from ghtrader_models.datasets.tick_input import read_source, times_of
 from ghtrader_models.factors.factor_set import FactorSet
+from ghtrader_models.factors.language.expressions import LANGUAGE_VERSION
 from ghtrader_models.labels.labels import mid_prices
 from ghtrader_models.research.clusters import SAME, cluster_factors
 from ghtrader_models.research.factor_report import FactorFinding, FactorGroup, FactorReport, HorizonScores
@@ -62,44 +66,79 @@ def evaluate_factors(
     days : sequence of date
         Trading days.
     factor_set : FactorSet
-        Factors that need levels or columns a day does not have are left out on all days.
+        Days that feed another part of it than the most do, and days without a mid, are left out by name
+        (`FactorScores.left_out`).
     horizons, shuffles, seed, on_day
         As `scores.information_coefficients`.
 
     Returns
     -------
     FactorScores
-        Of the factors that were left in.
+        Of the factors that these days feed.
     FactorSet
         These.
 
     Raises
     ------
     UsageError
-        No days or horizons.
+        No days or horizons, no day with a mid, or no factor that the days feed.
     FailedError, IntegrityError
         A day is not here or not whole.
     """
     wanted = sorted(set(days))
     if not wanted:
         raise UsageError(f"no days of {symbol} to evaluate factors on", "build main_l5 first: ghtrader main-l5")
-    found, levels = [], 5
-    missing: set[str] = set()
+    fed: dict[date, _FedDay] = {}
+    left_out: list[LeftOutDay] = []
     for day in wanted:
         table = read_source(lake, kind, symbol, day, calendar).table
-        missing.update(unrecorded_columns(table))
-        levels = min(levels, 5 if has_depth(table) else 1)
-        found.append((day, *_targets(table, calendar, symbol, day)))
-    used, _ = factor_set.restrict_levels(levels)
-    used, _ = used.restrict_columns(missing)
+        mid, session = _targets(table, calendar, symbol, day)
+        if np.isfinite(mid).any():
+            levels = 5 if has_depth(table) else 1
+            fed[day] = _FedDay(mid, session, levels, frozenset(unrecorded_columns(table)))
+        else:
+            left_out.append(without_rows(day))
+    chosen = select_days(_traits(day, each, factor_set, calendar) for day, each in fed.items())
+    left_out = sorted((*left_out, *chosen.left_out), key=lambda each: each.day)
+    if not chosen.kept:
+        raise UsageError(f"no day of {symbol} can be judged: {describe_left_out(left_out)}", "choose other days")
+    used = _fed_factors(factor_set, fed[chosen.kept[-1]])
     prepared = [
-        FactorDay(day.isoformat(), mid, _factors_of(lake, calendar, kind, symbol, day, used), session)
-        for day, mid, session in found
+        FactorDay(day.isoformat(), fed[day].mid, _factors_of(lake, calendar, kind, symbol, day, used), fed[day].session)
+        for day in chosen.kept
     ]
     scores = information_coefficients(
         prepared, used.names, horizons, shuffles=shuffles, seed=seed, on_day=on_day
     )  # fmt: skip
-    return scores, used
+    return replace(scores, left_out=tuple(left_out)), used
+
+
+@dataclass(frozen=True)
+class _FedDay:
+    """What a day can feed factors with: mid in price ticks, session of each row, levels, and columns it lacks."""
+
+    mid: np.ndarray
+    session: np.ndarray
+    levels: int
+    missing: frozenset[str]
+
+
+def _fed_factors(factor_set: FactorSet, day: _FedDay) -> FactorSet:
+    """The part of the set that a day can feed; UsageError where that is nothing."""
+    used, _ = factor_set.restrict_levels(day.levels)
+    return used.restrict_columns(day.missing)[0]
+
+
+def _traits(day: date, fed: _FedDay, factor_set: FactorSet, calendar: TradingCalendar) -> DayTraits:
+    """Days go together that feed the same factors."""
+    try:
+        factors = _fed_factors(factor_set, fed).spec().factors
+    except UsageError:
+        factors = ()
+    return DayTraits(
+        day=day, levels=fed.levels, language=LANGUAGE_VERSION, factors=factors, labels=("", 0.0), horizons=(),
+        trading=not calendar.speaks_for(day) or calendar.is_trading_day(day),
+    )  # fmt: skip
 
 
 def _targets(table: Any, calendar: TradingCalendar, symbol: str, day: date) -> tuple[np.ndarray, np.ndarray]:
@@ -176,6 +215,7 @@ def report_of(scores: FactorScores, used: FactorSet, symbol: str, *, seed: int |
         factor_set=used.name,
         spec_hash=used.spec_hash,
         days=list(scores.days),
+        left_out=list(scores.left_out),
         horizons=list(scores.horizons),
         judged_horizon=judged,
         decay_horizons=list(scores.decay_horizons),

@@ -13,6 +13,7 @@ import msgspec
 
 from ghtrader_base.errors import IntegrityError
 from ghtrader_base.files import read_json
+from ghtrader_models.bundles.left_out_days import LeftOutDay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,8 @@ class FactorReport:
         Name and hash of the set.
     days : list of str
         Trading days, ISO.
+    left_out : list of LeftOutDay
+        Days of the range that took no part, and why.
     horizons : list of int
         Ticks ahead.
     judged_horizon : int
@@ -136,6 +139,7 @@ class FactorReport:
     factor_set: str
     spec_hash: str
     days: list[str]
+    left_out: list[LeftOutDay] = field(default_factory=list)
     horizons: list[int]
     judged_horizon: int
     decay_horizons: list[int]
@@ -152,7 +156,7 @@ class FactorReport:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; a seed that was not kept is left out."""
-        found = asdict(self)
+        found = {**asdict(self), "left_out": [each.to_dict() for each in self.left_out]}
         if self.seed is None:
             del found["seed"]
         return found

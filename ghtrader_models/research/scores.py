@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghtrader_base.errors import UsageError
+from ghtrader_models.bundles.left_out_days import LeftOutDay
 from ghtrader_models.evaluation.metrics import t_interval
 from ghtrader_models.research.persistence import bias_bound, lag_one
 from ghtrader_models.research.ranks import centred_ranks, masked_correlation
@@ -101,6 +102,8 @@ class FactorScores:
         Of the test.
     method : str
         "day-shuffled" or "rotated".
+    left_out : tuple of LeftOutDay
+        Days that were asked for and took no part.
     """
 
     names: tuple[str, ...]
@@ -125,6 +128,7 @@ class FactorScores:
     correlation: np.ndarray
     shuffles: int
     method: str
+    left_out: tuple[LeftOutDay, ...] = ()
 
     @property
     def strength(self) -> np.ndarray:

@@ -164,10 +164,10 @@ def test_the_loop_to_the_gate(pipeline_settings, scheduled):
     build_day(lake, SYMBOL, odd, few, LabelSpec(), run_id="odd", overwrite=True)
     with pytest.raises(RefusedError, match="1 days of KQ.m@SHFE.cu do not go with the others: 2025-04-03"):
         flows.train_family(settings, "logistic", "cu", 50, strict=True)
-    trained = flows.train_family(settings, "logistic", "cu", [10, 50])
+    (trained,) = flows.train_family(settings, "logistic", "cu", [10, 50])
     assert set(trained.metadata) == {"model_logistic[10|cu]", "model_logistic[50|cu]"}
     assert [day["day"] for day in trained.metadata["model_logistic[50|cu]"]["left_out_days"]] == [str(odd)]
-    reported = flows.benchmark_families(settings, ["logistic"], "cu", 50)
+    (reported,) = flows.benchmark_families(settings, ["logistic"], "cu", 50)
     found = reported.metadata["benchmark_report[50|cu]"]
     assert found["left_out_days"] == trained.metadata["model_logistic[50|cu]"]["left_out_days"]
     assert found["days"] == len(schedule.days) - 1

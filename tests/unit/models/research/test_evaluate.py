@@ -7,6 +7,7 @@ import re
 from datetime import date
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ghtrader.cli import run
@@ -21,6 +22,7 @@ from ghtrader_models.factors.language.parser import parse
 from ghtrader_models.research.clusters import cluster_factors
 from ghtrader_models.research.evaluate import evaluate_factors, report_of, save_report
 from ghtrader_models.research.factor_report import read_factor_report
+from ghtrader_models.research.page import render
 
 SYMBOL = "KQ.m@SHFE.cu"
 CALENDAR = bundled_calendar()
@@ -103,6 +105,29 @@ def test_one_level_and_one_day_leave_out_what_they_cannot_say(settings, tmp_path
     assert "depth" not in used.names and scores.method == "rotated"
     page = save_report(tmp_path, report_of(scores, used, SYMBOL), scores).with_suffix(".html").read_text()
     assert page.count("data:image/png;base64,") == 5
+
+
+def test_odd_days_are_left_out_by_name_and_the_others_are_judged(lake):
+    """One level among five, and a day whose ask side is empty, change nothing of the others' scores."""
+    kept = [DAYS[n] for n in (0, 2, 4, 5)]
+    alone, _ = evaluate_factors(lake, CALENDAR, "main_l5", SYMBOL, kept, SET, (10,), shuffles=100)
+    write_day(lake, DAYS[1], 1, levels=1)
+    write_day(lake, DAYS[3], 3)
+    table = lake.read_day("main_l5", SYMBOL, DAYS[3])
+    place = table.schema.get_field_index("ask_price1")
+    empty = pa.array(np.full(ROWS, np.nan))
+    lake.write_day("main_l5", SYMBOL, DAYS[3], table.set_column(place, "ask_price1", empty), source="t")
+    scores, used = evaluate_factors(lake, CALENDAR, "main_l5", SYMBOL, DAYS, SET, (10,), shuffles=100)
+    assert used is SET and scores.days == tuple(map(str, kept))
+    np.testing.assert_array_equal(scores.day_ic, alone.day_ic)
+    assert [(each.day, each.reason.value) for each in scores.left_out] == [
+        (DAYS[1], "other_depth"), (DAYS[3], "no_usable_row"),
+    ]  # fmt: skip
+    report = report_of(scores, used, SYMBOL)
+    assert [each["reason"] for each in report.to_dict()["left_out"]] == ["other_depth", "no_usable_row"]
+    assert f"left out {DAYS[1]}: book of one level" in render(report, scores)
+    with pytest.raises(UsageError, match=f"no day of {SYMBOL} can be judged: {DAYS[3]}"):
+        evaluate_factors(lake, CALENDAR, "main_l5", SYMBOL, [DAYS[3]], SET, (10,), shuffles=100)
 
 
 def test_the_command_prints_a_table_or_one_document_and_leaves_its_report(lake, settings, capsys):
