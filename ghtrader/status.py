@@ -110,7 +110,7 @@ class RunRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ChampionRow:
-    """The champion of a symbol and horizon (ticks), since when and why."""
+    """The champion of a symbol and horizon (ticks), since when and why; `origin`: whence the ticks it learned from."""
 
     symbol: str
     horizon: int
@@ -118,6 +118,7 @@ class ChampionRow:
     bundle: str
     since: str
     reason: str
+    origin: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,6 +338,7 @@ def _iso(timestamp: float | None) -> str:
 
 
 def _champions(settings: Settings) -> list[ChampionRow]:
+    from ghtrader_market.reference.tick_origin import UNKNOWN
     from ghtrader_models.bundles.champions import list_champions
 
     return [
@@ -347,6 +349,7 @@ def _champions(settings: Settings) -> list[ChampionRow]:
             bundle=champion.bundle_id,
             since=champion.promoted_at,
             reason=champion.reason,
+            origin=champion.origin or UNKNOWN.words,
         )
         for champion in list_champions(settings.models)
     ]

@@ -97,6 +97,7 @@ def _text(found: HomeStatus) -> str:
     def switch(one: KillSwitchRow) -> dict[str, Any]:
         return {**asdict(one), "tripped": "TRIPPED" if one.tripped else "no"}
 
+    champion = ["symbol", "horizon", "family", "bundle", "since", "origin"]
     account = ["account", "broker", "tripped", "reason"]
     return "\n\n".join(
         [
@@ -106,7 +107,7 @@ def _text(found: HomeStatus) -> str:
             _calendar_lines(found.calendar),
             _store_lines(found),
             _section("last runs", found.runs, "none yet", ["id", "what", "status", "source", "since", "pid"], run),
-            _section("champions", found.champions, "none yet", ["symbol", "horizon", "family", "bundle", "since"]),
+            _section("champions", found.champions, "none yet", champion),
             _trading_lines(found.trading),
             _section("kill switches", found.kill_switches, "none was ever tripped", account, switch),
             f"disk\n  {_disk_line(found.disk)}",

@@ -188,8 +188,9 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str, accep
             )
         say(f"{best.family} at horizon {horizon}: looking for factors and labels that see the future")
         leakage = check_series(
-            home.lake, home.calendar, source_kind(symbol), symbol, [fact.day for fact in bundle.content.days]
-        )
+            home.lake, home.calendar, source_kind(symbol), symbol, [fact.day for fact in bundle.content.days],
+            seed=int(bundle.bundle_id, 16),
+        )  # fmt: skip
         limits = GateConfig(max_gain_share=1.0) if accept_large_gain else GateConfig()
         decision = judge(best, load_champion(settings.models, symbol, horizon), limits, leakage)
         tracker = Tracker(settings)

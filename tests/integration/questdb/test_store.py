@@ -20,6 +20,7 @@ from ghtrader_base.errors import (
     UsageError,
 )
 from ghtrader_base.settings import Settings, load_settings
+from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_market.main_series.main_l5 import with_provenance
 from ghtrader_market.reference.roll_schedule import (
     RollSchedule,
@@ -148,6 +149,22 @@ def test_what_a_day_says_of_itself_comes_back_whoever_wrote_it(store: TickStore,
     manifest = lake.manifest(dataset, key, day)
     assert (manifest.details, manifest.source, manifest.run_id) == (details, "test", "r")
     assert manifest.to_json()["extra"] == details.to_json() and manifest.content_hash == table_hash(table)
+
+
+@pytest.mark.parametrize("dataset", ["ticks", "main_l5"])
+def test_where_a_day_comes_from_is_kept_and_corrected_without_new_rows(store: TickStore, dataset: str) -> None:
+    symbol, day, ticks = sample(CU1909)
+    table = ticks if dataset == "ticks" else with_provenance(ticks, ScheduleDay(day, symbol, 0, "abc"))
+    key, kind = (symbol, TickDetails) if dataset == "ticks" else (SERIES, MainDayDetails)
+    store.init()
+    for origin in (None, Scenario(seed=1).origin, Scenario(seed=1).origin, Scenario(seed=2).origin):
+        assert store.write_day(dataset, key, day, table, source="tqsdk", run_id="r", details=kind(origin=origin))
+        noted = (store.provenance if isinstance(store, QuestDbStore) else store.manifest)(dataset, key, day)
+        assert (noted.details.origin if noted is not None else None) == origin
+        assert table_hash(store.read_day(dataset, key, day)) == table_hash(table)
+    if isinstance(store, QuestDbStore):
+        assert noted.activation == (1 if dataset == "ticks" else 2), "what is the same is not written again"
+        assert dataset != "ticks" or store.conflicts(key, day) == 0
 
 
 def test_identical_ticks_at_one_time_are_all_kept(store: TickStore) -> None:

@@ -57,6 +57,7 @@ TICKS: dict[str, Any] = {
     "dropped_duplicates": 3, "stale_rows": 1, "swapped_rows": 2, "missing_columns": ["volume"], "volume_missing": True,
     "recorded": {"missed": 0, "ended": False},
     "replaced": {"source": "recorded", "run_id": "", "rows": 1, "content_hash": "f"},
+    "origin": {"kind": "simulated", "service": "ghtrader exchange", "world": "driver", "seed": 1, "scenario": "e"},
 }  # fmt: skip
 WRITTEN = {"ticks": TICKS, "main_l5": MAIN, "features": FEATURES, "labels": LABELS, "daily_bars": {}}
 
@@ -102,7 +103,7 @@ def test_whatever_another_version_wrote_comes_back_as_it_was(
     dataset: str, known: dict[str, Any], changes: dict[str, Any], inner: Any
 ) -> None:
     document = {**known, **changes}
-    for part in ("context", "quality", "recorded", "replaced", "factor_set", "label_spec", "fees"):
+    for part in ("context", "quality", "recorded", "replaced", "factor_set", "label_spec", "fees", "origin"):
         if isinstance(document.get(part), dict):
             document[part] = {**document[part], "added": inner}
     back = read_details(dataset, document).to_json()
