@@ -139,6 +139,7 @@ def main() -> None:
     """Entry point of the console script."""
     # Asked to end, a command unwinds as on Ctrl-C: what it started is stopped, what it was writing is left out.
     signal.signal(signal.SIGTERM, _terminate)
+    os.environ["PYTHONSAFEPATH"] = "1"  # children of libraries (spawned workers) import nothing from where one stands
     sys.exit(run(sys.argv[1:]))
 
 

@@ -27,7 +27,7 @@ from ghtrader_assets.results.run_metrics import SCHEMA as RUN_METRICS_SCHEMA
 from ghtrader_base.files import atomic_write_text
 from ghtrader_base.settings import ENV_ONLY, TOML_NAME, Settings
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
-from ghtrader_market.sql.query import METRICS, VIEWS
+from ghtrader_market.sql.views import METRICS, VIEWS
 from ghtrader_market.stores.lake.manifests import PARTITION_NAME, SCHEMAS
 from ghtrader_models.factors.library import docs_page as factor_page
 from ghtrader_runtime.core.block_reasons import BlockReason

@@ -6,11 +6,8 @@ An entry whose flock is free belongs to a process that is gone; it is dropped at
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
-import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -19,8 +16,6 @@ from pathlib import Path
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.flock_files import create_locked, holders
 from ghtrader_base.settings import Settings
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +93,3 @@ def list_processes(settings: Settings) -> list[ProcessInfo]:
     """Processes of this home that are alive now, oldest first."""
     found = holders(_directory(settings).glob("*.json"), ProcessInfo, lambda _: None)
     return sorted(found, key=lambda info: info.since)
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent dies (Linux; elsewhere nothing happens)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -195,6 +195,18 @@ class Settings(BaseSettings):
     risk_day_lots: int = _risk("day_lots")
     risk_on_kill: OnKill = _risk("on_kill")
     risk_unknown_orders: UnknownOrders = _risk("unknown_orders")
+    sql_timeout_s: float = Field(
+        60.0, alias="GHTRADER_SQL_TIMEOUT_S", gt=0, description="seconds after which a query of `ghtrader sql` is ended"
+    )
+    sql_memory_gb: float = Field(
+        2.0, alias="GHTRADER_SQL_MEMORY_GB", ge=0.5, description="memory of the process that answers it, GB"
+    )
+    sql_spill_gb: float = Field(
+        1.0, alias="GHTRADER_SQL_SPILL_GB", ge=0, description="what it may lay down under the home's tmp/ meanwhile, GB"
+    )
+    sql_max_rows: int = Field(
+        1_000_000, alias="GHTRADER_SQL_MAX_ROWS", ge=1, description="rows of an answer that has no --limit, at most"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", alias="GHTRADER_LOG_LEVEL", description="records from this level on go to stderr; --verbose: INFO"
     )

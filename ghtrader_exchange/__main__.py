@@ -9,8 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+from ghtrader_base.child_processes import die_with_parent
 from ghtrader_base.errors import GhtraderError
-from ghtrader_base.processes import die_with_parent
 from ghtrader_exchange.world.scenario import Scenario
 
 ERROR_MARK = "# error "

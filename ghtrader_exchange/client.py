@@ -11,7 +11,6 @@ import os
 import select
 import shlex
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -22,6 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
+from ghtrader_base.child_processes import python_module
 from ghtrader_base.errors import FailedError, UnreachableError, UsageError, error_from_name
 from ghtrader_exchange.control_messages import (
     AccountRecord,
@@ -198,7 +198,7 @@ class ExchangeProcess:
         self.state_dir.mkdir(parents=True, exist_ok=True)
         scenario_path = self.state_dir / "scenario.toml"
         self.scenario.write(scenario_path)
-        command = [sys.executable, "-m", "ghtrader_exchange", "--parent", str(os.getpid())]
+        command = python_module("ghtrader_exchange", "--parent", str(os.getpid()))
         command += ["--scenario", str(scenario_path), "--state-dir", str(self.state_dir), *self._arguments]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(

@@ -223,7 +223,9 @@ def add_leakage(factors: typer.Typer) -> None:
 
         Example: ghtrader factors leakage --var cu
         """
-        settings, wanted = settings_of(home), _horizons(horizons)
+        from ghtrader_assets.label_horizons import parse_horizons
+
+        settings, wanted = settings_of(home), parse_horizons(horizons, "--horizons")
         key, contract = series_of(var, symbol, ticks_kind)
         first, last = optional_day(start, "--start"), optional_day(end, "--end")
 

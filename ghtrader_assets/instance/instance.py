@@ -99,7 +99,7 @@ def code_origin(job_name: str) -> tuple[JobPythonOrigin, RemoteJobOrigin]:
 
     repository = RepositoryPythonOrigin(
         executable_path=sys.executable,
-        code_pointer=ModuleCodePointer(MODULE, "defs", os.getcwd()),
+        code_pointer=ModuleCodePointer(MODULE, "defs"),
         container_image=None,
         entry_point=DEFAULT_DAGSTER_ENTRY_POINT,
         container_context={},

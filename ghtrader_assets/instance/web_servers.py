@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from ghtrader_assets.instance.instance import instance_environment
 from ghtrader_assets.instance.server_main import HOST, KINDS
+from ghtrader_base.child_processes import python_module
 from ghtrader_base.errors import FailedError, PortInUseError, UsageError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.processes import ProcessInfo, list_processes
@@ -124,9 +124,11 @@ def log_path(settings: Settings, kind: str) -> Path:
 def _start(settings: Settings, kind: str, port: int) -> subprocess.Popen[bytes]:
     ensure_dir(settings.logs)
     environment = {**os.environ, **instance_environment(settings), "PYTHONUNBUFFERED": "1"}
+    # Dagster puts the current folder on the path of the code servers and runs that it starts, MLflow on its workers'.
+    environment["PYTHONSAFEPATH"] = "1"
     with log_path(settings, kind).open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "ghtrader_assets.instance.server_main", kind, str(port)],
+            python_module("ghtrader_assets.instance.server_main", kind, str(port)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -73,6 +73,12 @@ def lists_tables(tree: Any) -> bool:
     )
 
 
+def node_kinds(tree: Any) -> set[str]:
+    """Kinds of the query nodes of a tree, those inside a WITH and of sub-queries among them."""
+    kinds = (str(node.get("type", "")) for node in _walk(tree))
+    return {kind for kind in kinds if kind.endswith("_NODE")}
+
+
 def bounds_of(tree: Any, view: str, key_column: str) -> list[Bounds]:
     """What each use of a view can touch; a day is needed where any of them holds it."""
     ctes = {str(entry.get("key", "")).lower() for node in _walk(tree) for entry in _ctes(node)}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ghtrader_base.errors import RefusedError
 from ghtrader_base.files import ensure_dir
-from ghtrader_market.sql.query import METRICS, VIEWS
+from ghtrader_market.sql.views import METRICS, VIEWS
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import PARTITION_NAME
 
@@ -50,7 +50,7 @@ def create_views(data: Path) -> dict[str, int]:
     with _opened(data) as connection:
         for view, dataset in VIEWS.items():
             connection.execute(f"DROP VIEW IF EXISTS {view}")
-            days, _ = lake.index.paths(dataset)
+            days = lake.index.files(dataset)
             if not days:
                 continue
             pattern = f"{lake.root}/{dataset}/{PARTITION_NAME[dataset]}=*/date=*/part-*.parquet".replace("'", "''")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
+from ghtrader_base.child_processes import die_with_parent
 from ghtrader_base.errors import GhtraderError
 from ghtrader_base.files import atomic_write_json, ensure_dir
 from ghtrader_base.logs import configure
-from ghtrader_base.processes import die_with_parent
 from ghtrader_base.settings import load_settings
 from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
 

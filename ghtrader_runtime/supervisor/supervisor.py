@@ -9,7 +9,6 @@ import contextlib
 import secrets
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from ghtrader_base.child_processes import python_module
 from ghtrader_base.errors import FailedError, GhtraderError, KillSwitchError, error_from_name
 from ghtrader_base.files import ensure_dir, read_json
 from ghtrader_base.processes import register
@@ -61,7 +61,7 @@ class Child:
         self._log = (folder / f"{kind}.log").open("ab")
         text = msgspec.json.encode(options).decode()
         module = "ghtrader_runtime.supervisor.child_main"
-        command = [sys.executable, "-m", module, kind, str(settings.home), str(folder), text]
+        command = python_module(module, kind, str(settings.home), str(folder), text)
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
         )

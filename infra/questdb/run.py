@@ -20,7 +20,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from ghtrader_base.processes import die_with_parent
+from ghtrader_base.child_processes import die_with_parent
 
 VERSION = "9.3.4"
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -42,7 +42,7 @@ def prepare(home: Path) -> tuple[Path, dict[int, Path]]:
 
 
 def _start(plan: Plan, folder: Path, cache: Path, model: Path, fault: str) -> Forked:
-    from ghtrader_base.processes import die_with_parent
+    from ghtrader_base.child_processes import die_with_parent
     from tests.chaos.scenario_runner import conduct
 
     shutil.rmtree(folder, ignore_errors=True)

@@ -94,8 +94,8 @@ class Forked:
 
 def start_exchange(folder: Path, cache: Path, scenario: Any) -> tuple[Forked, dict[str, str]]:
     """A real exchange process of its own, its clock standing; the environment that points at it."""
+    from ghtrader_base.child_processes import die_with_parent
     from ghtrader_base.files import atomic_write_json
-    from ghtrader_base.processes import die_with_parent
     from ghtrader_exchange.server import server
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,9 +158,9 @@ class Starter:
 
 def supervise(plan: Plan, folder: Path, gateway: Any, strategy: Any, fault: str) -> Forked:
     """The product's supervisor, in a process of its own; how the run ended goes to `result.json`."""
+    from ghtrader_base.child_processes import die_with_parent
     from ghtrader_base.errors import GhtraderError
     from ghtrader_base.files import atomic_write_json
-    from ghtrader_base.processes import die_with_parent
     from ghtrader_base.settings import load_settings
     from ghtrader_runtime.supervisor import supervisor
     from ghtrader_runtime.supervisor.restart_policy import RestartPolicy

@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from ghtrader_base.processes import die_with_parent
+from ghtrader_base.child_processes import die_with_parent
 from tests.verify.parts import PARTS, Part
 
 ROOT = Path(__file__).resolve().parents[2]

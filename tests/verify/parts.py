@@ -77,6 +77,7 @@ PARTS: dict[str, Part] = {
     "interrupts": Part(6, [verify("download_kills"), verify("main_l5_kills")]),
     "faults": Part(3, [verify("download_faults")]),
     "corruption": Part(1, [pytest("tests/unit/market/audit/test_audit.py")]),
+    "sql": Part(1, [verify("hostile_sql")]),
     "memory": Part(1, [verify("memory", jobs=1)]),
     "questdb-kills": Part(4, [verify("questdb_kills")]),
     "factors": Part(1, [verify("factors_million", jobs=1)]),

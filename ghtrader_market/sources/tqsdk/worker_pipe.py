@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from ghtrader_base.child_processes import python_module
 from ghtrader_market.sources.tqsdk.client_slots import ClientSlot
 from ghtrader_market.sources.tqsdk.frames import Frame, FrameError, read_frame, write_frame
 
@@ -39,7 +40,7 @@ def start_worker(
     """
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            python_module(module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=file,

@@ -67,6 +67,15 @@ class DayRow(NamedTuple):
     origin: str
 
 
+class DayFile(NamedTuple):
+    """Where a day's rows lie: the file's name in the day's folder, and the hash of its columns."""
+
+    key: str
+    day: str
+    file: str
+    schema_hash: str
+
+
 class KeySummary(NamedTuple):
     """One key's days in a line; days are ISO text, None where there are none."""
 
@@ -252,16 +261,10 @@ class CoverageIndex:
             FROM days WHERE dataset=? GROUP BY key ORDER BY key"""
         return self._look(lambda c: {row[1]: KeySummary(*row) for row in c.execute(sql, (dataset,))})
 
-    def paths(self, dataset: str) -> tuple[list[tuple[str, str, str]], int]:
-        """Every day's (key, day text, file name), by key and day, and how many different schemas they have."""
-
-        def work(connection: sqlite3.Connection) -> tuple[list[tuple[str, str, str]], int]:
-            sql = "SELECT key, day, file FROM days WHERE dataset=? AND file != '' ORDER BY key, day"
-            schemas = "SELECT count(DISTINCT schema_hash) FROM days WHERE dataset=?"
-            count = connection.execute(schemas, (dataset,)).fetchone()[0]
-            return connection.execute(sql, (dataset,)).fetchall(), int(count)
-
-        return self._look(work)
+    def files(self, dataset: str) -> list[DayFile]:
+        """Where every day's rows lie, by key and day."""
+        sql = "SELECT key, day, file, schema_hash FROM days WHERE dataset=? AND file != '' ORDER BY key, day"
+        return self._look(lambda connection: [DayFile(*row) for row in connection.execute(sql, (dataset,))])
 
     def days_from(self, dataset: str, key: str, source: str) -> set[date]:
         """Days of a key whose manifest names this source."""

@@ -1,0 +1,70 @@
+"""Makes a view's data: an Arrow data set over the days that a query can touch, of the files the lake's index names.
+
+Which days those are is worked out by `day_pruning`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ghtrader_market.stores.lake.manifests import PARTITION_NAME
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.dataset as pds
+
+    from ghtrader_market.sql.day_pruning import Bounds
+    from ghtrader_market.stores.lake.day_index import DayFile
+    from ghtrader_market.stores.lake.lake import Lake
+
+VIEWS = {
+    "ticks_raw_v2": "ticks",
+    "ticks_l1_v2": "ticks_l1",
+    "ticks_main_l5_v2": "main_l5",
+    "features_all": "features",
+    "labels_all": "labels",
+    "daily_bars_all": "daily_bars",
+}
+METRICS = "run_metrics"
+
+
+def view_data(lake: Lake, dataset: str, bounds: list[Bounds]) -> pds.Dataset | None:
+    """The days of a data set within `bounds`, with key and `date` as columns; None where it has no day at all.
+
+    Columns are those of the days in question, matched by name: where a day lacks one, it is null.
+    """
+    import pyarrow as pa
+    import pyarrow.dataset as pds
+    from pyarrow.fs import LocalFileSystem
+
+    # Only files that a manifest names: one that lies beside is not part of the lake.
+    found = lake.index.files(dataset)
+    if not found:
+        return None
+    days = [day for day in found if any(each.holds(day.key, day.day) for each in bounds)] or found[:1]
+    partition = PARTITION_NAME[dataset]
+    prefix = f"{lake.root.absolute()}/{dataset}/{partition}="
+    paths = [f"{prefix}{day.key}/date={day.day}/{day.file}" for day in days]
+    schema = _schema(days, paths)
+    for name, kind in (("date", pa.date32()), (partition, pa.string())):
+        if name in schema.names:  # the folder's word stands before the file's
+            schema = schema.remove(schema.get_field_index(name))
+        schema = schema.append(pa.field(name, kind))
+    where = [
+        (pds.field("date") == date.fromisoformat(day.day)) & (pds.field(partition) == day.key) for day in days
+    ]  # fmt: skip
+    return pds.FileSystemDataset.from_paths(
+        paths, schema=schema, format=pds.ParquetFileFormat(), filesystem=LocalFileSystem(), partitions=where
+    )
+
+
+def _schema(days: list[DayFile], paths: list[str]) -> pa.Schema:
+    """Columns of all days: one file is opened for each schema that the index knows of."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    examples = {day.schema_hash: Path(path) for day, path in zip(reversed(days), reversed(paths), strict=True)}
+    schemas = [pq.read_schema(path).remove_metadata() for path in reversed(examples.values())]
+    return schemas[0] if len(schemas) == 1 else pa.unify_schemas(schemas, promote_options="permissive")
