@@ -261,9 +261,23 @@ class Settings(BaseSettings):
 
     @property
     def user_state(self) -> Path:
-        """What belongs to the user and not to one home (XDG state folder)."""
-        base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-        return Path(base) / "ghtrader"
+        """What belongs to the user and not to one home (XDG state folder; a relative one counts as not set, as XDG
+        has it).
+
+        Raises
+        ------
+        ConfigError
+            XDG_STATE_HOME is relative and an older version has left accounts where it leads to from here.
+        """
+        base = Path(os.environ.get("XDG_STATE_HOME", ""))
+        if base.is_absolute():
+            return base / "ghtrader"
+        if str(base) != "." and (base / "ghtrader" / "accounts").is_dir():
+            raise ConfigError(
+                f"XDG_STATE_HOME={base} is relative: its accounts would change with the current folder",
+                f"make it absolute, for these accounts: XDG_STATE_HOME={base.absolute()}",
+            )
+        return Path.home() / ".local" / "state" / "ghtrader"
 
     def risk(self) -> dict[str, LimitValue]:
         """Limits and policies of a gateway, by the names its options have (`max_position`, `daily_loss`, ...)."""

@@ -28,7 +28,7 @@ def isolate_home(settings: Settings, name: str) -> Path:
 
     The account state's XDG folder is pinned first, since it follows HOME.
     """
-    os.environ.setdefault("XDG_STATE_HOME", str(Path.home() / ".local" / "state"))
+    os.environ["XDG_STATE_HOME"] = str(settings.user_state.parent)
     folder = ensure_dir(settings.home / "tqsdk" / name)
     os.environ["HOME"] = str(folder)
     return folder

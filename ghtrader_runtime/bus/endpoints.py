@@ -58,7 +58,7 @@ def endpoints(settings: Settings, state_dir: Path) -> Endpoints:
     """
     if settings.bus != "ipc":
         return _tcp(settings)
-    key = hashlib.sha256(str(state_dir).encode()).hexdigest()[:16]
+    key = hashlib.sha256(str(state_dir.resolve()).encode()).hexdigest()[:16]  # however the home was spelled
     folder = runtime_dir()
     found = Endpoints(f"ipc://{folder}/{key}.pub", f"ipc://{folder}/{key}.req")
     if max(len(found.publish), len(found.requests)) > _MAX_PATH:

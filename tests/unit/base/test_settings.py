@@ -75,3 +75,23 @@ def test_homes_are_absolute_and_accounts_live_outside(monkeypatch: pytest.Monkey
     one, two = load_settings("one"), load_settings("two")
     assert one.home.is_absolute() and one.home != two.home
     assert one.account_state("kq", "a") == two.account_state("kq", "a") == tmp_path / "state/ghtrader/accounts/kq/a"
+
+
+@pytest.mark.parametrize("spelled", ["state", "./state", "../state", ".", ""])
+def test_a_relative_state_folder_does_not_follow_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spelled: str
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", spelled)
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    found = set()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        found.add(load_settings().account_state("kq", "a"))
+    assert found == {tmp_path / "me/.local/state/ghtrader/accounts/kq/a"}
+    monkeypatch.chdir(tmp_path / "one")
+    if spelled == "state":
+        (tmp_path / "one/state/ghtrader/accounts/kq/a").mkdir(parents=True)
+        with pytest.raises(ConfigError, match="is relative") as refused:
+            load_settings().account_state("kq", "a")
+        assert str(tmp_path / "one/state") in refused.value.hint, "what was tripped there does not come free"

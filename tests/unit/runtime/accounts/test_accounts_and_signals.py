@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ghtrader_base.errors import ConfigError, FailedError, RefusedError, UsageError
-from ghtrader_base.settings import load_settings
+from ghtrader_base.lock_keys import trade_key
+from ghtrader_base.locks import resource_lock
+from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.reference.session_times import CLOSING_NS, factor_clock
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_models.bundles.bundle import load_bundle
 from ghtrader_models.factors.engine import FactorEngine
-from ghtrader_runtime.accounts.account import account_ref, all_refs, bind_login
+from ghtrader_runtime.accounts.account import AccountRef, account_ref, all_refs, bind_login
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.live_gate import check_gates, require_credentials
+from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.gateway.contract_binding import contract_to_trade
+from ghtrader_runtime.operator_views import kill_commands
 from ghtrader_runtime.runlog.journal import FactorJournal, Journal, read_factors, read_lines
 from ghtrader_runtime.strategy.signal_engine import SignalEngine
 from tests.support.runtime_kit import session_times, synthetic_values, tiny_factor_set, write_tiny_bundle
@@ -74,6 +80,97 @@ def test_a_shell_without_addresses_still_reaches_every_switch_of_a_name(settings
     KillSwitch(ref.state_dir).trip("test")
     monkeypatch.delenv("TQ_TD_URL")
     assert ref in all_refs(load_settings(), "demo")
+
+
+VENDOR = {"TQ_AUTH_URL": "https://auth.shinnytech.com", "TQ_TD_URL": "wss://opentd.shinnytech.com/trade/user0"}
+REAL = (
+    {},
+    VENDOR,
+    {"TQ_AUTH_URL": "HTTPS://Auth.ShinnyTech.com:443/"},
+    {"TQ_TD_URL": "wss://front.of.the.broker.example/trade"},
+    {"TQ_TD_URL": "ws://127.0.0.1:9999/through/a/tunnel"},
+    {"TQ_AUTH_URL": "https://auth.shinnytech.com.", "TQ_TD_URL": "wss://another.front.example:443/trade/"},
+    {"TQ_AUTH_URL": "https://a.proxy.example"},
+)
+SIMULATED = (
+    {"TQ_AUTH_URL": "http://127.0.0.1:41001/auth", "TQ_TD_URL": "ws://127.0.0.1:41001/td"},
+    {"TQ_AUTH_URL": "http://localhost:41001/auth/", "TQ_TD_URL": "ws://localhost:41001/td"},
+    {"TQ_AUTH_URL": "HTTP://LOCALHOST:41001/auth", "TQ_TD_URL": " ws://127.0.0.1:41001/td/ "},
+)
+
+
+def ref_with(monkeypatch: pytest.MonkeyPatch, addresses: dict[str, str], mode: str, **other: str) -> AccountRef:
+    """The account `demo` where these addresses are set."""
+    with monkeypatch.context() as patch:
+        for name in ("TQ_AUTH_URL", "TQ_TD_URL"):
+            patch.delenv(name, raising=False)
+        for name, value in ({"TQ_BROKER_ID": "a broker"} | addresses | other).items():
+            patch.setenv(name, value)
+        return account_ref(load_settings(), "demo", mode)
+
+
+def test_a_real_account_is_one_account_however_its_addresses_are_spelled(settings, monkeypatch) -> None:
+    real = {ref_with(monkeypatch, addresses, "live") for addresses in REAL}
+    assert len(real) == 1
+    assert len({ref_with(monkeypatch, addresses, "sim") for addresses in (REAL[0], VENDOR, REAL[2])}) == 1
+    for mode in ("live", "sim"):
+        simulated = {ref_with(monkeypatch, addresses, mode) for addresses in SIMULATED}
+        assert len(simulated) == 1 and not simulated & real, "the simulated exchange's is one other"
+    assert ref_with(monkeypatch, {}, "live", TQ_BROKER_ID="another").state_dir != real.pop().state_dir
+
+
+def older_folder(settings: Settings, addresses: dict[str, str]) -> Path:
+    """Where earlier versions kept the real account `demo`: they went by the spelling."""
+    spelled = (addresses.get("TQ_TD_URL", ""), addresses.get("TQ_AUTH_URL", ""))
+    hashed = [hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10] for parts in (("a broker",), spelled)]
+    return settings.account_state(f"live-{hashed[0]}-{hashed[1]}", "demo")
+
+
+@pytest.mark.parametrize("addresses", [VENDOR, {"TQ_TD_URL": "wss://front.of.the.broker.example/trade"}])
+def test_a_folder_of_an_older_name_is_found_and_its_trip_stays(settings, monkeypatch, addresses) -> None:
+    older = older_folder(settings, addresses)
+    KillSwitch(older).trip("before the upgrade")
+    login = older.parent / "@login-0123456789"
+    login.mkdir()
+    (login / "name.json").write_text('{"account": "demo"}')
+    held = resource_lock(older, trade_key("demo"), "a gateway of the older version")
+    with held:
+        assert ref_with(monkeypatch, addresses, "live").state_dir == older, "it is in use"
+    ref = ref_with(monkeypatch, addresses, "live")
+    assert ref.older is None and not older.exists() and (ref.state_dir.parent / login.name / "name.json").exists()
+    for spelled in REAL:
+        state = KillSwitch(ref_with(monkeypatch, spelled, "live").state_dir).read()
+        assert state.tripped and state.reason == "before the upgrade"
+
+
+def test_two_folders_of_one_account_share_a_trip(settings, monkeypatch) -> None:
+    new = ref_with(monkeypatch, {}, "live")
+    bind_login(settings, new, "")
+    KillSwitch(older_folder(settings, VENDOR)).trip("before the upgrade")
+    ref = ref_with(monkeypatch, VENDOR, "live")
+    assert ref.state_dir == new.state_dir and ref.older == older_folder(settings, VENDOR)
+    bind_login(settings, ref, "")
+    state = KillSwitch(new.state_dir).read()
+    assert state.tripped and "before the upgrade" in state.reason
+    for name, value in ({"TQ_BROKER_ID": "a broker"} | VENDOR).items():
+        monkeypatch.setenv(name, value)
+    kill_commands.reset(load_settings(), "demo", "fine", "live")
+    bind_login(settings, ref, "")
+    assert not KillSwitch(new.state_dir).read().tripped, "one reset frees both"
+
+
+def test_sockets_do_not_depend_on_the_spelling_of_the_home(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to("home")
+    (tmp_path / "other").mkdir()
+    found = set()
+    for home in ("home", "./home", "other/../home", "link", str(tmp_path / "home") + "//", tmp_path / "link" / "."):
+        settings = load_settings(home)
+        found.add(endpoints(settings, account_ref(settings, "paper", "paper").state_dir))
+    assert len(found) == 1
+    settings = load_settings("other")
+    assert endpoints(settings, account_ref(settings, "paper", "paper").state_dir) not in found
 
 
 def test_missing_credentials_are_named(settings) -> None:
