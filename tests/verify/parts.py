@@ -60,7 +60,7 @@ PROPERTIES = [
 PARTS: dict[str, Part] = {
     "lint": Part(1, [["ruff", "check", "."], ["mypy"], ["lint-imports"]]),
     "coverage": Part(
-        16,
+        15,
         [
             ["rm", "-rf", ".cache/coverage"],
             ["mkdir", "-p", ".cache/coverage"],

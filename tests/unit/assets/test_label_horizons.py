@@ -16,6 +16,8 @@ from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.reference.trading_calendar import SHANGHAI, bundled_calendar
 from ghtrader_market.stores.lake.lake import Lake
 
+pytestmark = pytest.mark.clock  # partitions reach up to today
+
 SYMBOL = "KQ.m@SHFE.cu"
 SPEC = {"definition": "mid_move", "threshold_ticks": 1}
 
