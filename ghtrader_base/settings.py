@@ -182,6 +182,7 @@ class Settings(BaseSettings):
     risk_day_lots: int = _risk("day_lots")
     risk_on_kill: OnKill = _risk("on_kill")
     risk_unknown_orders: UnknownOrders = _risk("unknown_orders")
+    risk_latency_ms: float = _risk("latency_ms")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", alias="GHTRADER_LOG_LEVEL", description="records from this level on go to stderr; --verbose: INFO"
     )
