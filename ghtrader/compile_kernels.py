@@ -84,11 +84,12 @@ def _trade(home: Path, symbol: str, day: date) -> None:
     from ghtrader_market.reference.varieties import variety_of
     from ghtrader_market.stores.lake.lake import Lake
     from ghtrader_models.datasets.load import load_dataset
+    from ghtrader_models.evaluation.policy_simulation import simulate_policy, trading_costs
     from ghtrader_models.factors.engine import FactorEngine
     from ghtrader_models.factors.library.sets import get_factor_set
     from ghtrader_models.families.base import get_family, make_config
     from ghtrader_models.inference.predictors import Predictor, WarmTracker
-    from ghtrader_models.policy import PolicyParams, replay
+    from ghtrader_models.policy import PolicyParams
 
     lake, variety = Lake(home / "data"), variety_of(symbol)
     ticks = lake.read_day("ticks", symbol, day)
@@ -112,7 +113,7 @@ def _trade(home: Path, symbol: str, day: date) -> None:
     policy = PolicyParams(enter=0.1, leave=0.01)
     policy.step(0.2, 0.3, 0.5, 0, 0, 1.0)
     bid, ask = (values[COLUMN_INDEX[f"{side}_price1"]][: len(probabilities)].copy() for side in ("bid", "ask"))
-    replay(probabilities, bid, ask, policy)
+    simulate_policy(probabilities, data.datetime_ns, bid, ask, policy, trading_costs(symbol, day))
 
 
 def spread(homes: list[Path]) -> None:

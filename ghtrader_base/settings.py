@@ -195,6 +195,7 @@ class Settings(BaseSettings):
     risk_day_lots: int = _risk("day_lots")
     risk_on_kill: OnKill = _risk("on_kill")
     risk_unknown_orders: UnknownOrders = _risk("unknown_orders")
+    risk_latency_ms: float = _risk("latency_ms")
     sql_timeout_s: float = Field(
         60.0, alias="GHTRADER_SQL_TIMEOUT_S", gt=0, description="seconds after which a query of `ghtrader sql` is ended"
     )

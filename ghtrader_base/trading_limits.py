@@ -135,6 +135,11 @@ TRADING_LIMITS = (
         help="Price ticks beyond the opposite best price.",
     ),
     Limit(
+        name="latency_ms", default=2.0, flag="--latency", setting="GHTRADER_LATENCY_MS", unit="MS", low=0.0,
+        high=60_000.0, group=LimitGroup.EXECUTION,
+        help="On paper and in a benchmark: market time from a decision to the book that its order meets.",
+    ),
+    Limit(
         name="tif", default=TimeInForce.FAK, flag="--tif", words=TimeInForce, group=LimitGroup.EXECUTION,
         help="FAK: at once or cancelled; FOK: all or nothing; GFD: rests, re-priced.",
     ),

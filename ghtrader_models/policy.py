@@ -2,7 +2,8 @@
 
 What belongs here: the decision rule, its parameters, and the loop that runs the rule over recorded rows (compiled
 functions that call each other share a file, because of numba's cache). What does not: how parameters are found
-(`policy_fit`), orders, fees, risk limits, the time of day. Nothing here imports a training library.
+(`policy_fit`), what fills a target gets (`order_simulation`), fees, risk limits, the time of day. Nothing here imports
+a training library.
 
 The rule is hysteresis on the edge ``p_up - p_down``: enter when the edge is stronger than `enter`, hold until
 it has faded to `leave` or less, reverse when it is as strong the other way. Entering and leaving at one
@@ -102,10 +103,11 @@ def step(
 
 
 @njit(cache=True, error_model="numpy")
-def _replay(
+def _target_path(
     p: np.ndarray,
-    bid: np.ndarray,
-    ask: np.ndarray,
+    spread: np.ndarray,
+    flat: np.ndarray,
+    wanted: int,
     enter: float,
     leave: float,
     lots: int,
@@ -113,71 +115,50 @@ def _replay(
     move: float,
     fee: float,
     cooldown: int,
-    row: np.ndarray,
-    volume: np.ndarray,
-    closed: np.ndarray,
-    price: np.ndarray,
-) -> int:
-    """Run `step` over one stretch of rows; fills into the last four arrays, returns how many."""
-    n = p.shape[0]
-    position = 0
-    wanted = 0
+    targets: np.ndarray,
+) -> None:
+    """Run `step` over one stretch of rows into `targets`."""
     rest = 0
-    count = 0
-    for t in range(n):
-        change = wanted - position
-        quote = ask[t] if change > 0 else bid[t]
-        if change != 0 and quote == quote:
-            row[count] = t
-            volume[count] = change
-            closed[count] = min(abs(change), abs(position)) if position * change < 0 else 0
-            price[count] = quote
-            count += 1
-            position = wanted
-        if t >= n - 2:
+    known = False
+    for t in range(p.shape[0]):
+        known = known or p[t, 0] == p[t, 0]
+        if flat[t]:
             wanted = 0
-        else:
+        elif known:
             wanted, rest = step(
-                p[t, 0], p[t, 1], p[t, 2], wanted, rest, ask[t] - bid[t],
-                enter, leave, lots, per_lot, move, fee, cooldown,
-            )  # fmt: skip
-    return count
+                p[t, 0], p[t, 1], p[t, 2], wanted, rest, spread[t], enter, leave, lots, per_lot, move, fee, cooldown
+            )
+        targets[t] = wanted
 
 
-def replay(
-    p: np.ndarray, bid: np.ndarray, ask: np.ndarray, params: PolicyParams
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The policy over one stretch of rows, filled at the opposite quote of the row after the decision.
-
-    Starts flat and is flat again at the last row. Every order fills whole, whatever the depth, and moves nothing; a
-    row without the quote needed fills nothing, and the decision is taken anew.
+def target_path(
+    p: np.ndarray, bid: np.ndarray, ask: np.ndarray, params: PolicyParams, flat: np.ndarray, held: int = 0
+) -> np.ndarray:
+    """What the policy wants to hold after each row of one stretch; no decision depends on a fill.
 
     Parameters
     ----------
     p : float64[n, 3]
-        DOWN, FLAT, UP; NaN where there is no opinion.
+        DOWN, FLAT, UP; NaN where there is no opinion. Before the first one what is held stays.
     bid, ask : float64[n]
         Best quotes, CNY, NaN where absent.
     params : PolicyParams
         Thresholds and lots.
+    flat : bool[n]
+        Rows that want no position, whatever the model says.
+    held : int
+        Net lots before the first row.
 
     Returns
     -------
-    row : int64[k]
-        Row of each fill.
-    volume : int64[k]
-        Lots, bought positive, sold negative.
-    closed : int64[k]
-        Lots of it that closed a position; the rest opened one.
-    price : float64[k]
-        CNY.
+    int64[n]
+        Lots, negative short.
     """
-    n = p.shape[0]
-    row, volume, closed = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
-    price = np.empty(n)
-    p, bid, ask = (np.ascontiguousarray(a, np.float64) for a in (p, bid, ask))
-    count = _replay(p, bid, ask, *params.numbers, row, volume, closed, price)
-    return row[:count], volume[:count], closed[:count], price[:count]
+    targets = np.empty(p.shape[0], np.int64)
+    p = np.ascontiguousarray(p, np.float64)
+    spread = np.ascontiguousarray(ask, np.float64) - bid
+    _target_path(p, spread, np.ascontiguousarray(flat, np.bool_), held, *params.numbers, targets)
+    return targets
 
 
 @dataclass(frozen=True, kw_only=True)

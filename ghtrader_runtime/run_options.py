@@ -13,6 +13,7 @@ from ghtrader_base.plain_str_enum import read_word
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import OnKill, Peg, RunMode, SimKind, Succession, TimeInForce, UnknownOrders
 from ghtrader_base.trading_limits import RATE_WINDOW_S, TRADING_LIMITS, default
+from ghtrader_market.accounting.execution_model import FLAT_BEFORE_END_S, ExecutionModel
 from ghtrader_runtime.core.order_planning import ExecutionStyle
 from ghtrader_runtime.core.risk_rules import RiskLimits
 
@@ -66,6 +67,8 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         where the login has them; 0 leaves a rule out.
     slip_ticks, tif, reprice_s, peg, chase_ticks, max_chases
         See `order_planning.ExecutionStyle`.
+    latency_ms : float
+        See `ExecutionModel`: of a paper account alone.
     on_kill, unknown_orders
         See `state.CoreConfig`.
     idle_end_s : float
@@ -99,6 +102,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     drawdown: float = default("drawdown")
     day_orders: int = default("day_orders")
     day_lots: int = default("day_lots")
+    latency_ms: float = default("latency_ms")
     on_kill: OnKill = default("on_kill")
     unknown_orders: UnknownOrders = default("unknown_orders")
     idle_end_s: float = 0.0
@@ -144,6 +148,11 @@ def execution_style(o: GatewayOptions) -> ExecutionStyle:
     return ExecutionStyle(**{field.name: getattr(o, field.name) for field in fields(ExecutionStyle)})
 
 
+def execution_model(o: GatewayOptions) -> ExecutionModel:
+    """When orders of a paper account meet the book: a gateway's options of the same names."""
+    return ExecutionModel(latency_ms=o.latency_ms, slip_ticks=o.slip_ticks, max_order=o.max_order)
+
+
 class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One strategy.
 
@@ -176,7 +185,7 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True):
     model: str = "champion"
     horizon: int = 50
     succession: Succession = Succession.FLAT
-    flat_before_end_s: float = 60.0
+    flat_before_end_s: float = FLAT_BEFORE_END_S
     flat_from_ns: int = 0
     flatten_on_stop: bool = True
     join_timeout_s: float = 90.0

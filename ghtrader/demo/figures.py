@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,7 @@ def _trading_plots(
 ) -> list[Plot]:
     """Price with fills, PnL of the run and its latency."""
     from ghtrader_market.accounting.fill import Fill
+    from ghtrader_market.accounting.marks import mark_path
     from ghtrader_market.stores.lake.lake import Lake
     from ghtrader_models.evaluation import plots
     from ghtrader_models.evaluation.policy_simulation import trading_report
@@ -81,7 +83,8 @@ def _trading_plots(
         )  # fmt: skip
         for fill in sorted(trading.fill_list, key=lambda fill: fill.datetime_ns)
     ]
-    _, equity = trading_report(own, times, mid, product.multiplier)
+    marks = mark_path(bid, ask, None, product.price_tick(own[0].symbol, day) if own else math.nan)
+    _, equity = trading_report(own, times, marks, product.multiplier)
     trade_ns, price = (np.array([getattr(fill, name) for fill in own]) for name in ("market_ns", "price"))
     side = np.array([fill.side.sign for fill in own])
     title = f"Mid and fills, {day}"

@@ -72,6 +72,7 @@ def benchmark_series(
     home: HomeResource, symbol: str, horizon: int, config: BenchmarkConfig, run_id: str
 ) -> dict[str, Any]:
     """Reports of the families on the built days of one series, kept and logged; the scores in a few words."""
+    from ghtrader_market.accounting.execution_model import ExecutionModel
     from ghtrader_models.datasets.load import load_dataset
     from ghtrader_models.evaluation.benchmark import run_benchmark
     from ghtrader_models.evaluation.plots import factor_importance, gain_per_split
@@ -81,6 +82,7 @@ def benchmark_series(
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
 
     policy = PolicyOptions.from_dict(config.policy)
+    execution = ExecutionModel(latency_ms=home.settings.risk_latency_ms)
     dataset = load_dataset(
         home.lake,
         symbol,
@@ -121,7 +123,9 @@ def benchmark_series(
         for family in config.families or FAMILIES:
             say(f"{family} at horizon {horizon}: {len(splits)} tests over {len(days)} days of {symbol}")
             fitted = make_config(get_family(family), config.settings.get(family, {}))
-            report = run_benchmark(dataset, family, splits=splits, config=fitted, seed=config.seed, policy=policy)
+            report = run_benchmark(
+                dataset, family, splits=splits, config=fitted, seed=config.seed, policy=policy, execution=execution
+            )
             save_report(home.settings, report, made)
             tracker.log_benchmark(
                 report,

@@ -37,7 +37,7 @@ def fill_fee(rates: FeeRates, fill: Fill, closed_today: int | None, multiplier: 
     fill : Fill
         With its offset.
     closed_today : int or None
-        How many of the lots it closed were opened on its day (`positions.FillOutcome`); None where nobody knows: then
+        How many of the lots it closed were opened on its day (`positions.closed_today`); None where nobody knows: then
         they count as those that its exchange closes first.
     multiplier : int
         Units a lot.

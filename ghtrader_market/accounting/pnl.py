@@ -23,18 +23,26 @@ class RunTotals:
     def __init__(self, multiplier: float) -> None:
         self._multiplier = multiplier
         self._moved: dict[str, int] = {}
+        self._last: dict[str, float] = {}
         self._cash = self.fees = 0.0
 
     def add(self, fill: Fill) -> None:
         """Count one fill; a fee that is not known counts as none."""
         self._moved[fill.symbol] = self._moved.get(fill.symbol, 0) + fill.signed
+        self._last[fill.symbol] = fill.price
         self._cash -= fill.signed * fill.price * self._multiplier
         self.fees += fill.paid
 
     def net(self, marks: Mapping[str, float]) -> float:
-        """CNY after fees, with what was bought or sold of a contract since valued at its mark."""
-        held = sum(lots * marks.get(symbol, math.nan) for symbol, lots in self._moved.items() if lots)
+        """CNY after fees, what was bought or sold of a contract since at its mark, or its last fill without one."""
+        held = sum(lots * _value(marks, symbol, self._last[symbol]) for symbol, lots in self._moved.items() if lots)
         return self._cash + held * self._multiplier - self.fees
+
+
+def _value(marks: Mapping[str, float], symbol: str, otherwise: float) -> float:
+    """The mark of a contract, or another price where it has none."""
+    mark = marks.get(symbol, math.nan)
+    return mark if math.isfinite(mark) else otherwise
 
 
 def by_contract(
@@ -52,14 +60,14 @@ def by_contract(
 def profit(
     fills: Sequence[Fill], multipliers: Mapping[str, int], marks: Mapping[str, float], opening: Mapping[str, int]
 ) -> dict[str, float]:
-    """Cash from fills plus what is held at the last mid, against what was held at the start.
+    """Cash from fills plus what is held at its mark, against what was held at the start.
 
     Parameters
     ----------
     fills : sequence of Fill
         A fee that is not known counts as none.
     multipliers, marks : mapping
-        Units a lot and last mid of each symbol; a position without a mark is valued at its last fill.
+        Units a lot and mark of each symbol (`marks`); a position without a mark is valued at its last fill.
     opening : mapping
         Net lots before the first fill, marked at `marks` too: a position carried in counts no PnL of its own
         from before the run.
@@ -71,21 +79,29 @@ def profit(
     """
     cash = fees = 0.0
     held = dict(opening)
-    value = dict(marks)
+    last: dict[str, float] = {}
     for fill in fills:
         cash -= fill.signed * fill.price * multipliers[fill.symbol]
         fees += fill.paid
         held[fill.symbol] = held.get(fill.symbol, 0) + fill.signed
-        if not math.isfinite(value.get(fill.symbol, math.nan)):
-            value[fill.symbol] = fill.price
-    moved = sum((held[s] - opening.get(s, 0)) * multipliers[s] * value[s] for s in held if held[s] != opening.get(s, 0))
+        last[fill.symbol] = fill.price
+    moved = sum(
+        (held[symbol] - opening.get(symbol, 0)) * multipliers[symbol] * _value(marks, symbol, last[symbol])
+        for symbol in last
+        if held[symbol] != opening.get(symbol, 0)
+    )
     return {"gross_pnl": cash + moved, "fees": fees, "net_pnl": cash + moved - fees}
 
 
 def equity_curve(
-    fills: Sequence[Fill], datetime_ns: np.ndarray, mid: np.ndarray, multiplier: int
+    fills: Sequence[Fill],
+    datetime_ns: np.ndarray,
+    marks: np.ndarray,
+    multiplier: int,
+    opening: int = 0,
+    opening_mark: float = math.nan,
 ) -> tuple[np.ndarray, float]:
-    """Net PnL along a path of mids.
+    """Net PnL along a path of marks.
 
     Parameters
     ----------
@@ -93,31 +109,34 @@ def equity_curve(
         In time order, with their fees; all on one contract or on contracts between which no position is held.
     datetime_ns : int64[n]
         Times of the path, ascending.
-    mid : float64[n]
-        CNY; where NaN the last known one counts.
+    marks : float64[n]
+        CNY (`marks.mark_path`); where NaN the last known one counts, and before that the last fill.
     multiplier : int
         Units of the product a lot.
+    opening, opening_mark : int, float
+        Net lots held before the first fill, and what they were valued at then, CNY.
 
     Returns
     -------
     equity : float64[n]
         Net PnL in CNY since the start at each time of the path.
     net : float
-        After the last fill, an open position marked at the last mid; at the last fill's price where there is none.
+        After the last fill, an open position at the last mark; at the last fill's price where there is none.
     """
     times = np.array([fill.market_ns for fill in fills], np.int64)
     signed = np.array([fill.signed for fill in fills], np.int64)
     prices = np.array([fill.price for fill in fills], np.float64)
-    fees = np.array([fill.fee for fill in fills], np.float64)
-    marks = forward_fill(mid)
+    fees = np.array([fill.paid for fill in fills], np.float64)
+    path = forward_fill(np.concatenate([[opening_mark], marks]))
     after = np.searchsorted(times, datetime_ns, side="right")
-    cash = np.concatenate([[0.0], np.cumsum(-signed * prices * multiplier - fees)])
-    held = np.concatenate([[0], np.cumsum(signed)])
+    paid = -opening * opening_mark * multiplier if opening else 0.0
+    cash = np.concatenate([[0.0], np.cumsum(-signed * prices * multiplier - fees)]) + paid
+    held = np.concatenate([[opening], opening + np.cumsum(signed)])
+    traded = np.concatenate([[opening_mark], prices])
     position = held[after]
-    equity = cash[after] + np.where(position == 0, 0.0, position * np.nan_to_num(marks) * multiplier)
-    last_mark = marks[-1] if marks.size else np.nan
-    if held[-1] != 0 and not np.isfinite(last_mark):
-        last_mark = prices[-1]
+    value = np.where(np.isfinite(path[1:]), path[1:], traded[after])
+    equity = cash[after] + np.where(position == 0, 0.0, position * value * multiplier)
+    last_mark = path[-1] if np.isfinite(path[-1]) else traded[-1]
     return equity, float(cash[-1] + (held[-1] * last_mark * multiplier if held[-1] else 0.0))
 
 

@@ -63,13 +63,11 @@ class Position:
 
 
 class FillOutcome(NamedTuple):
-    """What a fill did: the position after it, profit realised against open cost, its fee (positive is paid), and how
-    many of the lots it closed were today's."""
+    """What a fill did: the position after it, profit realised against open cost, and its fee (positive is paid)."""
 
     position: Position
     realised: float
     fee: float
-    closed_today: int = 0
 
     @property
     def cash(self) -> float:
@@ -110,13 +108,11 @@ def apply_fill(position: Position, fill: Fill, rates: FeeRates, multiplier: int)
     held = "short" if fill.side == Side.BUY else "long"
     direction = 1 if held == "long" else -1
     realised = paid = 0.0
-    closed_today = 0
     for age, lots in _split(position, held, fill.offset, fill.volume, closing_rule(fill.symbol)):
         position, gain = _close_bucket(position, f"{held}_{age}", lots, fill.price, direction)
         realised += gain * multiplier
         paid += fee(rates, Offset.CLOSETODAY if age == "today" else Offset.CLOSE, fill.price, lots, multiplier)
-        closed_today += lots if age == "today" else 0
-    return FillOutcome(position, realised, paid, closed_today)
+    return FillOutcome(position, realised, paid)
 
 
 def _split(position: Position, held: str, offset: Offset, volume: int, rule: ClosingRule) -> list[tuple[str, int]]:
@@ -146,6 +142,11 @@ def _close_bucket(position: Position, name: str, lots: int, price: float, direct
     taken = cost if lots == held else cost * lots / held
     gain = direction * (price * lots - taken)
     return replace(position, **{name: held - lots, f"{name}_cost": 0.0 if lots == held else cost - taken}), gain
+
+
+def closed_today(before: Position, after: Position) -> int:
+    """How many of today's lots a closing fill took, from the position before and after it."""
+    return max(before.long_today - after.long_today, before.short_today - after.short_today, 0)
 
 
 def close_plan(

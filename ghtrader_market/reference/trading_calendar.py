@@ -59,6 +59,11 @@ def midnight_ns(day: date) -> int:
     return (day - _EPOCH).days * NS_PER_DAY - SHANGHAI_OFFSET_NS
 
 
+def last_session_end(variety: Variety, day: date) -> int:
+    """When trading day `day` ends, UTC epoch ns: the end of its last session, whatever else is known of the day."""
+    return midnight_ns(day) + variety.sessions_on(day).day[-1][1]
+
+
 class TradingCalendar:
     """Trading days of the Chinese futures exchanges.
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,11 @@ import pyarrow as pa
 
 from ghtrader_base.errors import UsageError
 from ghtrader_base.files import arrays_hash, content_hash
+from ghtrader_market.accounting.execution_model import FLAT_BEFORE_END_S, ExecutionModel
+from ghtrader_market.accounting.positions import roll_day
+from ghtrader_market.reference.trading_calendar import last_session_end
+from ghtrader_market.reference.varieties import variety_of
+from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.datasets.load import Dataset
 from ghtrader_models.evaluation.metrics import (
     accuracy,
@@ -30,7 +36,13 @@ from ghtrader_models.evaluation.metrics import (
     transition_table,
 )
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
-from ghtrader_models.evaluation.policy_simulation import add_reports, simulate_policy, trading_costs
+from ghtrader_models.evaluation.policy_simulation import (
+    Carried,
+    add_reports,
+    ends_flat,
+    simulate_stretch,
+    trading_costs,
+)
 from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading, TradingReport
 from ghtrader_models.evaluation.splits import Split, make_splits
 from ghtrader_models.families.base import FamilyConfig, get_family
@@ -140,6 +152,10 @@ class _Collected:
     reports: list[TradingReport] = field(default_factory=list)
     times: list[np.ndarray] = field(default_factory=list)
     equity: list[np.ndarray] = field(default_factory=list)
+    carried_in: list[int] = field(default_factory=list)
+    carried: Carried = Carried()
+    contract: str = ""
+    day: date | None = None
 
 
 def run_benchmark(
@@ -152,6 +168,7 @@ def run_benchmark(
     horizon: int | None = None,
     simulate: bool = True,
     policy: PolicyOptions | None = None,
+    execution: ExecutionModel | None = None,
 ) -> BenchmarkReport:
     """Fit and score one family split by split.
 
@@ -173,6 +190,8 @@ def run_benchmark(
         Also run the policy over each test.
     policy : PolicyOptions, optional
         How probabilities become positions; the defaults where absent.
+    execution : ExecutionModel, optional
+        When orders meet the market; the default where absent.
 
     Raises
     ------
@@ -206,7 +225,7 @@ def run_benchmark(
         if simulate:
             learned = split.train[:: settings.stride]
             params = fit_policy_on(dataset, learned, model.predict_proba(dataset.X[learned]), options)
-            _simulate(dataset, split, stretch, params, found)
+            _simulate(dataset, split, stretch, params, execution or ExecutionModel(), found)
         found.splits.append(
             ScoredSplit(
                 split=split.index,
@@ -310,24 +329,45 @@ def _gain(values: list[float]) -> GainInterval:
     return GainInterval(mean=interval.mean, low=low, high=high, n=interval.n, per_split=values)
 
 
-def _simulate(dataset: Dataset, split: Split, stretch: np.ndarray, policy: PolicyParams, found: _Collected) -> None:
-    """Run the policy over each day of a test."""
+def _simulate(
+    dataset: Dataset, split: Split, stretch: np.ndarray, policy: PolicyParams, model: ExecutionModel, found: _Collected
+) -> None:
+    """Run the policy over each day of a test; what could not be closed is held into the next one of the contract."""
     days = dataset.day_index[split.start : split.stop]
     for day in np.unique(days):
         rows = np.flatnonzero(days == day)
         part = slice(split.start + int(rows[0]), split.start + int(rows[-1]) + 1)
         fact = dataset.facts[day]
-        _, report, equity = simulate_policy(
+        to_its_end = part.stop == len(dataset) or dataset.day_index[part.stop] != day
+        held = found.carried if found.contract == fact.contract else Carried()
+        if found.day != fact.day:
+            held = replace(held, position=roll_day(held.position))
+        done = simulate_stretch(
             stretch[rows],
             dataset.datetime_ns[part],
             dataset.bid[part],
             dataset.ask[part],
             policy,
             trading_costs(fact.contract, fact.day),
+            _wants_flat(dataset.datetime_ns[part], fact, to_its_end),
+            model=model,
+            carried=held,
         )
-        found.reports.append(report)
+        found.carried, found.contract, found.day = done.carried, fact.contract, fact.day
+        found.reports.append(done.report)
+        found.carried_in.append(held.position.net)
         found.times.append(dataset.datetime_ns[part])
-        found.equity.append(equity)
+        found.equity.append(done.equity)
+
+
+def _wants_flat(datetime_ns: np.ndarray, fact: DayFacts, to_its_end: bool) -> np.ndarray:
+    """bool[n]: rows of a stretch after which no position is wanted; a minute before the day ends, as a strategy has it,
+    or at the last rows of a stretch that ends within the day."""
+    if not to_its_end:
+        return ends_flat(datetime_ns.size)
+    end_ns = last_session_end(variety_of(fact.contract), fact.day)
+    flat: np.ndarray = datetime_ns >= end_ns - int(FLAT_BEFORE_END_S * 1e9)
+    return flat
 
 
 def _report(
@@ -360,7 +400,7 @@ def _report(
     )
     simulation = None
     if found.reports:
-        simulation = SimulatedTrading(**asdict(add_reports(found.reports)), per_stretch=found.reports)
+        simulation = SimulatedTrading(**asdict(add_reports(found.reports, found.carried_in)), per_stretch=found.reports)
     return BenchmarkReport(
         family=family,
         symbol=dataset.symbol,

@@ -1,31 +1,40 @@
 """Reports a list of fills: PnL, fees, drawdown, turnover, round trips; and simulates the policy over recorded rows.
 
-The sums are `ghtrader_market.accounting`'s. Money is in CNY.
-
-`simulate_policy` is thin on purpose: one row of latency, whole fills at the opposite best quote, no impact, no queue.
-It says what the probabilities are worth, not what an order would have got.
+The sums are `ghtrader_market.accounting`'s, when an order meets a book is `ExecutionModel`, and which fills a target
+gets is `order_simulation`. Money is in CNY. No impact, no queue: what the probabilities are worth to orders that take.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 
+from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.fill import Fill, Side
+from ghtrader_market.accounting.marks import mark_path
 from ghtrader_market.accounting.pnl import equity_curve, max_drawdown
+from ghtrader_market.accounting.positions import Position, apply_fill
 from ghtrader_market.accounting.round_trips import round_trips
+from ghtrader_market.reference.closing_rules import closing_rule
 from ghtrader_market.reference.varieties import FeeRates, variety_of
+from ghtrader_models.evaluation.order_simulation import OFFSETS, Depth, fill_targets
 from ghtrader_models.evaluation.report_types import TradingReport
-from ghtrader_models.policy import PolicyParams, replay
+from ghtrader_models.policy import PolicyParams, target_path
 
 
 def trading_report(
-    fills: Sequence[Fill], datetime_ns: np.ndarray, mid: np.ndarray, multiplier: int
+    fills: Sequence[Fill],
+    datetime_ns: np.ndarray,
+    marks: np.ndarray,
+    multiplier: int,
+    opening: int = 0,
+    opening_mark: float = math.nan,
 ) -> tuple[TradingReport, np.ndarray]:
-    """Account for fills along a path of mids.
+    """Account for fills along a path of marks.
 
     Parameters
     ----------
@@ -33,10 +42,12 @@ def trading_report(
         In time order; all on one contract or on contracts between which no position is held.
     datetime_ns : int64[n]
         Times of the path, ascending.
-    mid : float64[n]
-        CNY; where NaN the last known one counts.
+    marks : float64[n]
+        CNY (`marks.mark_path`); where NaN the last known one counts.
     multiplier : int
         Units of the product a lot.
+    opening, opening_mark : int, float
+        Net lots held before the first fill, and what they were valued at then, CNY.
 
     Returns
     -------
@@ -45,11 +56,13 @@ def trading_report(
     equity : float64[n]
         Net PnL since the start at each time of the path.
     """
-    equity, net = equity_curve(fills, datetime_ns, mid, multiplier)
+    equity, net = equity_curve(fills, datetime_ns, marks, multiplier, opening, opening_mark)
     signed = np.array([fill.signed for fill in fills], np.int64)
     prices = np.array([fill.price for fill in fills], np.float64)
-    fees = float(np.array([fill.fee for fill in fills], np.float64).sum())
-    trips = round_trips(fills, dict.fromkeys((fill.symbol for fill in fills), multiplier))
+    fees = float(np.array([fill.paid for fill in fills], np.float64).sum())
+    symbols = {fill.symbol for fill in fills}
+    held = dict.fromkeys(symbols, opening) if opening else None
+    trips = round_trips(fills, dict.fromkeys(symbols, multiplier), held)
     report = TradingReport(
         net_pnl=net,
         gross_pnl=net + fees,
@@ -60,7 +73,7 @@ def trading_report(
         volume=int(np.abs(signed).sum()),
         round_trips=trips.count,
         winning_round_trips=trips.winning,
-        final_position=int(signed.sum()),
+        final_position=opening + int(signed.sum()),
     )
     return report, equity
 
@@ -76,12 +89,15 @@ class TradingCosts:
     multiplier : int
         Units of the product a lot.
     contract : str
-        Its name, which the fills carry.
+        Its name, which the fills carry, and by whose exchange's rule lots are closed.
+    price_tick : float
+        CNY; NaN where it is not known: prices are not judged by it then, and an order pays any price.
     """
 
     rates: FeeRates
     multiplier: int
     contract: str = ""
+    price_tick: float = math.nan
 
     def of(self, volume: np.ndarray, closed: np.ndarray, price: np.ndarray) -> np.ndarray:
         """Fees in CNY of fills within one day: `closed` of |`volume`| lots close positions opened that day."""
@@ -96,7 +112,112 @@ class TradingCosts:
 def trading_costs(contract: str, day: date) -> TradingCosts:
     """Costs from the variety table."""
     variety = variety_of(contract)
-    return TradingCosts(variety.fees(contract, day), variety.multiplier, contract)
+    tick = variety.price_tick(contract, day)
+    return TradingCosts(variety.fees(contract, day), variety.multiplier, contract, tick)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """What is held of a contract between two stretches.
+
+    Attributes
+    ----------
+    position : Position
+        Flat where nothing is.
+    mark : float
+        What it was valued at last, CNY; NaN where nothing is held.
+    """
+
+    position: Position = Position()
+    mark: float = math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedStretch:
+    """What the policy did over one stretch.
+
+    Attributes
+    ----------
+    fills : list of Fill
+    report : TradingReport
+    equity : float64[n]
+        Net PnL along the stretch.
+    carried : Carried
+        What could not be closed: it is held on, never dropped.
+    """
+
+    fills: list[Fill]
+    report: TradingReport
+    equity: np.ndarray
+    carried: Carried
+
+
+def simulate_stretch(
+    p: np.ndarray,
+    datetime_ns: np.ndarray,
+    bid: np.ndarray,
+    ask: np.ndarray,
+    params: PolicyParams,
+    costs: TradingCosts,
+    flat: np.ndarray,
+    *,
+    model: ExecutionModel | None = None,
+    depth: Depth | None = None,
+    carried: Carried | None = None,
+) -> SimulatedStretch:
+    """Run the policy over one stretch of one day.
+
+    Parameters
+    ----------
+    p : float64[n, 3]
+        DOWN, FLAT, UP; NaN where there is no opinion.
+    datetime_ns : int64[n]
+        Times.
+    bid, ask : float64[n]
+        Best quotes, CNY, as they came.
+    params : PolicyParams
+        The bundle's thresholds.
+    costs : TradingCosts
+        Of the day's contract.
+    flat : bool[n]
+        Rows after which no position is wanted.
+    model : ExecutionModel, optional
+        The default where absent.
+    depth : Depth, optional
+        The books; where absent whatever is wanted is there at the best quote.
+    carried : Carried, optional
+        What is held before; lots of an earlier day as yesterday's.
+    """
+    held = carried or Carried()
+    targets = target_path(p, bid, ask, params, flat, held.position.net)
+    books = depth or Depth.of_quotes(bid, ask)
+    rule = closing_rule(costs.contract)
+    found = fill_targets(
+        targets, datetime_ns, books, costs.price_tick, rule, model or ExecutionModel(), held.position
+    )
+    position, fills = held.position, []
+    for row, volume, offset, price in zip(*(column.tolist() for column in found), strict=True):
+        fill = Fill(
+            symbol=costs.contract, side=Side.of(volume), offset=OFFSETS[offset], volume=abs(volume), price=price,
+            market_ns=int(datetime_ns[row]),
+        )  # fmt: skip
+        booked = apply_fill(position, fill, costs.rates, costs.multiplier)
+        position = booked.position
+        fills.append(replace(fill, fee=booked.fee))
+    marks = mark_path(bid, ask, None, costs.price_tick, held.mark)
+    opening = held.position.net
+    report, equity = trading_report(fills, datetime_ns, marks, costs.multiplier, opening, held.mark)
+    mark = _last_mark(marks, fills, held.mark) if position.net else math.nan
+    return SimulatedStretch(
+        fills=fills, report=report, equity=equity, carried=Carried(position=position, mark=mark)
+    )
+
+
+def _last_mark(marks: np.ndarray, fills: Sequence[Fill], before: float) -> float:
+    """What a position is valued at after a stretch: its last mark, or its last fill where the stretch had none."""
+    if marks.size and np.isfinite(marks[-1]):
+        return float(marks[-1])
+    return fills[-1].price if fills else before
 
 
 def simulate_policy(
@@ -106,21 +227,9 @@ def simulate_policy(
     ask: np.ndarray,
     params: PolicyParams,
     costs: TradingCosts,
+    model: ExecutionModel | None = None,
 ) -> tuple[list[Fill], TradingReport, np.ndarray]:
-    """Run the policy over one stretch of one day, flat at both ends.
-
-    Parameters
-    ----------
-    p : float64[n, 3]
-        DOWN, FLAT, UP; NaN where there is no opinion.
-    datetime_ns : int64[n]
-        Times.
-    bid, ask : float64[n]
-        Best quotes, CNY.
-    params : PolicyParams
-        The bundle's thresholds.
-    costs : TradingCosts
-        Of the day's contract.
+    """`simulate_stretch` over rows that begin flat and want to be flat at their last one.
 
     Returns
     -------
@@ -129,21 +238,28 @@ def simulate_policy(
     equity : float64[n]
         Net PnL along the stretch.
     """
-    row, volume, closed, price = replay(p, bid, ask, params)
-    fees = costs.of(volume, closed, price)
-    fills = [
-        Fill(
-            symbol=costs.contract, side=Side.of(v), offset=None, volume=abs(int(v)), price=float(x),
-            fee=float(f), market_ns=int(datetime_ns[r]),
-        )  # fmt: skip
-        for r, v, x, f in zip(row, volume, price, fees, strict=True)
-    ]
-    report, equity = trading_report(fills, datetime_ns, (bid + ask) / 2, costs.multiplier)
-    return fills, report, equity
+    done = simulate_stretch(p, datetime_ns, bid, ask, params, costs, ends_flat(len(p)), model=model)
+    return done.fills, done.report, done.equity
 
 
-def add_reports(reports: Sequence[TradingReport]) -> TradingReport:
-    """Totals over stretches that each began and ended flat; the drawdown is the worst within one stretch."""
+def ends_flat(rows: int) -> np.ndarray:
+    """bool[rows]: the last two, so that what is wanted after the one can fill at the other."""
+    flat = np.zeros(rows, bool)
+    flat[-2:] = True
+    return flat
+
+
+def add_reports(reports: Sequence[TradingReport], carried_in: Sequence[int] | None = None) -> TradingReport:
+    """Totals over stretches; the drawdown is the worst within one stretch.
+
+    Parameters
+    ----------
+    reports : sequence of TradingReport
+    carried_in : sequence of int, optional
+        Net lots each began with, left open by an earlier one: they count once, and `final_position` is what was never
+        closed. Where absent each began flat.
+    """
     fields = {key: sum(getattr(report, key) for report in reports) for key in TradingReport.__dataclass_fields__}
     fields["max_drawdown"] = max((report.max_drawdown for report in reports), default=0.0)
+    fields["final_position"] -= sum(carried_in or ())
     return TradingReport(**fields)

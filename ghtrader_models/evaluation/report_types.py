@@ -43,7 +43,7 @@ class TradingReport:
     Attributes
     ----------
     net_pnl, gross_pnl, fees : float
-        CNY; net is gross less fees; an open position is marked at the last mid.
+        CNY; net is gross less fees; an open position is valued at its mark (`accounting/marks.py`).
     max_drawdown : float
         Largest fall of the net equity from an earlier high, CNY, not negative; the start counts as a high of 0.
     turnover : float
@@ -55,7 +55,7 @@ class TradingReport:
     winning_round_trips : int
         Those that earned more than their fees.
     final_position : int
-        Lots left open, signed.
+        Lots left open, signed; what was carried in counts until it is closed.
     """
 
     net_pnl: float

@@ -1,9 +1,11 @@
 """Fills orders on paper against a live or recorded book; no order leaves the process.
 
-The fill model, in full: an order meets the book of the last tick the moment it is sent. It takes displayed lots at
-the opposite quotes, level by level, up to its limit price, and no lot twice within one tick. A FAK's rest is cancelled
-at once; a GFD order rests and takes what crosses it on later ticks, at its own limit price at best. No queue position,
-no latency, no market impact: a marketable order between two half-second snapshots. Fees are the variety table's.
+The fill model, in full: an order meets the first book at or after the tick it was decided on plus the latency
+(`ExecutionModel`), in practice that of the next tick. It takes displayed lots at the opposite quotes, level by level,
+up to its limit price, and no lot twice within one tick. A FAK's rest is cancelled at once; a GFD order rests and takes
+what crosses it on later ticks, at its own limit price at best. A cancel is not delayed: it reaches a resting order
+before the next book, and an order on its way never gets there. Where a live market is quiet for a while the book at
+hand is still the market's, and an order meets that. No queue position, no market impact. Fees are the variety table's.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ghtrader_base.trading_enums import TimeInForce
+from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.fill import Fill, Offset, Side
+from ghtrader_market.accounting.marks import is_price, mark_price
 from ghtrader_market.accounting.positions import Position, apply_fill, roll_day
 from ghtrader_market.reference.closing_rules import ClosingRule, closing_rule
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
@@ -26,7 +30,10 @@ from ghtrader_runtime.core.events import LinkChange, OrderReport, Snapshot, Trad
 from ghtrader_runtime.core.orders import Holding, Order, PriceType
 
 LEVELS = 5
+_BID, _ASK, _LAST = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"], COLUMN_INDEX["last_price"]
 STARTING_BALANCE = 10_000_000.0
+_QUIET_NS = 2_500_000_000
+"""So long (our clock) without a tick, and a live book stands as it is; less than an order may go without any report."""
 
 
 class Feed(Protocol):
@@ -73,7 +80,9 @@ class Feed(Protocol):
         ...
 
 
-def take(values: np.ndarray, taken: np.ndarray, side: int, volume: int, limit: float) -> list[tuple[float, int]]:
+def take(
+    values: np.ndarray, taken: np.ndarray, side: int, volume: int, limit: float, price_tick: float = math.nan
+) -> list[tuple[float, int]]:
     """Lots an order takes from a displayed book.
 
     Parameters
@@ -84,6 +93,8 @@ def take(values: np.ndarray, taken: np.ndarray, side: int, volume: int, limit: f
         Lots of it already taken ([0] bids, [1] asks); updated.
     side, volume, limit
         +1 buys from the asks, -1 sells to the bids; lots; limit price.
+    price_tick : float
+        CNY; a level whose price cannot be one ends the book.
 
     Returns
     -------
@@ -94,7 +105,7 @@ def take(values: np.ndarray, taken: np.ndarray, side: int, volume: int, limit: f
     fills = []
     for level in range(1, LEVELS + 1):
         price = float(values[COLUMN_INDEX[f"{name}_price{level}"]])
-        if math.isnan(price) or (price - limit) * side > 1e-9 or volume <= 0:
+        if volume <= 0 or not is_price(price, price_tick) or (price - limit) * side > 1e-9:
             break
         shown = int(values[COLUMN_INDEX[f"{name}_volume{level}"]]) - int(taken[row, level - 1])
         lots = min(volume, max(shown, 0))
@@ -103,6 +114,14 @@ def take(values: np.ndarray, taken: np.ndarray, side: int, volume: int, limit: f
             volume -= lots
             fills.append((price, lots))
     return fills
+
+
+class _Travelling(NamedTuple):
+    """An order on its way: when it arrives (UTC epoch ns of the market), and when it left (our monotonic clock, ns)."""
+
+    order: Order
+    arrives_ns: int
+    sent_ns: int
 
 
 class PaperBroker:
@@ -114,6 +133,10 @@ class PaperBroker:
         Ticks; lock-step or not is the feed's.
     rates : callable
         (contract, market time in UTC epoch ns) -> the fees of that trading day.
+    model : ExecutionModel
+        When an order meets the book.
+    balance : float
+        CNY at the start.
     """
 
     name = "paper"
@@ -122,14 +145,17 @@ class PaperBroker:
         self,
         feed: Feed,
         rates: Callable[[str, int], FeeRates],
+        model: ExecutionModel = ExecutionModel(),
         balance: float = STARTING_BALANCE,
     ) -> None:
         self._feed = feed
-        self._rates = rates
+        self._rates, self._model = rates, model
         self._cash = balance
         self._positions: dict[str, Position] = {}
         self._books: dict[str, TickRow] = {}
+        self._marks: dict[str, float] = {}
         self._taken: dict[str, np.ndarray] = {}
+        self._travelling: dict[str, _Travelling] = {}
         self._resting: dict[str, Order] = {}
         self._reports: list[OrderReport | TradeReport | LinkChange] = []
         self._departed: list[tuple[str, int]] = []
@@ -164,7 +190,7 @@ class PaperBroker:
     def enter_day(self) -> None:
         """See `Broker.enter_day`."""
         self._positions = {symbol: roll_day(position) for symbol, position in self._positions.items()}
-        for order_id in list(self._resting):
+        for order_id in (*self._resting, *self._travelling):
             self.cancel(order_id)
 
     def history(self) -> list[TickRow]:
@@ -177,6 +203,10 @@ class PaperBroker:
     def _see(self, symbol: str, row: TickRow) -> None:
         self._books[symbol] = row
         self._taken.pop(symbol, None)
+        bid, ask, last = float(row.values[_BID]), float(row.values[_ASK]), float(row.values[_LAST])
+        lower, upper = self._feed.price_limits(symbol)
+        before, price_tick = self._marks.get(symbol, math.nan), self._feed.market.price_tick
+        self._marks[symbol] = mark_price(bid, ask, last, before, price_tick, lower, upper)
 
     def _taken_of(self, symbol: str) -> np.ndarray:
         """Lots of the book at hand that our orders have had, int64[2, 5]; made only where an order asks."""
@@ -189,7 +219,10 @@ class PaperBroker:
             for symbol, p in {self._feed.market.symbol: Position(), **self._positions}.items()
         )
         now_ns = time.monotonic_ns()
-        resting = tuple(self._report_of(order, False, False, "resting") for order in self._resting.values())
+        resting = tuple(
+            self._report_of(order, False, False, "resting")
+            for order in (*self._resting.values(), *(one.order for one in self._travelling.values()))
+        )
         return Snapshot(
             trading_day=str(self._feed.market.trading_day), holdings=holdings, orders=resting, trades=(), now_ns=now_ns
         )
@@ -204,11 +237,15 @@ class PaperBroker:
         return self._feed.price_limits(symbol)
 
     def balance(self) -> float:
-        """Cash flow so far plus what is held at the last price."""
+        """Cash flow so far plus what is held at its mark; what never had one is worth what it cost."""
         worth = 0.0
         for symbol, position in self._positions.items():
-            last = float(self._books[symbol].values[0])
-            worth += position.net * self._feed.market.multiplier * (0.0 if math.isnan(last) else last)
+            if not (position.long or position.short):
+                continue
+            mark = self._marks.get(symbol, math.nan)
+            cost = position.long_today_cost + position.long_his_cost
+            cost -= position.short_today_cost + position.short_his_cost
+            worth += self._feed.market.multiplier * (position.net * mark if math.isfinite(mark) else cost)
         return self._cash + worth
 
     def attach(self, fd: int, wake: Callable[[], None]) -> None:
@@ -216,7 +253,7 @@ class PaperBroker:
         self._feed.attach(fd, wake)
 
     def pump(self, timeout_s: float, may_advance: bool) -> Pumped:
-        """Ticks of the feed; resting orders meet each of them before it is passed on."""
+        """Ticks of the feed; resting orders, and those that have arrived by then, meet each before it is passed on."""
         pumped = self._feed.pump(timeout_s, may_advance)
         for ticks in (*pumped.expiring, pumped.ticks):
             if ticks is None:
@@ -226,42 +263,60 @@ class PaperBroker:
                 for order in list(self._resting.values()):
                     if order.symbol == ticks.symbol:
                         self._match(order, resting=True)
+                for one in list(self._travelling.values()):
+                    if one.order.symbol == ticks.symbol and one.arrives_ns <= row.datetime_ns:
+                        self._arrive(one.order)
+        if self._travelling and not self.lockstep:
+            quiet_ns = time.monotonic_ns() - _QUIET_NS
+            for one in [one for one in self._travelling.values() if one.sent_ns < quiet_ns]:
+                self._arrive(one.order)
         if self._reports:
             pumped.reports = [*pumped.reports, *self.drain()]
         return pumped
 
     def submit(self, order: Order) -> None:
         """See `Broker.submit`."""
-        price = order.side * math.inf if order.price_type != PriceType.LIMIT else order.price
-        book = self._books.get(order.symbol)
-        if order.price_type == PriceType.BEST and book is not None:
-            price = float(book.values[COLUMN_INDEX["ask_price1" if order.side > 0 else "bid_price1"]])
         mine = Order(
             order_id=order.order_id,
             symbol=order.symbol,
             side=order.side,
             offset=order.offset,
             volume=order.volume,
-            price=price,
+            price=order.price,
+            price_type=order.price_type,
             tif=order.tif,
             left=order.volume,
         )
         self._departed.append((order.order_id, time.monotonic_ns()))
-        problem = self._problem(mine)
-        if problem:
-            self._report(mine, finished=True, error=True, message=problem)
+        book = self._books.get(order.symbol)
+        if book is None:
+            self._report(mine, finished=True, error=True, message="no book yet")
             return
-        if mine.tif != TimeInForce.FOK or self._fits(mine):
-            self._match(mine, resting=False)
-        if mine.left and mine.tif == TimeInForce.GFD:
-            self._resting[mine.order_id] = mine
-            self._report(mine, finished=False, message="resting")
-        elif mine.left:
-            self._report(mine, finished=True, message="the rest was cancelled")
+        arrives_ns = self._model.arrives_ns(book.datetime_ns)
+        self._travelling[mine.order_id] = _Travelling(mine, arrives_ns, time.monotonic_ns())
+        if arrives_ns <= book.datetime_ns:
+            self._arrive(mine)
+
+    def _arrive(self, order: Order) -> None:
+        """An order meets the book at hand."""
+        del self._travelling[order.order_id]
+        if order.price_type != PriceType.LIMIT:
+            order.price = order.side * math.inf
+        if order.price_type == PriceType.BEST:
+            order.price = float(self._books[order.symbol].values[_ASK if order.side > 0 else _BID])
+        problem = self._problem(order)
+        if problem:
+            self._report(order, finished=True, error=True, message=problem)
+            return
+        if order.tif != TimeInForce.FOK or self._fits(order):
+            self._match(order, resting=False)
+        if order.left and order.tif == TimeInForce.GFD:
+            self._resting[order.order_id] = order
+            self._report(order, finished=False, message="resting")
+        elif order.left:
+            self._report(order, finished=True, message="the rest was cancelled")
 
     def _problem(self, order: Order) -> str:
-        if order.symbol not in self._books:
-            return "no book yet"
         if order.offset == Offset.OPEN:
             return ""
         p = self._positions.get(order.symbol, Position())
@@ -275,12 +330,13 @@ class PaperBroker:
     def _fits(self, order: Order) -> bool:
         """Whether the book has all of it now."""
         book, taken = self._books[order.symbol], self._taken_of(order.symbol)
-        fills = take(book.values, taken.copy(), order.side, order.left, order.price)
+        fills = take(book.values, taken.copy(), order.side, order.left, order.price, self._feed.market.price_tick)
         return sum(lots for _, lots in fills) == order.left
 
     def _match(self, order: Order, resting: bool) -> None:
         book, taken = self._books[order.symbol], self._taken_of(order.symbol)
-        for price, lots in take(book.values, taken, order.side, order.left, order.price):
+        grid = self._feed.market.price_tick
+        for price, lots in take(book.values, taken, order.side, order.left, order.price, grid):
             price = order.price if resting else price
             order.left -= lots
             self._trades += 1
@@ -331,7 +387,8 @@ class PaperBroker:
 
     def cancel(self, order_id: str) -> None:
         """See `Broker.cancel`."""
-        order = self._resting.pop(order_id, None)
+        travelling = self._travelling.pop(order_id, None)
+        order = travelling.order if travelling is not None else self._resting.pop(order_id, None)
         if order is not None:
             self._report(order, finished=True, message="cancelled")
 

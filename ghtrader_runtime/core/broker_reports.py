@@ -167,13 +167,12 @@ class BrokerReports:
             return []
         actions = self._count_trade(trade)
         try:
-            booked = after_trade(self.state.position(trade.symbol), trade)
+            after = after_trade(self.state.position(trade.symbol), trade)
         except RefusedError as exc:  # lots we did not know of: our picture is wrong, ask
             self.state.block(BlockReason.RECONCILE, TradingState.HALTED, exc.message)
             return [*actions, Record("fill", self.fill_fields(trade)), *ask_broker(self.state, exc.message)]
-        self.state.positions[trade.symbol] = booked.position
-        fields = {**self.fill_fields(trade), "closed_today": booked.closed_today}
-        return [*actions, Record("fill", fields), *self._advance(trade.symbol)]
+        self.state.positions[trade.symbol] = after
+        return [*actions, Record("fill", self.fill_fields(trade)), *self._advance(trade.symbol)]
 
     def _count_trade(self, trade: ev.TradeReport) -> list[Action]:
         order = self.state.orders.get(trade.order_id)
@@ -193,10 +192,7 @@ class BrokerReports:
         return actions
 
     def fill_fields(self, trade: ev.TradeReport) -> dict[str, Any]:
-        """A trade as the journal tells it, with what is held after it (lots, signed).
-
-        Where it was booked on what we held, `closed_today` says how many of the lots it closed were today's.
-        """
+        """A trade as the journal tells it, with what is held after it (lots, signed)."""
         return {
             "trade": trade.trade_id, "order": trade.order_id, "symbol": trade.symbol, "side": trade.side,
             "offset": trade.offset, "volume": trade.volume, "price": trade.price, "market_ns": trade.market_ns,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import msgspec
+
+from ghtrader_market.accounting.marks import is_price
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Record, Resubscribe
 from ghtrader_runtime.core.block_reasons import BlockReason
@@ -60,13 +64,26 @@ class MarketData:
         last = state.books.get(book.symbol)
         if last is not None and (book.trading_day, book.tick_id) <= (last.trading_day, last.tick_id):
             return []  # repeated or out of order: the newer one is known
-        state.books[book.symbol] = book
+        state.books[book.symbol] = book = self._with_prices_alone(book)
         state.market_ns = max(state.market_ns, book.market_ns)
         state.enter_day(book.trading_day)
         if state.blocks and BlockReason.DATA in state.blocks and not self._silent()[0]:
             state.unblock(BlockReason.DATA)
             state.resubscribe_at_ns = state.resubscribe_tries = 0
         return self._advance(book.symbol)
+
+    def _with_prices_alone(self, book: ev.Book) -> ev.Book:
+        """The book with what cannot be a price taken for an empty side: nothing is priced, checked or sent by it.
+
+        The day's limits are the orders' to keep (`order_planning.crossing_price`, `risk_rules.PriceCollar`).
+        """
+        spec = self.config.symbols.get(book.symbol)
+        price_tick = spec.price_tick if spec is not None else math.nan
+        bid = book.bid if is_price(book.bid, price_tick) else math.nan
+        ask = book.ask if is_price(book.ask, price_tick) else math.nan
+        if bid == book.bid and ask == book.ask:
+            return book
+        return msgspec.structs.replace(book, bid=bid, ask=ask)
 
     def _silent(self) -> tuple[str, int]:
         """The first symbol that should have ticked by now and how long ago it did, or was subscribed; empty, 0."""

@@ -6,7 +6,7 @@ The rules of lots and fees are `ghtrader_market.accounting.positions`'.
 from __future__ import annotations
 
 from ghtrader_market.accounting.fill import Fill, Side
-from ghtrader_market.accounting.positions import FillOutcome, Position, apply_fill
+from ghtrader_market.accounting.positions import Position, apply_fill
 from ghtrader_market.reference.varieties import FeeRates
 from ghtrader_runtime.core.events import TradeReport
 from ghtrader_runtime.core.orders import Holding
@@ -24,15 +24,15 @@ def held(holding: Holding) -> Position:
     )
 
 
-def after_trade(position: Position, trade: TradeReport) -> FillOutcome:
-    """The position after one fill, and how many of today's lots it closed; its fee is none of the core's business.
+def after_trade(position: Position, trade: TradeReport) -> Position:
+    """The position after one fill; its fee is none of the core's business.
 
     Raises
     ------
     RefusedError
         It closes lots we do not know of: what we believe is wrong.
     """
-    return apply_fill(position, fill_of(trade), _NO_FEES, 1)
+    return apply_fill(position, fill_of(trade), _NO_FEES, 1).position
 
 
 def fill_of(trade: TradeReport) -> Fill:

@@ -21,6 +21,7 @@ from ghtrader_base.failpoints import failpoint
 from ghtrader_market.accounting.fees import fill_fee, rates_at
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.accounting.pnl import RunTotals
+from ghtrader_market.accounting.positions import Position, closed_today
 from ghtrader_runtime.accounts.disk_outage import DurableWrites
 from ghtrader_runtime.accounts.kill_switch import BY_FILE
 from ghtrader_runtime.accounts.order_ledger import Intent
@@ -73,6 +74,7 @@ class ActionExecutor:
         self.fills: list[Fill] = []
         self.totals = RunTotals(traded.market.multiplier)
         self.opening: Mapping[str, int] = {}
+        self._before = "", Position()
 
     def step(self, event: ev.Event) -> list[str]:
         """Let the core decide about an event and carry it out; returns the ids of the orders sent."""
@@ -80,6 +82,8 @@ class ActionExecutor:
 
     def decide(self, event: ev.Event) -> list[Action]:
         """What the core wants done about an event; kept in the decision log."""
+        if isinstance(event, ev.TradeReport):
+            self._before = event.trade_id, self.core.state.positions.get(event.symbol, Position())
         actions = self.core.handle(event)
         self.decisions.add(event, actions)
         return actions
@@ -122,13 +126,13 @@ class ActionExecutor:
         for order_id, at_ns in self._context.broker.departures():
             self._context.latency.order_left(order_id, at_ns)
 
-    def add_fill(self, fill: Fill, closed_today: int | None = None) -> Fill:
+    def add_fill(self, fill: Fill, of_today: int | None = None) -> Fill:
         """Count a fill and return it; its fee by the variety table where the broker does not say.
 
         Parameters
         ----------
         fill : Fill
-        closed_today : int or None
+        of_today : int or None
             How many of the lots it closed were opened on its trading day; None where nobody knows.
         """
         if not math.isfinite(fill.fee):
@@ -137,7 +141,7 @@ class ActionExecutor:
                 rates = rates_at(variety, self._context.calendar, fill.symbol, fill.market_ns)
             else:
                 rates = variety.fees(fill.symbol, self._traded.date)
-            fill = replace(fill, fee=fill_fee(rates, fill, closed_today, variety.multiplier))
+            fill = replace(fill, fee=fill_fee(rates, fill, of_today, variety.multiplier))
         self.fills.append(fill)
         self.totals.add(fill)
         return fill
@@ -254,8 +258,11 @@ class ActionExecutor:
             if any(fill.trade_id == fields["trade"] for fill in self.fills[-200:]):
                 return  # an earlier process of this run has told it
             failpoint("gateway.fill->journal")
-            fee = self.add_fill(read_fill(fields), fields.get("closed_today")).fee
-            fields = fields | {"commission": fee}
+            trade_id, before = self._before
+            after = self.core.state.position(fields["symbol"])
+            known = trade_id == fields["trade"] and after != before  # else it was not booked: what we believed is wrong
+            fill = self.add_fill(read_fill(fields), closed_today(before, after) if known else None)
+            fields = fields | {"commission": fill.fee}
         self._context.counts.refused += record.kind == "order-refused"
         stream = {"fill": "fills", "order-closed": "orders"}.get(record.kind, "events")
         self._context.journal.write(stream, record.kind, fields)

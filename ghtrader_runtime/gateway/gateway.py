@@ -42,7 +42,7 @@ from ghtrader_runtime.gateway.request_handler import RequestHandler
 from ghtrader_runtime.gateway.run_summary import earlier_fills, summarise
 from ghtrader_runtime.gateway.state_publisher import StatePublisher
 from ghtrader_runtime.gateway.tick_relay import TickRelay
-from ghtrader_runtime.gateway.traded_market import TradedMarket, mid_of
+from ghtrader_runtime.gateway.traded_market import TradedMarket
 from ghtrader_runtime.gateway.trading_day_clock import TradingDayClock
 from ghtrader_runtime.gateway.trading_day_start import TradingDay, connect, symbol_specs
 from ghtrader_runtime.run_options import GatewayOptions, execution_style, risk_limits, run_folder
@@ -103,11 +103,13 @@ class Gateway:
         context = self.context
         while True:
             pumped = context.connection.pump(_PUMP_S, self._may_advance(), context.bus.wait)
+            first = pumped.reports if context.broker.lockstep and pumped.ticks is not None else []
             if pumped.ticks is not None:
-                self.relay.on_ticks(pumped.ticks)
+                self.relay.on_ticks(pumped.ticks, first)
             for ticks in pumped.expiring:
                 self.relay.on_expiring(ticks)
-            self.executor.on_reports(pumped.reports)
+            if not first or context.end.reason:
+                self.executor.on_reports(pumped.reports)
             self.requests.answer_waiting()
             self.executor.note_submitted()
             self._on_time()
@@ -176,7 +178,7 @@ def _open(
     for row in broker.history():
         traded.day.enter(row.datetime_ns)
         traded.keep(row)
-        traded.mids[binding.contract] = mid_of(row.values)
+        traded.mark(binding.contract, row.values)
     sessions = BusSessions(join_token(ref.state_dir))
     bus = GatewayBus(endpoints(settings, ref.state_dir))
     stack.callback(bus.close)

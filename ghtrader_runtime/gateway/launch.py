@@ -28,7 +28,7 @@ from ghtrader_runtime.brokers.paper import Feed, PaperBroker
 from ghtrader_runtime.brokers.recorded_feed import ReplayFeed
 from ghtrader_runtime.brokers.tqsdk_isolation import isolate_home
 from ghtrader_runtime.gateway import gateway
-from ghtrader_runtime.run_options import GatewayOptions, ReplayOptions, check_options
+from ghtrader_runtime.run_options import GatewayOptions, ReplayOptions, check_options, execution_model
 from ghtrader_runtime.runlog.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def make_broker(settings: Settings, options: GatewayOptions) -> Broker:
     def rates(symbol: str, market_ns: int) -> FeeRates:
         return rates_at(variety, calendar, symbol, market_ns)
 
-    return PaperBroker(feed, rates)
+    return PaperBroker(feed, rates, execution_model(options))
 
 
 def _tqsdk(settings: Settings, options: GatewayOptions) -> TqSdkBroker:

@@ -33,11 +33,11 @@ def earlier_fills(context: GatewayContext, snapshot: Snapshot) -> list[Fill]:
 
 
 def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExecutor, ended: str) -> RunSummary:
-    """The run in numbers; what is still held is valued at the last mid of its contract."""
+    """The run in numbers; what is still held is valued at its contract's mark."""
     symbol, state, opening = traded.binding.contract, executor.core.state, executor.opening
     held_or_traded = {symbol, *opening, *(fill.symbol for fill in executor.fills)}
     multipliers = dict.fromkeys(held_or_traded, traded.market.multiplier)
-    counts, money = context.counts, profit(executor.fills, multipliers, traded.mids, opening)
+    counts, money = context.counts, profit(executor.fills, multipliers, traded.marks, opening)
     return RunSummary(
         run_id=context.options.run_id, account=context.ref.name, broker=context.ref.broker,
         mode=context.options.mode, symbol=symbol, requested=context.options.symbol,
@@ -48,7 +48,7 @@ def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExe
         round_trips=round_trips(executor.fills, multipliers, opening).count,
         gross_pnl=round(money["gross_pnl"], 6), fees=round(money["fees"], 6), net_pnl=round(money["net_pnl"], 6),
         by_contract=msgspec.convert(
-            by_contract(executor.fills, multipliers, traded.mids, opening), dict[str, ContractResult]
+            by_contract(executor.fills, multipliers, traded.marks, opening), dict[str, ContractResult]
         ),
         opening=dict(opening),
         positions={name: position.net for name, position in state.positions.items()},

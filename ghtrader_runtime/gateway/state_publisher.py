@@ -118,7 +118,7 @@ class StatePublisher:
             balance=context.broker.balance(), tick_revision=traded.tick_revision, ready=list(sessions.ready),
             ended=ended, links={**_broker_links(state.blocks), **sessions.states()},
             orders=[_line(order) for order in working[:20]],
-            net_pnl=executor.totals.net(traded.mids), fees=executor.totals.fees, opening=opening, peak=peak,
+            net_pnl=executor.totals.net(traded.marks), fees=executor.totals.fees, opening=opening, peak=peak,
             data_age_s=time.monotonic() - traded.tick_s,
             counts={**context.counts.plain(), "fills": len(executor.fills)},
             stages={name: histogram.plain() for name, histogram in context.latency.stages.items()},

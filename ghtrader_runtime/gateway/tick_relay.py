@@ -15,7 +15,7 @@ from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.context import GatewayContext
-from ghtrader_runtime.gateway.traded_market import TradedMarket, mid_of
+from ghtrader_runtime.gateway.traded_market import TradedMarket
 from ghtrader_runtime.gateway.trading_day_start import TradingDay
 
 _ANSWER_S = 0.002
@@ -46,8 +46,12 @@ class TickRelay:
         self._predicted_for: tuple[Any, ...] = ()
         self._predicted: Sequence[Intent] = ()
 
-    def on_ticks(self, ticks: Ticks) -> None:
-        """Ticks of the contract that is traded; where a day's first one brings a roll, it is not that any more."""
+    def on_ticks(self, ticks: Ticks, reports: list[Any]) -> None:
+        """Ticks of the contract that is traded; where a day's first one brings a roll, it is not that any more.
+
+        `reports` are those that a recorded tick brought, which are dealt with before the strategy's answer to it
+        whenever that comes: a day played twice is the same twice.
+        """
         rows = ticks.rows
         while rows:
             self._trading_day.enter(rows[0].datetime_ns)
@@ -56,7 +60,7 @@ class TickRelay:
             count = sum(self._traded.day.covers(row.datetime_ns) for row in rows) if len(rows) > 1 else 1
             part, rows = Ticks(ticks.symbol, rows[:count], ticks.now_ns), rows[count:]
             if ticks.symbol == self._traded.binding.contract:
-                self._relay(part)
+                self._relay(part, reports)
             else:
                 self.on_expiring(part)
 
@@ -69,7 +73,7 @@ class TickRelay:
             self._trading_day.end_beyond_calendar(exc)
             return
         bid, ask = float(row.values[_BID]), float(row.values[_ASK])
-        self._traded.mids[ticks.symbol] = mid_of(row.values)
+        self._traded.mark(ticks.symbol, row.values)
         self._executor.step(
             ev.Book(
                 symbol=ticks.symbol,
@@ -82,7 +86,7 @@ class TickRelay:
             )
         )
 
-    def _relay(self, ticks: Ticks) -> None:
+    def _relay(self, ticks: Ticks, reports: list[Any]) -> None:
         context, traded, executor = self._context, self._traded, self._executor
         symbol, ready, day = ticks.symbol, bool(context.sessions.ready), traded.day.name
         for row in ticks.rows:
@@ -113,13 +117,15 @@ class TickRelay:
             )
         if context.broker.lockstep:  # with every tick, so that a replay is the same twice
             executor.step(ev.Equity(context.broker.balance(), ticks.now_ns))
+            executor.on_reports(reports)
         elif ready and context.latency.undecided:
             self._predict(symbol, bid, ask, now=True)
         self._await_answers(ready)
         self._predict(symbol, bid, ask, now=False)
         last = ticks.rows[-1]
         traded.day.saw(last.datetime_ns, time.monotonic())
-        traded.mids[symbol] = mid_of(last.values)
+        for row in ticks.rows:
+            traded.mark(symbol, row.values)
         traded.tick_s = time.monotonic()
 
     def _predict(self, symbol: str, bid: float, ask: float, now: bool) -> None:

@@ -1,4 +1,4 @@
-"""Keeps what a gateway trades and the day so far: contract, trading day, ticks, last mids."""
+"""Keeps what a gateway trades and the day so far: contract, trading day, ticks, marks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import date
 
 import numpy as np
 
+from ghtrader_market.accounting.marks import mark_price
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_runtime.brokers.base import Market, TickRow
 from ghtrader_runtime.gateway.contract_binding import Binding
@@ -15,12 +16,6 @@ from ghtrader_runtime.gateway.day_ticks import DayTicks
 from ghtrader_runtime.gateway.trading_day_clock import TradingDayClock
 
 _BID, _ASK, _LAST = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"], COLUMN_INDEX["last_price"]
-
-
-def mid_of(values: np.ndarray) -> float:
-    """Mid of a tick, float64[27]; the last price where a side is empty."""
-    bid, ask = float(values[_BID]), float(values[_ASK])
-    return float(values[_LAST]) if math.isnan(bid) or math.isnan(ask) else (bid + ask) / 2
 
 
 @dataclass(kw_only=True)
@@ -37,8 +32,10 @@ class TradedMarket:
         The trading day of the last tick.
     ticks : DayTicks
         The contract's ticks of that day.
-    mids : dict
-        Last mid of each contract, CNY.
+    marks : dict
+        What each contract is valued at now, CNY (`accounting/marks.py`).
+    limits : dict
+        The day's lowest and highest price of each contract, CNY; NaN where unknown.
     days_traded : set of str
         Days with ticks while a strategy was ready.
     rolls : int
@@ -55,7 +52,8 @@ class TradedMarket:
     binding: Binding
     day: TradingDayClock
     ticks: DayTicks = field(default_factory=DayTicks)
-    mids: dict[str, float] = field(default_factory=dict)
+    marks: dict[str, float] = field(default_factory=dict)
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     days_traded: set[str] = field(default_factory=set)
     rolls: int = 0
     holding_note: str = ""
@@ -75,3 +73,10 @@ class TradedMarket:
     def keep(self, row: TickRow) -> None:
         """Append a tick of the contract to the day's."""
         self.ticks.add(self.day.name, row.id, row.datetime_ns, row.values)
+
+    def mark(self, symbol: str, values: np.ndarray) -> None:
+        """Value a contract at a tick of it, float64[27]; a tick without a price changes nothing."""
+        lower, upper = self.limits.get(symbol, (math.nan, math.nan))
+        before = self.marks.get(symbol, math.nan)
+        bid, ask, last = float(values[_BID]), float(values[_ASK]), float(values[_LAST])
+        self.marks[symbol] = mark_price(bid, ask, last, before, self.market.price_tick, lower, upper)

@@ -23,7 +23,7 @@ from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.contract_binding import Binding, ContractResolver, read_bound
 from ghtrader_runtime.gateway.day_ticks import DayTicks
-from ghtrader_runtime.gateway.traded_market import TradedMarket, mid_of
+from ghtrader_runtime.gateway.traded_market import TradedMarket
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ class TradingDay:
         context, traded = self._context, self._traded
         sessions = tuple(context.calendar.sessions(context.variety, date.fromisoformat(trading_day)))
         for symbol in list(self._executor.core.config.symbols):
-            lower, upper = context.broker.price_limits(symbol)
+            lower, upper = traded.limits[symbol] = context.broker.price_limits(symbol)
             ticks_by_itself = symbol == traded.binding.contract and context.options.replay is None
             last_ns = traded.ticks.last_ns if ticks_by_itself else 0
             self._executor.step(
@@ -243,7 +243,7 @@ class TradingDay:
         for row in context.broker.history():
             if start <= row.datetime_ns < end:
                 traded.keep(row)
-                traded.mids[found.contract] = mid_of(row.values)
+                traded.mark(found.contract, row.values)
         context.bus.publish(
             msg.Rolled(
                 session=context.session, revision=traded.rolls, sent_ns=time.monotonic_ns(), before=before,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.reference.holding_limits import no_open_from
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
@@ -58,11 +59,12 @@ class _Stage:
     """Core and paper broker, face to face."""
 
     def __init__(
-        self, market: Market, calendar: TradingCalendar, feed: ReplayFeed, limits: RiskLimits, style: ExecutionStyle
-    ) -> None:
+        self, market: Market, calendar: TradingCalendar, feed: ReplayFeed, limits: RiskLimits, style: ExecutionStyle,
+        model: ExecutionModel,
+    ) -> None:  # fmt: skip
         variety = variety_of(market.symbol)
         rates = variety.fees(market.symbol, market.trading_day)
-        self.broker = PaperBroker(feed, lambda _symbol, _market_ns: rates)
+        self.broker = PaperBroker(feed, lambda _symbol, _market_ns: rates, model)
         limit = no_open_from(variety, market.symbol, market.trading_day, calendar)
         spec = SymbolSpec(market.symbol, market.price_tick, market.multiplier, variety.needs_close_today, limit)
         self.core = Core(
@@ -101,6 +103,7 @@ def backtest_day(
     *,
     limits: RiskLimits | None = None,
     style: ExecutionStyle | None = None,
+    model: ExecutionModel | None = None,
     flat_before_end_ns: int = 0,
     at_once: bool = True,
 ) -> BacktestResult:
@@ -115,8 +118,8 @@ def backtest_day(
     ids, datetime_ns : int64[n]
         The day's ticks.
     values : float64[n, 27]
-    limits, style
-        See `risk`, `execution`.
+    limits, style, model
+        See `risk_rules`, `order_planning`, `ExecutionModel`.
     flat_before_end_ns : int
         See `SignalEngine`.
     at_once : bool
@@ -124,7 +127,7 @@ def backtest_day(
     """
     started = time.perf_counter()
     feed = ReplayFeed(market, ids, datetime_ns, values)
-    stage = _Stage(market, calendar, feed, limits or RiskLimits(), style or ExecutionStyle())
+    stage = _Stage(market, calendar, feed, limits or RiskLimits(), style or ExecutionStyle(), model or ExecutionModel())
     day, symbol = str(market.trading_day), market.symbol
     signal = SignalEngine(bundle, calendar, symbol, market.price_tick, market.multiplier, flat_before_end_ns)
     sessions = tuple(calendar.sessions(variety_of(symbol), market.trading_day))

@@ -13,6 +13,7 @@ from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode
 from ghtrader_base.trading_limits import LimitValue
+from ghtrader_market.accounting.execution_model import FLAT_BEFORE_END_S
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.bundle import bundles_dir, load_bundle
@@ -66,7 +67,7 @@ def paper_day(
     from_ns: int = 0,
     blocks: int = 0,
     pace: float = 0.0,
-    flat_before_end_s: float = 60.0,
+    flat_before_end_s: float = FLAT_BEFORE_END_S,
     flat_from_ns: int = 0,
     run_id: str = "",
     on_ready: Callable[[], None] | None = None,

@@ -54,7 +54,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     ticks, targets, orders, duplicates, refused, foreseen, fills, round_trips : int
         `refused`: requests, and orders towards a target, that were not sent, each once.
     gross_pnl, fees, net_pnl : float
-        CNY; what is still held is valued at the last mid.
+        CNY; what is still held is valued at its mark.
     by_contract : dict
     opening, positions : dict
         Contract -> net lots, before the first fill and at the end.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy
-from ghtrader_models.policy import PolicyParams, replay
+from ghtrader_models.policy import PolicyParams, target_path
 from tests.support.examples import examples
 
 PARAMS = PolicyParams(enter=0.3, leave=0.05, max_lots=2)
@@ -162,18 +162,13 @@ def test_options_are_fitted_and_refused_where_they_make_no_sense() -> None:
             PolicyOptions.from_dict(bad)
 
 
-def test_replay_fills_at_the_next_opposite_quote_and_ends_flat() -> None:
-    #            0     1     2    3     4     5
-    edge = [0.5, 0.1, -0.5, -0.5, -0.5, 0.9]
+def test_a_path_of_targets_is_the_rule_row_by_row_and_flat_where_it_must_be() -> None:
+    edge = [np.nan, 0.5, 0.1, -0.5, np.nan, -0.5, 0.9, 0.9]
     p = np.array([[0.5 - e / 2, 0, 0.5 + e / 2] for e in edge])
-    bid = np.array([100.0, 101, 102, np.nan, 104, 105])
-    ask = bid + 1
-    row, volume, closed, price = replay(p, bid, ask, PARAMS)
-    # bought 2 at the ask of row 1; the reversal decided at row 2 finds no bid at row 3 and sells 4 at row 4; flat at 5
-    assert row.tolist() == [1, 4, 5]
-    assert volume.tolist() == [2, -4, 2]
-    assert closed.tolist() == [0, 2, 2]
-    assert price.tolist() == [102.0, 104.0, 106.0]
+    bid = np.arange(100.0, 108.0)
+    flat = np.array([False] * 7 + [True])
+    assert target_path(p, bid, bid + 1, PARAMS, flat).tolist() == [0, 2, 2, -2, 0, -2, 2, 0]
+    assert target_path(p, bid, bid + 1, PARAMS, flat, held=-1).tolist()[:2] == [-1, 2], "held before the first opinion"
 
 
 @given(
@@ -182,7 +177,7 @@ def test_replay_fills_at_the_next_opposite_quote_and_ends_flat() -> None:
     move=st.sampled_from([0.0, 5.0]), cooldown=st.integers(0, 4),
 )  # fmt: skip
 @settings(max_examples=examples(200), deadline=None)
-def test_replay_agrees_with_a_plain_walk(data, enter, lots, per_lot, move, cooldown) -> None:
+def test_a_path_agrees_with_a_plain_walk(data, enter, lots, per_lot, move, cooldown) -> None:
     edge = np.array([row[0] for row in data])
     p = np.stack([(1 - edge) / 2, np.zeros_like(edge), (1 + edge) / 2], axis=1)
     bid = np.array([row[1] if row[2] else np.nan for row in data], float)
@@ -190,15 +185,8 @@ def test_replay_agrees_with_a_plain_walk(data, enter, lots, per_lot, move, coold
     params = PolicyParams(
         enter=enter, leave=enter / 10, max_lots=lots, per_lot=per_lot, move=move, fee=0.5, cooldown=cooldown
     )
-    row, volume, _, price = replay(p, bid, ask, params)
-    fills, position, wanted, rest = [], 0, 0, 0
+    wanted, rest, path = 0, 0, []
     for t in range(len(data)):
-        if wanted != position and np.isfinite(bid[t]):
-            fills.append((t, wanted - position, ask[t] if wanted > position else bid[t]))
-            position = wanted
-        if t >= len(data) - 2:
-            wanted = 0
-        else:
-            wanted, rest = params.step(*p[t], wanted, rest, ask[t] - bid[t])
-    assert list(zip(row.tolist(), volume.tolist(), price.tolist(), strict=True)) == fills
-    assert position == 0 or not np.isfinite(bid[-1])
+        wanted, rest = params.step(*p[t], wanted, rest, ask[t] - bid[t])
+        path.append(wanted)
+    assert target_path(p, bid, ask, params, np.zeros(len(data), bool)).tolist() == path

@@ -20,7 +20,15 @@ from ghtrader_exchange.venue.orders import OrderRequest
 from ghtrader_exchange.world.contract_terms import ContractTerms
 from ghtrader_market.accounting.fees import fee, fill_fee, rates_at
 from ghtrader_market.accounting.fill import Fill
-from ghtrader_market.accounting.positions import Position, apply_fill, close_plan, margin, roll_day, unrealised
+from ghtrader_market.accounting.positions import (
+    Position,
+    apply_fill,
+    close_plan,
+    closed_today,
+    margin,
+    roll_day,
+    unrealised,
+)
 from ghtrader_market.reference.closing_rules import CLOSING_RULES, closing_rule
 from ghtrader_market.reference.symbols import Exchange
 from ghtrader_market.reference.trading_calendar import bundled_calendar
@@ -65,11 +73,12 @@ def test_cffex_closes_and_charges_todays_lots_first():
     held = Position(long_today=1, long_his=1, long_today_cost=5_000.0, long_his_cost=4_990.0)
     one = apply_fill(held, fill("SELL", "CLOSE", 5_000.0, 1, INDEX), IF_RATES, 300)
     assert one.fee == pytest.approx(517.50), "not 34.50: one of the lots was opened today"
-    assert (one.position, one.closed_today) == (Position(long_his=1, long_his_cost=4_990.0), 1)
+    assert one.position == Position(long_his=1, long_his_cost=4_990.0) and closed_today(held, one.position) == 1
     other = apply_fill(one.position, fill("SELL", "CLOSE", 5_000.0, 1, INDEX), IF_RATES, 300)
-    assert (other.fee, other.position, other.closed_today) == (pytest.approx(34.50), Position(), 0)
+    assert (other.fee, other.position) == (pytest.approx(34.50), Position())
+    assert closed_today(one.position, other.position) == 0
     both = apply_fill(held, fill("SELL", "CLOSE", 5_000.0, 2, INDEX), IF_RATES, 300)
-    assert both.fee == pytest.approx(517.50 + 34.50) and both.closed_today == 1
+    assert both.fee == pytest.approx(517.50 + 34.50) and closed_today(held, both.position) == 1
 
 
 @pytest.mark.parametrize("symbol", ["DCE.m2105", "CZCE.CF105", "GFEX.si2405"])
@@ -78,7 +87,8 @@ def test_the_others_close_what_was_opened_first_and_pay_each_lot_its_fee(symbol:
     held = Position(short_today=2, short_his=1, short_today_cost=10_000.0, short_his_cost=5_100.0)
     closed = apply_fill(held, fill("BUY", "CLOSE", 5_050.0, 2, symbol), rates, 10)
     assert closed.position == Position(short_today=1, short_today_cost=5_000.0)
-    assert (closed.realised, closed.fee, closed.closed_today) == (pytest.approx((50 - 50) * 10), 23.0, 1)
+    assert (closed.realised, closed.fee) == (pytest.approx((50 - 50) * 10), 23.0)
+    assert closed_today(held, closed.position) == 1
 
 
 def test_a_fill_without_its_position_pays_for_the_lots_that_its_exchange_closes_first():

@@ -113,6 +113,17 @@ def test_an_order_given_up_because_trading_is_limited_is_recorded_once() -> None
     assert len(only(core.handle(want(2, 5)), Record)) == 1 and not only(core.handle(book(3)), Record)
 
 
+@pytest.mark.parametrize("bad", [math.nan, 0.0, -10.0, 1.7976931348623157e308, 70_003.7])
+def test_a_quote_that_is_no_price_is_an_empty_side(bad: float) -> None:
+    core = started()
+    core.handle(ev.Book(symbol=CU, trading_day=DAY, market_ns=2, tick_id=2, bid=70_000.0, ask=bad, now_ns=2))
+    assert math.isnan(core.state.books[CU].ask) and core.state.books[CU].bid == 70_000.0
+    assert not only(core.handle(want(1, 1)), SendOrder), "nobody sells"
+    asked = ev.Book(symbol=CU, trading_day=DAY, market_ns=3, tick_id=3, bid=bad, ask=70_010.0, now_ns=3)
+    (sent,) = only(core.handle(asked), SendOrder)
+    assert sent.order.price == 70_020.0
+
+
 # Executing ---------------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.positions import Position
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, VALUE_COLUMNS, values_matrix
 from ghtrader_market.reference.varieties import FeeRates, get_variety
@@ -161,11 +162,18 @@ def test_a_fill_never_takes_a_lot_twice_or_beyond_the_limit() -> None:
     assert take(values, taken, -1, 1, 0.0) == []
 
 
+MARKET = Market("SHFE.cu2502", date(2025, 1, 8), 10.0, 5)
+AT_ONCE = ExecutionModel(latency_ms=0.0)
+
+
+def no_fees(symbol: str, market_ns: int) -> FeeRates:
+    return FeeRates()
+
+
 def paper(values: np.ndarray) -> PaperBroker:
     n = values.shape[1]
-    market = Market("SHFE.cu2502", date(2025, 1, 8), 10.0, 5)
-    feed = ReplayFeed(market, np.arange(n), np.arange(n), np.ascontiguousarray(values.T))
-    return PaperBroker(feed, lambda symbol, market_ns: FeeRates(open_lot=7.0))
+    feed = ReplayFeed(MARKET, np.arange(n), np.arange(n), np.ascontiguousarray(values.T))
+    return PaperBroker(feed, lambda symbol, market_ns: FeeRates(open_lot=7.0), AT_ONCE)
 
 
 def test_a_paper_account_tells_what_its_feed_missed() -> None:
@@ -223,7 +231,7 @@ def test_a_paper_account_charges_index_futures_by_the_exchanges_own_rule() -> No
     values[0, COLUMN_INDEX["bid_price1"]], values[0, COLUMN_INDEX["ask_price1"]] = 5_400.0, 5_400.2
     values[0, COLUMN_INDEX["bid_volume1"]] = values[0, COLUMN_INDEX["ask_volume1"]] = 9
     feed = ReplayFeed(Market(contract, day, 0.2, 300), np.arange(1), np.arange(1), values)
-    broker = PaperBroker(feed, lambda symbol, market_ns: rates)
+    broker = PaperBroker(feed, lambda symbol, market_ns: rates, AT_ONCE)
     broker.pump(0.0, True)
 
     def trade(name: str, side: int, offset: str) -> float:
@@ -241,6 +249,49 @@ def test_a_paper_account_charges_index_futures_by_the_exchanges_own_rule() -> No
     assert trade("c", -1, "CLOSE") == pytest.approx(558.90), "one of today's, one of yesterday's: today's goes first"
     assert trade("d", -1, "CLOSE") == pytest.approx(37.26)
     assert broker.snapshot().holdings[0].long_his == 0
+
+
+@pytest.mark.parametrize("bad", [math.nan, 0.0, 1.7976931348623157e308, 7_000.37])
+def test_nonsense_neither_values_nor_fills_anything_on_paper(bad: float) -> None:
+    values = np.zeros((4, 27))
+    for name in ("bid", "ask"):
+        values[:, COLUMN_INDEX[f"{name}_volume1"]] = 5
+    values[:, COLUMN_INDEX["ask_price1"]] = [7_001.0, 7_001.0, 6_701.0, bad]
+    values[:, COLUMN_INDEX["bid_price1"]] = [7_000.0, 7_000.0, bad, bad]
+    values[:, COLUMN_INDEX["last_price"]] = [7_000.0, 7_000.0, bad, bad]
+    feed = ReplayFeed(Market("SHFE.ag2506", date(2025, 1, 8), 1.0, 15), np.arange(4), np.arange(4) * 10**9, values)
+    broker = PaperBroker(feed, lambda symbol, market_ns: FeeRates(), balance=0.0)
+    broker.pump(0.0, True)
+    order = dict(symbol="SHFE.ag2506", volume=1, tif="FAK", left=1)
+    broker.submit(Order(order_id="a", side=1, offset="OPEN", price=7_001.0, **order))
+    broker.pump(0.0, True)
+    assert broker.balance() == (7_000.5 - 7_001) * 15
+    broker.submit(Order(order_id="b", side=-1, offset="CLOSETODAY", price=1.0, **order))
+    (report,) = broker.pump(0.0, True).reports
+    assert report.finished and report.left == 1, "nobody bids: what is there is no price"
+    assert broker.balance() == (6_700.5 - 7_001) * 15, "marked by the side there is"
+    broker.pump(0.0, True)
+    assert broker.balance() == (6_700.5 - 7_001) * 15 and broker.snapshot().holdings[0].long_today == 1
+
+
+def test_an_order_meets_the_first_book_at_or_after_its_arrival() -> None:
+    values = synthetic_values(4, seed=4)
+    values[COLUMN_INDEX["ask_price1"]] = [70_010.0, 70_000.0, 69_990.0, 69_980.0]
+    times = np.array([0, 1_000_000, 2_000_000, 500_000_000])
+    order = dict(symbol=MARKET.symbol, volume=1, tif="FAK", left=1)
+    for latency_ms, ask in ((0.0, 70_010.0), (0.5, 70_000.0), (2.0, 69_990.0), (2.1, 69_980.0)):
+        feed = ReplayFeed(MARKET, np.arange(4), times, np.ascontiguousarray(values.T))
+        broker = PaperBroker(feed, no_fees, ExecutionModel(latency_ms=latency_ms))
+        broker.pump(0.0, True)
+        broker.submit(Order(order_id="a", side=1, offset="OPEN", price=70_020.0, **order))
+        reports = broker.drain()
+        while not reports:
+            reports = broker.pump(0.0, True).reports
+        assert isinstance(reports[0], TradeReport) and reports[0].price == ask
+    broker.submit(Order(order_id="b", side=1, offset="OPEN", price=70_020.0, **order))
+    broker.cancel("b")
+    (report,) = broker.drain()
+    assert report.finished and report.left == 1, "an order on its way never gets there"
 
 
 def test_replay_waits_for_answers_in_lock_step() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ghtrader_base.errors import BeyondCalendarError, IntegrityError, UsageError
+from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import FeeRates, get_variety
@@ -92,7 +93,7 @@ def test_a_paper_account_holds_two_contracts_and_ages_over_the_night() -> None:
     feed = TwoContracts(
         Market(OLD, date(2025, 3, 6), 10.0, 5), np.arange(6), np.arange(6), np.ascontiguousarray(values.T)
     )
-    broker = PaperBroker(feed, no_fees)
+    broker = PaperBroker(feed, no_fees, ExecutionModel(latency_ms=0.0))
     broker.pump(0.0, True)
     ask = float(values[COLUMN_INDEX["ask_price1"], 0])
     broker.submit(Order(order_id="a", symbol=OLD, side=1, offset="OPEN", volume=1, price=ask, tif="FAK", left=1))

@@ -1,0 +1,121 @@
+"""Decides which price marks a position: the one rule for paper, replay, benchmark, loss limits and reports. Pure.
+
+A price that is missing or nonsense never values anything: absent (NaN), zero or negative, DBL_MAX, off the price grid,
+beyond the day's limits, or nowhere near the last mark. What is left decides:
+
+1. both sides of the book: the mid;
+2. one side: half a price tick inside of it, the mid of the narrowest book that side allows. A market that falls with
+   nobody bidding is marked down with it;
+3. no side: the last price;
+4. nothing: the mark before, and NaN where there never was one.
+
+What a position is worth at its mark is `pnl.py`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+GRID = 1e-6
+"""How far from a multiple of the price tick a price may lie, in price ticks, however high it is: what floats need."""
+NEAR = 0.5
+"""Largest distance from the last mark, as a part of it: wider than any exchange's limits of a day."""
+
+
+def is_price(price: float, price_tick: float = math.nan, lower: float = math.nan, upper: float = math.nan) -> bool:
+    """Whether a number can be a price.
+
+    Parameters
+    ----------
+    price : float
+        CNY, as a source told it.
+    price_tick, lower, upper : float
+        Price grid and the day's limits, CNY; NaN where unknown, and then nothing is judged by them.
+    """
+    if not 0.0 < price < 1e300:  # NaN is neither
+        return False
+    if price < lower or price > upper:
+        return False
+    steps = price / price_tick
+    return steps != steps or abs(steps - round(steps)) <= GRID
+
+
+def mark_price(
+    bid: float,
+    ask: float,
+    last: float,
+    previous: float,
+    price_tick: float = math.nan,
+    lower: float = math.nan,
+    upper: float = math.nan,
+    inside: float = math.nan,
+) -> float:
+    """The price that marks a position now, CNY.
+
+    Parameters
+    ----------
+    bid, ask, last : float
+        Best quotes and last price as they came.
+    previous : float
+        The mark before; NaN where there is none.
+    price_tick, lower, upper : float
+        See `is_price`.
+    inside : float
+        How far inside of a book's only side its mid lies, CNY; half a price tick where it is not given.
+    """
+    has_bid = is_price(bid, price_tick, lower, upper) and not abs(bid - previous) > NEAR * previous
+    has_ask = is_price(ask, price_tick, lower, upper) and not abs(ask - previous) > NEAR * previous
+    if has_bid and has_ask and bid <= ask:
+        return (bid + ask) / 2
+    if has_bid != has_ask:
+        if inside != inside:
+            inside = price_tick / 2 if price_tick > 0 else 0.0
+        return bid + inside if has_bid else ask - inside
+    if is_price(last, price_tick, lower, upper) and not abs(last - previous) > NEAR * previous:
+        return last
+    return previous
+
+
+def mark_path(
+    bid: np.ndarray,
+    ask: np.ndarray,
+    last: np.ndarray | None = None,
+    price_tick: float = math.nan,
+    previous: float = math.nan,
+) -> np.ndarray:
+    """`mark_price` row by row over a recorded day, whose limits nobody kept.
+
+    Parameters
+    ----------
+    bid, ask, last : float64[n]
+        As they came; without `last` a row without a book keeps the mark before.
+    price_tick : float
+        CNY; where it is not known, the narrowest spread of the path stands for it on a one-sided book.
+    previous : float
+        The mark before the first row; NaN where there is none.
+
+    Returns
+    -------
+    float64[n]
+        CNY; NaN before the first price.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        spread = ask - bid
+        mids: np.ndarray = (bid + ask) / 2
+        steps = np.stack([bid, ask]) / price_tick
+        before = np.concatenate([[previous], mids[:-1]])
+        usual = (bid > 0) & (ask < 1e300) & (spread >= 0)
+        usual &= ~(np.abs(steps - np.rint(steps)) > GRID).any(axis=0)
+        usual &= ~((np.abs(bid - before) > NEAR * before) | (np.abs(ask - before) > NEAR * before))
+        narrowest = spread[(spread > 0) & usual]
+    if usual.all():  # nearly every day: no row wants to be judged by itself
+        return mids
+    inside = price_tick / 2 if price_tick > 0 else float(narrowest.min()) / 2 if narrowest.size else 0.0
+    lasts = last.tolist() if last is not None else [math.nan] * bid.size
+    marks = np.empty(bid.size)
+    for row, quotes in enumerate(zip(bid.tolist(), ask.tolist(), lasts, strict=True)):
+        previous = mark_price(*quotes, previous, price_tick, inside=inside)
+        marks[row] = previous
+    return marks
