@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ghtrader.commands.shared_options import HomeOption, JsonOption, settings_of
+from ghtrader.commands.shared_options import HomeOption, JsonOption, SeriesOption, settings_of, variety_key
 from ghtrader.output import emit, note, table
 from ghtrader_base.errors import UsageError
 
@@ -19,12 +19,10 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def record(
         symbols: Annotated[
-            list[str] | None,
-            typer.Option(
-                "--symbols", "--symbol", help="Contracts, or KQ.m@SHFE.cu for --var cu: repeat it, or use commas."
-            ),
+            list[str] | None, typer.Option("--symbols", help="Contracts: repeat it, or separate them by commas.")
         ] = None,
         var: Annotated[str, typer.Option("--var", help="Varieties, comma-separated: all listed contracts.")] = "",
+        symbol: SeriesOption = "",
         for_s: Annotated[float | None, typer.Option("--for", min=0.1, help="Stop after so many seconds.")] = None,
         flush_s: Annotated[
             float, typer.Option("--flush-seconds", min=0.05, help="Rows are on disk after this: what a kill can lose.")
@@ -48,12 +46,17 @@ def register(app: typer.Typer) -> None:
         settings = settings_of(home)
         named = [name.strip() for text in symbols or [] for name in text.split(",") if name.strip()]
         varieties = [get_variety(key.strip()).key for key in var.split(",") if key.strip()]
+        if symbol:
+            key = variety_key("", symbol)
+            if varieties and key not in varieties:
+                raise UsageError(f"--symbol {symbol} is of {key}, --var says {var}", "leave one of them out")
+            varieties = varieties or [key]
         if not named and not varieties:
             raise UsageError("nothing to record: name --symbols or --var", "for example --symbols SHFE.cu2502")
-        of = {symbol: variety_of(symbol).key for symbol in named}
-        series = [symbol for symbol in named if parse_symbol(symbol).continuous]
-        named = [symbol for symbol in named if symbol not in series]
-        varieties = list(dict.fromkeys([*varieties, *(of[symbol] for symbol in series)]))
+        for symbol in named:
+            variety_of(symbol)
+            if parse_symbol(symbol).continuous:
+                raise UsageError(f"{symbol} is no single contract", "for example --symbols SHFE.cu2502, or --var cu")
 
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

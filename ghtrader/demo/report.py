@@ -6,7 +6,7 @@ sees it in `report_page` and `run`.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
@@ -48,6 +48,8 @@ class DataFacts:
         Computed on the last day.
     left_out : list of str
         Factors that need deeper levels than there are.
+    left_out_days : list of str
+        Days that took no part in models and tests at the judged horizon, each with its reason.
     hashes : ContentHashes
         Of the contents.
     """
@@ -61,6 +63,7 @@ class DataFacts:
     segments: int
     factors: int
     left_out: list[str]
+    left_out_days: list[str] = field(default_factory=list)
     hashes: ContentHashes
 
 

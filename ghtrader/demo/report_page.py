@@ -188,6 +188,7 @@ def _notes(part: PartReport) -> list[str]:
     notes, trading, left_out = [], part.trading, part.pipeline.data.left_out
     if left_out:
         notes.append(f"One level of depth only: {len(left_out)} factors that need more are left out.")
+    notes += [f"Left out {day}." for day in part.pipeline.data.left_out_days]
     if trading is not None and trading.exchange_fills is not None:
         equal = "equal to ours one by one" if trading.fills_equal_exchange else "DIFFERENT from ours"
         notes.append(f"The exchange's own record: {trading.exchange_fills} fills, {equal}.")

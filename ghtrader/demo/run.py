@@ -201,6 +201,7 @@ def closing_text(report: DemoReport, home: Path) -> str:
                   f"{data.factors} factors; horizon {judged}", table(rows, columns)]  # fmt: skip
         if data.left_out:
             lines.append(f"one level only: {len(data.left_out)} factors that need depth are left out")
+        lines += [f"left out {day}" for day in data.left_out_days]
         if part.trading is not None:
             lines += _trading_lines(part.trading)
         lines.append(part.verdict(judged))

@@ -96,10 +96,12 @@ def collect(settings: Settings, variety: str, truth: Path | None = None) -> Coll
 
 def data_facts(settings: Settings, variety: str, days: list[date], models_hash: str) -> DataFacts:
     """What a part was made of: ticks, days, segments, factors, and hashes of contents over these days."""
+    from ghtrader_assets.results.reports_store import load_reports
     from ghtrader_market.reference.roll_schedule import load_schedule
     from ghtrader_market.stores.lake.lake import Lake
 
     symbol = get_variety(variety).continuous_symbol
+    reports = load_reports(settings, symbol, JUDGED)
     lake, schedule = Lake(settings.data), load_schedule(settings.data, variety)
 
     def manifests(dataset: str) -> list[DayManifest]:
@@ -121,6 +123,7 @@ def data_facts(settings: Settings, variety: str, days: list[date], models_hash: 
         segments=len({schedule.contract_on(day).segment_id for day in days}),
         factors=len(features[-1].factor_names),
         left_out=list(features[-1].features.left_out or ()),
+        left_out_days=sorted({str(day) for report in reports for day in report.context.left_out}),
         hashes=ContentHashes(
             ticks=content_hash({f"{found.key} {found.day}": found.content_hash for found in same}),
             main_l5=hashed("main_l5"),

@@ -35,6 +35,7 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(tmp_path)
 
 
+@pytest.mark.clock
 def test_partitions_come_from_the_setting_and_from_what_is_built(settings: Settings) -> None:
     assert horizons_of_home(settings, ("cu", "au")) == (10, 50, 200)
     labels_of(settings, [10, 30, 50], [5])
@@ -66,6 +67,7 @@ def test_nonsense_is_named_with_where_it_stands(settings: Settings, text: str) -
         horizons_of_settings(settings.model_copy(update={"horizons": text}))
 
 
+@pytest.mark.clock
 def test_a_horizon_that_was_not_built_is_refused_before_a_run(settings: Settings) -> None:
     labels_of(settings, [10, 50])
     with pytest.raises(UsageError, match="no labels at horizon 30 for KQ.m@SHFE.cu; built are 10, 50") as said:

@@ -34,8 +34,8 @@ from tests.support.run_summaries import summary
 ONE = MeanScore(mean=0.5, std=0.1, per_split=[0.4, 0.6])
 FACTS = {
     "ticks", "main_l5_ticks", "contracts", "days", "first_day", "last_day", "segments", "factors", "left_out", "hashes",
-    "models", "tests", "walk_forward_net_pnl", "candidate", "candidate_family", "champion", "refused_because",
-    "trading", "verdict", "kind", "simulated",
+    "left_out_days", "models", "tests", "walk_forward_net_pnl", "candidate", "candidate_family", "champion",
+    "refused_because", "trading", "verdict", "kind", "simulated",
 }  # fmt: skip
 TRADING = {
     "ticks", "targets", "orders", "fills", "round_trips", "net_pnl", "gross_pnl", "fees", "exchange_fills",
@@ -62,6 +62,7 @@ PIPELINE = PipelineFacts(
         segments=2,
         factors=43,
         left_out=["imbalance_5"],
+        left_out_days=["2025-04-03: book of one level, the others of 5 levels"],
         hashes=ContentHashes(ticks="t" * 64, main_l5="l" * 64, factors="f" * 64, labels="a" * 64, models="m" * 64),
     ),
     models={
@@ -143,6 +144,7 @@ def test_the_sentence_and_the_table_say_what_was_found() -> None:
     assert REPORT.recorded.verdict(50).endswith("Gate: refused: chance explains it.")
     text = closing_text(REPORT, Path("/home/demo"))
     assert "SIMULATED: 1,000 ticks, 10 days, 2 segments, 43 factors; horizon 50" in text and "REAL: " in text
+    assert "left out 2025-04-03: book of one level, the others of 5 levels" in text
     assert "the exchange's own record: 1, equal one by one" in text
     assert "tick to target p50 0.50 ms, p99 1.50 ms over 10 ticks" in text
     assert "live factors against batch: 10 ticks, 0 different" in text

@@ -405,6 +405,8 @@ def test_a_symbol_is_recorded_once(settings: Settings) -> None:
 def test_the_command_says_what_it_needs(home: Path, capsys) -> None:
     assert run(["record"]) == 2
     assert run(["record", "--symbols", "KQ.m@SHFE.cu"]) == 2
+    assert run(["record", "--symbol", "KQ.m@SHFE.cu", "--var", "au"]) == 2
+    assert run(["record", "--symbol", "SHFE.cu2502"]) == 2
     assert run(["record", "--symbols", "SHFE.xx2502"]) == 2
     assert run(["record", "--var", "cu"]) == 2  # no credentials
     assert "TQSDK_USER" in capsys.readouterr().err
