@@ -54,6 +54,8 @@ from ghtrader_runtime.runlog.summary import RunSummary, write_summary
 log = logging.getLogger(__name__)
 
 _PUMP_S = 0.1
+_WIND_DOWN_S = 3.0
+"""How long the end of a run waits for the broker and for strategies."""
 
 
 def run(settings: Settings, options: GatewayOptions, ref: AccountRef, broker: Broker) -> RunSummary:
@@ -125,7 +127,7 @@ class Gateway:
         for order in state.every_live_order():
             if not order.over and not context.options.monitor_only:
                 context.connection.cancel(order.order_id)
-        deadline = time.monotonic() + 3.0
+        deadline = time.monotonic() + _WIND_DOWN_S
         self.publisher.publish(ended)
         while time.monotonic() < deadline:
             working = any(not order.over for order in state.every_live_order())

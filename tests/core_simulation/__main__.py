@@ -14,11 +14,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.core_simulation.mutants import FAULTS, ROLL_FAULTS
+from tests.core_simulation.mutants import FAULTS, KILL_FAULTS, ROLL_FAULTS, SMALL_FAULTS
 from tests.core_simulation.scenario import script_of
 
 Fault = tuple[str, str, str, str]
 """Name, module, text, and what stands in its place."""
+UNIT_TESTS: dict[tuple[Fault, ...], tuple[str, ...]] = {
+    ROLL_FAULTS: ("core/test_roll_execution.py", "core/test_edge_cases.py", "accounts/test_disk_outage.py"),
+    SMALL_FAULTS: ("core/test_small_faults.py", "gateway/test_small_faults_of_the_edge.py"),
+    KILL_FAULTS: ("accounts/test_kill_switch.py", "gateway/test_way_to_a_halt.py"),
+}
+"""Faults that scenarios do not play, and the unit tests that find them."""
 
 
 def play(first: int, count: int) -> tuple[int, dict[str, object]]:
@@ -71,19 +77,21 @@ def deliberate(seeds: int, only: str = "") -> tuple[int, dict[str, object]]:
 
 
 def by_unit_tests(only: str = "") -> tuple[int, dict[str, object]]:
-    """Each fault of roll and disk: whether the unit tests of them find it, which pass without."""
+    """Each fault that is not for the scenarios: whether the unit tests of it find it, which pass without."""
     from tests.core_simulation import mutation_sweep
     from tests.core_simulation.mutant_runner import patch, source
 
     mutation_sweep.warm_up()
-    judges = ("core/test_roll_execution.py", "core/test_edge_cases.py", "accounts/test_disk_outage.py")
-    if said := mutation_sweep.unit_tests_say("core.trading_core", source("core.trading_core"), judges):
-        print(f"they fail without a fault: {said}")
-        return 1, {}
+    wanted = {fault[0] for fault in chosen(tuple(fault for faults in UNIT_TESTS for fault in faults), only)}
     found: dict[str, object] = {}
-    for name, module, old, new in chosen(ROLL_FAULTS, only):
-        found[name] = mutation_sweep.unit_tests_find(module, patch(module, old, new), judges)
-        print(f"{'found' if found[name] else 'NOT FOUND':9s}  {name}", flush=True)
+    for faults, judges in UNIT_TESTS.items():
+        mine = [fault for fault in faults if fault[0] in wanted]
+        if mine and (said := mutation_sweep.unit_tests_say("core.trading_core", source("core.trading_core"), judges)):
+            print(f"they fail without a fault: {said}")
+            return 1, {}
+        for name, module, old, new in mine:
+            found[name] = mutation_sweep.unit_tests_find(module, patch(module, old, new), judges)
+            print(f"{'found' if found[name] else 'NOT FOUND':9s}  {name}", flush=True)
     return not all(found.values()), found
 
 

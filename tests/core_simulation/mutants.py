@@ -281,3 +281,151 @@ ROLL_FAULTS: tuple[tuple[str, str, str, str], ...] = (
     ),
 )
 """Faults of the roll and of the disk, which the scenarios do not play: the runtime's unit tests find them."""
+
+SMALL_FAULTS: tuple[tuple[str, str, str, str], ...] = (
+    (
+        "trades of a complete list move a position again",
+        "core.reconciliation",
+        "if not snapshot.complete and trade.symbol not in holdings:",
+        "if trade.symbol not in holdings:",
+    ),
+    (
+        "the paper broker credits fees",
+        "brokers.paper",
+        "order.side * lots * price * self._feed.market.multiplier + fee",
+        "order.side * lots * price * self._feed.market.multiplier - fee",
+    ),
+    (
+        "who only monitors cancels at a run's end",
+        "gateway.gateway",
+        "if not order.over and not context.options.monitor_only:",
+        "if not order.over:",
+    ),
+    (
+        "an order taken back before it was sent is sent",
+        "gateway.action_executor",
+        "if order.cancel_ns or order.over:",
+        "if order.over:",
+    ),
+    (
+        "the switch is not looked at before an order leaves",
+        "gateway.action_executor",
+        "if context.kill.read().tripped and not self.core.state.killed:",
+        "if False:",
+    ),
+    (
+        "open intents of an earlier run do not count for the rate",
+        "accounts.ledger_reader",
+        " + [intent.market_ns for intent in opened])",
+        ")",
+    ),
+    ("a write the disk refused is forgotten", "accounts.disk_outage", "self._pending.append(write)", "pass"),
+    (
+        "how an order ended is lost with the transaction",
+        "accounts.order_ledger",
+        "self._lost[order_id] = (outcome, left)",
+        "pass",
+    ),
+    (
+        "the row of a pre-written intent is lost with the transaction",
+        "accounts.order_ledger",
+        "self._again |= self._relied  # pre-written",
+        "pass  # pre-written",
+    ),
+    (
+        "an older day ends the day at hand",
+        "core.state",
+        "if trading_day <= self.trading_day:",
+        "if trading_day == self.trading_day:",
+    ),
+    (
+        "sessions of an earlier life are silent since boot",
+        "core.trading_core",
+        "watermark=Watermark.of(watermark, now_ns)",
+        "watermark=Watermark.of(watermark)",
+    ),
+    (
+        "a resting order is cancelled after a partial fill",
+        "core.order_planning",
+        "out = sum(order.side * order.pending for order in working)",
+        "out = sum(order.side * order.volume for order in working)",
+    ),
+    (
+        "a resting order is cancelled where it fits exactly",
+        "core.order_planning",
+        "abs(out) <= abs(delta)",
+        "abs(out) < abs(delta)",
+    ),
+    (
+        "a fat finger is measured by its own price",
+        "core.risk_rules",
+        "<= self.fraction * order.reference:",
+        "<= self.fraction * price:",
+    ),
+    (
+        "an order's own price is the market",
+        "core.pre_trade_check",
+        "reference=sum(quotes) / len(quotes) if quotes else math.nan,",
+        "reference=place.price,",
+    ),
+    (
+        "the rate counts at the book's time",
+        "core.order_entry",
+        "state.sent_ns.append(state.market_ns)",
+        "state.sent_ns.append(book.market_ns)",
+    ),
+)
+"""Small faults that scenarios and unit tests once let live, each with a test of its own (`test_small_faults`)."""
+
+KILL_FAULTS: tuple[tuple[str, str, str, str], ...] = (
+    (
+        "any whole file of the switch is believed",
+        "accounts.kill_switch",
+        "if known is None or last.number > known.number or last == known:",
+        "if True:",
+    ),
+    (
+        "no file of the switch is no trip",
+        "accounts.kill_switch",
+        "        if known is None:\n            return KillState(False)\n        damage",
+        "        return KillState(False)\n        damage",
+    ),
+    (
+        "a trip waits for the lock",
+        "accounts.kill_switch",
+        "                if needs_lock:\n                    raise",
+        "                raise",
+    ),
+    (
+        "memory follows the disk",
+        "accounts.kill_switch",
+        "        self._take(self._next(True, reason, by))\n        self.write_pending(wait_s)",
+        "        line = self._next(True, reason, by)\n        self._append(line)\n        self._take(line)",
+    ),
+    (
+        "a disk that refuses a trip ends the gateway",
+        "accounts.disk_outage",
+        '        except (OSError, GhtraderError) as exc:\n            self._refused(f"the kill switch',
+        '        except KeyError as exc:\n            self._refused(f"the kill switch',
+    ),
+    (
+        "a refused trip is not written later",
+        "accounts.disk_outage",
+        "        if self._pending_trip:\n",
+        "        if False:\n",
+    ),
+    ("a spoilt file comes free once it is whole", "gateway.action_executor", "if state.by == BY_FILE:", "if False:"),
+    (
+        "the ledger is not told of a line",
+        "accounts.disk_outage",
+        "if line is not None and line.number != self._noted_line:",
+        "if False:",
+    ),
+    (
+        "a trip by hand that no disk took is not obeyed",
+        "gateway.request_handler",
+        "if command.value == KILL_TRIP and not self._executor.killed:",
+        "if False:",
+    ),
+)
+"""Faults on the way to a halt: the tests of the kill switch and of a running gateway find them."""

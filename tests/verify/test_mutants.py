@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.core_simulation.mutants import FAULTS, ROLL_FAULTS
+from tests.core_simulation.mutants import FAULTS, KILL_FAULTS, ROLL_FAULTS, SMALL_FAULTS
 
 
 def finds(request: pytest.FixtureRequest, *arguments: str) -> None:
@@ -22,10 +22,11 @@ def test_stories_find_a_deliberate_fault(name: str, request: pytest.FixtureReque
     finds(request, "--faults", "--only", name)
 
 
-@pytest.mark.parametrize("name", [fault[0] for fault in ROLL_FAULTS])
-def test_unit_tests_find_a_fault_of_roll_and_disk(name: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("name", [fault[0] for fault in (*ROLL_FAULTS, *SMALL_FAULTS, *KILL_FAULTS)])
+def test_unit_tests_find_a_fault_of_theirs(name: str, request: pytest.FixtureRequest) -> None:
     finds(request, "--unit-faults", "--only", name)
 
 
 def test_there_are_enough_faults() -> None:
-    assert len(FAULTS) >= 15 and len(ROLL_FAULTS) >= 10
+    assert len(FAULTS) >= 15 and len(ROLL_FAULTS) >= 10 and len(SMALL_FAULTS) >= 15 and len(KILL_FAULTS) >= 8
