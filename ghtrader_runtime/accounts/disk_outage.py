@@ -79,18 +79,15 @@ class DurableWrites:
             return
         self._retry_at = time.monotonic() + RETRY_S
         try:
+            if self._pending_trip:
+                self._kill.write_pending()
+                self._pending_trip = False
             while self._pending:
                 self._pending[0]()
                 self._pending.pop(0)
             self._ledger.prove()
-        except UnwritableError:
+        except (OSError, GhtraderError):
             return
-        if self._pending_trip:
-            try:
-                self._kill.write_pending()
-            except (OSError, GhtraderError):
-                return
-            self._pending_trip = False
         self.failure = ""
         self._tell(LinkChange("ledger", True, time.monotonic_ns()))
 

@@ -232,7 +232,11 @@ class KillSwitch:
                 return
             if file is not None and file.highest >= line.number:
                 self._take(line := _checked(msgspec.structs.replace(line, number=file.highest + 1)))
-            self._append(line)
+            try:
+                self._append(line)
+            except OSError:
+                self._cut_off()
+                raise
 
     def reset(self, reason: str, by: str = "command") -> KillState:
         """Untrip it; durable when this returns.
@@ -327,6 +331,18 @@ class KillSwitch:
             os.close(fd)
         if not existed:
             fsync_dir(self.path.parent)
+
+    def _cut_off(self) -> None:
+        """Take the last line's end away, which needs no room: the file counts as tripped until the trip is written."""
+        with contextlib.suppress(OSError):
+            fd = os.open(self.path, os.O_RDWR | _PLAIN)
+            try:
+                size = os.fstat(fd).st_size
+                if size and os.pread(fd, 1, size - 1) == b"\n":
+                    os.ftruncate(fd, size - 1)
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
 
     def _write_first(self) -> None:
         """The first line, whole or not there, and never over a file that somebody has just made."""

@@ -115,7 +115,7 @@ def trip(settings: Settings, account: str, reason: str, mode: str | None = None)
 
 def _note(ref: AccountRef, switch: KillSwitch) -> None:
     """Have the account's ledger know the newest line; where it refuses, a gateway does it as it sees the line."""
-    with contextlib.suppress(UnwritableError):
+    with contextlib.suppress(UnwritableError, OSError):
         if switch.known is not None:
             note_kill_line(ref.state_dir, switch.known)
 

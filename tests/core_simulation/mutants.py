@@ -408,6 +408,7 @@ KILL_FAULTS: tuple[tuple[str, str, str, str], ...] = (
         '        except (OSError, GhtraderError) as exc:\n            self._refused(f"the kill switch',
         '        except KeyError as exc:\n            self._refused(f"the kill switch',
     ),
+    ("a file that takes no trip stays whole", "accounts.kill_switch", "os.ftruncate(fd, size - 1)", "pass"),
     (
         "a refused trip is not written later",
         "accounts.disk_outage",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 import shutil
 import time
 import zlib
@@ -213,6 +214,26 @@ def test_a_trip_the_disk_refused_is_written_later_unless_somebody_went_on(accoun
     KillSwitch(account).reset("fine")
     switch.write_pending()
     assert not KillSwitch(account).read().tripped and not switch.read().tripped
+
+
+def test_a_file_that_may_not_grow_says_itself_that_a_trip_is_missing(account: Path) -> None:
+    """The ledger need not know of it, and nobody need be there to remember."""
+    switch = begun(account)
+    switch.reset("a second line")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            switch.trip("lost too much")
+        assert switch.read().reason == "lost too much"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    state = KillSwitch(account).read()
+    assert state.tripped and state.reason == "the last change of the kill switch was cut off"
+    switch.write_pending()
+    assert KillSwitch(account).read().reason == "lost too much"
+    lines = (account / FILE_NAME).read_bytes().splitlines()
+    assert len(lines) == 3 and b"a second line" in lines[1], "what stood there stands there still"
 
 
 def test_words_no_encoding_has_stop_no_trip(tmp_path: Path) -> None:

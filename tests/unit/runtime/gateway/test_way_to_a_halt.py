@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import resource
@@ -16,8 +17,9 @@ import pytest
 
 from ghtrader_base.errors import UnwritableError
 from ghtrader_base.settings import Settings, load_settings
-from ghtrader_runtime.accounts.kill_switch import FILE_NAME, KillSwitch
+from ghtrader_runtime.accounts.kill_switch import FILE_NAME, KillSwitch, parse
 from ghtrader_runtime.accounts.ledger_reader import FILE_NAME as LEDGER
+from ghtrader_runtime.accounts.order_ledger import Ledger
 from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.operator_views import kill_commands
 from tests.support.open_gateway import ACCOUNT, OpenGateway, open_gateway
@@ -154,6 +156,8 @@ def a_loss_trips(settings: Settings, trouble: Trouble, before: Callable[[Path], 
         halted(gateway)
         state = KillSwitch(folder).read()
         assert state.tripped and state.reason.startswith("lost "), "the disk follows when it can"
+        file = parse((folder / FILE_NAME).read_bytes())
+        assert file.last.tripped and file.last.reason == state.reason and not file.damage, "and not in the ledger alone"
         assert gateway.executor.durable.failure == ""
         reset(gateway, settings)
 
@@ -197,6 +201,38 @@ def test_by_hand_it_reaches_the_running_gateway_and_every_other_broker(settings:
         gateway.executor.durable._retry_at = 0.0
         gateway.turn()
         assert KillSwitch(gateway.state_dir).read().tripped
+
+
+def test_a_gateway_obeys_a_trip_by_hand_that_no_disk_took(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that may only be read: the command changes nothing there, and has the bus alone."""
+    with open_gateway(settings) as gateway:
+        gateway.rest_an_order()
+
+        def read_only(switch: KillSwitch, *given: object, **more: object) -> None:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(KillSwitch, "_append", read_only)
+            patch.setattr(KillSwitch, "_cut_off", lambda switch: None)
+            patch.setattr(kill_commands, "note_kill_line", ledger_refuses)
+            patch.setattr(Ledger, "_open_transaction", database_refuses)
+            (row,) = gateway.during(lambda: kill_commands.trip(settings, ACCOUNT, "by hand", "paper"))
+            halted(gateway)
+            assert row.told and not row.tripped and row.unwritten == "Read-only file system"
+            with pytest.raises(UnwritableError, match="its gateway has halted, a restart will not know of it"):
+                kill_commands.require_durable([row])
+        gateway.executor.durable._retry_at = 0.0
+        gateway.turn()
+        assert KillSwitch(gateway.state_dir).read().reason == "by hand"
+        reset(gateway, settings)
+
+
+def database_refuses(ledger: Ledger) -> None:
+    raise sqlite3.OperationalError("attempt to write a readonly database")
+
+
+def ledger_refuses(*given: object) -> None:
+    raise UnwritableError("the ledger cannot be written: readonly")
 
 
 SPOILS: dict[str, Callable[[Path], object]] = {
