@@ -60,7 +60,7 @@ PROPERTIES = [
 PARTS: dict[str, Part] = {
     "lint": Part(1, [["ruff", "check", "."], ["mypy"], ["lint-imports"]]),
     "coverage": Part(
-        15,
+        14,
         [
             ["rm", "-rf", ".cache/coverage"],
             ["mkdir", "-p", ".cache/coverage"],
@@ -87,8 +87,9 @@ PARTS: dict[str, Part] = {
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1)]),
     "mutants": Part(1, [verify("mutants")]),
     "chaos": Part(
-        15, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
+        13, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
     ),
     "properties": Part(4, [pytest(*PROPERTIES)], {"HYPOTHESIS_PROFILE": "verify"}),
     "clock": Part(4, [["python", "-m", "tests.verify.shifted_clock"], verify("daily_update_evenings", jobs=1)]),
+    "week": Part(4, [verify("week_of_evenings", jobs=1)]),
 }
