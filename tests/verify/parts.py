@@ -87,7 +87,7 @@ PARTS: dict[str, Part] = {
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1)]),
     "mutants": Part(1, [verify("mutants")]),
     "chaos": Part(
-        15, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
+        14, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
     ),
     "properties": Part(4, [pytest(*PROPERTIES)], {"HYPOTHESIS_PROFILE": "verify"}),
     "clock": Part(4, [["python", "-m", "tests.verify.shifted_clock"], verify("daily_update_evenings", jobs=1)]),
