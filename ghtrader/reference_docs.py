@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 from ghtrader.cli import build_app
 from ghtrader_assets.results.run_metrics import SCHEMA as RUN_METRICS_SCHEMA
 from ghtrader_base.files import atomic_write_text
-from ghtrader_base.settings import ENV_ONLY, TOML_NAME, Settings
+from ghtrader_base.settings import ENV_ONLY, FOLDER_NAME, TOML_NAME, Settings
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
 from ghtrader_market.sql.views import METRICS, VIEWS
 from ghtrader_market.stores.lake.manifests import PARTITION_NAME, SCHEMAS
@@ -114,6 +114,11 @@ def settings_page() -> str:
         "A value comes from, in this order: the environment, `.env`, "
         f"`{TOML_NAME}` (`ghtrader config set NAME VALUE` writes it there), the default."
     ]
+    lines += [
+        f"Both files are those of the home, or of the folder that the variable `{FOLDER_NAME}` names; the current "
+        "folder has no say.",
+        "Secrets, the live gate and addresses of servers are refused in a file that somebody else may write."
+    ]
     lines += ["**env** marks secrets and the live gate: environment or `.env` alone."]
     lines += ["`ghtrader config show` prints what is in force and where it came from."]
     for title, rows in _grouped_settings():
@@ -129,7 +134,7 @@ def settings_page() -> str:
 def env_example() -> str:
     """`env.example`: every setting once, commented out, with its default."""
     lines = [f"# {_GENERATED}"]
-    lines += ["# Copy to .env and fill in what you use. Secrets stand there or in the environment,"]
+    lines += ["# Copy to .env of the home (var/.env), fill in what you use. Secrets stand there or in the environment,"]
     lines += [f"# never in {TOML_NAME}."]
     for title, rows in _grouped_settings():
         lines += ["", f"# ---- {title}"]

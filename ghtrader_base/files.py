@@ -5,12 +5,14 @@ Whatever reaches its final name here is whole: a kill at any moment leaves the o
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -70,10 +72,44 @@ def atomic_write_json(path: Path, obj: Any) -> None:
     atomic_write_text(path, json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The JSON document at `path`; `IntegrityError` where it does not parse."""
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to be read; OSError where it is missing or something else: a pipe would be waited for without end."""
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK)
+
+    file = open(path, "rb", opener=opener)  # noqa: SIM115 (handed on)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    return file
+
+
+def parse_json(data: str | bytes) -> Any:
+    """A JSON document; ValueError where it is none, says a name twice, or is nested too deeply to be read."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(data, object_pairs_hook=_object)
+    except RecursionError as exc:
+        raise ValueError("it is nested too deeply") from exc
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("it says a name twice")
+    return found
+
+
+def read_json(path: Path) -> Any:
+    """The JSON document at `path`; `IntegrityError` where it does not parse or is no file."""
+    try:
+        with open_file(path) as file:
+            return parse_json(file.read())
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        raise IntegrityError(f"{path} is no file", "remove it and rebuild") from exc
     except ValueError as exc:
         raise IntegrityError(f"{path} is not valid JSON: {exc}", "restore it or delete it and rebuild") from exc
 
@@ -89,7 +125,7 @@ def append_durable(fd: int, data: bytes) -> None:
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
@@ -123,7 +159,8 @@ def verify_sidecar(path: Path) -> str:
     sidecar = sidecar_of(path)
     if not sidecar.exists():
         raise IntegrityError(f"{path} has no sha256 sidecar", "rebuild the day it belongs to")
-    expected = sidecar.read_text().split()[0]
+    with open_file(sidecar) as file:
+        expected = (file.read(_CHUNK).decode(errors="replace").split() or [""])[0]
     found = sha256_file(path)
     if found != expected:
         raise IntegrityError(f"{path} does not match its sha256 sidecar", "rebuild the day it belongs to")

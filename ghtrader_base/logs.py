@@ -7,15 +7,13 @@ their own.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
-from io import StringIO
-from pathlib import Path
 from typing import TextIO
 
-from dotenv import dotenv_values
-
+from ghtrader_base import settings
 from ghtrader_base.settings import ENV_ONLY
 
 PACKAGES = (
@@ -79,8 +77,8 @@ def configure(level: str, stream: TextIO | None = None) -> None:
 
 def _secrets() -> list[str]:
     """Values of `SECRETS` here and now, the longest first: one may hold another."""
-    dotenv = Path(".env")  # one that is no text is told by who loads the settings
-    text = dotenv.read_text("utf-8", "replace") if dotenv.is_file() else ""
-    sources = (os.environ, dotenv_values(stream=StringIO(text)))
-    values = {source.get(name) or "" for source in sources for name in SECRETS}
+    values = {os.environ.get(name, "") for name in SECRETS}
+    with contextlib.suppress(OSError):  # said by who loads the settings
+        found = settings.dotenv_of(settings.settings_folder(settings.latest_home))
+        values |= {found.get(name, "") for name in SECRETS}
     return sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)

@@ -1,28 +1,43 @@
 """Loads typed settings from defaults, `ghtrader.toml`, `.env` and the environment, in that order.
 
-Secrets and the live gate come from the environment or `.env` alone; the settings store refuses them.
+Both files are those of the home, or of the folder that `GHTRADER_SETTINGS_FOLDER` names; the folder one stands in has
+no say. Secrets and the live gate come from the environment or `.env` alone; the settings store refuses them. They and
+the addresses of servers are not believed of a file that somebody else may write.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
+import stat
 import tomllib
 from collections.abc import Container
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from ghtrader_base.errors import ConfigError, RefusedError, UsageError
-from ghtrader_base.files import atomic_write_text
+from ghtrader_base.files import atomic_write_text, ensure_dir
 from ghtrader_base.trading_enums import OnKill, UnknownOrders
 from ghtrader_base.trading_limits import LimitValue, limit
 
-TOML_NAME = "ghtrader.toml"
+TOML_NAME, DOTENV_NAME = "ghtrader.toml", ".env"
+FOLDER_NAME = "GHTRADER_SETTINGS_FOLDER"
+"""Variable that names the folder of both; empty: the home."""
 ENV_ONLY = frozenset(
     {
         "TQSDK_USER",
@@ -35,6 +50,15 @@ ENV_ONLY = frozenset(
         "GHTRADER_LIVE_ENABLED",
     }
 )
+
+GUARDED = ENV_ONLY | {
+    "TQ_AUTH_URL", "TQ_MD_URL", "TQ_TD_URL", "TQ_CHINESE_HOLIDAY_URL", "TQ_CONT_TABLE_URL", "GHTRADER_BUS",
+    "GHTRADER_QUESTDB_HOST", "MLFLOW_TRACKING_URI",
+}  # fmt: skip
+"""What is not believed of a file that somebody else may write: secrets, the live gate, addresses of servers."""
+_log = logging.getLogger(__name__)
+_folder: ContextVar[Path | None] = ContextVar("folder of the settings files", default=None)
+_told: set[Path] = set()
 
 
 def _risk(name: str) -> Any:
@@ -51,7 +75,7 @@ class Settings(BaseSettings):
     """
 
     # Names are the aliases alone: by field name too, `home` would be the shell's HOME.
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     home: Path = Field(Path("var"), alias="GHTRADER_HOME", description="folder everything is written under")
     tqsdk_user: str = Field("", alias="TQSDK_USER", description="user of the quote service")
@@ -222,8 +246,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        toml = TomlConfigSettingsSource(settings_cls, toml_file=TOML_NAME)
-        return init_settings, env_settings, dotenv_settings, toml
+        folder = _folder.get()
+        if folder is None:
+            return init_settings, env_settings
+        dotenv = DotEnvSettingsSource(settings_cls, env_file=folder / DOTENV_NAME)
+        return init_settings, env_settings, dotenv, TomlConfigSettingsSource(settings_cls, folder / TOML_NAME)
 
     @property
     def data(self) -> Path:
@@ -305,11 +332,16 @@ def load_settings(home: Path | str | None = None) -> Settings:
     Raises
     ------
     ConfigError
-        A value does not parse (names the setting), or a settings file cannot be read.
+        A value does not parse (names the setting), or a settings file cannot be read or is not to be believed.
     """
     global latest_home
-    _refuse_secrets_in_toml()
-    overrides: dict[str, Any] = {} if home is None else {"GHTRADER_HOME": Path(home)}
+    folder = settings_folder(home)
+    _refuse_secrets_in_toml(folder)
+    _refuse_what_others_may_write(folder)
+    _name_files_left_out(folder)
+    given = home if home is not None or os.environ.get(FOLDER_NAME) else folder  # a home does not move itself
+    overrides: dict[str, Any] = {} if given is None else {"GHTRADER_HOME": Path(given)}
+    entered = _folder.set(folder)
     try:
         settings = Settings(**overrides)
     except ValidationError as exc:
@@ -318,24 +350,74 @@ def load_settings(home: Path | str | None = None) -> Settings:
         hint = f"correct {name} in the environment or {TOML_NAME}"
         raise ConfigError(f"setting {name}: {first['msg']}", hint) from exc
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f".env cannot be read: {exc}", "correct or remove .env") from exc
+        raise ConfigError(f"{folder / DOTENV_NAME} cannot be read: {exc}", "correct or remove .env") from exc
+    finally:
+        _folder.reset(entered)
     latest_home = settings.home.expanduser().absolute()
     return settings.model_copy(update={"home": latest_home})
 
 
-def _read_toml() -> dict[str, Any]:
-    path = Path(TOML_NAME)
-    if not path.exists():
+def settings_folder(home: Path | str | None = None) -> Path:
+    """Where `ghtrader.toml` and `.env` of a home are looked for, absolute; of the home in force where none is named."""
+    named = os.environ.get(FOLDER_NAME) or home or os.environ.get("GHTRADER_HOME") or "var"
+    return Path(named).expanduser().absolute()
+
+
+def dotenv_of(folder: Path) -> dict[str, str]:
+    """The names and values of a folder's `.env`; what is no text in it is replaced, for whoever loads it to name."""
+    path = folder / DOTENV_NAME
+    text = path.read_text("utf-8", "replace") if path.is_file() else ""
+    return {name: value or "" for name, value in dotenv_values(stream=io.StringIO(text)).items()}
+
+
+def _read_toml(folder: Path) -> dict[str, Any]:
+    path = folder / TOML_NAME
+    if not path.is_file():
         return {}
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as exc:  # TOML and UTF-8 errors are ValueErrors
-        raise ConfigError(f"{TOML_NAME} does not parse: {exc}", f"correct {TOML_NAME}") from exc
+        raise ConfigError(f"{path} does not parse: {exc}", f"correct {TOML_NAME}") from exc
 
 
-def _refuse_secrets_in_toml() -> None:
-    for name in ENV_ONLY & _read_toml().keys():
+def _refuse_secrets_in_toml(folder: Path) -> None:
+    for name in ENV_ONLY & _read_toml(folder).keys():
         raise ConfigError(f"{name} stands in {TOML_NAME}", "move it to the environment or .env and delete it there")
+
+
+def _refuse_what_others_may_write(folder: Path) -> None:
+    try:
+        found = {TOML_NAME: _read_toml(folder).keys(), DOTENV_NAME: dotenv_of(folder).keys()}
+    except OSError as exc:
+        raise ConfigError(f"{folder / DOTENV_NAME} cannot be read: {exc}", "correct or remove .env") from exc
+    for name, keys in found.items():
+        guarded = sorted({key.upper() for key in keys} & GUARDED)
+        if guarded and (place := _writable_by_others(folder / name)) is not None:
+            raise ConfigError(
+                f"{folder / name} sets {guarded[0]}, and somebody else may write {place}",
+                f"chmod go-w {place} (and own it), or set it in the environment",
+            )
+
+
+def _writable_by_others(file: Path) -> Path | None:
+    """The file itself or a folder above it that another user may write or owns; None: nobody but us (and root) may."""
+    real = file.resolve()
+    for place in dict.fromkeys((real, *real.parents, *file.parents)):
+        found = place.stat()
+        open_to_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if found.st_uid not in (0, os.geteuid()):
+            return place
+        if open_to_others and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
+            return place
+    return None
+
+
+def _name_files_left_out(folder: Path) -> None:
+    """Say once that settings files of the current folder do not count: earlier versions read them."""
+    for path in (Path(TOML_NAME).absolute(), Path(DOTENV_NAME).absolute()):
+        if path.parent != folder and path not in _told and path.is_file():
+            _told.add(path)
+            _log.warning("%s is not read: settings files are in %s, or where %s says", path, folder, FOLDER_NAME)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,13 +436,9 @@ class SettingInForce:
 
 def describe_settings(settings: Settings) -> list[SettingInForce]:
     """Each setting with its value (secrets hidden) and where it came from."""
-    in_toml = _read_toml()
-    in_dotenv: set[str] = set()
-    if Path(".env").is_file():
-        keys = (line.split("=", 1)[0].removeprefix("export ") for line in Path(".env").read_text().splitlines())
-        in_dotenv = {name.strip() for name in keys if name.strip() and not name.startswith("#")}
+    folder = settings_folder(settings.home)
     places: tuple[tuple[str, Container[str]], ...]
-    places = ((TOML_NAME, in_toml), (".env", in_dotenv), ("environment", os.environ))
+    places = ((TOML_NAME, _read_toml(folder)), (DOTENV_NAME, dotenv_of(folder)), ("environment", os.environ))
     rows = []
     for field, info in Settings.model_fields.items():
         name = str(info.alias)
@@ -378,8 +456,8 @@ def describe_settings(settings: Settings) -> list[SettingInForce]:
     return rows
 
 
-def set_setting(name: str, value: str) -> Path:
-    """Store one setting in `ghtrader.toml`.
+def set_setting(name: str, value: str, home: Path | str | None = None) -> Path:
+    """Store one setting in `ghtrader.toml` of a home (the one in force, where none is named); returns its path.
 
     Raises
     ------
@@ -398,9 +476,10 @@ def set_setting(name: str, value: str) -> Path:
         Settings(**changed)
     except ValidationError as exc:
         raise UsageError(f"{name}: {exc.errors()[0]['msg']}", "`ghtrader config show` tells what it is now") from exc
-    stored = {**_read_toml(), name: value}
+    folder = ensure_dir(settings_folder(home))
+    stored = {**_read_toml(folder), name: value}
     lines = [f"{key} = {_toml_value(item)}" for key, item in sorted(stored.items())]
-    path = Path(TOML_NAME).absolute()
+    path = folder / TOML_NAME
     atomic_write_text(path, "\n".join(lines) + "\n")
     return path
 

@@ -46,9 +46,12 @@ def register(app: typer.Typer) -> None:
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Store a setting in ghtrader.toml. Example: ghtrader config set GHTRADER_MAX_PARALLEL_TQSDK_JOBS 2"""
+        """Store a setting in ghtrader.toml of the home.
+
+        Example: ghtrader config set GHTRADER_MAX_PARALLEL_TQSDK_JOBS 2
+        """
         settings_of(home)  # a file that does not parse is said, not overwritten
-        path = set_setting(key, value)
+        path = set_setting(key, value, home)
         emit({"set": key, "file": str(path)}, json, lambda: f"{key} stored in {path}")
 
     @config.command("bus-keys")

@@ -126,11 +126,14 @@ def _start(settings: Settings, kind: str, port: int) -> subprocess.Popen[bytes]:
     environment = {**os.environ, **instance_environment(settings), "PYTHONUNBUFFERED": "1"}
     # Dagster puts the current folder on the path of the code servers and runs that it starts, MLflow on its workers'.
     environment["PYTHONSAFEPATH"] = "1"
+    if settings.factors:  # named from the folder where one stands; the server stands elsewhere
+        environment["GHTRADER_FACTORS"] = str(Path(settings.factors).expanduser().absolute())
     with log_path(settings, kind).open("wb") as log:
         return subprocess.Popen(
             python_module("ghtrader_assets.instance.server_main", kind, str(port)),
             stdin=subprocess.DEVNULL,
             stdout=log,
+            cwd=ensure_dir(settings.dagster),
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,

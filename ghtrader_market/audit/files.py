@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ghtrader_base.errors import IntegrityError
-from ghtrader_base.files import read_json, sidecar_of
+from ghtrader_base.files import open_file, read_json, sidecar_of
 from ghtrader_market.audit.report import Finding
 from ghtrader_market.reference.tick_schema import (
     L1_TICK_SCHEMA,
@@ -115,7 +115,8 @@ def _manifest(audited: AuditedDay, folder: Path, names: set[str]) -> DayManifest
 def _file(audited: AuditedDay, manifest: DayManifest, path: Path) -> None:
     audited.path = path
     try:
-        data = path.read_bytes()
+        with open_file(path) as opened:
+            data = opened.read()
     except OSError as error:
         audited.found("file_missing", error.strerror or str(error))
         return
@@ -142,7 +143,8 @@ def _file(audited: AuditedDay, manifest: DayManifest, path: Path) -> None:
 def _checksums(audited: AuditedDay, path: Path, digest: str, promised: str) -> None:
     sidecar = sidecar_of(path)
     try:
-        beside = (sidecar.read_text().split() or [""])[0]
+        with open_file(sidecar) as opened:
+            beside = (opened.read().decode().split() or [""])[0]
     except (OSError, UnicodeDecodeError):
         audited.found("sidecar_missing", f"{sidecar.name} is not here")
         beside = None

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ghtrader_base.errors import GhtraderError, IntegrityError, UsageError
-from ghtrader_base.files import content_hash, ensure_dir, fsync_dir
+from ghtrader_base.files import content_hash, ensure_dir, fsync_dir, open_file, parse_json
 from ghtrader_models.bundles.feature_scaler import FeatureScaler
 from ghtrader_models.bundles.provenance import BundleContent, BundleProvenance, TrainingRun
 from ghtrader_models.bundles.schema_versions import require_schema
@@ -233,7 +233,7 @@ def load_bundle(path: Path) -> Bundle:
     if not (path / MANIFEST).is_file():
         raise UsageError(f"no model bundle at {path}", "`ghtrader models list` shows the bundles there are")
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
+        manifest = parse_json((path / MANIFEST).read_bytes())
         kind, claimed, files = str(manifest["kind"]), str(manifest["bundle_id"]), dict(manifest["files"])
         expected = {str(name): str(entry["sha256"]) for name, entry in files.items()}
         known_format = manifest["format"] == FORMAT
@@ -246,7 +246,8 @@ def load_bundle(path: Path) -> Bundle:
     contents: dict[str, bytes] = {}
     for name, digest in expected.items():
         try:
-            contents[name] = (path / name).read_bytes()
+            with open_file(path / name) as file:
+                contents[name] = file.read()
         except OSError as exc:
             raise IntegrityError(f"bundle {path.name}: cannot read {name}: {exc.strerror}", _HINT) from exc
         if hashlib.sha256(contents[name]).hexdigest() != digest:
@@ -264,7 +265,7 @@ def list_bundles(models_dir: Path) -> list[Path]:
 
 def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes]) -> Bundle:
     try:
-        factors, labels, policy, provenance = (json.loads(contents[name]) for name in _PARTS)
+        factors, labels, policy, provenance = (parse_json(contents[name]) for name in _PARTS)
         bundle_id = _bundle_id(kind, contents, provenance)
         if bundle_id != claimed:
             raise IntegrityError(f"bundle {path.name} calls itself {claimed}, its content is {bundle_id}", _HINT)
@@ -280,7 +281,7 @@ def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes]) -> B
             label_spec=LabelSpec.from_dict(labels),
             policy=PolicyParams.from_dict(policy),
             provenance=BundleProvenance.from_dict(provenance),
-            normaliser=FeatureScaler.from_dict(json.loads(contents[NORMALISER])) if NORMALISER in contents else None,
+            normaliser=FeatureScaler.from_dict(parse_json(contents[NORMALISER])) if NORMALISER in contents else None,
         )
     except IntegrityError:
         raise
@@ -291,7 +292,7 @@ def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes]) -> B
 
 
 def _manifest(kind: str, contents: dict[str, bytes]) -> dict[str, Any]:
-    provenance = json.loads(contents[PROVENANCE])
+    provenance = parse_json(contents[PROVENANCE])
     return {
         "format": FORMAT,
         "bundle_id": _bundle_id(kind, contents, provenance),

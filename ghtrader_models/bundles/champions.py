@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from ghtrader_base.errors import IntegrityError, UsageError
-from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, read_json
+from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, parse_json, read_json
 from ghtrader_market.reference.tick_origin import UNKNOWN, words_of
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, load_bundle
 from ghtrader_models.model_scores import GainInterval
@@ -223,7 +223,7 @@ def read_history(models_dir: Path, symbol: str, horizon: int) -> list[Champion]:
         return []
     lines = path.read_text().split("\n")[:-1]  # what follows the last newline never reached the disk whole
     try:
-        return [_parse(path, json.loads(line)) for line in lines if line]
+        return [_parse(path, parse_json(line)) for line in lines if line]
     except ValueError as exc:
         raise IntegrityError(f"{path} has a line that does not read", "mend or remove that line") from exc
 

@@ -71,3 +71,23 @@ def test_kill_9_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
         child.wait()
         obj = files.read_json(path)
         assert set(obj["pad"]) == {obj["i"]}
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": 1, "a": 2}', '{"b": {"a": 1, "a": 1}}', "{", "\udcff"])
+def test_json_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(IntegrityError, match="is not valid JSON"):
+        files.read_json(path)
+
+
+def test_a_pipe_is_never_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with pytest.raises(FileNotFoundError):
+        files.read_json(path)
+    os.mkfifo(path)
+    with pytest.raises(IntegrityError, match="is no file"):
+        files.read_json(path)
+    for read in (files.sha256_file, files.open_file):
+        with pytest.raises(OSError, match="it is no file"):
+            read(path)

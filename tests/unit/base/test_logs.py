@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ghtrader.cli import run
+from ghtrader_base import settings
 from ghtrader_base.logs import LEVEL_NAME, PACKAGES, SECRETS, configure
 from ghtrader_base.settings import ENV_ONLY, load_settings
 
@@ -38,6 +39,8 @@ def test_a_level_tells_what_is_at_least_as_grave(level: str, told: str) -> None:
 def test_no_secret_is_told_not_even_in_a_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TQSDK_PASSWORD", "canary-in-environment")
+    monkeypatch.setenv("GHTRADER_HOME", str(tmp_path))
+    monkeypatch.setattr(settings, "latest_home", None)
     Path(".env").write_text("export TQ_ACCOUNT_PASSWORD='canary-in-dotenv'\nTQSDK_USER=canary-user\n")
     stream = io.StringIO()
     configure("DEBUG", stream)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from ghtrader_base.errors import ConfigError, RefusedError, UsageError
-from ghtrader_base.settings import describe_settings, load_settings, set_setting
+from ghtrader_base.settings import _told, describe_settings, load_settings, set_setting
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The default home, under a current folder of its own."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "var").mkdir()
+    return tmp_path / "var"
 
 
-def test_order_default_toml_dotenv_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_order_default_toml_dotenv_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().max_parallel_tqsdk_jobs == 4
     set_setting("GHTRADER_MAX_PARALLEL_TQSDK_JOBS", "2")
     assert load_settings().max_parallel_tqsdk_jobs == 2
-    (tmp_path / ".env").write_text("GHTRADER_MAX_PARALLEL_TQSDK_JOBS=3\n")
+    (folder / ".env").write_text("GHTRADER_MAX_PARALLEL_TQSDK_JOBS=3\n")
     assert load_settings().max_parallel_tqsdk_jobs == 3
     monkeypatch.setenv("GHTRADER_MAX_PARALLEL_TQSDK_JOBS", "5")
     assert load_settings().max_parallel_tqsdk_jobs == 5
@@ -41,11 +45,11 @@ def test_the_store_refuses_secrets_and_the_live_gate(key: str) -> None:
     with pytest.raises(RefusedError) as caught:
         set_setting(key, "x")
     assert caught.value.exit_code == 3
-    assert not Path("ghtrader.toml").exists()
+    assert not list(Path().rglob("ghtrader.toml"))
 
 
-def test_a_secret_in_the_toml_stops_everything(tmp_path: Path) -> None:
-    (tmp_path / "ghtrader.toml").write_text('TQSDK_PASSWORD = "x"\n')
+def test_a_secret_in_the_toml_stops_everything(folder: Path) -> None:
+    (folder / "ghtrader.toml").write_text('TQSDK_PASSWORD = "x"\n')
     with pytest.raises(ConfigError):
         load_settings()
 
@@ -95,3 +99,47 @@ def test_a_relative_state_folder_does_not_follow_the_current_folder(
         with pytest.raises(ConfigError, match="is relative") as refused:
             load_settings().account_state("kq", "a")
         assert str(tmp_path / "one/state") in refused.value.hint, "what was tripped there does not come free"
+
+
+def test_files_of_the_current_folder_are_not_believed(tmp_path: Path) -> None:
+    lines = ("GHTRADER_LIVE_ENABLED=true", "TQ_AUTH_URL=http://127.0.0.1:1", "GHTRADER_HOME=/elsewhere")
+    (tmp_path / ".env").write_text("\n".join(lines))
+    (tmp_path / "ghtrader.toml").write_text('TQ_TD_URL = "ws://127.0.0.1:1"\n')
+    for settings in (load_settings(), load_settings(tmp_path / "home")):
+        assert not settings.live_enabled and not settings.tq_auth_url and not settings.tq_td_url
+        assert settings.home in (tmp_path / "var", tmp_path / "home")
+    assert {tmp_path / ".env", tmp_path / "ghtrader.toml"} <= _told  # once, and by name
+
+
+def test_files_of_a_named_folder_and_of_the_home_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / ".env").write_text("GHTRADER_LIVE_ENABLED=true\nGHTRADER_HOME=elsewhere\n")
+    (tmp_path / "var" / ".env").write_text("TQSDK_USER=me\nGHTRADER_HOME=/elsewhere\n")
+    at_home = load_settings()
+    assert at_home.tqsdk_user == "me" and at_home.home == tmp_path / "var" and not at_home.live_enabled
+    monkeypatch.setenv("GHTRADER_SETTINGS_FOLDER", "mine")
+    named = load_settings()
+    assert named.live_enabled and named.home == tmp_path / "elsewhere" and not named.tqsdk_user
+    assert load_settings("var").home == tmp_path / "var" and load_settings("var").live_enabled
+    assert set_setting("GHTRADER_BUS", "ipc") == tmp_path / "mine" / "ghtrader.toml"
+
+
+@pytest.mark.parametrize("place", ["var/.env", "var"])
+@pytest.mark.parametrize("line", ["GHTRADER_LIVE_ENABLED=true", "TQ_MD_URL=ws://127.0.0.1:1", "export TQSDK_USER=x"])
+def test_the_live_gate_and_addresses_are_nobody_elses_to_write(folder: Path, place: str, line: str) -> None:
+    (folder / ".env").write_text(line)
+    load_settings()
+    Path(place).chmod(0o777)
+    with pytest.raises(ConfigError, match="somebody else may write") as caught:
+        load_settings()
+    assert caught.value.exit_code == 2 and "chmod go-w" in caught.value.hint
+    (folder / ".env").write_text("GHTRADER_LOG_LEVEL=INFO")  # what does no harm may stand there
+    assert load_settings().log_level == "INFO"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user, which root alone may")
+def test_a_file_of_another_user_names_no_server(folder: Path) -> None:
+    (folder / "ghtrader.toml").write_text('TQ_MD_URL = "ws://127.0.0.1:1"')
+    os.chown(folder / "ghtrader.toml", 65534, 65534)
+    with pytest.raises(ConfigError, match="TQ_MD_URL"):
+        load_settings()

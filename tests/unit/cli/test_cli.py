@@ -87,7 +87,7 @@ def test_what_config_set_refuses_is_not_written(
     assert cli.run(arguments) == code
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ") and len(captured.err.splitlines()) == 2 and not captured.out
-    assert not Path("ghtrader.toml").exists()
+    assert not list(Path().rglob("ghtrader.toml"))
 
 
 @pytest.mark.parametrize("value", ["plain", 'a "quoted" \\ one', "two\nlines\tand\x7f", "铜"])
@@ -103,7 +103,8 @@ def test_a_setting_is_read_as_it_was_set(value: str, capsys: pytest.CaptureFixtu
 def test_a_settings_file_that_does_not_parse_is_named(
     name: str, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path(name).write_bytes(content)
+    Path("var").mkdir(exist_ok=True)
+    (Path("var") / name).write_bytes(content)
     assert cli.run(["config", "show"]) == 2
     assert name in capsys.readouterr().err
 

@@ -30,8 +30,8 @@ def test_one_default_everywhere(home) -> None:
 
 def test_what_is_typed_beats_what_is_set(home, monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
-    set_setting("GHTRADER_RISK_DAILY_LOSS", "5000")
-    set_setting("GHTRADER_RISK_ON_KILL", "flatten")
+    set_setting("GHTRADER_RISK_DAILY_LOSS", "5000", home)
+    set_setting("GHTRADER_RISK_ON_KILL", "flatten", home)
     settings = load_settings(home)
     assert in_force(settings, {})["daily_loss"] == 5000 and in_force(settings, {})["on_kill"] == "flatten"
     assert in_force(settings, {"daily_loss": 7.0})["daily_loss"] == 7

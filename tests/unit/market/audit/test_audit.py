@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -355,11 +356,40 @@ CASES: dict[str, tuple[Callable[[Lake], object], list[tuple[str, str, str]]]] = 
         lambda lake: labels(lake).clever(put("label_50", -3, 2)),
         [("label_value", "labels", D)],
     ),
+    "a manifest of nothing but brackets": (
+        lambda lake: manifest_of(lake).write_text("[" * 100_000),
+        [("manifest_broken", "labels", D)],
+    ),
+    "a manifest that says a name twice": (
+        lambda lake: manifest_of(lake).write_text(manifest_of(lake).read_text().replace("{", '{"rows": 1,', 1)),
+        [("manifest_broken", "labels", D)],
+    ),
+    "a pipe as manifest": (
+        lambda lake: piped(manifest_of(lake)),
+        [("manifest_broken", "labels", D)],
+    ),
+    "a pipe as file": (
+        lambda lake: piped(next(labels(lake).folder.glob("part-*.parquet"))),
+        [("file_missing", "labels", D)],
+    ),
+    "a pipe as sidecar": (
+        lambda lake: piped(next(labels(lake).folder.glob("*.sha256"))),
+        [("sidecar_missing", "labels", D)],
+    ),
     "an edited mid": (
         lambda lake: labels(lake).clever(nudged("mid", 5)),
         [("differs_from_source", "labels", D)],
     ),
 }
+
+
+def manifest_of(lake: Lake) -> Path:
+    return labels(lake).folder / "_manifest.json"
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 def told(report: AuditReport) -> list[tuple[str, str, str]]:
