@@ -19,7 +19,8 @@ import math
 import numpy as np
 
 GRID = 1e-6
-"""How far from a multiple of the price tick a price may lie, in price ticks, however high it is: what floats need."""
+"""How far from a multiple of half the price tick a price may lie, in half ticks, however high it is: what floats need.
+Halves pass: sources quote averages; orders are held to whole ticks by `risk_rules.PriceCollar`."""
 NEAR = 0.5
 """Largest distance from the last mark, as a part of it: wider than any exchange's limits of a day."""
 
@@ -38,7 +39,7 @@ def is_price(price: float, price_tick: float = math.nan, lower: float = math.nan
         return False
     if price < lower or price > upper:
         return False
-    steps = price / price_tick
+    steps = 2.0 * price / price_tick
     return steps != steps or abs(steps - round(steps)) <= GRID
 
 
@@ -104,7 +105,7 @@ def mark_path(
     with np.errstate(invalid="ignore", over="ignore"):
         spread = ask - bid
         mids: np.ndarray = (bid + ask) / 2
-        steps = np.stack([bid, ask]) / price_tick
+        steps = 2.0 * np.stack([bid, ask]) / price_tick
         before = np.concatenate([[previous], mids[:-1]])
         usual = (bid > 0) & (ask < 1e300) & (spread >= 0)
         usual &= ~(np.abs(steps - np.rint(steps)) > GRID).any(axis=0)

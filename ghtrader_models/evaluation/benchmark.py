@@ -49,6 +49,8 @@ from ghtrader_models.families.base import FamilyConfig, get_family
 from ghtrader_models.model_scores import GainInterval, MeanScore, ModelScores
 from ghtrader_models.policy import PolicyParams
 
+_AFTER_END_NS = 1_000_000_000
+"""A snapshot stamped a moment after the last session belongs to it."""
 PROBABILITIES = ("p_down", "p_flat", "p_up")
 PRIORS = ("prior_down", "prior_flat", "prior_up")
 PREDICTION_SCHEMA = pa.schema(
@@ -361,13 +363,12 @@ def _simulate(
 
 
 def _wants_flat(datetime_ns: np.ndarray, fact: DayFacts, to_its_end: bool) -> np.ndarray:
-    """bool[n]: rows of a stretch after which no position is wanted; a minute before the day ends, as a strategy has it,
-    or at the last rows of a stretch that ends within the day."""
-    if not to_its_end:
-        return ends_flat(datetime_ns.size)
+    """bool[n]: rows of a stretch after which no position is wanted: those of the day's last minute, as a strategy has
+    it; the last two of a stretch that has none of them."""
     end_ns = last_session_end(variety_of(fact.contract), fact.day)
-    flat: np.ndarray = datetime_ns >= end_ns - int(FLAT_BEFORE_END_S * 1e9)
-    return flat
+    from_ns = end_ns - int(FLAT_BEFORE_END_S * 1e9)
+    flat: np.ndarray = (datetime_ns >= from_ns) & (datetime_ns < end_ns + _AFTER_END_NS)
+    return flat if to_its_end and flat.any() else ends_flat(datetime_ns.size)
 
 
 def _report(

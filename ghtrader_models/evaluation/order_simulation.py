@@ -55,7 +55,7 @@ def _is_price(price: float, price_tick: float) -> bool:
     """`marks.is_price` without limits."""
     if not (price > 0.0 and price < 1e300):
         return False
-    steps = price / price_tick
+    steps = 2.0 * price / price_tick
     return steps != steps or abs(steps - np.rint(steps)) <= GRID
 
 
