@@ -74,7 +74,7 @@ PARTS: dict[str, Part] = {
     "lines": Part(1, [pytest("tests/acceptance/test_links_shown.py", "tests/acceptance/test_second_home.py")]),
     "servers": Part(1, [verify("stopped_commands"), verify("dagster_ui", jobs=1)]),
     "fresh-clone": Part(8, [verify("fresh_clone", jobs=1)]),
-    "interrupts": Part(6, [verify("download_kills"), verify("main_l5_kills")]),
+    "interrupts": Part(5, [verify("download_kills"), verify("main_l5_kills")]),
     "faults": Part(3, [verify("download_faults")]),
     "corruption": Part(1, [pytest("tests/unit/market/audit/test_audit.py")]),
     "sql": Part(1, [verify("hostile_sql")]),
