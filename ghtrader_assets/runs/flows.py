@@ -23,6 +23,7 @@ from ghtrader_market.reference.roll_schedule import load_schedule
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.unfinished_days import unfinished_days
 
 if TYPE_CHECKING:
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
@@ -223,8 +224,12 @@ def update_schedule(
     return [run_assets(settings, "main_schedule", get_variety(variety).key, source=source, progress=progress)]
 
 
-def main_days(settings: Settings, variety: str, start: date | None, end: date | None) -> list[date]:
+def main_days(
+    settings: Settings, variety: str, start: date | None, end: date | None, progress: Progress | None = None
+) -> list[date]:
     """Days main_l5 is asked for: all of an explicit range, else the scheduled days whose contract has ticks.
+
+    Days whose ticks are stubs (`unfinished_days`) are told to `progress` and left out.
 
     Without `start` it begins with the first day that has real depth, where one is known (`ghtrader data l5-start`).
 
@@ -238,7 +243,15 @@ def main_days(settings: Settings, variety: str, start: date | None, end: date | 
     key = get_variety(variety).key
     schedule = load_schedule(settings.data, key)
     lake = Lake(settings.data)
-    found = [day.day for day in schedule.days if lake.has_day("ticks", day.contract, day.day)]
+    calendar = load_calendar(settings)
+    recorded = {c: unfinished_days(lake, calendar, c) for c in {day.contract for day in schedule.days}}
+    stubs = {day.day: recorded[day.contract][day.day] for day in schedule.days if day.day in recorded[day.contract]}
+    found = [d.day for d in schedule.days if d.day not in stubs and lake.has_day("ticks", d.contract, d.day)]
+    asked = [why for day, why in stubs.items() if (start is None or day >= start) and (end is None or day <= end)]
+    if asked and progress is not None:
+        progress(f"left out: {'; '.join(asked)}")
+    if asked and not any((start is None or day >= start) and (end is None or day <= end) for day in found):
+        raise FailedError(f"{asked[0]}: no main series is made of it", "download the day once it is over")
     if start is None and found and (depth := l5_start(settings, key)) is not None:
         flat = found[0]
         found = [day for day in found if day >= depth]
@@ -251,6 +264,7 @@ def main_days(settings: Settings, variety: str, start: date | None, end: date | 
         if not found and (start is None or end is None):
             raise FailedError(f"no ticks of {key}'s main contracts are here", "download or import them first")
         wanted = require_finished_days(settings, start or found[0], end or found[-1])
+        wanted = [day for day in wanted if day not in stubs]
         missing = [day for day in wanted if day not in set(found)]
         if missing:
             raise FailedError(
@@ -274,7 +288,7 @@ def build_main(
     progress: Progress | None = None,
 ) -> list[RunResult]:
     """main_l5 of a range, or of everything that can be built."""
-    days = main_days(settings, variety, start, end)
+    days = main_days(settings, variety, start, end, progress)
     config = {"ops": {"main_l5": {"config": {"overwrite": overwrite}}}}
     return run_days(
         settings, "main_l5", get_variety(variety).key, days, run_config=config, source=source, progress=progress

@@ -21,6 +21,7 @@ from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.base import RECORDED
 from ghtrader_market.stores.lake.missing_days import SkipEntry, no_data_days, skipped_days
+from ghtrader_market.stores.lake.unfinished_days import unfinished_days
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
@@ -98,6 +99,8 @@ class ContractCoverage:
     rows, bytes : int
     written : datetime, optional
         When the newest day was written.
+    unfinished : tuple of date
+        Days our recorder did not record to their end: nothing is made of them.
     """
 
     symbol: str
@@ -113,6 +116,7 @@ class ContractCoverage:
     rows: int = 0
     bytes: int = 0
     written: datetime | None = None
+    unfinished: tuple[date, ...] = ()
 
     @property
     def deep_days(self) -> list[date]:
@@ -158,6 +162,7 @@ class ContractCoverage:
                 for day, e in self.skipped.items()
             ],
             "recorded": [str(day) for day in self.recorded],
+            "unfinished": [str(day) for day in self.unfinished],
         }
 
 
@@ -293,6 +298,7 @@ class Coverage:
             rows=summary.rows if summary else 0,
             bytes=summary.bytes if summary else 0,
             written=datetime.fromtimestamp(summary.written_ns / 1e9, UTC) if summary else None,
+            unfinished=tuple(unfinished_days(self.lake, self.calendar, info.symbol)) if len(redo) else (),
         )  # fmt: skip
 
     def series(self) -> list[SeriesCoverage]:
@@ -322,6 +328,8 @@ class Coverage:
             return frozenset()
         lists = self.lake.index.day_lists("ticks")
         here = {(key, text) for key, rows in lists.items() for text, _, _ in rows}
+        for key in {key for key, rows in lists.items() for _, _, source in rows if source == RECORDED}:
+            here -= {(key, str(day)) for day in unfinished_days(self.lake, self.calendar, key)}
         return frozenset(day.day for day in schedule.days if (day.contract, str(day.day)) in here)
 
     def _basis(self, key: str) -> frozenset[date]:
