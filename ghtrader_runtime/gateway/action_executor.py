@@ -145,8 +145,10 @@ class ActionExecutor:
                     self.durable.trip(action.reason)
                     failpoint("gateway.kill->act")
                     self.killed = True
-                case Resync() | Resubscribe():
+                case Resync():
                     self._context.connection.request_reopen(action.reason)
+                case Resubscribe():
+                    self._context.connection.request_check(action.reason)
         return sent
 
     def _write_binding(self, bound: WriteBinding) -> None:
