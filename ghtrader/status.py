@@ -140,7 +140,7 @@ class TradingRow:
         told = self.gateway
         names = ("trading_state", "reasons", "killed", "links", "positions", "net_pnl", "data_age_s")
         troubled = ", ".join(f"{link} {state}" for link, state in told.troubled_links.items())
-        more = {"degraded": troubled, "holding_note": told.holding_note}
+        more = {"degraded": troubled, "holding_note": told.holding_note, "cold_note": told.cold_note}
         return row | {name: getattr(told, name) for name in names} | more
 
 

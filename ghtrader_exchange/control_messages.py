@@ -102,11 +102,13 @@ class DayFaultState(msgspec.Struct, frozen=True):
 
 
 class DataFaultsState(msgspec.Struct, frozen=True):
-    """Faults in force on downloads; `refuse_login_s` is for how many seconds more nobody may log in."""
+    """Faults in force on downloads; `refuse_login_s` is for how many seconds more nobody may log in,
+    `history_withheld` whether a new login has no right to history."""
 
     lines: list[LineFaultState]
     days: list[DayFaultState]
     refuse_login_s: float
+    history_withheld: bool = False
 
 
 class FaultsState(msgspec.Struct, frozen=True, kw_only=True):

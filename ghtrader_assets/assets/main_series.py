@@ -28,6 +28,7 @@ from ghtrader_market.reference.roll_schedule import (
 )
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.manifests import DayManifest
+from ghtrader_market.stores.lake.unfinished_days import unfinished_days
 from ghtrader_market.stores.mirror.mirrored_lake import writing_schedule
 
 CODE_VERSION = "2"
@@ -57,7 +58,11 @@ def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
     lake = home.lake
     bars = read_bars(lake, variety)
     have = set(bars["trading_day"].to_pylist())
-    tick_days = {day for s in symbols_with_ticks(home, variety) for day in lake.days("ticks", s)}
+    symbols = symbols_with_ticks(home, variety)
+    stubs = {day: why for s in symbols for day, why in unfinished_days(lake, home.calendar, s).items()}
+    for day, why in sorted(stubs.items()):
+        say(f"{why}: no bar is made of {day}")
+    tick_days = {day for s in symbols for day in lake.days("ticks", s)} - stubs.keys()
     if from_ticks := tick_days - have:
         import pyarrow as pa
 
@@ -88,6 +93,7 @@ def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
             **_facts(schedule),
             "missing_bars": [day.isoformat() for day in holes],
             "bars_from_ticks": len(from_ticks),
+            "unfinished": [day.isoformat() for day in sorted(stubs)],
             **check.to_json(),
             "last_days": _table(schedule),
         }

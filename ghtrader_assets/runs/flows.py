@@ -24,6 +24,7 @@ from ghtrader_market.reference.roll_schedule import load_schedule
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.unfinished_days import unfinished_days
 from ghtrader_models.labels.labels import no_horizon
 
 if TYPE_CHECKING:
@@ -262,9 +263,11 @@ def update_schedule(
 
 
 def main_days(
-    settings: Settings, variety: str, start: date | None, end: date | None
+    settings: Settings, variety: str, start: date | None, end: date | None, progress: Progress | None = None
 ) -> tuple[list[date], FailedError | None]:
     """Scheduled days whose contract has ticks, inside a range or all of them, and what is missing of the range.
+
+    Days whose ticks are stubs (`unfinished_days`) are told to `progress` and left out.
 
     Without `start` it begins with the first day that has real depth, where one is known (`ghtrader data l5-start`).
 
@@ -278,7 +281,15 @@ def main_days(
     key = get_variety(variety).key
     schedule = load_schedule(settings.data, key)
     lake = Lake(settings.data)
-    found = [day.day for day in schedule.days if lake.has_day("ticks", day.contract, day.day)]
+    calendar = load_calendar(settings)
+    recorded = {c: unfinished_days(lake, calendar, c) for c in {day.contract for day in schedule.days}}
+    stubs = {day.day: recorded[day.contract][day.day] for day in schedule.days if day.day in recorded[day.contract]}
+    found = [d.day for d in schedule.days if d.day not in stubs and lake.has_day("ticks", d.contract, d.day)]
+    asked = [why for day, why in stubs.items() if (start is None or day >= start) and (end is None or day <= end)]
+    if asked and progress is not None:
+        progress(f"left out: {'; '.join(asked)}")
+    if asked and not any((start is None or day >= start) and (end is None or day <= end) for day in found):
+        raise FailedError(f"{asked[0]}: no main series is made of it", "download the day once it is over")
     if start is None and found and (depth := l5_start(settings, key)) is not None:
         flat = found[0]
         found = [day for day in found if day >= depth]
@@ -291,6 +302,7 @@ def main_days(
         if not found and (start is None or end is None):
             raise FailedError(f"no ticks of {key}'s main contracts are here", "download or import them first")
         wanted = require_finished_days(settings, start or found[0], end or found[-1])
+        wanted = [day for day in wanted if day not in stubs]
         here = set(found)
         missing = [day for day in wanted if day not in here]
         if not missing:
@@ -329,7 +341,7 @@ def build_main(
     FailedError
         Naming the days of the range whose ticks are missing; the others are built.
     """
-    days, lacking = main_days(settings, variety, start, end)
+    days, lacking = main_days(settings, variety, start, end, progress)
     config = {"ops": {"main_l5": {"config": {"overwrite": overwrite}}}}
     key = get_variety(variety).key
     runs = run_days(settings, "main_l5", key, days, run_config=config, source=source, progress=progress)

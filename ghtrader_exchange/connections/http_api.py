@@ -20,6 +20,8 @@ from ghtrader_exchange.venue.market_view import MarketView
 
 REALM = "/auth/realms/shinnytech"
 FEATURES = ("futr", "tq_dl", "tq_ma", "tq_lc_rk", "tq_trading_status", "tq_bt")
+HISTORY = "tq_dl"
+"""The right to history, among them."""
 USER_ID = "5b0c0f0e-6d1f-4c5e-9a54-67687472616f"
 """The JWT's `sub`: user name and password of TqKq's account."""
 
@@ -83,7 +85,8 @@ class HttpDesk:
             return web.json_response(
                 {"error": "invalid_grant", "error_description": "用户名或密码错误"}, status=401
             )
-        grants = {"features": list(FEATURES), "accounts": ["*"]}
+        features = [name for name in FEATURES if name != HISTORY or not self.faults.history_withheld]
+        grants = {"features": features, "accounts": ["*"]}
         access = jwt.encode({"sub": USER_ID, "grants": grants}, self._key, algorithm="HS256")
         answer = {"access_token": access, "refresh_token": self._refresh, "expires_in": 36_000, "token_type": "Bearer"}
         return web.json_response(answer)

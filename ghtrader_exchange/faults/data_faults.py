@@ -82,6 +82,7 @@ class DataFaults:
     lines: list[LineFault] = field(default_factory=list)
     days: dict[tuple[str, date], FaultKind] = field(default_factory=dict)
     refuse_until: float = 0.0
+    history_withheld: bool = False
 
     def set(
         self, kind: FaultKind, seconds: float = 0.0, count: int = 1, symbol: str = "", day: date | None = None
@@ -91,6 +92,8 @@ class DataFaults:
             raise ValueError("seconds and count cannot be negative")
         if kind in LINE_FAULTS:
             self.lines.append(LineFault(kind, symbol, day, count, float(seconds)))
+        elif kind == FaultKind.WITHHOLD_HISTORY:
+            self.history_withheld = True
         elif kind in LOGIN_FAULTS:
             self.refuse_until = self.clock() + seconds
         elif kind in DAY_FAULTS:
@@ -102,7 +105,7 @@ class DataFaults:
 
     def clear(self) -> None:
         """End them all."""
-        self.lines, self.days, self.refuse_until = [], {}, 0.0
+        self.lines, self.days, self.refuse_until, self.history_withheld = [], {}, 0.0, False
 
     def take(self, symbol: str, day: date) -> LineFault | None:
         """The fault that a window of a symbol meets now that begins in a day, which uses up one time of it."""

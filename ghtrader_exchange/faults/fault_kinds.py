@@ -27,6 +27,7 @@ class FaultKind(PlainStrEnum):
     SLOW_DATA = "slow-data"
     GARBAGE_DATA = "garbage-data"
     REFUSE_LOGIN = "refuse-login"
+    WITHHOLD_HISTORY = "withhold-history"
     EMPTY_DAY = "empty-day"
     PARTIAL_DAY = "partial-day"
     DUPLICATE_ROWS = "duplicate-rows"
@@ -51,8 +52,8 @@ LINE_FAULTS = (
 """The line breaks, is closed politely, says nothing (for `seconds`, or for ever), answers `seconds` later, or sends
 text that is no JSON: each the next `count` times a download is about to be sent a window of `symbol` that begins in
 `day` (empty: any)."""
-LOGIN_FAULTS = (FaultKind.REFUSE_LOGIN,)
-"""The login service answers 503 for `seconds`."""
+LOGIN_FAULTS = (FaultKind.REFUSE_LOGIN, FaultKind.WITHHOLD_HISTORY)
+"""The login service answers 503 for `seconds`; who logs in from now on has no right to history (`tq_dl`)."""
 DAY_FAULTS = (
     FaultKind.EMPTY_DAY, FaultKind.PARTIAL_DAY, FaultKind.DUPLICATE_ROWS, FaultKind.DISORDERED_ROWS,
     FaultKind.CROSSED_ROWS, FaultKind.NAN_ROWS,

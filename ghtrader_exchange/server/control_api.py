@@ -170,6 +170,7 @@ def _in_force(orders: OrderFaults, data: DataFaults) -> FaultsState:
             [LineFaultState(one.kind, one.symbol, one.day, one.count, one.seconds) for one in data.lines if one.count],
             [DayFaultState(symbol, day, kind) for (symbol, day), kind in data.days.items()],
             data.refuses_for(),
+            data.history_withheld,
         ),
     )
 

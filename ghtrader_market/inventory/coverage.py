@@ -24,6 +24,7 @@ from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.base import RECORDED
 from ghtrader_market.stores.lake.missing_days import SkipEntry, no_data_days, skipped_days
+from ghtrader_market.stores.lake.unfinished_days import unfinished_days
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
@@ -106,6 +107,8 @@ class ContractCoverage:
         When the newest day was written.
     ticks_from : tuple of str
         Of each day, where its ticks come from, in words.
+    unfinished : tuple of date
+        Days our recorder did not record to their end: nothing is made of them.
     """
 
     symbol: str
@@ -122,6 +125,7 @@ class ContractCoverage:
     bytes: int = 0
     written: datetime | None = None
     ticks_from: tuple[str, ...] = ()
+    unfinished: tuple[date, ...] = ()
 
     @property
     def deep_days(self) -> list[date]:
@@ -182,6 +186,7 @@ class ContractCoverage:
                 for day, e in self.skipped.items()
             ],
             "recorded": [str(day) for day in self.recorded],
+            "unfinished": [str(day) for day in self.unfinished],
         }
 
 
@@ -348,6 +353,7 @@ class Coverage:
             bytes=summary.bytes if summary else 0,
             written=datetime.fromtimestamp(summary.written_ns / 1e9, UTC) if summary else None,
             ticks_from=tuple(origins.get(text, UNKNOWN.words) for text, _, _ in rows),
+            unfinished=tuple(unfinished_days(self.lake, self.calendar, info.symbol)) if len(redo) else (),
         )  # fmt: skip
 
     def series(self) -> list[SeriesCoverage]:
@@ -384,6 +390,8 @@ class Coverage:
             return frozenset()
         lists = self.lake.index.day_lists("ticks")
         here = {(key, text) for key, rows in lists.items() for text, _, _ in rows}
+        for key in {key for key, rows in lists.items() for _, _, source in rows if source == RECORDED}:
+            here -= {(key, str(day)) for day in unfinished_days(self.lake, self.calendar, key)}
         return frozenset(day.day for day in schedule.days if (day.contract, str(day.day)) in here)
 
     def _basis(self, key: str) -> frozenset[date]:

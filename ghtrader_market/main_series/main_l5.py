@@ -33,6 +33,7 @@ from ghtrader_market.stores.day_details import MainDayDetails
 from ghtrader_market.stores.lake.closing_rows import lacks_closing_rows
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import DayManifest
+from ghtrader_market.stores.lake.unfinished_days import why_unfinished
 
 _NAMED = 5
 MAX_WORKERS = 4
@@ -175,7 +176,8 @@ def build_main_l5_day(
     UsageError
         `day` does not trade.
     FailedError
-        The schedule does not have the day, the scheduled contract's ticks are not here, or none is in a session.
+        The schedule does not have the day, the scheduled contract's ticks are not here, end before the day does
+        (`unfinished_days`), or none is in a session.
     IntegrityError
         The raw ticks belong to another trading day.
     """
@@ -188,6 +190,11 @@ def build_main_l5_day(
         raise FailedError(
             f"no raw ticks of {scheduled.contract} on {day}, the main contract of {variety.key}",
             f"first: ghtrader download --symbol {scheduled.contract} --start {day} --end {day}",
+        )
+    if why := why_unfinished(calendar, raw):
+        raise FailedError(
+            f"{why}: no main series is made of a part of a day",
+            f"once the day is over: ghtrader download --symbol {scheduled.contract} --start {day} --end {day}",
         )
     there = lake.manifest("main_l5", key, day)
     if there is not None and not overwrite and is_up_to_date(lake, calendar, there, raw, scheduled):

@@ -19,6 +19,7 @@ from ghtrader_market.reference.tick_schema import COLUMN_INDEX, LEVELS
 ROW_KINDS = (
     "disordered_time",
     "duplicate_time",
+    "duplicate_row",
     "negative_value",
     "volume_backwards",
     "crossed_book",
@@ -34,7 +35,8 @@ STRETCH_KINDS = ("gap", "stale_quotes", "session_missing", "night_missing")
 KINDS = ROW_KINDS + STRETCH_KINDS
 MEANING = {
     "disordered_time": "the time is before that of the row before",
-    "duplicate_time": "the time is that of the row before",
+    "duplicate_time": "the time is that of the row before, as where a clock shows whole seconds",
+    "duplicate_row": "the row says what the row before said, at the same time of a clock finer than seconds",
     "negative_value": "a count or a price is below 0, or a level's price is 0",
     "volume_backwards": "cumulative volume or amount falls",
     "crossed_book": "inside a session the best bid is above the best ask",
@@ -71,8 +73,8 @@ _COUNTS = np.array(
 _LAST, _VOLUME, _AMOUNT = COLUMN_INDEX["last_price"], COLUMN_INDEX["volume"], COLUMN_INDEX["amount"]
 _BID, _ASK = COLUMN_INDEX["bid_price1"], COLUMN_INDEX["ask_price1"]
 (
-    _DISORDERED, _DUPLICATE, _NEGATIVE, _BACKWARDS, _CROSSED, _LOCKED, _OFF_GRID, _ABSENT, _LIMIT, _JUMP,
-    _GAP, _STALE, _SESSION_MISSING, _NIGHT_MISSING,
+    _DISORDERED, _DUPLICATE, _DUPLICATE_ROW, _NEGATIVE, _BACKWARDS, _CROSSED, _LOCKED, _OFF_GRID, _ABSENT, _LIMIT,
+    _JUMP, _GAP, _STALE, _SESSION_MISSING, _NIGHT_MISSING,
 ) = range(len(KINDS))  # fmt: skip
 
 
@@ -187,9 +189,10 @@ def find_anomalies(
     median = median_interval(times, session_index)
     gap = round(max(limits.gap_s * _NS, limits.gap_intervals * median))
     stale = round(max(limits.stale_s * _NS, limits.gap_intervals * median))
+    fine_clock = bool((times % _NS).any())  # to the second, a snapshot in which nothing changed looks like a row twice
     counts, span, rows, moments = _scan(
         np.ascontiguousarray(times), np.ascontiguousarray(values), np.ascontiguousarray(session_index), bounds,
-        float(price_tick), has_night, gap, stale, limits.stale_trades, limits.limit_move, limits.jump,
+        float(price_tick), has_night, gap, stale, limits.stale_trades, limits.limit_move, limits.jump, fine_clock,
     )  # fmt: skip
     return [
         Anomaly(
@@ -224,6 +227,15 @@ def _same_book(values: np.ndarray, a: int, b: int) -> bool:  # pragma: no cover 
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
+def _same_row(values: np.ndarray, a: int, b: int) -> bool:  # pragma: no cover - compiled
+    for column in range(values.shape[0]):
+        before, now = values[column, a], values[column, b]
+        if before != now and not (np.isnan(before) and np.isnan(now)):
+            return False
+    return True
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
 def _scan(
     times: np.ndarray,
     values: np.ndarray,
@@ -236,6 +248,7 @@ def _scan(
     stale_trades: int,
     limit_move: float,
     jump: float,
+    fine_clock: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # pragma: no cover - compiled
     kinds = _NIGHT_MISSING + 1
     counts = np.zeros(kinds, np.int64)
@@ -258,6 +271,8 @@ def _scan(
                 _note(counts, rows, moments, _DISORDERED, i, t)
             elif t == times[i - 1]:
                 _note(counts, rows, moments, _DUPLICATE, i, t)
+                if fine_clock and _same_row(values, i - 1, i):
+                    _note(counts, rows, moments, _DUPLICATE_ROW, i, t)
             if values[_VOLUME, i] < values[_VOLUME, i - 1] or values[_AMOUNT, i] < values[_AMOUNT, i - 1]:
                 _note(counts, rows, moments, _BACKWARDS, i, t)
         negative = False

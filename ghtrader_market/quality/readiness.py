@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 
 import pyarrow as pa
 
@@ -31,11 +32,13 @@ from ghtrader_market.stores.lake.closing_rows import lacks_closing_rows
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import DayManifest
 from ghtrader_market.stores.lake.missing_days import no_data_days
+from ghtrader_market.stores.lake.unfinished_days import why_unfinished, why_unfinished_main
 
 DATASETS = ("ticks", "main_l5")
 _NEVER = ("disordered_time", "negative_value", "volume_backwards")
 """One such row is one too many: cumulative figures and order are what everything is computed from."""
-_DAMAGE = ("duplicate_time", "crossed_book", "locked_book", "off_grid", "absent_book")
+_DAMAGE = ("duplicate_row", "crossed_book", "locked_book", "off_grid", "absent_book")
+"""Rows of one time alone are none: events are ordered by row, and a clock of whole seconds shows no more."""
 _HOLES = ("session_missing", "night_missing", "gap", "stale_quotes")
 _EVENTS = ("limit_move", "price_jump")
 """They happen: worth a look, never a reason to leave a day out."""
@@ -127,6 +130,10 @@ def day_quality(
     if not calendar.speaks_for(day) or not calendar.is_trading_day(day):
         hint = "the holiday list does not have it as a trading day; the day stays as it is, and is not built"
         return _without_rows(_judged(dataset, symbol, day, "ok", "unknown", "no_trading_day", hint))
+    whole = why_unfinished if dataset == "ticks" else partial(why_unfinished_main, lake)
+    if why := whole(calendar, manifest):
+        fetch = f"once the day is over: ghtrader download --symbol {_contract_of(manifest)} --start {day} --end {day}"
+        return _without_rows(_judged(dataset, symbol, day, "ok", "partial", "unfinished", f"{why}; {fetch}"))
     sessions = calendar.sessions(variety_of(symbol), day)
     key = content_hash([thresholds.hash, sessions])[:16]
     path = lake.day_path(dataset, symbol, day) / next(iter(manifest.files), "")
@@ -147,7 +154,7 @@ def _count(
     except IntegrityError as error:
         hint = f"{error.message}; {error.hint}"
         return _without_rows(_judged(manifest.dataset, symbol, day, "corrupt", "unknown", "corrupt", hint))
-    contract = (manifest.main_l5.contract if manifest.dataset == "main_l5" else None) or symbol
+    contract = _contract_of(manifest)
     anomalies, profile = examine(table, calendar, contract, day, thresholds.limits)
     recorded = _is_recording(lake, manifest, contract, day)
     return DayQuality(
@@ -258,6 +265,10 @@ def _judged(
         reason_code=reason,
         action_hint=hint,
     )
+
+
+def _contract_of(manifest: DayManifest) -> str:
+    return (manifest.main_l5.contract if manifest.dataset == "main_l5" else None) or manifest.key
 
 
 def _without_rows(found: Readiness) -> DayQuality:

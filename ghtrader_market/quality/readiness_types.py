@@ -36,8 +36,8 @@ class Readiness:
     overall_state : str
         ``ready``, ``degraded`` (usable, and something is worth a look), ``not_ready``.
     reason_code : str
-        ``ok`` or the one thing that decided: a kind of anomaly, ``one_level``, ``no_trading_day``
-        (by the holiday list), or an engineering state.
+        ``ok`` or the one thing that decided: a kind of anomaly, ``one_level``, ``unfinished`` (recorded by us, and not
+        to the day's end), ``no_trading_day`` (by the holiday list), or an engineering state.
     action_hint : str
         What to do; empty where there is nothing.
     """

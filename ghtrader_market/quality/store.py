@@ -19,7 +19,7 @@ from ghtrader_market.quality.readiness_types import DayQuality, Readiness
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import DayManifest
 
-VERSION = 2
+VERSION = 3
 """Counts up when the same ticks are counted or judged differently."""
 
 

@@ -31,11 +31,10 @@ from ghtrader_market.stores.base import RECORDED
 from ghtrader_market.stores.day_details import Recording, TickDetails
 from ghtrader_market.stores.day_rows import MendedRows, mend_rows
 from ghtrader_market.stores.lake.manifests import DayManifest
+from ghtrader_market.stores.lake.unfinished_days import NEAR_CLOSE_NS
 from ghtrader_market.stores.mirror.mirrored_lake import open_lake, require_second_store
 
 Tell = Callable[[str], object]
-NEAR_CLOSE_NS = 60 * 10**9
-"""The last snapshot before a break may be this much older than the break."""
 QUIET_S = 20.0
 """After the close, a day goes into the lake when nothing came for this long."""
 
@@ -352,15 +351,10 @@ def _with_counts_of(details: TickDetails, before: DayManifest | None) -> TickDet
     """Counts of mended rows with those of an earlier part of the day, whose rows are in the lake mended already."""
     if before is None:
         return details
-    ticks = before.ticks
+    known = before.ticks
     return replace(
         details,
-        dropped_duplicates=_sum(details.dropped_duplicates, ticks.dropped_duplicates),
-        stale_rows=_sum(details.stale_rows, ticks.stale_rows),
-        swapped_rows=_sum(details.swapped_rows, ticks.swapped_rows),
+        dropped_duplicates=(details.dropped_duplicates or 0) + (known.dropped_duplicates or 0) or None,
+        stale_rows=(details.stale_rows or 0) + (known.stale_rows or 0) or None,
+        swapped_rows=(details.swapped_rows or 0) + (known.swapped_rows or 0) or None,
     )
-
-
-def _sum(one: int | None, other: int | None) -> int | None:
-    """Of two counts, of which 0 is told as None."""
-    return ((one or 0) + (other or 0)) or None

@@ -13,12 +13,13 @@ from typing import Any
 
 from ghtrader_base.errors import BeyondCalendarError, FailedError, GhtraderError, RefusedError, UsageError
 from ghtrader_base.settings import Settings
-from ghtrader_market.recorder.day_writer import NEAR_CLOSE_NS, RecordedDay, RecordedDays, Tell
+from ghtrader_market.recorder.day_writer import RecordedDay, RecordedDays, Tell
 from ghtrader_market.recorder.feed import Feed
 from ghtrader_market.reference.tick_origin import TickOrigin
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import Variety, get_variety, variety_of
 from ghtrader_market.sources.tqsdk.service_origin import origin_of_service
+from ghtrader_market.stores.lake.unfinished_days import NEAR_CLOSE_NS
 
 _SAME_CLOCK_NS = 3 * 86_400 * 10**9
 _LONGEST_WAIT_S = 300.0

@@ -11,7 +11,6 @@ import queue
 import shutil
 import sys
 import time
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.sources.base import canonical_table
 from ghtrader_market.sources.tqsdk.frames import FrameError
-from ghtrader_market.sources.tqsdk.worker import SHANGHAI, as_error
+from ghtrader_market.sources.tqsdk.past_ticks import past_ticks
+from ghtrader_market.sources.tqsdk.worker import as_error
 from ghtrader_market.sources.tqsdk.worker_pipe import Out, run_worker
 
 SERIES_ROWS = 10_000
@@ -88,17 +88,13 @@ class LiveSeries:
 
     def _history(self, start_ns: int, end_ns: int, before: int) -> pa.Table | None:
         """Rows from `start_ns` between the last one sent and `before`; None where the account may not ask for them."""
-        begin = datetime.fromtimestamp(start_ns // 10**9, SHANGHAI)
-        end = datetime.fromtimestamp(end_ns // 10**9, SHANGHAI) + timedelta(seconds=1)
         # What was kept of an earlier gap would only be merged with this one.
         shutil.rmtree(Path.home() / ".tqsdk" / "data_series_1", ignore_errors=True)
-        try:
-            frame = self._api.get_tick_data_series(self.symbol, begin, end)
-        except Exception as exc:  # licence, silence: recording what comes matters more, and the parent sees the gap
-            print(f"no history of {self.symbol}: {exc}", file=sys.stderr, flush=True)
+        found = past_ticks(self._api, self.symbol, start_ns, end_ns, self._sent, before)
+        if found.frame is None:  # the parent sees the gap
+            print(f"no history of {self.symbol}: {found.why_not}", file=sys.stderr, flush=True)
             return None
-        ids = frame["id"].to_numpy(np.int64)
-        return _table(frame[(ids > self._sent) & (ids < before)])
+        return _table(found.frame)
 
 
 def _table(frame: Any) -> pa.Table:

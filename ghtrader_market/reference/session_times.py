@@ -87,3 +87,26 @@ def factor_clock_at(ns: int, sessions: Sequence[tuple[int, int]]) -> int | None:
         if start <= ns:
             return min(ns, end - 1) if ns < end + CLOSING_NS else None
     return None
+
+
+def session_silence_ns(sessions: Sequence[tuple[int, int]], last_ns: int, gone_ns: int) -> int:
+    """For how long a tick has been due: time of the present session without one.
+
+    Parameters
+    ----------
+    sessions : sequence of (start_ns, end_ns)
+    last_ns : int
+        Market time of the last tick.
+    gone_ns : int
+        Time since it came, by our clock.
+
+    Returns
+    -------
+    int
+        0 in a break, before the first session and after the last; from a session's start on it counts anew.
+    """
+    now_ns = last_ns + gone_ns
+    for start, end in sessions:
+        if start <= now_ns < end:
+            return now_ns - max(start, last_ns)
+    return 0

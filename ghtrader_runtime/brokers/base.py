@@ -94,7 +94,18 @@ class Broker(Protocol):
         ...
 
     def history(self) -> list[TickRow]:
-        """Ticks of the trading day so far, oldest first; what comes later is pumped."""
+        """Ticks of the trading day so far, oldest first; what comes later is pumped. Where only the last can be had,
+        `cold_note` says why."""
+        ...
+
+    def is_current(self) -> bool:
+        """Ask the service anew: whether it has no newer tick of the contract at hand than came here. False where it
+        does not answer."""
+        ...
+
+    @property
+    def cold_note(self) -> str:
+        """Why the last `history` did without the day so far; empty where it did not."""
         ...
 
     def snapshot(self) -> Snapshot:

@@ -59,6 +59,15 @@ class Feed(Protocol):
         """Ticks of the day so far."""
         ...
 
+    def is_current(self) -> bool:
+        """See `Broker.is_current`."""
+        ...
+
+    @property
+    def cold_note(self) -> str:
+        """See `Broker.cold_note`."""
+        ...
+
     def price_limits(self, symbol: str) -> tuple[float, float]:
         """See `Broker.price_limits`."""
         ...
@@ -199,6 +208,15 @@ class PaperBroker:
         if rows:
             self._see(self._feed.market.symbol, rows[-1])
         return rows
+
+    def is_current(self) -> bool:
+        """See `Broker.is_current`."""
+        return self._feed.is_current()
+
+    @property
+    def cold_note(self) -> str:
+        """See `Broker.cold_note`."""
+        return self._feed.cold_note
 
     def _see(self, symbol: str, row: TickRow) -> None:
         self._books[symbol] = row

@@ -80,6 +80,15 @@ class ReplayFeed:
         """Rows before the start."""
         return [self._row(i) for i in range(self._first)]
 
+    def is_current(self) -> bool:
+        """See `Broker.is_current`: a recorded day brings its ticks when it is asked for them."""
+        return True
+
+    @property
+    def cold_note(self) -> str:
+        """See `Broker.cold_note`: a recorded day has all of its ticks."""
+        return ""
+
     def _row(self, i: int) -> TickRow:
         return TickRow(int(self._ids[i]), int(self._times[i]), self._values[i])
 

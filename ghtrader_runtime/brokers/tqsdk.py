@@ -184,8 +184,19 @@ class TqSdkBroker:
         return self._rules.missing or self._rules.names
 
     def history(self) -> list[TickRow]:
-        """Ticks of the trading day so far."""
+        """See `Broker.history`."""
         return self._feed.history(self._calendar)
+
+    def is_current(self) -> bool:
+        """See `Broker.is_current`."""
+        current = self._feed.is_current()
+        self._hear_all()
+        return current
+
+    @property
+    def cold_note(self) -> str:
+        """See `Broker.cold_note`."""
+        return self._feed.cold_note
 
     # Waiting ---------------------------------------------------------------------------------------------------
 

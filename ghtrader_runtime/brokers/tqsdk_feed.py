@@ -16,6 +16,8 @@ from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, RAW_TICK_SCHEMA, VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.sources.base import canonical_time
+from ghtrader_market.sources.tqsdk.newest_tick import drop_series, newest_id
+from ghtrader_market.sources.tqsdk.past_ticks import past_ticks
 from ghtrader_runtime.brokers.base import TickRow, Ticks
 from ghtrader_runtime.brokers.tqsdk_isolation import connect_error
 
@@ -39,12 +41,15 @@ class TickFeed:
         TqSdk's, once subscribed.
     missed : int
         Ticks that could not be had any more.
+    cold_note : str
+        Why `history` had to do without the day so far; empty where it did not.
     """
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self.quote: Any = None
         self.missed = 0
+        self.cold_note = ""
         self._api: Any = None
         self._last_id = -1
 
@@ -105,14 +110,21 @@ class TickFeed:
         return float(self.quote.lower_limit), float(self.quote.upper_limit)
 
     def history(self, calendar: TradingCalendar) -> list[TickRow]:
-        """Ticks of the last tick's trading day; a day longer than one series is fetched as a whole."""
-        rows = self._long_series()
+        """Ticks of the last tick's trading day; a day longer than one series is fetched as a whole.
+
+        Where that cannot be had (`cold_note`), the last tick alone: factors begin with it, as with a day's first.
+        """
+        rows, self.cold_note = self._long_series(), ""
         if not rows:
             return []
+        self._last_id = rows[-1].id
         start, _ = calendar.bounds(calendar.trading_day_of(rows[-1].datetime_ns))
         if len(rows) >= HISTORY_ROWS and rows[0].datetime_ns >= start:
-            rows = self._whole_day(start, rows)
-        self._last_id = rows[-1].id
+            early = past_ticks(self._api, self.symbol, start, rows[0].datetime_ns, -1, rows[0].id)
+            if early.frame is None:
+                self.cold_note = f"no history of the day so far ({early.why_not}): factors warm up live"
+                return rows[-1:]
+            rows = self._rows_of_frame(early.frame) + rows
         return [row for row in rows if row.datetime_ns >= start]
 
     def only_the_last(self) -> None:
@@ -122,27 +134,18 @@ class TickFeed:
     def _long_series(self) -> list[TickRow]:
         frame = self._api.get_tick_serial(self.symbol, HISTORY_ROWS)
         rows = self._rows_of(self._array_of(frame), HISTORY_ROWS, self._column_places(frame))
-        self._drop_series(frame)
+        drop_series(self._api, frame, self.symbol, HISTORY_ROWS)
         return rows
 
-    def _drop_series(self, frame: Any) -> None:
-        """End a series again (there is no public way): it would be moved with every tick."""
-        frame.__dict__["_task"].cancel()
-        serial = self._api._serials.pop(id(frame))
-        self._api._requests["ticks"].pop((self.symbol, HISTORY_ROWS, None), None)
-        chart = {"chart_id": serial["chart"]["chart_id"], "ins_list": "", "duration": 0, "view_width": HISTORY_ROWS}
-        self._api._send_pack({"aid": "set_chart", **chart})
+    def is_current(self) -> bool:
+        """Whether the service, asked anew, has no newer tick than `new_ticks` brought; waits a few seconds at most."""
+        return newest_id(self._api, self.symbol) == self._last_id
 
-    def _whole_day(self, start_ns: int, rows: list[TickRow]) -> list[TickRow]:
-        begin = datetime.fromtimestamp(start_ns / 1e9, _SHANGHAI).replace(tzinfo=None)
-        end = datetime.fromtimestamp(rows[0].datetime_ns / 1e9, _SHANGHAI).replace(tzinfo=None)
-        frame = self._api.get_tick_data_series(self.symbol, begin, end)
+    def _rows_of_frame(self, frame: Any) -> list[TickRow]:
         values = canonical_values(frame[list(VALUE_COLUMNS)].to_numpy(np.float64))
         times = canonical_time(frame["datetime"].to_numpy())
         ids = frame["id"].to_numpy(np.int64)
-        first = rows[0].id
-        early = [TickRow(int(i), int(t), v) for i, t, v in zip(ids, times, values, strict=True) if i < first]
-        return early + rows
+        return [TickRow(int(i), int(t), v) for i, t, v in zip(ids, times, values, strict=True)]
 
     def _rows_of(self, array: np.ndarray, count: int, places: tuple[int, int, np.ndarray]) -> list[TickRow]:
         id_at, time_at, value_at = places

@@ -61,6 +61,13 @@ class Book(_Event, frozen=True, gc=False, kw_only=True):
     now_ns: int
 
 
+class FeedChecked(_Event, frozen=True, gc=False, kw_only=True):
+    """The service was asked anew and has no newer tick of a silent symbol than the last that is known here."""
+
+    symbol: str
+    now_ns: int
+
+
 class TargetWanted(_Event, frozen=True, gc=False, kw_only=True):
     """A strategy wants to hold `volume` lots of `symbol`."""
 
@@ -195,6 +202,6 @@ class AskFailed(_Event, frozen=True, gc=False):
 
 
 Event = (
-    Terms | Bound | Book | TargetWanted | OrderWanted | CancelWanted | OrderReport | TradeReport | Timer | Equity
-    | LinkChange | KillChange | StateWanted | Snapshot | AskFailed
+    Terms | Bound | Book | FeedChecked | TargetWanted | OrderWanted | CancelWanted | OrderReport | TradeReport | Timer
+    | Equity | LinkChange | KillChange | StateWanted | Snapshot | AskFailed
 )  # fmt: skip

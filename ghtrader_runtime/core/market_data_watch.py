@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from ghtrader_market.accounting.marks import is_price
+from ghtrader_market.reference.session_times import session_silence_ns
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action, Record, Resubscribe
 from ghtrader_runtime.core.block_reasons import BlockReason
@@ -15,8 +16,8 @@ from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.core.risk_rules import beyond_holding, only_closed
 from ghtrader_runtime.core.state import CoreConfig, CoreState
 
-_BREAK_NS = 10_000_000_000
-"""A tick so close to a session's end (market time) may be its last."""
+_LONGEST_PAUSE = 16
+"""Times the age from which a book is stale: the longest pause between two alarms, or between two looks at the feed."""
 
 
 class MarketData:
@@ -67,9 +68,9 @@ class MarketData:
         state.books[book.symbol] = book = self._with_prices_alone(book)
         state.market_ns = max(state.market_ns, book.market_ns)
         state.enter_day(book.trading_day)
-        if state.blocks and BlockReason.DATA in state.blocks and not self._silent()[0]:
+        if state.resubscribe_tries and not self._silent()[0]:
             state.unblock(BlockReason.DATA)
-            state.resubscribe_at_ns = state.resubscribe_tries = 0
+            state.resubscribe_at_ns = state.resubscribe_tries = state.excused_until_ns = 0
         return self._advance(book.symbol)
 
     def _with_prices_alone(self, book: ev.Book) -> ev.Book:
@@ -88,13 +89,15 @@ class MarketData:
     def _silent(self) -> tuple[str, int]:
         """The first symbol that should have ticked by now and how long ago it did, or was subscribed; empty, 0."""
         state = self.state
+        if not self._stale_ns or state.now_ns < state.excused_until_ns:
+            return "", 0
         for symbol, terms in state.terms.items():
-            if not self._stale_ns or self._is_left(symbol):
-                continue
             last = state.books.get(symbol) or terms
-            due = last.market_ns and any(first <= last.market_ns < end - _BREAK_NS for first, end in terms.sessions)
-            if due and state.now_ns - last.now_ns > self._stale_ns:
-                return symbol, state.now_ns - last.now_ns
+            gone_ns = state.now_ns - last.now_ns
+            if gone_ns <= self._stale_ns or not last.market_ns or self._is_left(symbol):
+                continue
+            if session_silence_ns(terms.sessions, last.market_ns, gone_ns) > self._stale_ns:
+                return symbol, gone_ns
         return "", 0
 
     def watch(self) -> list[Action]:
@@ -107,9 +110,19 @@ class MarketData:
         state.block(BlockReason.DATA, TradingState.REDUCING, f"{symbol}: no tick for {age:.0f} s")
         if state.now_ns < state.resubscribe_at_ns:
             return []
-        state.resubscribe_at_ns = state.now_ns + self._stale_ns * min(2**state.resubscribe_tries, 16)
+        state.resubscribe_at_ns = state.now_ns + self._pause_ns()
         state.resubscribe_tries += 1
         return [Record("data-stale", {"symbol": symbol, "age_s": age}), Resubscribe(f"{symbol} went silent")]
+
+    def _pause_ns(self) -> int:
+        return self._stale_ns * int(min(2**self.state.resubscribe_tries, _LONGEST_PAUSE))
+
+    def on_feed_checked(self, checked: ev.FeedChecked) -> list[Action]:
+        """The silence is the market's own: nothing is wrong until the next look, after a pause that grows."""
+        state = self.state
+        state.excused_until_ns = state.now_ns + self._pause_ns()
+        state.unblock(BlockReason.DATA)
+        return [Record("feed-checked", {"symbol": checked.symbol})]
 
     def on_link(self, up: bool) -> list[Action]:
         """The market data line broke or is back."""

@@ -137,6 +137,7 @@ class CoreState:
     resync_tries: int = 0
     resubscribe_at_ns: int = 0
     resubscribe_tries: int = 0
+    excused_until_ns: int = 0
     reconciled: bool = False
     requested: str = ""
     bound: str | None = None

@@ -121,6 +121,7 @@ class Core:
         self._prediction = OrderPrediction(config, state, style, order_id, check, roll.is_left)
         self._handlers: dict[type, Callable[[Any], list[Action]]] = {
             ev.Terms: market.on_terms, ev.Bound: roll.on_bound, ev.Book: market.on_book,
+            ev.FeedChecked: market.on_feed_checked,
             ev.TargetWanted: requests.on_target, ev.OrderWanted: requests.on_order_wanted,
             ev.CancelWanted: requests.on_cancel_wanted,
             ev.OrderReport: reports.on_order, ev.TradeReport: reports.on_trade, ev.Timer: self._on_timer,

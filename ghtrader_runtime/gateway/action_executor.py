@@ -174,8 +174,10 @@ class ActionExecutor:
                     self.killed = True
                     self.durable.trip(action.reason)
                     failpoint("gateway.kill->act")
-                case Resync() | Resubscribe():
+                case Resync():
                     self._context.connection.request_reopen(action.reason)
+                case Resubscribe():
+                    self._context.connection.request_check(action.reason)
         return sent
 
     def _write_binding(self, bound: WriteBinding) -> None:

@@ -23,6 +23,7 @@ class BrokerConnection:
         self.broker = broker
         self.connected = True
         self._reopen_reason = ""
+        self._check_reason = ""
 
     def pump(self, timeout_s: float, may_advance: bool, wait: Callable[[float], object]) -> Pumped:
         """What the broker has within `timeout_s`; while it is away, `wait` for the bus that long."""
@@ -36,6 +37,10 @@ class BrokerConnection:
         if self.connected:
             self.broker.cancel(order_id)
 
+    def request_check(self, reason: str) -> None:
+        """Look at the next turn whether the silent feed is current, and open the broker anew where it is not."""
+        self._check_reason = reason
+
     def request_reopen(self, reason: str) -> None:
         """Open the broker anew at the next turn of the gateway's loop."""
         self._reopen_reason = reason
@@ -44,6 +49,16 @@ class BrokerConnection:
         """Why it is to be opened anew, once; an empty string where it is not."""
         reason, self._reopen_reason = self._reopen_reason, ""
         return reason
+
+    def look_at_feed(self) -> bool:
+        """Whether a look was asked for and found the feed current; where it did not, the broker is opened anew."""
+        reason, self._check_reason = self._check_reason, ""
+        if not reason or self._reopen_reason:
+            return False
+        if self.connected and self.broker.is_current():
+            return True
+        self.request_reopen(reason)
+        return False
 
     def reopen(self) -> ev.Event:
         """Open it anew: the account as the broker has it, or `AskFailed`; the core asks again, with back-off."""

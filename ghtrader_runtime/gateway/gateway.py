@@ -44,7 +44,7 @@ from ghtrader_runtime.gateway.state_publisher import StatePublisher
 from ghtrader_runtime.gateway.tick_relay import TickRelay
 from ghtrader_runtime.gateway.traded_market import TradedMarket
 from ghtrader_runtime.gateway.trading_day_clock import TradingDayClock
-from ghtrader_runtime.gateway.trading_day_start import TradingDay, connect, symbol_specs
+from ghtrader_runtime.gateway.trading_day_start import TradingDay, connect, note_cold_start, symbol_specs
 from ghtrader_runtime.run_options import GatewayOptions, execution_style, risk_limits, run_folder
 from ghtrader_runtime.runlog.decision_log import Start
 from ghtrader_runtime.runlog.journal import Journal, read_lines
@@ -154,6 +154,9 @@ class Gateway:
         self.trading_day.end_when_over(time.monotonic())
 
     def _reopen_if_asked(self) -> None:
+        if self.context.connection.look_at_feed():
+            symbol = self.traded.binding.contract
+            self.executor.step(ev.FeedChecked(symbol=symbol, now_ns=time.monotonic_ns()))
         if reason := self.context.connection.take_reopen_reason():
             self.context.journal.write("events", "resync", {"reason": reason})
             self.executor.step(self.context.connection.reopen())
@@ -181,6 +184,7 @@ def _open(
         traded.day.enter(row.datetime_ns)
         traded.keep(row)
         traded.mark(binding.contract, row.values)
+    note_cold_start(broker, traded, journal)
     sessions = BusSessions(join_token(ref.state_dir))
     bus = GatewayBus(endpoints(settings, ref.state_dir))
     stack.callback(bus.close)

@@ -90,6 +90,7 @@ class StatePublisher:
             mode=context.options.mode, symbol=traded.binding.contract, requested=context.options.symbol,
             trading_day=traded.day.name, schedule_hash=traded.binding.schedule_hash,
             schedule_note=traded.binding.note, holding_note=traded.holding_note,
+            cold_note=traded.cold_note,
             state_dir=str(context.ref.state_dir),
             revision=state.revision, ready=tuple(context.sessions.ready.values()),
             killed=self._executor.killed, trading_state=str(state.trading_state),

@@ -42,6 +42,8 @@ class TradedMarket:
         Rolls during this run.
     holding_note : str
         That the last day a natural person may hold the contract is near or there; empty where it is neither.
+    cold_note : str
+        Why the contract's day so far is not known; empty where it is.
     tick_revision : int
         Number of the last tick that was published.
     tick_s : float
@@ -57,6 +59,7 @@ class TradedMarket:
     days_traded: set[str] = field(default_factory=set)
     rolls: int = 0
     holding_note: str = ""
+    cold_note: str = ""
     tick_revision: int = 0
     tick_s: float = math.nan
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from ghtrader_market.reference.session_times import CLOSING_NS
+from ghtrader_market.reference.session_times import session_silence_ns
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import Variety
 
@@ -44,19 +44,17 @@ class TradingDayClock:
     def over(self, now_s: float, idle_end_s: float, goes_on: bool = False) -> str:
         """Why no more ticks are to be expected, or an empty string.
 
-        The day is over a moment after a tick at its very end, unless the run goes on with the next one; and without any
-        tick for `idle_end_s` seconds (0: never), unless the last one came right before a break, or a run that goes on
-        has come out of the sessions since.
+        The day is over a moment after a tick at its very end, or once its end must have passed since the last one,
+        unless the run goes on with the next day; and where a tick has been due for `idle_end_s` seconds (0: never),
+        which none is in a break.
         """
         if self._seen_s is None:
             return ""
         quiet = now_s - self._seen_s
-        if not goes_on and quiet > _QUIET_S and self._market_ns >= self._sessions[-1][1] - _TOLERANCE_NS:
+        gone_ns, close_ns = int(quiet * 1e9), self._sessions[-1][1]
+        at_the_end = self._market_ns >= close_ns - _TOLERANCE_NS
+        if not goes_on and quiet > _QUIET_S and (at_the_end or self._market_ns + gone_ns > close_ns + _TOLERANCE_NS):
             return "the trading day is over"
-        by_now = self._market_ns + int(quiet * 1e9)
-        if goes_on and not any(first <= by_now < end for first, end in self._sessions):
-            return ""
-        at_a_break = any(-CLOSING_NS <= end - self._market_ns <= _TOLERANCE_NS for _, end in self._sessions)
-        if idle_end_s and quiet > idle_end_s and not at_a_break:
+        if idle_end_s and session_silence_ns(self._sessions, self._market_ns, gone_ns) > idle_end_s * 1e9:
             return f"no tick for {idle_end_s:g} s"
         return ""

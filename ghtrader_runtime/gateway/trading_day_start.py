@@ -24,6 +24,7 @@ from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.contract_binding import Binding, ContractResolver, read_bound
 from ghtrader_runtime.gateway.day_ticks import DayTicks
 from ghtrader_runtime.gateway.traded_market import TradedMarket
+from ghtrader_runtime.runlog.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,14 @@ def connect(broker: Broker, binder: ContractResolver) -> tuple[Market, Binding]:
     if binding.contract != first:
         market = broker.bind(binding.contract)
     return market, binding
+
+
+def note_cold_start(broker: Broker, traded: TradedMarket, journal: Journal) -> None:
+    """After the broker's history: tell where the day so far is not known, so that factors begin cold."""
+    traded.cold_note = broker.cold_note and f"{traded.binding.contract}: {broker.cold_note}"
+    if traded.cold_note:
+        log.warning(traded.cold_note)
+        journal.write("events", "cold-start", {"note": traded.cold_note})
 
 
 def symbol_specs(context: GatewayContext, traded: TradedMarket, binder: ContractResolver) -> dict[str, SymbolSpec]:
@@ -244,6 +253,7 @@ class TradingDay:
             if start <= row.datetime_ns < end:
                 traded.keep(row)
                 traded.mark(found.contract, row.values)
+        note_cold_start(context.broker, traded, context.journal)
         context.bus.publish(
             msg.Rolled(
                 session=context.session, revision=traded.rolls, sent_ns=time.monotonic_ns(), before=before,

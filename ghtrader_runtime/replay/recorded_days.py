@@ -14,8 +14,10 @@ from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode
 from ghtrader_base.trading_limits import LimitValue
 from ghtrader_market.accounting.execution_model import FLAT_BEFORE_END_S
+from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.unfinished_days import why_unfinished_main
 from ghtrader_models.bundles.bundle import bundles_dir, load_bundle
 from ghtrader_models.bundles.sample_check import judge_sample, worst
 from ghtrader_runtime.run_options import GatewayOptions, ReplayOptions, StrategyOptions, check_options
@@ -37,23 +39,36 @@ def block_start_ns(lake: Lake, key: str, day: date, blocks: int) -> int:
 
 
 def replay_days(settings: Settings, variety: str, days: int = 1, day: date | None = None) -> list[date]:
-    """Days of main_l5 to play: `day`, or the last `days` there are.
+    """Days of main_l5 to play: `day`, or the last `days` there are that were recorded to their end.
 
     Raises
     ------
     UsageError
-        The lake has none, or not that one.
+        The lake has none, or not that one, or not to its end.
     """
     lake, key = Lake(settings.data), get_variety(variety).continuous_symbol
-    have = lake.days(DATASET, key)
+    have, calendar = lake.days(DATASET, key), load_calendar(settings)
+
+    def stub(one: date) -> str:
+        manifest = lake.manifest(DATASET, key, one)
+        return why_unfinished_main(lake, calendar, manifest) if manifest is not None else ""
+
     if day is not None:
         if day not in have:
             known = f"{have[0]} to {have[-1]}" if have else "none yet"
             raise UsageError(f"no main_l5 of {variety} on {day}; days: {known}", f"ghtrader main-l5 --var {variety}")
+        if why := stub(day):
+            raise UsageError(f"{why}: it is no day to play", "download it once it is over, and run main-l5 again")
         return [day]
     if not have or days < 1:
         raise UsageError(f"no recorded day of {variety} to play", f"ghtrader main-l5 --var {variety}")
-    return have[-days:]
+    whole: list[date] = []
+    for one in reversed(have):
+        if len(whole) < days and not stub(one):
+            whole.append(one)
+    if not whole:
+        raise UsageError(f"no day of {variety} was recorded to its end", "download the days, and run main-l5 again")
+    return whole[::-1]
 
 
 def paper_day(

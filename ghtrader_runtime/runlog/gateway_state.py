@@ -27,6 +27,8 @@ class GatewayState(msgspec.Struct, frozen=True, kw_only=True):
         Of the roll schedule, and what is to be said of it.
     holding_note : str
         What warns of the last days of a contract that is held.
+    cold_note : str
+        Why factors began in mid-session, without the day so far; empty where they did not.
     state_dir : str
         The account's folder.
     revision : int
@@ -65,6 +67,7 @@ class GatewayState(msgspec.Struct, frozen=True, kw_only=True):
     schedule_hash: str = ""
     schedule_note: str = ""
     holding_note: str = ""
+    cold_note: str = ""
     state_dir: str
     revision: int = 0
     ready: tuple[str, ...] = ()

@@ -17,7 +17,6 @@ from tests.core_simulation.exchange import age, book_trade, net_of
 from tests.core_simulation.scenario_config import Setup
 
 ACTIVE, REDUCING, HALTED = TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED
-BREAK_NS = 10_000_000_000
 
 
 class Seen:
@@ -122,7 +121,8 @@ class Picture:
             if not limit or self.now - book.now_ns <= limit:
                 continue
             sessions = self.terms[symbol].sessions if symbol in self.terms else ()
-            if any(a <= book.market_ns < b - BREAK_NS for a, b in sessions):
+            clock = book.market_ns + self.now - book.now_ns
+            if any(a <= clock < b and clock - max(a, book.market_ns) > limit for a, b in sessions):
                 return True
         return False
 

@@ -116,6 +116,17 @@ def test_each_kind_is_found_where_it_was_put(bend: Bend, kinds: set[str], row: i
     assert told["meaning"] == MEANING[anomaly.kind] and told["first"][0]["time"].startswith("2025-02-1")
 
 
+def test_a_row_that_is_there_twice_is_told_from_one_of_the_same_second() -> None:
+    times, values = TIMES.copy(), VALUES.copy()
+    times[101], values[:, 101] = times[100], values[:, 100]
+    found = found_in(times, values)
+    assert {kind: one.examples[0][0] for kind, one in found.items()} == {"duplicate_time": 101}, "to the second"
+    times[::2] += 500_000_000
+    times[101] = times[100]
+    found = found_in(times, values)
+    assert {kind: one.examples[0][0] for kind, one in found.items()} == {"duplicate_time": 101, "duplicate_row": 101}
+
+
 def test_a_whole_day_has_none_and_every_kind_is_explained() -> None:
     assert found_in(TIMES, VALUES) == {}
     assert set(MEANING) == set(KINDS)

@@ -61,6 +61,24 @@ def test_a_whole_day_is_ready(settings: Settings, store: Callable[..., Lake]) ->
     assert readiness(settings, "ticks", CONTRACT, DAY).ready
 
 
+def test_a_clock_of_whole_seconds_harms_nothing(settings: Settings) -> None:
+    """The recorded day with its times cut to the second: two rows a second, and the day is as ready as before."""
+    lake = Lake(settings.data)
+    import_recordings([Path(IF2101)], lake, CALENDAR, "IF")
+    symbol, day = "CFFEX.IF2101", date(2021, 1, 4)
+    before, table = readiness(settings, "ticks", symbol, day), lake.read_day("ticks", symbol, day)
+    seconds = table["datetime_ns"].to_numpy() // 10**9 * 10**9
+    lake.write_day("ticks", symbol, day, table.set_column(1, table.schema.field(1), pa.array(seconds)), source="test")
+    found = day_quality(settings, "ticks", symbol, day)
+    assert [(one.kind, one.count) for one in found.anomalies] == [("duplicate_time", 13_647)]
+    assert found.readiness == before and before.overall_state == "ready"
+
+    twice = np.sort(np.concatenate([np.arange(table.num_rows), np.arange(0, 30)]))
+    lake.write_day("ticks", symbol, day, table.take(pa.array(twice)), source="test")
+    found = day_quality(settings, "ticks", symbol, day)
+    assert (found.readiness.overall_state, found.readiness.reason_code) == ("not_ready", "duplicate_row")
+
+
 def test_a_day_that_is_not_here(settings: Settings, store: Callable[..., Lake]) -> None:
     assert states(settings) == ("missing", "unknown", "blocked", "not_ready", "missing")
     assert "ghtrader download --symbol" in readiness(settings, "ticks", CONTRACT, DAY).action_hint

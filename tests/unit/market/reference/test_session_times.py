@@ -15,6 +15,7 @@ from ghtrader_market.reference.session_times import (
     factor_clock_at,
     in_sessions,
     session_index,
+    session_silence_ns,
 )
 from ghtrader_market.reference.trading_calendar import SHANGHAI, bundled_calendar
 
@@ -58,6 +59,27 @@ def test_where_one_session_follows_at_once_its_opening_is_its_own() -> None:
     sessions = [(0, 10), (10, 20)]
     assert session_index(np.array([9, 10, 19, 20, -1]), sessions).tolist() == [0, 1, 1, 1, -1]
     assert [factor_clock_at(t, sessions) for t in (9, 10, 20, -1)] == [9, 10, 19, None]
+
+
+@pytest.mark.parametrize(
+    ("last", "after_s", "silent_s"),
+    [
+        ("2025-02-11 11:29:40.000", 15, 15),  # in the session still
+        ("2025-02-11 11:29:40.000", 20, 0),  # 11:30
+        ("2025-02-11 11:29:40.000", 2 * 3600, 0),
+        ("2025-02-11 11:29:40.000", 2 * 3600 + 20, 0),  # 13:30: the afternoon counts anew
+        ("2025-02-11 11:29:40.000", 2 * 3600 + 60, 40),
+        ("2025-02-11 10:14:30.000", 60 * 10, 0),  # the halt from 10:15 to 10:30
+        ("2025-02-11 10:14:30.000", 60 * 16, 30),
+        ("2025-02-11 00:59:50.000", 5 * 3600, 0),  # the end of the night
+        ("2025-02-11 14:59:30.000", 100, 0),  # and of the day
+        ("2025-02-11 10:00:00.000", 600, 600),  # dead in mid-session
+        ("2025-02-11 11:30:00.500", 60, 0),
+    ],
+)
+def test_silence_is_time_of_a_session_without_a_tick(last: str, after_s: int, silent_s: int) -> None:
+    sessions = CALENDAR.sessions("cu", DAY)
+    assert session_silence_ns(sessions, ns(last), after_s * 10**9) == silent_s * 10**9
 
 
 @given(st.lists(st.integers(-2 * 10**9, 12 * 10**9), max_size=30))

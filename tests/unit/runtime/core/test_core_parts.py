@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from datetime import date
 from typing import Any
 
+import numpy as np
+
 from ghtrader_market.accounting.fill import Offset
+from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.account_risk import AccountRisk
 from ghtrader_runtime.core.actions import (
@@ -163,6 +168,50 @@ def test_market_data_drops_old_books_and_limits_trading_in_silence() -> None:
     assert list(state.blocks) == [BlockReason.DATA_LINK] == ["data-link"]
     market.on_link(True)
     assert not state.blocks
+
+
+def alarms(last: str, until: str, answers: Callable[[int], bool] = lambda second: False) -> list[int]:
+    """Seconds after the last tick of a copper day at which the feed was looked at, up to a time of that day;
+    `answers` whether the service then says that it has no newer tick."""
+    midnight = np.datetime64("2025-02-11T00:00:00").astype("datetime64[s]").astype(int) - 8 * 3600
+
+    def moment(text: str) -> int:
+        hours, minutes, seconds = map(int, text.split(":"))
+        return int(midnight + 3600 * hours + 60 * minutes + seconds) * S
+
+    state, found = CoreState(), []
+    market = MarketData(config(), state, Asked(), never_left)
+    sessions = tuple(bundled_calendar().sessions("cu", date(2025, 2, 11)))
+    market.on_terms(ev.Terms(symbol=CU, trading_day="2025-02-11", sessions=sessions, now_ns=0))
+    market.on_book(
+        ev.Book(
+            symbol=CU, trading_day="2025-02-11", market_ns=moment(last), tick_id=1, bid=1.0, ask=2.0, now_ns=0,
+        )
+    )  # fmt: skip
+    for second in range((moment(until) - moment(last)) // S):
+        state.now_ns = second * S
+        if any(isinstance(action, Resubscribe) for action in market.watch()):
+            found.append(second)
+            if answers(second):
+                market.on_feed_checked(ev.FeedChecked(symbol=CU, now_ns=state.now_ns))
+                assert not state.blocks, "the book at hand is the newest there is"
+    return found
+
+
+def test_a_break_is_no_silence() -> None:
+    assert len(alarms("11:29:40", "13:30:00")) <= 1, "33 before"
+    assert alarms("11:29:50", "13:30:15") == [] == alarms("10:14:50", "10:30:15")
+    assert alarms("00:59:50", "09:00:15") == [] == alarms("14:59:50", "17:59:59")
+    assert alarms("11:29:50", "13:31:00") == [7226, 7241], "dead in the afternoon: due since 13:30"
+    assert alarms("10:00:00", "10:01:00") == [16, 31]
+
+
+def test_a_market_locked_at_its_limit_is_no_dead_feed() -> None:
+    """The service says that there is no newer tick: nobody logs in again, and looks become rarer."""
+    looks = alarms("09:30:00", "10:15:00", lambda second: True)
+    assert looks[:5] == [16, 46, 106, 226, 466] and len(looks) <= 15
+    dead = alarms("09:30:00", "10:00:00", lambda second: second < 600)
+    assert [second for second in dead if second >= 600][0] <= 600 + 240, "a feed that dies meanwhile is found"
 
 
 def test_market_data_forgives_the_silence_of_a_contract_that_is_left() -> None:

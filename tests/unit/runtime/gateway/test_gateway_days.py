@@ -49,10 +49,13 @@ def test_a_day_is_over_and_a_run_of_days_is_not() -> None:
     assert watch.over(102.0, 60.0) == "" and watch.over(104.0, 60.0) == "the trading day is over"
     assert watch.over(100_000.0, 60.0, goes_on=True) == "", "the night is long"
     watch.saw(sessions[-1][1] - 30 * 10**9, 100.0)
-    assert "no tick" in watch.over(161.0, 60.0), "it cannot know that the market has closed"
+    assert watch.over(161.0, 60.0) == watch.over(161.0, 0.0) == "the trading day is over", "its end has passed since"
     assert watch.over(161.0, 60.0, goes_on=True) == "", "closed by now"
     watch.saw(sessions[1][0] + 10**9, 100.0)
     assert "no tick" in watch.over(161.0, 60.0, goes_on=True)
+    watch.saw(sessions[2][1] - 20 * 10**9, 100.0)  # 11:29:40
+    assert {watch.over(100.0 + s, 30.0) for s in (25, 35, 1000, 2 * 3600 - 1)} == {""}, "a break is silent"
+    assert "no tick" in watch.over(100.0 + 20 + 2 * 3600 + 31, 30.0), "but the afternoon is not"
 
 
 def test_the_day_of_a_tick_behind_the_holiday_list_is_refused_and_the_last_day_goes_on() -> None:

@@ -38,8 +38,8 @@ LATENCY = ["p50", "p99", "p999", "max", "count", "unanswered", "skipped", "with_
            "durable_intent", "parts"]  # fmt: skip
 STATE = [
     "session", "pid", "account", "broker", "mode", "symbol", "requested", "trading_day", "schedule_hash",
-    "schedule_note", "holding_note", "state_dir", "revision", "ready", "killed", "trading_state", "reasons", "links",
-    "metrics", "tqsdk_rules", "positions", "net_pnl", "data_age_s", "ended", "written_ns",
+    "schedule_note", "holding_note", "cold_note", "state_dir", "revision", "ready", "killed", "trading_state",
+    "reasons", "links", "metrics", "tqsdk_rules", "positions", "net_pnl", "data_age_s", "ended", "written_ns",
 ]  # fmt: skip
 
 
@@ -126,7 +126,8 @@ def test_a_gateways_state_keeps_its_keys_and_an_older_one_reads(tmp_path: Path) 
     for document in found.values():
         told = gateway_state(document, tmp_path)
         assert list(told.to_json()) == STATE
-        assert json.loads(json.dumps(told.to_json())) == {**document, "holding_note": ""}  # a later version's
+        later = {"holding_note": "", "cold_note": ""}  # a later version's
+        assert json.loads(json.dumps(told.to_json())) == {**document, **later}
     few = {"pid": 1, "account": "a", "broker": "b", "mode": "sim", "symbol": CU, "state_dir": "/x", "new": {"a": 1}}
     assert gateway_state(few, tmp_path) == GatewayState(
         pid=1, account="a", broker="b", mode="sim", symbol=CU, state_dir="/x"
