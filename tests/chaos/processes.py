@@ -117,6 +117,11 @@ def start_exchange(folder: Path, cache: Path, scenario: Any) -> tuple[Forked, di
     return process, json.loads(ready.read_text())
 
 
+def _arguments(command: list[str]) -> list[str]:
+    """Those of the module that a command runs."""
+    return command[command.index("-m") + 2 :]
+
+
 class Starter:
     """Stands in for `subprocess` in the supervisor's module: notes every life, and forks it where the plan says so."""
 
@@ -125,7 +130,7 @@ class Starter:
         self._count: Counter[str] = Counter()
 
     def __call__(self, command: list[str], **given: Any) -> Any:
-        kind = command[3]
+        kind = _arguments(command)[0]
         self._count[kind] += 1
         life = self._count[kind]
         if self._plan.exec_:
@@ -153,7 +158,7 @@ class Starter:
             injected_faults.make_greedy()
         if self._fault:
             injected_faults.FAULTS[self._fault](kind, life)
-        return child_main.main(command[3:])
+        return child_main.main(_arguments(command))
 
 
 def supervise(plan: Plan, folder: Path, gateway: Any, strategy: Any, fault: str) -> Forked:
