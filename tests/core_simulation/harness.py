@@ -352,8 +352,8 @@ class World:
                 trading_day=self.day,
                 market_ns=self.market - 10**9,
                 tick_id=old,
-                bid=1.0,
-                ask=2.0,
+                bid=10.0,
+                ask=20.0,
                 now_ns=self.now,
             )
         )

@@ -161,7 +161,7 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
         "state.now_ns < retry.at_ns",
         "state.now_ns < 0",
     ),
-    ("the rate traps a position", "core.risk_rules", "if used_up and not order.reduces:", "if used_up:"),
+    ("the rate traps a position", "core.risk_rules", "if order.reduces or len(sent) <", "if len(sent) <"),
     (
         "an intent is never closed",
         "core.broker_reports",

@@ -44,9 +44,11 @@ class OpenGateway:
 
     def _turn(self, may_advance: bool) -> None:
         pumped = self.context.connection.pump(0.0, may_advance, self.context.bus.wait)
+        first = pumped.reports if pumped.ticks is not None else []  # a recorded day, in lock-step
         if pumped.ticks is not None:
-            self.running.relay.on_ticks(pumped.ticks)
-        self.executor.on_reports(pumped.reports)
+            self.running.relay.on_ticks(pumped.ticks, first)
+        if not first or self.context.end.reason:
+            self.executor.on_reports(pumped.reports)
         self.running.requests.answer_waiting()
         self.running._on_time()
 
@@ -105,7 +107,7 @@ def open_gateway(
         GatewayOptions(
             account=ACCOUNT, mode=RunMode.PAPER, symbol=CONTRACT, run_id=f"by-hand-{time.monotonic_ns()}",
             replay=ReplayOptions(dataset="main_l5", key=key, day=str(DAY), from_ns=start),
-            **({"daily_loss": 10_000.0} | options),
+            **({"daily_loss": 10_000.0, "latency_ms": 0.0} | options),
         )
     )  # fmt: skip
     ref = account_ref(settings, ACCOUNT, RunMode.PAPER)

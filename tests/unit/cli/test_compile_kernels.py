@@ -40,7 +40,8 @@ wanted = {
     "ghtrader_models.labels.kernel.mid_move", "ghtrader_models.labels.kernel.smoothed",
     "ghtrader_models.labels.kernel.cost_aware", "ghtrader_models.datasets.windows_kernel.gather",
     "ghtrader_models.research.ranks._average_ranks", "ghtrader_models.inference.predictors._logistic",
-    "ghtrader_models.inference.predictors._trees", "ghtrader_models.policy.step", "ghtrader_models.policy._replay",
+    "ghtrader_models.inference.predictors._trees", "ghtrader_models.policy.step",
+    "ghtrader_models.policy._target_path", "ghtrader_models.evaluation.order_simulation._fill_targets",
 }
 assert all(before[name] for name in wanted), [name for name in wanted if not before[name]]
 own = FactorSet("own", {"x": parse("Std(Add(Mid(), Lag(Spread(), 3)), '30s')"), "y": parse("Quantile(Mid(), 0.5, 9)")})

@@ -112,7 +112,7 @@ def test_the_pipeline_leaves_it_out_and_says_so(lake: Lake, settings: Settings) 
     from ghtrader_assets.runs.flows import main_days
 
     told: list[str] = []
-    assert main_days(settings, "cu", None, None, told.append) == [BEFORE]
+    assert main_days(settings, "cu", None, None, told.append) == ([BEFORE], None)
     assert told == [f"left out: {CONTRACT} on {DAY} was recorded up to 21:00:44 only, 90 rows"]
     with pytest.raises(FailedError, match="90 rows: no main series is made of it"):
         main_days(settings, "cu", DAY, DAY)

@@ -124,7 +124,8 @@ def test_orders_of_before_a_restart_count_for_the_rate_open_or_closed(settings: 
         ledger.close()
 
     with open_gateway(settings, an_earlier_life) as gateway:
-        assert list(gateway.executor.core.state.sent_ns)[:3] == [11, 22, 33]
+        assert gateway.context.ledger.state.sent_ns[:3] == [11, 22, 33]
+        assert not gateway.executor.core.state.sent_ns, "a recorded day is not of the market they were sent into"
 
 
 @contextlib.contextmanager
