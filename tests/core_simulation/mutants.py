@@ -38,8 +38,8 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "HALTED sends",
         "core.target_steps",
-        "if state.trading_state is TradingState.HALTED or book is None",
-        "if book is None",
+        "if state.trading_state is TradingState.HALTED:",
+        "if False:",
     ),
     ("REDUCING crosses zero", "core.order_planning", "return min(max(target, 0), net)", "return min(target, net)"),
     (
@@ -292,8 +292,8 @@ SMALL_FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "the paper broker credits fees",
         "brokers.paper",
-        "order.side * lots * price * self._feed.market.multiplier + fee",
-        "order.side * lots * price * self._feed.market.multiplier - fee",
+        "order.side * lots * price * multiplier + booked.fee",
+        "order.side * lots * price * multiplier - booked.fee",
     ),
     (
         "who only monitors cancels at a run's end",
@@ -359,8 +359,8 @@ SMALL_FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "a fat finger is measured by its own price",
         "core.risk_rules",
-        "<= self.fraction * order.reference:",
-        "<= self.fraction * price:",
+        "<= self.fraction * market or",
+        "<= self.fraction * price or",
     ),
     (
         "an order's own price is the market",
