@@ -217,6 +217,17 @@ class TradingFacts:
     lock_step_ms: dict[str, Any] | None = None
     sample: str | None = None
 
+    def money(self, edge: bool) -> str:
+        """What was earned, and what that says of an edge in the scores, in a sentence."""
+        sample = f" ({self.sample})" if self.sample else ""
+        told = f"Traded{sample}: net {self.net_pnl:+,.0f} CNY after {self.fees:,.0f} of fees"
+        if self.net_pnl > 0 or not self.round_trips:
+            return f"{told}."
+        if self.gross_pnl > 0:
+            return f"{told}, which take more than the {self.gross_pnl:,.0f} it earns before them."
+        before = f"{told}; it loses {-self.gross_pnl:,.0f} before them too"
+        return f"{before}: the edge is in the scores alone." if edge else f"{before}."
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         found = asdict(self)
@@ -265,10 +276,7 @@ class PartReport:
         real = gain.low is not None and gain.low > 0
         edge = "an edge over the prior" if real else "no edge that chance would not explain"
         gate = "promoted" if self.pipeline.champion else f"refused: {self.pipeline.refused_because}"
-        money = ""
-        if self.trading:
-            sample = f" ({self.trading.sample})" if self.trading.sample else ""
-            money = f" Traded{sample}: net {self.trading.net_pnl:+,.0f} CNY after fees."
+        money = f" {self.trading.money(real)}" if self.trading else ""
         return f"{self.kind}: {edge}. {numbers}{share}.{money} Gate: {gate.rstrip('.')}."
 
     def to_dict(self, judged: int) -> dict[str, Any]:

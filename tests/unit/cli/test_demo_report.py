@@ -139,7 +139,7 @@ def test_the_sentence_and_the_table_say_what_was_found() -> None:
     assert REPORT.live.verdict(50) == (
         "simulated, signal planted (strength 2): an edge over the prior. xgboost gains +0.0300 nats over the prior at "
         "horizon 50, 95 % interval [+0.0200, +0.0400] over 2 tests; the oracle gains +0.0400, so 75% of it. "
-        "Traded: net +1,234 CNY after fees. Gate: promoted."
+        "Traded: net +1,234 CNY after 6 of fees. Gate: promoted."
     )
     assert REPORT.recorded.verdict(50).endswith("Gate: refused: chance explains it.")
     text = closing_text(REPORT, Path("/home/demo"))
@@ -149,6 +149,20 @@ def test_the_sentence_and_the_table_say_what_was_found() -> None:
     assert "tick to target p50 0.50 ms, p99 1.50 ms over 10 ticks" in text
     assert "live factors against batch: 10 ticks, 0 different" in text
     assert "200 s. Report: /home/demo/runs/demo/report.html" in text
+
+
+@pytest.mark.parametrize(
+    ("gross", "fees", "said"),
+    [
+        (-2760.0, 10_480.0, "net -13,240 CNY after 10,480 of fees; it loses 2,760 before them too: the edge is in the"),
+        (500.0, 700.0, "net -200 CNY after 700 of fees, which take more than the 500 it earns before them."),
+    ],
+)
+def test_an_edge_that_earns_no_money_is_called_so(gross: float, fees: float, said: str) -> None:
+    money = {"gross_pnl": gross, "fees": fees, "net_pnl": gross - fees, "round_trips": 18}
+    trading = replace(REPORT.live.trading, **money, sample="out of sample")
+    verdict = replace(REPORT.live, trading=trading).verdict(50)
+    assert f"Traded (out of sample): {said}" in verdict and "an edge over the prior" in verdict
 
 
 def test_the_page_shows_both_parts() -> None:
