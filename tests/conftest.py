@@ -89,6 +89,18 @@ def _children_are_traced_where_it_tells(request: pytest.FixtureRequest) -> Itera
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _no_home_outlives_its_file() -> Iterator[None]:
+    """Opening a Dagster instance points this process at its home: for the tests of one file, not for the next one's."""
+    before = {name: os.environ.get(name) for name in ("GHTRADER_HOME", "DAGSTER_HOME")}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home, in force through GHTRADER_HOME, with its own XDG state folder."""

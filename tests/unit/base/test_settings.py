@@ -15,6 +15,8 @@ from ghtrader_base.settings import _told, describe_settings, load_settings, set_
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The default home, under a current folder of its own."""
     monkeypatch.chdir(tmp_path)
+    for name in ("GHTRADER_HOME", "GHTRADER_SETTINGS_FOLDER"):
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "var").mkdir()
     return tmp_path / "var"
 

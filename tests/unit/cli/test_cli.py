@@ -101,8 +101,9 @@ def test_a_setting_is_read_as_it_was_set(value: str, capsys: pytest.CaptureFixtu
     ("name", "content"), [("ghtrader.toml", b"a = = b"), ("ghtrader.toml", b"\xff"), (".env", b"\xff")]
 )
 def test_a_settings_file_that_does_not_parse_is_named(
-    name: str, content: bytes, capsys: pytest.CaptureFixture[str]
+    name: str, content: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("GHTRADER_HOME", raising=False)
     Path("var").mkdir(exist_ok=True)
     (Path("var") / name).write_bytes(content)
     assert cli.run(["config", "show"]) == 2
