@@ -6,6 +6,7 @@ Which processes run is `processes`' business.
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 
@@ -26,7 +27,15 @@ def python_module(module: str, *arguments: str, isolated: bool = False) -> list[
     return [sys.executable, "-I" if isolated else "-P", "-m", module, *arguments]
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent dies (Linux; elsewhere nothing happens)."""
+def die_with_parent(parent: int | None = None) -> None:
+    """Ask the kernel to end this process when its parent dies (Linux; elsewhere nothing happens).
+
+    Parameters
+    ----------
+    parent : int, optional
+        Process id of who started this one: where that died before this was asked, nothing would tell, so it ends now.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if parent is not None and os.getppid() != parent:
+            os._exit(128 + signal.SIGTERM)

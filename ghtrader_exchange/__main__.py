@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -28,9 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, default=0, help="end when this process, our parent, dies")
     given = parser.parse_args(arguments)
     if given.parent:
-        die_with_parent()
-        if os.getppid() != given.parent:
-            return 1  # it died before we could ask the kernel to tell us
+        die_with_parent(given.parent)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
         from ghtrader_exchange.server import server

@@ -116,7 +116,7 @@ class _NoPandas(MetaPathFinder):
 def main() -> None:
     """Answer one request and end."""
     sys.meta_path.insert(0, _NoPandas())
-    die_with_parent()
+    die_with_parent(int(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no frame
     _serve(sys.stdin.buffer, answers)

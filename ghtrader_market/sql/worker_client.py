@@ -189,7 +189,7 @@ def answered(
 
 def _start(said: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        python_module("ghtrader_market.sql.worker", isolated=True),
+        python_module("ghtrader_market.sql.worker", str(os.getpid()), isolated=True),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=said,

@@ -35,8 +35,8 @@ def _work(kind: str, home: str, options: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run one child; returns its exit code."""
-    kind, home, folder, options = arguments
-    die_with_parent()
+    kind, home, folder, options, *parent = arguments
+    die_with_parent(int(parent[0]) if parent else None)
     path = ensure_dir(Path(folder)) / f"{kind}.exit.json"
     try:
         atomic_write_json(path, {"exit_code": 0, "ended": _work(kind, home, options)})

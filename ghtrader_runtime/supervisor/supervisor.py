@@ -6,6 +6,7 @@ When something is started again and when not is decided in `restart_policy`; her
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import signal
 import subprocess
@@ -61,7 +62,7 @@ class Child:
         self._log = (folder / f"{kind}.log").open("ab")
         text = msgspec.json.encode(options).decode()
         module = "ghtrader_runtime.supervisor.child_main"
-        command = python_module(module, kind, str(settings.home), str(folder), text)
+        command = python_module(module, kind, str(settings.home), str(folder), text, str(os.getpid()))
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,3 +49,15 @@ def test_a_command_and_its_children_import_nothing_from_the_current_folder(poiso
     done = subprocess.run([ghtrader, "sql", "SELECT 41 + 1 AS a", "--home", home], capture_output=True, text=True)
     assert "42" in done.stdout, done.stderr
     assert not (poisoned / "mark").exists(), (poisoned / "mark").read_text()
+
+
+def test_a_child_whose_parent_died_before_it_asked_ends_at_once() -> None:
+    """Without it a query, or a gateway, whose parent was killed while the child still imported lived on for good."""
+    imports = "import sys; from ghtrader_base.child_processes import die_with_parent"
+    code = f"{imports}; die_with_parent(int(sys.argv[1])); print('on')"
+    ours, another = (
+        subprocess.run([sys.executable, "-c", code, str(pid)], capture_output=True, text=True, check=False)
+        for pid in (os.getpid(), os.getppid())
+    )
+    assert (ours.returncode, ours.stdout) == (0, "on\n")
+    assert (another.returncode, another.stdout) == (128 + signal.SIGTERM, "")
