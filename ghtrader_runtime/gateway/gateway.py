@@ -27,7 +27,7 @@ from ghtrader_runtime.accounts.account import AccountRef
 from ghtrader_runtime.accounts.bus_token import join_token
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.order_ledger import Ledger, earlier_intents
-from ghtrader_runtime.brokers.base import Broker
+from ghtrader_runtime.brokers.base import Broker, Pumped
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.sockets import GatewayBus, new_session
 from ghtrader_runtime.core import events as ev
@@ -104,22 +104,28 @@ class Gateway:
         """Trade; why it ended."""
         context = self.context
         while True:
-            pumped = context.connection.pump(_PUMP_S, self._may_advance(), context.bus.wait)
-            first = pumped.reports if context.broker.lockstep and pumped.ticks is not None else []
-            if pumped.ticks is not None:
-                self.relay.on_ticks(pumped.ticks, first)
-            for ticks in pumped.expiring:
-                self.relay.on_expiring(ticks)
-            if not first or context.end.reason:
-                self.executor.on_reports(pumped.reports)
-            self.requests.answer_waiting()
-            self.executor.note_submitted()
-            self._on_time()
-            self._reopen_if_asked()
+            pumped = self.turn(_PUMP_S, self._may_advance())
             if context.end.reason:
                 return context.end.reason
             if pumped.ended and (context.latency.unanswered == 0 or not context.sessions.ready):
                 return pumped.ended
+
+    def turn(self, timeout_s: float, may_advance: bool) -> Pumped:
+        """Wait for what comes, and deal with all of it once; `may_advance` lets a recorded day play its next tick."""
+        context = self.context
+        pumped = context.connection.pump(timeout_s, may_advance, context.bus.wait)
+        first = pumped.reports if context.broker.lockstep and pumped.ticks is not None else []
+        if pumped.ticks is not None:
+            self.relay.on_ticks(pumped.ticks, first)
+        for ticks in pumped.expiring:
+            self.relay.on_expiring(ticks)
+        if not first or context.end.reason:
+            self.executor.on_reports(pumped.reports)
+        self.requests.answer_waiting()
+        self.executor.note_submitted()
+        self._on_time()
+        self._reopen_if_asked()
+        return pumped
 
     def wind_down(self, ended: str) -> None:
         """Cancel what works and wait a moment for the broker to say so and for strategies to leave."""

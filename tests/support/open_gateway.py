@@ -36,21 +36,11 @@ class OpenGateway:
 
     def turn(self) -> None:
         """One turn of the loop; ticks come only where `play` lets them."""
-        self._turn(may_advance=False)
+        self.running.turn(0.0, may_advance=False)
 
     def play(self) -> None:
         """The next tick, and all that follows."""
-        self._turn(may_advance=True)
-
-    def _turn(self, may_advance: bool) -> None:
-        pumped = self.context.connection.pump(0.0, may_advance, self.context.bus.wait)
-        first = pumped.reports if pumped.ticks is not None else []  # a recorded day, in lock-step
-        if pumped.ticks is not None:
-            self.running.relay.on_ticks(pumped.ticks, first)
-        if not first or self.context.end.reason:
-            self.executor.on_reports(pumped.reports)
-        self.running.requests.answer_waiting()
-        self.running._on_time()
+        self.running.turn(0.0, may_advance=True)
 
     def rest_an_order(self) -> str:
         """A buy order far below the market, which rests at the broker; its id."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import resource
 import shutil
 import time
 import zlib
@@ -20,6 +19,7 @@ from ghtrader_runtime.accounts.ledger_kill_line import note_kill_line, read_kill
 from ghtrader_runtime.accounts.ledger_reader import FILE_NAME as LEDGER
 from ghtrader_runtime.accounts.ledger_reader import ID_NAME
 from ghtrader_runtime.accounts.order_ledger import BACKUP_NAME, Ledger
+from tests.support.failing_disk import nothing_grows
 
 pytestmark = pytest.mark.clock
 
@@ -220,14 +220,10 @@ def test_a_file_that_may_not_grow_says_itself_that_a_trip_is_missing(account: Pa
     """The ledger need not know of it, and nobody need be there to remember."""
     switch = begun(account)
     switch.reset("a second line")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    try:
+    with nothing_grows(account):
         with pytest.raises(OSError, match="File too large"):
             switch.trip("lost too much")
         assert switch.read().reason == "lost too much"
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     state = KillSwitch(account).read()
     assert state.tripped and state.reason == "the last change of the kill switch was cut off"
     switch.write_pending()

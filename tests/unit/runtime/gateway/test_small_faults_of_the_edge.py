@@ -5,11 +5,7 @@ The faults themselves stand in `tests/core_simulation/mutants.py` (`SMALL_FAULTS
 
 from __future__ import annotations
 
-import contextlib
-import resource
-import sqlite3
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +15,10 @@ import pytest
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_runtime.accounts.disk_outage import DurableWrites
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
-from ghtrader_runtime.accounts.ledger_reader import FILE_NAME as LEDGER
 from ghtrader_runtime.accounts.order_ledger import Intent, Ledger, read_ledger
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.orders import Order, OrderOutcome, OrderStatus
+from tests.support.failing_disk import ledger_held, nothing_grows
 from tests.support.lock_step import CONTRACT
 from tests.support.open_gateway import OpenGateway, open_gateway
 
@@ -128,27 +124,7 @@ def test_orders_of_before_a_restart_count_for_the_rate_open_or_closed(settings: 
         assert not gateway.executor.core.state.sent_ns, "a recorded day is not of the market they were sent into"
 
 
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Nobody else can begin to write the ledger."""
-    with contextlib.closing(sqlite3.connect(folder / LEDGER, isolation_level=None)) as base:
-        base.execute("BEGIN IMMEDIATE")
-        yield
-        base.execute("ROLLBACK")
-
-
-@contextlib.contextmanager
-def nothing_grows(folder: Path) -> Iterator[None]:
-    """No file of this process takes a byte."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-@pytest.mark.parametrize("trouble", [held, nothing_grows])
+@pytest.mark.parametrize("trouble", [ledger_held, nothing_grows])
 def test_what_a_failing_disk_owes_is_written_once_it_recovers(tmp_path: Path, trouble: Any) -> None:
     """How an order ended, and the marks: each with its own value."""
     ledger = Ledger(tmp_path)

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import resource
 import sqlite3
 import subprocess
 import time
@@ -18,10 +17,10 @@ import pytest
 from ghtrader_base.errors import UnwritableError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_runtime.accounts.kill_switch import FILE_NAME, KillSwitch, parse
-from ghtrader_runtime.accounts.ledger_reader import FILE_NAME as LEDGER
 from ghtrader_runtime.accounts.order_ledger import Ledger
 from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.operator_views import kill_commands
+from tests.support.failing_disk import ledger_held, nothing_grows
 from tests.support.open_gateway import ACCOUNT, OpenGateway, open_gateway
 
 pytestmark = pytest.mark.clock
@@ -44,26 +43,6 @@ def lock_held(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ledger_held(folder: Path) -> Iterator[None]:
-    """Somebody has the ledger open in the middle of a transaction."""
-    with contextlib.closing(sqlite3.connect(folder / LEDGER, isolation_level=None)) as base:
-        base.execute("BEGIN IMMEDIATE")
-        yield
-        base.execute("ROLLBACK")
-
-
-@contextlib.contextmanager
-def nothing_grows(folder: Path) -> Iterator[None]:
-    """No file of this process takes another byte."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-@contextlib.contextmanager
 def a_folder_instead(folder: Path) -> Iterator[None]:
     """A folder stands where the file is."""
     (folder / FILE_NAME).rename(folder / "aside")
@@ -71,14 +50,6 @@ def a_folder_instead(folder: Path) -> Iterator[None]:
     yield
     (folder / FILE_NAME).rmdir()
     (folder / "aside").rename(folder / FILE_NAME)
-
-
-@contextlib.contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    """The account's file system takes no write (the ledger's open files included)."""
-    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
-    yield
-    subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
 
 
 @contextlib.contextmanager
