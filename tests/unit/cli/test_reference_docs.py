@@ -92,3 +92,5 @@ def test_where_answers_twenty_questions_by_files() -> None:
     questions = [row for row in rows if "?" in row.split("|")[1]]
     assert len(questions) >= 20
     assert [row for row in questions if not _REPOSITORY_PATH.search(row)] == []
+    asked = [row.split("|")[1].strip() for row in questions]
+    assert sorted(set(asked)) == sorted(asked), "each question stands once"
