@@ -11,6 +11,7 @@ from ghtrader_assets.definitions import defs
 from ghtrader_assets.instance.instance import open_instance
 from ghtrader_assets.runs.execute import run_job
 
+pytestmark = pytest.mark.clock
 CANARY = "canary-in-the-environment"
 NAMED = {"env": "TQSDK_PASSWORD"}
 
