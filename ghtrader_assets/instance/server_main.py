@@ -44,7 +44,7 @@ def _serve(settings: Settings, kind: str, app: ASGIApp, port: int, log_level: st
 
     login = functools.partial(take_ticket, settings, kind) if settings.web_login else None
     uvicorn.run(
-        LoopbackGate(app, login, kind), host=HOST, port=port, log_level=log_level, access_log=False,
+        LoopbackGate(app, login, f"{kind}-{port}"), host=HOST, port=port, log_level=log_level, access_log=False,
         proxy_headers=False, server_header=False, timeout_graceful_shutdown=_CLOSE_S,
     )  # fmt: skip
 
@@ -88,6 +88,7 @@ def _mlflow(settings: Settings, port: int) -> None:
     os.environ.update({
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "_MLFLOW_IN_JOB_EXECUTOR": "false",
         constants.BACKEND_STORE_URI_ENV_VAR: tracking_uri(settings),
         constants.REGISTRY_STORE_URI_ENV_VAR: tracking_uri(settings),
         constants.ARTIFACT_ROOT_ENV_VAR: artifact_root(settings),

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ghtrader_base.child_processes import die_with_parent
 from ghtrader_base.errors import GhtraderError
-from ghtrader_base.settings import load_settings
+from ghtrader_base.settings import ENV_ONLY, load_settings
 
 VERSION = "9.3.4"
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -84,8 +84,12 @@ def fetch_jar(folder: Path = CACHE) -> Path:
 
 
 def java_environment() -> dict[str, str]:
-    """The environment without a shifted clock."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_FAKE_CLOCK)}
+    """The environment without a shifted clock, and without credentials: a server is given its own alone."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_FAKE_CLOCK) and name not in ENV_ONLY
+    }
 
 
 def require_java() -> str:

@@ -63,6 +63,8 @@ def test_mlflow_answers_to_its_own_page_once_logged_in_and_stops(stopped_afterwa
         (200, [*ours, ("Origin", f"http://127.0.0.1:{port}"), kind]),
     ):
         assert ask(port, "POST", create, headers, body).status == status, headers
+    checked = ghtrader("config", "check", "--json")
+    assert checked.returncode == 0 and json.loads(checked.stdout)["listeners"][0]["state"] == "closed"
     (info,) = web_servers.servers(settings)
     assert "canary" not in Path(f"/proc/{info.pid}/environ").read_text()
     assert json.loads(ghtrader("down", "--json").stdout)["stopped"][0]["server"] == "mlflow"
@@ -71,6 +73,7 @@ def test_mlflow_answers_to_its_own_page_once_logged_in_and_stops(stopped_afterwa
 
 def test_a_port_in_use_is_said_before_anything_starts(stopped_afterwards):
     settings = stopped_afterwards
+    assert ghtrader("config", "check").stdout == "the settings are read; nothing listens\n"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
