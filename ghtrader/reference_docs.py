@@ -111,7 +111,7 @@ def settings_page() -> str:
     """`docs/reference/settings.md`: every setting by group."""
     lines = ["# Settings", "", _GENERATED, ""]
     lines += [
-        "A value comes from, in this order: the environment, `.env`, "
+        "A value comes from, in this order: the environment (in the servers of `ghtrader up`: its own), `.env`, "
         f"`{TOML_NAME}` (`ghtrader config set NAME VALUE` writes it there), the default."
     ]
     lines += [

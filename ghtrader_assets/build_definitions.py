@@ -33,7 +33,13 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     resource_overrides : mapping, optional
         Resources by name in place of ours: `home` (`HomeResource`), `source` (`SourceResource`).
     """
-    resources: dict[str, Any] = {"home": HomeResource(), "source": SourceResource(), **(resource_overrides or {})}
+    resources: dict[str, Any] = {
+        "home": HomeResource(),
+        "source": SourceResource(),
+        # Assets hand each other nothing but what lies in the home; the default takes a folder from the run's config.
+        "io_manager": dg.mem_io_manager,
+        **(resource_overrides or {}),
+    }
     return dg.Definitions(
         assets=[*MARKET_ASSETS, datasets, *MODEL_ASSETS, benchmark_report, champion],
         asset_checks=ALL_CHECKS,

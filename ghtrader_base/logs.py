@@ -14,6 +14,7 @@ import sys
 from typing import TextIO
 
 from ghtrader_base import settings
+from ghtrader_base.handed_credentials import handed_over
 from ghtrader_base.settings import ENV_ONLY
 
 PACKAGES = (
@@ -21,7 +22,7 @@ PACKAGES = (
     "ghtrader_base",
 )  # fmt: skip
 SECRETS = ENV_ONLY - {"GHTRADER_LIVE_ENABLED", "TQ_BROKER_ID"}
-"""Names whose values, in the environment or `.env`, appear in no line."""
+"""Names whose values, in the environment (or handed over in its place) or `.env`, appear in no line."""
 LEVEL_NAME = "GHTRADER_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SHORTEST = 4
@@ -77,7 +78,8 @@ def configure(level: str, stream: TextIO | None = None) -> None:
 
 def _secrets() -> list[str]:
     """Values of `SECRETS` here and now, the longest first: one may hold another."""
-    values = {os.environ.get(name, "") for name in SECRETS}
+    handed = handed_over()
+    values = {found.get(name, "") for name in SECRETS for found in (os.environ, handed)}
     with contextlib.suppress(OSError):  # said by who loads the settings
         found = settings.dotenv_of(settings.settings_folder(settings.latest_home))
         values |= {found.get(name, "") for name in SECRETS}

@@ -1,5 +1,7 @@
 """Loads typed settings from defaults, `ghtrader.toml`, `.env` and the environment, in that order.
 
+What `ghtrader up` handed over (`handed_credentials`) stands for the environment in its servers.
+
 Both files are those of the home, or of the folder that `GHTRADER_SETTINGS_FOLDER` names; the folder one stands in has
 no say. Secrets and the live gate come from the environment or `.env` alone; the settings store refuses them. They and
 the addresses of servers are not believed of a file that somebody else may write.
@@ -25,6 +27,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -32,6 +35,7 @@ from pydantic_settings import (
 
 from ghtrader_base.errors import ConfigError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_text, ensure_dir
+from ghtrader_base.handed_credentials import handed_over
 from ghtrader_base.trading_enums import OnKill, UnknownOrders
 from ghtrader_base.trading_limits import LimitValue, limit
 
@@ -45,8 +49,12 @@ ENV_ONLY = frozenset(
         "TQ_BROKER_ID",
         "TQ_ACCOUNT_ID",
         "TQ_ACCOUNT_PASSWORD",
+        "GHTRADER_QUESTDB_HTTP_USER",
+        "GHTRADER_QUESTDB_HTTP_PASSWORD",
         "GHTRADER_QUESTDB_PG_USER",
         "GHTRADER_QUESTDB_PG_PASSWORD",
+        "GHTRADER_QUESTDB_READER_USER",
+        "GHTRADER_QUESTDB_READER_PASSWORD",
         "GHTRADER_LIVE_ENABLED",
     }
 )
@@ -101,9 +109,23 @@ class Settings(BaseSettings):
     questdb_pg_port: int = Field(
         8812, alias="GHTRADER_QUESTDB_PG_PORT", ge=1, le=65535, description="port for SQL over PGwire"
     )
+    questdb_http_user: str = Field(
+        "", alias="GHTRADER_QUESTDB_HTTP_USER",
+        description="user of its HTTP side, given to the server at its start; empty: anybody who reaches the port",
+    )  # fmt: skip
+    questdb_http_password: SecretStr = Field(
+        SecretStr(""), alias="GHTRADER_QUESTDB_HTTP_PASSWORD", description="its password"
+    )
     questdb_pg_user: str = Field("admin", alias="GHTRADER_QUESTDB_PG_USER", description="user of PGwire")
     questdb_pg_password: SecretStr = Field(
         SecretStr("quest"), alias="GHTRADER_QUESTDB_PG_PASSWORD", description="its password"
+    )
+    questdb_reader_user: str = Field(
+        "", alias="GHTRADER_QUESTDB_READER_USER",
+        description="PGwire user that `make questdb` makes for readers, who can change nothing; empty: none",
+    )  # fmt: skip
+    questdb_reader_password: SecretStr = Field(
+        SecretStr(""), alias="GHTRADER_QUESTDB_READER_PASSWORD", description="its password"
     )
     questdb_pg_dbname: str = Field("qdb", alias="GHTRADER_QUESTDB_PG_DBNAME", description="database")
     questdb_features: bool = Field(
@@ -232,6 +254,10 @@ class Settings(BaseSettings):
     sql_max_rows: int = Field(
         1_000_000, alias="GHTRADER_SQL_MAX_ROWS", ge=1, description="rows of an answer that has no --limit, at most"
     )
+    web_login: bool = Field(
+        False, alias="GHTRADER_WEB_LOGIN",
+        description="the pages of `ghtrader up` ask for a login: it prints a link to each that works once",
+    )  # fmt: skip
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", alias="GHTRADER_LOG_LEVEL", description="records from this level on go to stderr; --verbose: INFO"
     )
@@ -250,7 +276,8 @@ class Settings(BaseSettings):
         if folder is None:
             return init_settings, env_settings
         dotenv = DotEnvSettingsSource(settings_cls, env_file=folder / DOTENV_NAME)
-        return init_settings, env_settings, dotenv, TomlConfigSettingsSource(settings_cls, folder / TOML_NAME)
+        handed = InitSettingsSource(settings_cls, dict(handed_over()))
+        return init_settings, env_settings, handed, dotenv, TomlConfigSettingsSource(settings_cls, folder / TOML_NAME)
 
     @property
     def data(self) -> Path:
@@ -438,7 +465,10 @@ def describe_settings(settings: Settings) -> list[SettingInForce]:
     """Each setting with its value (secrets hidden) and where it came from."""
     folder = settings_folder(settings.home)
     places: tuple[tuple[str, Container[str]], ...]
-    places = ((TOML_NAME, _read_toml(folder)), (DOTENV_NAME, dotenv_of(folder)), ("environment", os.environ))
+    places = (
+        (TOML_NAME, _read_toml(folder)), (DOTENV_NAME, dotenv_of(folder)), ("ghtrader up", handed_over()),
+        ("environment", os.environ),
+    )  # fmt: skip
     rows = []
     for field, info in Settings.model_fields.items():
         name = str(info.alias)

@@ -1,4 +1,4 @@
-"""Defines `config show|set` and `version`: what is in force, where it came from, and what is installed."""
+"""Defines `config show|set|check|bus-keys` and `version`: what is in force, what listens, what is installed."""
 
 from __future__ import annotations
 
@@ -53,6 +53,27 @@ def register(app: typer.Typer) -> None:
         settings_of(home)  # a file that does not parse is said, not overwritten
         path = set_setting(key, value, home)
         emit({"set": key, "file": str(path)}, json, lambda: f"{key} stored in {path}")
+
+    @config.command()
+    def check(home: HomeOption = None, json: JsonOption = False) -> None:
+        """Read the settings, and try what listens here as a stranger would; exit 1 where something is open.
+
+        Example: ghtrader config check
+        """
+        from ghtrader.listener_check import ListenerState, check_listeners
+
+        found = check_listeners(settings_of(home))
+        rows = [listener.to_json() for listener in found]
+        still_open = [listener for listener in found if listener.state is ListenerState.OPEN]
+
+        def text() -> str:
+            lines = [f"{each.name} at {each.address} is open: {each.hint}" for each in still_open]
+            shown = table(rows, ["name", "address", "state"]) if rows else "the settings are read; nothing listens"
+            return "\n".join([shown, *lines])
+
+        emit({"listeners": rows, "open": len(still_open)}, json, text)
+        if still_open:
+            raise typer.Exit(1)
 
     @config.command("bus-keys")
     def bus_keys(

@@ -44,11 +44,16 @@ def register(app: typer.Typer) -> None:
             for s in servers
         ]
         ssh = _ssh_line(urls)
-        emit(
-            {"servers": rows, "ssh": ssh},
-            json,
-            lambda: f"{table(rows)}\n\nfrom another machine: {ssh}\nstop them: ghtrader down --home {settings.home}",
-        )
+        links = [server.login for server in servers if server.login]
+
+        def text() -> str:
+            logins = "".join(f"\nlog in, once each: {link}" for link in links)
+            return (
+                f"{table(rows)}\n{logins}\nfrom another machine: {ssh}\n"
+                f"stop them: ghtrader down --home {settings.home}"
+            )
+
+        emit({"servers": rows, "ssh": ssh, "logins": links}, json, text)
 
     @app.command()
     def down(only: OnlyOption = "", home: HomeOption = None, json: JsonOption = False) -> None:

@@ -19,6 +19,7 @@ from ghtrader_assets.results.reports_store import (
     save_decision,
     save_report,
 )
+from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes
 from ghtrader_base.errors import FailedError
@@ -30,7 +31,7 @@ GROUP = "reports"
 CODE_VERSION = "1"
 
 
-class BenchmarkConfig(dg.Config):
+class BenchmarkConfig(RunConfig):
     """What is compared.
 
     `families`: empty for all. `start`, `end`: trading days, empty for all that are built. `settings`: family name ->
@@ -148,7 +149,7 @@ def _signed(value: float | None) -> str:
     return "none" if value is None else f"{value:+.5f}"
 
 
-class GateOptions(dg.Config):
+class GateOptions(RunConfig):
     """`accept_large_gain`: promote also a gain that is questioned for its size alone."""
 
     accept_large_gain: bool = False

@@ -16,6 +16,7 @@ from ghtrader_assets.label_horizons import horizons_of_settings
 from ghtrader_assets.partitions import PARTITIONS, day_key, days_by_variety
 from ghtrader_assets.resources.progress import of_manifest, plot_bars, say
 from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.build_options import BuildOptions
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes, together
@@ -35,7 +36,7 @@ CODE_VERSION = "2"
 _DEFAULTS = BuildOptions()
 
 
-class BuildConfig(dg.Config):
+class BuildConfig(RunConfig):
     """What is built.
 
     `factor_set`: a set of the library, or a file of one. `labels`, `threshold`, `horizons`: the label definition by

@@ -12,6 +12,7 @@ from ghtrader_assets.assets.tick_download import symbols_with_ticks
 from ghtrader_assets.partitions import PARTITIONS, by_variety, day_key, days_by_variety
 from ghtrader_assets.resources.progress import of_manifest, plot_series, say
 from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes
 from ghtrader_base.errors import FailedError, GhtraderError
@@ -35,7 +36,7 @@ CODE_VERSION = "2"
 _SHOWN = 60
 
 
-class MainConfig(dg.Config):
+class MainConfig(RunConfig):
     """Whether days that are there already are built again."""
 
     overwrite: bool = False

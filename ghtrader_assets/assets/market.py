@@ -19,6 +19,7 @@ from ghtrader_assets.assets.tick_download import (
 from ghtrader_assets.partitions import PARTITIONS, by_variety, day_key, days_by_variety
 from ghtrader_assets.resources.progress import of_manifest, say
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
+from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes
 from ghtrader_base.errors import FailedError, GhtraderError
@@ -33,14 +34,14 @@ GROUP = "market"
 CODE_VERSION = "1"
 
 
-class ContractsConfig(dg.Config):
+class ContractsConfig(RunConfig):
     """Which part of history the contract list is asked for (YYYY-MM-DD; empty: everything up to now)."""
 
     start: str = ""
     end: str = ""
 
 
-class TicksConfig(dg.Config):
+class TicksConfig(RunConfig):
     """How ticks are fetched: clients at once; 0 is what the settings allow."""
 
     workers: int = 0

@@ -16,6 +16,7 @@ from ghtrader_assets.partitions import PARTITIONS, all_days_of_variety, horizon_
 from ghtrader_assets.resources.progress import png_bytes_markdown, say
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.results.reports_store import save_candidate
+from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes
 from ghtrader_base.errors import FailedError
@@ -28,7 +29,7 @@ GROUP = "models"
 CODE_VERSION = "1"
 
 
-class TrainConfig(dg.Config):
+class TrainConfig(RunConfig):
     """What a model learns from and how.
 
     `start`, `end`: trading days, empty for all that are built. `until_ns`: rows whose label is known before this

@@ -19,28 +19,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ghtrader_assets.instance.instance import instance_environment
+from ghtrader_assets.instance.login_links import login_link
 from ghtrader_assets.instance.server_main import HOST, KINDS
+from ghtrader_base import handed_credentials
 from ghtrader_base.child_processes import python_module
 from ghtrader_base.errors import FailedError, PortInUseError, UsageError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.processes import ProcessInfo, list_processes
-from ghtrader_base.settings import Settings
+from ghtrader_base.settings import ENV_ONLY, Settings
+from ghtrader_models.registry.mlflow_tracking import CREDENTIALS
 
 DAGSTER_PORT = 3000
 MLFLOW_PORT = 5000
 GROUPS = {"dagster": ("dagster-webserver", "dagster-daemon"), "mlflow": ("mlflow",)}
-_READY_S = 90.0
+_READY_S = 300.0
+"""A busy machine takes minutes to load Dagster; a server that ended is told at once."""
 _STOP_S = 15.0
 
 
 @dataclass(frozen=True)
 class Server:
-    """One server of this home; `url` is empty for the daemon."""
+    """One server of this home; `url` is empty for the daemon, `login` where nobody has to log in."""
 
     kind: str
     pid: int
     url: str
     started: bool
+    login: str = ""
 
 
 def servers(settings: Settings) -> list[ProcessInfo]:
@@ -105,7 +110,14 @@ def up(settings: Settings, groups: Iterable[str], dagster_port: int, mlflow_port
         _stop_groups([child.pid for child in children.values()])
         raise
     found = {info.kind: info for info in servers(settings)}
-    return [Server(kind, found[kind].pid, found[kind].detail, kind in children) for kind in wanted]
+    return [
+        Server(kind, info.pid, info.detail, kind in children, _login(settings, info))
+        for kind, info in ((kind, found[kind]) for kind in wanted)
+    ]
+
+
+def _login(settings: Settings, info: ProcessInfo) -> str:
+    return login_link(settings, info.kind, info.detail) if settings.web_login and info.detail else ""
 
 
 def down(settings: Settings, groups: Iterable[str]) -> list[ProcessInfo]:
@@ -124,19 +136,26 @@ def log_path(settings: Settings, kind: str) -> Path:
 def _start(settings: Settings, kind: str, port: int) -> subprocess.Popen[bytes]:
     ensure_dir(settings.logs)
     environment = {**os.environ, **instance_environment(settings), "PYTHONUNBUFFERED": "1"}
+    credentials = handed_credentials.handed_over() | handed_credentials.take_out(environment, ENV_ONLY | CREDENTIALS)
     # Dagster puts the current folder on the path of the code servers and runs that it starts, MLflow on its workers'.
     environment["PYTHONSAFEPATH"] = "1"
     if settings.factors:  # named from the folder where one stands; the server stands elsewhere
         environment["GHTRADER_FACTORS"] = str(Path(settings.factors).expanduser().absolute())
-    with log_path(settings, kind).open("wb") as log:
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(log_path(settings, kind).open("wb"))
+        laid = handed_credentials.lay_down(credentials) if credentials and kind != "mlflow" else None
+        if laid is not None:
+            stack.callback(os.close, laid)
+        given = [] if laid is None else [laid]
         return subprocess.Popen(
-            python_module("ghtrader_assets.instance.server_main", kind, str(port)),
+            python_module("ghtrader_assets.instance.server_main", kind, str(port), *map(str, given)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             cwd=ensure_dir(settings.dagster),
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,
+            pass_fds=given,
         )
 
 

@@ -11,6 +11,7 @@ from ghtrader_assets.instance.run_registry import GROUP_TAG
 from ghtrader_assets.partitions import PARTITIONS
 from ghtrader_assets.resources.progress import say
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
+from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import ConfigError, FailedError
 from ghtrader_market.inventory.stored_days import stored_days
@@ -19,7 +20,7 @@ from ghtrader_market.reference.trading_calendar import last_finished_day
 from ghtrader_market.reference.varieties import get_variety
 
 
-class DailyConfig(dg.Config):
+class DailyConfig(RunConfig):
     """How many trading days back the update looks for days that are missing, and up to which day (empty: now)."""
 
     days: int = 5

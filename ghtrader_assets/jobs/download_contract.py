@@ -9,12 +9,13 @@ import dagster as dg
 
 from ghtrader_assets.assets.tick_download import fetch_ticks, observe_days, require_none_skipped
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
+from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError
 from ghtrader_market.reference.varieties import variety_of
 
 
-class ContractConfig(dg.Config):
+class ContractConfig(RunConfig):
     """One contract and the trading days wanted (YYYY-MM-DD, inclusive)."""
 
     symbol: str

@@ -10,6 +10,7 @@ from ghtrader_assets.assets.tick_download import ticks_metadata
 from ghtrader_assets.partitions import day_key
 from ghtrader_assets.resources.progress import say, throttled
 from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.lock_keys import ticks_key
 from ghtrader_market.ingest.import_recordings import import_recordings
@@ -17,7 +18,7 @@ from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.sources.recordings.layouts.mapped_columns import load_column_map
 
 
-class RecordingsConfig(dg.Config):
+class RecordingsConfig(RunConfig):
     """Files and folders to import; variety, symbol, layout and time zone where the files do not say.
 
     `columns` is the path of a column map.

@@ -20,6 +20,7 @@ from ghtrader_assets.assets.tick_download import (
 )
 from ghtrader_assets.resources.progress import say
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
+from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import together
 from ghtrader_base.errors import FailedError
@@ -32,7 +33,7 @@ from ghtrader_market.sources.base import ContractInfo, origin_of_source
 from ghtrader_market.stores.lake.missing_days import skipped_days
 
 
-class UpdateConfig(dg.Config):
+class UpdateConfig(RunConfig):
     """Which variety, and how far behind its last trading day a contract is still filled.
 
     `refresh_catalog`: ask for the contract list even where it is fresh. `workers`: clients at once, 0: two.

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-import dagster as dg
-
 from ghtrader_assets.resources.home_locks import home_lock
 from ghtrader_assets.resources.progress import say_or_stderr
+from ghtrader_assets.run_config import RunResource
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.inventory.stored_days import ticks_days
@@ -23,7 +22,7 @@ from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.mirror.mirrored_lake import open_lake
 
 
-class HomeResource(dg.ConfigurableResource):
+class HomeResource(RunResource):
     """The home a run works in: settings, lake, calendar, locks.
 
     `home` empty means GHTRADER_HOME, else ./var.
@@ -69,7 +68,7 @@ class HomeResource(dg.ConfigurableResource):
         return home_lock(self.settings, names, purpose, run_id)
 
 
-class SourceResource(dg.ConfigurableResource):
+class SourceResource(RunResource):
     """Where contracts, daily bars and ticks come from: TqSdk, against whatever server the environment names."""
 
     @contextlib.contextmanager

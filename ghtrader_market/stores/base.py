@@ -37,6 +37,8 @@ class ServerState:
     faults : tuple of str
         What is wrong with the schema.
     pending_migrations : tuple of int
+    open : bool
+        It executes statements of anybody who reaches its HTTP port, without a login.
     """
 
     version: str
@@ -44,6 +46,7 @@ class ServerState:
     tables: dict[str, TableState]
     faults: tuple[str, ...]
     pending_migrations: tuple[int, ...]
+    open: bool
 
 
 @dataclass(frozen=True, kw_only=True)

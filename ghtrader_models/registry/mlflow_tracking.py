@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ghtrader_base.errors import UnreachableError, UsageError
 from ghtrader_base.files import ensure_dir
+from ghtrader_base.handed_credentials import handed_over
 from ghtrader_base.locks import resource_lock
 from ghtrader_market.reference.tick_origin import words_of
 from ghtrader_models.bundles.left_out_days import LeftOutDay
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from ghtrader_models.evaluation.benchmark import BenchmarkReport
 
 ALIASES = ("champion", "challenger")
+CREDENTIALS = frozenset({"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"})
+"""Variables that MLflow's client reads by itself, for a server elsewhere that asks for a login."""
 _BUNDLE_TAG = "ghtrader.bundle_id"
 _INIT_WAIT_S = 60.0
 _TAGGED_DAYS = 50
@@ -81,6 +84,9 @@ class Tracker:
         """The client; the first use in a home makes the database, under a lock, because two first users race."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        for name, value in handed_over().items():
+            if name in CREDENTIALS:  # of a run of a server; its config is read by now, and names no variable anyway
+                os.environ.setdefault(name, value)
         for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.utils.autologging_utils"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         from mlflow import MlflowClient

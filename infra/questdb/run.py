@@ -7,6 +7,7 @@ under `.cache/questdb`, the data under `--root`. Tests use `QuestDbServer` from 
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import os
 import re
@@ -21,6 +22,8 @@ import urllib.request
 from pathlib import Path
 
 from ghtrader_base.child_processes import die_with_parent
+from ghtrader_base.errors import GhtraderError
+from ghtrader_base.settings import ENV_ONLY, load_settings
 
 VERSION = "9.3.4"
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -81,8 +84,12 @@ def fetch_jar(folder: Path = CACHE) -> Path:
 
 
 def java_environment() -> dict[str, str]:
-    """The environment without a shifted clock."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_FAKE_CLOCK)}
+    """The environment without a shifted clock, and without credentials: a server is given its own alone."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_FAKE_CLOCK) and name not in ENV_ONLY
+    }
 
 
 def require_java() -> str:
@@ -118,7 +125,11 @@ class QuestDbServer:
     http_port, pg_port : int
         0 asks for free ones.
     user, password : str
-        Of PGwire; HTTP runs without a login, hence the loopback address.
+        Of PGwire.
+    http_user, http_password : str
+        Of HTTP; without them whoever reaches the port may change and drop tables.
+    reader_user, reader_password : str
+        Of a further PGwire user who can read and change nothing; without them there is none.
     memory : str
         Java heap, as `-Xmx` takes it.
     throwaway : bool
@@ -133,13 +144,27 @@ class QuestDbServer:
         pg_port: int = 0,
         user: str = "admin",
         password: str = "quest",
+        http_user: str = "",
+        http_password: str = "",
+        reader_user: str = "",
+        reader_password: str = "",
         memory: str = "1g",
         throwaway: bool = False,
     ) -> None:
         free = free_ports(2)
         self.root = root
         self.http_port, self.pg_port = http_port or free[0], pg_port or free[1]
-        self._user, self._password, self._memory, self._throwaway = user, password, memory, throwaway
+        self._memory, self._throwaway = memory, throwaway
+        self._logins = {"QDB_PG_USER": user, "QDB_PG_PASSWORD": password}
+        self._http = (http_user, http_password)
+        if http_user or http_password:
+            self._logins |= {"QDB_HTTP_USER": http_user, "QDB_HTTP_PASSWORD": http_password}
+        if reader_user or reader_password:
+            self._logins |= {
+                "QDB_PG_READONLY_USER_ENABLED": "true",
+                "QDB_PG_READONLY_USER": reader_user,
+                "QDB_PG_READONLY_PASSWORD": reader_password,
+            }
         self.process: subprocess.Popen[bytes] | None = None
 
     def environment(self) -> dict[str, str]:
@@ -164,13 +189,12 @@ class QuestDbServer:
             "QDB_HTTP_MIN_NET_BIND_TO": here,
             "QDB_HTTP_MIN_ENABLED": "false",
             "QDB_PG_NET_BIND_TO": f"127.0.0.1:{self.pg_port}",
-            "QDB_PG_USER": self._user,
-            "QDB_PG_PASSWORD": self._password,
             "QDB_LINE_TCP_ENABLED": "false",
             "QDB_TELEMETRY_ENABLED": "false",
             "QDB_LINE_AUTO_CREATE_NEW_COLUMNS": "false",
             "QDB_LINE_AUTO_CREATE_NEW_TABLES": "false",
             "QDB_CAIRO_COMMIT_MODE": "nosync" if self._throwaway else "sync",
+            **self._logins,
         }
         if self._throwaway:
             environment |= _QUICK_SETTINGS
@@ -193,14 +217,17 @@ class QuestDbServer:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise Unavailable(f"QuestDB ended at once; see {self.root / 'server.log'}")
-            with (
-                contextlib.suppress(OSError),
-                urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/exec?query=select%201", timeout=2),
-            ):
+            with contextlib.suppress(OSError), urllib.request.urlopen(self._question(), timeout=2):
                 return
             time.sleep(0.2)
         self.stop()
         raise Unavailable(f"QuestDB did not answer within {_READY_S:.0f} s; see {self.root / 'server.log'}")
+
+    def _question(self) -> urllib.request.Request:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}/exec?query=select%201")
+        if any(self._http):
+            request.add_header("Authorization", f"Basic {base64.b64encode(':'.join(self._http).encode()).decode()}")
+        return request
 
     def stop(self) -> None:
         """End it and wait."""
@@ -223,17 +250,35 @@ def main() -> int:
     parser.add_argument("--pg-port", type=int, default=8812)
     parser.add_argument("--fetch-only", action="store_true", help="fetch the jar and stop")
     options = parser.parse_args()
-    user = os.environ.get("GHTRADER_QUESTDB_PG_USER", "admin")
-    password = os.environ.get("GHTRADER_QUESTDB_PG_PASSWORD", "quest")
-    server = QuestDbServer(options.root.absolute(), options.http_port, options.pg_port, user, password)
     try:
+        settings = load_settings()
+        server = QuestDbServer(
+            options.root.absolute(),
+            options.http_port,
+            options.pg_port,
+            user=settings.questdb_pg_user,
+            password=settings.questdb_pg_password.get_secret_value(),
+            http_user=settings.questdb_http_user,
+            http_password=settings.questdb_http_password.get_secret_value(),
+            reader_user=settings.questdb_reader_user,
+            reader_password=settings.questdb_reader_password.get_secret_value(),
+        )
         if options.fetch_only:
             print(fetch_jar())
             return 0
         server.start()
+    except GhtraderError as exc:
+        print(f"error: {exc.message}\n  {exc.hint}", file=sys.stderr)
+        return exc.exit_code
     except Unavailable as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 4
+    if not settings.questdb_http_user:
+        print(
+            "note: its HTTP side is open: whoever reaches the port may change and drop tables. To close it, set "
+            "GHTRADER_QUESTDB_HTTP_USER and GHTRADER_QUESTDB_HTTP_PASSWORD (.env of the home) and start it again",
+            file=sys.stderr,
+        )
     for name, value in server.environment().items():
         print(f"export {name}={value}")
     print(

@@ -19,6 +19,8 @@ from ghtrader_market.stores.questdb.store import QuestDbStore
 
 _RUN = Path(__file__).resolve().parents[2] / "infra" / "questdb" / "run.py"
 PASSWORD = "a test's own"
+HTTP_LOGIN = ("of-http", "a test's; own=too")
+READER_LOGIN = ("reader", "a reader's own")
 
 
 def questdb_runner() -> ModuleType:
@@ -34,7 +36,11 @@ def questdb_runner() -> ModuleType:
 def questdb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The server; skipped where Java or Maven are missing, unless that is forbidden."""
     run = questdb_runner()
-    found = run.QuestDbServer(tmp_path_factory.mktemp("questdb"), memory="512m", password=PASSWORD, throwaway=True)
+    found = run.QuestDbServer(
+        tmp_path_factory.mktemp("questdb"), memory="512m", password=PASSWORD, throwaway=True,
+        http_user=HTTP_LOGIN[0], http_password=HTTP_LOGIN[1], reader_user=READER_LOGIN[0],
+        reader_password=READER_LOGIN[1],
+    )  # fmt: skip
     try:
         found.start()
     except run.Unavailable as exc:
@@ -53,6 +59,8 @@ def questdb_settings(questdb_server: Any, home: Path, monkeypatch: pytest.Monkey
     for name, value in questdb_server.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("GHTRADER_QUESTDB_PG_PASSWORD", PASSWORD)
+    for name, value in zip(("USER", "PASSWORD"), HTTP_LOGIN, strict=True):
+        monkeypatch.setenv(f"GHTRADER_QUESTDB_HTTP_{name}", value)
     return load_settings(home)
 
 

@@ -5,6 +5,7 @@ Transport and errors belong here, tables do not. Serves 9.3 and 10 alike: nothin
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -71,6 +72,15 @@ class QuestDbClient:
         self._get("exec", "SELECT 1", _ANSWER_S)
         return str(self.sql("SELECT build()")[0][0]).split(",")[0].removeprefix("Build Information: ")
 
+    def answers_anybody(self) -> bool:
+        """Whether the HTTP side executes a statement without a login; False too where nobody answers."""
+        url = f"http://{self.http}/exec?" + urllib.parse.urlencode({"query": "SELECT 1"})
+        try:
+            with urllib.request.urlopen(url, timeout=_ANSWER_S):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         """Rows of one statement over PGwire; an empty list for one that gives none."""
         import psycopg
@@ -115,12 +125,18 @@ class QuestDbClient:
         """
         from questdb import QuestDBError, Sender
 
+        user, password = self._http_login() or (None, None)
         configuration = f"http::addr={self.http};auto_flush=off;max_buf_size={_BUFFER_BYTES};request_timeout=60000;"
         try:
-            with Sender.from_conf(configuration) as sender, sender.transaction(table) as transaction:
+            with (
+                Sender.from_conf(configuration, username=user, password=password) as sender,
+                sender.transaction(table) as transaction,
+            ):
                 transaction.dataframe(frame, symbols=list(symbols), at="ts")
         except QuestDBError as exc:
             text = str(exc)
+            if re.search(r"status: 40[13]|unauthori[sz]ed|authentication", text, re.IGNORECASE):
+                raise self._login_refused() from exc
             if re.search(r"connect|could not resolve|refused|timed out|i/o|status: 50", text, re.IGNORECASE):
                 raise self._gone(self.http, text.splitlines()[0][:200]) from exc
             raise refused(text) from exc
@@ -150,11 +166,16 @@ class QuestDbClient:
 
     def _get(self, path: str, query: str, timeout_s: float, **options: str) -> bytes:
         url = f"http://{self.http}/{path}?" + urllib.parse.urlencode({"query": query, **options})
+        request = urllib.request.Request(url)
+        if login := self._http_login():
+            request.add_header("Authorization", f"Basic {base64.b64encode(':'.join(login).encode()).decode()}")
         try:
-            with urllib.request.urlopen(url, timeout=timeout_s) as response:
+            with urllib.request.urlopen(request, timeout=timeout_s) as response:
                 content: bytes = response.read()
                 return content
         except urllib.error.HTTPError as exc:
+            if exc.code in (401, 403):
+                raise self._login_refused() from exc
             raise refused(_message_of(exc)) from exc
         except (urllib.error.URLError, OSError) as exc:
             raise self._gone(self.http, str(getattr(exc, "reason", exc))) from exc
@@ -181,6 +202,17 @@ class QuestDbClient:
                     "correct GHTRADER_QUESTDB_PG_USER and GHTRADER_QUESTDB_PG_PASSWORD",
                 ) from exc
             raise self._gone(self.pg, "connection failed") from exc
+
+    def _http_login(self) -> tuple[str, str] | None:
+        """User and password of the HTTP side; None where none are set."""
+        login = (self._settings.questdb_http_user, self._settings.questdb_http_password.get_secret_value())
+        return login if any(login) else None
+
+    def _login_refused(self) -> ConfigError:
+        return ConfigError(
+            f"QuestDB at {self.http} refused user and password",
+            "correct GHTRADER_QUESTDB_HTTP_USER and GHTRADER_QUESTDB_HTTP_PASSWORD: those it was started with",
+        )
 
     def _gone(self, address: str, why: str) -> UnreachableError:
         return UnreachableError(f"no QuestDB at {address}: {why}", _START_HINT)

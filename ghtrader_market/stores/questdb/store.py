@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
     from ghtrader_market.reference.roll_schedule import RollSchedule
 
+OPEN_HINT = "start it with GHTRADER_QUESTDB_HTTP_USER and GHTRADER_QUESTDB_HTTP_PASSWORD set"
+_OPEN = f", open: whoever reaches the port may change and drop tables; {OPEN_HINT}"
 DATASET_VERSION = "v2"
 TICKS_KIND = "raw"
 _KIND = f"ticks_kind = '{TICKS_KIND}' AND dataset_version = '{DATASET_VERSION}'"
@@ -124,8 +126,9 @@ class QuestDbStore:
             version=version, address=self.client.http, tables=tables,
             faults=tuple(str(fault) for fault in state.faults),
             pending_migrations=tuple(migration.number for migration in state.pending),
+            open=self.client.answers_anybody(),
         )  # fmt: skip
-        detail = f"{version} at {self.client.http}"
+        detail = f"{version} at {self.client.http}{_OPEN if server.open else ''}"
         if state.faults:
             return self._health(server, False, f"{detail}: {state.faults[0]}; {MEND_HINT}")
         if state.pending:

@@ -6,13 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
+from pathlib import Path
 
 import pytest
 
 from ghtrader_assets.instance import web_servers
 from ghtrader_base.errors import PortInUseError
 from tests.support.cli import ghtrader
+from tests.support.http_requests import ask
 from tests.support.waiting import PATIENCE_S
 
 
@@ -38,18 +39,41 @@ def stopped_afterwards(settings, monkeypatch):
         os.killpg(info.pid, signal.SIGKILL)
 
 
-def test_mlflow_answers_and_stops(stopped_afterwards):
+def test_mlflow_answers_to_its_own_page_once_logged_in_and_stops(stopped_afterwards, monkeypatch):
     settings = stopped_afterwards
+    monkeypatch.setenv("GHTRADER_WEB_LOGIN", "true")
+    monkeypatch.setenv("TQSDK_PASSWORD", "canary-4711")
     port = free_port()
-    up_and_gone("--only", "mlflow", "--mlflow-port", str(port))
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S) as page:
-        assert page.status == 200
+    started = up_and_gone("--only", "mlflow", "--mlflow-port", str(port))
+    (link,) = started["logins"]
+    here, body = ("Host", f"127.0.0.1:{port}"), json.dumps({"name": "mine"}).encode()
+    assert ask(port, "GET", "/", [here]).status == 401
+    came = ask(port, "GET", link.removeprefix(f"http://127.0.0.1:{port}"), [here])
+    assert came.status == 303
+    ours = [here, ("Cookie", came.headers["set-cookie"].partition(";")[0])]
+    assert ask(port, "GET", "/", ours).status == 200
+
+    create, kind = "/ajax-api/2.0/mlflow/experiments/create", ("Content-Type", "application/json")
+    for status, headers in (
+        (421, [("Host", "evil.example"), kind]),
+        (403, [*ours, ("Origin", "null"), kind]),
+        (403, [*ours, ("Sec-Fetch-Site", "cross-site"), kind]),
+        (415, [*ours, ("Content-Type", "text/plain")]),
+        (401, [here, kind]),
+        (200, [*ours, ("Origin", f"http://127.0.0.1:{port}"), kind]),
+    ):
+        assert ask(port, "POST", create, headers, body).status == status, headers
+    checked = ghtrader("config", "check", "--json")
+    assert checked.returncode == 0 and json.loads(checked.stdout)["listeners"][0]["state"] == "closed"
+    (info,) = web_servers.servers(settings)
+    assert "canary" not in Path(f"/proc/{info.pid}/environ").read_text()
     assert json.loads(ghtrader("down", "--json").stdout)["stopped"][0]["server"] == "mlflow"
     assert web_servers.servers(settings) == []
 
 
 def test_a_port_in_use_is_said_before_anything_starts(stopped_afterwards):
     settings = stopped_afterwards
+    assert ghtrader("config", "check").stdout == "the settings are read; nothing listens\n"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
