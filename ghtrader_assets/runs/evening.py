@@ -196,7 +196,8 @@ class Evening:
         self._days("main_l5", variety, self._due("main_l5", variety, found, due))
         built = lake.days("main_l5", symbol)
         due = due_days.datasets_due(lake, symbol, built)
-        self._days("features, labels", variety, self._due("features", variety, built, due))
+        due = self._due("features", variety, built, due)
+        self._days("features, labels", variety, due_days.recorded_to_the_end(lake, PARTITIONS.calendar, symbol, due))
 
     def _schedule(self, variety: str) -> RollSchedule | None:
         try:
