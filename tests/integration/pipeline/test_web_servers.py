@@ -10,6 +10,7 @@ import urllib.request
 
 import pytest
 
+from ghtrader.demo.run import strangers
 from ghtrader_assets.instance import web_servers
 from ghtrader_base.errors import PortInUseError
 from tests.support.cli import ghtrader
@@ -46,6 +47,7 @@ def test_mlflow_answers_and_stops(stopped_afterwards):
         assert page.status == 200
     assert json.loads(ghtrader("down", "--json").stdout)["stopped"][0]["server"] == "mlflow"
     assert web_servers.servers(settings) == []
+    assert strangers(settings.home) == [], "`make ui`, then `make demo`"
 
 
 def test_a_port_in_use_is_said_before_anything_starts(stopped_afterwards):
