@@ -172,7 +172,7 @@ class Evening:
         """Days whose daily bars are due; not those before all the source knows, once that was found out."""
         stored = lake.days("daily_bars", variety)
         known = set(self.materialized("daily_bars"))
-        due = self._due("daily_bars", variety, days, due_days.bars_due(lake, variety, days))
+        due = self._with_unknown(known, variety, days, due_days.bars_due(lake, variety, days))
         return [day for day in due if not stored or day > stored[0] or day_key(day, variety) not in known]
 
     def _ticks(self, lake: Lake, variety: str) -> list[date]:
@@ -207,7 +207,11 @@ class Evening:
 
     def _due(self, asset: str, variety: str, days: Iterable[date], due: Iterable[date]) -> list[date]:
         """Days that are due, and those that are there without Dagster knowing of them."""
-        known = set(self.materialized(asset))
+        return self._with_unknown(set(self.materialized(asset)), variety, days, due)
+
+    @staticmethod
+    def _with_unknown(known: set[str], variety: str, days: Iterable[date], due: Iterable[date]) -> list[date]:
+        """Days that are due, and those whose key is none of `known`."""
         wanted = {*due, *(day for day in days if day_key(day, variety) not in known)}
         return PARTITIONS.split(wanted)[0]
 
