@@ -13,6 +13,7 @@ from datetime import date
 from typing import Protocol
 
 from ghtrader_assets.partitions import PARTITIONS, day_key
+from ghtrader_assets.resources.resources import shared_clients
 from ghtrader_assets.runs import due_days, flows
 from ghtrader_assets.runs.outcomes import as_ours
 from ghtrader_assets.runs.retry_plan import RetryPlan
@@ -147,7 +148,8 @@ class Evening:
         if away is not None:
             self._missing.append(Missing(variety, "raw_ticks", away))
         else:
-            self._step(variety, "raw_ticks", lambda: self._download(lake, variety))
+            with shared_clients():
+                self._step(variety, "raw_ticks", lambda: self._download(lake, variety))
         self._step(variety, "main_l5", lambda: self._build(lake, variety))
         return self._missing
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ghtrader_assets.label_horizons import built_horizons
 from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
+from ghtrader_assets.resources.resources import shared_clients
 from ghtrader_assets.runs.build_options import BuildOptions
 from ghtrader_assets.runs.execute import Progress, RunResult, run_assets, run_group, run_job
 from ghtrader_assets.runs.outcomes import together
@@ -119,6 +120,7 @@ def require_finished_days(settings: Settings, start: date, end: date) -> list[da
 
 
 @run_group()
+@shared_clients()
 def download_range(
     settings: Settings,
     variety: str,
