@@ -184,7 +184,7 @@ def test_the_loop_to_the_gate(pipeline_settings, scheduled):
     tracker = Tracker(settings)
     experiment = tracker.client.get_experiment_by_name(SYMBOL)
     told = [run.data.tags["ghtrader.left_out_days"] for run in tracker.client.search_runs([experiment.experiment_id])]
-    assert told == [f"{odd} other_factors"] * 3
+    assert told == [f"{odd} other_factors"] * 4
     assert load_predictions(settings, SYMBOL, 50, "logistic").num_rows == sum(
         split.test_rows for split in report.splits
     )
