@@ -15,6 +15,7 @@ from ghtrader.commands.shared_options import (
     OverwriteOption,
     StartOption,
     TicksKindOption,
+    UnfinishedOption,
     VarietyOption,
     optional_day,
     series_of,
@@ -71,6 +72,7 @@ def register(app: typer.Typer) -> None:
         accept_quality: Annotated[
             bool, typer.Option("--accept-quality", help="Build days too whose ticks are not ready; manifests say so.")
         ] = False,
+        allow_unfinished: UnfinishedOption = False,
         strict: Annotated[
             bool | None,
             typer.Option(
@@ -104,6 +106,7 @@ def register(app: typer.Typer) -> None:
             overwrite=overwrite,
             workers=workers,
             accept_quality=accept_quality,
+            allow_unfinished=allow_unfinished,
             strict=strict is not False,
             no_odd_days=strict is True,
             mix=mix,

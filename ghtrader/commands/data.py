@@ -1,4 +1,4 @@
-"""Defines `data contracts`, `data coverage` and `data l5-start`: what is in the lake."""
+"""Defines `data contracts`, `data coverage`, `data l5-start` and `data origin`: what is in the lake."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import typer
 
 from ghtrader.commands.shared_options import (
     AnySeriesOption,
+    EndOption,
     HomeOption,
     JsonOption,
     SeriesOption,
+    StartOption,
     VarietyOption,
     group,
+    optional_day,
     series_of,
     settings_of,
     variety_key,
@@ -22,6 +25,7 @@ from ghtrader_base.errors import GhtraderError, UsageError
 
 if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
+    from ghtrader_market.reference.tick_origin import TickOrigin
     from ghtrader_market.stores.lake.lake import Lake
 
 OptionalVar = Annotated[
@@ -224,9 +228,74 @@ def _register_l5_start(data: typer.Typer) -> None:
         emit({**found.to_json(), "exchange": variety.exchange}, json, text)
 
 
+def _origin(kind: str, service: str, world: str, seed: int, layout: str) -> TickOrigin:
+    """Where ticks come from, as typed."""
+    from ghtrader_base.plain_str_enum import read_word
+    from ghtrader_market.reference.tick_origin import OriginKind, TickOrigin
+    from ghtrader_market.sources.tqsdk.service_origin import VENDOR_DOMAIN
+
+    words = {"service": OriginKind.SERVICE, "simulated": OriginKind.SIMULATED, "file": OriginKind.FILE}
+    found = words.get(kind) or read_word(OriginKind, kind, "--kind")
+    if found == OriginKind.SERVICE:
+        return TickOrigin(kind=found, service=service or VENDOR_DOMAIN)
+    if found == OriginKind.SIMULATED:
+        if not world:
+            raise UsageError("a simulated market is named by its world", "add --world driver --seed 1")
+        return TickOrigin(kind=found, service=service or None, world=world, seed=seed)
+    if found == OriginKind.FILE:
+        return TickOrigin(kind=found, layout=layout or "declared")
+    raise UsageError("an unknown origin is what the days have already", f"--kind {', '.join(words)}")
+
+
+def _register_origin(data: typer.Typer) -> None:
+    @group(data, "origin", "Where the ticks of stored days come from.").command("set")
+    def set_origin(
+        var: VarietyOption = "",
+        symbol: AnySeriesOption = "",
+        kind: Annotated[str, typer.Option("--kind", help="service (a real one), simulated, or file.")] = "",
+        reason: Annotated[str, typer.Option("--reason", help="How you know; kept with the days.")] = "",
+        service: Annotated[str, typer.Option("--service", help="Name of the service; shinnytech.com by default.")] = "",
+        world: Annotated[str, typer.Option("--world", help="What a simulated exchange played.")] = "",
+        seed: Annotated[int, typer.Option("--seed", help="Of its random numbers.")] = 0,
+        layout: Annotated[str, typer.Option("--layout", help="Of an imported file.")] = "",
+        start: StartOption = "",
+        end: EndOption = "",
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Say where days come from whose manifests do not; days that say it themselves are refused (exit 3).
+
+        Example: ghtrader data origin set --var cu --end 2026-10-30 --kind service --reason "from our account"
+        """
+        import getpass
+        from datetime import UTC, datetime
+
+        from ghtrader_market.ingest.declare_origin import contracts_with_ticks, declare_origin
+        from ghtrader_market.stores.day_details import DeclaredOrigin
+        from ghtrader_market.stores.lake.lake import Lake
+
+        settings = settings_of(home)
+        key, contract = series_of(var, symbol, "raw" if symbol and not symbol.startswith("KQ.m@") else "")
+        if not reason.strip():
+            raise UsageError("an origin is declared for a reason", 'add --reason "how you know it"')
+        symbols = [contract] if contract else contracts_with_ticks(Lake(settings.data), key)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        found = declare_origin(
+            settings, symbols, optional_day(start, "--start"), optional_day(end, "--end"),
+            _origin(kind, service, world, seed, layout),
+            DeclaredOrigin(by=getpass.getuser(), at=at, why=reason.strip()),
+        )  # fmt: skip
+        emit(
+            found.to_json(),
+            json,
+            lambda: f"{len(found.ticks)} days of ticks, and {found.built} built of them, are now: {found.origin.words}",
+        )
+
+
 def register(app: typer.Typer) -> None:
-    """Add `data contracts`, `data coverage` and `data l5-start`."""
+    """Add `data contracts`, `data coverage`, `data l5-start` and `data origin`."""
     data = group(app, "data", "Recordings and what is in the lake.")
     _register_contracts(data)
     _register_coverage(data)
     _register_l5_start(data)
+    _register_origin(data)

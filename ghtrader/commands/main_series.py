@@ -14,6 +14,7 @@ from ghtrader.commands.shared_options import (
     OverwriteOption,
     SeriesOption,
     StartOption,
+    UnfinishedOption,
     VarietyOption,
     optional_day,
     settings_of,
@@ -43,6 +44,7 @@ def _register_main(app: typer.Typer) -> None:
         start: StartOption = "",
         end: EndOption = "",
         overwrite: OverwriteOption = False,
+        allow_unfinished: UnfinishedOption = False,
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -56,7 +58,10 @@ def _register_main(app: typer.Typer) -> None:
         from ghtrader_assets.runs.execute import stderr_progress
         from ghtrader_assets.runs.flows import build_main
 
-        runs = build_main(settings, key, first, last, overwrite=overwrite, progress=stderr_progress())
+        runs = build_main(
+            settings, key, first, last, overwrite=overwrite, allow_unfinished=allow_unfinished,
+            progress=stderr_progress(),
+        )  # fmt: skip
         emit_runs(runs, json, variety=key)
 
 

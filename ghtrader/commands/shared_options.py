@@ -70,6 +70,10 @@ MixOption = Annotated[
     bool,
     typer.Option("--mix", help="Take days of different markets (simulated, another seed, real) together."),
 ]
+UnfinishedOption = Annotated[
+    bool,
+    typer.Option("--allow-unfinished", help="Take days too that were not recorded to their end, as they are."),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Build again what is there.")]
 
 

@@ -12,6 +12,7 @@ from ghtrader.commands.shared_options import (
     HomeOption,
     JsonOption,
     SeriesOption,
+    UnfinishedOption,
     VarietyOption,
     parse_day,
     settings_of,
@@ -99,6 +100,7 @@ def register(app: typer.Typer) -> None:
         symbol: SeriesOption = "",
         days: Annotated[int, typer.Option("--days", min=1, help="The last so many recorded days.")] = 1,
         day: Annotated[str, typer.Option("--day", help="One recorded trading day instead.")] = "",
+        allow_unfinished: UnfinishedOption = False,
         from_ns: Annotated[int, typer.Option("--from-ns", help="Trade from this moment (UTC epoch ns) on.")] = 0,
         last_block: Annotated[
             int, typer.Option("--last-block", min=0, help="Trade the last of so many equal blocks of the day.")
@@ -123,7 +125,7 @@ def register(app: typer.Typer) -> None:
         wanted: date | None = parse_day(day, "--day") if day else None
         summaries = []
         typed: dict[str, Any] = {**in_force(settings, {"rate_orders": PAPER_RATE, **limits})}
-        for one in replay_days(settings, variety, days, wanted):
+        for one in replay_days(settings, variety, days, wanted, allow_unfinished):
             note(f"playing {variety} {one}")
             summary = paper_day(
                 settings, variety, one, account=account, model=model, horizon=horizon, from_ns=from_ns,

@@ -33,6 +33,10 @@ MADE = _KEPT | {
 """Folders that a demo, or `ghtrader up` on what it left, makes at the top of its home."""
 
 
+_SERVED = _KEPT | {"dagster", "mlflow", "logs", "processes", "tmp"}
+"""Folders that `ghtrader up` makes in a new home."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
     """What `ghtrader demo` was asked for.
@@ -67,11 +71,21 @@ def _is_marker(name: str) -> bool:
 
 
 def strangers(home: Path) -> list[str]:
-    """Names at the top of a demo's home that no demo made, sorted; any but compiled code where no demo was begun."""
-    made = MADE if (home / _MARKER).is_file() else {"numba"}
+    """Names at the top of a demo's home that no demo made, sorted.
+
+    Where no demo was begun: any but compiled code, and what the web UIs made in a home in which nothing ever ran.
+    """
+    made = MADE if (home / _MARKER).is_file() else _SERVED if _never_ran(home) else {"numba"}
     return sorted(
         path.name for path in home.iterdir() if not _is_marker(path.name) and not (path.name in made and path.is_dir())
     )
+
+
+def _never_ran(home: Path) -> bool:
+    """Whether nothing was ever done in a home but to show its web UIs (`make ui` before the first demo)."""
+    runs = (home / "dagster" / "history" / "runs").glob("*.db")
+    artifacts = home / "mlflow" / "artifacts"
+    return all(run.stem == "index" for run in runs) and not (artifacts.is_dir() and any(artifacts.iterdir()))
 
 
 def claim(home: Path) -> None:

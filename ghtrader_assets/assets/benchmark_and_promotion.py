@@ -21,8 +21,8 @@ from ghtrader_assets.results.reports_store import (
 )
 from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
-from ghtrader_assets.runs.outcomes import Outcomes
-from ghtrader_base.errors import FailedError
+from ghtrader_assets.runs.outcomes import Outcomes, as_ours, of_item, together
+from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_origin import origins_of, words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
@@ -72,7 +72,13 @@ def benchmark_report(context: dg.AssetExecutionContext, config: BenchmarkConfig,
 def benchmark_series(
     home: HomeResource, symbol: str, horizon: int, config: BenchmarkConfig, run_id: str
 ) -> dict[str, Any]:
-    """Reports of the families on the built days of one series, kept and logged; the scores in a few words."""
+    """Reports of the families on the built days of one series, kept and logged; the scores in a few words.
+
+    Raises
+    ------
+    GhtraderError
+        Families that failed, once the reports of the others are kept.
+    """
     from ghtrader_market.accounting.execution_model import ExecutionModel
     from ghtrader_models.datasets.load import load_dataset
     from ghtrader_models.evaluation.benchmark import run_benchmark
@@ -120,19 +126,25 @@ def benchmark_series(
         **day_tags(len(days), dataset.left_out),
     }
     gains: dict[str, list[float]] = {}
+    failed: dict[str, GhtraderError] = {}
     with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report", run_id):
         for family in config.families or FAMILIES:
             say(f"{family} at horizon {horizon}: {len(splits)} tests over {len(days)} days of {symbol}")
-            fitted = make_config(get_family(family), config.settings.get(family, {}))
-            report = run_benchmark(
-                dataset, family, splits=splits, config=fitted, seed=config.seed, policy=policy, execution=execution
-            )
-            save_report(home.settings, report, made)
-            tracker.log_benchmark(
-                report,
-                tags=tags,
-                artifacts={"importance.png": factor_importance(report.importance)},
-            )
+            try:
+                fitted = make_config(get_family(family), config.settings.get(family, {}))
+                report = run_benchmark(
+                    dataset, family, splits=splits, config=fitted, seed=config.seed, policy=policy, execution=execution
+                )
+                save_report(home.settings, report, made)
+                tracker.log_benchmark(
+                    report,
+                    tags=tags,
+                    artifacts={"importance.png": factor_importance(report.importance)},
+                )
+            except Exception as exc:  # one family's fault stops no other
+                failed[family] = of_item(f"{family} at horizon {horizon}", as_ours(exc))
+                say(f"failed: {failed[family].message}")
+                continue
             gain = report.model.gain
             gains[family] = gain.per_split
             metadata |= {
@@ -141,6 +153,8 @@ def benchmark_series(
                 f"{family} metrics_hash": report.metrics_hash,
             }
             say(f"{family} at horizon {horizon}: gain {gain.mean:+.5f} nats, {metadata[f'{family} gain interval']}")
+    if failed:
+        raise together(failed, len(gains))
     plot = gain_per_split(gains, [split.name for split in splits], title=f"Gain over the prior, {symbol} {horizon}")
     return {**metadata, "code_version": made.code_version, "plot": png_bytes_markdown(plot, f"{symbol} {horizon}")}
 

@@ -42,7 +42,8 @@ class BuildConfig(RunConfig):
     `factor_set`: a set of the library, or a file of one. `labels`, `threshold`, `horizons`: the label definition by
     name, its price ticks (None: the definition's own), the ticks ahead (empty: GHTRADER_HORIZONS). With `overwrite`
     days built with another configuration are replaced; without it they are refused. `workers`: days at once, 0 for one
-    a core. `accept_quality`: also days whose ticks are not ready. `strict`: a day without provenance fails; where off,
+    a core. `accept_quality`: also days whose ticks are not ready; `allow_unfinished`: also those that were not recorded
+    to their end. `strict`: a day without provenance fails; where off,
     it is left out. `no_odd_days`: days that do not go with the others fail the run once all are built.
     `mix`: days of different markets may stand in one series.
     """
@@ -54,6 +55,7 @@ class BuildConfig(RunConfig):
     overwrite: bool = _DEFAULTS.overwrite
     workers: int = _DEFAULTS.workers
     accept_quality: bool = _DEFAULTS.accept_quality
+    allow_unfinished: bool = _DEFAULTS.allow_unfinished
     strict: bool = _DEFAULTS.strict
     mix: bool = _DEFAULTS.mix
     no_odd_days: bool = _DEFAULTS.no_odd_days
@@ -142,7 +144,7 @@ def build_series(
             overwrite=config.overwrite,
             calendar=home.calendar,
             kind=kind,
-            gate=quality_gate(home, kind, symbol, config.accept_quality),
+            gate=quality_gate(home, kind, symbol, config.accept_quality, config.allow_unfinished),
             strict=config.strict,
             mix=config.mix or home.settings.mix_origins,
             workers=config.workers,
@@ -153,14 +155,18 @@ def build_series(
         return report
 
 
-def quality_gate(home: HomeResource, kind: str, symbol: str, accept: bool) -> "QualityGate":
-    """The gate of `build_day`: a day that is not ready is refused, unless `accept`; either way the manifest tells."""
-    from ghtrader_market.quality.readiness import readiness
+def quality_gate(
+    home: HomeResource, kind: str, symbol: str, accept_quality: bool, allow_unfinished: bool = False
+) -> "QualityGate":
+    """The gate of `build_day`: a day that is not ready is refused, unless accepted; either way the manifest tells."""
+    from ghtrader_market.quality.readiness import UNFINISHED, readiness
     from ghtrader_market.stores.day_details import QualityRecord
     from ghtrader_models.datasets.build_day import QualityVerdict
 
     def verdict(day: date) -> QualityVerdict:
         found = readiness(home.settings, kind, symbol, day, calendar=home.calendar)
+        unfinished = found.reason_code == UNFINISHED
+        accept = accept_quality or (allow_unfinished and unfinished)
         record = QualityRecord(
             overall_state=found.overall_state, reason_code=found.reason_code,
             accepted=True if accept and not found.ready else None,
@@ -168,7 +174,10 @@ def quality_gate(home: HomeResource, kind: str, symbol: str, accept: bool) -> "Q
         if found.ready or accept:
             return QualityVerdict(record)
         message = f"{kind} of {symbol} on {day} is not ready: {found.reason_code}"
-        return QualityVerdict(record, FailedError(message, found.action_hint or "look at it, or pass --accept-quality"))
+        hint = found.action_hint or "look at it, or pass --accept-quality"
+        if unfinished:
+            hint += "; to use it as it is: --allow-unfinished"
+        return QualityVerdict(record, FailedError(message, hint))
 
     return verdict
 

@@ -14,7 +14,7 @@ from ghtrader_assets.resources.progress import of_manifest, plot_series, say
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
-from ghtrader_assets.runs.outcomes import Outcomes
+from ghtrader_assets.runs.outcomes import Outcomes, together
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.lock_keys import main_l5_key, main_schedule_key
 from ghtrader_market.ingest.import_recordings import load_declared
@@ -37,9 +37,11 @@ _SHOWN = 60
 
 
 class MainConfig(RunConfig):
-    """Whether days that are there already are built again."""
+    """`overwrite`: build days again that are there already. `allow_unfinished`: days too that were not recorded to
+    their end."""
 
     overwrite: bool = False
+    allow_unfinished: bool = False
 
 
 @dg.asset(
@@ -54,6 +56,7 @@ def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
     """The roll schedule by the open-interest rule, over every stored daily bar (from ticks where bars are missing).
 
     Trading days that have neither are named, and so is every day on which the vendor's main contract is another one.
+    Ticks that cannot be read decide no roll: the schedule is made without them, and they are named at the end.
     """
     variety = get_variety(context.partition_key).key
     lake = home.lake
@@ -64,10 +67,12 @@ def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
     for day, why in sorted(stubs.items()):
         say(f"{why}: no bar is made of {day}")
     tick_days = {day for s in symbols for day in lake.days("ticks", s)} - stubs.keys()
+    failed: dict[str, GhtraderError] = {}
     if from_ticks := tick_days - have:
         import pyarrow as pa
 
-        bars = pa.concat_tables([bars, bars_from_ticks(lake, variety, from_ticks)])
+        made = bars_from_ticks(lake, variety, from_ticks)
+        bars, failed = pa.concat_tables([bars, made.with_unknown]), made.by_item
     if bars.num_rows == 0:
         raise FailedError(
             f"no daily bars and no ticks of {variety} are here yet",
@@ -86,6 +91,8 @@ def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
     holes = missing_bar_days(variety, bars, home.calendar, declared)
     if holes:
         say(f"{len(holes)} trading days of {variety} have no daily bar, first {holes[0]}: the schedule leaves them out")
+    if failed:
+        raise together(failed, len(schedule.days))
     check = cross_check(home.settings, schedule)
     for difference in check.differences:
         say(f"the vendor differs on {difference.line()}")
@@ -145,7 +152,7 @@ def main_l5(context: dg.AssetExecutionContext, config: MainConfig, home: HomeRes
     outcomes = Outcomes(context)
     for variety, days in days_by_variety(context.partition_keys).items():
         with outcomes.item(variety):
-            report = _build(home, variety, days, config.overwrite, context.run_id)
+            report = _build(home, variety, days, config, context.run_id)
             symbol = get_variety(variety).continuous_symbol
             for day, manifest in sorted(report.built.items()):
                 with outcomes.item(f"{variety} {day}"):
@@ -154,7 +161,7 @@ def main_l5(context: dg.AssetExecutionContext, config: MainConfig, home: HomeRes
     outcomes.conclude()
 
 
-def _build(home: HomeResource, variety: str, days: list[date], overwrite: bool, run_id: str) -> MainReport:
+def _build(home: HomeResource, variety: str, days: list[date], config: MainConfig, run_id: str) -> MainReport:
     """Some days of one main series, under its lock, with a line a day."""
 
     def told(day: date, outcome: DayManifest | GhtraderError, done: int) -> None:
@@ -168,7 +175,8 @@ def _build(home: HomeResource, variety: str, days: list[date], overwrite: bool, 
             load_schedule(home.settings.data, variety),
             days,
             run_id=run_id,
-            overwrite=overwrite,
+            overwrite=config.overwrite,
+            allow_unfinished=config.allow_unfinished,
             workers=home.settings.main_l5_total_workers,
             segment_workers=home.settings.main_l5_segment_workers,
             on_day=told,

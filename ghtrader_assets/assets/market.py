@@ -105,7 +105,7 @@ def daily_bars(context: dg.AssetExecutionContext, home: HomeResource, source: So
     outcomes = Outcomes(context)
     for variety, days in days_by_variety(context.partition_keys).items():
         with outcomes.item(variety), home.lock(daily_bars_key(variety), "daily bars", context.run_id):
-            _write_bars(home, source, variety, days, context.run_id)
+            outcomes.failed |= _write_bars(home, source, variety, days, context.run_id)
             known = home.lake.days("daily_bars", variety)
             for day in days:
                 with outcomes.item(f"{variety} {day}"):
@@ -120,20 +120,26 @@ def daily_bars(context: dg.AssetExecutionContext, home: HomeResource, source: So
     outcomes.conclude()
 
 
-def _write_bars(home: HomeResource, source: SourceResource, variety: str, days: list[date], run_id: str) -> None:
-    """Ask for the bars of one variety and store them."""
+def _write_bars(
+    home: HomeResource, source: SourceResource, variety: str, days: list[date], run_id: str
+) -> dict[str, GhtraderError]:
+    """Ask for the bars of one variety and store them; recorded contract-days that cannot be read, each with why."""
     lake = home.lake
     declared = load_declared(home.settings.data, variety)
     from_ticks = [day for day in days if day in declared]
     from_source = [day for day in days if day not in declared]
+    failed: dict[str, GhtraderError] = {}
     if from_ticks:
-        write_bars(lake, variety, bars_from_ticks(lake, variety, from_ticks), "ticks", run_id)
+        made = bars_from_ticks(lake, variety, from_ticks)
+        failed = made.by_item
+        write_bars(lake, variety, made.bars, "ticks", run_id)
     if from_source:
         symbols = contracts_living(home.settings.data, variety, from_source[0], from_source[-1])
         say(f"daily bars of {len(symbols)} {variety} contracts, {from_source[0]} to {from_source[-1]}")
         with source.opened(home.settings) as opened:
             bars = opened.daily_bars(symbols, from_source[0], from_source[-1])
             write_bars(lake, variety, bars, opened.name, run_id, origin_of_source(opened).if_known)
+    return failed
 
 
 @dg.asset(

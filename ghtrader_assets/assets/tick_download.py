@@ -130,15 +130,22 @@ def ticks_metadata(home: HomeResource, symbols: list[str], day: date) -> dict[st
     return metadata
 
 
-def observe_days(context: Any, home: HomeResource, symbol: str, variety: str, days: Iterable[date]) -> int:
-    """Report an observation for each of these days that is here; how many are.
+def observe_days(
+    context: Any, home: HomeResource, symbol: str, variety: str, days: Iterable[date]
+) -> tuple[int, dict[str, GhtraderError]]:
+    """Report an observation for each of these days that is here; how many are, and which do not read.
 
     One symbol's day is never a materialization: that would mark a whole variety's day as done.
     """
     dataset = dataset_of(symbol)
     found = 0
+    failed: dict[str, GhtraderError] = {}
     for day in days:
-        manifest: DayManifest | None = home.lake.manifest(dataset, symbol, day)
+        try:
+            manifest: DayManifest | None = home.lake.manifest(dataset, symbol, day)
+        except IntegrityError as error:
+            failed[f"{symbol} {day}"] = error
+            continue
         if manifest is None:
             continue
         found += 1
@@ -146,7 +153,7 @@ def observe_days(context: Any, home: HomeResource, symbol: str, variety: str, da
         metadata = {**stored, **manifest.details.to_json()}
         asset = "raw_ticks" if dataset == "ticks" else dataset
         context.log_event(dg.AssetObservation(asset, partition=day_key(day, variety), metadata=metadata))
-    return found
+    return found, failed
 
 
 def report_whole_days(

@@ -7,10 +7,12 @@ migrate a fresh database at once break each other.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghtrader_base.files import atomic_write_text, ensure_dir
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 MODULE = "ghtrader_assets.definitions"
 _REPOSITORY = "__repository__"
 _INIT_WAIT_S = 120.0
+_EARLIER_CONFIGS = frozenset({
+    "a3d7ac930d4342aeffed41e84996e0318a775bd5fa017e667ab2e333cd2cebf7",
+    "c630d234a998984cbaa6bb2224dd6f62c4e7fd5e7cb58b0ffc28debb1d4a238b",
+})  # fmt: skip
+"""sha256 of every `dagster.yaml` that an earlier version copied into a home."""
 
 
 def instance_environment(settings: Settings) -> dict[str, str]:
@@ -62,19 +69,23 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
             yield instance
 
 
+def _write_config(config: Path) -> None:
+    """Put the packaged configuration where there is none, or one of an earlier version that nobody edited."""
+    if config.exists() and hashlib.sha256(config.read_bytes()).hexdigest() not in _EARLIER_CONFIGS:
+        return
+    atomic_write_text(config, resources.files("ghtrader_assets").joinpath("dagster.yaml").read_text())
+
+
 def _initialise(settings: Settings) -> None:
     import dagster
 
+    _write_config(ensure_dir(settings.dagster) / "dagster.yaml")
     marker = settings.dagster / f".initialised-{dagster.__version__}"
     if marker.exists():
         return
-    ensure_dir(settings.dagster)
     with resource_lock(settings.locks, "dagster-init", "create the Dagster instance", wait_s=_INIT_WAIT_S):
         if marker.exists():
             return
-        config = settings.dagster / "dagster.yaml"
-        if not config.exists():
-            atomic_write_text(config, resources.files("ghtrader_assets").joinpath("dagster.yaml").read_text())
         with dagster.DagsterInstance.from_config(str(settings.dagster)) as instance:
             instance.get_runs_count()
             instance.event_log_storage.get_maximum_record_id()

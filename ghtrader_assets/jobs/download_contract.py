@@ -11,6 +11,7 @@ from ghtrader_assets.assets.tick_download import fetch_ticks, observe_days, requ
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
 from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
+from ghtrader_assets.runs.outcomes import together
 from ghtrader_base.errors import FailedError
 from ghtrader_market.reference.varieties import variety_of
 
@@ -34,8 +35,10 @@ def fetch_contract(
     variety = variety_of(config.symbol).key
     days = home.calendar.require_days(start, end)
     report = fetch_ticks(home, source, [config.symbol], start, end, context.run_id, workers=config.workers)
-    found = observe_days(context, home, config.symbol, variety, days)
+    found, failed = observe_days(context, home, config.symbol, variety, days)
     require_none_skipped(report)
+    if failed:
+        raise together(failed, found)
     if not found:
         raise FailedError(
             f"the source has no tick of {config.symbol} between {start} and {end}",

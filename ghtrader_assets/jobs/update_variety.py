@@ -19,7 +19,7 @@ from ghtrader_assets.assets.tick_download import (
     symbols_with_ticks,
 )
 from ghtrader_assets.resources.progress import say
-from ghtrader_assets.resources.resources import HomeResource, SourceResource
+from ghtrader_assets.resources.resources import HomeResource, SourceResource, shared_clients
 from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import together
@@ -51,6 +51,13 @@ def fill_forward(
     context: dg.OpExecutionContext, config: UpdateConfig, home: HomeResource, source: SourceResource
 ) -> None:
     """Refresh the holiday list, fetch what finished since the last stored day, and the days skipped before."""
+    with shared_clients():
+        _fill_forward(context, config, home, source)
+
+
+def _fill_forward(
+    context: dg.OpExecutionContext, config: UpdateConfig, home: HomeResource, source: SourceResource
+) -> None:
     key = get_variety(config.variety).key
     with source.opened(home.settings) as opened:
         say(home.refresh_calendar(opened))

@@ -6,7 +6,9 @@ they are used, from the environment of the process that runs the asset.
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ghtrader_assets.resources.home_locks import home_lock
@@ -68,12 +70,43 @@ class HomeResource(RunResource):
         return home_lock(self.settings, names, purpose, run_id)
 
 
+_shared: ContextVar[dict[tuple[type, Path], TickSource] | None] = ContextVar("shared sources", default=None)
+
+
+@contextlib.contextmanager
+def shared_clients() -> Iterator[None]:
+    """Runs of this block go on with one another's clients of the source, which end with it.
+
+    A client of TqSdk takes seconds to start; while it lives it holds one of the machine's slots, so a block is no
+    longer than its downloads.
+    """
+    if _shared.get() is not None:
+        yield
+        return
+    sources: dict[tuple[type, Path], TickSource] = {}
+    token = _shared.set(sources)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+        for source in sources.values():
+            source.close()
+
+
 class SourceResource(RunResource):
     """Where contracts, daily bars and ticks come from: TqSdk, against whatever server the environment names."""
 
     @contextlib.contextmanager
     def opened(self, settings: Settings) -> Iterator[TickSource]:
-        """A source that is closed when the block ends."""
+        """A source that is closed when the block ends, or the block of `shared_clients` that this one is in."""
+        if (shared := _shared.get()) is not None:
+            key = type(self), settings.home
+            if key not in shared:
+                shared[key] = self.create(settings)
+            if (use_calendar := getattr(shared[key], "use_calendar", None)) is not None:
+                use_calendar(load_calendar(settings))  # a run before this one may have refreshed it
+            yield shared[key]
+            return
         source = self.create(settings)
         try:
             yield source

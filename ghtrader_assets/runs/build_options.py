@@ -26,6 +26,8 @@ class BuildOptions:
         Days at once, 0 for one a core.
     accept_quality : bool
         Also days whose ticks are not ready.
+    allow_unfinished : bool
+        Also days that were not recorded to their end, where that is all that keeps them from being ready.
     strict : bool
         A day without provenance fails; where off, it is left out.
     no_odd_days : bool
@@ -41,6 +43,7 @@ class BuildOptions:
     overwrite: bool = False
     workers: int = 0
     accept_quality: bool = False
+    allow_unfinished: bool = False
     strict: bool = True
     no_odd_days: bool = False
     mix: bool = False

@@ -17,6 +17,7 @@ from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.stores.base import RECORDED
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.missing_days import no_data_days
+from ghtrader_market.stores.lake.unfinished_days import why_unfinished_main
 
 BARS = "daily_bars"
 MADE_OF_MAIN = ("features", "labels")
@@ -87,6 +88,18 @@ def datasets_due(lake: Lake, symbol: str, days: Sequence[date]) -> list[date]:
         )
 
     return _due(days, stale)
+
+
+def recorded_to_the_end(lake: Lake, calendar: TradingCalendar, symbol: str, days: Iterable[date]) -> list[date]:
+    """Days of main_l5 without those that somebody had built of a stub (`--allow-unfinished`): nobody asked for more."""
+    found = []
+    for day in days:
+        with contextlib.suppress(IntegrityError):  # its run says what is wrong with it
+            main_day = lake.manifest("main_l5", symbol, day)
+            if main_day is not None and why_unfinished_main(lake, calendar, main_day):
+                continue
+        found.append(day)
+    return found
 
 
 def _due(days: Iterable[date], stale: Callable[[date], bool]) -> list[date]:

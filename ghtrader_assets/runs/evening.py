@@ -13,6 +13,7 @@ from datetime import date
 from typing import Protocol
 
 from ghtrader_assets.partitions import PARTITIONS, day_key
+from ghtrader_assets.resources.resources import shared_clients
 from ghtrader_assets.runs import due_days, flows
 from ghtrader_assets.runs.outcomes import as_ours
 from ghtrader_assets.runs.retry_plan import RetryPlan
@@ -147,7 +148,8 @@ class Evening:
         if away is not None:
             self._missing.append(Missing(variety, "raw_ticks", away))
         else:
-            self._step(variety, "raw_ticks", lambda: self._download(lake, variety))
+            with shared_clients():
+                self._step(variety, "raw_ticks", lambda: self._download(lake, variety))
         self._step(variety, "main_l5", lambda: self._build(lake, variety))
         return self._missing
 
@@ -172,7 +174,7 @@ class Evening:
         """Days whose daily bars are due; not those before all the source knows, once that was found out."""
         stored = lake.days("daily_bars", variety)
         known = set(self.materialized("daily_bars"))
-        due = self._due("daily_bars", variety, days, due_days.bars_due(lake, variety, days))
+        due = self._with_unknown(known, variety, days, due_days.bars_due(lake, variety, days))
         return [day for day in due if not stored or day > stored[0] or day_key(day, variety) not in known]
 
     def _ticks(self, lake: Lake, variety: str) -> list[date]:
@@ -196,7 +198,8 @@ class Evening:
         self._days("main_l5", variety, self._due("main_l5", variety, found, due))
         built = lake.days("main_l5", symbol)
         due = due_days.datasets_due(lake, symbol, built)
-        self._days("features, labels", variety, self._due("features", variety, built, due))
+        due = self._due("features", variety, built, due)
+        self._days("features, labels", variety, due_days.recorded_to_the_end(lake, PARTITIONS.calendar, symbol, due))
 
     def _schedule(self, variety: str) -> RollSchedule | None:
         try:
@@ -206,7 +209,11 @@ class Evening:
 
     def _due(self, asset: str, variety: str, days: Iterable[date], due: Iterable[date]) -> list[date]:
         """Days that are due, and those that are there without Dagster knowing of them."""
-        known = set(self.materialized(asset))
+        return self._with_unknown(set(self.materialized(asset)), variety, days, due)
+
+    @staticmethod
+    def _with_unknown(known: set[str], variety: str, days: Iterable[date], due: Iterable[date]) -> list[date]:
+        """Days that are due, and those whose key is none of `known`."""
         wanted = {*due, *(day for day in days if day_key(day, variety) not in known)}
         return PARTITIONS.split(wanted)[0]
 

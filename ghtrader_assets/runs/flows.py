@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ghtrader_assets.label_horizons import built_horizons
 from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
+from ghtrader_assets.resources.resources import shared_clients
 from ghtrader_assets.runs.build_options import BuildOptions
 from ghtrader_assets.runs.execute import Progress, RunResult, run_assets, run_group, run_job
 from ghtrader_assets.runs.outcomes import together
@@ -119,6 +120,7 @@ def require_finished_days(settings: Settings, start: date, end: date) -> list[da
 
 
 @run_group()
+@shared_clients()
 def download_range(
     settings: Settings,
     variety: str,
@@ -263,11 +265,17 @@ def update_schedule(
 
 
 def main_days(
-    settings: Settings, variety: str, start: date | None, end: date | None, progress: Progress | None = None
+    settings: Settings,
+    variety: str,
+    start: date | None,
+    end: date | None,
+    progress: Progress | None = None,
+    *,
+    allow_unfinished: bool = False,
 ) -> tuple[list[date], FailedError | None]:
     """Scheduled days whose contract has ticks, inside a range or all of them, and what is missing of the range.
 
-    Days whose ticks are stubs (`unfinished_days`) are told to `progress` and left out.
+    Days whose ticks are stubs (`unfinished_days`) are told to `progress` and left out, unless `allow_unfinished`.
 
     Without `start` it begins with the first day that has real depth, where one is known (`ghtrader data l5-start`).
 
@@ -282,14 +290,23 @@ def main_days(
     schedule = load_schedule(settings.data, key)
     lake = Lake(settings.data)
     calendar = load_calendar(settings)
+
+    def inside(day: date) -> bool:
+        return (start is None or day >= start) and (end is None or day <= end)
+
     recorded = {c: unfinished_days(lake, calendar, c) for c in {day.contract for day in schedule.days}}
     stubs = {day.day: recorded[day.contract][day.day] for day in schedule.days if day.day in recorded[day.contract]}
-    found = [d.day for d in schedule.days if d.day not in stubs and lake.has_day("ticks", d.contract, d.day)]
-    asked = [why for day, why in stubs.items() if (start is None or day >= start) and (end is None or day <= end)]
+    asked = [why for day, why in stubs.items() if inside(day)]
     if asked and progress is not None:
-        progress(f"left out: {'; '.join(asked)}")
-    if asked and not any((start is None or day >= start) and (end is None or day <= end) for day in found):
-        raise FailedError(f"{asked[0]}: no main series is made of it", "download the day once it is over")
+        progress(f"{'not recorded to the end' if allow_unfinished else 'left out'}: {'; '.join(asked)}")
+    if allow_unfinished:
+        stubs = {}
+    found = [d.day for d in schedule.days if d.day not in stubs and lake.has_day("ticks", d.contract, d.day)]
+    if asked and not any(map(inside, found)):
+        raise FailedError(
+            f"{asked[0]}: no main series is made of it",
+            "download the day once it is over; to use it as it is: --allow-unfinished",
+        )
     if start is None and found and (depth := l5_start(settings, key)) is not None:
         flat = found[0]
         found = [day for day in found if day >= depth]
@@ -331,6 +348,7 @@ def build_main(
     end: date | None,
     *,
     overwrite: bool = False,
+    allow_unfinished: bool = False,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> list[RunResult]:
@@ -341,8 +359,8 @@ def build_main(
     FailedError
         Naming the days of the range whose ticks are missing; the others are built.
     """
-    days, lacking = main_days(settings, variety, start, end, progress)
-    config = {"ops": {"main_l5": {"config": {"overwrite": overwrite}}}}
+    days, lacking = main_days(settings, variety, start, end, progress, allow_unfinished=allow_unfinished)
+    config = {"ops": {"main_l5": {"config": {"overwrite": overwrite, "allow_unfinished": allow_unfinished}}}}
     key = get_variety(variety).key
     runs = run_days(settings, "main_l5", key, days, run_config=config, source=source, progress=progress)
     if lacking is not None:

@@ -73,6 +73,13 @@ def as_ours(exc: Exception) -> GhtraderError:
     return error
 
 
+def of_item(name: str, error: GhtraderError) -> GhtraderError:
+    """The same error with the item it is of in its message, where it does not say by itself."""
+    named = type(error)(f"{name}: {error.message}", error.hint)
+    named.__cause__ = error
+    return named
+
+
 def together(failed: Mapping[str, GhtraderError], done: int = 0) -> GhtraderError:
     """Several errors as one: the very one where it is alone, else of their common class, each item named.
 

@@ -85,13 +85,14 @@ def build_main_l5(
     overwrite: bool = False,
     workers: int = 0,
     segment_workers: int = 0,
+    allow_unfinished: bool = False,
     on_day: Callable[[date, DayManifest | GhtraderError, int], None] | None = None,
 ) -> MainReport:
     """Build some days; one that fails is reported and the others are built.
 
     Parameters
     ----------
-    lake, calendar, schedule, run_id, overwrite
+    lake, calendar, schedule, run_id, overwrite, allow_unfinished
         As `build_main_l5_day`.
     days : sequence of date
         Trading days of the schedule.
@@ -114,7 +115,7 @@ def build_main_l5(
         scheduled = schedule.get(day)
         with limits[scheduled.segment_id if scheduled is not None else None]:
             before[day] = lake.manifest("main_l5", get_variety(schedule.variety).continuous_symbol, day)
-            manifest = build_main_l5_day(lake, calendar, schedule, day, run_id, overwrite)
+            manifest = build_main_l5_day(lake, calendar, schedule, day, run_id, overwrite, allow_unfinished)
         failpoint("main_l5.day->day")
         return manifest
 
@@ -150,6 +151,7 @@ def build_main_l5_day(
     day: date,
     run_id: str = "",
     overwrite: bool = False,
+    allow_unfinished: bool = False,
 ) -> DayManifest:
     """Build one day; what is already built from the same ticks under the same schedule is left as it is.
 
@@ -165,6 +167,8 @@ def build_main_l5_day(
         Kept in the manifest.
     overwrite : bool
         Write even where the day is up to date.
+    allow_unfinished : bool
+        Take the ticks of a day that was not recorded to its end as they are.
 
     Returns
     -------
@@ -191,10 +195,11 @@ def build_main_l5_day(
             f"no raw ticks of {scheduled.contract} on {day}, the main contract of {variety.key}",
             f"first: ghtrader download --symbol {scheduled.contract} --start {day} --end {day}",
         )
-    if why := why_unfinished(calendar, raw):
+    if not allow_unfinished and (why := why_unfinished(calendar, raw)):
         raise FailedError(
             f"{why}: no main series is made of a part of a day",
-            f"once the day is over: ghtrader download --symbol {scheduled.contract} --start {day} --end {day}",
+            f"once the day is over: ghtrader download --symbol {scheduled.contract} --start {day} --end {day}; "
+            "to use it as it is: --allow-unfinished",
         )
     there = lake.manifest("main_l5", key, day)
     if there is not None and not overwrite and is_up_to_date(lake, calendar, there, raw, scheduled):

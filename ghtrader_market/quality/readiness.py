@@ -35,6 +35,8 @@ from ghtrader_market.stores.lake.missing_days import no_data_days
 from ghtrader_market.stores.lake.unfinished_days import why_unfinished, why_unfinished_main
 
 DATASETS = ("ticks", "main_l5")
+UNFINISHED = "unfinished"
+"""Reason code of a day that was recorded by us, and not to its end."""
 _NEVER = ("disordered_time", "negative_value", "volume_backwards")
 """One such row is one too many: cumulative figures and order are what everything is computed from."""
 _DAMAGE = ("duplicate_row", "crossed_book", "locked_book", "off_grid", "absent_book")
@@ -133,7 +135,7 @@ def day_quality(
     whole = why_unfinished if dataset == "ticks" else partial(why_unfinished_main, lake)
     if why := whole(calendar, manifest):
         fetch = f"once the day is over: ghtrader download --symbol {_contract_of(manifest)} --start {day} --end {day}"
-        return _without_rows(_judged(dataset, symbol, day, "ok", "partial", "unfinished", f"{why}; {fetch}"))
+        return _without_rows(_judged(dataset, symbol, day, "ok", "partial", UNFINISHED, f"{why}; {fetch}"))
     sessions = calendar.sessions(variety_of(symbol), day)
     key = content_hash([thresholds.hash, sessions])[:16]
     path = lake.day_path(dataset, symbol, day) / next(iter(manifest.files), "")

@@ -33,6 +33,11 @@ _LOGIN_S, _LIST_S, _WATCH_S = 90.0, 60.0, 300.0
 class Feed:
     """A running TqSdk process, logged in.
 
+    Attributes
+    ----------
+    newest : dict of str to int, optional
+        The answer to `ask_newest`: UTC epoch ns of each symbol's newest bar; None before it.
+
     Raises
     ------
     ConfigError
@@ -52,6 +57,7 @@ class Feed:
                 f"{settings.max_parallel_tqsdk_jobs} TqSdk clients run already: {'; '.join(slot_holders(settings))}",
                 "wait for one of them, or raise GHTRADER_MAX_PARALLEL_TQSDK_JOBS",
             )
+        self.newest: dict[str, int] | None = None
         self._home = str(settings.home)
         self._scratch = scratch_folder(settings.home)
         self._log = self._scratch / "recorder.log"
@@ -81,6 +87,14 @@ class Feed:
         """Have every row of these symbols sent that comes after the id given for it (-1: the day so far)."""
         self._ask("watching", _WATCH_S, op="watch", after=dict(after), home=self._home, rows=rows)
 
+    def ask_newest(self) -> None:
+        """Have the service say when the symbols last ticked; `poll` brings the answer (`newest`), or never does."""
+        self.newest = None
+        try:
+            write_frame(self._process.stdin, {"op": "newest"})  # type: ignore[arg-type]
+        except OSError as exc:
+            raise self._died() from exc
+
     def poll(self, timeout_s: float) -> list[tuple[str, pa.Table]]:
         """(symbol, rows) that have come; waits up to `timeout_s` for the first.
 
@@ -96,6 +110,8 @@ class Feed:
                 header, table = self._checked(frame)
                 if header["kind"] == "ticks" and table is not None:
                     found.append((header["symbol"], table))
+                elif header["kind"] == "newest":
+                    self.newest = header["times"]
                 frame = self._frames.get_nowait()
         return found
 

@@ -5,6 +5,7 @@ What kills or silence leave out is at most what was not flushed, and the next st
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable
@@ -15,18 +16,18 @@ from ghtrader_base.errors import BeyondCalendarError, FailedError, GhtraderError
 from ghtrader_base.settings import Settings
 from ghtrader_market.recorder.day_writer import RecordedDay, RecordedDays, Tell
 from ghtrader_market.recorder.feed import Feed
+from ghtrader_market.recorder.silence import SilenceWatch, Step
 from ghtrader_market.reference.tick_origin import TickOrigin
-from ghtrader_market.reference.trading_calendar import TradingCalendar
+from ghtrader_market.reference.trading_calendar import TradingCalendar, lives_by_our_clock
 from ghtrader_market.reference.varieties import Variety, get_variety, variety_of
 from ghtrader_market.sources.tqsdk.service_origin import origin_of_service
 from ghtrader_market.stores.lake.unfinished_days import NEAR_CLOSE_NS
 
-_SAME_CLOCK_NS = 3 * 86_400 * 10**9
 _LONGEST_WAIT_S = 300.0
 
 
 def ticks_expected(calendar: TradingCalendar, variety: Variety, market_ns: int, now_ns: int, silent_s: float) -> bool:
-    """Whether a silence of `silent_s` is a fault of the connection and not a break of the market.
+    """Whether a silence of `silent_s` may be a fault of the connection: the market is in no break.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def ticks_expected(calendar: TradingCalendar, variety: Variety, market_ns: int, 
     bool
         False also where the holiday list does not reach this machine's time: nobody knows whether the market is open.
     """
-    if market_ns >= 0 and abs(now_ns - market_ns) > _SAME_CLOCK_NS:
+    if market_ns >= 0 and not lives_by_our_clock(calendar, market_ns, now_ns):
         day = calendar.trading_day_of(market_ns)
         return not any(abs(end - market_ns) <= NEAR_CLOSE_NS for _, end in calendar.sessions(variety, day))
     try:
@@ -82,8 +83,9 @@ class Recorder:
     flush_s, flush_rows : float, int
         Rows wait no longer than this, nor in greater number, before they are on disk.
     stale_s : float
-        Silence after which the client is started again, where the market should be speaking: TqSdk reconnects by
-        itself after the server closed the line, subscribes nothing, and receives no more.
+        Silence after which the service is asked, where the market should be speaking, whether it has newer ticks. If
+        it has, or says nothing, the client is started again: TqSdk reconnects by itself after the server closed the
+        line, subscribes nothing, and receives no more.
     series_rows : int
         Rows a restart can fetch without asking for history; 0: all TqSdk allows.
     run_id : str
@@ -112,7 +114,8 @@ class Recorder:
         self._tell = tell
         self._feed: Feed | None = None
         self._restarts = 0
-        self._since = self._wait_s = 0.0
+        self._silence = SilenceWatch(stale_s)
+        self._wait_s = 0.0
 
     def run(self, stop: threading.Event, for_s: float | None = None) -> RecordReport:
         """Record until `stop` is set or `for_s` seconds are over; everything received is in the lake when this returns.
@@ -170,13 +173,17 @@ class Recorder:
         now, waiting = time.monotonic(), self._days.oldest_waiting
         if waiting is not None and (now - waiting >= self._flush_s or self._days.waiting_rows >= self._flush_rows):
             self._days.flush()
-        silent = now - max(self._days.heard, self._since)
         if self._days.seal_what_is_over(now) and self._varieties:
             self._drop_feed()  # a new day may list new contracts
-        elif silent > max(self._stale_s, self._wait_s) and self._should_hear():
-            self._tell(f"no tick for {silent:.0f} s in trading hours: starting the client again")
-            self._wait_s = min(max(self._wait_s, self._stale_s) * 2, _LONGEST_WAIT_S)
-            self._drop_feed()
+            return
+        step = self._silence.step(now, self._days.heard, self._days.newest_ns, self._should_hear, self._feed.newest)
+        if step is Step.ASK:
+            with contextlib.suppress(GhtraderError):  # it ended: `poll` says so
+                self._feed.ask_newest()
+        elif step is not Step.NOTHING:
+            self._tell(self._silence.why)
+            if step is Step.RESTART:
+                self._drop_feed()
 
     def _should_hear(self) -> bool:
         varieties = {log.variety.key: log.variety for log in self._days.logs.values()}.values()
@@ -195,7 +202,8 @@ class Recorder:
         except BaseException:
             feed.close(0.0)
             raise
-        self._feed, self._since = feed, time.monotonic()
+        self._feed = feed
+        self._silence.connected(time.monotonic())
         self._tell(f"recording {', '.join(wanted)}")
 
     def _same_market(self, origin: TickOrigin) -> None:

@@ -11,6 +11,7 @@ import queue
 import shutil
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.sources.base import canonical_table
 from ghtrader_market.sources.tqsdk.frames import FrameError
+from ghtrader_market.sources.tqsdk.newest_bar import NewestBars
 from ghtrader_market.sources.tqsdk.past_ticks import past_ticks
 from ghtrader_market.sources.tqsdk.worker import as_error
 from ghtrader_market.sources.tqsdk.worker_pipe import Out, run_worker
@@ -29,6 +31,8 @@ SERIES_ROWS = 10_000
 """Rows TqSdk keeps of a series at most: what a restart can fetch without asking for history."""
 _GATHER_S = 0.2
 _BEAT_S = 1.0
+_TICKS_FOLLOW_S = 1.0
+"""How much later than its bar a tick may come."""
 
 
 class LiveSeries:
@@ -102,22 +106,66 @@ def _table(frame: Any) -> pa.Table:
     return canonical_table(frame["id"].to_numpy(np.int64), frame["datetime"].to_numpy(), present)
 
 
-def watch(api: Any, request: dict[str, Any], out: Out, requests: queue.Queue[dict[str, Any]]) -> None:
-    """Send new rows of every symbol of a request until told to close."""
+class SilenceLook:
+    """Answers the parent's question whether the service has newer ticks than it sent (`Feed.ask_newest`).
+
+    The answer leaves here after the ticks that came with it, so that who reads it has those.
+
+    Parameters
+    ----------
+    api : tqsdk.TqApi
+    symbols : iterable of str
+    """
+
+    def __init__(self, api: Any, symbols: Iterable[str]) -> None:
+        self._api, self._symbols = api, list(symbols)
+        self._bars: NewestBars | None = None
+        self._times: dict[str, int] | None = None
+        self._since = 0.0
+
+    def begin(self) -> None:
+        """Ask; a question before, which was not answered, is given up."""
+        if self._bars is not None:
+            self._bars.end()
+        self._bars, self._times = NewestBars(self._api, self._symbols), None
+
+    def answer(self, now: float) -> dict[str, int] | None:
+        """When each contract last ticked, UTC epoch ns, once; None before. `now` in seconds of the monotonic clock."""
+        if self._bars is None:
+            return None
+        if self._times is None:
+            self._times, self._since = self._bars.times(), now
+        if self._times is None or now - self._since < _TICKS_FOLLOW_S:
+            return None
+        self._bars.end()
+        self._bars = None
+        return self._times
+
+
+def watch(api: Any, request: dict[str, Any], out: Out, requests: queue.Queue[dict[str, Any]]) -> dict[str, Any]:
+    """Send new rows of every symbol of a request; returns the next request that is for somebody else."""
     from ghtrader_base.settings import load_settings
 
     calendar = load_calendar(load_settings(request["home"]))
     rows = int(request.get("rows") or SERIES_ROWS)
     series = [LiveSeries(api, symbol, after, rows, calendar) for symbol, after in request["after"].items()]
     out.send("watching", symbols=[each.symbol for each in series])
+    look = SilenceLook(api, request["after"])
     pending, told = set(series), time.monotonic()
-    while requests.empty():
+    while True:
+        while not requests.empty():
+            if (asked := requests.get())["op"] != "newest":
+                return asked
+            look.begin()
         for each in pending:
             if (table := each.new_rows()) is not None:
                 out.send("ticks", table, symbol=each.symbol)
-        if time.monotonic() - told >= _BEAT_S:
+        now = time.monotonic()
+        if (times := look.answer(now)) is not None:
+            out.send("newest", times=times)
+        if now - told >= _BEAT_S:
             out.send("beat")
-            told = time.monotonic()
+            told = now
         pending, until = set(), time.time() + _GATHER_S
         while time.time() < until and api.wait_update(deadline=until):
             pending |= {each for each in series if each.changed}
@@ -126,7 +174,9 @@ def watch(api: Any, request: dict[str, Any], out: Out, requests: queue.Queue[dic
 def _serve(requests: queue.Queue[dict[str, Any]], out: Out) -> None:
     api: Any = None
     try:
-        while (request := requests.get())["op"] != "close":
+        request = requests.get()
+        while request["op"] != "close":
+            following = None
             try:
                 if request["op"] == "open":
                     import tqsdk
@@ -139,12 +189,13 @@ def _serve(requests: queue.Queue[dict[str, Any]], out: Out) -> None:
                     found = api.query_quotes(ins_class="FUTURE", expired=False, **wanted)
                     out.send("done", value=sorted(found))
                 else:
-                    watch(api, request, out, requests)
+                    following = watch(api, request, out, requests)
             except (BrokenPipeError, FrameError):
                 return
             except Exception as exc:
                 error = as_error(exc)
                 out.send("error", name=type(error).__name__, message=error.message, hint=error.hint)
+            request = following or requests.get()
     finally:
         if api is not None:
             api.close()

@@ -10,6 +10,7 @@ ticks is decided in `main_l5`, whether the vendor agrees is checked in `vendor_c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -91,7 +92,7 @@ def main_after(open_interest: Mapping[str, float], main: str | None, last_delive
     Parameters
     ----------
     open_interest : mapping of contract to lots
-        At the end of day T.
+        At the end of day T; NaN where it is not known of a contract that traded.
     main : str or None
         The main contract on T; None on the first day.
     last_delivery : (year, month)
@@ -100,13 +101,14 @@ def main_after(open_interest: Mapping[str, float], main: str | None, last_delive
     Returns
     -------
     str or None
-        The main contract on T+1. Equal open interest: the earlier delivery. None where nothing is held anywhere.
+        The main contract on T+1. Equal open interest: the earlier delivery. None where nothing is held anywhere, as far
+        as is known. A main contract whose open interest is not known stays: what is missing decides no roll.
     """
     alive = {c: oi for c, oi in open_interest.items() if oi > 0 and _delivery(c, last_delivery) >= last_delivery}
     if main is not None and _delivery(main, last_delivery) >= last_delivery:
         # A main contract without a bar has stopped trading: anything with open interest takes over.
         floor = ROLL_RATIO * open_interest.get(main, 0.0)
-        alive = {c: oi for c, oi in alive.items() if c != main and oi > floor}
+        alive = {c: oi for c, oi in alive.items() if c != main and oi > floor}  # none is above a NaN
         if not alive:
             return main
     if not alive:
@@ -127,7 +129,7 @@ def schedule_from_open_interest(
     variety : str or Variety
     bars : pa.Table
         At least `symbol` (string), `trading_day` (date32), `open_interest`; any order. Rows of other products,
-        continuous symbols and rows without open interest are passed over.
+        continuous symbols are passed over; a row without open interest rolls nothing, neither to nor from its contract.
     declared : mapping of date to contract, optional
         Days of which only one contract was recorded: that contract is the day's, in a segment apart from those the
         rule makes. The rule itself goes on beneath, as if the day had not been declared.
@@ -183,7 +185,7 @@ def missing_bar_days(
 
 
 def open_interest_by_day(variety: Variety, bars: pa.Table) -> dict[date, dict[str, float]]:
-    """Day -> contract of the variety -> lots at its end."""
+    """Day -> contract of the variety -> lots at its end; NaN where a bar does not tell."""
     ours = {
         text
         for text in set(bars.column("symbol").to_pylist())
@@ -196,9 +198,11 @@ def open_interest_by_day(variety: Variety, bars: pa.Table) -> dict[date, dict[st
         if symbol not in ours:
             continue
         row = found.setdefault(day, {})
-        # `lots == lots` leaves NaN out; of two bars of one day the larger counts, whatever their order.
-        if lots is not None and lots == lots:
-            row[symbol] = max(row.get(symbol, 0.0), float(lots))
+        # Of two bars of one day the larger counts, whatever their order, and one that tells before one that does not.
+        if lots is None or lots != lots:
+            row.setdefault(symbol, math.nan)
+        elif not row.get(symbol, math.nan) > lots:
+            row[symbol] = float(lots)
     return found
 
 

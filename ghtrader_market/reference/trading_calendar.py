@@ -35,6 +35,7 @@ SHANGHAI_OFFSET_NS = 8 * NS_PER_HOUR
 """Asia/Shanghai is UTC+8 the whole year round since 1991."""
 DAY_CHANGE_NS = 18 * NS_PER_HOUR
 SHANGHAI = ZoneInfo("Asia/Shanghai")
+_SAME_CLOCK_NS = 3 * 86_400 * 10**9
 SETTLED_AT = time(15, 30)
 """From here on a trading day is over: its last session ended at 15:00, and sources had half an hour to settle."""
 
@@ -303,6 +304,26 @@ def last_known_finished_day(calendar: TradingCalendar, now: datetime | None = No
         return last_finished_day(calendar, now)
     except BeyondCalendarError:
         return calendar.known_days(calendar.last - timedelta(days=30), calendar.last)[-1]
+
+
+def lives_by_our_clock(calendar: TradingCalendar, market_ns: int, now_ns: int) -> bool:
+    """Whether a market whose newest tick is of `market_ns` goes by this machine's time, or by one of its own.
+
+    A simulated exchange plays other days; the newest tick of a real market is of this trading day or of the one before
+    it, which may be a week of holidays ago.
+
+    Parameters
+    ----------
+    calendar : TradingCalendar
+    market_ns, now_ns : int
+        UTC epoch ns: of the newest tick, and of this machine.
+    """
+    if abs(now_ns - market_ns) <= _SAME_CLOCK_NS:
+        return True
+    try:
+        return calendar.next_day(calendar.trading_day_of(market_ns)) == calendar.trading_day_of(now_ns)
+    except BeyondCalendarError:
+        return False
 
 
 def _variety(variety: Variety | str) -> Variety:

@@ -59,7 +59,8 @@ class ClockState:
         if self.ahead_s is None:
             return "the service was not asked for its time"
         way = "ahead of" if self.ahead_s >= 0 else "behind"
-        return f"this machine's clock is {abs(self.ahead_s):.0f} s {way} the service's ({self.url})"
+        where = f" ({self.url})" if self.url else ""
+        return f"this machine's clock is {abs(self.ahead_s):.0f} s {way} the service's{where}"
 
     def to_json(self) -> dict[str, Any]:
         """For `status --json`."""

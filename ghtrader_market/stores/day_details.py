@@ -144,6 +144,24 @@ class Replaced(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeclaredOrigin(Part):
+    """That a person said where a day's ticks come from (`ghtrader data origin set`).
+
+    Attributes
+    ----------
+    by, at, why : str
+        Login name, UTC time (ISO 8601), and the reason that was given.
+    before : TickOrigin
+        What the day itself said.
+    """
+
+    by: str
+    at: str
+    why: str
+    before: TickOrigin = UNKNOWN
+
+
+@dataclass(frozen=True, kw_only=True)
 class TickDetails(DayDetails):
     """What downloads, imports and the recorder say of a day of raw ticks.
 
@@ -159,6 +177,8 @@ class TickDetails(DayDetails):
         Of a day that our own recorder wrote.
     replaced : Replaced or str, optional
         The recorded day that was here before; a sentence where its manifest was not read.
+    declared : DeclaredOrigin, optional
+        Of a day whose `origin` a person declared.
     """
 
     dropped_duplicates: int | None = None
@@ -168,6 +188,7 @@ class TickDetails(DayDetails):
     volume_missing: bool | None = None
     recorded: Recording | None = None
     replaced: Replaced | str | None = None
+    declared: DeclaredOrigin | None = None
 
     @property
     def was_replaced(self) -> bool:

@@ -24,6 +24,9 @@ class BlockReason(PlainStrEnum):
         HALTED or REDUCING, as a person set it. Until that person sets ACTIVE.
     DATA
         REDUCING: a symbol that should tick is silent. Until it ticks.
+    CLOCK
+        REDUCING: this machine's clock is half a minute or more off the service's, so that sessions, timeouts and order
+        times would be wrong. Until it is right.
     DATA_LINK
         REDUCING: the market data line is down. Until it is back.
     ROLL
@@ -44,3 +47,4 @@ class BlockReason(PlainStrEnum):
     DATA_LINK = "data-link"
     ROLL = "roll"
     HOLDING = "holding"
+    CLOCK = "clock"

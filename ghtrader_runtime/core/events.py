@@ -22,8 +22,9 @@ class _Event(msgspec.Struct, frozen=True, tag=True):
 class Terms(_Event, frozen=True, kw_only=True):
     """What a contract's trading day allows: sessions [(first ns, end ns)], price limits (NaN where unknown).
 
-    `market_ns` is when it last ticked, as far as its history goes: where that is in a session, ticks are due from now
-    on (0: nobody knows).
+    `market_ns` is the market's time at `now_ns`, as near as it is known: ticks are due from then on, in a break from
+    the next session on (0: nobody knows). `next_sessions`: of the trading day after, in the first of which the feed
+    must not stay silent either; empty where the contract does not trade then, or nobody knows.
     """
 
     symbol: str
@@ -33,6 +34,7 @@ class Terms(_Event, frozen=True, kw_only=True):
     lower: float = NAN
     upper: float = NAN
     market_ns: int = 0
+    next_sessions: tuple[tuple[int, int], ...] = ()
 
 
 class Bound(_Event, frozen=True, gc=False, kw_only=True):
@@ -66,6 +68,13 @@ class FeedChecked(_Event, frozen=True, gc=False, kw_only=True):
 
     symbol: str
     now_ns: int
+
+
+class ClockChecked(_Event, frozen=True, gc=False, kw_only=True):
+    """This machine's clock was compared with the service's; `reason`: how far it is off, where too far to trade on."""
+
+    now_ns: int
+    reason: str = ""
 
 
 class TargetWanted(_Event, frozen=True, gc=False, kw_only=True):
@@ -202,6 +211,6 @@ class AskFailed(_Event, frozen=True, gc=False):
 
 
 Event = (
-    Terms | Bound | Book | FeedChecked | TargetWanted | OrderWanted | CancelWanted | OrderReport | TradeReport | Timer
-    | Equity | LinkChange | KillChange | StateWanted | Snapshot | AskFailed
+    Terms | Bound | Book | FeedChecked | ClockChecked | TargetWanted | OrderWanted | CancelWanted | OrderReport
+    | TradeReport | Timer | Equity | LinkChange | KillChange | StateWanted | Snapshot | AskFailed
 )  # fmt: skip

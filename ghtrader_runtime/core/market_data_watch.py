@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -18,6 +19,43 @@ from ghtrader_runtime.core.state import CoreConfig, CoreState
 
 _LONGEST_PAUSE = 16
 """Times the age from which a book is stale: the longest pause between two alarms, or between two looks at the feed."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A symbol whose ticks are missing.
+
+    Attributes
+    ----------
+    symbol : str
+    gone_ns : int
+        Since the last one, or since it was subscribed.
+    due_ns : int
+        Time of the present session without one.
+    opens_a_day : bool
+        The present session is the first of a trading day.
+    """
+
+    symbol: str
+    gone_ns: int
+    due_ns: int
+    opens_a_day: bool
+
+    @property
+    def since_session_began(self) -> bool:
+        """Whether the last tick is of an earlier session."""
+        return self.due_ns < self.gone_ns
+
+    @property
+    def misses_opening(self) -> bool:
+        """Whether a trading day began without a tick."""
+        return self.opens_a_day and self.since_session_began
+
+    def words(self) -> str:
+        """For people."""
+        if self.since_session_began:
+            return f"{self.symbol}: the session began {self.due_ns / 1e9:.0f} s ago without a tick"
+        return f"{self.symbol}: no tick for {self.gone_ns / 1e9:.0f} s"
 
 
 class MarketData:
@@ -68,7 +106,7 @@ class MarketData:
         state.books[book.symbol] = book = self._with_prices_alone(book)
         state.market_ns = max(state.market_ns, book.market_ns)
         state.enter_day(book.trading_day)
-        if state.resubscribe_tries and not self._silent()[0]:
+        if state.resubscribe_tries and self._silent() is None:
             state.unblock(BlockReason.DATA)
             state.resubscribe_at_ns = state.resubscribe_tries = state.excused_until_ns = 0
         return self._advance(book.symbol)
@@ -86,40 +124,53 @@ class MarketData:
             return book
         return msgspec.structs.replace(book, bid=bid, ask=ask)
 
-    def _silent(self) -> tuple[str, int]:
-        """The first symbol that should have ticked by now and how long ago it did, or was subscribed; empty, 0."""
+    def _silent(self) -> Silence | None:
+        """The first symbol that should have ticked by now; None where none has to."""
         state = self.state
         if not self._stale_ns or state.now_ns < state.excused_until_ns:
-            return "", 0
+            return None
         for symbol, terms in state.terms.items():
             last = state.books.get(symbol) or terms
             gone_ns = state.now_ns - last.now_ns
             if gone_ns <= self._stale_ns or not last.market_ns or self._is_left(symbol):
                 continue
-            if session_silence_ns(terms.sessions, last.market_ns, gone_ns) > self._stale_ns:
-                return symbol, gone_ns
-        return "", 0
+            due_ns = session_silence_ns((*terms.sessions, *terms.next_sessions), last.market_ns, gone_ns)
+            if due_ns > self._stale_ns:
+                return Silence(symbol, gone_ns, due_ns, self._opens_a_day(terms, last.market_ns + gone_ns))
+        return None
+
+    @staticmethod
+    def _opens_a_day(terms: ev.Terms, market_ns: int) -> bool:
+        """Whether a moment lies in the first session of a trading day."""
+        return any(start <= market_ns < end for start, end in (*terms.sessions[:1], *terms.next_sessions[:1]))
 
     def watch(self) -> list[Action]:
         """Limit trading and subscribe anew where a symbol went silent; with growing pauses."""
         state = self.state
-        symbol, age_ns = self._silent()
-        if not symbol:
+        silence = self._silent()
+        if silence is None:
             return []
-        age = age_ns / 1e9
-        state.block(BlockReason.DATA, TradingState.REDUCING, f"{symbol}: no tick for {age:.0f} s")
+        state.block(BlockReason.DATA, TradingState.REDUCING, silence.words())
         if state.now_ns < state.resubscribe_at_ns:
             return []
         state.resubscribe_at_ns = state.now_ns + self._pause_ns()
         state.resubscribe_tries += 1
-        return [Record("data-stale", {"symbol": symbol, "age_s": age}), Resubscribe(f"{symbol} went silent")]
+        told = {"symbol": silence.symbol, "age_s": silence.gone_ns / 1e9}
+        return [Record("data-stale", told), Resubscribe(f"{silence.symbol} went silent")]
 
     def _pause_ns(self) -> int:
         return self._stale_ns * int(min(2**self.state.resubscribe_tries, _LONGEST_PAUSE))
 
     def on_feed_checked(self, checked: ev.FeedChecked) -> list[Action]:
-        """The silence is the market's own: nothing is wrong until the next look, after a pause that grows."""
+        """The silence is the market's own: nothing is wrong until the next look, after a pause that grows.
+
+        Not where a trading day begins without a tick: every contract that trades has one of its opening. Nothing opens
+        before that, though the client is as good as it can be.
+        """
         state = self.state
+        silence = self._silent()
+        if silence is not None and silence.misses_opening:
+            return [Record("feed-checked", {"symbol": checked.symbol})]
         state.excused_until_ns = state.now_ns + self._pause_ns()
         state.unblock(BlockReason.DATA)
         return [Record("feed-checked", {"symbol": checked.symbol})]

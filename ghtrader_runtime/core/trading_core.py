@@ -121,7 +121,7 @@ class Core:
         self._prediction = OrderPrediction(config, state, style, order_id, check, roll.is_left)
         self._handlers: dict[type, Callable[[Any], list[Action]]] = {
             ev.Terms: market.on_terms, ev.Bound: roll.on_bound, ev.Book: market.on_book,
-            ev.FeedChecked: market.on_feed_checked,
+            ev.FeedChecked: market.on_feed_checked, ev.ClockChecked: self._on_clock,
             ev.TargetWanted: requests.on_target, ev.OrderWanted: requests.on_order_wanted,
             ev.CancelWanted: requests.on_cancel_wanted,
             ev.OrderReport: reports.on_order, ev.TradeReport: reports.on_trade, ev.Timer: self._on_timer,
@@ -167,6 +167,13 @@ class Core:
                 self.state.block(BlockReason.LEDGER, TradingState.HALTED, change.reason)
             return [Record("ledger", {"up": change.up, "reason": change.reason})]
         return [] if change.up else self._requests.release(change.who)
+
+    def _on_clock(self, checked: ev.ClockChecked) -> list[Action]:
+        if checked.reason:
+            self.state.block(BlockReason.CLOCK, TradingState.REDUCING, checked.reason)
+        else:
+            self.state.unblock(BlockReason.CLOCK)
+        return [Record("clock", {"reason": checked.reason})]
 
     def _on_state(self, wanted: ev.StateWanted) -> list[Action]:
         self.state.unblock(BlockReason.OPERATOR)

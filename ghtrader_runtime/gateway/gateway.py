@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 
 from ghtrader_base.settings import Settings
+from ghtrader_base.trading_enums import RunMode
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import variety_of
+from ghtrader_market.sources.service_clock import read_service_clock
 from ghtrader_runtime.accounts.account import AccountRef
 from ghtrader_runtime.accounts.bus_token import join_token
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
@@ -35,6 +37,7 @@ from ghtrader_runtime.core.trading_core import CoreConfig
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.broker_connection import BrokerConnection
 from ghtrader_runtime.gateway.bus_sessions import BusSessions
+from ghtrader_runtime.gateway.clock_watch import ClockWatch
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.contract_binding import ContractResolver
 from ghtrader_runtime.gateway.prometheus import serve_metrics
@@ -99,6 +102,8 @@ class Gateway:
     trading_day: TradingDay
     requests: RequestHandler
     relay: TickRelay
+    clock: ClockWatch | None
+    """Where a real account is traded."""
 
     def loop(self) -> str:
         """Trade; why it ended."""
@@ -155,9 +160,17 @@ class Gateway:
         self.executor.durable.look()
         self.executor.read_kill_switch()
         self.executor.step(ev.Timer(now_ns))
+        self._look_at_clock(now_ns)
         self.requests.check_links(now_ns)
         self.publisher.publish_if_due(now_ns)
         self.trading_day.end_when_over(time.monotonic())
+
+    def _look_at_clock(self, now_ns: int) -> None:
+        if self.clock is None or not self.clock.look():
+            return
+        if self.clock.state.warning:
+            log.warning(self.clock.state.warning)
+        self.executor.step(ev.ClockChecked(reason=self.clock.too_far_off, now_ns=now_ns))
 
     def _reopen_if_asked(self) -> None:
         if self.context.connection.look_at_feed():
@@ -165,6 +178,8 @@ class Gateway:
             self.executor.step(ev.FeedChecked(symbol=symbol, now_ns=time.monotonic_ns()))
         if reason := self.context.connection.take_reopen_reason():
             self.context.journal.write("events", "resync", {"reason": reason})
+            if self.clock is not None:
+                self.clock.ask_now()
             self.executor.step(self.context.connection.reopen())
 
 
@@ -240,9 +255,11 @@ def _assemble(context: GatewayContext, traded: TradedMarket, binder: ContractRes
     trading_day = TradingDay(context, traded, executor, binder, publish)
     requests = RequestHandler(context, traded, executor, publisher)
     relay = TickRelay(context, traded, executor, trading_day, requests.answer_waiting)
+    real = options.mode == RunMode.LIVE and not options.monitor_only
+    clock = ClockWatch(lambda: read_service_clock(context.settings)) if real else None
     return Gateway(
         context=context, traded=traded, executor=executor, publisher=publisher, trading_day=trading_day,
-        requests=requests, relay=relay,
+        requests=requests, relay=relay, clock=clock,
     )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from datetime import date
 
 from ghtrader_base.errors import BeyondCalendarError, GhtraderError
 from ghtrader_market.reference.holding_limits import holding_warning, no_open_from
+from ghtrader_market.reference.last_trading_day import last_trading_day
+from ghtrader_market.reference.trading_calendar import lives_by_our_clock
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_runtime.brokers.base import Broker, Market
 from ghtrader_runtime.bus import messages as msg
@@ -171,11 +173,12 @@ class TradingDay:
     def _tell_terms(self, trading_day: str) -> None:
         self._terms_day = trading_day
         context, traded = self._context, self._traded
-        sessions = tuple(context.calendar.sessions(context.variety, date.fromisoformat(trading_day)))
+        day = date.fromisoformat(trading_day)
+        sessions = tuple(context.calendar.sessions(context.variety, day))
         for symbol in list(self._executor.core.config.symbols):
             lower, upper = traded.limits[symbol] = context.broker.price_limits(symbol)
             ticks_by_itself = symbol == traded.binding.contract and context.options.replay is None
-            last_ns = traded.ticks.last_ns if ticks_by_itself else 0
+            next_sessions = self._next_sessions(symbol, day) if ticks_by_itself else ()
             self._executor.step(
                 ev.Terms(
                     symbol=symbol,
@@ -184,9 +187,27 @@ class TradingDay:
                     now_ns=time.monotonic_ns(),
                     lower=lower,
                     upper=upper,
-                    market_ns=last_ns,
+                    market_ns=self._market_time() if ticks_by_itself else 0,
+                    next_sessions=next_sessions,
                 )
             )
+
+    def _market_time(self) -> int:
+        """The market's time now, UTC epoch ns; where it goes by a clock of its own, that of its last tick, 0 before."""
+        last_ns, now_ns = self._traded.ticks.last_ns, time.time_ns()
+        if last_ns and lives_by_our_clock(self._context.calendar, last_ns, now_ns):
+            return max(last_ns, now_ns)
+        return last_ns
+
+    def _next_sessions(self, symbol: str, day: date) -> tuple[tuple[int, int], ...]:
+        """See `ev.Terms`."""
+        calendar, variety = self._context.calendar, self._context.variety
+        try:
+            if last_trading_day(variety, symbol, day, calendar) == day:
+                return ()
+            return tuple(calendar.sessions(variety, calendar.next_day(day)))
+        except BeyondCalendarError:
+            return ()
 
     def _begin_day(self, day: date) -> None:
         """A new trading day, its night session first: what it trades is asked anew."""

@@ -38,8 +38,12 @@ def block_start_ns(lake: Lake, key: str, day: date, blocks: int) -> int:
     return int(times[len(times) - len(times) // blocks])
 
 
-def replay_days(settings: Settings, variety: str, days: int = 1, day: date | None = None) -> list[date]:
+def replay_days(
+    settings: Settings, variety: str, days: int = 1, day: date | None = None, allow_unfinished: bool = False
+) -> list[date]:
     """Days of main_l5 to play: `day`, or the last `days` there are that were recorded to their end.
+
+    `allow_unfinished`: days too that were not, as they are.
 
     Raises
     ------
@@ -50,6 +54,8 @@ def replay_days(settings: Settings, variety: str, days: int = 1, day: date | Non
     have, calendar = lake.days(DATASET, key), load_calendar(settings)
 
     def stub(one: date) -> str:
+        if allow_unfinished:
+            return ""
         manifest = lake.manifest(DATASET, key, one)
         return why_unfinished_main(lake, calendar, manifest) if manifest is not None else ""
 
@@ -58,7 +64,10 @@ def replay_days(settings: Settings, variety: str, days: int = 1, day: date | Non
             known = f"{have[0]} to {have[-1]}" if have else "none yet"
             raise UsageError(f"no main_l5 of {variety} on {day}; days: {known}", f"ghtrader main-l5 --var {variety}")
         if why := stub(day):
-            raise UsageError(f"{why}: it is no day to play", "download it once it is over, and run main-l5 again")
+            raise UsageError(
+                f"{why}: it is no day to play",
+                "download it once it is over, and run main-l5 again; to play it as it is: --allow-unfinished",
+            )
         return [day]
     if not have or days < 1:
         raise UsageError(f"no recorded day of {variety} to play", f"ghtrader main-l5 --var {variety}")
@@ -67,7 +76,10 @@ def replay_days(settings: Settings, variety: str, days: int = 1, day: date | Non
         if len(whole) < days and not stub(one):
             whole.append(one)
     if not whole:
-        raise UsageError(f"no day of {variety} was recorded to its end", "download the days, and run main-l5 again")
+        raise UsageError(
+            f"no day of {variety} was recorded to its end",
+            "download the days, and run main-l5 again; to play them as they are: --allow-unfinished",
+        )
     return whole[::-1]
 
 

@@ -38,7 +38,9 @@ STAMPS = {
     # how many days the holiday list has left, for people
     "calendar_state",
     # the difference of two clocks, which a test makes itself
-    "read_service_clock",
+    "read_service_clock", "ClockWatch",
+    # where a live market stands; a recorded day is not asked
+    "TradingDay",
     # a name that must only differ from the others, or only grow
     "new_run_id", "activate",
     # how long to wait, from now on: TqSdk's deadlines are wall-clock times

@@ -85,6 +85,10 @@ class TqSdkSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def use_calendar(self, calendar: TradingCalendar) -> None:
+        """Go on with another calendar: the list at hand was refreshed."""
+        self._calendar = calendar
+
     @property
     def workers(self) -> list[int]:
         """Process ids of the workers that run now."""

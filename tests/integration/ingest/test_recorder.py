@@ -81,8 +81,11 @@ class Recording:
         started.append(self.process)
         logs.append(log)
 
+    def count(self, text: str) -> int:
+        return self.log.read_text().count(text)
+
     def said(self, text: str, times: int = 1) -> bool:
-        return self.log.read_text().count(text) >= times
+        return self.count(text) >= times
 
     def stop(self) -> dict:
         self.process.send_signal(signal.SIGTERM)
@@ -129,7 +132,7 @@ def test_a_recorded_day_is_the_downloaded_one(exchange: ExchangeProcess, setting
     # The line is closed politely, after which a TqSdk that never lost one hears nothing for ever. Then it breaks, and
     # TqSdk may connect again at once or be too slow for the recorder; had it come first, TqSdk would hear after both.
     control.fault("close-md")
-    until(lambda: first.said("no tick for") and first.said("recording", 2))
+    until(lambda: first.said("the service has newer ones") and first.said("recording", 2))
     after = on_disk(settings, a)
     until(lambda: on_disk(settings, a) > after)
     control.fault("abort-md")
@@ -205,6 +208,34 @@ def test_a_recorded_day_is_the_downloaded_one(exchange: ExchangeProcess, setting
         days.begin(b)
         days.seal_all()
     assert days.sealed[b, LIVE].state == "kept as tqsdk has it" and journal_days(settings.data, b) == []
+
+
+def test_a_silent_market_is_asked_about_and_a_dead_line_found_when_it_speaks_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a market locked at its limit; half an hour of that is in `tests/unit/market/recorder/test_silence.py`."""
+    scenario = SCENARIO.with_changes(end=SCENARIO.start)
+    with ExchangeProcess(scenario, tmp_path / "exchange", speed=SPEED) as exchange:
+        for name, value in exchange.env.items():
+            monkeypatch.setenv(name, value)
+        (symbol, *_), control, settings = History(scenario).contracts("cu"), exchange.control, load_settings()
+        recording = Recording(tmp_path / "locked.log", "--symbols", symbol, "--stale-seconds", "2")
+        until(lambda: recording.said("recording"))
+        control.set_clock(frozen=False)
+        until(lambda: list((settings.data / "recording").rglob(f"*{symbol}*")))
+        control.set_clock(frozen=True)
+        until(lambda: recording.said("the market is silent"))
+        restarts = recording.count("starting the client again")  # a machine that was slow until here
+        until(lambda: recording.said("the market is silent", 3))
+        assert recording.count("starting the client again") == restarts, recording.log.read_text()
+        found = recording.count("the service has newer ones")
+        control.fault("close-md")
+        control.set_clock(frozen=False)
+        until(lambda: recording.said("the service has newer ones", found + 1))
+        until(lambda: recording.said("recording", restarts + 2))
+        control.set_clock(frozen=True)
+        report = recording.stop()
+    assert report["restarts"] > restarts and report["missed"] == 0 and report["rows"] > 0
 
 
 def test_the_catalog_from_the_service(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

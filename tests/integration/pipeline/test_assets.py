@@ -23,7 +23,7 @@ from ghtrader_assets.results.reports_store import decision_path, load_candidate,
 from ghtrader_assets.runs import flows
 from ghtrader_assets.runs.execute import run_job
 from ghtrader_assets.runs.inspect import describe_run, list_runs, run_events
-from ghtrader_base.errors import RefusedError
+from ghtrader_base.errors import RefusedError, UsageError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_exchange.client import ExchangeProcess
 from ghtrader_exchange.world.scenario import Scenario
@@ -167,6 +167,9 @@ def test_the_loop_to_the_gate(pipeline_settings, scheduled):
     (trained,) = flows.train_family(settings, "logistic", "cu", [10, 50])
     assert set(trained.metadata) == {"model_logistic[10|cu]", "model_logistic[50|cu]"}
     assert [day["day"] for day in trained.metadata["model_logistic[50|cu]"]["left_out_days"]] == [str(odd)]
+    with pytest.raises(UsageError, match=r"nobody at horizon 10: .*"):  # a family that fails stops no other
+        flows.benchmark_families(settings, ["nobody", "logistic"], "cu", 10)
+    assert [stored.family for stored in load_reports(settings, SYMBOL, 10)] == ["logistic"]
     (reported,) = flows.benchmark_families(settings, ["logistic"], "cu", 50)
     found = reported.metadata["benchmark_report[50|cu]"]
     assert found["left_out_days"] == trained.metadata["model_logistic[50|cu]"]["left_out_days"]
@@ -181,7 +184,7 @@ def test_the_loop_to_the_gate(pipeline_settings, scheduled):
     tracker = Tracker(settings)
     experiment = tracker.client.get_experiment_by_name(SYMBOL)
     told = [run.data.tags["ghtrader.left_out_days"] for run in tracker.client.search_runs([experiment.experiment_id])]
-    assert told == [f"{odd} other_factors"] * 3
+    assert told == [f"{odd} other_factors"] * 4
     assert load_predictions(settings, SYMBOL, 50, "logistic").num_rows == sum(
         split.test_rows for split in report.splits
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ghtrader.demo.run import strangers
 from ghtrader_assets.instance import web_servers
 from ghtrader_base.errors import PortInUseError
 from tests.support.cli import ghtrader
@@ -69,6 +70,7 @@ def test_mlflow_answers_to_its_own_page_once_logged_in_and_stops(stopped_afterwa
     assert "canary" not in Path(f"/proc/{info.pid}/environ").read_text()
     assert json.loads(ghtrader("down", "--json").stdout)["stopped"][0]["server"] == "mlflow"
     assert web_servers.servers(settings) == []
+    assert strangers(settings.home) == [], "`make ui`, then `make demo`"
 
 
 def test_a_port_in_use_is_said_before_anything_starts(stopped_afterwards):

@@ -88,6 +88,27 @@ def test_a_persons_files_are_named_and_nothing_is_touched(
     assert strangers(home) == named and tree(home) == there
 
 
+@pytest.mark.parametrize("used", ["", "dagster/history/runs/0f3c.db", "mlflow/artifacts/1/model"])
+def test_what_the_web_uis_made_before_the_first_demo_counts_as_made_unless_something_ran(
+    tmp_path: Path, used: str
+) -> None:
+    """As `make ui` leaves it (tests/integration/pipeline/test_web_servers.py looks at a real one)."""
+    home = tmp_path / "home"
+    make(home, "numba", "logs", "mlflow", "processes", "locks")
+    for name in ("dagster/history/runs/index.db", "dagster/history/runs.db", *([used] if used else [])):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("x")
+    if not used:
+        claim(home)
+        start_over(home)
+        assert {path.name for path in home.iterdir()} == {MARKER, "numba", "locks"}
+        return
+    there = tree(home)
+    with pytest.raises(RefusedError):
+        claim(home)
+    assert tree(home) == there
+
+
 def test_a_file_in_the_place_of_a_folder_is_a_persons(tmp_path: Path) -> None:
     make(tmp_path / "home", MARKER)
     (tmp_path / "home" / "data").write_text("mine")

@@ -103,6 +103,8 @@ def ns(text: str) -> int:
         ("2025-01-06T22:00:00", None, True),
         ("2025-01-04T10:00:00", None, False),  # Saturday
         ("2025-01-28T22:00:00", "2025-01-27T15:00:00", False),  # Spring Festival
+        ("2025-02-05T09:00:20", "2025-01-27T15:00:00", False),
+        ("2025-02-05T09:05:00", "2025-01-27T15:00:00", True),  # the first session after it
         ("2026-01-28T22:00:00", "2025-01-06T09:58:00", True),  # a simulated market: only its own time tells
         ("2026-01-28T22:00:00", "2025-01-06T11:29:59.500", False),
     ],

@@ -18,11 +18,13 @@ from ghtrader_market.reference.roll_schedule import (
     load_schedule,
     main_after,
     missing_bar_days,
+    open_interest_by_day,
     save_schedule,
     schedule_from_open_interest,
     schedule_path,
 )
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
+from ghtrader_market.reference.varieties import get_variety
 
 DAYS = bundled_calendar().days(date(2025, 1, 6), date(2025, 3, 31))
 
@@ -251,3 +253,28 @@ def test_the_last_day_of_the_holiday_list_has_a_contract_and_names_the_next() ->
     assert schedule.next_contract == "SHFE.cu2702", "a contract of December trades no more"
     longer = TradingCalendar([*calendar.holidays, date(2027, 1, 1)], calendar.first, date(2027, 12, 31))
     assert schedule_from_open_interest("cu", bars, calendar=longer) == schedule, "hashes too"
+
+
+@pytest.mark.parametrize("unknown", [None, float("nan")])
+def test_a_missing_open_interest_decides_no_roll(unknown: float | None) -> None:
+    """The main contract has a bar each day, on one of them without open interest: it has not stopped trading."""
+    days = bundled_calendar().days(date(2025, 1, 6), date(2025, 1, 9))
+    bars = [
+        {"symbol": symbol, "trading_day": day, "open_interest": lots}
+        for number, day in enumerate(days)
+        for symbol, lots in (("SHFE.cu2502", unknown if number == 1 else 100.0), ("SHFE.cu2503", 60.0))
+    ]
+    found = schedule_from_open_interest("cu", pa.Table.from_pylist(bars))
+    assert [day.contract for day in found.days] == ["SHFE.cu2502"] * 3 and found.next_contract == "SHFE.cu2502"
+    assert len({day.segment_id for day in found.days}) == 1
+    without = [bar for bar in bars if bar["open_interest"] == bar["open_interest"] and bar["open_interest"]]
+    stopped = schedule_from_open_interest("cu", pa.Table.from_pylist(without))
+    assert "SHFE.cu2503" in {day.contract for day in stopped.days}, "a contract without a bar has stopped trading"
+
+
+def test_the_bar_that_tells_counts_before_one_that_does_not() -> None:
+    rows = [("SHFE.cu2502", None), ("SHFE.cu2502", 5.0), ("SHFE.cu2502", 3.0), ("SHFE.cu2502", None)]
+    bars = [{"symbol": s, "trading_day": date(2025, 1, 6), "open_interest": lots} for s, lots in rows]
+    assert open_interest_by_day(get_variety("cu"), pa.Table.from_pylist(bars)) == {
+        date(2025, 1, 6): {"SHFE.cu2502": 5.0}
+    }

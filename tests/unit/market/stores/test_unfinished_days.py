@@ -13,7 +13,7 @@ import pytest
 from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.inventory.coverage import Coverage
-from ghtrader_market.main_series.main_l5 import build_main_l5_day, with_provenance
+from ghtrader_market.main_series.main_l5 import build_main_l5, build_main_l5_day, with_provenance
 from ghtrader_market.quality.readiness import readiness
 from ghtrader_market.reference.roll_schedule import save_schedule, schedule_from_open_interest
 from ghtrader_market.reference.trading_calendar import bundled_calendar
@@ -116,6 +116,33 @@ def test_the_pipeline_leaves_it_out_and_says_so(lake: Lake, settings: Settings) 
     assert told == [f"left out: {CONTRACT} on {DAY} was recorded up to 21:00:44 only, 90 rows"]
     with pytest.raises(FailedError, match="90 rows: no main series is made of it"):
         main_days(settings, "cu", DAY, DAY)
+
+
+@pytest.mark.clock
+def test_it_is_used_where_that_is_asked_for(lake: Lake, settings: Settings) -> None:
+    """`--allow-unfinished` of main-l5, build and paper; it stays a stub, and the evening leaves it alone."""
+    from ghtrader_assets.assets.datasets import quality_gate
+    from ghtrader_assets.resources.resources import HomeResource
+    from ghtrader_assets.runs.due_days import recorded_to_the_end
+    from ghtrader_assets.runs.flows import main_days
+    from ghtrader_market.reference.roll_schedule import load_schedule
+
+    told: list[str] = []
+    assert main_days(settings, "cu", None, None, told.append, allow_unfinished=True) == ([BEFORE, DAY], None)
+    assert told == [f"not recorded to the end: {CONTRACT} on {DAY} was recorded up to 21:00:44 only, 90 rows"]
+    report = build_main_l5(lake, CALENDAR, load_schedule(lake.root, "cu"), [BEFORE, DAY], allow_unfinished=True)
+    assert not report.failed and report.built[DAY].rows == 90
+    assert "90 rows" in why_unfinished_main(lake, CALENDAR, report.built[DAY])
+    assert replay_days(settings, "cu", 5) == [BEFORE]
+    assert replay_days(settings, "cu", 5, allow_unfinished=True) == [BEFORE, DAY]
+    assert replay_days(settings, "cu", day=DAY, allow_unfinished=True) == [DAY]
+    assert recorded_to_the_end(lake, CALENDAR, KEY, [BEFORE, DAY]) == [BEFORE]
+
+    home = HomeResource(home=str(settings.home))
+    refused = quality_gate(home, "main_l5", KEY, False)(DAY)
+    assert refused.refusal is not None and "--allow-unfinished" in refused.refusal.hint
+    taken = quality_gate(home, "main_l5", KEY, False, allow_unfinished=True)(DAY)
+    assert taken.refusal is None and (taken.record.reason_code, taken.record.accepted) == ("unfinished", True)
 
 
 def test_a_download_of_the_day_takes_its_place(lake: Lake, ticks_of: Callable[..., pa.Table]) -> None:

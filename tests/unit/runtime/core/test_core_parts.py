@@ -8,6 +8,8 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+import pytest
+from msgspec.structs import replace
 
 from ghtrader_market.accounting.fill import Offset
 from ghtrader_market.reference.trading_calendar import bundled_calendar
@@ -214,6 +216,39 @@ def test_a_market_locked_at_its_limit_is_no_dead_feed() -> None:
     assert [second for second in dead if second >= 600][0] <= 600 + 240, "a feed that dies meanwhile is found"
 
 
+@pytest.mark.parametrize("begins", ["before the day", "the evening before", "a gateway that runs on"])
+def test_a_feed_that_is_dead_from_a_days_first_moment_is_named_and_nothing_opens(begins: str) -> None:
+    calendar = bundled_calendar()
+    monday, tuesday = (tuple(calendar.sessions("cu", date(2025, 2, day))) for day in (10, 11))
+    opens = tuesday[0][0]
+    state = CoreState()
+    market = MarketData(config(), state, Asked(), never_left)
+    if begins == "before the day":  # started in the break before the session, the day is known
+        begun_ns = opens - 300 * S
+        terms = {"trading_day": "2025-02-11", "sessions": tuesday, "market_ns": begun_ns}
+    else:
+        begun_ns = opens - 300 * S if begins == "the evening before" else monday[-1][1]
+        terms = {"trading_day": "2025-02-10", "sessions": monday, "next_sessions": tuesday, "market_ns": begun_ns}
+    market.on_terms(ev.Terms(symbol=CU, now_ns=0, **terms))
+    if begins == "a gateway that runs on":
+        market.on_book(replace(book(1), trading_day="2025-02-10", market_ns=begun_ns))
+    state.now_ns = opens - begun_ns + 15 * S
+    assert market.watch() == [] and not state.blocks
+    state.now_ns += S
+    assert kinds(market.watch()) == ["Record", "Resubscribe"]
+    level, why = state.blocks[BlockReason.DATA]
+    assert level is TradingState.REDUCING and why == f"{CU}: the session began 16 s ago without a tick"
+    market.on_feed_checked(ev.FeedChecked(symbol=CU, now_ns=state.now_ns))
+    assert BlockReason.DATA in state.blocks, "the service has none either: the day has not opened"
+    looks = 0
+    for _ in range(1800):
+        state.now_ns += S
+        looks += any(isinstance(action, Resubscribe) for action in market.watch())
+    assert 7 <= looks <= 12, "ever more rarely, four minutes apart at most"
+    market.on_book(replace(book(2), trading_day="2025-02-11", market_ns=opens + 1816 * S, now_ns=state.now_ns))
+    assert not state.blocks
+
+
 def test_market_data_forgives_the_silence_of_a_contract_that_is_left() -> None:
     state = CoreState()
     market = MarketData(config(), state, Asked(), lambda symbol: True)
@@ -365,5 +400,5 @@ def test_every_block_reason_says_what_it_blocks() -> None:
     assert {reason.name for reason in BlockReason} <= lines
     assert {str(reason) for reason in BlockReason} == {
         "reconcile", "broker", "ledger", "rejects", "monitor", "kill", "operator", "data", "data-link", "roll",
-        "holding",
+        "holding", "clock",
     }  # fmt: skip

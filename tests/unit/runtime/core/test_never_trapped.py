@@ -33,6 +33,7 @@ TIGHT = RiskLimits(
 LIMITING = (
     "reducing by hand", "market line down", "market silent", "rejections", "flattening", "holding limit",
     "rate used up", "orders of others", "tight limits", "sessions full", "hours unknown", "wide spread",
+    "wrong clock",
 )  # fmt: skip
 HOLDING_UP = {
     "halted by hand": "by hand", "monitor": "monitor", "killed and held": "tripped", "not asked": "asked",
@@ -106,6 +107,8 @@ class Case:
             self.tell(ev.StateWanted(TradingState.HALTED, "by hand", self.now))
         if "market line down" in names:
             self.tell(ev.LinkChange("data", False, self.now))
+        if "wrong clock" in names:
+            self.tell(ev.ClockChecked(reason="a minute ahead", now_ns=self.now))
         if "trading line down" in names:
             self.tell(ev.LinkChange("broker", False, self.now))
         if "disk" in names:
