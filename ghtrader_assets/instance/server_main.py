@@ -13,6 +13,7 @@ import sys
 
 from ghtrader_assets.instance.instance import MODULE, open_instance
 from ghtrader_base.files import ensure_dir
+from ghtrader_base.private_files import keep_private
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings, load_settings
 
@@ -59,4 +60,5 @@ def main(kind: str, port: int) -> None:
 
 
 if __name__ == "__main__":
+    keep_private()
     main(sys.argv[1], int(sys.argv[2]))

@@ -23,6 +23,7 @@ from ghtrader_assets.instance.server_main import HOST, KINDS
 from ghtrader_base.child_processes import python_module
 from ghtrader_base.errors import FailedError, PortInUseError, UsageError
 from ghtrader_base.files import ensure_dir
+from ghtrader_base.private_files import private_opener
 from ghtrader_base.processes import ProcessInfo, list_processes
 from ghtrader_base.settings import Settings
 
@@ -128,7 +129,7 @@ def _start(settings: Settings, kind: str, port: int) -> subprocess.Popen[bytes]:
     environment["PYTHONSAFEPATH"] = "1"
     if settings.factors:  # named from the folder where one stands; the server stands elsewhere
         environment["GHTRADER_FACTORS"] = str(Path(settings.factors).expanduser().absolute())
-    with log_path(settings, kind).open("wb") as log:
+    with open(log_path(settings, kind), "wb", opener=private_opener) as log:
         return subprocess.Popen(
             python_module("ghtrader_assets.instance.server_main", kind, str(port)),
             stdin=subprocess.DEVNULL,

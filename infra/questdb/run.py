@@ -24,6 +24,7 @@ from pathlib import Path
 
 from ghtrader_base.child_processes import die_with_parent
 from ghtrader_base.files import sha256_file
+from ghtrader_base.private_files import make_folder, private_opener
 
 VERSION = "9.3.4"
 JAR_SHA256 = "939bc53ab22f93dbaa6545143a6e7c536d4904c07b7f2d381e8eef10436be062"
@@ -68,7 +69,7 @@ def fetch_jar(folder: Path = CACHE) -> Path:
         return jar
     if shutil.which("mvn") is None:
         raise Unavailable("Maven (mvn) is not installed: install it, or start infra/questdb/compose.yaml")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     partial = folder / f"fetch-{os.getpid()}"
     command = [
         "mvn",
@@ -176,7 +177,7 @@ class QuestDbServer:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     raise Unavailable(f"port {port} is in use: choose others with --http-port and --pg-port (0: any)")
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_folder(self.root)
         here = f"127.0.0.1:{self.http_port}"
         environment = java_environment() | {
             "QDB_HTTP_BIND_TO": here,
@@ -204,9 +205,15 @@ class QuestDbServer:
             "-d",
             str(self.root),
         ]
-        with (self.root / "server.log").open("ab") as log:
+        with open(self.root / "server.log", "ab", opener=private_opener) as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=environment, start_new_session=True, preexec_fn=die_with_parent
+                command,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                umask=0o077,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
             )
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:

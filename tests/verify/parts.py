@@ -70,9 +70,9 @@ PARTS: dict[str, Part] = {
         ],
     ),
     # Demos measure: one at a time.
-    "demos": Part(15, [pytest(*DEMOS, jobs=1), verify("demo_service", jobs=1)]),
+    "demos": Part(14, [pytest(*DEMOS, jobs=1), verify("demo_service", jobs=1)]),
     "lines": Part(1, [pytest("tests/acceptance/test_links_shown.py", "tests/acceptance/test_second_home.py")]),
-    "servers": Part(1, [verify("stopped_commands"), verify("dagster_ui", jobs=1)]),
+    "servers": Part(2, [verify("stopped_commands"), verify("dagster_ui", jobs=1), verify("private_home", jobs=1)]),
     "fresh-clone": Part(8, [verify("fresh_clone", jobs=1)]),
     "interrupts": Part(5, [verify("download_kills"), verify("main_l5_kills")]),
     "faults": Part(3, [verify("download_faults")]),
