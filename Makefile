@@ -12,7 +12,7 @@ SAMPLE = FUZZ_MESSAGES=20000 $(PYTEST) -n $(TEST_JOBS) --dist worksteal --durati
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONUNBUFFERED := 1
 
-.PHONY: setup demo test acceptance sample verify test-vendor lint ui bench soak questdb lock clean docs
+.PHONY: setup demo test acceptance sample verify test-vendor lint ui bench soak questdb lock sbom clean docs
 
 # The first of these that runs, has the right version and can make a virtual environment; `make PYTHON=...` names another.
 # A name that is found on the PATH need not run: pyenv's shims fail where the version is not selected.
@@ -64,9 +64,17 @@ soak: setup
 questdb: setup
 	$(BIN)/python infra/questdb/run.py
 
-# Writes requirements.lock anew from pyproject.toml, without any address of a registry.
-lock:
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --extra deep pyproject.toml --no-header -o requirements.lock
+# Writes both locks anew, from pyproject.toml and for uv itself: wheels alone, with the sha256 of each for every machine and
+# Python, without any address of a registry. UPGRADE=--upgrade for the newest versions, UPGRADE="-P numpy" for one.
+COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --only-binary :all: --no-header --quiet
+lock: setup
+	$(COMPILE) $(UPGRADE) --extra dev --extra deep pyproject.toml -o requirements.lock
+	echo uv | $(COMPILE) $(UPGRADE) - -o infra/installer.lock
+
+# What is installed, as a CycloneDX bill of materials: .cache/sbom.json.
+sbom: setup
+	mkdir -p .cache
+	$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible --output-format JSON --validate --output-file .cache/sbom.json
 
 clean:
 	rm -rf .venv .cache var

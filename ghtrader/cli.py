@@ -18,6 +18,7 @@ import typer
 
 from ghtrader_base.errors import GhtraderError
 from ghtrader_base.logs import LEVEL_NAME, configure
+from ghtrader_base.private_files import keep_private
 
 _COMMAND_MODULES = (
     "ingest",
@@ -137,6 +138,7 @@ def _unexpected(exc: Exception, debug: bool) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    keep_private()
     # Asked to end, a command unwinds as on Ctrl-C: what it started is stopped, what it was writing is left out.
     signal.signal(signal.SIGTERM, _terminate)
     os.environ["PYTHONSAFEPATH"] = "1"  # children of libraries (spawned workers) import nothing from where one stands

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ghtrader_base.private_files import FILE_MODE, keep_private, make_folder
+
 _HORIZON = 10
 
 
@@ -124,18 +126,25 @@ def spread(homes: list[Path]) -> None:
         target = home.absolute() / "numba" / code_version()
         if target != cache_folder().absolute():
             try:
-                shutil.copytree(cache_folder(), target, copy_function=_copy_whole, dirs_exist_ok=True)
+                for folder, _, files in os.walk(cache_folder()):
+                    place = target / Path(folder).relative_to(cache_folder())
+                    make_folder(place)
+                    for name in files:
+                        _copy_whole(Path(folder) / name, place / name)
             except OSError as exc:
                 sys.stderr.write(f"compiled kernels not copied to {target}: {exc}\n")
 
 
-def _copy_whole(source: str, target: str) -> None:
+def _copy_whole(source: Path, target: Path) -> None:
     # numba fails on half a file: a kill leaves none
-    shutil.copy2(source, f"{target}.partial")
-    os.replace(f"{target}.partial", target)
+    partial = f"{target}.partial"
+    shutil.copyfile(source, partial)
+    os.chmod(partial, FILE_MODE)
+    os.replace(partial, target)
 
 
 if __name__ == "__main__":
+    keep_private()
     started = time.monotonic()
     warm()
     spread([Path(name) for name in sys.argv[1:]])

@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 
 from ghtrader.cli import build_app
 from ghtrader_assets.results.run_metrics import SCHEMA as RUN_METRICS_SCHEMA
-from ghtrader_base.files import atomic_write_text
+from ghtrader_base.files import SHARED_MODE, atomic_write_text
 from ghtrader_base.settings import ENV_ONLY, FOLDER_NAME, TOML_NAME, Settings
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
 from ghtrader_market.sql.views import METRICS, VIEWS
@@ -291,7 +291,7 @@ def main() -> None:
     for path, make in PAGES.items():
         text = make()
         if not Path(path).exists() or Path(path).read_text("utf-8") != text:
-            atomic_write_text(Path(path), text)
+            atomic_write_text(Path(path), text, SHARED_MODE)
             print(f"wrote {path}")
 
 

@@ -123,7 +123,7 @@ class ChampionRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TradingRow:
-    """A trading process; of a gateway also the state it wrote last."""
+    """A trading process; of a gateway also the state it wrote last, and the file of the token that its metrics want."""
 
     kind: str
     purpose: str
@@ -131,6 +131,7 @@ class TradingRow:
     source: str
     since: str
     gateway: GatewayState | None = None
+    metrics_token: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """One row; `degraded` names the links that are not LIVE."""
@@ -138,10 +139,10 @@ class TradingRow:
         if self.gateway is None:
             return row
         told = self.gateway
-        names = ("trading_state", "reasons", "killed", "links", "positions", "net_pnl", "data_age_s")
+        names = "trading_state", "reasons", "killed", "links", "positions", "net_pnl", "data_age_s", "metrics"
         troubled = ", ".join(f"{link} {state}" for link, state in told.troubled_links.items())
         more = {"degraded": troubled, "holding_note": told.holding_note, "cold_note": told.cold_note}
-        return row | {name: getattr(told, name) for name in names} | more
+        return row | {name: getattr(told, name) for name in names} | {"metrics_token": self.metrics_token} | more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,7 +364,7 @@ def _trading(settings: Settings) -> list[TradingRow]:
     return [
         TradingRow(
             kind=info.kind, purpose=info.purpose, pid=info.pid, source=info.source, since=info.since,
-            gateway=told.get(info.pid),
+            gateway=told.get(info.pid), metrics_token=str(settings.metrics_token),
         )
         for info in list_processes(settings)
         if info.kind in _TRADING

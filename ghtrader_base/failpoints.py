@@ -51,7 +51,7 @@ class _Armed:
         with self._lock:
             self._passed.update((name, "*"))
             if self._trace:
-                fd = os.open(self._trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+                fd = os.open(self._trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
                 try:
                     os.write(fd, f"{os.getpid()} {name}\n".encode())
                 finally:

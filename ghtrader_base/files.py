@@ -17,14 +17,17 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ghtrader_base.errors import ConfigError, IntegrityError
+from ghtrader_base.private_files import FILE_MODE, make_folder
 
+SHARED_MODE = 0o644
+"""Of what belongs to the source tree."""
 _CHUNK = 1 << 20
 
 
 def ensure_dir(path: Path) -> Path:
-    """Make `path` and its parents; `ConfigError` where the file system says no."""
+    """Make `path` and its parents, for this user alone; `ConfigError` where the file system says no."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
     except OSError as exc:
         raise ConfigError(
             f"cannot write under {path}: {exc.strerror or exc}",
@@ -42,8 +45,8 @@ def fsync_dir(path: Path) -> None:
         os.close(fd)
 
 
-def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` in one step, durable when this returns."""
+def atomic_write_bytes(path: Path, data: bytes, mode: int = FILE_MODE) -> None:
+    """Replace `path` by `data` in one step, durable when this returns; for this user alone, unless `mode` says so."""
     ensure_dir(path.parent)
     try:
         fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -54,7 +57,8 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        if mode != FILE_MODE:
+            os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -62,14 +66,14 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
     fsync_dir(path.parent)
 
 
-def atomic_write_text(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str, mode: int = FILE_MODE) -> None:
     """As `atomic_write_bytes`, for UTF-8 text."""
-    atomic_write_bytes(path, text.encode())
+    atomic_write_bytes(path, text.encode(), mode)
 
 
-def atomic_write_json(path: Path, obj: Any) -> None:
+def atomic_write_json(path: Path, obj: Any, mode: int = FILE_MODE) -> None:
     """As `atomic_write_bytes`, for a JSON document that a person may read (indented, keys in given order)."""
-    atomic_write_text(path, json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    atomic_write_text(path, json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n", mode)
 
 
 def open_file(path: Path) -> BinaryIO:

@@ -9,6 +9,7 @@ the addresses of servers are not believed of a file that somebody else may write
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -36,6 +37,7 @@ from pydantic_settings import (
 from ghtrader_base.errors import ConfigError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_text, ensure_dir
 from ghtrader_base.handed_credentials import handed_over
+from ghtrader_base.private_files import close_folder, close_home
 from ghtrader_base.trading_enums import OnKill, UnknownOrders
 from ghtrader_base.trading_limits import LimitValue, limit
 
@@ -64,6 +66,15 @@ GUARDED = ENV_ONLY | {
     "GHTRADER_QUESTDB_HOST", "MLFLOW_TRACKING_URI",
 }  # fmt: skip
 """What is not believed of a file that somebody else may write: secrets, the live gate, addresses of servers."""
+HOME_FOLDERS = frozenset(
+    {
+        "accounts", "cache", "dagster", "data", "demo", "exchange", "keys", "locks", "logs", "mlflow", "models",
+        "numba", "processes", "questdb", "questdb_debt", "runs", "state", "tmp", "tqsdk",
+    }
+)  # fmt: skip
+"""Folders at the top of a home that are ours; those of the demo and of QuestDB are in `var/`, the usual home."""
+_TELLING = frozenset({"accounts", "dagster", "locks", "mlflow", "numba", "processes", "questdb_debt", "runs"})
+HOME_FILES = frozenset({TOML_NAME, DOTENV_NAME, ".ghtrader-demo"})
 _log = logging.getLogger(__name__)
 _folder: ContextVar[Path | None] = ContextVar("folder of the settings files", default=None)
 _told: set[Path] = set()
@@ -310,6 +321,16 @@ class Settings(BaseSettings):
         return self.home / "locks"
 
     @property
+    def keys(self) -> Path:
+        """Keys of the bus over tcp, and the token of the metrics."""
+        return self.home / "keys"
+
+    @property
+    def metrics_token(self) -> Path:
+        """File of the token that shows who may see a gateway's metrics: `credentials_file` of Prometheus."""
+        return self.keys / "metrics-token"
+
+    @property
     def logs(self) -> Path:
         """Logs of servers started in the background."""
         return self.home / "logs"
@@ -351,6 +372,9 @@ latest_home: Path | None = None
 def load_settings(home: Path | str | None = None) -> Settings:
     """Settings in force here and now.
 
+    What an earlier version left open to other users in the home, and in the folder of accounts that live outside, is
+    closed (`private_files`).
+
     Parameters
     ----------
     home : Path or str, optional
@@ -381,7 +405,11 @@ def load_settings(home: Path | str | None = None) -> Settings:
     finally:
         _folder.reset(entered)
     latest_home = settings.home.expanduser().absolute()
-    return settings.model_copy(update={"home": latest_home})
+    close_home(latest_home, HOME_FOLDERS, HOME_FILES, _TELLING)
+    loaded = settings.model_copy(update={"home": latest_home})
+    with contextlib.suppress(ConfigError):  # said by who needs that folder
+        close_folder(loaded.user_state)
+    return loaded
 
 
 def settings_folder(home: Path | str | None = None) -> Path:

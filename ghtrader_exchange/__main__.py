@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ghtrader_base.child_processes import die_with_parent
 from ghtrader_base.errors import GhtraderError
+from ghtrader_base.private_files import keep_private
 from ghtrader_exchange.world.scenario import Scenario
 
 ERROR_MARK = "# error "
@@ -55,4 +56,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_private()
     sys.exit(main())

@@ -23,6 +23,7 @@ import msgspec
 
 from ghtrader_base.child_processes import python_module
 from ghtrader_base.errors import FailedError, UnreachableError, UsageError, error_from_name
+from ghtrader_base.private_files import make_folder, private_opener
 from ghtrader_exchange.control_messages import (
     AccountRecord,
     ClockReply,
@@ -195,12 +196,12 @@ class ExchangeProcess:
             What the child said, by its own class: PortInUseError, ConfigError; FailedError where it died without a
             word or was not ready in time.
         """
-        self.state_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(self.state_dir)
         scenario_path = self.state_dir / "scenario.toml"
         self.scenario.write(scenario_path)
         command = python_module("ghtrader_exchange", "--parent", str(os.getpid()))
         command += ["--scenario", str(scenario_path), "--state-dir", str(self.state_dir), *self._arguments]
-        with self.log_path.open("ab") as log:
+        with open(self.log_path, "ab", opener=private_opener) as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
             )

@@ -1,7 +1,9 @@
 """Makes `.venv` and compiles the kernels: `make setup`. Standard library only; runs with the system's Python.
 
 Run again it does only what is missing. `.venv/.installed` is written last and says what was installed, for which Python
-and in which folder; a `.venv` without it, or one that is not what it says, is removed and made anew.
+and in which folder; a `.venv` without it, or one that is not what it says, is removed and made anew. Whatever is
+installed is a wheel whose sha256 stands in a lock: uv in `infra/installer.lock`, all else, what builds ghtrader itself
+among it, in `requirements.lock`.
 """
 
 import argparse
@@ -21,13 +23,22 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 STAMP = VENV / ".installed"
-INPUTS = ("requirements.lock", "pyproject.toml")
+LOCK, INSTALLER_LOCK = "requirements.lock", "infra/installer.lock"
+INPUTS = (LOCK, INSTALLER_LOCK, "pyproject.toml")
+ONLY_WHEELS = ("--require-hashes", "--only-binary", ":all:")
+"""A source package would be built by what no lock names."""
 COMPILED = ROOT / ".cache" / "numba"
 HOMES = ("var/demo", "var")
 """Homes that get a copy of the compiled kernels; the first one is the demo's, which keeps it."""
 TAIL_LINES = 15
 # (what a tool prints, what to tell the user)
 CAUSES = (
+    (
+        ("Hash mismatch", "DO NOT MATCH THE HASHES", "no wheels with a matching hash", "hashes are required",
+         "must have a hash"),
+        f"a package is not the one that {LOCK} or {INSTALLER_LOCK} names by its hash, and is not installed: "
+        "restore both files (git checkout); if they are right, do not trust the package index",
+    ),
     (
         ("No space left on device", "os error 28", "Disk quota exceeded"),
         f"no space is left on the disk: make room (about 6 GB for {VENV} and the package cache)",
@@ -124,6 +135,26 @@ def version_of(python):
     return ""
 
 
+def locked(lock):
+    """Name and version of each package of a lock -> sha256 of the hashes that it may have."""
+    found, package = {}, ""
+    for line in (ROOT / lock).read_text(encoding="utf-8").splitlines():
+        if line[:1].isalnum():
+            package = line.split(";")[0].strip(" \\")
+            found[package] = hashlib.sha256()
+        elif line.strip().startswith("--hash="):
+            found[package].update(line.strip(" \\").encode())
+    return {package: digest.hexdigest() for package, digest in found.items()}
+
+
+def with_other_hashes(hashes, known):
+    """Names of packages that are installed (`known`) under other hashes than they have now.
+
+    What is there is good to pip and uv, whatever the lock says: these must be fetched and looked at again.
+    """
+    return [name.split("==")[0] for name, digest in hashes.items() if known.get(name, digest) != digest]
+
+
 def packages():
     """Names of the installed distributions' metadata folders."""
     return sorted(path.name for path in VENV.glob("lib/python*/site-packages/*.dist-info"))
@@ -154,7 +185,7 @@ def read_stamp():
     """What `.venv` says that it is; empty where its set-up did not end."""
     with contextlib.suppress(OSError, ValueError):
         stamp = json.loads(STAMP.read_text(encoding="utf-8"))
-        if isinstance(stamp, dict) and set(stamp) == {"python", "folder", "inputs", "packages"}:
+        if isinstance(stamp, dict) and set(stamp) | {"hashes"} == {"python", "folder", "inputs", "packages", "hashes"}:
             return stamp
     return {}
 
@@ -163,6 +194,8 @@ def fault(stamp, python):
     """Why a `.venv` must be made anew, or empty; `python` is the one that the user named, if any."""
     if not stamp:
         return "its set-up did not end"
+    if "hashes" not in stamp:
+        return "its packages were installed without a look at their hashes"
     if stamp["folder"] != str(VENV):
         return f"it was made as {stamp['folder']}"
     if version_of(BIN / "python") != stamp["python"]:
@@ -203,14 +236,17 @@ def install(python):
         with step(f".venv with Python {sys.version.split()[0]}"):
             run(sys.executable, "-m", "venv", VENV)
     uv = (BIN / "uv", "pip", "install", "--python", BIN / "python")
+    hashes, known = {name: locked(name) for name in (LOCK, INSTALLER_LOCK)}, stamp.get("hashes", {})
+    changed = {name: with_other_hashes(found, known.get(name, {})) for name, found in hashes.items()}
     with step("uv"):
-        run(BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "2", "uv")
-    with step("packages of requirements.lock"):
-        run(*uv, "-r", "requirements.lock")
+        pip = (BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "2")
+        run(*pip, *ONLY_WHEELS, *(["--force-reinstall"] if changed[INSTALLER_LOCK] else []), "-r", INSTALLER_LOCK)
+    with step(f"packages of {LOCK}"):
+        run(*uv, *ONLY_WHEELS, *(f"--reinstall-package={name}" for name in changed[LOCK]), "-r", LOCK)
     with step("ghtrader"):
-        run(*uv, "--no-deps", "-e", ".")
+        run(*uv, "--no-deps", "--no-build-isolation", "-e", ".")
     made = {"python": version_of(BIN / "python"), "folder": str(VENV), "inputs": wanted, "packages": packages()}
-    replace(STAMP, json.dumps(made))
+    replace(STAMP, json.dumps(dict(made, hashes=hashes)))
 
 
 def compile_kernels():

@@ -111,7 +111,6 @@ def register(app: typer.Typer) -> None:
         scenario = _realistic(fitted)
 
         path = output or settings.home / "exchange" / "fits" / f"{contract}_{found_day:%Y%m%d}.toml"
-        path.parent.mkdir(parents=True, exist_ok=True)
         picture = path.with_suffix(".png")
         scenario.write(path)
         played = play(RealisticWorld(fitted, 0.0), SHOWN_SEED, recorded.bid.size)

@@ -78,8 +78,10 @@ def _calendar_lines(found: CalendarState | NotLookedAt) -> str:
 def _trading_lines(found: list[TradingRow] | NotLookedAt) -> str:
     """The trading processes, and below them what warns of a contract's last days or of a cold start."""
     columns = ["kind", "purpose", "pid", "since", "trading_state", "degraded"]
-    gateways = [row.gateway for row in found if row.gateway is not None] if isinstance(found, list) else []
-    notes = [f"  WARNING {note}" for told in gateways for note in (told.holding_note, told.cold_note) if note]
+    rows = [row for row in found if row.gateway is not None] if isinstance(found, list) else []
+    gateways = [row.gateway for row in rows if row.gateway is not None]
+    notes = [f"  metrics: {told.metrics}  token: {rows[0].metrics_token}" for told in gateways if told.metrics]
+    notes += [f"  WARNING {note}" for told in gateways for note in (told.holding_note, told.cold_note) if note]
     return "\n".join([_section("trading", found, "nothing trades", columns, TradingRow.to_json), *notes])
 
 

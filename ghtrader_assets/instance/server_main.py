@@ -19,6 +19,7 @@ from ghtrader_assets.instance.login_links import take_ticket
 from ghtrader_base import handed_credentials
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.locks import resource_lock
+from ghtrader_base.private_files import keep_private
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings, load_settings
 
@@ -117,4 +118,5 @@ def main(kind: str, port: int, credentials: int | None) -> None:
 
 
 if __name__ == "__main__":
+    keep_private()
     main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)

@@ -25,6 +25,7 @@ from ghtrader_base import handed_credentials
 from ghtrader_base.child_processes import python_module
 from ghtrader_base.errors import FailedError, PortInUseError, UsageError
 from ghtrader_base.files import ensure_dir
+from ghtrader_base.private_files import private_opener
 from ghtrader_base.processes import ProcessInfo, list_processes
 from ghtrader_base.settings import ENV_ONLY, Settings
 from ghtrader_models.registry.mlflow_tracking import CREDENTIALS
@@ -142,7 +143,7 @@ def _start(settings: Settings, kind: str, port: int) -> subprocess.Popen[bytes]:
     if settings.factors:  # named from the folder where one stands; the server stands elsewhere
         environment["GHTRADER_FACTORS"] = str(Path(settings.factors).expanduser().absolute())
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(log_path(settings, kind).open("wb"))
+        log = stack.enter_context(open(log_path(settings, kind), "wb", opener=private_opener))
         laid = handed_credentials.lay_down(credentials) if credentials and kind != "mlflow" else None
         if laid is not None:
             stack.callback(os.close, laid)

@@ -21,6 +21,7 @@ from pathlib import Path
 from aiohttp import WSMsgType, web
 
 from ghtrader_base.errors import ConfigError, PortInUseError
+from ghtrader_base.private_files import make_folder
 from ghtrader_exchange.connections.http_api import Credentials, HttpDesk
 from ghtrader_exchange.connections.market_data import MdSession
 from ghtrader_exchange.connections.market_feed import MarketFeed
@@ -241,7 +242,7 @@ def run(options: ServerOptions, on_ready: Callable[[dict[str, str]], None]) -> N
     """Bind first, so that a port in use is said at once, then serve until told to stop."""
     sock = bind(options.port)
     try:
-        options.state_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(options.state_dir)
     except OSError as error:
         sock.close()
         hint = "choose a writable --home"

@@ -22,6 +22,7 @@ import pyarrow as pa
 from ghtrader_base.errors import IntegrityError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, fsync_dir
+from ghtrader_base.private_files import FILE_MODE
 from ghtrader_market.reference.tick_origin import UNKNOWN, TickOrigin
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, schema_hash
 
@@ -70,7 +71,7 @@ class RowLog:
         if not path.exists():
             atomic_write_json(self._origin_path, origin.to_dict())
         self.origin = self._stated_origin()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
         try:
             self._mend()
         except BaseException:

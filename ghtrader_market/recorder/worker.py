@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ghtrader_base.private_files import keep_private
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.sources.base import canonical_table
@@ -202,4 +203,5 @@ def _serve(requests: queue.Queue[dict[str, Any]], out: Out) -> None:
 
 
 if __name__ == "__main__":
+    keep_private()
     sys.exit(run_worker(_serve, "ghtrader record"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from ghtrader_base.files import atomic_write_json
+from ghtrader_base.files import SHARED_MODE, atomic_write_json
 
 FIRST = date(2009, 12, 1)
 """A month before the first partition (2010-01-01), so that its day before is known."""
@@ -34,5 +34,5 @@ def generate() -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    atomic_write_json(TARGET, generate())
+    atomic_write_json(TARGET, generate(), SHARED_MODE)
     print(f"wrote {TARGET}")

@@ -14,6 +14,7 @@ from typing import IO
 
 from ghtrader_base.errors import ConfigError, RefusedError, UsageError
 from ghtrader_base.files import ensure_dir
+from ghtrader_base.private_files import FILE_MODE
 
 _DEPTH = 2
 """Levels of the home whose folders may be links to other disks (`data`, `data/ticks`)."""
@@ -52,7 +53,7 @@ def answer_file(path: Path, home: Path, overwrite: bool = False) -> Iterator[IO[
         _refuse_what_is_there(path, place.name, folder, overwrite)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            with open(os.open(temporary, flags, 0o666, dir_fd=folder), "wb") as file:
+            with open(os.open(temporary, flags, FILE_MODE, dir_fd=folder), "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from ghtrader_base.child_processes import die_with_parent
 from ghtrader_base.errors import FailedError, GhtraderError, UsageError
+from ghtrader_base.private_files import keep_private
 from ghtrader_market.sources.tqsdk.frames import read_frame, write_frame
 from ghtrader_market.sql.engine import opened
 from ghtrader_market.sql.limits import SqlLimits
@@ -124,4 +125,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    keep_private()
     main()

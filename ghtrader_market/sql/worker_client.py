@@ -21,6 +21,7 @@ import msgspec
 
 from ghtrader_base.child_processes import python_module
 from ghtrader_base.errors import FailedError, error_from_name
+from ghtrader_base.private_files import make_folder
 from ghtrader_base.processes import start_ticks
 from ghtrader_market.sql.limits import SqlLimits
 from ghtrader_market.sql.request import Request
@@ -110,7 +111,7 @@ def _spill_folder(home: Path) -> Iterator[Path | None]:
     try:
         if not home.is_dir():
             raise FileNotFoundError(home)
-        parent.mkdir(parents=True, exist_ok=True)
+        make_folder(parent)
         folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-{start_ticks(os.getpid())}-", dir=parent))
     except OSError:
         yield None

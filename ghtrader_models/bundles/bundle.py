@@ -33,6 +33,7 @@ from typing import Any, Protocol
 
 from ghtrader_base.errors import GhtraderError, IntegrityError, UsageError
 from ghtrader_base.files import content_hash, ensure_dir, fsync_dir, open_file, parse_json
+from ghtrader_base.private_files import FILE_MODE
 from ghtrader_models.bundles.feature_scaler import FeatureScaler
 from ghtrader_models.bundles.provenance import BundleContent, BundleProvenance, TrainingRun
 from ghtrader_models.bundles.schema_versions import require_schema
@@ -202,10 +203,9 @@ def write_bundle(
         manifest = _manifest(model.kind, contents)
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         for path in temporary.iterdir():
-            path.chmod(0o644)
+            path.chmod(FILE_MODE)
             _fsync_file(path)
         fsync_dir(temporary)
-        temporary.chmod(0o755)
         target: Path = root / manifest["bundle_id"]
         if not target.exists():
             # another writer of the same content may still come first

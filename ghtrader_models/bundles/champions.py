@@ -21,6 +21,7 @@ import msgspec
 
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, parse_json, read_json
+from ghtrader_base.private_files import FILE_MODE
 from ghtrader_market.reference.tick_origin import UNKNOWN, words_of
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, load_bundle
 from ghtrader_models.model_scores import GainInterval
@@ -229,7 +230,7 @@ def read_history(models_dir: Path, symbol: str, horizon: int) -> list[Champion]:
 
 
 def _append_line(path: Path, line: bytes) -> None:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
     try:
         whole = os.pread(fd, os.fstat(fd).st_size, 0)
         if whole and not whole.endswith(b"\n"):  # a line cut short by a crash would swallow the next one

@@ -183,7 +183,6 @@ def _fill(lake: Lake, folder: Path, symbol: str, day: date, features: DayManifes
                 np.save(file, np.ascontiguousarray(array))
                 file.flush()
                 os.fsync(file.fileno())
-        temporary.chmod(0o755)
         with contextlib.suppress(OSError):  # another process of the same training was first
             os.rename(temporary, folder)
     finally:

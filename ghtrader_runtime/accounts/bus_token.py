@@ -14,7 +14,6 @@ def join_token(state_dir: Path) -> str:
     if len(token) < 32:  # none yet, or a first gateway was killed while it wrote
         token = secrets.token_hex(24)
         atomic_write_text(state_dir / "bus-token", token)
-        (state_dir / "bus-token").chmod(0o600)
     return token
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ghtrader_base.private_files import private_opener
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode
 from ghtrader_market.reference.trading_calendar import load_calendar
@@ -87,7 +88,8 @@ def run(settings: Settings, options: GatewayOptions, ref: AccountRef, broker: Br
         summary = summarise(gateway.context, gateway.traded, gateway.executor, ended)
         run_dir = gateway.context.run_dir
         write_summary(run_dir, summary)
-        np.savez(run_dir / "latency.npz", **gateway.context.latency.arrays())
+        with open(run_dir / "latency.npz", "wb", opener=private_opener) as file:
+            np.savez(file, **gateway.context.latency.arrays())
     return summary
 
 

@@ -1,6 +1,7 @@
-"""Serves the gateway's last published state to Prometheus on loopback.
+"""Turns the gateway's last published state into metrics for Prometheus.
 
-Read when somebody asks; nothing is counted a second time and the hot path pays nothing.
+Read when somebody asks; nothing is counted a second time and the hot path pays nothing. Who may see them is
+`metrics_server`'s business.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ghtrader_base.errors import PortInUseError
 from ghtrader_runtime.bus.link_state import LinkState
 from ghtrader_runtime.bus.messages import AccountState
+from ghtrader_runtime.gateway.metrics_server import MetricsServer, make_token
 from ghtrader_runtime.runlog.latency import BUCKETS_NS
 
 if TYPE_CHECKING:
@@ -109,45 +110,6 @@ def _stages(state: AccountState, labels: list[str], values: list[str]) -> Metric
     return family
 
 
-class MetricsServer:
-    """Serves a collector at `http://127.0.0.1:<port>/metrics` until closed.
-
-    Parameters
-    ----------
-    port : int
-        0 for any that is free; `port` says which it is.
-
-    Raises
-    ------
-    PortInUseError
-        Somebody else has it.
-    """
-
-    def __init__(self, collector: RuntimeCollector, port: int = 0) -> None:
-        from prometheus_client import CollectorRegistry, start_http_server
-
-        registry = CollectorRegistry(auto_describe=False)
-        try:
-            self._server, self._thread = start_http_server(port, "127.0.0.1", registry)
-        except OSError as exc:
-            raise PortInUseError(
-                f"port {port} for metrics is in use", "choose another in GHTRADER_METRICS_PORT, or 0 for any"
-            ) from exc
-        registry.register(collector)
-        self.port = int(self._server.server_port)
-
-    @property
-    def url(self) -> str:
-        """Where Prometheus finds it."""
-        return f"http://127.0.0.1:{self.port}/metrics"
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
-
-
 def serve_metrics(
     context: GatewayContext, last_state: Callable[[], AccountState | None], stack: contextlib.ExitStack
 ) -> str:
@@ -159,6 +121,7 @@ def serve_metrics(
             "missed_ticks": context.broker.missed, "journal_dropped": context.journal.dropped,
         }  # fmt: skip
 
-    server = MetricsServer(RuntimeCollector(last_state, further), context.settings.metrics_port)
+    settings = context.settings
+    server = MetricsServer(RuntimeCollector(last_state, further), make_token(settings), settings.metrics_port)
     stack.callback(server.close)
     return server.url

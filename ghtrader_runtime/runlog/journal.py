@@ -19,6 +19,7 @@ import numpy as np
 
 from ghtrader_base.errors import ConfigError
 from ghtrader_base.files import ensure_dir
+from ghtrader_base.private_files import private_opener
 
 FLUSH_S = 0.2
 ROTATE_BYTES = 64 << 20
@@ -133,20 +134,22 @@ class Journal:
     def _write_file(self, path: Path, content: Any) -> None:
         if isinstance(content, bytes):
             ensure_dir(path.parent)
-            with path.open("ab") as file:
+            with open(path, "ab", opener=private_opener) as file:
                 file.write(content)
         elif path.suffix == ".json":  # for observers: whole at any moment, but not worth a sync of the disk
             part = path.with_name(f".{path.name}.part")
-            part.write_text(json.dumps(_plain(content), ensure_ascii=False), encoding="utf-8")
+            with open(part, "w", encoding="utf-8", opener=private_opener) as text:
+                text.write(json.dumps(_plain(content), ensure_ascii=False))
             part.replace(path)
         else:
             ensure_dir(path.parent)
-            np.savez(path, **content)
+            with open(path, "wb", opener=private_opener) as file:
+                np.savez(file, **content)
 
     def _write_line(self, stream: str, kind: str, at: int, fields: dict[str, Any]) -> None:
         path = self.folder / f"{stream}.jsonl"
         if stream not in self._files:
-            self._files[stream] = path.open("a", encoding="utf-8")
+            self._files[stream] = open(path, "a", encoding="utf-8", opener=private_opener)  # noqa: SIM115 (kept)
         file = self._files[stream]
         line = json.dumps({"at": at, "kind": kind, **_plain(fields)}, ensure_ascii=False, allow_nan=False)
         file.write(line + "\n")

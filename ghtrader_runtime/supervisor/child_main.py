@@ -16,6 +16,7 @@ from ghtrader_base.child_processes import die_with_parent
 from ghtrader_base.errors import GhtraderError
 from ghtrader_base.files import atomic_write_json, ensure_dir
 from ghtrader_base.logs import configure
+from ghtrader_base.private_files import keep_private
 from ghtrader_base.settings import load_settings
 from ghtrader_runtime.run_options import GatewayOptions, StrategyOptions
 
@@ -52,4 +53,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    keep_private()
     sys.exit(main(sys.argv[1:]))

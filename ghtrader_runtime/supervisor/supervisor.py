@@ -22,6 +22,7 @@ import msgspec
 from ghtrader_base.child_processes import python_module
 from ghtrader_base.errors import FailedError, GhtraderError, KillSwitchError, error_from_name
 from ghtrader_base.files import ensure_dir, read_json
+from ghtrader_base.private_files import private_opener
 from ghtrader_base.processes import register
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.accounts.account import account_ref
@@ -59,7 +60,7 @@ class Child:
         self._exit_file = folder / f"{kind}.exit.json"
         self._exit_file.unlink(missing_ok=True)
         self._told_to_stop = False
-        self._log = (folder / f"{kind}.log").open("ab")
+        self._log = open(folder / f"{kind}.log", "ab", opener=private_opener)  # noqa: SIM115 (closed by `stop`)
         text = msgspec.json.encode(options).decode()
         module = "ghtrader_runtime.supervisor.child_main"
         command = python_module(module, kind, str(settings.home), str(folder), text, str(os.getpid()))

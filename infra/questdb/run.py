@@ -1,7 +1,8 @@
 """Fetch QuestDB's jar with Maven and run the server on 127.0.0.1: `make questdb`.
 
-One pinned version; ports are the usual ones unless told otherwise, 0 asks the system for free ones. The jar is kept
-under `.cache/questdb`, the data under `--root`. Tests use `QuestDbServer` from here too.
+One pinned version, whose sha256 stands here and is compared before each start; ports are the usual ones unless told
+otherwise, 0 asks the system for free ones. The jar is kept under `.cache/questdb`, the data under `--root`. Tests use
+`QuestDbServer` from here too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import base64
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -23,9 +25,13 @@ from pathlib import Path
 
 from ghtrader_base.child_processes import die_with_parent
 from ghtrader_base.errors import GhtraderError
+from ghtrader_base.files import sha256_file
+from ghtrader_base.private_files import make_folder, private_opener
 from ghtrader_base.settings import ENV_ONLY, load_settings
 
 VERSION = "9.3.4"
+JAR_SHA256 = "939bc53ab22f93dbaa6545143a6e7c536d4904c07b7f2d381e8eef10436be062"
+"""Of `questdb-<VERSION>.jar` as Maven Central has it; a new version needs a new one."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / ".cache" / "questdb"
 _READY_S = 90.0
@@ -53,13 +59,20 @@ class Unavailable(Exception):
 
 
 def fetch_jar(folder: Path = CACHE) -> Path:
-    """The server's jar, fetched with the machine's own Maven where it is not cached yet."""
+    """The server's jar, fetched with the machine's own Maven where it is not cached yet.
+
+    Raises
+    ------
+    Unavailable
+        It cannot be fetched, or what is cached or fetched is not the jar whose sha256 stands here: nothing may run it.
+    """
     jar = folder / f"questdb-{VERSION}.jar"
     if jar.exists():
+        _require_right(jar, f"remove it to have it fetched again: rm {shlex.quote(str(jar))}")
         return jar
     if shutil.which("mvn") is None:
         raise Unavailable("Maven (mvn) is not installed: install it, or start infra/questdb/compose.yaml")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     partial = folder / f"fetch-{os.getpid()}"
     command = [
         "mvn",
@@ -75,12 +88,19 @@ def fetch_jar(folder: Path = CACHE) -> Path:
         if done.returncode or not fetched.exists():
             lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
             raise Unavailable(f"Maven could not fetch QuestDB {VERSION}: {(lines or ['no message'])[0][:200]}")
+        _require_right(fetched, "what Maven fetches from cannot be trusted: check its settings.xml and mirrors")
         os.replace(fetched, jar)
     except subprocess.TimeoutExpired as exc:
         raise Unavailable("Maven took more than five minutes to fetch QuestDB") from exc
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return jar
+
+
+def _require_right(jar: Path, remedy: str) -> None:
+    found = sha256_file(jar)
+    if found != JAR_SHA256:
+        raise Unavailable(f"{jar} is not QuestDB {VERSION}: its sha256 is {found}, not {JAR_SHA256}; {remedy}")
 
 
 def java_environment() -> dict[str, str]:
@@ -182,7 +202,7 @@ class QuestDbServer:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     raise Unavailable(f"port {port} is in use: choose others with --http-port and --pg-port (0: any)")
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_folder(self.root)
         here = f"127.0.0.1:{self.http_port}"
         environment = java_environment() | {
             "QDB_HTTP_BIND_TO": here,
@@ -209,9 +229,15 @@ class QuestDbServer:
             "-d",
             str(self.root),
         ]
-        with (self.root / "server.log").open("ab") as log:
+        with open(self.root / "server.log", "ab", opener=private_opener) as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=environment, start_new_session=True, preexec_fn=die_with_parent
+                command,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                umask=0o077,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
             )
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:

@@ -70,10 +70,16 @@ PARTS: dict[str, Part] = {
         ],
     ),
     # Demos measure: one at a time.
-    "demos": Part(14, [pytest(*DEMOS, jobs=1), verify("demo_service", jobs=1)]),
+    "demos": Part(12, [pytest(*DEMOS, jobs=1), verify("demo_service", jobs=1)]),
     "lines": Part(1, [pytest("tests/acceptance/test_links_shown.py", "tests/acceptance/test_second_home.py")]),
     "servers": Part(
-        2, [verify("stopped_commands"), verify("dagster_ui", jobs=1), verify("closed_listeners", jobs=1)]
+        3,
+        [
+            verify("stopped_commands"),
+            verify("dagster_ui", jobs=1),
+            verify("closed_listeners", jobs=1),
+            verify("private_home", jobs=1),
+        ],
     ),
     "fresh-clone": Part(8, [verify("fresh_clone", jobs=1)]),
     "interrupts": Part(5, [verify("download_kills"), verify("main_l5_kills")]),
@@ -83,15 +89,15 @@ PARTS: dict[str, Part] = {
     "memory": Part(1, [verify("memory", jobs=1)]),
     "questdb-kills": Part(4, [verify("questdb_kills")]),
     "factors": Part(1, [verify("factors_million", jobs=1)]),
-    "datasets": Part(3, [verify("datasets")]),
-    "worlds": Part(3, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
+    "datasets": Part(2, [verify("datasets")]),
+    "worlds": Part(2, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
     "fuzz": Part(1, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1)]),
     "mutants": Part(1, [verify("mutants")]),
     "chaos": Part(
         13, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
     ),
-    "properties": Part(4, [pytest(*PROPERTIES)], {"HYPOTHESIS_PROFILE": "verify"}),
+    "properties": Part(1, [pytest(*PROPERTIES)], {"HYPOTHESIS_PROFILE": "verify"}),
     "clock": Part(4, [["python", "-m", "tests.verify.shifted_clock"], verify("daily_update_evenings", jobs=1)]),
     "week": Part(4, [verify("week_of_evenings", jobs=1)]),
 }

@@ -266,6 +266,44 @@ def test_a_changed_lock_is_installed_without_starting_anew(clone: Clone) -> None
         assert "removing" not in said and "packages" in said
 
 
+def tampered(text: str, package: str) -> str:
+    """A lock with another first digit in each hash of a package."""
+    start = text.index(f"{package}==")
+    lines = text[start:].splitlines(keepends=True)
+    for number, line in enumerate(lines[1:], 1):
+        if "--hash=sha256:" not in line:
+            break
+        at = line.index("sha256:") + len("sha256:")
+        lines[number] = line[:at] + ("1" if line[at] == "0" else "0") + line[at + 1 :]
+    return text[:start] + "".join(lines)
+
+
+@pytest.mark.parametrize("anew", [True, False], ids=["anew", "installed"])
+@pytest.mark.parametrize("lock, package", [("requirements.lock", "click"), ("infra/installer.lock", "uv")])
+def test_a_package_with_another_hash_is_refused(clone: Clone, lock: str, package: str, anew: bool) -> None:
+    path = clone.folder / lock
+    right = path.read_text()
+    path.write_text(tampered(right, package))
+    if anew:
+        shutil.rmtree(clone.folder / ".venv")
+    code, said = clone.typed("make", "setup")
+    assert code != 0 and "by its hash" in one_sentence(clone, said) and "requirements.lock" in said
+    path.write_text(right)
+    clone.set_up()
+
+
+def test_the_bill_of_materials_names_what_is_installed(clone: Clone) -> None:
+    code, said = clone.typed("make", "sbom")
+    assert code == 0, said
+    document = json.loads((clone.folder / ".cache" / "sbom.json").read_text())
+    assert document["bomFormat"] == "CycloneDX"
+    named = {f"{re.sub('[._]', '-', part['name']).lower()}=={part['version']}" for part in document["components"]}
+    lock = (clone.folder / "requirements.lock").read_text()
+    assert named >= set(re.findall(r"^(?:numpy|tqsdk|hatchling)==\S+", lock, re.MULTILINE))
+    besides = {name.split("==")[0] for name in named if f"\n{name} " not in f"\n{lock}"}
+    assert besides <= {"uv", "pip", "setuptools", "ghtrader"}
+
+
 # What set-up cannot do
 
 

@@ -32,6 +32,7 @@ from ghtrader_base.errors import (
     TimedOutError,
     UnreachableError,
 )
+from ghtrader_base.private_files import keep_private
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.sources.base import canonical_table, empty_ticks
 from ghtrader_market.sources.tqsdk.worker_pipe import Out, run_worker
@@ -254,4 +255,5 @@ def _serve(requests: queue.Queue[dict[str, Any]], out: Out) -> None:
 
 
 if __name__ == "__main__":
+    keep_private()
     sys.exit(run_worker(_serve, "ghtrader download"))

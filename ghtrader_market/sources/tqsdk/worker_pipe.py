@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from ghtrader_base.child_processes import python_module
+from ghtrader_base.private_files import private_opener
 from ghtrader_market.sources.tqsdk.client_slots import ClientSlot
 from ghtrader_market.sources.tqsdk.frames import Frame, FrameError, read_frame, write_frame
 
@@ -38,7 +39,7 @@ def start_worker(
     slot : ClientSlot, optional
         The machine's permission to run one client more: the worker's own from here on, freed when it ends.
     """
-    with log.open("wb") as file:
+    with open(log, "wb", opener=private_opener) as file:
         process = subprocess.Popen(
             python_module(module),
             stdin=subprocess.PIPE,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ghtrader_base.errors import FailedError
+from ghtrader_base.private_files import make_file, make_folder
 from ghtrader_market.reference.tick_origin import UNKNOWN
 
 INDEX_NAME = "coverage.sqlite"
@@ -306,7 +307,8 @@ class CoverageIndex:
         self._forget()
         while len(kept) >= _KEPT_OPEN:
             _close(kept.pop(next(iter(kept))))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
+        make_file(self.path)
         connection = sqlite3.connect(self.path, timeout=_BUSY_MS / 1000, isolation_level=None)
         try:
             _prepare(connection)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ghtrader_base.errors import ConfigError, IntegrityError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import verify_sidecar, write_sidecar
+from ghtrader_base.private_files import private_opener
 from ghtrader_market.reference.tick_schema import table_hash
 
 _DELTA = ("id", "datetime_ns", "volume")
@@ -63,7 +64,7 @@ def _write_parquet(table: pa.Table, path: Path) -> None:
             encodings[name] = "DELTA_BINARY_PACKED"
         elif name in _SPLIT or pa.types.is_float32(kind):
             encodings[name] = "BYTE_STREAM_SPLIT"
-    with path.open("wb") as file:
+    with open(path, "wb", opener=private_opener) as file:
         pq.write_table(
             table,
             file,

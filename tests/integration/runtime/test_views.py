@@ -7,9 +7,11 @@ import os
 import signal
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +20,12 @@ from ghtrader_base.processes import list_processes
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_runtime.accounts.account import account_ref
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
+from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.operator_views.gateway_view import LiveView, choose_gateway, one_picture
 from ghtrader_runtime.operator_views.monitor_app import KillScreen, Monitor
 from ghtrader_runtime.replay.recorded_days import paper_day
 from tests.support.machine_stalls import Stalls
+from tests.support.other_users import open_to_others
 from tests.support.runtime_kit import write_day, write_tiny_bundle
 from tests.support.waiting import PATIENCE_S
 
@@ -32,6 +36,7 @@ TICKS = 'ghtrader_ticks_total{account="paper",mode="paper"}'
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The home of a paper run at 50 ticks a second for five minutes, ended with the last test that looks at it."""
+    umask = os.umask(0)  # nothing that the run writes depends on it
     settings = load_settings(tmp_path_factory.mktemp("views"))
     write_day(settings, CONTRACT, DAY, ROWS)
     model = str(write_tiny_bundle(settings.models, enter=0.7, leave=0.2))
@@ -50,6 +55,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
                 os.kill(process.pid, signal.SIGCONT)
                 os.kill(process.pid, signal.SIGTERM)
         thread.join(timeout=PATIENCE_S)
+        os.umask(umask)
     assert not thread.is_alive()
 
 
@@ -75,7 +81,9 @@ def pid_of(settings: Settings, kind: str) -> int:
 
 
 def scrape(settings: Settings) -> dict[str, float]:
-    with urllib.request.urlopen(choose_gateway(settings, None).told.metrics, timeout=PATIENCE_S) as answer:
+    shown = {"Authorization": f"Bearer {settings.metrics_token.read_text().strip()}"}
+    request = urllib.request.Request(choose_gateway(settings, None).told.metrics, headers=shown)
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
         lines = answer.read().decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
@@ -172,6 +180,21 @@ def test_the_monitor_draws_and_trips_the_switch(running: Settings) -> None:
     asyncio.run(look())
     state = KillSwitch(account_ref(settings, "paper", "paper").state_dir).read()
     assert state.tripped and state.reason == "seen"
+
+
+def test_what_a_run_writes_is_closed_to_others_under_any_umask(running: Settings) -> None:
+    """Journals, state, logs, ledger, token, sockets; of pipeline and servers: tests/verify/test_private_home.py."""
+    names = {path.name for path in running.home.rglob("*")}
+    assert names >= {"gateway.json", "gateway.log", "events.jsonl", "ledger.sqlite", "ledger.sqlite-wal"}
+    addresses = endpoints(running, account_ref(running, "paper", "paper").state_dir)
+    sockets = [Path(one.removeprefix("ipc://")) for one in (addresses.publish, addresses.requests)]
+    assert open_to_others(running.home, running.metrics_token, *sockets) == []
+
+
+def test_who_does_not_show_the_token_sees_no_metrics(running: Settings) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(choose_gateway(running, None).told.metrics, timeout=PATIENCE_S)
+    assert caught.value.code == 401
 
 
 def test_nobody_to_look_at_is_said(settings) -> None:

@@ -12,7 +12,7 @@ from ghtrader.reference_docs import PAGES
 from ghtrader_base.settings import Settings
 
 ROOT = Path(__file__).parents[3]
-HAND_WRITTEN = [ROOT / name for name in ("README.md", "PRD.md", "CONTRIBUTING.md")]
+HAND_WRITTEN = [ROOT / name for name in ("README.md", "PRD.md", "CONTRIBUTING.md", "SECURITY.md")]
 DOCS = [*HAND_WRITTEN, *sorted((ROOT / "docs").rglob("*.md"))]
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 _REPOSITORY_PATH = re.compile(r"`((?:ghtrader(?:_[a-z]+)?|tests|infra|docs|\.ci)/[\w./-]+)`")
@@ -85,6 +85,15 @@ def test_every_page_is_in_the_index() -> None:
     index = ROOT / "docs" / "index.md"
     linked = {(index.parent / target).resolve() for target in _LINK.findall(index.read_text("utf-8"))}
     assert {page for page in DOCS if page.parent != ROOT} - linked - {index} == set()
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    lines = (ROOT / "docs/concepts/safety.md").read_text("utf-8").splitlines()
+    promises = [line for line in lines if line.startswith("| ") and not line.startswith("| promised ")]
+    assert len(promises) > 20
+    for promise in promises:
+        tests = re.findall(r"`(tests/[\w/]+\.py)`", promise.split("|")[2])
+        assert tests and [path for path in tests if not (ROOT / path).is_file()] == [], promise
 
 
 def test_where_answers_twenty_questions_by_files() -> None:
