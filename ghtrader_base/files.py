@@ -16,15 +16,17 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ghtrader_base.disk_errors import disk_errors, refusal_of
 from ghtrader_base.errors import ConfigError, IntegrityError
 
 _CHUNK = 1 << 20
 
 
 def ensure_dir(path: Path) -> Path:
-    """Make `path` and its parents; `ConfigError` where the file system says no."""
+    """Make `path` and its parents; `ConfigError` where one may not, `UnwritableError` where the disk refuses."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise ConfigError(
             f"cannot write under {path}: {exc.strerror or exc}",
@@ -43,11 +45,26 @@ def fsync_dir(path: Path) -> None:
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` in one step, durable when this returns."""
+    """Replace `path` by `data` in one step, durable when this returns.
+
+    Raises
+    ------
+    ConfigError
+        One may not write there.
+    UnwritableError
+        The disk refuses: `path` is as it was.
+    """
     ensure_dir(path.parent)
+    with disk_errors(path, doing=f"cannot write {path}"):
+        _replace(path, data)
+
+
+def _replace(path: Path, data: bytes) -> None:
     try:
         fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as exc:
+        if refusal_of(exc) is not None:
+            raise
         raise ConfigError(f"cannot write {path}: {exc.strerror or exc}", "check the folder's permissions") from exc
     try:
         with os.fdopen(fd, "wb") as file:
