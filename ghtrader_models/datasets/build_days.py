@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, RefusedError
+from ghtrader_base.disk_errors import disk_error
+from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, RefusedError, UnwritableError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_json
+from ghtrader_base.usual_places import usual_places
 from ghtrader_market.reference.tick_origin import TickOrigin, require_one_origin
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.stores.day_details import FeatureDetails, LabelDetails
@@ -166,6 +168,8 @@ def build_days(
                     outcome = _take(report, pending.pop(future), future, strict)
                     if on_day is not None:
                         on_day(*outcome, len(wanted) - len(pending), len(wanted))
+                    if isinstance(outcome[1], UnwritableError):  # it would refuse the others as well
+                        raise outcome[1]
                     failpoint("build.day->day")
         except BaseException:  # a Ctrl-C: days under way end whole, no other begins
             stop.set()
@@ -262,7 +266,9 @@ def _take(
         report.failed[day] = exc
         return day, exc
     except Exception as exc:  # one day's fault is that day's alone
-        error = FailedError(f"{type(exc).__name__}: {exc}", "run it again with --debug for the traceback")
+        error = disk_error(exc, *usual_places()) or FailedError(
+            f"{type(exc).__name__}: {exc}", "run it again with --debug for the traceback"
+        )
         error.__cause__ = exc
         report.failed[day] = error
         return day, error
