@@ -13,8 +13,6 @@ from pathlib import Path
 from ghtrader_base.errors import NoRoomError
 
 _UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
-_KEPT_FREE = 16 << 20
-"""Room for what every run writes beside its data: the run's history, logs, locks."""
 
 
 def size_words(size: float) -> str:
@@ -101,9 +99,9 @@ def require_room(path: Path, need: float, work: str) -> None:
         There is less room; it names both.
     """
     room = room_at(path)
-    if room is None or room.free >= need + _KEPT_FREE:
+    if room is None or room.free >= need:
         return
     raise NoRoomError(
-        f"{work} needs about {size_words(need + _KEPT_FREE)}, and {room.words} are free in {room.folder}",
+        f"{work} needs at least {size_words(need)}, and {room.words} are free in {room.folder}",
         "make room there, ask for less, or choose another folder with --home DIR or GHTRADER_HOME; nothing was written",
     )

@@ -40,7 +40,7 @@ _REASON = 500
 """Letters of a reason: file and reason fit into one block of the disk, which is there already."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Executor:
     """The process that executes one run."""
 
@@ -67,7 +67,9 @@ def executing(settings: Settings, run_id: str, source: str) -> Iterator[Executor
     """
     path = ensure_dir(_directory(settings)) / run_id
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    executor = Executor(run_id, os.getpid(), since, source, start_ticks(os.getpid()) or 0)
+    executor = Executor(
+        run_id=run_id, pid=os.getpid(), since=since, source=source, start=start_ticks(os.getpid()) or 0
+    )
     with disk_errors(path):
         fd = create_locked(path)
         try:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ghtrader_base.errors import DiskFullError, UnwritableError
+from ghtrader_base.errors import DiskFullError, NoRoomError, UnwritableError
 from ghtrader_market.ingest.download import FetchPolicy, IngestReport, download
 from ghtrader_market.ingest.import_recordings import import_recordings
 from ghtrader_market.samples import CU1909
 from ghtrader_market.sources.tqsdk.worker import as_error
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.missing_days import no_data_days, skipped_days
-from tests.support.failing_disk import nothing_grows
+from tests.support.failing_disk import nothing_grows, small_disk
 from tests.unit.market.ingest.test_download_faults import CALENDAR, DAYS, SYMBOL, Faulty, ticks_of
 
 
@@ -77,3 +77,13 @@ def test_an_import_onto_a_full_disk_is_taken_up_again(tmp_path: Path) -> None:
         import_recordings([CU1909], lake, CALENDAR)
     assert import_recordings([CU1909], lake, CALENDAR).rows > 0
     assert import_recordings([CU1909], lake, CALENDAR).present == 1
+
+
+def test_days_that_cannot_fit_are_refused_before_they_are_asked_for(tmp_path: Path) -> None:
+    lake, source = Lake(tmp_path / "data"), Faulty(whole)
+    lots = {SYMBOL: dict.fromkeys(DAYS, 10)}
+    with small_disk(tmp_path / "data", "2m") as disk:
+        disk.leave(300_000)
+        with pytest.raises(NoRoomError, match="a download of 20 contract-days needs at least 400.0 kB, and [0-9.]+ kB of"):
+            download(source, lake, CALENDAR, [SYMBOL], DAYS[0], DAYS[-1], volumes=lots)
+    assert source.asked == []

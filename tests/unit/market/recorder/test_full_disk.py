@@ -103,6 +103,7 @@ class FullRecorder(Recorder):
         self._disk_again = 0.0
 
 
+@pytest.mark.clock
 def test_the_recording_goes_on_says_so_once_and_bounds_what_waits(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
