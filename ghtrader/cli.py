@@ -16,9 +16,11 @@ from types import FrameType
 
 import typer
 
+from ghtrader_base.disk_errors import disk_error
 from ghtrader_base.errors import GhtraderError
 from ghtrader_base.logs import LEVEL_NAME, configure
 from ghtrader_base.private_files import keep_private
+from ghtrader_base.usual_places import usual_places
 
 _COMMAND_MODULES = (
     "ingest",
@@ -105,10 +107,9 @@ def _run(arguments: list[str], debug: bool) -> int:
     except GhtraderError as exc:
         if debug:
             traceback.print_exc()
-        sys.stderr.write(f"error: {exc.message}\n" + (f"  {exc.hint}\n" if exc.hint else ""))
-        return exc.exit_code
+        return _failed(exc)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
+        _say("stopped")
         return _INTERRUPTED
     except BrokenPipeError:
         return 1
@@ -119,7 +120,7 @@ def _run(arguments: list[str], debug: bool) -> int:
             return _unexpected(exc, debug)
         if debug:
             traceback.print_exc()
-        sys.stderr.write("stopped\n")
+        _say("stopped")
         return _INTERRUPTED if interrupted else 128 + signal.SIGTERM
 
 
@@ -132,8 +133,20 @@ def _unexpected(exc: Exception, debug: bool) -> int:
         return int(exc.exit_code)
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"error: {type(exc).__name__}: {exc}\n  run it again with --debug for the traceback\n")
+    if (refused := disk_error(exc, *usual_places())) is not None:
+        return _failed(refused)
+    _say(f"error: {type(exc).__name__}: {exc}\n  run it again with --debug for the traceback")
     return 1
+
+
+def _failed(exc: GhtraderError) -> int:
+    _say(f"error: {exc.message}" + (f"\n  {exc.hint}" if exc.hint else ""))
+    return exc.exit_code
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk behind stderr changes no exit code
+        sys.stderr.write(text + "\n")
 
 
 def main() -> None:
@@ -142,7 +155,20 @@ def main() -> None:
     # Asked to end, a command unwinds as on Ctrl-C: what it started is stopped, what it was writing is left out.
     signal.signal(signal.SIGTERM, _terminate)
     os.environ["PYTHONSAFEPATH"] = "1"  # children of libraries (spawned workers) import nothing from where one stands
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    sys.exit(code if _flushed() else code or 1)
+
+
+def _flushed() -> bool:
+    """Whether all of the answer has left; else the rest goes nowhere, and Python does not complain of it at the end."""
+    whole = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            whole = whole and stream is sys.stderr
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return whole
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ghtrader_base.disk_errors import disk_errors
+from ghtrader_base.errors import UnwritableError
+
 if TYPE_CHECKING:
     from ghtrader_assets.runs.execute import RunResult
 
@@ -21,10 +24,12 @@ if TYPE_CHECKING:
 def emit(obj: Any, as_json: bool, text: Callable[[], str]) -> None:
     """Print the answer: `obj` as one JSON document (NaN and infinities as null), or the text a person reads."""
     if as_json:
-        sys.stdout.write(json.dumps(_finite(obj), ensure_ascii=False, default=str, allow_nan=False) + "\n")
+        answer = json.dumps(_finite(obj), ensure_ascii=False, default=str, allow_nan=False)
     else:
-        sys.stdout.write(text().rstrip("\n") + "\n")
-    sys.stdout.flush()
+        answer = text().rstrip("\n")
+    with disk_errors("standard output", doing="cannot write the answer to standard output"):
+        sys.stdout.write(answer + "\n")
+        sys.stdout.flush()
 
 
 def _finite(obj: Any) -> Any:
@@ -69,9 +74,10 @@ def progress_display() -> Iterator[Callable[[str], object]]:
 
 
 def note(text: str) -> None:
-    """One line about how the work goes, on stderr."""
-    sys.stderr.write(text.rstrip("\n") + "\n")
-    sys.stderr.flush()
+    """One line about how the work goes, on stderr; a full disk behind it ends no work."""
+    with contextlib.suppress(UnwritableError), disk_errors():
+        sys.stderr.write(text.rstrip("\n") + "\n")
+        sys.stderr.flush()
 
 
 def table(rows: list[dict[str, Any]], columns: list[str] | None = None) -> str:

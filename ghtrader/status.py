@@ -17,9 +17,12 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ghtrader_base.errors import GhtraderError
+from ghtrader_base.disk_errors import disk_error
+from ghtrader_base.disk_space import room_at
+from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.processes import list_processes
 from ghtrader_base.settings import Settings
+from ghtrader_base.usual_places import usual_places
 
 if TYPE_CHECKING:
     from ghtrader_market.reference.holiday_list import CalendarState
@@ -158,11 +161,23 @@ class KillSwitchRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DiskStatus:
-    """Room of the disk under the home, GB."""
+    """Room of the disk under the home.
+
+    Attributes
+    ----------
+    free_gb, total_gb : float
+    path : str
+    inodes : int or None
+        Files that can still be made; None where the file system does not count them.
+    warning : str
+        Why nothing more can be written there; empty where something can.
+    """
 
     free_gb: float
     total_gb: float
     path: str
+    inodes: int | None = None
+    warning: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +244,8 @@ def _looked(part: Callable[[Settings], T], settings: Settings) -> T | NotLookedA
     except GhtraderError as exc:
         return NotLookedAt(error=f"{exc.message}; {exc.hint}".rstrip("; "))
     except Exception as exc:  # whatever is wrong with one part, the others are still worth knowing
-        return NotLookedAt(error=f"{type(exc).__name__}: {exc}")
+        refused = disk_error(exc, *usual_places())
+        return NotLookedAt(error=refused.message if refused is not None else f"{type(exc).__name__}: {exc}")
 
 
 def _servers(settings: Settings) -> list[ServerRow]:
@@ -393,9 +409,14 @@ def _kill_switches(settings: Settings) -> list[KillSwitchRow]:
 
 
 def _disk(settings: Settings) -> DiskStatus:
-    here = next(path for path in (settings.home, *settings.home.parents) if path.exists())
-    usage = shutil.disk_usage(here)
-    return DiskStatus(free_gb=round(usage.free / 1e9, 1), total_gb=round(usage.total / 1e9, 1), path=str(here))
+    room = room_at(settings.home)
+    if room is None:
+        raise FailedError(f"nobody can say how much room there is under {settings.home}")
+    warning = "no more files can be made (no inodes are left)" if room.no_inodes else "full" if room.none else ""
+    return DiskStatus(
+        free_gb=round(room.free / 1e9, 1), total_gb=round(room.total / 1e9, 1), path=str(room.folder),
+        inodes=room.inodes, warning=warning,
+    )  # fmt: skip
 
 
 def _gpus(settings: Settings) -> list[GpuRow]:

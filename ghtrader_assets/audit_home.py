@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 
-from ghtrader_base.errors import GhtraderError
+from ghtrader_base.disk_errors import disk_errors
+from ghtrader_base.errors import GhtraderError, UnwritableError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.settings import Settings
 from ghtrader_market.audit.audit import ALL, Progress, audit_lake
@@ -40,7 +41,7 @@ def audit_home(
     questdb: bool = True,
     progress: Progress | None = None,
     tell: Callable[[str], object] = lambda line: None,
-) -> tuple[AuditReport, Path]:
+) -> tuple[AuditReport, Path | None]:
     """Audit a home's lake, compare it with QuestDB, keep the report; parameters as `audit_lake`.
 
     Where the settings name no QuestDB, or `questdb` is false, it is left out, and where it cannot be compared the
@@ -48,8 +49,8 @@ def audit_home(
 
     Returns
     -------
-    AuditReport, Path
-        What was found, and where the report is kept.
+    AuditReport, Path or None
+        What was found, and where the report is kept; None where the disk does not take it, which is told.
 
     Raises
     ------
@@ -78,7 +79,11 @@ def audit_home(
         report.seconds += time.perf_counter() - began
     elif settings.questdb_host:
         report.questdb = "left out"
-    return report, report.write(settings.runs)
+    try:
+        return report, report.write(settings.runs)
+    except UnwritableError as exc:  # what was found matters more than where it is kept
+        tell(f"the report is not kept: {exc.message}")
+        return report, None
 
 
 def computed_again(lake: Lake, calendar: TradingCalendar, audited: AuditedDay) -> list[str]:
@@ -111,6 +116,8 @@ def computed_again(lake: Lake, calendar: TradingCalendar, audited: AuditedDay) -
                 kind=kind,
                 rule=features.built.session_rule,
             )
+        except UnwritableError:  # no finding about the day
+            raise
         except (GhtraderError, KeyError) as error:
             return [f"it cannot be built again: {getattr(error, 'message', error)}"]
         made = beside.read_day(audited.dataset, audited.key, audited.day)
@@ -134,4 +141,5 @@ def _link(source: Path, target: Path) -> None:
         try:
             os.link(path, target / path.name)
         except OSError:
-            shutil.copy2(path, target / path.name)
+            with disk_errors(target):
+                shutil.copy2(path, target / path.name)

@@ -33,8 +33,12 @@ class FailedError(GhtraderError):
     """The work was started and did not succeed."""
 
 
-class UnwritableError(FailedError):
-    """The disk refuses what must be durable: make room."""
+class UnwritableError(GhtraderError):
+    """The disk refuses what must be written: it is read-only or failing, or as `DiskFullError` says."""
+
+
+class DiskFullError(UnwritableError):
+    """There is no room for what must be written: make room, and go on."""
 
 
 class BadRecordingError(GhtraderError):
@@ -75,6 +79,10 @@ class RefusedError(GhtraderError):
     exit_code = 3
 
 
+class NoRoomError(RefusedError):
+    """The disk has less room than the work needs at least: make room, or ask for less."""
+
+
 class LockHeldError(RefusedError):
     """Somebody else is doing this: wait for the holder named, or stop it."""
 
@@ -91,6 +99,10 @@ class UnreachableError(GhtraderError):
 
 class TimedOutError(UnreachableError):
     """A server was reached and did not answer in time: try again, or later."""
+
+
+class ServerFullError(UnreachableError):
+    """A server takes nothing more because its own disk is full: make room on its machine."""
 
 
 class LoginRefusedError(UnreachableError):

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ghtrader_base.disk_errors import disk_errors, refusal_of
 from ghtrader_base.errors import ConfigError, IntegrityError
 from ghtrader_base.private_files import FILE_MODE, make_folder
 
@@ -25,9 +26,18 @@ _CHUNK = 1 << 20
 
 
 def ensure_dir(path: Path) -> Path:
-    """Make `path` and its parents, for this user alone; `ConfigError` where the file system says no."""
+    """Make `path` and its parents, for this user alone.
+
+    Raises
+    ------
+    ConfigError
+        One may not write there.
+    UnwritableError
+        The disk refuses.
+    """
     try:
-        make_folder(path)
+        with disk_errors(path):
+            make_folder(path)
     except OSError as exc:
         raise ConfigError(
             f"cannot write under {path}: {exc.strerror or exc}",
@@ -46,11 +56,26 @@ def fsync_dir(path: Path) -> None:
 
 
 def atomic_write_bytes(path: Path, data: bytes, mode: int = FILE_MODE) -> None:
-    """Replace `path` by `data` in one step, durable when this returns; for this user alone, unless `mode` says so."""
+    """Replace `path` by `data` in one step, durable when this returns; for this user alone, unless `mode` says so.
+
+    Raises
+    ------
+    ConfigError
+        One may not write there.
+    UnwritableError
+        The disk refuses: `path` is as it was.
+    """
     ensure_dir(path.parent)
+    with disk_errors(path, doing=f"cannot write {path}"):
+        _replace(path, data, mode)
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
     try:
         fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as exc:
+        if refusal_of(exc) is not None:
+            raise
         raise ConfigError(f"cannot write {path}: {exc.strerror or exc}", "check the folder's permissions") from exc
     try:
         with os.fdopen(fd, "wb") as file:

@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import ConfigError, LockHeldError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.processes import start_ticks
@@ -107,9 +108,10 @@ def holder_of(path: Path) -> Holder | None:
 
 
 def open_lock_file(path: Path) -> int:
-    """A close-on-exec descriptor of a lock file; `ConfigError` where it cannot be."""
+    """A close-on-exec descriptor of a lock file; `ConfigError`, or `UnwritableError`, where it cannot be."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with disk_errors(path):
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise ConfigError(f"cannot open the lock file {path}: {exc.strerror or exc}", "check --home") from exc
 
@@ -124,14 +126,15 @@ def try_flock(fd: int) -> bool:
 
 
 def write_holder(fd: int, name: str, purpose: str, pid: int | None = None, run_id: str = "") -> None:
-    """Say in a lock file that this process, or `pid`, holds it."""
+    """Say in a lock file that this process, or `pid`, holds it; on a full disk the lock holds without the words."""
     pid = pid or os.getpid()
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     data = json.dumps(
         asdict(Holder(name=name, pid=pid, start=start_ticks(pid) or 0, purpose=purpose, since=since, run_id=run_id))
     ).encode()
-    os.pwrite(fd, data, 0)
-    os.ftruncate(fd, len(data))
+    with contextlib.suppress(OSError):
+        os.pwrite(fd, data, 0)
+        os.ftruncate(fd, len(data))
 
 
 def _stderr(line: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.flock_files import create_locked, holders
 from ghtrader_base.settings import Settings
@@ -79,10 +80,12 @@ def register(
         start=start_ticks(os.getpid()) or 0,
     )
     path = directory / f"{kind}-{info.pid}.json"
-    fd = create_locked(path)
+    with disk_errors(path):
+        fd = create_locked(path)
     try:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps(asdict(info)).encode(), 0)
+        with disk_errors(path):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, json.dumps(asdict(info)).encode(), 0)
         yield info
     finally:
         path.unlink(missing_ok=True)

@@ -84,9 +84,9 @@ def register(app: typer.Typer) -> None:
             told = f"{report.days} days, {report.rows} rows in {report.seconds:.1f} s; QuestDB: {report.questdb}"
             verdict = "nothing found" if report.ok else f"{len(report.findings)} findings"
             origins = f"where the ticks come from: {report.origin_words()}"
-            return "\n".join([*lines, f"{verdict}: {told}", origins, f"report: {path}"])
+            return "\n".join([*lines, f"{verdict}: {told}", origins, f"report: {path or 'not kept'}"])
 
-        emit({**report.to_json(), "report": str(path)}, json, text)
+        emit({**report.to_json(), "report": str(path or "")}, json, text)
         if not report.ok:
             return 1
         return UnreachableError.exit_code if report.questdb.startswith("not compared") else 0

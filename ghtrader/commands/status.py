@@ -86,7 +86,10 @@ def _trading_lines(found: list[TradingRow] | NotLookedAt) -> str:
 
 
 def _disk_line(disk: DiskStatus | NotLookedAt) -> str:
-    return disk.error if isinstance(disk, NotLookedAt) else f"{disk.free_gb} GB free of {disk.total_gb} GB"
+    if isinstance(disk, NotLookedAt):
+        return disk.error
+    warning = f"\n  WARNING  {disk.warning}: make room under {disk.path}" if disk.warning else ""
+    return f"{disk.free_gb} GB free of {disk.total_gb} GB{warning}"
 
 
 def _text(found: HomeStatus) -> str:

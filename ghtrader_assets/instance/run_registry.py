@@ -14,12 +14,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ghtrader_base.errors import FailedError, UsageError
+from ghtrader_base.disk_errors import disk_errors
+from ghtrader_base.errors import FailedError, UsageError, in_words
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.flock_files import create_locked, holders
 from ghtrader_base.processes import start_ticks
@@ -35,9 +36,11 @@ COMMAND_TAG = "ghtrader/command"
 GROUP_TAG = "ghtrader/group"
 """Id of the run that the runs of one command, or of one daily update, belong to."""
 _CANCEL_WAIT_S = 20.0
+_REASON = 500
+"""Letters of a reason: file and reason fit into one block of the disk, which is there already."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Executor:
     """The process that executes one run."""
 
@@ -47,6 +50,8 @@ class Executor:
     source: str
     start: int = 0
     """`ghtrader_base.processes.start_ticks` of the pid."""
+    ended: str = ""
+    """Why it left the run without closing it, where it could still say so."""
 
 
 def _directory(settings: Settings) -> Path:
@@ -55,17 +60,38 @@ def _directory(settings: Settings) -> Path:
 
 @contextlib.contextmanager
 def executing(settings: Settings, run_id: str, source: str) -> Iterator[Executor]:
-    """Hold the lock of a run while this process executes it."""
+    """Hold the lock of a run while this process executes it.
+
+    Where the block raises, Dagster may not have been able to write that the run has failed: the file stays, with the
+    reason, and whoever looks next closes the run.
+    """
     path = ensure_dir(_directory(settings)) / run_id
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    executor = Executor(run_id, os.getpid(), since, source, start_ticks(os.getpid()) or 0)
-    fd = create_locked(path)
+    executor = Executor(
+        run_id=run_id, pid=os.getpid(), since=since, source=source, start=start_ticks(os.getpid()) or 0
+    )
+    with disk_errors(path):
+        fd = create_locked(path)
+        try:
+            _say(fd, executor)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            os.close(fd)
+            raise
     try:
-        os.pwrite(fd, json.dumps(asdict(executor)).encode(), 0)
         yield executor
-    finally:
+    except BaseException as exc:
+        with contextlib.suppress(OSError):
+            _say(fd, replace(executor, ended=in_words(exc)[:_REASON] if isinstance(exc, Exception) else "interrupted"))
+        raise
+    else:
         path.unlink(missing_ok=True)
+    finally:
         os.close(fd)
+
+
+def _say(fd: int, executor: Executor) -> None:
+    os.pwrite(fd, json.dumps(asdict(executor)).encode(), 0)
 
 
 def executors(settings: Settings) -> list[Executor]:
@@ -81,11 +107,19 @@ def close_dead_runs(settings: Settings, instance: DagsterInstance) -> list[str]:
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             pid = run.tags.get(PID_TAG, "unknown")
-            instance.report_run_failed(run, f"process gone: pid {pid} ended without closing this run (killed?)")
+            why = f"process gone: pid {pid} ended without closing this run ({_reason(settings, run_id)})"
+            with disk_errors(settings.dagster):
+                instance.report_run_failed(run, why)
             closed.append(run_id)
 
     holders(_directory(settings).glob("*"), Executor, close)
     return closed
+
+
+def _reason(settings: Settings, run_id: str) -> str:
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return Executor(**json.loads((_directory(settings) / run_id).read_text())).ended or "killed?"
+    return "killed?"
 
 
 def find_run(instance: DagsterInstance, prefix: str) -> DagsterRun:

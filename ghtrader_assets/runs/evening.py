@@ -17,7 +17,14 @@ from ghtrader_assets.resources.resources import shared_clients
 from ghtrader_assets.runs import due_days, flows
 from ghtrader_assets.runs.outcomes import as_ours
 from ghtrader_assets.runs.retry_plan import RetryPlan
-from ghtrader_base.errors import FailedError, GhtraderError, LockHeldError, LoginRefusedError, UnreachableError
+from ghtrader_base.errors import (
+    DiskFullError,
+    FailedError,
+    GhtraderError,
+    LockHeldError,
+    LoginRefusedError,
+    UnreachableError,
+)
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.roll_schedule import RollSchedule, load_schedule
 from ghtrader_market.reference.varieties import get_variety
@@ -26,7 +33,7 @@ from ghtrader_market.stores.lake.lake import Lake
 Tell = Callable[[str], object]
 Materialized = Callable[[str], Iterable[str]]
 """Asset -> partition keys that Dagster knows to be made."""
-_LATER = (UnreachableError, LockHeldError)
+_LATER = (UnreachableError, LockHeldError, DiskFullError)
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Missing:
 
     @property
     def later(self) -> bool:
-        """Whether waiting may mend it: a server that is away, a lock that is held."""
+        """Whether waiting may mend it: a server that is away, a lock that is held, a full disk."""
         return isinstance(self.error, _LATER)
 
     @property
@@ -111,10 +118,11 @@ def require_nothing_missing(missing: Sequence[Missing]) -> None:
     Raises
     ------
     FailedError
-        Naming all that is missing.
+        Naming all that is missing; `DiskFullError` where the disk was full at the end.
     """
     if missing:
-        raise FailedError(
+        full = any(isinstance(one.error, DiskFullError) for one in missing)
+        raise (DiskFullError if full else FailedError)(
             f"{len(missing)} steps could not be done: {'; '.join(map(str, missing))}",
             "the others are done; the next update, or the command of the step, does what is missing",
         )

@@ -27,8 +27,10 @@ from ghtrader_assets.instance.run_registry import (
     executing,
 )
 from ghtrader_assets.runs.questdb_preflight import prepare_questdb, writes_questdb
-from ghtrader_base.errors import FailedError, GhtraderError, UsageError
+from ghtrader_base.disk_errors import disk_error, disk_errors, error_of_text
+from ghtrader_base.errors import FailedError, GhtraderError, UnwritableError, UsageError
 from ghtrader_base.settings import Settings
+from ghtrader_base.usual_places import usual_places
 from ghtrader_market.reference.varieties import all_varieties
 
 if TYPE_CHECKING:
@@ -234,7 +236,8 @@ def _execute(
     started = time.monotonic()
     if asset_keys is None or writes_questdb(settings, (key.to_user_string() for key in asset_keys)):
         prepare_questdb(settings, progress or reporting.say)
-    with open_instance(settings) as instance:
+    places = settings.dagster, settings.home, *usual_places()
+    with disk_errors(*places), open_instance(settings) as instance:
         close_dead_runs(settings, instance)
         run_id = make_new_run_id()
         with executing(settings, run_id, source) as executor:
@@ -249,10 +252,16 @@ def _execute(
             metadata: dict[str, dict[str, Any]] = {}
             failure = None
             lines(f"run {run_id} started")
-            with reporting.progress_to(progress) if progress is not None else contextlib.nullcontext():
-                for event in execute_run_iterator(job, run, instance):
-                    _follow(event, metadata, lines)
-                    failure = failure or _failure_of(event)
+            try:
+                with reporting.progress_to(progress) if progress is not None else contextlib.nullcontext():
+                    for event in execute_run_iterator(job, run, instance):
+                        _follow(event, metadata, lines)
+                        failure = failure or _failure_of(event)
+            except Exception as exc:  # Dagster could not write what became of the run: a step may know why
+                refused = disk_error(take_error(run_id) or exc, *places) or disk_error(exc, *places)
+                if refused is not None:
+                    raise refused from exc
+                raise
             finished = instance.get_run_by_id(run_id)
         assert finished is not None
         seconds = round(time.monotonic() - started, 2)
@@ -325,6 +334,10 @@ def _error_of(run: DagsterRun, error: Exception | None, failure: SerializableErr
     """The error itself where it was ours or known in this process, else what Dagster kept of it."""
     if isinstance(error, GhtraderError):
         return error
+    text = "" if failure is None else _root(failure).message
+    refused = error_of_text(text, *usual_places()) if error is None else disk_error(error, *usual_places())
+    if refused is not None:
+        return refused
     hint = f"`ghtrader jobs logs {run.run_id[:8]}` shows what happened"
     if error is not None:
         failed = FailedError(f"{type(error).__name__}: {error}", hint)
@@ -342,6 +355,7 @@ def stderr_progress() -> Progress:
     stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
 
     def line(text: str) -> None:
-        stream.write(f"{datetime.now():%H:%M:%S} {text}\n")
+        with contextlib.suppress(UnwritableError), disk_errors():  # what says how work goes ends no work
+            stream.write(f"{datetime.now():%H:%M:%S} {text}\n")
 
     return throttled(line)

@@ -12,7 +12,9 @@ from typing import Any
 
 import dagster as dg
 
-from ghtrader_base.errors import FailedError, GhtraderError
+from ghtrader_base.disk_errors import disk_error
+from ghtrader_base.errors import FailedError, GhtraderError, UnwritableError
+from ghtrader_base.usual_places import usual_places
 
 _NAMED = 5
 
@@ -68,6 +70,8 @@ def as_ours(exc: Exception) -> GhtraderError:
     """An error as one of ours, which a person can read."""
     if isinstance(exc, GhtraderError):
         return exc
+    if (refused := disk_error(exc, *usual_places())) is not None:
+        return refused
     error = FailedError(f"{type(exc).__name__}: {exc}", "run it again with --debug for the traceback")
     error.__cause__ = exc
     return error
@@ -83,6 +87,8 @@ def of_item(name: str, error: GhtraderError) -> GhtraderError:
 def together(failed: Mapping[str, GhtraderError], done: int = 0) -> GhtraderError:
     """Several errors as one: the very one where it is alone, else of their common class, each item named.
 
+    What the disk refused comes before what else went wrong: that is what has to be mended first.
+
     Parameters
     ----------
     failed : mapping of str to GhtraderError
@@ -92,9 +98,10 @@ def together(failed: Mapping[str, GhtraderError], done: int = 0) -> GhtraderErro
     """
     if len(failed) == 1:
         return next(iter(failed.values()))
-    kinds = {type(error) for error in failed.values()}
+    refused = [error for error in failed.values() if isinstance(error, UnwritableError)]
+    kinds = {type(error) for error in refused[:1] or failed.values()}
     named = "; ".join(f"{item}: {error.message}" for item, error in list(failed.items())[:_NAMED])
     more = f"; and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
     others = f" ({done} others are done)" if done else ""
     kind = kinds.pop() if len(kinds) == 1 else FailedError
-    return kind(f"{len(failed)} failed{others}: {named}{more}", next(iter(failed.values())).hint)
+    return kind(f"{len(failed)} failed{others}: {named}{more}", [*refused, *failed.values()][0].hint)

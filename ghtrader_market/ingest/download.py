@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from ghtrader_base.disk_space import require_room
 from ghtrader_base.errors import GhtraderError, IntegrityError, UsageError
 from ghtrader_market.ingest.fetch import DAMAGED, Fetcher, FetchPolicy, Tally
 from ghtrader_market.ingest.report import IngestReport, Progress, ProgressLine
@@ -42,6 +43,8 @@ __all__ = [
     "wanted_days",
 ]
 
+_SMALL_DAY_BYTES = 20_000
+"""Of a contract-day in the lake, where it has none yet: one of a few thousand ticks."""
 TICKS, TICKS_L1 = "ticks", "ticks_l1"
 Days = list[date]
 
@@ -132,6 +135,8 @@ def download(
 
     Raises
     ------
+    NoRoomError
+        The disk has less room than what is missing takes; nothing was asked for.
     UsageError
         The range is wrong, a symbol unknown; `NotListedError` where the service lists none of them.
     UnreachableError
@@ -170,6 +175,7 @@ def download(
         )
 
     if plan:
+        _require_room(lake, plan, volumes or {})
         fetcher = Fetcher(source, lake, calendar, tally, policy or FetchPolicy(), run_id, volumes, tell)
         with _recorded(lake, run_id, source.name, plan, tally, report):
             _fetch(fetcher, plan, max(1, min(workers, len(plan))))
@@ -223,6 +229,17 @@ def _tidy(lake: Lake, symbols: Iterable[str]) -> dict[str, IntegrityError]:
         except IntegrityError as error:
             damaged[symbol] = error
     return damaged
+
+
+def _require_room(lake: Lake, plan: list[_Part], volumes: Mapping[str, Mapping[date, int]]) -> None:
+    """NoRoomError where days that are known to have traded cannot fit, each counted as small as those here."""
+    traded = sum(1 for part in plan for day in part.days if volumes.get(part.symbol, {}).get(day))
+    if not traded:
+        return
+    here = list(lake.index.summaries(TICKS).values()) if lake.root.exists() else []
+    days = sum(one.days for one in here)
+    a_day = sum(one.bytes for one in here) / days if days else _SMALL_DAY_BYTES
+    require_room(lake.root, traded * a_day, f"a download of {traded} contract-days")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ghtrader_base.errors import GhtraderError
+from ghtrader_base.errors import GhtraderError, UnwritableError
 from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_base.processes import start_ticks
 from ghtrader_base.version import code_version
@@ -77,7 +77,14 @@ class RunManifest:
         atomic_write_json(path, self._document)
 
     def close(self, report: IngestReport, error: BaseException | None = None) -> None:
-        """Say what became of it."""
+        """Say what became of it.
+
+        Raises
+        ------
+        UnwritableError
+            The disk refuses. The next ingest closes this manifest, from the days that carry its run's id; after an
+            `error`, that is what is raised.
+        """
         told = {
             "state": FAILED if error is not None else DONE,
             "ended": _now(),
@@ -91,7 +98,8 @@ class RunManifest:
             },
             "pending": _days(report.pending),
         }
-        atomic_write_json(self.path, self._document | told)
+        with contextlib.suppress(UnwritableError) if error is not None else contextlib.nullcontext():
+            atomic_write_json(self.path, self._document | told)
 
 
 def close_killed_runs(lake: Lake) -> list[Path]:

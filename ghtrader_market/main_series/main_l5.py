@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError
+from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, UnwritableError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_market.reference.roll_schedule import RollSchedule, ScheduleDay, write_schedule
 from ghtrader_market.reference.session_times import SESSION_RULE
@@ -131,6 +131,8 @@ def build_main_l5(
                 outcome = report.failed[day] = error
             if on_day is not None:
                 on_day(day, outcome, done)
+            if isinstance(outcome, UnwritableError):  # it would refuse the others as well
+                raise outcome
     finally:
         # After Ctrl-C or a fault the days in hand are finished, the others are not begun.
         pool.shutdown(cancel_futures=True)

@@ -11,20 +11,20 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ghtrader_base.errors import BadRecordingError, BeyondCalendarError
+from ghtrader_base.errors import BadRecordingError, BeyondCalendarError, UnwritableError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.lock_keys import ticks_key
 from ghtrader_base.locks import resource_lock
 from ghtrader_base.settings import Settings
 from ghtrader_market.recorder.row_log import RowLog, journal_days, journal_path
 from ghtrader_market.reference.tick_origin import UNKNOWN, OriginKind, TickOrigin
-from ghtrader_market.reference.trading_calendar import load_calendar
+from ghtrader_market.reference.trading_calendar import SHANGHAI, load_calendar
 from ghtrader_market.reference.varieties import Variety, variety_of
 from ghtrader_market.sources.base import split_days
 from ghtrader_market.stores.base import RECORDED
@@ -255,17 +255,38 @@ class RecordedDays:
             return self.calendar.trading_day_of(ns)
 
     def flush(self) -> None:
-        """Everything kept so far onto disk, durable when this returns."""
+        """Everything kept so far onto disk, durable when this returns.
+
+        Raises
+        ------
+        UnwritableError
+            The disk refuses: what is not in a journal yet goes on waiting.
+        """
         for log in self.logs.values():
-            waiting: dict[date, list[pa.Table]] = {}
-            for day, rows in log.waiting:
-                waiting.setdefault(day, []).append(rows)
-            for day, parts in waiting.items():
+            for day in dict.fromkeys(day for day, _ in log.waiting):
                 if day not in log.journals:
                     log.journals[day] = RowLog(journal_path(self.settings.data, log.symbol, day), self.origin)
-                log.journals[day].append(pa.concat_tables(parts))
+                log.journals[day].append(pa.concat_tables([rows for other, rows in log.waiting if other == day]))
+                log.waiting = [(other, rows) for other, rows in log.waiting if other != day]
+        self.oldest_waiting = None
+
+    def forget_waiting(self) -> list[str]:
+        """Let go of all rows that are not on disk, so that each symbol stands where its journals end.
+
+        Returns which ticks those are, by symbol and time, for people.
+        """
+        spans = []
+        for log in self.logs.values():
+            if not log.waiting:
+                continue
+            first, last = log.waiting[0][1]["datetime_ns"][0].as_py(), log.waiting[-1][1]["datetime_ns"][-1].as_py()
+            spans.append(f"{log.symbol} from {_clock(first)} to {_clock(last)}")
+            log.rows -= sum(rows.num_rows for _, rows in log.waiting)
+            log.last_id = log.waiting[0][1]["id"][0].as_py() - 1
+            log.last_ns = min(log.last_ns, first)
             log.waiting = []
         self.oldest_waiting = None
+        return spans
 
     def seal_what_is_over(self, now: float) -> bool:
         """Put days that have ended into the lake; returns whether the market has gone on to another day.
@@ -288,11 +309,21 @@ class RecordedDays:
         return rolled
 
     def seal_all(self) -> None:
-        """Put everything into the lake, also days that go on without us."""
-        self.flush()
+        """Put everything into the lake, also days that go on without us; what the disk refuses is in `problems`."""
+        try:
+            self.flush()
+        except UnwritableError as exc:
+            self._problem(f"{exc.message}; not recorded: {'; '.join(self.forget_waiting())}; a download has them")
         for log in self.logs.values():
             for day in log.open_days:
-                self.seal(log, day, ended=self._closed(log, day, log.last_ns))
+                try:
+                    self.seal(log, day, ended=self._closed(log, day, log.last_ns))
+                except UnwritableError as exc:
+                    self._problem(f"{exc.message}; the rows stay in {log.journals[day].path}, for the next recording")
+
+    def _problem(self, text: str) -> None:
+        self.problems.append(text)
+        self._tell(text)
 
     def _closed(self, log: SymbolLog, day: date, newest_ns: int) -> bool:
         return newest_ns >= self.calendar.sessions(log.variety, day)[-1][1] - NEAR_CLOSE_NS
@@ -301,6 +332,11 @@ class RecordedDays:
         """The journal's rows into the lake's day, then the journal goes; harmless to repeat after a kill in between.
 
         A day that is in the lake from elsewhere, whole, stays as it is: rows of two origins are never mixed.
+
+        Raises
+        ------
+        UnwritableError
+            The disk refuses; the journal stays.
         """
         journal = log.journals.pop(day)
         before = self.lake.manifest("ticks", log.symbol, day)
@@ -340,11 +376,18 @@ class RecordedDays:
                 self._tell(self.problems[-1])
                 journal.close()
                 return
+            except UnwritableError:
+                log.journals[day] = journal
+                raise
             kept, state = rows.num_rows, "ended" if ended else "unfinished"
         failpoint("recorder.lake->journal")
         journal.remove()
         self.sealed[log.symbol, day] = RecordedDay(symbol=log.symbol, day=day, rows=kept, missed=missed, state=state)
         self._tell(f"{log.symbol} {day}: {kept} rows in the lake ({state})")
+
+
+def _clock(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns / 1e9, SHANGHAI):%Y-%m-%d %H:%M:%S}"
 
 
 def _with_counts_of(details: TickDetails, before: DayManifest | None) -> TickDetails:

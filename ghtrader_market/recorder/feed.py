@@ -14,11 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from ghtrader_base.errors import FailedError, RefusedError, error_from_name
+from ghtrader_base.disk_errors import disk_errors
+from ghtrader_base.errors import FailedError, GhtraderError, RefusedError, error_from_name
 from ghtrader_base.settings import Settings
 from ghtrader_market.sources.tqsdk.client_slots import slot_holders, take_slot
 from ghtrader_market.sources.tqsdk.frames import Frame, write_frame
 from ghtrader_market.sources.tqsdk.worker_client import (
+    died_of_full_disk,
     endpoints,
     require_credentials,
     require_servers,
@@ -61,10 +63,11 @@ class Feed:
         self._home = str(settings.home)
         self._scratch = scratch_folder(settings.home)
         self._log = self._scratch / "recorder.log"
-        self._process = start_worker(
-            "ghtrader_market.recorder.worker", self._scratch, self._log,
-            worker_environment(settings, self._scratch), slot,
-        )  # fmt: skip
+        with disk_errors(self._scratch):
+            self._process = start_worker(
+                "ghtrader_market.recorder.worker", self._scratch, self._log,
+                worker_environment(settings, self._scratch), slot,
+            )  # fmt: skip
         self._frames: queue.Queue[Frame | None] = queue.Queue()
         listen_to(self._process, self._frames)
         try:
@@ -152,9 +155,12 @@ class Feed:
             raise error_from_name(frame[0]["name"], frame[0]["message"], frame[0]["hint"])
         return frame
 
-    def _died(self) -> FailedError:
+    def _died(self) -> GhtraderError:
         self._frames.put(None)  # whoever asks next gets the same
         status = self._process.poll()
-        if words := last_words(self._log):
+        words = last_words(self._log)
+        if (refused := died_of_full_disk(words, self._scratch)) is not None:
+            return refused
+        if words:
             return FailedError(f"the recorder's TqSdk ended ({status}): {words}", "run it again")
         return FailedError(f"the recorder's TqSdk ended ({status})", "run it again; what is written stays")

@@ -12,7 +12,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ghtrader_base.errors import BeyondCalendarError, FailedError, GhtraderError, RefusedError, UsageError
+from ghtrader_base.errors import (
+    BeyondCalendarError,
+    FailedError,
+    GhtraderError,
+    RefusedError,
+    UnwritableError,
+    UsageError,
+)
+from ghtrader_base.files import atomic_write_bytes
 from ghtrader_base.settings import Settings
 from ghtrader_market.recorder.day_writer import RecordedDay, RecordedDays, Tell
 from ghtrader_market.recorder.feed import Feed
@@ -24,6 +32,11 @@ from ghtrader_market.sources.tqsdk.service_origin import origin_of_service
 from ghtrader_market.stores.lake.unfinished_days import NEAR_CLOSE_NS
 
 _LONGEST_WAIT_S = 300.0
+_DISK_RETRY_S = 5.0
+"""Seconds between two tries of a disk that refused."""
+MOST_WAITING = 200_000
+"""Rows that wait in memory for a disk that refuses, some 60 MB; with more, the service is asked again later."""
+_PROOF_BYTES = 1 << 20
 
 
 def ticks_expected(calendar: TradingCalendar, variety: Variety, market_ns: int, now_ns: int, silent_s: float) -> bool:
@@ -116,6 +129,8 @@ class Recorder:
         self._restarts = 0
         self._silence = SilenceWatch(stale_s)
         self._wait_s = 0.0
+        self._disk_refuses = ""
+        self._disk_again = 0.0
 
     def run(self, stop: threading.Event, for_s: float | None = None) -> RecordReport:
         """Record until `stop` is set or `for_s` seconds are over; everything received is in the lake when this returns.
@@ -155,6 +170,9 @@ class Recorder:
         )
 
     def _turn(self, stop: threading.Event) -> None:
+        if self._disk_refuses and self._feed is None and not self._disk_takes_writes():
+            stop.wait(0.1)  # what comes meanwhile would have nowhere to go; afterwards the service is asked for it
+            return
         try:
             if self._feed is None:
                 self._connect()
@@ -163,7 +181,7 @@ class Recorder:
             arrived = self._feed.poll(0.1)
         except GhtraderError as exc:  # a refused login too: it was accepted before, and maintenance ends
             self._drop_feed()
-            self._days.flush()
+            self._flush()
             self._wait_s = min(max(self._wait_s * 2, 1.0), _LONGEST_WAIT_S)
             self._tell(f"{exc.message}; trying again in {self._wait_s:.0f} s")
             stop.wait(self._wait_s)
@@ -172,8 +190,8 @@ class Recorder:
             self._wait_s = 0.0
         now, waiting = time.monotonic(), self._days.oldest_waiting
         if waiting is not None and (now - waiting >= self._flush_s or self._days.waiting_rows >= self._flush_rows):
-            self._days.flush()
-        if self._days.seal_what_is_over(now) and self._varieties:
+            self._flush()
+        if self._seal_what_is_over(now) and self._varieties:
             self._drop_feed()  # a new day may list new contracts
             return
         step = self._silence.step(now, self._days.heard, self._days.newest_ns, self._should_hear, self._feed.newest)
@@ -184,6 +202,55 @@ class Recorder:
             self._tell(self._silence.why)
             if step is Step.RESTART:
                 self._drop_feed()
+
+    def _flush(self) -> None:
+        """Rows onto disk; while that refuses they wait in memory, up to a number, and the recording goes on."""
+        if self._disk_refuses and time.monotonic() < self._disk_again:
+            return
+        try:
+            self._days.flush()
+        except UnwritableError as exc:
+            self._refused(exc)
+            if self._days.waiting_rows >= MOST_WAITING:
+                self._drop_feed()
+                spans = "; ".join(self._days.forget_waiting())
+                self._tell(f"too many rows wait for the disk: {spans} is asked for again once there is room")
+            return
+        self._took()
+
+    def _seal_what_is_over(self, now: float) -> bool:
+        if self._disk_refuses and now < self._disk_again:
+            return False
+        try:
+            return self._days.seal_what_is_over(now)
+        except UnwritableError as exc:
+            self._refused(exc)
+            return False
+
+    def _disk_takes_writes(self) -> bool:
+        """Try a disk that refused, now and then."""
+        if time.monotonic() < self._disk_again:
+            return False
+        proof = self._settings.data / "recording" / ".proof"
+        try:
+            atomic_write_bytes(proof, bytes(_PROOF_BYTES))
+            proof.unlink(missing_ok=True)
+        except UnwritableError as exc:
+            self._refused(exc)
+            return False
+        self._took()
+        return True
+
+    def _refused(self, exc: UnwritableError) -> None:
+        self._disk_again = time.monotonic() + _DISK_RETRY_S
+        if not self._disk_refuses:
+            self._disk_refuses = exc.message
+            self._tell(f"{exc.message}; ticks are kept in memory, and written once there is room")
+
+    def _took(self) -> None:
+        if self._disk_refuses:
+            self._tell("the disk takes writes again")
+        self._disk_refuses = ""
 
     def _should_hear(self) -> bool:
         varieties = {log.variety.key: log.variety for log in self._days.logs.values()}.values()

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import IntegrityError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, fsync_dir
@@ -62,6 +63,8 @@ class RowLog:
     ------
     IntegrityError
         The file is there and is no journal of this schema.
+    UnwritableError
+        The disk refuses.
     """
 
     def __init__(self, path: Path, origin: TickOrigin = UNKNOWN) -> None:
@@ -71,12 +74,13 @@ class RowLog:
         if not path.exists():
             atomic_write_json(self._origin_path, origin.to_dict())
         self.origin = self._stated_origin()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
-        try:
-            self._mend()
-        except BaseException:
-            os.close(self._fd)
-            raise
+        with disk_errors(path, doing=f"cannot write {path}"):
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+            try:
+                self._mend()
+            except BaseException:
+                os.close(self._fd)
+                raise
 
     def _stated_origin(self) -> TickOrigin:
         try:
@@ -100,10 +104,22 @@ class RowLog:
             os.fsync(self._fd)
 
     def append(self, rows: pa.Table) -> None:
-        """Add rows of `RAW_TICK_SCHEMA`, durable when this returns."""
+        """Add rows of `RAW_TICK_SCHEMA`, durable when this returns.
+
+        Raises
+        ------
+        UnwritableError
+            The disk refuses; the file is as it was.
+        """
         body = b"".join(_bytes(column) for column in rows.columns)
         failpoint("recorder.rows->journal")
-        append_durable(self._fd, _HEAD.pack(len(body), zlib.crc32(body)) + body)
+        whole = os.fstat(self._fd).st_size
+        with disk_errors(self.path, doing=f"cannot write {self.path}"):
+            try:
+                append_durable(self._fd, _HEAD.pack(len(body), zlib.crc32(body)) + body)
+            except OSError:
+                os.ftruncate(self._fd, whole)  # what is appended later must follow whole frames
+                raise
 
     def read(self) -> pa.Table:
         """All rows, in the order they were appended."""

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from ghtrader_base.errors import ConfigError, RefusedError, UsageError
+from ghtrader_base.disk_errors import disk_error
+from ghtrader_base.errors import ConfigError, GhtraderError, RefusedError, UnwritableError, UsageError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.private_files import FILE_MODE
 
@@ -39,13 +40,15 @@ def answer_file(path: Path, home: Path, overwrite: bool = False) -> Iterator[IO[
         The file is there, or it would lie in the home.
     UsageError
         It cannot be written.
+    UnwritableError
+        The disk refuses; nothing is left of it.
     """
     place = Path(os.path.realpath(path))
     _refuse_within(place.parent, home)  # before a folder is made there
     try:
         ensure_dir(place.parent)
         folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
-    except (OSError, ConfigError) as exc:
+    except (OSError, ConfigError, UnwritableError) as exc:
         raise _cannot(path, exc) from exc
     temporary = f".{place.name}.{os.getpid()}.tmp"
     try:
@@ -95,7 +98,9 @@ def _is_there(path: Path) -> RefusedError:
     return RefusedError(f"--out {path} is there", "name another file, or replace it: --overwrite")
 
 
-def _cannot(path: Path, exc: Exception) -> UsageError:
+def _cannot(path: Path, exc: Exception) -> GhtraderError:
+    if (refused := disk_error(exc, Path(path), doing=f"cannot write --out {path}")) is not None:
+        return refused
     return UsageError(f"cannot write --out {path}: {exc}", "name a file in a folder you may write to")
 
 

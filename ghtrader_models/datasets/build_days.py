@@ -18,9 +18,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, RefusedError
+from ghtrader_base.disk_errors import disk_error
+from ghtrader_base.disk_space import require_room
+from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, RefusedError, UnwritableError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_json
+from ghtrader_base.usual_places import usual_places
 from ghtrader_market.reference.tick_origin import TickOrigin, require_one_origin
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.stores.day_details import FeatureDetails, LabelDetails
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
 
 MANIFEST = "manifest.json"
+_VALUE_BYTES = 1
+"""Of a factor's value in the lake at least: compressed, two are usual."""
 MAX_WORKERS = 4
 """Days at once unless told otherwise: a day of 256 factors holds about 300 MB while it is written."""
 
@@ -131,7 +136,10 @@ def build_days(
     Raises
     ------
     RefusedError
-        Stored days were built with another configuration, or are of another market; nothing was touched.
+        Stored days were built with another configuration, or are of another market, or there is no room for the new
+        ones; nothing was touched.
+    UnwritableError
+        The disk refuses on the way; days built before stay.
     FailedError
         No day was built with these factors and labels yet, and one of them sees what it may not (`leakage`); nothing
         was touched.
@@ -144,6 +152,8 @@ def build_days(
                 refuse_other_configuration(lake, symbol, day, factor_set, label_spec)
     if not mix:
         require_one_origin(symbol, _origins(lake, kind, symbol, wanted))
+    new = wanted if overwrite else sorted(set(wanted).difference(lake.days(FEATURES, symbol)))
+    _require_room(lake, kind, symbol, new, factor_set)
     if not _was_built(lake, symbol, factor_set, label_spec):
         _refuse_leaks(lake, calendar, kind, symbol, wanted, factor_set, label_spec)
     report = BuildReport(symbol)
@@ -166,6 +176,8 @@ def build_days(
                     outcome = _take(report, pending.pop(future), future, strict)
                     if on_day is not None:
                         on_day(*outcome, len(wanted) - len(pending), len(wanted))
+                    if isinstance(outcome[1], UnwritableError):  # it would refuse the others as well
+                        raise outcome[1]
                     failpoint("build.day->day")
         except BaseException:  # a Ctrl-C: days under way end whole, no other begins
             stop.set()
@@ -184,6 +196,18 @@ def _origins(lake: Lake, kind: str, symbol: str, wanted: Iterable[date]) -> dict
                 if (manifest := lake.manifest(dataset, symbol, day)) is not None:
                     found[day] = manifest.details.origin
     return found
+
+
+def _require_room(lake: Lake, kind: str, symbol: str, days: Iterable[date], factor_set: FactorSet) -> None:
+    """NoRoomError where features of these days cannot fit."""
+    rows = count = 0
+    for day in days:
+        with contextlib.suppress(IntegrityError):  # its build says so
+            if (manifest := lake.manifest(kind, symbol, day)) is not None:
+                rows, count = rows + manifest.rows, count + 1
+    if rows:
+        need = rows * len(factor_set.names) * _VALUE_BYTES
+        require_room(lake.root, need, f"a build of {count} days of {symbol}, {rows:,} rows")
 
 
 def _was_built(lake: Lake, symbol: str, factor_set: FactorSet, label_spec: LabelSpec) -> bool:
@@ -262,7 +286,9 @@ def _take(
         report.failed[day] = exc
         return day, exc
     except Exception as exc:  # one day's fault is that day's alone
-        error = FailedError(f"{type(exc).__name__}: {exc}", "run it again with --debug for the traceback")
+        error = disk_error(exc, *usual_places()) or FailedError(
+            f"{type(exc).__name__}: {exc}", "run it again with --debug for the traceback"
+        )
         error.__cause__ = exc
         report.failed[day] = error
         return day, error

@@ -10,11 +10,11 @@ Layout of ``cache/days/<key>/``: ``X.npy`` float32[n, F], ``labels.npy`` int8[H,
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ghtrader_base.disk_space import require_room
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.files import content_hash, ensure_dir
 from ghtrader_models.bundles.provenance import DayFacts
@@ -121,8 +122,7 @@ def open_day(lake: Lake, cache: Path, symbol: str, day: date, *, entry: str = "t
     """
     features, labels = day_manifests(lake, symbol, day, entry)
     require_unchanged(lake, (features, labels), schedule_of(lake, symbol))
-    key = content_hash([_FORMAT, features.content_hash, labels.content_hash])[:32]
-    folder = Path(cache) / "days" / key
+    folder = _folder(cache, features, labels)
     if not folder.is_dir():
         _fill(lake, folder, symbol, day, features, labels)
     try:
@@ -138,6 +138,27 @@ def open_day(lake: Lake, cache: Path, symbol: str, day: date, *, entry: str = "t
         X=mapped["X"],
         **{name: mapped[name].array for name in _ARRAYS[1:]},
     )
+
+
+def require_cache_room(lake: Lake, cache: Path, symbol: str, days: Iterable[date], entry: str = "train") -> None:
+    """Refuse where the arrays of days that are not in the cache yet cannot fit; parameters as `open_day`.
+
+    Raises
+    ------
+    NoRoomError
+        It names what they need and what there is.
+    """
+    need, count = 0, 0
+    for day in days:
+        features, labels = day_manifests(lake, symbol, day, entry)
+        if not _folder(cache, features, labels).is_dir():
+            need, count = need + features.rows * 4 * len(features.factor_names), count + 1
+    if count:
+        require_room(cache, need, f"the arrays of {count} days of {symbol}")
+
+
+def _folder(cache: Path, features: DayManifest, labels: DayManifest) -> Path:
+    return Path(cache) / "days" / content_hash([_FORMAT, features.content_hash, labels.content_hash])[:32]
 
 
 def map_array(path: Path) -> MappedArray:
@@ -183,8 +204,11 @@ def _fill(lake: Lake, folder: Path, symbol: str, day: date, features: DayManifes
                 np.save(file, np.ascontiguousarray(array))
                 file.flush()
                 os.fsync(file.fileno())
-        with contextlib.suppress(OSError):  # another process of the same training was first
+        try:
             os.rename(temporary, folder)
+        except OSError:
+            if not folder.is_dir():  # another process of the same training may have been first
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

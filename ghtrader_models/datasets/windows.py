@@ -20,7 +20,7 @@ import numpy as np
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_market.reference.tick_origin import require_one_origin
 from ghtrader_models.bundles.feature_scaler import FeatureScaler, fit_scaler
-from ghtrader_models.datasets.day_cache import CachedDay, open_day
+from ghtrader_models.datasets.day_cache import CachedDay, open_day, require_cache_room
 from ghtrader_models.labels.labels import NO_LABEL
 
 if TYPE_CHECKING:
@@ -342,6 +342,7 @@ def open_windows(
     wanted = sorted(set(days))
     if not wanted:
         raise UsageError(f"no days of {symbol} to open", "build features and labels first: ghtrader build")
+    require_cache_room(lake, cache, symbol, wanted, entry)
     opened = tuple(open_day(lake, cache, symbol, day, entry=entry) for day in wanted)
     for day in opened[1:]:
         for key in ("factor_set_spec", "label_spec"):

@@ -7,6 +7,7 @@ never asks MLflow, it reads the champion pointer.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -17,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ghtrader_base.disk_errors import disk_error
 from ghtrader_base.errors import UnreachableError, UsageError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.handed_credentials import handed_over
@@ -100,6 +102,8 @@ class Tracker:
                 client.search_experiments(max_results=1)
                 client.search_registered_models(max_results=1)
             except MlflowException as exc:
+                if (refused := disk_error(exc, self._settings.mlflow)) is not None:
+                    raise refused from exc
                 raise UnreachableError(
                     f"MLflow at {uri} does not answer: {exc}", "start it, or unset MLFLOW_TRACKING_URI"
                 ) from exc
@@ -243,6 +247,7 @@ class Tracker:
     ) -> str:
         """One finished run in one batch; `FAILED` where something went wrong on the way."""
         from mlflow.entities import Metric, Param, RunTag
+        from mlflow.exceptions import MlflowException
 
         run = self.client.create_run(self._experiment(symbol), run_name=name, tags=dict(tags))
         run_id: str = run.info.run_id
@@ -259,7 +264,8 @@ class Tracker:
             if folder is not None:
                 self.client.log_artifacts(run_id, str(folder), "bundle")
         except BaseException:
-            self.client.set_terminated(run_id, "FAILED")
+            with contextlib.suppress(MlflowException):  # a full disk refuses that too: what was wrong first is said
+                self.client.set_terminated(run_id, "FAILED")
             raise
         self.client.set_terminated(run_id, "FINISHED")
         return run_id

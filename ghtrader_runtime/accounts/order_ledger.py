@@ -29,6 +29,7 @@ from typing import Any
 
 import msgspec
 
+from ghtrader_base.disk_errors import disk_error
 from ghtrader_base.errors import ConfigError, IntegrityError, UnwritableError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_text, ensure_dir, fsync_dir
@@ -99,12 +100,17 @@ class Ledger:
         try:
             self._base = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
         except sqlite3.Error as exc:
+            if disk_error(exc, self.path) is not None:  # no inode is left for it
+                raise self._unwritable(exc) from exc
             raise ConfigError(f"cannot open {self.path}: {exc}", "check the folder") from exc
         try:
             self.state = self._begin(first, run_id, kill_line)
         except (sqlite3.Error, ValueError, KeyError, TypeError) as exc:
             self._base.close()
             disk = getattr(exc, "sqlite_errorcode", 0) & 0xFF in _DISK_ERRORS
+            if first:  # nothing was ever in it, and an empty ledger must not look like a lost one
+                for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", f"{FILE_NAME}-journal"):
+                    (state_dir / name).unlink(missing_ok=True)
             raise self._unwritable(exc) if disk else self._damaged(str(exc)) from exc
         if first:
             self.path.chmod(0o600)

@@ -195,7 +195,7 @@ def write_bound(state_dir: Path, requested: str, contract: str) -> None:
     body = {"requested": requested, "contract": contract}
     try:
         atomic_write_json(_path(state_dir, requested), {**body, "hash": content_hash(body)})
-    except (OSError, ConfigError) as exc:
+    except (OSError, ConfigError, UnwritableError) as exc:
         raise UnwritableError(f"the bound contract cannot be written: {in_words(exc)}", "make room") from exc
 
 

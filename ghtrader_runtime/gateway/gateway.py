@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from ghtrader_base.disk_errors import disk_errors
+from ghtrader_base.errors import UnwritableError
 from ghtrader_base.private_files import private_opener
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode
@@ -53,7 +55,7 @@ from ghtrader_runtime.run_options import GatewayOptions, execution_style, risk_l
 from ghtrader_runtime.runlog.decision_log import Start
 from ghtrader_runtime.runlog.journal import Journal, read_lines
 from ghtrader_runtime.runlog.latency import TickToTarget
-from ghtrader_runtime.runlog.summary import RunSummary, write_summary
+from ghtrader_runtime.runlog.summary import RunSummary, summary_room, write_summary
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,8 @@ def run(settings: Settings, options: GatewayOptions, ref: AccountRef, broker: Br
     """
     with contextlib.ExitStack() as stack:
         gateway = _open(settings, options, ref, broker, stack)
+        room = summary_room(gateway.context.run_dir)
+        stack.callback(room.release)
         log.info("open: account %s at %s, %s", ref.name, ref.broker, gateway.traded.binding.contract)
         broker.attach(gateway.context.bus.wake_fd, gateway.requests.answer_waiting)
         _catch_signals(gateway.context)
@@ -87,9 +91,13 @@ def run(settings: Settings, options: GatewayOptions, ref: AccountRef, broker: Br
         gateway.executor.decisions.flush()
         summary = summarise(gateway.context, gateway.traded, gateway.executor, ended)
         run_dir = gateway.context.run_dir
-        write_summary(run_dir, summary)
-        with open(run_dir / "latency.npz", "wb", opener=private_opener) as file:
-            np.savez(file, **gateway.context.latency.arrays())
+        try:
+            with disk_errors(run_dir), open(run_dir / "latency.npz", "wb", opener=private_opener) as file:
+                np.savez(file, **gateway.context.latency.arrays())
+        except UnwritableError as exc:
+            log.warning("the latencies of the run are not kept: %s", exc.message)
+            (run_dir / "latency.npz").unlink(missing_ok=True)
+        write_summary(run_dir, summary, room)
     return summary
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ghtrader_base.errors import UsageError
+from ghtrader_base.errors import UnwritableError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode
 from ghtrader_base.trading_limits import LimitValue
@@ -161,5 +162,6 @@ def _with_sample(summary: RunSummary, settings: Settings, model: str, day: date,
     if verdict is None:
         return summary
     told = msgspec.structs.replace(summary, sample=verdict.sample, sample_reason=verdict.reason)
-    write_summary(summary.folder, msgspec.structs.replace(told, folder=None, strategy_error=None, restarts=None))
+    with contextlib.suppress(UnwritableError):  # the gateway's own is there, and says all but this
+        write_summary(summary.folder, msgspec.structs.replace(told, folder=None, strategy_error=None, restarts=None))
     return told

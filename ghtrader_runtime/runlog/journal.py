@@ -7,8 +7,10 @@ the ledger decides what is true.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
+import os
 import queue
 import threading
 import time
@@ -17,13 +19,14 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ghtrader_base.errors import ConfigError
+from ghtrader_base.errors import ConfigError, UnwritableError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.private_files import private_opener
 
 FLUSH_S = 0.2
 ROTATE_BYTES = 64 << 20
 MOST_WAITING = 200_000
+_LOOK_BACK = 1 << 16
 CHUNK = 512
 """Rows of a chunk of factors: writing it holds the interpreter for a fraction of a millisecond."""
 _STOP = object()
@@ -69,6 +72,7 @@ class Journal:
         self._rotate_bytes, self._most_waiting = rotate_bytes, most_waiting
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._files: dict[str, TextIO] = {}
+        self._torn: set[Path] = set()
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
@@ -81,7 +85,10 @@ class Journal:
         self._put((path, arrays))
 
     def append(self, path: Path, data: bytes) -> None:
-        """Queue bytes for the end of a file."""
+        """Queue bytes for the end of a file.
+
+        Where some could not be written, all later ones are left out too: what is in the file has no gap.
+        """
         self._put((path, data))
 
     def replace(self, path: Path, document: dict[str, Any]) -> None:
@@ -104,7 +111,7 @@ class Journal:
         while running:
             try:
                 running = self._step()
-            except (OSError, ConfigError) as exc:  # a journal that cannot be written is told; trading does not stop
+            except (OSError, ConfigError, UnwritableError) as exc:  # it is told; trading does not stop
                 self.dropped += 1
                 self.failure = f"journal: {exc}"
                 self._close_files()
@@ -133,22 +140,44 @@ class Journal:
 
     def _write_file(self, path: Path, content: Any) -> None:
         if isinstance(content, bytes):
-            ensure_dir(path.parent)
-            with open(path, "ab", opener=private_opener) as file:
-                file.write(content)
-        elif path.suffix == ".json":  # for observers: whole at any moment, but not worth a sync of the disk
-            part = path.with_name(f".{path.name}.part")
-            with open(part, "w", encoding="utf-8", opener=private_opener) as text:
-                text.write(json.dumps(_plain(content), ensure_ascii=False))
+            self._append_whole(path, content)
+            return
+        ensure_dir(path.parent)
+        part = path.with_name(f".{path.stem}.part{path.suffix}")
+        try:
+            if path.suffix == ".json":  # for observers: whole at any moment, but not worth a sync of the disk
+                with open(part, "w", encoding="utf-8", opener=private_opener) as text:
+                    text.write(json.dumps(_plain(content), ensure_ascii=False))
+            else:
+                with open(part, "wb", opener=private_opener) as file:
+                    np.savez(file, **content)
             part.replace(path)
-        else:
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+
+    def _append_whole(self, path: Path, data: bytes) -> None:
+        if path in self._torn:
+            self.dropped += 1
+            return
+        try:
             ensure_dir(path.parent)
-            with open(path, "wb", opener=private_opener) as file:
-                np.savez(file, **content)
+            with open(path, "ab", buffering=0, opener=private_opener) as file:
+                whole = file.tell()
+                try:
+                    if file.write(data) != len(data):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+                except OSError:
+                    file.truncate(whole)
+                    raise
+        except (OSError, ConfigError, UnwritableError):
+            self._torn.add(path)
+            raise
 
     def _write_line(self, stream: str, kind: str, at: int, fields: dict[str, Any]) -> None:
         path = self.folder / f"{stream}.jsonl"
         if stream not in self._files:
+            _cut_torn_line(path)
             self._files[stream] = open(path, "a", encoding="utf-8", opener=private_opener)  # noqa: SIM115 (kept)
         file = self._files[stream]
         line = json.dumps({"at": at, "kind": kind, **_plain(fields)}, ensure_ascii=False, allow_nan=False)
@@ -157,6 +186,20 @@ class Journal:
             del self._files[stream]
             file.close()
             path.rename(_first_free(path))
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Take away what a full disk, or a kill, left of a last line: the next one would become part of it."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        at = end
+        while at:
+            at = max(0, at - _LOOK_BACK)
+            file.seek(at)
+            found = file.read(min(_LOOK_BACK, end - at)).rfind(b"\n")
+            if found >= 0 or at == 0:
+                file.truncate(at + found + 1)
+                return
 
 
 def _rotated(path: Path) -> list[Path]:

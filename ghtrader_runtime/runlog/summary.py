@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from ghtrader_base.errors import IntegrityError
-from ghtrader_base.files import atomic_write_json, read_json
+from ghtrader_base.errors import IntegrityError, UnwritableError
+from ghtrader_base.files import atomic_write_text, read_json
+from ghtrader_base.reserved_file import ReservedFile
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_models.bundles.sample_check import Sample
 from ghtrader_runtime.runlog.fill_lines import fill_fields, read_fill
@@ -138,9 +140,36 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(found, fill_list=tuple(read_fill(line) for line in document["fill_list"]))
 
 
-def write_summary(run_dir: Path, summary: RunSummary) -> None:
-    """Write `summary.json` of a run, in one step."""
-    atomic_write_json(run_dir / SUMMARY, summary.to_json())
+SUMMARY_BYTES = 1 << 18
+"""Room that a gateway keeps for its summary from the start: some 1,000 fills."""
+
+
+def summary_room(run_dir: Path) -> ReservedFile:
+    """Room for the summary of a run that begins; `UnwritableError` where there is none."""
+    return ReservedFile(run_dir / SUMMARY, SUMMARY_BYTES)
+
+
+def write_summary(run_dir: Path, summary: RunSummary, room: ReservedFile | None = None) -> None:
+    """Write `summary.json` of a run, in one step; on a full disk into the `room` that was kept for it.
+
+    Raises
+    ------
+    UnwritableError
+        Not even that: it says what the run came to, which is written nowhere else as a whole.
+    """
+    text = json.dumps(summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        if room is not None:
+            room.write(text.encode())
+        else:
+            atomic_write_text(run_dir / SUMMARY, text)
+    except UnwritableError as exc:
+        held = ", ".join(f"{net:+d} {symbol}" for symbol, net in sorted(summary.positions.items()) if net) or "flat"
+        raise type(exc)(
+            f"the run ended ({summary.ended}) without its summary: {exc.message}; it had {summary.fills} fills, "
+            f"net PnL {summary.net_pnl:.2f} CNY, and is {held}",
+            f"{exc.hint}; the journal in {run_dir} has its fills",
+        ) from exc
 
 
 def read_summary(run_dir: Path) -> RunSummary | None:

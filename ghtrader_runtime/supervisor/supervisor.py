@@ -6,6 +6,7 @@ When something is started again and when not is decided in `restart_policy`; her
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import signal
@@ -20,6 +21,8 @@ from typing import Any
 import msgspec
 
 from ghtrader_base.child_processes import python_module
+from ghtrader_base.disk_errors import disk_error
+from ghtrader_base.disk_space import room_at
 from ghtrader_base.errors import FailedError, GhtraderError, KillSwitchError, error_from_name
 from ghtrader_base.files import ensure_dir, read_json
 from ghtrader_base.private_files import private_opener
@@ -103,6 +106,10 @@ class Child:
         if "error" in found:
             return error_from_name(found["error"], found["message"], found["hint"])
         code = self.process.returncode
+        if (room := room_at(self._folder)) is not None and room.none:  # where it would have said more
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if (refused := disk_error(full, self._folder, doing=f"the {self.kind} ended with {code}")) is not None:
+                return refused
         how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
         return FailedError(f"the {self.kind} {how}", f"see {self._folder / (self.kind + '.log')}")
 

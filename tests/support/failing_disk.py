@@ -1,12 +1,16 @@
-"""Keeps an account's files from being written while a block runs: a ledger somebody holds, files that cannot grow."""
+"""Keeps files from being written while a block runs: a ledger somebody holds, files that cannot grow, a full disk."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import sqlite3
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from ghtrader_runtime.accounts.ledger_reader import FILE_NAME as LEDGER
 
@@ -21,11 +25,88 @@ def ledger_held(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def nothing_grows(folder: Path) -> Iterator[None]:
-    """No file of this process takes another byte, those of `folder` included."""
+def nothing_grows(folder: Path, most: int = 0) -> Iterator[None]:
+    """No file of this process, those of `folder` included, grows beyond `most` bytes: needs no rights."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+class SmallDisk:
+    """A mounted tmpfs of its own, which is filled and emptied; needs root."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ballast = folder / ".ballast"
+
+    def resize(self, *, size: str = "", inodes: int = 0) -> None:
+        """Change how much it holds: `64m`, files that there may be."""
+        options = [f"size={size}"] if size else []
+        options += [f"nr_inodes={inodes}"] if inodes else []
+        subprocess.run(["mount", "-o", "remount," + ",".join(options), str(self.folder)], check=True)
+
+    def leave(self, free: int) -> None:
+        """Fill it so that `free` bytes are left."""
+        self.empty()
+        found = os.statvfs(self.folder)
+        with self._ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, found.f_bavail * found.f_frsize - free))
+
+    def leave_inodes(self, free: int) -> None:
+        """Let only `free` more files be made."""
+        found = os.statvfs(self.folder)
+        self.resize(inodes=found.f_files - found.f_ffree + free)
+
+    def empty(self) -> None:
+        """Take the filling away, and let as many files be made as one likes."""
+        self._ballast.unlink(missing_ok=True)
+        self.resize(inodes=1_000_000)
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, size: str = "64m") -> Iterator[SmallDisk | None]:
+    """A disk of its own at `folder`; None where nobody may mount one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "ghtrader-test", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        done = False
+    try:
+        yield SmallDisk(folder) if done else None
+    finally:
+        if done:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str = "64m") -> Iterator[SmallDisk]:
+    """As `mounted`; the test is skipped by name where nobody may mount."""
+    with mounted(folder, size) as disk:
+        if disk is None:
+            pytest.skip("a full disk of its own needs root, to mount it")
+        yield disk
+
+
+@contextlib.contextmanager
+def full_disk(folder: Path) -> Iterator[Callable[[bool], None]]:
+    """`folder` on a file system of its own that `fill(True)` fills and `fill(False)` empties; where nobody may mount,
+    files that may not grow instead."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with mounted(folder, "2m") as disk:
+
+        def fill(full: bool) -> None:
+            if disk is None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (0 if full else limits[1], limits[1]))
+            elif full:
+                disk.leave(0)
+            else:
+                disk.empty()
+
+        try:
+            yield fill
+        finally:
+            fill(False)

@@ -84,6 +84,7 @@ PARTS: dict[str, Part] = {
     "fresh-clone": Part(8, [verify("fresh_clone", jobs=1)]),
     "interrupts": Part(5, [verify("download_kills"), verify("main_l5_kills")]),
     "faults": Part(3, [verify("download_faults")]),
+    "disk": Part(3, [verify("full_disk", jobs=1)]),
     "corruption": Part(1, [pytest("tests/unit/market/audit/test_audit.py")]),
     "sql": Part(1, [verify("hostile_sql")]),
     "memory": Part(1, [verify("memory", jobs=1)]),
@@ -95,7 +96,7 @@ PARTS: dict[str, Part] = {
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1)]),
     "mutants": Part(1, [verify("mutants")]),
     "chaos": Part(
-        13, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
+        12, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
     ),
     "properties": Part(1, [pytest(*PROPERTIES)], {"HYPOTHESIS_PROFILE": "verify"}),
     "clock": Part(4, [["python", "-m", "tests.verify.shifted_clock"], verify("daily_update_evenings", jobs=1)]),

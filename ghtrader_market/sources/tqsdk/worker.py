@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ghtrader_base.disk_errors import disk_error
 from ghtrader_base.errors import (
     ConfigError,
     FailedError,
@@ -211,11 +212,13 @@ def _answer(session: Session, request: dict[str, Any], out: Out, cache: _Cache) 
 
 def as_error(exc: Exception) -> GhtraderError:
     """What TqSdk raised, as one of our errors."""
+    if isinstance(exc, GhtraderError):
+        return exc
+    if (full := disk_error(exc, Path.home(), doing="TqSdk cannot write its cache")) is not None:
+        return full
     import requests
     from tqsdk.exceptions import TqTimeoutError
 
-    if isinstance(exc, GhtraderError):
-        return exc
     text = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
     if (refused := _LOGIN_REFUSED.search(text)) and refused[1].startswith("4") and refused[1] != "429":
         return ConfigError("the quote service refused user and password", "correct TQSDK_USER and TQSDK_PASSWORD")

@@ -6,6 +6,7 @@ Probing the servers' ports belongs here too: TqSdk itself waits a minute for a s
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import shutil
@@ -19,7 +20,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ghtrader_base.errors import ConfigError, FailedError, TimedOutError, UnreachableError, error_from_name
+from ghtrader_base.disk_errors import disk_errors, error_of_text
+from ghtrader_base.disk_space import room_at
+from ghtrader_base.errors import (
+    ConfigError,
+    FailedError,
+    GhtraderError,
+    TimedOutError,
+    UnreachableError,
+    error_from_name,
+)
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.settings import Settings
 from ghtrader_market.sources.tqsdk.client_slots import ClientSlot
@@ -85,7 +95,8 @@ def scratch_folder(home: Path) -> Path:
     for old in base.glob("tqsdk-*"):
         if not _alive(old.name.split("-")[1]):
             shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"tqsdk-{os.getpid()}-", dir=base))
+    with disk_errors(base):
+        return Path(tempfile.mkdtemp(prefix=f"tqsdk-{os.getpid()}-", dir=base))
 
 
 def _alive(pid: str) -> bool:
@@ -142,10 +153,11 @@ class Worker:
         require_servers(self._addresses)
         self._scratch = scratch_folder(settings.home)
         self._log = self._scratch / "worker.log"
-        self._process = start_worker(
-            "ghtrader_market.sources.tqsdk.worker", self._scratch, self._log,
-            worker_environment(settings, self._scratch), slot,
-        )  # fmt: skip
+        with disk_errors(self._scratch):
+            self._process = start_worker(
+                "ghtrader_market.sources.tqsdk.worker", self._scratch, self._log,
+                worker_environment(settings, self._scratch), slot,
+            )  # fmt: skip
         self._frames: queue.Queue[Frame | None] = queue.Queue()
         listen_to(self._process, self._frames)
         try:
@@ -225,11 +237,23 @@ class Worker:
     def _all_reachable(self) -> bool:
         return all(reachable(url) for url in self._addresses.values())
 
-    def _died(self) -> FailedError:
+    def _died(self) -> GhtraderError:
         status = self._process.wait()
-        if words := last_words(self._log):
+        words = last_words(self._log)
+        if (refused := died_of_full_disk(words, self._scratch)) is not None:
+            return refused
+        if words:
             return FailedError(f"the TqSdk process ended ({status}): {words}", "run it again")
         return FailedError(f"the TqSdk process ended ({status})", "run it again; what is finished stays")
+
+
+def died_of_full_disk(words: str, scratch: Path) -> GhtraderError | None:
+    """The disk's refusal that a worker ended with: by its last words, or by there being no room for any."""
+    doing = "TqSdk cannot write its cache"
+    if (said := error_of_text(words, scratch, doing=doing)) is not None:
+        return said
+    room = room_at(scratch)
+    return error_of_text(os.strerror(errno.ENOSPC), scratch, doing=doing) if room is not None and room.none else None
 
 
 def close_all(workers: Iterable[Worker]) -> None:

@@ -19,6 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from ghtrader_base.disk_errors import disk_error, refusal_of
 from ghtrader_base.errors import FailedError
 from ghtrader_base.private_files import make_file, make_folder
 from ghtrader_market.reference.tick_origin import UNKNOWN
@@ -138,7 +139,7 @@ class CoverageIndex:
         Raises
         ------
         FailedError
-            The mark cannot be written; nothing was changed yet.
+            The mark cannot be written; nothing was changed yet. `UnwritableError` where the disk refuses it.
         """
         name = (dataset, key, day.isoformat())
 
@@ -153,12 +154,15 @@ class CoverageIndex:
 
         try:
             in_step = self._with(mark)
-        except sqlite3.Error as exc:
-            raise FailedError(f"cannot mark a write in {self.path}: {exc}", "see that the disk has room") from exc
+        except (sqlite3.Error, OSError) as exc:
+            doing = f"cannot mark a write in {self.path}"
+            if (refused := disk_error(exc, self.path, doing=doing)) is not None:
+                raise refused from exc
+            raise FailedError(f"{doing}: {exc}", "see who else has it open") from exc
         try:
             yield
         finally:
-            with contextlib.suppress(sqlite3.Error):  # the mark stays, and the next look reads the day again
+            with contextlib.suppress(sqlite3.Error, OSError):  # the mark stays, and the next look reads the day again
                 self._with(lambda connection: self._finish(connection, name, in_step))
 
     def _finish(self, connection: sqlite3.Connection, name: tuple[str, str, str], in_step: bool) -> None:
@@ -282,9 +286,9 @@ class CoverageIndex:
             return _in_memory(mended)  # nothing was ever written here, and looking must not write
         try:
             return self._with(mended)
-        except sqlite3.OperationalError as exc:
-            if "readonly" in str(exc) or "unable to open" in str(exc):
-                return _in_memory(mended)  # a lake on a read-only disk: as right, only slower
+        except (sqlite3.OperationalError, OSError) as exc:
+            if refusal_of(exc) is not None or "unable to open" in str(exc):
+                return _in_memory(mended)  # a lake on a disk that is full or read-only: as right, only slower
             raise FailedError(f"{self.path} cannot be read: {exc}", "delete it; the next look makes it anew") from exc
 
     # ---- the connection ----
@@ -373,10 +377,12 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk may have ended it, or left it open after a COMMIT that failed
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def _close(kept: tuple[int, int, sqlite3.Connection]) -> None:

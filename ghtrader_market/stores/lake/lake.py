@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from ghtrader_base.errors import BadRecordingError, GhtraderError, IntegrityError
 from ghtrader_base.failpoints import failpoint
-from ghtrader_base.files import atomic_write_json, ensure_dir, sidecar_of
+from ghtrader_base.files import atomic_write_json, ensure_dir, read_json, sidecar_of
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_schema import (
     BOOK_COLUMNS,
@@ -146,6 +146,17 @@ class Lake(LakeDays):
     ) -> DayManifest:  # fmt: skip
         """File, then manifest, then what neither names any more is removed."""
         folder = ensure_dir(self.day_path(dataset, key, day))
+        before = {each.name for each in folder.iterdir()}
+        try:
+            return self._written(folder, dataset, key, day, table, digest, source, run_id, details)
+        except BaseException:
+            _take_back(folder, before)
+            raise
+
+    def _written(
+        self, folder: Path, dataset: str, key: str, day: date, table: pa.Table, digest: str, source: str, run_id: str,
+        details: DayDetails,
+    ) -> DayManifest:  # fmt: skip
         path = folder / f"part-{digest[:12]}.parquet"
         first_ns, last_ns = _time_range(table)
         manifest = DayManifest(
@@ -245,6 +256,18 @@ def _time_range(table: pa.Table) -> tuple[int | None, int | None]:
         return None, None
     times = table["datetime_ns"]
     return times[0].as_py(), times[-1].as_py()
+
+
+def _take_back(folder: Path, before: set[str]) -> None:
+    """Remove what a write that failed has left, and no manifest names."""
+    with contextlib.suppress(OSError, GhtraderError, KeyError, TypeError):  # a garbled manifest: the audit's to tell
+        there = folder / MANIFEST
+        files = [folder / name for name in read_json(there)["files"]] if there.exists() else []
+        kept = {MANIFEST, *before, *(path.name for path in files), *(sidecar_of(path).name for path in files)}
+        for path in folder.iterdir():
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+        folder.rmdir()  # where it holds nothing
 
 
 def _sweep(folder: Path, keep: set[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import ConfigError, IntegrityError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import verify_sidecar, write_sidecar
@@ -38,15 +39,24 @@ def whole_file(path: Path, content_hash: str) -> str | None:
 
 
 def write_file(table: pa.Table, path: Path) -> str:
-    """Put a table under its final name in one step; returns the sha256 its sidecar now has."""
+    """Put a table under its final name in one step; returns the sha256 its sidecar now has.
+
+    Raises
+    ------
+    UnwritableError
+        The disk refuses: `path` is as it was.
+    ConfigError
+        One may not write there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        _write_parquet(table, temporary)
-        if pq.ParquetFile(temporary).metadata.num_rows != table.num_rows:
-            raise IntegrityError(f"{path} did not read back whole", "check the disk")
-        failpoint("lake.write->rename")
-        os.replace(temporary, path)
-        failpoint("lake.rename->sidecar")
+        with disk_errors(path, doing=f"cannot write {path}"):
+            _write_parquet(table, temporary)
+            if pq.ParquetFile(temporary).metadata.num_rows != table.num_rows:
+                raise IntegrityError(f"{path} did not read back whole", "check the disk")
+            failpoint("lake.write->rename")
+            os.replace(temporary, path)
+            failpoint("lake.rename->sidecar")
     except OSError as exc:
         raise ConfigError(
             f"cannot write {path}: {exc.strerror or exc}", "choose a folder you may write to with --home DIR"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import ConfigError
 from ghtrader_base.files import append_durable, ensure_dir, fsync_dir
 from ghtrader_base.flock_files import create_locked, is_at
@@ -114,9 +115,10 @@ class PendingWriteFile:
     def write(self, state: str, reason: str) -> None:
         """Say how it stands; durable when this returns."""
         since = datetime.now().astimezone().isoformat(timespec="seconds")
-        os.ftruncate(self._fd, 0)
-        os.lseek(self._fd, 0, os.SEEK_SET)
-        append_durable(self._fd, json.dumps({"state": state, "reason": reason, "since": since}).encode())
+        with disk_errors(self._path):
+            os.ftruncate(self._fd, 0)
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            append_durable(self._fd, json.dumps({"state": state, "reason": reason, "since": since}).encode())
 
     def paid(self) -> None:
         """Clear it."""
@@ -129,7 +131,8 @@ class PendingWriteFile:
 
 def _create_locked(path: Path) -> int:
     try:
-        return create_locked(path)
+        with disk_errors(path):
+            return create_locked(path)
     except OSError as exc:
         raise _no_access(path, exc) from exc
 

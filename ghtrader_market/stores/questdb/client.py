@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, UnreachableError
+from ghtrader_base.disk_errors import DiskRefusal, refusal_in
+from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, ServerFullError, UnreachableError
 from ghtrader_base.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 MEND_HINT = "`ghtrader db migrate` mends it (`--dry-run` shows how)"
 _START_HINT = "start it (`make questdb`), correct GHTRADER_QUESTDB_HOST and its ports, or unset the host to do without"
+_DISK_FULL = "DISK FULL"
+"""QuestDB's tag of a table that it suspended for want of room."""
 _APPLY_S = 120.0
 _EXPORT_S = 120.0
 _ANSWER_S = 5.0
@@ -145,13 +148,21 @@ class QuestDbClient:
 
     def wait_applied(self, table: str) -> None:
         """Until the write-ahead log of a table is applied up to what it holds now."""
-        query = f"SELECT writerTxn, sequencerTxn, suspended FROM wal_tables() WHERE name = '{table}'"
+        query = (
+            "SELECT writerTxn, sequencerTxn, suspended, errorTag, errorMessage FROM wal_tables() "
+            f"WHERE name = '{table}'"
+        )
         deadline, target, pause = time.monotonic() + _APPLY_S, None, 0.005
         while True:
             rows = self.sql(query)
             if not rows:
                 raise SchemaError(f"QuestDB has no table {table}", MEND_HINT)
-            applied, logged, suspended = rows[0]
+            applied, logged, suspended, tag, message = rows[0]
+            if suspended and (tag == _DISK_FULL or refusal_in(str(message)) is DiskRefusal.FULL):
+                raise ServerFullError(
+                    f"QuestDB's disk is full: it suspended the table {table}",
+                    f"make room on its machine, then: ALTER TABLE {table} RESUME WAL",
+                )
             if suspended:
                 raise FailedError(
                     f"QuestDB suspended the table {table}", f"see its log, then: ALTER TABLE {table} RESUME WAL"
@@ -233,4 +244,6 @@ def refused(text: str) -> GhtraderError:
         return SchemaError(f"QuestDB has no table {found[1]}", MEND_HINT)
     if re.search(r"invalid column|column not found|column does not exist", text, re.IGNORECASE):
         return SchemaError(f"a table in QuestDB lacks a column: {first}", MEND_HINT)
+    if refusal_in(text) in (DiskRefusal.FULL, DiskRefusal.QUOTA):
+        return ServerFullError(f"QuestDB's disk is full: {first}", "make room on its machine")
     return FailedError(f"QuestDB refused: {first}", "see its log")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import resource
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,43 +18,11 @@ from ghtrader_runtime.core.actions import Answer, Cancel, SendOrder, WriteIntent
 from ghtrader_runtime.core.order_planning import SymbolSpec
 from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.core.trading_core import Core, CoreConfig
+from tests.support.failing_disk import full_disk
 
 pytestmark = pytest.mark.clock
 
 SYMBOL, DAY = "SHFE.cu2502", "2025-01-08"
-
-
-@contextmanager
-def full_disk(folder: Path) -> Iterator[Callable[[bool], None]]:
-    """`folder` on a file system of its own that `fill(True)` fills and `fill(False)` empties; where nobody may mount,
-    files that may not grow instead."""
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "ghtrader-test", str(folder)], capture_output=True, check=False
-    ).returncode == 0  # fmt: skip
-
-    def fill(full: bool) -> None:
-        if not mounted:
-            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (0 if full else limits[1], limits[1]))
-            return
-        ballast = folder / "ballast"
-        if not full:
-            ballast.unlink(missing_ok=True)
-            return
-        with ballast.open("ab", buffering=0) as file:
-            for size in (1 << 16, 1 << 12, 1):
-                try:
-                    while file.write(b"x" * size) == size:
-                        pass
-                except OSError:
-                    pass
-
-    try:
-        yield fill
-    finally:
-        fill(False)
-        if mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from ghtrader_base.errors import FailedError, IntegrityError
+from ghtrader_base.errors import IntegrityError, UnwritableError
 from ghtrader_base.trading_enums import TimeInForce
 from ghtrader_market.accounting.fill import Offset
 from ghtrader_runtime.accounts import order_ledger as module
@@ -35,6 +35,7 @@ from ghtrader_runtime.accounts.order_ledger import (
 )
 from ghtrader_runtime.core.orders import OrderOutcome
 from ghtrader_runtime.core.request_watermark import MAX_SESSIONS
+from tests.support.failing_disk import nothing_grows
 from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.clock
@@ -399,7 +400,7 @@ def test_a_full_disk_leaves_it_whole(tmp_path: Path) -> None:
     pages = ledger._base.execute("PRAGMA page_count").fetchone()[0]
     ledger._base.execute(f"PRAGMA max_page_count = {pages + 1}")
     done = []
-    with pytest.raises(FailedError, match="make room|written") as caught:
+    with pytest.raises(UnwritableError, match="make room|written") as caught:
         for revision in range(200):
             ledger.intend(make(ledger, revision))
             done.append(ledger.state.order_id(revision + 1))
@@ -408,6 +409,16 @@ def test_a_full_disk_leaves_it_whole(tmp_path: Path) -> None:
     ledger._base.execute("PRAGMA max_page_count = 100000")
     ledger.intend(make(ledger, 999))
     ledger.close()
+
+
+@pytest.mark.parametrize("most", [0, 4096, 8192, 40_000, 300_000])
+def test_a_first_start_on_a_full_disk_is_made_up_for(tmp_path: Path, most: int) -> None:
+    with nothing_grows(tmp_path, most), pytest.raises(UnwritableError):
+        Ledger(tmp_path)
+    ledger = Ledger(tmp_path)
+    ledger.intend(make(ledger, 1))
+    ledger.close()
+    assert len(read_ledger(tmp_path).open) == 1
 
 
 def test_a_clock_set_back_makes_intents_young(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ghtrader_runtime.runlog.journal import FactorJournal, Journal, read_factors, read_lines
+from tests.support.failing_disk import nothing_grows
 from tests.support.waiting import PATIENCE_S
 
 
@@ -75,3 +76,50 @@ def test_a_restarted_strategy_goes_on_with_its_factors(tmp_path: Path) -> None:
         factors.flush()
         journal.close()
     assert read_factors(tmp_path)["id"].tolist() == [0, 1, 2, 10, 11, 12]
+
+
+def _written(journal: Journal, count: int) -> None:
+    """Wait until a journal has dropped so many items."""
+    deadline = time.monotonic() + PATIENCE_S
+    while journal.dropped < count and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_a_full_disk_tears_no_line_for_the_next_one(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write("fills", "fill", {"n": 0})
+    journal.close()
+    journal = Journal(tmp_path)
+    with nothing_grows(tmp_path, most=(tmp_path / "fills.jsonl").stat().st_size + 10):
+        journal.write("fills", "fill", {"n": 1, "text": "x" * 20_000})
+        _written(journal, 1)
+    assert journal.dropped == 1 and "File too large" in journal.failure
+    journal.write("fills", "fill", {"n": 2})
+    journal.close()
+    assert [line["n"] for line in read_lines(tmp_path / "fills.jsonl")] == [0, 2]
+
+
+def test_a_full_disk_leaves_no_gap_in_what_is_appended(tmp_path: Path) -> None:
+    journal, path = Journal(tmp_path), tmp_path / "mind" / "000001.bin"
+    journal.append(path, b"a" * 3000)
+    journal.write("events", "x", {})
+    while not path.exists() or path.stat().st_size < 3000:
+        time.sleep(0.01)
+    with nothing_grows(tmp_path, most=4096):
+        journal.append(path, b"b" * 3000)
+        _written(journal, 1)
+    assert path.read_bytes() == b"a" * 3000, "half of a part is no part"
+    journal.append(path, b"c" * 3000)  # of a log that lacks its middle nobody could replay the rest
+    journal.close()
+    assert path.read_bytes() == b"a" * 3000 and journal.dropped == 2
+
+
+def test_a_full_disk_leaves_no_half_a_chunk(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    with nothing_grows(tmp_path, most=4096):
+        journal.save(tmp_path / "factors" / "part-00000.npz", {"id": np.arange(10_000)})
+        journal.replace(tmp_path / "gateway.json", {"text": "x" * 20_000})
+        _written(journal, 2)
+    journal.close()
+    assert journal.dropped == 2
+    assert [path.name for path in tmp_path.rglob("*")] == ["factors"] and read_factors(tmp_path) == {}
