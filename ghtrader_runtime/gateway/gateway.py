@@ -230,6 +230,7 @@ def _assemble(context: GatewayContext, traded: TradedMarket, binder: ContractRes
         marks=None if recorded else known.marks,
         sent_ns=[] if recorded else list(known.sent_ns),
         now_ns=time.monotonic_ns(),
+        other_marks=[] if recorded else known.other_marks,
     )
 
     def publish() -> None:
