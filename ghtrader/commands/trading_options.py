@@ -81,6 +81,8 @@ def describe(run: RunSummary) -> str:
         f"tick->target {timing} over {latency.count} ticks",
         f"state       {run.trading_state}{', kill switch tripped' if run.killed else ''}",
     ]
+    if run.settled is not None:
+        lines.append(f"settled     {run.settled}")
     if run.sample is not None:
         lines.append(f"sample      {run.sample}: {run.sample_reason}")
     return "\n".join([*lines, f"folder      {run.folder}"] if run.folder is not None else lines)

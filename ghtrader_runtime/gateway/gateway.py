@@ -185,7 +185,9 @@ def _open(
     run_dir = run_folder(settings, options.run_id)
     journal = Journal(run_dir)
     stack.callback(journal.close)
-    traded = TradedMarket(market=market, binding=binding, day=TradingDayClock(calendar, variety))
+    held = options.replay.held if options.replay is not None else None
+    marks = {held.contract: held.mark} if held is not None else {}
+    traded = TradedMarket(market=market, binding=binding, day=TradingDayClock(calendar, variety), marks=marks)
     for row in broker.history():
         traded.day.enter(row.datetime_ns)
         traded.keep(row)
@@ -267,6 +269,8 @@ def _start_core(gateway: Gateway) -> None:
     first = [line for line in read_lines(context.run_dir / "events.jsonl") if line["kind"] == "opening"]
     executor.opening = first[0]["positions"] if first else held
     context.journal.write("events", "opening", {"positions": held})
+    if context.options.replay is not None and (carried := context.options.replay.held) is not None:
+        executor.carry_in(carried)
 
 
 def _catch_signals(context: GatewayContext) -> None:

@@ -67,13 +67,16 @@ def make_broker(settings: Settings, options: GatewayOptions) -> Broker:
     feed: Feed = replay_feed(settings, options.replay) if options.replay else _tqsdk(settings, options)
     if options.replay and feed.market.symbol != options.symbol:
         raise UsageError(f"{options.replay.day} trades {feed.market.symbol}, not {options.symbol}")
+    held = options.replay.held if options.replay else None
+    if held is not None and held.contract != options.symbol:
+        raise UsageError(f"{held.contract} is held, and {options.symbol} is played", "close it after its own day")
 
     calendar = load_calendar(settings)
 
     def rates(symbol: str, market_ns: int) -> FeeRates:
         return rates_at(variety, calendar, symbol, market_ns)
 
-    return PaperBroker(feed, rates, execution_model(options))
+    return PaperBroker(feed, rates, execution_model(options), held=held)
 
 
 def _tqsdk(settings: Settings, options: GatewayOptions) -> TqSdkBroker:
