@@ -6,13 +6,12 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.fill import Fill
-from ghtrader_market.reference.tick_schema import COLUMN_INDEX, MAIN_L5_SCHEMA, table_from_values, values_matrix
+from ghtrader_market.reference.tick_schema import COLUMN_INDEX, values_matrix
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.stores.lake.lake import Lake
@@ -22,7 +21,7 @@ from ghtrader_models.evaluation.simulated_days import SimulatedDays
 from ghtrader_runtime.replay.recorded_days import paper_days
 from ghtrader_runtime.runlog.journal import read_factors
 from ghtrader_runtime.runlog.summary import RunSummary
-from tests.support.runtime_kit import session_times, synthetic_values, write_tiny_bundle
+from tests.support.runtime_kit import session_times, synthetic_values, write_main_l5, write_tiny_bundle
 
 ROWS, LOCKED = 400, 130
 """Ticks of a day, and those at its end for which nobody bids: longer than the minute in which a strategy closes."""
@@ -45,16 +44,7 @@ def write_locked_day(settings: Settings, contract: str, day: date, seed: int, lo
             for name in ("bid_price", "bid_volume"):
                 values[COLUMN_INDEX[f"{name}{level}"], -LOCKED:] = np.nan if name == "bid_price" else 0.0
             values[COLUMN_INDEX[f"ask_price{level}"], -LOCKED:] -= falls
-    table = table_from_values(np.arange(ROWS), times, values)
-    for name, column in (
-        ("underlying_contract", pa.array([contract] * ROWS)),
-        ("segment_id", pa.array(np.zeros(ROWS, np.int32))),
-        ("schedule_hash", pa.array(["test"] * ROWS)),
-    ):
-        table = table.append_column(name, column)
-    Lake(settings.data).write_day(
-        "main_l5", variety.continuous_symbol, day, table.cast(MAIN_L5_SCHEMA), source="test", run_id="test"
-    )
+    write_main_l5(settings, contract, day, times, values)
 
 
 def as_told(fills: list[Fill] | tuple[Fill, ...]) -> list[tuple]:
