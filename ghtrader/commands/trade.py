@@ -32,6 +32,7 @@ from ghtrader.commands.trading_options import (
     SymbolOption,
     describe,
     gateway_options,
+    run_line,
 )
 from ghtrader.output import emit, note
 from ghtrader_base.plain_str_enum import read_word
@@ -87,9 +88,11 @@ def register(app: typer.Typer) -> None:
         )  # fmt: skip
         if options.mode == RunMode.LIVE and not monitor_only:  # said before a process begins
             check_model(load_model(settings, strategy), options.mode, monitor_only)
+        line = run_line(settings, options)
         summary = supervisor.trade(
-            settings, options, strategy, seconds or None, lambda: note("the strategy is ready; trading"), tell=note
-        )
+            settings, options, strategy, seconds or None, lambda: note("the strategy is ready; trading"), tell=note,
+            on_start=lambda: note(line),
+        )  # fmt: skip
         emit(summary.to_json(), json, lambda: describe(summary))
 
     @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -90,8 +91,10 @@ def _tqsdk(settings: Settings, options: GatewayOptions) -> TqSdkBroker:
     return TqSdkBroker(settings, options.mode, options.sim, limits)
 
 
-def run_gateway(settings: Settings, options: GatewayOptions) -> RunSummary:
-    """One gateway process, from its gates to its summary.
+def run_gateway(
+    settings: Settings, options: GatewayOptions, on_start: Callable[[], None] = lambda: None
+) -> RunSummary:
+    """One gateway process, from its gates to its summary; `on_start` is called once gates and locks are passed.
 
     Raises
     ------
@@ -109,4 +112,6 @@ def run_gateway(settings: Settings, options: GatewayOptions) -> RunSummary:
             stack.enter_context(resource_lock(folder, trade_key(folder.name), purpose))
         stack.enter_context(register(settings, "gateway", purpose))
         logging.getLogger("asyncio").setLevel(logging.ERROR)
-        return gateway.run(settings, options, ref, make_broker(settings, options))
+        broker = make_broker(settings, options)
+        on_start()
+        return gateway.run(settings, options, ref, broker)
