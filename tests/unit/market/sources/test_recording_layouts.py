@@ -19,6 +19,7 @@ from ghtrader_base.errors import BadRecordingError, UsageError
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, VALUE_COLUMNS, table_hash
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.sources.recordings.contract_rows import ColumnMap, ReadOptions, RecordedDay, check_day
+from ghtrader_market.sources.recordings.layouts.hftbacktest_npz import snapshots
 from ghtrader_market.sources.recordings.layouts.mapped_columns import check_column_map, load_column_map
 from ghtrader_market.sources.recordings.layouts.registry import LAYOUTS, layout_of
 from ghtrader_market.sources.recordings.layouts.wondertrader_dsb import read_ticks
@@ -338,6 +339,20 @@ def test_wondertraders_nights_are_dated_by_the_trading_day_where_the_date_is_wro
     table["tradingdate"] = 20190924
     with pytest.raises(BadRecordingError, match="trading day 2019-09-24 does not fit its time"):
         days_of("a.csv", table.to_csv(index=False).encode())
+
+
+def test_events_without_a_price_change_no_book() -> None:
+    events = np.load(FOLDER / "SHFE.cu1910.npz")["data"]
+    odd = np.repeat(events[:3], 4)
+    odd["ev"] = events["ev"][:3].repeat(4) | np.uint64(1 << 30)
+    odd["px"] = [np.nan, 0.0, 1.7976931348623157e308, -1.0] * 3
+    odd["ev"][8:] = (odd["ev"][8:] & ~np.uint64(0xFF)) | np.uint64(2)  # trades
+    odd["qty"], odd["exch_ts"], odd["local_ts"] = 7.0, events["exch_ts"][40], events["local_ts"][40]
+    mixed = np.concatenate([events[:40], odd, events[40:]])
+    plain, found = (snapshots(each) for each in (events, mixed))
+    assert plain[0].tolist() == found[0].tolist()
+    for name, column in plain[2].items():
+        np.testing.assert_array_equal(column, found[2][name], name)
 
 
 def test_parquet_in_single_precision_and_with_durations() -> None:
