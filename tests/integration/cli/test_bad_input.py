@@ -192,6 +192,7 @@ def test_the_demo_empties_only_what_a_demo_made(tmp_path: Path, capfd: pytest.Ca
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize(
     ("enabled", "more"),
     [("", []), ("true", []), ("", ["--confirm-live", "I_UNDERSTAND"]), ("true", ["--confirm-live", "yes"])],
