@@ -21,7 +21,8 @@ __all__ = ["cache_folder", "code_version", "intrinsic", "njit", "types"]
 
 _OURS = "GHTRADER_NUMBA_CACHE"
 """Beside NUMBA_CACHE_DIR: the folder that we, not the user, put there."""
-_MARK = b"ghtrader_base.numba_cache import"
+_MARKS = (b"ghtrader_base.numba_cache import", b"# compiled elsewhere:")
+"""Source files with compiled code, and plain ones that another file compiles functions of."""
 
 
 def code_version() -> str:
@@ -31,7 +32,7 @@ def code_version() -> str:
     for package in sorted(root.glob("ghtrader_*")):
         for path in sorted(package.rglob("*.py")):
             source = path.read_bytes()
-            if _MARK in source:
+            if any(mark in source for mark in _MARKS):
                 digest.update(f"{path.relative_to(root)} {len(source)}".encode() + source)
     return digest.hexdigest()[:16]
 

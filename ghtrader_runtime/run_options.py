@@ -13,6 +13,7 @@ from ghtrader_base.plain_str_enum import read_word
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import OnKill, Peg, RunMode, SimKind, Succession, TimeInForce, UnknownOrders
 from ghtrader_base.trading_limits import RATE_WINDOW_S, TRADING_LIMITS, default
+from ghtrader_market.accounting.carried_position import CarriedPosition
 from ghtrader_market.accounting.execution_model import FLAT_BEFORE_END_S, ExecutionModel
 from ghtrader_runtime.core.order_planning import ExecutionStyle
 from ghtrader_runtime.core.risk_rules import RiskLimits
@@ -36,6 +37,8 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
         Ticks before this moment are history, the others are played.
     pace : float
         Ticks a second; 0 is lock-step.
+    held : CarriedPosition, optional
+        What could not be closed on the day before, as this day has it.
     """
 
     dataset: str
@@ -43,6 +46,7 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     day: str
     from_ns: int = 0
     pace: float = 0.0
+    held: CarriedPosition | None = None
 
 
 class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):

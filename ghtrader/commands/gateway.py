@@ -17,8 +17,9 @@ from ghtrader.commands.trading_options import (
     SimOption,
     describe,
     gateway_options,
+    run_line,
 )
-from ghtrader.output import emit
+from ghtrader.output import emit, note
 from ghtrader_base.trading_limits import LimitValue
 
 
@@ -59,5 +60,6 @@ def register(app: typer.Typer) -> None:
             settings, new_run_id("gateway"), symbol, limits, account=account, mode=mode, sim=sim,
             monitor_only=monitor_only, confirm_live=confirm_live, days=days,
         )  # fmt: skip
-        summary = run_gateway(settings, options)
+        line = run_line(settings, options)
+        summary = run_gateway(settings, options, on_start=lambda: note(line))
         emit(summary.to_json(), json, lambda: describe(summary))

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
         rows = [row.to_json() for row in kill_commands.status(settings_of(home), account, mode)]
         answer = {"account": account, "tripped": any(row["tripped"] for row in rows), "brokers": rows}
-        emit(answer, json, lambda: table(rows, columns))
+        emit(answer, json, lambda: table(rows, columns) if rows else _none(mode))
 
     @kill_app.command()
     def trip(
@@ -72,3 +72,12 @@ def register(app: typer.Typer) -> None:
 
         rows = [row.to_json() for row in kill_commands.reset(settings_of(home), account, reason, mode)]
         emit({"account": account, "tripped": False, "brokers": rows}, json, lambda: table(rows, columns))
+
+
+def _none(mode: str | None) -> str:
+    """What there is to do where no account was ever traded."""
+    where = f" in mode {mode}" if mode else ""
+    return (
+        f"no account was traded here yet{where}, so there is no switch to show: `ghtrader trade --account NAME` begins "
+        "one, `ghtrader kill trip --account NAME --reason TEXT` stops one before its first order"
+    )

@@ -33,6 +33,7 @@ from ghtrader.commands.trading_options import (
     SymbolOption,
     describe,
     gateway_options,
+    run_line,
 )
 from ghtrader.output import emit, note
 from ghtrader_base.plain_str_enum import read_word
@@ -88,9 +89,11 @@ def register(app: typer.Typer) -> None:
         )  # fmt: skip
         if options.mode == RunMode.LIVE and not monitor_only:  # said before a process begins
             check_model(load_model(settings, strategy), options.mode, monitor_only)
+        line = run_line(settings, options)
         summary = supervisor.trade(
-            settings, options, strategy, seconds or None, lambda: note("the strategy is ready; trading"), tell=note
-        )
+            settings, options, strategy, seconds or None, lambda: note("the strategy is ready; trading"), tell=note,
+            on_start=lambda: note(line),
+        )  # fmt: skip
         emit(summary.to_json(), json, lambda: describe(summary))
 
     @app.command()
@@ -119,19 +122,16 @@ def register(app: typer.Typer) -> None:
         Example: ghtrader paper --var cu --days 2
         """
         from ghtrader_models.bundles.sample_check import SampleVerdict, worst
-        from ghtrader_runtime.replay.recorded_days import PAPER_RATE, paper_day, replay_days
+        from ghtrader_runtime.replay.recorded_days import PAPER_RATE, paper_days, replay_days
 
         settings, variety = settings_of(home), variety_key(var, symbol)
         wanted: date | None = parse_day(day, "--day") if day else None
-        summaries = []
         typed: dict[str, Any] = {**in_force(settings, {"rate_orders": PAPER_RATE, **limits})}
-        for one in replay_days(settings, variety, days, wanted, allow_unfinished):
-            note(f"playing {variety} {one}")
-            summary = paper_day(
-                settings, variety, one, account=account, model=model, horizon=horizon, from_ns=from_ns,
-                blocks=last_block, pace=pace, flat_before_end_s=flat_before_end, **typed,
-            )  # fmt: skip
-            summaries.append(summary)
+        summaries = paper_days(
+            settings, variety, replay_days(settings, variety, days, wanted, allow_unfinished),
+            on_day=lambda one: note(f"playing {variety} {one}"), account=account, model=model, horizon=horizon,
+            from_ns=from_ns, blocks=last_block, pace=pace, flat_before_end_s=flat_before_end, **typed,
+        )  # fmt: skip
         summed = ("ticks", "targets", "orders", "fills", "round_trips", "fees", "net_pnl")
         total = {name: sum(getattr(summary, name) for summary in summaries) for name in summed}
         judged = [SampleVerdict(one.sample, one.sample_reason or "") for one in summaries if one.sample is not None]

@@ -8,7 +8,6 @@ import msgspec
 import typer
 
 from ghtrader.commands.risk_options import in_force
-from ghtrader.output import note
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_limits import LimitValue
@@ -43,18 +42,23 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the 
 def gateway_options(
     settings: Settings, run_id: str, symbol: str, limits: dict[str, LimitValue], **given: Any
 ) -> GatewayOptions:
-    """Checked `GatewayOptions` of what was typed over what is set; tells the run and its contract."""
-    from ghtrader_market.reference.trading_calendar import load_calendar
-    from ghtrader_runtime.gateway.contract_binding import ContractResolver
+    """Checked `GatewayOptions` of what was typed over what is set."""
     from ghtrader_runtime.run_options import GatewayOptions, check_options
 
     given |= in_force(settings, limits)
     options = check_options(GatewayOptions(run_id=run_id, symbol=symbol, **given))
-    options = msgspec.structs.replace(options, symbol=symbol or _only_series(settings))
+    return msgspec.structs.replace(options, symbol=symbol or _only_series(settings))
+
+
+def run_line(settings: Settings, options: GatewayOptions) -> str:
+    """The run and its contract in a line, to be told once nothing stands against it; the errors of a roll schedule that
+    does not say which contract that is."""
+    from ghtrader_market.reference.trading_calendar import load_calendar
+    from ghtrader_runtime.gateway.contract_binding import ContractResolver
+
     contract = ContractResolver(settings.data, options.symbol, load_calendar(settings)).first()
     meaning = "" if contract == options.symbol else f", next {contract}"
-    note(f"run {run_id}: {options.symbol}{meaning}, account {options.account} ({options.mode})")
-    return options
+    return f"run {options.run_id}: {options.symbol}{meaning}, account {options.account} ({options.mode})"
 
 
 def _only_series(settings: Settings) -> str:
@@ -81,6 +85,8 @@ def describe(run: RunSummary) -> str:
         f"tick->target {timing} over {latency.count} ticks",
         f"state       {run.trading_state}{', kill switch tripped' if run.killed else ''}",
     ]
+    if run.settled is not None:
+        lines.append(f"settled     {run.settled}")
     if run.sample is not None:
         lines.append(f"sample      {run.sample}: {run.sample_reason}")
     return "\n".join([*lines, f"folder      {run.folder}"] if run.folder is not None else lines)

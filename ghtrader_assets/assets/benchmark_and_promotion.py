@@ -84,6 +84,7 @@ def benchmark_series(
     from ghtrader_models.evaluation.benchmark import run_benchmark
     from ghtrader_models.evaluation.plots import factor_importance, gain_per_split
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
+    from ghtrader_models.evaluation.recorded_books import RecordedBooks
     from ghtrader_models.evaluation.splits import make_splits
     from ghtrader_models.families.base import get_family, make_config
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
@@ -133,8 +134,11 @@ def benchmark_series(
             try:
                 fitted = make_config(get_family(family), config.settings.get(family, {}))
                 report = run_benchmark(
-                    dataset, family, splits=splits, config=fitted, seed=config.seed, policy=policy, execution=execution
-                )
+                    dataset, family, splits=splits, config=fitted, seed=config.seed, policy=policy, execution=execution,
+                    books=RecordedBooks(lake=home.lake, symbol=symbol),
+                )  # fmt: skip
+                for line in report.simulation.settled if report.simulation is not None else ():
+                    say(f"{family}: {line}")
                 save_report(home.settings, report, made)
                 tracker.log_benchmark(
                     report,

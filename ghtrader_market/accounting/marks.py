@@ -25,6 +25,7 @@ NEAR = 0.5
 """Largest distance from the last mark, as a part of it: wider than any exchange's limits of a day."""
 
 
+# compiled elsewhere: `evaluation/order_simulation.py` compiles this very function
 def is_price(price: float, price_tick: float = math.nan, lower: float = math.nan, upper: float = math.nan) -> bool:
     """Whether a number can be a price.
 
@@ -40,7 +41,8 @@ def is_price(price: float, price_tick: float = math.nan, lower: float = math.nan
     if price < lower or price > upper:
         return False
     steps = 2.0 * price / price_tick
-    return steps != steps or abs(steps - round(steps)) <= GRID
+    beyond = steps % 1.0
+    return steps != steps or min(beyond, 1.0 - beyond) <= GRID
 
 
 def mark_price(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -26,6 +27,12 @@ class RunTotals:
         self._last: dict[str, float] = {}
         self._cash = self.fees = 0.0
 
+    def carry_in(self, symbol: str, lots: int, mark: float) -> None:
+        """Count net lots that are held at the start, valued at their mark, CNY."""
+        self._moved[symbol] = self._moved.get(symbol, 0) + lots
+        self._last[symbol] = mark
+        self._cash -= lots * mark * self._multiplier
+
     def add(self, fill: Fill) -> None:
         """Count one fill; a fee that is not known counts as none."""
         self._moved[fill.symbol] = self._moved.get(fill.symbol, 0) + fill.signed
@@ -45,20 +52,32 @@ def _value(marks: Mapping[str, float], symbol: str, otherwise: float) -> float:
     return mark if math.isfinite(mark) else otherwise
 
 
+_NO_MARKS: Mapping[str, float] = MappingProxyType({})
+
+
 def by_contract(
-    fills: Sequence[Fill], multipliers: Mapping[str, int], marks: Mapping[str, float], opening: Mapping[str, int]
+    fills: Sequence[Fill],
+    multipliers: Mapping[str, int],
+    marks: Mapping[str, float],
+    opening: Mapping[str, int],
+    opening_marks: Mapping[str, float] = _NO_MARKS,
 ) -> dict[str, dict[str, float]]:
     """`profit` and the number of fills and round trips of each contract apart; arguments as there."""
     found: dict[str, dict[str, float]] = {}
-    for symbol in sorted({fill.symbol for fill in fills}):
+    for symbol in sorted({fill.symbol for fill in fills} | set(opening_marks)):
         own, held = [fill for fill in fills if fill.symbol == symbol], {symbol: opening.get(symbol, 0)}
-        money = {name: round(value, 6) for name, value in profit(own, multipliers, marks, held).items()}
+        since = {symbol: opening_marks[symbol]} if symbol in opening_marks else _NO_MARKS
+        money = {name: round(value, 6) for name, value in profit(own, multipliers, marks, held, since).items()}
         found[symbol] = {"fills": len(own), "round_trips": round_trips(own, multipliers, held).count, **money}
     return found
 
 
 def profit(
-    fills: Sequence[Fill], multipliers: Mapping[str, int], marks: Mapping[str, float], opening: Mapping[str, int]
+    fills: Sequence[Fill],
+    multipliers: Mapping[str, int],
+    marks: Mapping[str, float],
+    opening: Mapping[str, int],
+    opening_marks: Mapping[str, float] = _NO_MARKS,
 ) -> dict[str, float]:
     """Cash from fills plus what is held at its mark, against what was held at the start.
 
@@ -69,8 +88,9 @@ def profit(
     multipliers, marks : mapping
         Units a lot and mark of each symbol (`marks`); a position without a mark is valued at its last fill.
     opening : mapping
-        Net lots before the first fill, marked at `marks` too: a position carried in counts no PnL of its own
-        from before the run.
+        Net lots before the first fill. Without an opening mark they are marked at `marks` too and count no PnL.
+    opening_marks : mapping, optional
+        What lots held at the start were valued at then, CNY: they earn from there on.
 
     Returns
     -------
@@ -79,16 +99,19 @@ def profit(
     """
     cash = fees = 0.0
     held = dict(opening)
-    last: dict[str, float] = {}
+    last = dict(opening_marks)
     for fill in fills:
         cash -= fill.signed * fill.price * multipliers[fill.symbol]
         fees += fill.paid
         held[fill.symbol] = held.get(fill.symbol, 0) + fill.signed
         last[fill.symbol] = fill.price
+    for symbol, mark in opening_marks.items():
+        cash -= opening.get(symbol, 0) * mark * multipliers[symbol]
+    unvalued = {symbol: lots for symbol, lots in opening.items() if symbol not in opening_marks}
     moved = sum(
-        (held[symbol] - opening.get(symbol, 0)) * multipliers[symbol] * _value(marks, symbol, last[symbol])
+        (held.get(symbol, 0) - unvalued.get(symbol, 0)) * multipliers[symbol] * _value(marks, symbol, last[symbol])
         for symbol in last
-        if held[symbol] != opening.get(symbol, 0)
+        if held.get(symbol, 0) != unvalued.get(symbol, 0)
     )
     return {"gross_pnl": cash + moved, "fees": fees, "net_pnl": cash + moved - fees}
 

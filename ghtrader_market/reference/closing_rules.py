@@ -5,6 +5,23 @@ What a fee is stands in `accounting/fees.py`, how lots are booked in `accounting
 SHFE and INE leave the choice to the order: CLOSE is yesterday's lots, CLOSETODAY today's. The others know CLOSE alone.
 CFFEX charges what was opened and closed on one day as closed today, whatever is held from before (its notice on fees of
 2 February 2018): today's lots go first. DCE, CZCE and GFEX close what was opened first: yesterday's lots go first.
+
+What other programs do at DCE, CZCE and GFEX, looked up in December 2026:
+
+- CTP's technical guide, as three public repositories quote it: all exchanges close what was opened first; "the three
+  other than SHFE", where closing today's lots is charged less, close today's lots before yesterday's. The header of the
+  API has both ways (`TThostFtdcCloseStyleType`: 0 opened first, 1 today's first). The API takes CLOSETODAY and
+  CLOSEYESTERDAY for CLOSE there.
+- TqSdk 3.10.4 (`tradeable/sim/trade_future.py`): a simulated order freezes and takes yesterday's lots first, at every
+  exchange but SHFE and INE; it charges one commission a lot whatever the age.
+- JoinQuant's documentation: no ages but at SHFE, INE and CFFEX, else what was opened first.
+- vnpy 4.5.0 (`trader/converter.py`, `PositionHolding.update_trade`): today's lots first at every exchange but SHFE and
+  INE. It counts positions alone and computes no fee by it; the next list of the broker sets it right.
+- WonderTrader (`dist/common/commodities.json`): `covermode` 0, one word for closing, at CFFEX and CZCE.
+
+**Not verified**, for want of an exchange's own text: that DCE, CZCE and GFEX take today's lots first where closing them
+costs less, and whether such a discount is the exchange's or the broker's. Here yesterday's go first in any case; with a
+discount, an account that holds lots of both ages is charged too much by it, never too little.
 """
 
 from __future__ import annotations

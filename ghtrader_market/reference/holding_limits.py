@@ -70,3 +70,9 @@ def no_open_from(variety: Variety, contract: str, day: date, calendar: TradingCa
     """`last_holding_day` as the trading core is handed it: YYYY-MM-DD, empty where there is none. Errors as there."""
     last = last_holding_day(variety, contract, day, calendar)
     return "" if last is None else str(last)
+
+
+def is_only_closed(variety: Variety, contract: str, day: date, calendar: TradingCalendar) -> bool:
+    """Whether nothing of a contract is opened on trading day `day`, as the trading core has it. Errors as above."""
+    last = last_holding_day(variety, contract, day, calendar)
+    return last is not None and day >= last

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import date
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ import pyarrow as pa
 from ghtrader_base.errors import UsageError
 from ghtrader_base.files import arrays_hash, content_hash
 from ghtrader_market.accounting.execution_model import FLAT_BEFORE_END_S, ExecutionModel
-from ghtrader_market.accounting.positions import roll_day
 from ghtrader_market.reference.trading_calendar import last_session_end
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_models.bundles.provenance import DayFacts
@@ -36,14 +34,10 @@ from ghtrader_models.evaluation.metrics import (
     transition_table,
 )
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
-from ghtrader_models.evaluation.policy_simulation import (
-    Carried,
-    add_reports,
-    ends_flat,
-    simulate_stretch,
-    trading_costs,
-)
-from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading, TradingReport
+from ghtrader_models.evaluation.policy_simulation import ends_flat
+from ghtrader_models.evaluation.recorded_books import RecordedBooks
+from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading
+from ghtrader_models.evaluation.simulated_days import SimulatedDays
 from ghtrader_models.evaluation.splits import Split, make_splits
 from ghtrader_models.families.base import FamilyConfig, get_family
 from ghtrader_models.model_scores import GainInterval, MeanScore, ModelScores
@@ -151,13 +145,6 @@ class _Collected:
     model: list[np.ndarray] = field(default_factory=list)
     persistence: list[np.ndarray] = field(default_factory=list)
     importance: list[dict[str, float]] = field(default_factory=list)
-    reports: list[TradingReport] = field(default_factory=list)
-    times: list[np.ndarray] = field(default_factory=list)
-    equity: list[np.ndarray] = field(default_factory=list)
-    carried_in: list[int] = field(default_factory=list)
-    carried: Carried = Carried()
-    contract: str = ""
-    day: date | None = None
 
 
 def run_benchmark(
@@ -171,6 +158,7 @@ def run_benchmark(
     simulate: bool = True,
     policy: PolicyOptions | None = None,
     execution: ExecutionModel | None = None,
+    books: RecordedBooks | None = None,
 ) -> BenchmarkReport:
     """Fit and score one family split by split.
 
@@ -194,6 +182,8 @@ def run_benchmark(
         How probabilities become positions; the defaults where absent.
     execution : ExecutionModel, optional
         When orders meet the market; the default where absent.
+    books : RecordedBooks, optional
+        Where the five levels of a day are; where absent whatever is wanted is there at the best quote.
 
     Raises
     ------
@@ -208,7 +198,7 @@ def run_benchmark(
     splits = list(splits) if splits is not None else make_splits(dataset)
     options = policy or PolicyOptions()
     last = dataset.last_realised()
-    found = _Collected()
+    found, traded = _Collected(), SimulatedDays(model=execution or ExecutionModel())
     for split in splits:
         y_train = dataset.y[split.train]
         prior = class_prior(y_train)
@@ -227,7 +217,7 @@ def run_benchmark(
         if simulate:
             learned = split.train[:: settings.stride]
             params = fit_policy_on(dataset, learned, model.predict_proba(dataset.X[learned]), options)
-            _simulate(dataset, split, stretch, params, execution or ExecutionModel(), found)
+            _simulate(dataset, split, stretch, params, traded, books)
         found.splits.append(
             ScoredSplit(
                 split=split.index,
@@ -238,7 +228,7 @@ def run_benchmark(
                 fit_seconds=fit_seconds,
             )
         )
-    return _report(dataset, family_name, settings, options, seed, splits, found, started)
+    return _report(dataset, family_name, settings, options, seed, splits, found, traded, started)
 
 
 def score(
@@ -332,34 +322,36 @@ def _gain(values: list[float]) -> GainInterval:
 
 
 def _simulate(
-    dataset: Dataset, split: Split, stretch: np.ndarray, policy: PolicyParams, model: ExecutionModel, found: _Collected
-) -> None:
-    """Run the policy over each day of a test; what could not be closed is held into the next one of the contract."""
+    dataset: Dataset, split: Split, stretch: np.ndarray, policy: PolicyParams, found: SimulatedDays,
+    books: RecordedBooks | None,
+) -> None:  # fmt: skip
+    """Run the policy over each day of a test; what could not be closed is held into the next one."""
     days = dataset.day_index[split.start : split.stop]
     for day in np.unique(days):
         rows = np.flatnonzero(days == day)
         part = slice(split.start + int(rows[0]), split.start + int(rows[-1]) + 1)
         fact = dataset.facts[day]
         to_its_end = part.stop == len(dataset) or dataset.day_index[part.stop] != day
-        held = found.carried if found.contract == fact.contract else Carried()
-        if found.day != fact.day:
-            held = replace(held, position=roll_day(held.position))
-        done = simulate_stretch(
+        shown = None
+        if books is not None:
+            first, stop = np.searchsorted(dataset.day_index, [day, day + 1]).tolist()
+            rows_of_day = slice(first, stop)
+            one_lot = policy.max_lots == 1 and found.model.latency_ns > 0  # no second order then meets the same book
+            whole = books.of_day(
+                fact.day, dataset.datetime_ns[rows_of_day], dataset.bid[rows_of_day], dataset.ask[rows_of_day], one_lot
+            )
+            shown = whole.rows(slice(part.start - first, part.stop - first))
+        found.play(
             stretch[rows],
             dataset.datetime_ns[part],
             dataset.bid[part],
             dataset.ask[part],
             policy,
-            trading_costs(fact.contract, fact.day),
+            fact.contract,
+            fact.day,
             _wants_flat(dataset.datetime_ns[part], fact, to_its_end),
-            model=model,
-            carried=held,
+            shown,
         )
-        found.carried, found.contract, found.day = done.carried, fact.contract, fact.day
-        found.reports.append(done.report)
-        found.carried_in.append(held.position.net)
-        found.times.append(dataset.datetime_ns[part])
-        found.equity.append(done.equity)
 
 
 def _wants_flat(datetime_ns: np.ndarray, fact: DayFacts, to_its_end: bool) -> np.ndarray:
@@ -379,6 +371,7 @@ def _report(
     seed: int,
     splits: Sequence[Split],
     found: _Collected,
+    traded: SimulatedDays,
     started: float,
 ) -> BenchmarkReport:
     majority = [np.eye(3)[prior.argmax(axis=1)] for prior in found.prior]
@@ -394,14 +387,6 @@ def _report(
         *np.concatenate(found.prior).T.copy(),
     ]
     names = dataset.names
-    offsets = np.cumsum([0.0] + [report.net_pnl for report in found.reports])[:-1]
-    pnl = (
-        np.concatenate([*found.times, np.empty(0, np.int64)]),
-        np.concatenate([*(e + o for e, o in zip(found.equity, offsets, strict=True)), np.empty(0)]),
-    )
-    simulation = None
-    if found.reports:
-        simulation = SimulatedTrading(**asdict(add_reports(found.reports, found.carried_in)), per_stretch=found.reports)
     return BenchmarkReport(
         family=family,
         symbol=dataset.symbol,
@@ -416,9 +401,9 @@ def _report(
             "majority": score(majority, found.y, None),
             "persistence": score(found.persistence, found.y, found.prior),
         },
-        simulation=simulation,
+        simulation=traded.trading(),
         importance={name: float(np.mean([row[name] for row in found.importance])) for name in names},
         predictions=pa.table(columns, schema=PREDICTION_SCHEMA),
-        pnl=pnl,
+        pnl=traded.equity(),
         seconds=time.perf_counter() - started,
     )

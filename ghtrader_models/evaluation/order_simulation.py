@@ -15,7 +15,7 @@ import numpy as np
 from ghtrader_base.numba_cache import njit
 from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.fill import Offset
-from ghtrader_market.accounting.marks import GRID
+from ghtrader_market.accounting.marks import is_price
 from ghtrader_market.accounting.positions import Position
 from ghtrader_market.reference.closing_rules import ClosingRule
 
@@ -50,13 +50,8 @@ class SimulatedFills(NamedTuple):
     price: np.ndarray
 
 
-@njit(cache=True, error_model="numpy")
-def _is_price(price: float, price_tick: float) -> bool:
-    """`marks.is_price` without limits."""
-    if not (price > 0.0 and price < 1e300):
-        return False
-    steps = 2.0 * price / price_tick
-    return steps != steps or abs(steps - np.rint(steps)) <= GRID
+_is_price = njit(cache=True, error_model="numpy")(is_price)
+"""The rule of marks, compiled."""
 
 
 # Places in the state of a simulation, int64[6].
@@ -74,6 +69,7 @@ def _place(
     latency: int,
     max_order: int,
     rule: int,
+    only_closed: bool,
     state: np.ndarray,
     legs: np.ndarray,
     limit: np.ndarray,
@@ -86,20 +82,21 @@ def _place(
     best = prices[1 if side > 0 else 0, t, 0]
     if not _is_price(best, price_tick):
         return False
-    state[_SIDE], state[_ARRIVES], limit[0] = side, times[t] + latency, best + side * slip
     need, his = abs(wanted - net), abs(net) - today
     earlier = todays = 0
     if net * side < 0:
         earlier = min(his if rule == 0 else his + today, need)
         todays = min(today, need - earlier) if rule == 0 else 0
     opened = 0 if earlier + todays > 0 else need
+    if opened > 0 and only_closed:
+        return False
     count = 0
     for offset, part in ((1, earlier), (2, todays), (0, opened)):
         while part > 0 and count < _MOST_LEGS:
             legs[count, 0], legs[count, 1] = offset, min(part, max_order)
             part -= legs[count, 1]
             count += 1
-    state[_LEGS] = count
+    state[_LEGS], state[_SIDE], state[_ARRIVES], limit[0] = count, side, times[t] + latency, best + side * slip
     return True
 
 
@@ -160,6 +157,7 @@ def _fill_targets(
     latency: int,
     max_order: int,
     rule: int,
+    only_closed: bool,
     state: np.ndarray,
     wanted: int,
     fills: np.ndarray,
@@ -182,7 +180,7 @@ def _fill_targets(
             if told == 1:
                 wanted, acts = targets[t], True
             while acts and _place(
-                t, wanted, times, prices, price_tick, slip, latency, max_order, rule, state, legs, limit
+                t, wanted, times, prices, price_tick, slip, latency, max_order, rule, only_closed, state, legs, limit
             ):
                 acts = times[t] >= state[_ARRIVES] and _match(
                     t, prices, lots, price_tick, rule, state, legs, limit, taken, fills, paid
@@ -198,6 +196,7 @@ def fill_targets(
     rule: ClosingRule,
     model: ExecutionModel,
     opening: Position,
+    only_closed: bool = False,
 ) -> SimulatedFills:
     """The fills of a path of targets on one contract and day.
 
@@ -216,6 +215,8 @@ def fill_targets(
     model : ExecutionModel
     opening : Position
         Held before the first row, on one side alone.
+    only_closed : bool
+        Nothing is opened.
     """
     prices = np.stack([depth.bid, depth.ask]).astype(np.float64)
     lots = np.stack([depth.bid_volume, depth.ask_volume]).astype(np.int64)
@@ -227,7 +228,7 @@ def fill_targets(
         state = np.array([opening.net, opening.long_today + opening.short_today, 0, 1, 0, 0], np.int64)
         count = _fill_targets(
             wanted, times, prices, lots, float(price_tick), float(slip), model.latency_ns, model.max_order,
-            _RULES[rule], state, opening.net, fills, paid,
+            _RULES[rule], only_closed, state, opening.net, fills, paid,
         )  # fmt: skip
         if count <= room:
             return SimulatedFills(fills[:count, 0], fills[:count, 1], fills[:count, 2], paid[:count])

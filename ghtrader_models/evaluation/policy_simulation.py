@@ -13,6 +13,7 @@ from datetime import date
 
 import numpy as np
 
+from ghtrader_market.accounting.carried_position import CarriedPosition
 from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.fill import Fill, Side
 from ghtrader_market.accounting.marks import mark_path
@@ -20,6 +21,8 @@ from ghtrader_market.accounting.pnl import equity_curve, max_drawdown
 from ghtrader_market.accounting.positions import Position, apply_fill
 from ghtrader_market.accounting.round_trips import round_trips
 from ghtrader_market.reference.closing_rules import closing_rule
+from ghtrader_market.reference.holding_limits import is_only_closed
+from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import FeeRates, variety_of
 from ghtrader_models.evaluation.order_simulation import OFFSETS, Depth, fill_targets
 from ghtrader_models.evaluation.report_types import TradingReport
@@ -92,12 +95,15 @@ class TradingCosts:
         Its name, which the fills carry, and by whose exchange's rule lots are closed.
     price_tick : float
         CNY; NaN where it is not known: prices are not judged by it then, and an order pays any price.
+    only_closed : bool
+        Whether nothing is opened: from the last day on which a natural person may hold the contract.
     """
 
     rates: FeeRates
     multiplier: int
     contract: str = ""
     price_tick: float = math.nan
+    only_closed: bool = False
 
     def of(self, volume: np.ndarray, closed: np.ndarray, price: np.ndarray) -> np.ndarray:
         """Fees in CNY of fills within one day: `closed` of |`volume`| lots close positions opened that day."""
@@ -110,26 +116,10 @@ class TradingCosts:
 
 
 def trading_costs(contract: str, day: date) -> TradingCosts:
-    """Costs from the variety table."""
+    """Costs from the variety table, and whether the contract is only closed, by the packaged calendar."""
     variety = variety_of(contract)
-    tick = variety.price_tick(contract, day)
-    return TradingCosts(variety.fees(contract, day), variety.multiplier, contract, tick)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Carried:
-    """What is held of a contract between two stretches.
-
-    Attributes
-    ----------
-    position : Position
-        Flat where nothing is.
-    mark : float
-        What it was valued at last, CNY; NaN where nothing is held.
-    """
-
-    position: Position = Position()
-    mark: float = math.nan
+    tick, closed = variety.price_tick(contract, day), is_only_closed(variety, contract, day, bundled_calendar())
+    return TradingCosts(variety.fees(contract, day), variety.multiplier, contract, tick, closed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,14 +132,20 @@ class SimulatedStretch:
     report : TradingReport
     equity : float64[n]
         Net PnL along the stretch.
-    carried : Carried
+    marks : float64[n]
+        What the contract was valued at, CNY.
+    position : Position
         What could not be closed: it is held on, never dropped.
+    mark : float
+        What it was valued at last, CNY; NaN where nothing is held.
     """
 
     fills: list[Fill]
     report: TradingReport
     equity: np.ndarray
-    carried: Carried
+    marks: np.ndarray
+    position: Position
+    mark: float
 
 
 def simulate_stretch(
@@ -163,7 +159,8 @@ def simulate_stretch(
     *,
     model: ExecutionModel | None = None,
     depth: Depth | None = None,
-    carried: Carried | None = None,
+    last: np.ndarray | None = None,
+    held: CarriedPosition | None = None,
 ) -> SimulatedStretch:
     """Run the policy over one stretch of one day.
 
@@ -185,17 +182,18 @@ def simulate_stretch(
         The default where absent.
     depth : Depth, optional
         The books; where absent whatever is wanted is there at the best quote.
-    carried : Carried, optional
-        What is held before; lots of an earlier day as yesterday's.
+    last : float64[n], optional
+        Last prices, CNY, which value the contract where the book is empty; where absent the mark before does.
+    held : CarriedPosition, optional
+        What is held before, as the day has it (`at_start_of`); on one side alone.
     """
-    held = carried or Carried()
-    targets = target_path(p, bid, ask, params, flat, held.position.net)
-    books = depth or Depth.of_quotes(bid, ask)
-    rule = closing_rule(costs.contract)
+    opening, opening_mark = (held.position, held.mark) if held is not None else (Position(), math.nan)
+    targets = target_path(p, bid, ask, params, flat, opening.net)
     found = fill_targets(
-        targets, datetime_ns, books, costs.price_tick, rule, model or ExecutionModel(), held.position
-    )
-    position, fills = held.position, []
+        targets, datetime_ns, depth or Depth.of_quotes(bid, ask), costs.price_tick, closing_rule(costs.contract),
+        model or ExecutionModel(), opening, costs.only_closed,
+    )  # fmt: skip
+    position, fills = opening, []
     for row, volume, offset, price in zip(*(column.tolist() for column in found), strict=True):
         fill = Fill(
             symbol=costs.contract, side=Side.of(volume), offset=OFFSETS[offset], volume=abs(volume), price=price,
@@ -204,13 +202,12 @@ def simulate_stretch(
         booked = apply_fill(position, fill, costs.rates, costs.multiplier)
         position = booked.position
         fills.append(replace(fill, fee=booked.fee))
-    marks = mark_path(bid, ask, None, costs.price_tick, held.mark)
-    opening = held.position.net
-    report, equity = trading_report(fills, datetime_ns, marks, costs.multiplier, opening, held.mark)
-    mark = _last_mark(marks, fills, held.mark) if position.net else math.nan
+    marks = mark_path(bid, ask, last, costs.price_tick, opening_mark)
+    report, equity = trading_report(fills, datetime_ns, marks, costs.multiplier, opening.net, opening_mark)
     return SimulatedStretch(
-        fills=fills, report=report, equity=equity, carried=Carried(position=position, mark=mark)
-    )
+        fills=fills, report=report, equity=equity, marks=marks, position=position,
+        mark=_last_mark(marks, fills, opening_mark) if position.net else math.nan,
+    )  # fmt: skip
 
 
 def _last_mark(marks: np.ndarray, fills: Sequence[Fill], before: float) -> float:

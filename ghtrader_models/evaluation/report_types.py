@@ -6,7 +6,7 @@ training library.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -82,6 +82,14 @@ class SimulatedTrading(TradingReport):
     ----------
     per_stretch : list of TradingReport
         One a day of a test, in time order; see `add_reports` for the totals.
+    settled : list of str
+        Lots that could not be closed and were closed at their last mark, at a roll or where the contract expired.
     """
 
     per_stretch: list[TradingReport]
+    settled: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form; without `settled` where it is empty."""
+        document = asdict(self)
+        return document if self.settled else {name: value for name, value in document.items() if name != "settled"}

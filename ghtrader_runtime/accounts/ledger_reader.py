@@ -40,7 +40,9 @@ class LedgerState:
     closed : int
         Orders closed since the ledger began.
     marks : tuple of (trading day, opening, peak) or None
-        Equity marks of the last trading day, CNY.
+        Equity marks that were written last, CNY.
+    other_marks : list of (trading day, opening, peak)
+        Those of other trading days, ascending.
     sent_ns : list of int
         Market times of the last orders, oldest first.
     """
@@ -52,6 +54,7 @@ class LedgerState:
     watermark: dict[str, int] = field(default_factory=dict)
     closed: int = 0
     marks: tuple[str, float, float] | None = None
+    other_marks: list[tuple[str, float, float]] = field(default_factory=list)
     sent_ns: list[int] = field(default_factory=list)
 
     def order_id(self, number: int) -> str:
@@ -87,9 +90,17 @@ def load(base: sqlite3.Connection) -> LedgerState:
     state.watermark = _watermark(dict(rows["watermark"]), opened)
     closed = [body for _, body in rows["closed"]]
     state.sent_ns = sorted([body["market_ns"] for body in closed] + [intent.market_ns for intent in opened])
-    for _, body in rows["marks"]:
-        state.marks = (body["trading_day"], body["opening"], body["peak"])
+    _take_marks(state, [body for _, body in rows["marks"]])
     return state
+
+
+def _take_marks(state: LedgerState, kept: list[dict[str, Any]]) -> None:
+    """The marks written last, and those of other days; older versions kept one record, without saying when."""
+    kept = sorted(kept, key=lambda body: body.get("wall_ns", 0))
+    days = {body["trading_day"]: (body["trading_day"], body["opening"], body["peak"]) for body in kept}
+    if kept:
+        state.marks = days.pop(kept[-1]["trading_day"])
+    state.other_marks = sorted(days.values())
 
 
 def _watermark(kept: dict[str, dict[str, int]], opened: list[Intent]) -> dict[str, int]:

@@ -51,6 +51,8 @@ __all__ = ["Intent", "Ledger", "LedgerState", "earlier_intents", "read_ledger"]
 BACKUP_NAME = "ledger.backup.sqlite"
 KEEP_CLOSED = 5_000
 """Closed orders kept for observers; older ones are dropped."""
+KEEP_MARKS = 8
+"""Trading days whose equity marks are kept, those written last: a mark counts for its own day alone."""
 LOG_FRAMES = 256
 """Pages the log has room for from the start."""
 COPY_EVERY = 16
@@ -58,6 +60,10 @@ COPY_EVERY = 16
 _BUSY_MS = 500
 """How long somebody else may keep a running gateway from the file; after that the disk counts as refusing."""
 _DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_OLD_MARKS = """DELETE FROM records WHERE kind = 'marks' AND key NOT IN (
+    SELECT key FROM records WHERE kind = 'marks'
+    ORDER BY coalesce(json_extract(CAST(body AS TEXT), '$.wall_ns'), 0) DESC LIMIT ?
+)"""
 _TABLE = """CREATE TABLE IF NOT EXISTS records (
     kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (kind, key)
 ) WITHOUT ROWID"""
@@ -352,7 +358,9 @@ class Ledger:
         """Record the day's equity marks; durable when this returns."""
         try:
             self._open_transaction()
-            self._put("marks", "equity", {"trading_day": trading_day, "opening": opening, "peak": peak})
+            body = {"trading_day": trading_day, "opening": opening, "peak": peak, "wall_ns": time.time_ns()}
+            self._put("marks", trading_day, body)
+            self._base.execute(_OLD_MARKS, (KEEP_MARKS,))
             self._commit()
         except sqlite3.Error as exc:
             raise self._failed(exc) from exc

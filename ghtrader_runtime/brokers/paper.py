@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ghtrader_base.trading_enums import TimeInForce
+from ghtrader_market.accounting.carried_position import CarriedPosition, carried
 from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.fill import Fill, Offset, Side
 from ghtrader_market.accounting.marks import is_price, mark_price
@@ -116,8 +117,8 @@ def take(
         price = float(values[COLUMN_INDEX[f"{name}_price{level}"]])
         if volume <= 0 or not is_price(price, price_tick) or (price - limit) * side > 1e-9:
             break
-        shown = int(values[COLUMN_INDEX[f"{name}_volume{level}"]]) - int(taken[row, level - 1])
-        lots = min(volume, max(shown, 0))
+        shown = float(values[COLUMN_INDEX[f"{name}_volume{level}"]]) - int(taken[row, level - 1])
+        lots = min(volume, int(shown)) if shown > 0 else 0  # a volume that is not known shows nothing
         if lots:
             taken[row, level - 1] += lots
             volume -= lots
@@ -145,7 +146,9 @@ class PaperBroker:
     model : ExecutionModel
         When an order meets the book.
     balance : float
-        CNY at the start.
+        CNY at the start, what is held then at its mark included.
+    held : CarriedPosition, optional
+        What is held at the start, as the feed's day has it.
     """
 
     name = "paper"
@@ -156,6 +159,7 @@ class PaperBroker:
         rates: Callable[[str, int], FeeRates],
         model: ExecutionModel = ExecutionModel(),
         balance: float = STARTING_BALANCE,
+        held: CarriedPosition | None = None,
     ) -> None:
         self._feed = feed
         self._rates, self._model = rates, model
@@ -169,6 +173,9 @@ class PaperBroker:
         self._reports: list[OrderReport | TradeReport | LinkChange] = []
         self._departed: list[tuple[str, int]] = []
         self._trades = 0
+        if held is not None:
+            self._positions[held.contract], self._marks[held.contract] = held.position, held.mark
+            self._cash -= held.net * held.mark * feed.market.multiplier
 
     @property
     def lockstep(self) -> bool:
@@ -231,7 +238,7 @@ class PaperBroker:
         return self._taken.setdefault(symbol, np.zeros((2, LEVELS), np.int64))
 
     def snapshot(self) -> Snapshot:
-        """A paper account dies with its process: it starts flat and knows no earlier order."""
+        """A paper account dies with its process: it knows no earlier order, and of lots those it was handed."""
         holdings = tuple(
             Holding(symbol, p.long_today, p.long_his, p.short_today, p.short_his)
             for symbol, p in {self._feed.market.symbol: Position(), **self._positions}.items()
@@ -265,6 +272,11 @@ class PaperBroker:
             cost -= position.short_today_cost + position.short_his_cost
             worth += self._feed.market.multiplier * (position.net * mark if math.isfinite(mark) else cost)
         return self._cash + worth
+
+    def held(self, symbol: str) -> CarriedPosition | None:
+        """What is held of a contract now, to be carried into another day; None where nothing is."""
+        position = self._positions.get(symbol, Position())
+        return carried(symbol, self._feed.market.trading_day, position, self._marks.get(symbol, math.nan))
 
     def attach(self, fd: int, wake: Callable[[], None]) -> None:
         """See `Broker.attach`."""

@@ -11,7 +11,7 @@ from ghtrader_runtime.core.block_reasons import BlockReason
 from ghtrader_runtime.core.order_entry import OrderEntry
 from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.core.risk_rules import first_breach
-from ghtrader_runtime.core.state import CoreConfig, CoreState
+from ghtrader_runtime.core.state import CoreConfig, CoreState, Marks
 
 _PEAK_STEP = 0.05
 """The peak is written again once it rose by this part of the drawdown limit."""
@@ -33,13 +33,14 @@ class AccountRisk:
 
     def on_equity(self, equity: ev.Equity) -> list[Action]:
         """Equity now, CNY: moves the marks, trips where a loss limit is broken."""
-        state, marks = self.state, self.state.marks
-        if not math.isfinite(equity.balance) or state.trading_day < marks.trading_day or not state.trading_day:
+        state = self.state
+        if not math.isfinite(equity.balance) or not state.trading_day:
             return []
-        marks.last = equity.balance
         actions: list[Action] = []
-        if state.trading_day != marks.trading_day:
-            actions += self._mark_day()
+        if state.trading_day != state.marks.trading_day:
+            actions += self._enter_day(equity.balance)
+        marks = state.marks
+        marks.last = equity.balance
         marks.peak = max(marks.peak, equity.balance)
         if self.config.limits.drawdown and marks.peak - marks.written >= _PEAK_STEP * self.config.limits.drawdown:
             actions += self._write_marks()
@@ -47,6 +48,18 @@ class AccountRisk:
         if reason and not state.killed and not self.config.monitor_only:
             actions += [TripKill(reason), *self._trip(reason)]
         return actions
+
+    def _enter_day(self, balance: float) -> list[Action]:
+        """Marks count for their own trading day alone: those of a later one, which a ledger may have, wait for it."""
+        state = self.state
+        if state.marks.trading_day > state.trading_day:
+            state.later_marks[state.marks.trading_day] = state.marks
+        kept = state.later_marks.pop(state.trading_day, None)
+        if kept is not None:
+            state.marks = kept
+            return []
+        state.marks = Marks(last=balance)
+        return self._mark_day()
 
     def _mark_day(self) -> list[Action]:
         """The day's marks start where equity stands now."""

@@ -107,7 +107,8 @@ def order_number(next_number: int, side: int) -> int:
 @dataclass
 class CoreState:
     """Everything the core remembers. `blocks` says what limits trading and why; the strictest wins; `bound` is the one
-    contract that may be opened, None where all may; `rolling` until all others are known to be flat."""
+    contract that may be opened, None where all may; `rolling` until all others are known to be flat; `later_marks` are
+    those of trading days that have not begun."""
 
     blocks: dict[BlockReason, tuple[TradingState, str]] = field(default_factory=dict)
     trading_state: TradingState = TradingState.ACTIVE
@@ -125,6 +126,7 @@ class CoreState:
     watermark: Watermark = field(default_factory=Watermark)
     sent_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4096))
     marks: Marks = field(default_factory=Marks)
+    later_marks: dict[str, Marks] = field(default_factory=dict)
     killed: bool = False
     next_number: int = 1
     rejects: int = 0

@@ -61,11 +61,13 @@ class Core:
     watermark : iterable of (session, revision)
         Highest revision acted on for each strategy session.
     marks : tuple of (trading day, opening, peak), optional
-        The day's equity marks that were made durable.
+        The equity marks that were made durable last.
     sent_ns : iterable of int
         Market times of orders sent in an earlier process run that may still count for the rate.
     now_ns : int
         Monotonic clock at the start.
+    other_marks : iterable of (trading day, opening, peak)
+        Durable marks of other trading days: each counts once its day is there.
     """
 
     def __init__(
@@ -78,12 +80,14 @@ class Core:
         marks: tuple[str, float, float] | None = None,
         sent_ns: Iterable[int] = (),
         now_ns: int = 0,
+        other_marks: Iterable[tuple[str, float, float]] = (),
     ) -> None:
         self.config = replace(config, symbols=dict(config.symbols))
         self.state = CoreState(next_number=next_number, now_ns=now_ns, watermark=Watermark.of(watermark, now_ns))
         self.state.sent_ns = deque(sent_ns, maxlen=min(config.limits.rate_orders, _RATE_MEMORY))
         if marks is not None:
             self.state.marks = Marks(marks[0], marks[1], marks[2], written=marks[2])
+        self.state.later_marks = {day: Marks(day, first, peak, written=peak) for day, first, peak in other_marks}
         self.state.block(BlockReason.RECONCILE, TradingState.HALTED, "the broker has not been asked yet")
         self.state.resync_asked = True  # the edge asks at its start
         if config.monitor_only:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ghtrader_base.errors import FailedError
 from ghtrader_base.failpoints import failpoint
+from ghtrader_market.accounting.carried_position import CarriedPosition
 from ghtrader_market.accounting.fees import fill_fee, rates_at
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.accounting.pnl import RunTotals
@@ -74,6 +75,7 @@ class ActionExecutor:
         self.fills: list[Fill] = []
         self.totals = RunTotals(traded.market.multiplier)
         self.opening: Mapping[str, int] = {}
+        self.opening_marks: dict[str, float] = {}
         self._before = "", Position()
 
     def step(self, event: ev.Event) -> list[str]:
@@ -125,6 +127,12 @@ class ActionExecutor:
         """Note when orders were handed to the network."""
         for order_id, at_ns in self._context.broker.departures():
             self._context.latency.order_left(order_id, at_ns)
+
+    def carry_in(self, held: CarriedPosition) -> None:
+        """Value what was carried into a recorded day at its mark, from which on it earns and counts as a loss."""
+        self.opening_marks[held.contract] = held.mark
+        self.totals.carry_in(held.contract, held.net, held.mark)
+        self.step(ev.Equity(self._context.broker.balance(), time.monotonic_ns()))
 
     def add_fill(self, fill: Fill, of_today: int | None = None) -> Fill:
         """Count a fill and return it; its fee by the variety table where the broker does not say.

@@ -210,7 +210,9 @@ def _open(
     run_dir = run_folder(settings, options.run_id)
     journal = Journal(run_dir)
     stack.callback(journal.close)
-    traded = TradedMarket(market=market, binding=binding, day=TradingDayClock(calendar, variety))
+    held = options.replay.held if options.replay is not None else None
+    marks = {held.contract: held.mark} if held is not None else {}
+    traded = TradedMarket(market=market, binding=binding, day=TradingDayClock(calendar, variety), marks=marks)
     for row in broker.history():
         traded.day.enter(row.datetime_ns)
         traded.keep(row)
@@ -255,6 +257,7 @@ def _assemble(context: GatewayContext, traded: TradedMarket, binder: ContractRes
         marks=None if recorded else known.marks,
         sent_ns=[] if recorded else list(known.sent_ns),
         now_ns=time.monotonic_ns(),
+        other_marks=[] if recorded else known.other_marks,
     )
 
     def publish() -> None:
@@ -293,6 +296,8 @@ def _start_core(gateway: Gateway) -> None:
     first = [line for line in read_lines(context.run_dir / "events.jsonl") if line["kind"] == "opening"]
     executor.opening = first[0]["positions"] if first else held
     context.journal.write("events", "opening", {"positions": held})
+    if context.options.replay is not None and (carried := context.options.replay.held) is not None:
+        executor.carry_in(carried)
 
 
 def _catch_signals(context: GatewayContext) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -67,13 +68,16 @@ def make_broker(settings: Settings, options: GatewayOptions) -> Broker:
     feed: Feed = replay_feed(settings, options.replay) if options.replay else _tqsdk(settings, options)
     if options.replay and feed.market.symbol != options.symbol:
         raise UsageError(f"{options.replay.day} trades {feed.market.symbol}, not {options.symbol}")
+    held = options.replay.held if options.replay else None
+    if held is not None and held.contract != options.symbol:
+        raise UsageError(f"{held.contract} is held, and {options.symbol} is played", "close it after its own day")
 
     calendar = load_calendar(settings)
 
     def rates(symbol: str, market_ns: int) -> FeeRates:
         return rates_at(variety, calendar, symbol, market_ns)
 
-    return PaperBroker(feed, rates, execution_model(options))
+    return PaperBroker(feed, rates, execution_model(options), held=held)
 
 
 def _tqsdk(settings: Settings, options: GatewayOptions) -> TqSdkBroker:
@@ -87,8 +91,10 @@ def _tqsdk(settings: Settings, options: GatewayOptions) -> TqSdkBroker:
     return TqSdkBroker(settings, options.mode, options.sim, limits)
 
 
-def run_gateway(settings: Settings, options: GatewayOptions) -> RunSummary:
-    """One gateway process, from its gates to its summary.
+def run_gateway(
+    settings: Settings, options: GatewayOptions, on_start: Callable[[], None] = lambda: None
+) -> RunSummary:
+    """One gateway process, from its gates to its summary; `on_start` is called once gates and locks are passed.
 
     Raises
     ------
@@ -106,4 +112,6 @@ def run_gateway(settings: Settings, options: GatewayOptions) -> RunSummary:
             stack.enter_context(resource_lock(folder, trade_key(folder.name), purpose))
         stack.enter_context(register(settings, "gateway", purpose))
         logging.getLogger("asyncio").setLevel(logging.ERROR)
-        return gateway.run(settings, options, ref, make_broker(settings, options))
+        broker = make_broker(settings, options)
+        on_start()
+        return gateway.run(settings, options, ref, broker)

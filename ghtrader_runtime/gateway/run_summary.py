@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import msgspec
 
+from ghtrader_market.accounting.carried_position import CarriedPosition, carried
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.accounting.pnl import by_contract, profit
+from ghtrader_market.accounting.positions import Position
 from ghtrader_market.accounting.round_trips import round_trips
 from ghtrader_runtime.core.events import Snapshot
 from ghtrader_runtime.core.position_updates import fill_of
@@ -35,9 +40,10 @@ def earlier_fills(context: GatewayContext, snapshot: Snapshot) -> list[Fill]:
 def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExecutor, ended: str) -> RunSummary:
     """The run in numbers; what is still held is valued at its contract's mark."""
     symbol, state, opening = traded.binding.contract, executor.core.state, executor.opening
+    since = executor.opening_marks
     held_or_traded = {symbol, *opening, *(fill.symbol for fill in executor.fills)}
     multipliers = dict.fromkeys(held_or_traded, traded.market.multiplier)
-    counts, money = context.counts, profit(executor.fills, multipliers, traded.marks, opening)
+    counts, money = context.counts, profit(executor.fills, multipliers, traded.marks, opening, since)
     return RunSummary(
         run_id=context.options.run_id, account=context.ref.name, broker=context.ref.broker,
         mode=context.options.mode, symbol=symbol, requested=context.options.symbol,
@@ -48,7 +54,7 @@ def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExe
         round_trips=round_trips(executor.fills, multipliers, opening).count,
         gross_pnl=round(money["gross_pnl"], 6), fees=round(money["fees"], 6), net_pnl=round(money["net_pnl"], 6),
         by_contract=msgspec.convert(
-            by_contract(executor.fills, multipliers, traded.marks, opening), dict[str, ContractResult]
+            by_contract(executor.fills, multipliers, traded.marks, opening, since), dict[str, ContractResult]
         ),
         opening=dict(opening),
         positions={name: position.net for name, position in state.positions.items()},
@@ -57,5 +63,16 @@ def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExe
         missed_ticks=context.broker.missed, malformed=context.bus.malformed,
         strangers=context.sessions.strangers,
         journal_failure=context.journal.failure, journal_dropped=context.journal.dropped,
-        fill_list=tuple(executor.fills),
+        fill_list=tuple(executor.fills), held=_held(traded, state.positions),
     )  # fmt: skip
+
+
+def _held(traded: TradedMarket, positions: Mapping[str, Position]) -> tuple[CarriedPosition, ...] | None:
+    """What is held at the end and has a mark, or None."""
+    marks = {symbol: traded.marks.get(symbol, math.nan) for symbol in positions}
+    found = (
+        carried(symbol, traded.date, position, marks[symbol])
+        for symbol, position in sorted(positions.items())
+        if marks[symbol] > 0
+    )
+    return tuple(one for one in found if one is not None) or None

@@ -107,7 +107,8 @@ class StatePublisher:
         state, sessions = executor.core.state, context.sessions
         target = sessions.last_target
         working = [order for order in state.orders.values() if order.live and not order.closed]
-        opening, peak = (state.marks.opening, state.marks.peak) if state.marks.trading_day else (math.nan, math.nan)
+        begun = "" < state.marks.trading_day <= state.trading_day
+        opening, peak = (state.marks.opening, state.marks.peak) if begun else (math.nan, math.nan)
         return AccountState(
             session=context.session, revision=self._revision, sent_ns=time.monotonic_ns(), account=context.ref.name,
             mode=context.options.mode, run_id=context.options.run_id, trading_state=state.trading_state,

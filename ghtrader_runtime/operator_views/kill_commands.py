@@ -13,7 +13,9 @@ from typing import Any
 from ghtrader_base.errors import ConfigError, GhtraderError, UnwritableError, UsageError, in_words
 from ghtrader_base.lock_keys import trade_key
 from ghtrader_base.locks import is_held, lock_path
+from ghtrader_base.plain_str_enum import read_word
 from ghtrader_base.settings import Settings
+from ghtrader_base.trading_enums import RunMode
 from ghtrader_runtime.accounts.account import AccountRef, all_refs
 from ghtrader_runtime.accounts.bus_token import read_token
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
@@ -70,7 +72,12 @@ def _status(ref: AccountRef, told: bool | None = None, unwritten: str = "") -> S
 
 
 def status(settings: Settings, account: str | None, mode: str | None = None) -> list[SwitchStatus]:
-    """The switch of an account, one row for each broker of this configuration; None: of every account there is."""
+    """The switch of an account, one row for each broker of this configuration; None: of every account there is.
+
+    UsageError for a mode there is not, whether or not there are accounts.
+    """
+    if mode is not None:
+        mode = read_word(RunMode, mode, "--mode")
     names = [account] if account is not None else sorted({ref.name for ref in known_accounts(settings)})
     refs = [ref for name in names for ref in all_refs(settings, name, mode)]
     return [_status(ref) for ref in refs if account or ref.state_dir.is_dir()]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ghtrader_market.accounting.carried_position import CarriedPosition
 from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.reference.holding_limits import no_open_from
@@ -47,12 +48,15 @@ class BacktestResult:
     orders : int
     seconds : float
         Of our clock, factors and model included.
+    held : CarriedPosition or None
+        What could not be closed, to be handed to the next day (`at_start_of`).
     """
 
     targets: np.ndarray
     fills: list[Fill] = field(default_factory=list)
     orders: int = 0
     seconds: float = 0.0
+    held: CarriedPosition | None = None
 
 
 class _Stage:
@@ -60,11 +64,11 @@ class _Stage:
 
     def __init__(
         self, market: Market, calendar: TradingCalendar, feed: ReplayFeed, limits: RiskLimits, style: ExecutionStyle,
-        model: ExecutionModel,
+        model: ExecutionModel, held: CarriedPosition | None,
     ) -> None:  # fmt: skip
         variety = variety_of(market.symbol)
         rates = variety.fees(market.symbol, market.trading_day)
-        self.broker = PaperBroker(feed, lambda _symbol, _market_ns: rates, model)
+        self.broker = PaperBroker(feed, lambda _symbol, _market_ns: rates, model, held=held)
         limit = no_open_from(variety, market.symbol, market.trading_day, calendar)
         spec = SymbolSpec(market.symbol, market.price_tick, market.multiplier, variety.needs_close_today, limit)
         self.core = Core(
@@ -106,6 +110,7 @@ def backtest_day(
     model: ExecutionModel | None = None,
     flat_before_end_ns: int = 0,
     at_once: bool = True,
+    held: CarriedPosition | None = None,
 ) -> BacktestResult:
     """Trade a recorded day.
 
@@ -124,16 +129,25 @@ def backtest_day(
         See `SignalEngine`.
     at_once : bool
         Compute factors and model for the whole day first (the same bits); False steps tick by tick, as live.
+    held : CarriedPosition, optional
+        What could not be closed on the day before, as this day has it.
     """
     started = time.perf_counter()
     feed = ReplayFeed(market, ids, datetime_ns, values)
-    stage = _Stage(market, calendar, feed, limits or RiskLimits(), style or ExecutionStyle(), model or ExecutionModel())
+    stage = _Stage(
+        market, calendar, feed, limits or RiskLimits(), style or ExecutionStyle(), model or ExecutionModel(), held
+    )
     day, symbol = str(market.trading_day), market.symbol
-    signal = SignalEngine(bundle, calendar, symbol, market.price_tick, market.multiplier, flat_before_end_ns)
+    signal = SignalEngine(
+        bundle, calendar, symbol, market.price_tick, market.multiplier, flat_before_end_ns,
+        position=held.net if held is not None else 0,
+    )  # fmt: skip
     sessions = tuple(calendar.sessions(variety_of(symbol), market.trading_day))
     lower, upper = stage.broker.price_limits(symbol)
     stage.step(ev.Terms(symbol=symbol, trading_day=day, sessions=sessions, now_ns=0, lower=lower, upper=upper))
     stage.step(stage.broker.snapshot())
+    if held is not None:
+        stage.step(ev.Equity(stage.broker.balance(), 0))
     ahead = signal.on_day(day, datetime_ns, np.ascontiguousarray(values.T)) if at_once else None
     targets = np.empty(len(ids), np.int32)
     for place in range(len(ids)):
@@ -172,4 +186,5 @@ def backtest_day(
                 reason="",
             )
         )
-    return BacktestResult(targets, stage.fills, stage.orders, time.perf_counter() - started)
+    left = stage.broker.held(symbol)
+    return BacktestResult(targets, stage.fills, stage.orders, time.perf_counter() - started, left)

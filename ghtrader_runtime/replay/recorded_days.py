@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ from ghtrader_base.errors import UnwritableError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode
 from ghtrader_base.trading_limits import LimitValue
+from ghtrader_market.accounting.carried_position import CarriedPosition, settlement_fills, why_settled
 from ghtrader_market.accounting.execution_model import FLAT_BEFORE_END_S
-from ghtrader_market.reference.trading_calendar import load_calendar
-from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.accounting.round_trips import round_trips
+from ghtrader_market.reference.last_trading_day import last_trading_day
+from ghtrader_market.reference.trading_calendar import last_session_end, load_calendar
+from ghtrader_market.reference.varieties import get_variety, variety_of
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.unfinished_days import why_unfinished_main
 from ghtrader_models.bundles.bundle import bundles_dir, load_bundle
@@ -97,6 +100,7 @@ def paper_day(
     pace: float = 0.0,
     flat_before_end_s: float = FLAT_BEFORE_END_S,
     flat_from_ns: int = 0,
+    held: CarriedPosition | None = None,
     run_id: str = "",
     on_ready: Callable[[], None] | None = None,
     **limits: LimitValue,
@@ -115,6 +119,8 @@ def paper_day(
         Ticks a second; 0 is lock-step, as fast as both processes go.
     model, horizon, flat_before_end_s, flat_from_ns
         As in `StrategyOptions`.
+    held : CarriedPosition, optional
+        What could not be closed on the day before (`CarriedPosition.at_start_of` this one).
     **limits
         Limits, policies and style, as in `GatewayOptions`.
 
@@ -127,9 +133,9 @@ def paper_day(
     lake = Lake(settings.data)
     if blocks:
         from_ns = block_start_ns(lake, key, day, blocks)
-    contract = str(lake.read_day(DATASET, key, day, ["underlying_contract"]).column(0)[0].as_py())
+    contract = _contract(lake, key, day)
     given: dict[str, Any] = {"rate_orders": PAPER_RATE, **limits}
-    replay = ReplayOptions(dataset=DATASET, key=key, day=str(day), from_ns=from_ns, pace=pace)
+    replay = ReplayOptions(dataset=DATASET, key=key, day=str(day), from_ns=from_ns, pace=pace, held=held)
     gateway = GatewayOptions(
         account=account, mode=RunMode.PAPER, symbol=contract, run_id=run_id or new_run_id("paper"), replay=replay,
         **given,
@@ -141,6 +147,78 @@ def paper_day(
     )  # fmt: skip
     summary = trade(settings, gateway, strategy, on_ready=on_ready)
     return _with_sample(summary, settings, model, day, from_ns or _first_ns(lake, key, day))
+
+
+def paper_days(
+    settings: Settings,
+    variety: str,
+    days: Sequence[date],
+    *,
+    on_day: Callable[[date], None] = lambda day: None,
+    **options: Any,
+) -> list[RunSummary]:
+    """Trade recorded days on paper, one after another: what could not be closed on one is held on the next.
+
+    At a roll, and where a contract expires, it is closed at its last mark; the summary of its day says so (`settled`).
+
+    Parameters
+    ----------
+    days : sequence of date
+        Ascending.
+    on_day : callable, optional
+        Called before each.
+    **options
+        As in `paper_day`.
+    """
+    lake, key = Lake(settings.data), get_variety(variety).continuous_symbol
+    contracts = [*(_contract(lake, key, day) for day in days), ""]
+    summaries: list[RunSummary] = []
+    held: CarriedPosition | None = None
+    for day, following in zip(days, contracts[1:], strict=True):
+        on_day(day)
+        carried_in = held.at_start_of(day) if held is not None else None
+        summary = paper_day(settings, variety, day, held=carried_in, **options)
+        held = summary.held[0] if summary.held else None
+        if held is not None:
+            last = last_trading_day(get_variety(variety), held.contract, day, load_calendar(settings))
+            if why := why_settled(held, following, last):
+                summary, held = settled_summary(summary, held, why), None
+                _rewrite(summary)
+        summaries.append(summary)
+    return summaries
+
+
+def settled_summary(summary: RunSummary, held: CarriedPosition, why: str) -> RunSummary:
+    """The summary of a run whose last lots were closed at their mark after the day; `why` says that."""
+    variety = variety_of(held.contract)
+    end_ns = last_session_end(variety, held.day)
+    fills = settlement_fills(held, variety.fees(held.contract, held.day), variety.multiplier, end_ns)
+    fees = sum(fill.paid for fill in fills)
+    every = (*summary.fill_list, *fills)
+    trips = round_trips(every, dict.fromkeys({fill.symbol for fill in every}, variety.multiplier), summary.opening)
+    money = summary.by_contract[held.contract]
+    by_contract = {**summary.by_contract, held.contract: msgspec.structs.replace(
+        money, fills=money.fills + len(fills), round_trips=money.round_trips + trips.count - summary.round_trips,
+        fees=round(money.fees + fees, 6), net_pnl=round(money.net_pnl - fees, 6),
+    )}  # fmt: skip
+    return msgspec.structs.replace(
+        summary, fills=len(every), fill_list=every, round_trips=trips.count, by_contract=by_contract,
+        fees=round(summary.fees + fees, 6), net_pnl=round(summary.net_pnl - fees, 6),
+        positions={**summary.positions, held.contract: 0}, held=None, settled=why,
+    )  # fmt: skip
+
+
+def _rewrite(summary: RunSummary) -> None:
+    """Put a summary that says more in the place of the gateway's."""
+    assert summary.folder is not None
+    kept = msgspec.structs.replace(summary, folder=None, strategy_error=None, restarts=None)
+    with contextlib.suppress(UnwritableError):  # the gateway's own is there, and a full disk was told
+        write_summary(summary.folder, kept)
+
+
+def _contract(lake: Lake, key: str, day: date) -> str:
+    """The contract of a day of main_l5."""
+    return str(lake.read_day(DATASET, key, day, ["underlying_contract"]).column(0)[0].as_py())
 
 
 def _first_ns(lake: Lake, key: str, day: date) -> int:
@@ -162,6 +240,5 @@ def _with_sample(summary: RunSummary, settings: Settings, model: str, day: date,
     if verdict is None:
         return summary
     told = msgspec.structs.replace(summary, sample=verdict.sample, sample_reason=verdict.reason)
-    with contextlib.suppress(UnwritableError):  # the gateway's own is there, and says all but this
-        write_summary(summary.folder, msgspec.structs.replace(told, folder=None, strategy_error=None, restarts=None))
+    _rewrite(told)
     return told

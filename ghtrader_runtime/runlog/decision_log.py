@@ -38,13 +38,14 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[str, float, float] | None
     sent_ns: list[int]
     now_ns: int
+    other_marks: list[tuple[str, float, float]] = []
 
     def core(self) -> Core:
         """A core as it was at the start."""
         known = LedgerState(ledger_id=self.ledger_id, epoch=self.epoch)
         return Core(
             self.config, known.order_id, self.next_number, self.open_intents, self.watermark, self.marks, self.sent_ns,
-            self.now_ns,
+            self.now_ns, self.other_marks,
         )  # fmt: skip
 
 

@@ -13,13 +13,14 @@ import msgspec
 from ghtrader_base.errors import IntegrityError, UnwritableError
 from ghtrader_base.files import atomic_write_text, read_json
 from ghtrader_base.reserved_file import ReservedFile
+from ghtrader_market.accounting.carried_position import CarriedPosition
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_models.bundles.sample_check import Sample
 from ghtrader_runtime.runlog.fill_lines import fill_fields, read_fill
 from ghtrader_runtime.runlog.latency import LatencySummary
 
 SUMMARY = "summary.json"
-_OPTIONAL = ("folder", "strategy_error", "restarts", "sample", "sample_reason")
+_OPTIONAL = ("folder", "strategy_error", "restarts", "sample", "sample_reason", "held", "settled")
 
 
 class ContractResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +80,10 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         Of a recorded day: whether the model had learned from what was played.
     sample_reason : str, optional
         The sentence beside it.
+    held : tuple of CarriedPosition, optional
+        What is held at the end, with the age of its lots and its mark.
+    settled : str, optional
+        Of a recorded day: that what was held was closed at its last mark, and why.
     """
 
     run_id: str
@@ -119,6 +124,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     restarts: tuple[RestartNote, ...] | None = None
     sample: Sample | None = None
     sample_reason: str | None = None
+    held: tuple[CarriedPosition, ...] | None = None
+    settled: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document of `summary.json`, and what the starter of the run added."""

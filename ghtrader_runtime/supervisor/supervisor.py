@@ -315,6 +315,7 @@ def trade(
     *,
     policy: RestartPolicy | None = None,
     tell: Callable[[str], None] | None = None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> RunSummary:
     """Run gateway and strategy until the market data, the trading day, or `seconds` are over, or a signal comes.
 
@@ -330,6 +331,7 @@ def trade(
     """
     with register(settings, "trade", f"{gateway.account} ({gateway.mode}) on {gateway.symbol}"):
         pair = Pair(settings, gateway, strategy, policy, tell)
+        on_start()
         with _signals(pair):
             try:
                 why = pair.wait(seconds, on_ready)

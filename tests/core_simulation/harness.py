@@ -33,6 +33,8 @@ MS = 1_000_000
 DAY_NS = 86_400 * 10**9
 FIRST_NS = 1_736_000_000 * 10**9
 _DAYS = [f"2025-01-{day:02d}" for day in range(1, 101)]
+LATER_MARKS = ("2099-01-01", 1.0, 1e12)
+"""What an old ledger may hold: marks of a day that has not begun, which count for nothing."""
 _HAPPENS = {kind: "do_" + kind.replace("-", "_") for kind in WEIGHTS}
 _DONE = {
     WriteIntent, SendOrder, Cancel, CloseIntent, WriteMarks, TripKill, Resync, Resubscribe,
@@ -80,7 +82,7 @@ class World:
         self.closing: list[str] = []
         self.watermark: dict[str, int] = {}
         self.pending_marks: tuple | None = None
-        self.marks: tuple | None = None
+        self.marks: tuple | None = LATER_MARKS if setup.seed % 8 == 3 else None
         self.sent_market: list[int] = []
         self.outgoing: list[tuple[int, int, Order]] = []
         self.wire: list[tuple[int, int, ev.Event]] = []
@@ -90,6 +92,8 @@ class World:
         self.partial = 0
         self.want: dict[str, int] = {}
         self.lost: list[Order] = []
+        self.newest_trade: dict[str, int] = {}
+        self.overtaken: set[str] = set()
         self.start()
 
     # The edge --------------------------------------------------------------------------------------------------
@@ -139,6 +143,8 @@ class World:
         """One event through the core, its actions done, everything judged."""
         auditor = self.auditor
         self.events += 1
+        if isinstance(event, ev.TradeReport):
+            self.note_trade(event)
         if self.log is not None:
             self.log.append(f"{(self.now - 10**9) / 1e6:9.0f} ms  {describe(event)}")
         auditor.told(event)
@@ -160,6 +166,14 @@ class World:
                 self.ask_later = True
             else:
                 self.relogin()
+
+    def note_trade(self, trade: ev.TradeReport) -> None:
+        """Whether a later trade of the contract was told before this one."""
+        number = int(trade.trade_id[1:])
+        newest = self.newest_trade.get(trade.symbol, -1)
+        self.newest_trade[trade.symbol] = max(number, newest)
+        if number < newest:
+            self.overtaken.add(trade.symbol)
 
     def do(self, action: Action) -> bool:
         """Carry an action out; whether the broker is to be asked."""
@@ -455,6 +469,8 @@ class World:
             return
         symbol = self.symbol_of(dice)
         offset = ("OPEN", "OPEN", "CLOSE", "CLOSETODAY")[(dice >> 5) % 4]
+        if offset == "CLOSETODAY" and not self.exchange.close_today[symbol]:
+            offset = "CLOSE"  # the one word that exchange knows
         tif = "GFD" if dice & 128 else "FAK"
         order = Order(
             order_id=f"stranger{len(self.exchange.received)}",
@@ -646,9 +662,13 @@ class World:
         cheap = limits.max_notional >= 20_000_000.0 and limits.price_collar > 0.001
         for symbol, lots in self.exchange.lots.items():
             p = self.core.state.position(symbol)
-            require(
-                [p.long_today, p.long_his, p.short_today, p.short_his] == lots, "the books differ at the end", symbol
-            )
+            have, differ = [p.long_today, p.long_his, p.short_today, p.short_his], "the books differ at the end"
+            if symbol in self.overtaken and not self.exchange.close_today[symbol]:
+                # Which lots a CLOSE took goes by the order of the trades, and the wire told another one. Nothing that
+                # is sent there depends on it, and the broker's next list sets it right.
+                require([sum(have[:2]), sum(have[2:])] == [sum(lots[:2]), sum(lots[2:])], differ, (symbol, have, lots))
+            else:
+                require(have == lots, differ, (symbol, have, lots))
             if cheap and limits.rate_orders > 10:
                 require(net_of(lots) == wanted[symbol], "the target was never reached", (symbol, wanted, lots, turns))
         require(not self.auditor.live, "orders alive at the end", list(self.auditor.live))

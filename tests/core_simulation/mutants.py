@@ -220,6 +220,12 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
         "actions += self._trip(reason)",
     ),
     ("a restart forgets the loss", "core.trading_core", "if marks is not None:", "if False:"),
+    (
+        "marks of a later day silence the limits",
+        "core.account_risk",
+        "not math.isfinite(equity.balance) or not state.trading_day:",
+        "not math.isfinite(equity.balance) or state.trading_day < state.marks.trading_day or not state.trading_day:",
+    ),
     ("monitor-only cancels", "core.order_entry", "if self.config.monitor_only:\n            return []", "pass"),
     (
         "an old tick is believed",

@@ -277,10 +277,10 @@ class Picture:
         self.resync_due = self.unasked and not self.asked and not self.link_down and self.now >= self.ask_at
 
     def told_Equity(self, equity: ev.Equity) -> None:
-        if not math.isfinite(equity.balance) or not self.day or self.day < self.mark_day:
+        if not math.isfinite(equity.balance) or not self.day:
             return
         self.balance = equity.balance
-        if self.day > self.mark_day:
+        if self.day != self.mark_day:
             self.mark_day, self.opening, self.peak = self.day, equity.balance, equity.balance
         self.peak = max(self.peak, equity.balance)
         limits = self.setup.limits

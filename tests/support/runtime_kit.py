@@ -105,16 +105,20 @@ def session_times(contract: str, day: date, n: int) -> np.ndarray:
 
 def write_day(settings: Settings, contract: str, day: date, n: int, seed: int = 1) -> str:
     """A synthetic main_l5 day of `contract`; returns the key it is stored under."""
-    variety = variety_of(contract)
     times = session_times(contract, day, n)
+    return write_main_l5(settings, contract, day, times, synthetic_values(len(times), seed))
+
+
+def write_main_l5(settings: Settings, contract: str, day: date, times: np.ndarray, values: np.ndarray) -> str:
+    """Ticks of `contract`, int64[n] and float64[27, n], as a main_l5 day; returns the key it is stored under."""
     n = len(times)
-    table = table_from_values(np.arange(1000, 1000 + n), times, synthetic_values(n, seed))
+    table = table_from_values(np.arange(1000, 1000 + n), times, values)
     for name, column in (
         ("underlying_contract", pa.array([contract] * n)),
         ("segment_id", pa.array(np.zeros(n, np.int32))),
         ("schedule_hash", pa.array(["test"] * n)),
     ):
         table = table.append_column(name, column)
-    key = variety.continuous_symbol
+    key = variety_of(contract).continuous_symbol
     Lake(settings.data).write_day("main_l5", key, day, table.cast(MAIN_L5_SCHEMA), source="test", run_id="test")
     return key

@@ -93,7 +93,7 @@ PARTS: dict[str, Part] = {
     "datasets": Part(2, [verify("datasets")]),
     "worlds": Part(2, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
     "fuzz": Part(1, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
-    "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1)]),
+    "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1), verify("carried_position")]),
     "mutants": Part(1, [verify("mutants")]),
     "chaos": Part(
         12, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]

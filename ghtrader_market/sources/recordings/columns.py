@@ -58,9 +58,19 @@ class Columns:
             raise BadRecordingError(f"{self.name}: columns missing: {', '.join(missing)}", hint)
 
     def numbers(self, column: str, empty: bool) -> np.ndarray:
-        """float64[n]; an empty cell is NaN where `empty`, else an error; so is anything that is no finite number."""
-        values = self.cast(column, pa.float64(), "a number")
-        out: np.ndarray = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
+        """float64[n]; an empty cell is NaN where `empty`, else an error; so is anything that is no finite number.
+
+        Of a column in single precision each number is the shortest decimal that it stands for (780.02, not
+        780.02002), and infinity is what DBL_MAX became in it: an empty cell.
+        """
+        found = self.found(column)
+        if pa.types.is_float32(found.type):
+            narrow = pc.fill_null(found, np.nan).to_numpy(zero_copy_only=False)
+            unique, inverse = np.unique(np.where(np.isinf(narrow), np.float32(np.nan), narrow), return_inverse=True)
+            out: np.ndarray = unique.astype(str).astype(np.float64)[inverse]
+        else:
+            values = self.cast(column, pa.float64(), "a number")
+            out = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
         bad = np.isinf(out) if empty else ~np.isfinite(out)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])

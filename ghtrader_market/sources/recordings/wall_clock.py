@@ -176,6 +176,15 @@ def time_of_day_ns(columns: Columns, column: str, *, thousandths: bool | None = 
         _refuse_empty(columns, column, found)
         clock: np.ndarray = found.cast(pa.time64("ns")).cast(pa.int64()).to_numpy(zero_copy_only=False)
         return clock
+    if pa.types.is_duration(found.type):  # what pandas makes of a time of day
+        _refuse_empty(columns, column, found)
+        since: np.ndarray = found.cast(pa.duration("ns")).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        if (rows := np.flatnonzero((since < 0) | (since >= _NS_PER_DAY))).size:
+            raise BadRecordingError(
+                f"{columns.place(int(rows[0]))}, column {column}: {since[rows[0]] / _NS:g} s are no time of day",
+                "correct that line and import again",
+            )
+        return since
     if not is_text(found.type) or _is_number(next((text for text in found.slice(0, 64).to_pylist() if text), "")):
         return _clock_numbers(columns, column, thousandths)
     coded = found.dictionary_encode()

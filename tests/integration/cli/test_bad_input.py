@@ -192,6 +192,7 @@ def test_the_demo_empties_only_what_a_demo_made(tmp_path: Path, capfd: pytest.Ca
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize(
     ("enabled", "more"),
     [("", []), ("true", []), ("", ["--confirm-live", "I_UNDERSTAND"]), ("true", ["--confirm-live", "yes"])],
@@ -201,15 +202,26 @@ def test_real_orders_take_both_steps(
 ) -> None:
     monkeypatch.setenv("GHTRADER_LIVE_ENABLED", enabled)
     account = ["--account", "x", "--mode", "live", "--symbol", "SHFE.cu2505", *more]
-    refused(capfd, 3, "trade", *account)
-    refused(capfd, 3, "gateway", "run", *account)
+    for command in (["trade"], ["gateway", "run"]):
+        assert run([*command, *account]) == 3
+        assert capfd.readouterr().err.startswith("error: "), "what is refused is not told as a run"
     assert not (home / "runs").exists()
+
+
+def test_no_switch_yet_says_what_there_is_to_do(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["kill", "status", "--mode", "sim"]) == 0
+    said = capfd.readouterr().out
+    assert said.startswith("no account was traded here yet in mode sim") and "kill trip --account NAME" in said
+    assert run(["kill", "status"]) == 0 and "here yet, so" in capfd.readouterr().out
+    assert "paper, sim, live" in refused(capfd, 2, "kill", "status", "--mode", "SIM")
 
 
 def test_a_tripped_switch_stops_the_next_run_too(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["kill", "trip", "--account", "x", "--reason", "enough for today"]) == 0
-    said = refused(capfd, 3, "trade", "--account", "x", "--mode", "paper", "--symbol", "SHFE.cu2505")
-    assert "enough for today" in said and "kill reset" in said
+    capfd.readouterr()
+    assert run(["trade", "--account", "x", "--mode", "paper", "--symbol", "SHFE.cu2505"]) == 3
+    said = capfd.readouterr().err
+    assert said.startswith("error: ") and "enough for today" in said and "kill reset" in said
     assert run(["kill", "status", "--account", "x", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["tripped"]
 

@@ -71,6 +71,32 @@ def printed_ns(
     return wall_ns(dates, of_day_ns)
 
 
+def dated_ns(
+    dates: np.ndarray,
+    trading_days: np.ndarray,
+    of_day_ns: np.ndarray,
+    calendar: TradingCalendar,
+    name: str,
+    column: str,
+) -> np.ndarray:
+    """ns of Shanghai's wall clock, from calendar dates that may be wrong at night, and trading days beside them.
+
+    By the trading days, where each date is its trading day or, at night, lies between the trading day before and it:
+    DCE prints the trading day, loggers keep the evening's date after midnight. Else by the dates, and whoever holds
+    them against the trading days says so.
+
+    Arguments, errors as `printed_ns`; `dates` datetime64[D][n].
+    """
+    unique, inverse = np.unique(trading_days, return_inverse=True)
+    known = all(calendar.is_trading_day(day) for day in unique.tolist())
+    before = np.array([calendar.previous_day(day) for day in unique.tolist()], dtype="datetime64[D]")[inverse]
+    night = (of_day_ns >= DAY_CHANGE_NS) | (of_day_ns < _MORNING_NS)
+    near = (dates >= np.where(night, before, trading_days)) & (dates <= trading_days)
+    if not known or not near.all():
+        return wall_ns(dates, of_day_ns)
+    return printed_ns(trading_days, of_day_ns, calendar, name, column)
+
+
 def wall_ns(dates: np.ndarray, of_day_ns: np.ndarray) -> np.ndarray:
     """int64[n], ns of the wall clock: dates datetime64[D][n] and times of day int64[n]."""
     ns: np.ndarray = dates.astype(np.int64) * NS_PER_DAY + of_day_ns

@@ -22,6 +22,7 @@ from ghtrader_market.sources.recordings.contract_names import one_contract
 from ghtrader_market.sources.recordings.contract_rows import ContractRows, ReadOptions
 from ghtrader_market.sources.recordings.layouts.layout import Layout
 from ghtrader_market.sources.recordings.recording_file import Container, RecordingFile
+from ghtrader_market.sources.recordings.table_values import NO_PRICE
 from ghtrader_market.sources.recordings.wall_clock import Clock, Moments, epoch_ns, utc_times
 
 _FIELDS = frozenset({"ev", "exch_ts", "local_ts", "px", "qty"})
@@ -85,10 +86,12 @@ def snapshots(events: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, np.
     for number, end in enumerate(ends.tolist()):
         for at in range(first, end + 1):
             kind, price = flags[at] & _KIND, prices[at]
-            if kind == _TRADE:
-                last = price
-            elif kind == _CLEAR:
+            if kind == _CLEAR:
                 _clear(books, flags[at], price)
+            elif not 0.0 < price < NO_PRICE:
+                continue  # NaN, 0, DBL_MAX: no price is no level, and orders no book
+            elif kind == _TRADE:
+                last = price
             elif kind in (_DEPTH, _SNAPSHOT):
                 side = books[_BUY if flags[at] & _BUY else _SELL]
                 if lots[at] > 0:

@@ -14,11 +14,18 @@ import numpy as np
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.sources.recordings.contract_rows import ContractRows, ReadOptions, refuse_first
-from ghtrader_market.sources.recordings.layouts.exchange_clock import wall_ns
+from ghtrader_market.sources.recordings.layouts.exchange_clock import dated_ns, wall_ns
 from ghtrader_market.sources.recordings.layouts.layout import Layout
 from ghtrader_market.sources.recordings.recording_file import RecordingFile
 from ghtrader_market.sources.recordings.table_values import groups, level_columns, tick_values
-from ghtrader_market.sources.recordings.wall_clock import Clock, Moments, days_of, time_of_day_ns, utc_times
+from ghtrader_market.sources.recordings.wall_clock import (
+    SHANGHAI,
+    Clock,
+    Moments,
+    days_of,
+    time_of_day_ns,
+    utc_times,
+)
 
 _VALUES = {
     "last_price": "price",
@@ -58,19 +65,19 @@ def _read(file: RecordingFile, options: ReadOptions) -> Iterator[ContractRows]:
     days, dates = days_of(columns, "trading_date"), days_of(columns, "action_date")
     for name, found in (("trading_date", days), ("action_date", dates)):
         refuse_first(file, name, np.isnat(found), lambda _row: "is empty")
-    wall = wall_ns(dates, time_of_day_ns(columns, "action_time", thousandths=True))
+    of_day = time_of_day_ns(columns, "action_time", thousandths=True)
     values = tick_values(file, _VALUES, whole=_ALWAYS)
     for contract, rows in groups(file, options, "code", "exchg"):
-        yield contract_rows(
-            file, options, contract, wall[rows], days[rows], {k: v[rows] for k, v in values.items()}, rows
-        )
+        own = {name: column[rows] for name, column in values.items()}
+        yield contract_rows(file, options, contract, dates[rows], of_day[rows], days[rows], own, rows)
 
 
 def contract_rows(
     file: RecordingFile,
     options: ReadOptions,
     contract: str,
-    wall: np.ndarray,
+    dates: np.ndarray,
+    of_day: np.ndarray,
     days: np.ndarray,
     values: dict[str, np.ndarray],
     rows: np.ndarray,
@@ -81,8 +88,8 @@ def contract_rows(
     ----------
     file, options
     contract : str
-    wall : int64[n]
-        ns of Shanghai's wall clock.
+    dates, of_day : datetime64[D][n], int64[n]
+        The calendar date as the file states it, which may be wrong at night, and ns since midnight.
     days : datetime64[D][n]
         Trading days as the file states them.
     values : dict of float64[n]
@@ -95,6 +102,10 @@ def contract_rows(
         A trading day that does not fit its time, or times outside the sessions.
     """
     variety = variety_of(contract)
+    if options.time_zone in (None, SHANGHAI):
+        wall = dated_ns(dates, days, of_day, options.calendar, file.name, "trading_date")
+    else:
+        wall = wall_ns(dates, of_day)
     times = utc_times(Moments(wall, Clock.WALL, "action_time"), variety, options.calendar, options.time_zone, file.name)
     by_rule = options.calendar.trading_day_of(times)
     wrong = np.zeros(int(rows.max(initial=-1)) + 1, bool)

@@ -15,7 +15,6 @@ from ghtrader_base.errors import BadRecordingError
 from ghtrader_market.reference.tick_schema import LEVELS
 from ghtrader_market.sources.recordings.contract_names import rows_by_contract
 from ghtrader_market.sources.recordings.contract_rows import ContractRows, ReadOptions
-from ghtrader_market.sources.recordings.layouts.exchange_clock import wall_ns
 from ghtrader_market.sources.recordings.layouts.layout import Layout
 from ghtrader_market.sources.recordings.layouts.wondertrader_csv import contract_rows
 from ghtrader_market.sources.recordings.recording_file import Container, RecordingFile
@@ -115,7 +114,7 @@ def _read(file: RecordingFile, options: ReadOptions) -> Iterator[ContractRows]:
     days, dates = (_days(file, ticks, field) for field in ("trading_date", "action_date"))
     clock = ticks["action_time"].astype(np.int64)
     seconds = (clock // 10_000_000 * 60 + clock // 100_000 % 100) * 60 + clock // 1000 % 100
-    wall = wall_ns(dates, seconds * 1_000_000_000 + clock % 1000 * 1_000_000)
+    of_day = seconds * 1_000_000_000 + clock % 1000 * 1_000_000
     for contract, rows in rows_by_contract(file.name, codes, exchanges, options.variety, options.symbol):
         own = ticks[rows]
         values = {name: own[field].astype(np.float64) for name, field in _VALUES.items()}
@@ -124,7 +123,7 @@ def _read(file: RecordingFile, options: ReadOptions) -> Iterator[ContractRows]:
                 values[f"{side}_price{level + 1}"] = own[f"{side}_prices"][:, level].astype(np.float64)
                 values[f"{side}_volume{level + 1}"] = own[f"{side}_qty"][:, level].astype(np.float64)
         values = {name: no_sentinels(each, "price" in name or name in PRICES) for name, each in values.items()}
-        yield contract_rows(file, options, contract, wall[rows], days[rows], values, rows)
+        yield contract_rows(file, options, contract, dates[rows], of_day[rows], days[rows], values, rows)
 
 
 def _days(file: RecordingFile, ticks: np.ndarray, field: str) -> np.ndarray:

@@ -50,6 +50,21 @@ def test_a_carried_position_ends_a_trip_whose_cost_nobody_knows() -> None:
     assert round_trips([fill(1, 100.0, symbol=OLD), fill(-1, 110.0, symbol=NEW)], {OLD: 5, NEW: 5}) == (0, 0)
 
 
+def test_lots_that_were_carried_in_earn_from_their_opening_mark_on() -> None:
+    opening, since, units = {"S": 2}, {"S": 100.0}, {"S": 5}
+    for fills, net in (([], -70.0), ([fill(-1, 95.0)], -61.0), ([fill(-3, 95.0)], -41.0)):
+        totals = RunTotals(5)
+        totals.carry_in("S", 2, 100.0)
+        for done in fills:
+            totals.add(done)
+        marks = {"S": 93.0}
+        whole = profit(fills, units, marks, opening, since)
+        assert whole["net_pnl"] == net == totals.net(marks)
+        assert by_contract(fills, units, marks, opening, since)["S"]["net_pnl"] == whole["net_pnl"]
+    assert profit([], units, {}, opening, since)["net_pnl"] == 0.0, "not marked since"
+    assert profit([], units, {"S": 93.0}, opening) == {"gross_pnl": 0.0, "fees": 0.0, "net_pnl": 0.0}
+
+
 def test_a_fee_that_is_not_known_counts_as_none() -> None:
     fills, totals = [fill(1, 100.0, float("nan")), fill(-1, 101.0, 2.0)], RunTotals(5)
     for done in fills:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import sqlite3
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +19,7 @@ from ghtrader_base.errors import BadRecordingError, UsageError
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, VALUE_COLUMNS, table_hash
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.sources.recordings.contract_rows import ColumnMap, ReadOptions, RecordedDay, check_day
+from ghtrader_market.sources.recordings.layouts.hftbacktest_npz import snapshots
 from ghtrader_market.sources.recordings.layouts.mapped_columns import check_column_map, load_column_map
 from ghtrader_market.sources.recordings.layouts.registry import LAYOUTS, layout_of
 from ghtrader_market.sources.recordings.layouts.wondertrader_dsb import read_ticks
@@ -310,3 +312,71 @@ def test_a_map_of_other_columns_names_what_is_missing(tmp_path: Path) -> None:
     path.write_text("columns")
     with pytest.raises(UsageError, match="is no TOML"):
         load_column_map(path)
+
+
+@pytest.mark.parametrize("wrong", ["the trading day", "the evening's date", "the next calendar day"])
+def test_wondertraders_nights_are_dated_by_the_trading_day_where_the_date_is_wrong(wrong: str) -> None:
+    table = pd.read_csv(FOLDER / "wondertrader_dumped.csv")
+    ticks = read_ticks((FOLDER / "wondertrader.dsb").read_bytes(), "a.dsb").copy()
+    (right,) = days_of("wondertrader_dumped.csv", (FOLDER / "wondertrader_dumped.csv").read_bytes())
+    for dates, clock, trading in (
+        (written := table["actiondate"].to_numpy(copy=True), table["actiontime"].to_numpy(), table["tradingdate"]),
+        (ticks["action_date"], ticks["action_time"], ticks["trading_date"]),
+    ):
+        early, evening = clock < 60_000_000, clock > 200_000_000
+        if wrong == "the trading day":
+            dates[early | evening] = trading[early | evening]
+        elif wrong == "the evening's date":
+            dates[early] = dates[evening].min()
+        else:
+            dates[evening] = dates[early].max()
+    table["actiondate"] = written
+    block = (FOLDER / "wondertrader.dsb").read_bytes()[:10] + (3).to_bytes(2, "little") + ticks.tobytes()
+    for name, data in (("a.csv", table.to_csv(index=False).encode()), ("a.dsb", block)):
+        (day,) = days_of(name, data)
+        assert (day.contract, day.day) == (right.contract, right.day)
+        assert day.table["datetime_ns"].equals(right.table["datetime_ns"]), name
+    table["tradingdate"] = 20190924
+    with pytest.raises(BadRecordingError, match="trading day 2019-09-24 does not fit its time"):
+        days_of("a.csv", table.to_csv(index=False).encode())
+
+
+def test_events_without_a_price_change_no_book() -> None:
+    events = np.load(FOLDER / "SHFE.cu1910.npz")["data"]
+    odd = np.repeat(events[:3], 4)
+    odd["ev"] = events["ev"][:3].repeat(4) | np.uint64(1 << 30)
+    odd["px"] = [np.nan, 0.0, 1.7976931348623157e308, -1.0] * 3
+    odd["ev"][8:] = (odd["ev"][8:] & ~np.uint64(0xFF)) | np.uint64(2)  # trades
+    odd["qty"], odd["exch_ts"], odd["local_ts"] = 7.0, events["exch_ts"][40], events["local_ts"][40]
+    mixed = np.concatenate([events[:40], odd, events[40:]])
+    plain, found = (snapshots(each) for each in (events, mixed))
+    assert plain[0].tolist() == found[0].tolist()
+    for name, column in plain[2].items():
+        np.testing.assert_array_equal(column, found[2][name], name)
+
+
+def test_parquet_in_single_precision_and_with_durations() -> None:
+    table = pd.read_csv(FOLDER / "ctp_logger.csv")
+    (right,) = days_of("ctp.csv", table.to_csv(index=False).encode())
+    with np.errstate(over="ignore"):
+        narrow = {name: "float32" for name in table if "Price" in name and name != "AveragePrice"}
+        odd = table.assign(UpdateTime=pd.to_timedelta(table["UpdateTime"])).astype(narrow)
+    odd.loc[3, "LastPrice"] = 780.02  # as single precision 780.02001953125
+    assert np.isinf(odd["AskPrice5"]).any(), "DBL_MAX became infinity"
+    buffer = io.BytesIO()
+    odd.to_parquet(buffer)
+    (day,) = days_of("ctp.parquet", buffer.getvalue())
+    for name in ("datetime_ns", *BOOK):
+        np.testing.assert_array_equal(day.table[name].to_numpy(), right.table[name].to_numpy(), name)
+    assert day.table["last_price"][3].as_py() == 780.02
+    odd["UpdateTime"] = odd["UpdateTime"] + pd.Timedelta(days=1)
+    buffer = io.BytesIO()
+    odd.to_parquet(buffer)
+    with pytest.raises(BadRecordingError, match="are no time of day"):
+        days_of("ctp.parquet", buffer.getvalue())
+
+
+def days_of(name: str, data: bytes) -> list[RecordedDay]:
+    """The days of a file that is given as bytes, each checked."""
+    options = ReadOptions(calendar=CALENDAR)
+    return [check_day(day, options) for day in read_days(RecordingFile(name, data=data), options)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -11,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghtrader_base.errors import UsageError
+from ghtrader_market.accounting.carried_position import carried
 from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.fill import Fill
-from ghtrader_market.accounting.positions import Position, roll_day
+from ghtrader_market.accounting.positions import Position
 from ghtrader_market.reference.closing_rules import ClosingRule
 from ghtrader_market.reference.varieties import FeeRates
 from ghtrader_models.evaluation.order_simulation import Depth, fill_targets
@@ -170,14 +170,17 @@ def test_a_lot_nobody_bids_for_is_marked_by_the_falling_ask_and_held_on(bad: flo
     done = simulate_stretch(p, times, bid, ask, params, costs, ends_flat(40))
     assert done.report.net_pnl == pytest.approx(-4_512.75, abs=0.1), "not -12.75: the old mid is nobody's price"
     assert (done.report.final_position, done.report.fills) == (1, 1)
-    assert done.report.net_pnl == done.equity[-1] and done.carried.mark == 6_700.5
+    assert done.report.net_pnl == done.equity[-1] and done.mark == 6_700.5
     if bad != 7_000.37:  # without a price tick nothing is off the grid
         assert simulate_policy(p, times, bid, ask, params, TradingCosts(costs.rates, 15))[1].net_pnl < -4_500
     # the next day it is there, yesterday's, and is sold when somebody bids
-    again = replace(done.carried, position=roll_day(done.carried.position))
+    held = carried("SHFE.ag2506", date(2025, 4, 1), done.position, done.mark)
+    assert held is not None and (held.net, held.position.long_today) == (1, 1)
+    again = held.at_start_of(date(2025, 4, 2))
+    assert (again.position.long_his, again.position.long_today, again.position.long_his_cost) == (1, 0, 6_700.5)
     bid, ask = np.full(5, 6_690.0), np.full(5, 6_691.0)
     next_day = simulate_stretch(
-        np.full((5, 3), np.nan), times[:5], bid, ask, params, costs, ends_flat(5), carried=again
+        np.full((5, 3), np.nan), times[:5], bid, ask, params, costs, ends_flat(5), held=again
     )
     (sold,) = next_day.fills
     assert (sold.signed, sold.offset, sold.price) == (-1, "CLOSE", 6_690.0)

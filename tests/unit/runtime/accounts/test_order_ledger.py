@@ -84,6 +84,22 @@ def test_words_are_on_disk_what_they_always_were(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_marks_are_kept_by_trading_day_and_those_of_an_older_version_are_read(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "a")
+    old = {"trading_day": "2027-03-01", "opening": 1.0, "peak": 2.0}  # a day of a simulated market, under the one key
+    ledger._put("marks", "equity", old)
+    ledger.close()
+    ledger = Ledger(tmp_path / "a")
+    assert ledger.state.marks == ("2027-03-01", 1.0, 2.0) and ledger.state.other_marks == []
+    for day in range(2, 13):
+        ledger.write_marks(f"2025-01-{day:02d}", 1e6, 1e6 + day)
+    ledger.write_marks("2025-01-09", 1e6, 2e6)
+    ledger.close()
+    known = read_ledger(tmp_path / "a")
+    assert known.marks == ("2025-01-09", 1e6, 2e6), "written last"
+    assert [day for day, *_ in known.other_marks] == [f"2025-01-{day:02d}" for day in (5, 6, 7, 8, 10, 11, 12)]
+
+
 def play(folder: Path, operations: list[str]) -> tuple[Ledger, list[tuple]]:
     """Carry operations out; the ledger, and what was durable after each."""
     ledger = Ledger(folder)

@@ -570,20 +570,29 @@ def test_an_order_whose_trades_are_missing_stays_settling() -> None:
     assert core.state.orders["o1"].status is OrderStatus.SETTLING and "reconcile" in core.state.blocks
 
 
-def test_equity_before_the_day_is_known_or_of_a_day_gone_by_marks_nothing() -> None:
+def test_marks_of_a_later_day_silence_no_limit_and_count_once_their_day_is_there() -> None:
     core = Core(
-        CoreConfig(symbols={CU: SPEC}, limits=RiskLimits(max_position=3)),
+        CoreConfig(symbols={CU: SPEC}, limits=RiskLimits(max_position=3, daily_loss=50.0, drawdown=0.0)),
         lambda n: f"o{n}",
-        marks=("2025-01-09", 100.0, 120.0),
-    )
-    assert not core.handle(ev.Equity(90.0, 1))
+        marks=("2025-01-09", 100.0, 120.0), other_marks=[("2025-01-07", 10.0, 10.0), ("2025-01-10", 95.0, 95.0)],
+    )  # fmt: skip
+    assert not core.handle(ev.Equity(200.0, 1)), "no day yet"
     core.handle(ev.Terms(symbol=CU, trading_day=DAY, sessions=((0, 10**15),), now_ns=1))
-    assert not core.handle(ev.Equity(90.0, 2)) and core.state.marks.opening == 100.0, "the marks are of a later day"
-    assert not core.handle(ev.Equity(math.nan, 3))
-    core.handle(ev.Terms(symbol=CU, trading_day="2025-01-10", sessions=((0, 10**15),), now_ns=4))
-    (marks,) = only(core.handle(ev.Equity(90.0, 5)), WriteMarks)
-    assert (marks.trading_day, marks.opening, marks.peak) == ("2025-01-10", 90.0, 90.0)
-    assert not core.handle(ev.Equity(math.nan, 6)) and core.state.marks.last == 90.0, "no figure is no loss"
+    (marks,) = only(core.handle(ev.Equity(200.0, 2)), WriteMarks)
+    assert (marks.trading_day, marks.opening, marks.peak) == (DAY, 200.0, 200.0)
+    assert not only(core.handle(ev.Equity(151.0, 3)), TripKill) and not core.handle(ev.Equity(math.nan, 3))
+    (trip,) = only(core.handle(ev.Equity(150.0, 4)), TripKill)
+    assert "lost 50 CNY since the day opened" in trip.reason, "marks of a later day silenced this"
+    core.handle(ev.KillChange(tripped=False, reason="", now_ns=4))
+    for day, opening in (("2025-01-09", 100.0), ("2025-01-10", 95.0)):  # a restart on a quiet evening forgets no loss
+        core.handle(ev.Terms(symbol=CU, trading_day=day, sessions=((0, 10**15),), now_ns=5))
+        assert not only(core.handle(ev.Equity(90.0, 5)), WriteMarks)
+        assert (core.state.marks.trading_day, core.state.marks.opening) == (day, opening)
+    assert only(core.handle(ev.Equity(45.0, 6)), TripKill), "lost since that day opened"
+    assert not core.handle(ev.Equity(math.nan, 6)) and core.state.marks.last == 45.0, "no figure is no loss"
+
+
+def test_equity_before_the_day_is_known_marks_nothing() -> None:
     fresh = Core(CoreConfig(symbols={CU: SPEC}, limits=RiskLimits(max_position=3)), lambda n: f"o{n}")
     before = fresh.state.marks.last
     assert not fresh.handle(ev.Equity(90.0, 1)) and repr(fresh.state.marks.last) == repr(before), "no day yet"

@@ -158,6 +158,9 @@ def test_a_fill_never_takes_a_lot_twice_or_beyond_the_limit() -> None:
     assert take(values, taken, 1, 4, best + 10) == [(best, 2), (best + 10, 2)]
     assert take(values, taken, 1, 9, best + 10) == [(best + 10, 1)]
     assert take(values, taken, 1, 1, best - 10) == []
+    unknown = values.copy()
+    unknown[COLUMN_INDEX["ask_volume1"]] = np.nan  # some recordings have no volumes of the book
+    assert take(unknown, np.zeros((2, 5), np.int64), 1, 4, best) == []
     values[COLUMN_INDEX["bid_price1"]] = np.nan
     assert take(values, taken, -1, 1, 0.0) == []
 
