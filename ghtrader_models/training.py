@@ -23,7 +23,7 @@ from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
 from ghtrader_models.datasets.load import Dataset, load_dataset
 from ghtrader_models.evaluation.metrics import class_prior
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
-from ghtrader_models.evaluation.splits import training_rows
+from ghtrader_models.evaluation.splits import SplitOptions, training_stop
 from ghtrader_models.families.base import FamilyConfig, get_family
 
 if TYPE_CHECKING:
@@ -138,5 +138,4 @@ def rows_until(dataset: Dataset, until_ns: int | None) -> np.ndarray:
     if until_ns is None:
         return np.flatnonzero(dataset.usable)
     stop = int(np.searchsorted(dataset.datetime_ns, until_ns, side="left"))
-    n = len(dataset)
-    return training_rows(dataset.usable, stop, n, dataset.horizon, purge=dataset.horizon, embargo=0)
+    return np.flatnonzero(dataset.usable[: training_stop(stop, dataset.horizon, SplitOptions(embargo=0))])

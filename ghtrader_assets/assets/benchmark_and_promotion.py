@@ -34,8 +34,9 @@ class BenchmarkConfig(dg.Config):
     """What is compared.
 
     `families`: empty for all. `start`, `end`: trading days, empty for all that are built. `settings`: family name ->
-    fields of its configuration that differ from its defaults; `policy`: those of `PolicyOptions`. `strict`: refuse
-    where a day does not go with the others, instead of leaving it out. `mix`: take days of different markets together.
+    fields of its configuration that differ from its defaults; `policy`: those of `PolicyOptions`; `splits`: those of
+    `SplitOptions`. `strict`: refuse where a day does not go with the others, instead of leaving it out. `mix`: take
+    days of different markets together.
     """
 
     families: list[str] = []
@@ -44,6 +45,7 @@ class BenchmarkConfig(dg.Config):
     seed: int = 0
     settings: dict[str, dict[str, Any]] = {}
     policy: dict[str, Any] = {}
+    splits: dict[str, Any] = {}
     strict: bool = False
     mix: bool = False
 
@@ -77,11 +79,11 @@ def benchmark_series(
     from ghtrader_models.evaluation.benchmark import run_benchmark
     from ghtrader_models.evaluation.plots import factor_importance, gain_per_split
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
-    from ghtrader_models.evaluation.splits import make_splits
+    from ghtrader_models.evaluation.splits import SplitOptions, make_splits
     from ghtrader_models.families.base import get_family, make_config
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
 
-    policy = PolicyOptions.from_dict(config.policy)
+    policy, cut = PolicyOptions.from_dict(config.policy), SplitOptions.from_dict(config.splits)
     execution = ExecutionModel(latency_ms=home.settings.risk_latency_ms)
     dataset = load_dataset(
         home.lake,
@@ -95,7 +97,8 @@ def benchmark_series(
     )
     tell_left_out(symbol, dataset.left_out)
     days = list(dataset.days)
-    splits = make_splits(dataset)
+    plan = make_splits(dataset, cut)
+    say(f"{symbol}: {plan.words}")
     tracker = Tracker(home.settings)
     made = ReportContext(
         days=days,
@@ -109,7 +112,9 @@ def benchmark_series(
     metadata: dict[str, Any] = {
         "rows": len(dataset),
         "days": len(days),
-        "tests": len(splits),
+        "tests": len(plan.splits),
+        "splits": plan.words,
+        "splits_hash": plan.splits_hash,
         "origin": made.origin,
         "left_out_days": [found.to_dict() for found in dataset.left_out],
     }
@@ -121,10 +126,10 @@ def benchmark_series(
     gains: dict[str, list[float]] = {}
     with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report", run_id):
         for family in config.families or FAMILIES:
-            say(f"{family} at horizon {horizon}: {len(splits)} tests over {len(days)} days of {symbol}")
+            say(f"{family} at horizon {horizon}: {len(plan.splits)} tests over {len(days)} days of {symbol}")
             fitted = make_config(get_family(family), config.settings.get(family, {}))
             report = run_benchmark(
-                dataset, family, splits=splits, config=fitted, seed=config.seed, policy=policy, execution=execution
+                dataset, family, plan=plan, config=fitted, seed=config.seed, policy=policy, execution=execution
             )
             save_report(home.settings, report, made)
             tracker.log_benchmark(
@@ -140,7 +145,8 @@ def benchmark_series(
                 f"{family} metrics_hash": report.metrics_hash,
             }
             say(f"{family} at horizon {horizon}: gain {gain.mean:+.5f} nats, {metadata[f'{family} gain interval']}")
-    plot = gain_per_split(gains, [split.name for split in splits], title=f"Gain over the prior, {symbol} {horizon}")
+    names = [split.name for split in plan.splits]
+    plot = gain_per_split(gains, names, title=f"Gain over the prior, {symbol} {horizon}")
     return {**metadata, "code_version": made.code_version, "plot": png_bytes_markdown(plot, f"{symbol} {horizon}")}
 
 
