@@ -74,7 +74,7 @@ def train_on(
     models_dir : Path
         `Settings.models`.
     family : str
-        "logistic" or "xgboost".
+        A name of `families.table.FAMILIES`.
     until_ns : int, optional
         Only rows whose label ends before this moment are learned from: what follows stays unseen.
     seed : int
@@ -102,11 +102,11 @@ def train_on(
         hint = f"never known on these days: {', '.join(never[:5])}" if never else "train on more days, or until later"
         raise UsageError(f"no row of {dataset.symbol} to learn from", hint)
     learner = get_family(family)
-    settings = config or learner.default_config()
+    settings = config or learner.config()
     y = dataset.y[rows]
-    model = learner.fit(dataset.X[rows], y, horizon=dataset.horizon, seed=seed, config=settings)
+    model = learner.fit(dataset.samples(rows), seed=seed, config=settings)
     asked = rows[:: settings.stride]
-    params = fit_policy_on(dataset, asked, model.predict_proba(dataset.X[asked]), policy or PolicyOptions())
+    params = fit_policy_on(dataset, asked, model.predict_proba(dataset.samples(asked)), policy or PolicyOptions())
     content = BundleContent(
         schema_version=SCHEMA_VERSION,
         symbol=dataset.symbol,

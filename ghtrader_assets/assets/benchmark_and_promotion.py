@@ -6,7 +6,6 @@ from typing import Any
 import dagster as dg
 
 from ghtrader_assets.assets.models import built_days, days_of_variety_deps, tell_left_out
-from ghtrader_assets.families import FAMILIES
 from ghtrader_assets.partitions import PARTITIONS, horizon_key, split_horizon_key
 from ghtrader_assets.resources.progress import png_bytes_markdown, say
 from ghtrader_assets.resources.resources import HomeResource
@@ -25,6 +24,7 @@ from ghtrader_base.errors import FailedError
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_origin import origins_of, words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
+from ghtrader_models.families.table import FAMILIES, family_names
 
 GROUP = "reports"
 CODE_VERSION = "1"
@@ -228,7 +228,7 @@ def _comparable(
     if not reports:
         raise FailedError(
             f"no walk-forward report of {variety} at horizon {horizon}",
-            f"first: ghtrader benchmark --model {FAMILIES[0]} --var {variety} --horizon {horizon}",
+            f"first: ghtrader benchmark --model {family_names()[0]} --var {variety} --horizon {horizon}",
         )
     newest = max(reports, key=lambda report: (len(report.context.days), report.context.days[-1]))
     return choose([report for report in reports if report.tests_hash == newest.tests_hash])

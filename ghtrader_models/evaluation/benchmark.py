@@ -187,7 +187,7 @@ def run_benchmark(
     dataset : Dataset
         Rows of one series at one horizon.
     family_name : str
-        "logistic" or "xgboost".
+        A name of `families.table.FAMILIES`.
     plan : SplitPlan, optional
         `make_splits(dataset)` where absent.
     config : FamilyConfig, optional
@@ -212,7 +212,7 @@ def run_benchmark(
         raise UsageError(f"horizon {horizon} for a data set of horizon {dataset.horizon}", "load it at that horizon")
     started = time.perf_counter()
     family = get_family(family_name)
-    settings = config or family.default_config()
+    settings = config or family.config()
     plan = plan or make_splits(dataset)
     options = policy or PolicyOptions()
     last = dataset.last_realised()
@@ -222,11 +222,11 @@ def run_benchmark(
         y_train = dataset.y[train]
         prior = class_prior(y_train)
         fit_started = time.perf_counter()
-        model = family.fit(dataset.X[train], y_train, horizon=dataset.horizon, seed=seed, config=settings)
+        model = family.fit(dataset.samples(train), seed=seed, config=settings)
         fit_seconds = time.perf_counter() - fit_started
         stretch = np.full((split.stop - split.start, 3), np.nan)
-        asked = dataset.warm[split.start : split.stop]
-        stretch[asked] = model.predict_proba(dataset.X[split.start : split.stop][asked])
+        asked = np.flatnonzero(dataset.warm[split.start : split.stop])
+        stretch[asked] = model.predict_proba(dataset.samples(asked + split.start))
         transitions = transition_table(last[train], y_train)
         found.y.append(dataset.y[test])
         found.prior.append(np.tile(prior, (test.size, 1)))
@@ -235,7 +235,7 @@ def run_benchmark(
         found.importance.append(model.importance(dataset.names))
         if simulate:
             learned = train[:: settings.stride]
-            params = fit_policy_on(dataset, learned, model.predict_proba(dataset.X[learned]), options)
+            params = fit_policy_on(dataset, learned, model.predict_proba(dataset.samples(learned)), options)
             _simulate(dataset, split, stretch, params, execution or ExecutionModel(), found)
         found.splits.append(
             ScoredSplit(

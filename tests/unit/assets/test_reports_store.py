@@ -27,7 +27,7 @@ from ghtrader_models.datasets.day_selection import without_rows
 from ghtrader_models.evaluation.benchmark import PREDICTION_SCHEMA, BenchmarkReport
 from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading, TradingReport
 from ghtrader_models.evaluation.splits import SplitOptions
-from ghtrader_models.families.linear import LogisticConfig
+from ghtrader_models.families.logistic import LogisticConfig
 from ghtrader_models.model_scores import GainInterval, MeanScore, ModelScores
 from ghtrader_models.registry.promotion import judge
 
