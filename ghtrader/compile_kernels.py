@@ -1,7 +1,7 @@
 """Compiles every numba kernel once, so that no first run waits for it: `python -m ghtrader.compile_kernels [HOME ...]`.
 
 `make setup` calls it. It takes the steps of a trading day on a tiny scenario: exchange, quality, factors, every kind of
-label, windows, factor research, both model families, policy. The factor kernel is one function that is handed an
+label, windows, factor research, the tabular model families, policy. The factor kernel is one function that is handed an
 address, so one set compiles it for all sets, ours and a user's own. The compiled code goes where
 `ghtrader_base.numba_cache` puts it, and from there under each home that is named; a second call takes seconds.
 """
@@ -81,7 +81,7 @@ def _read(home: Path, symbol: str, day: date) -> None:
 
 
 def _trade(home: Path, symbol: str, day: date) -> None:
-    """Both families fitted and asked, the policy replayed, and a live tick."""
+    """The tabular families fitted and asked, the policy replayed, and a live tick."""
     from ghtrader_market.reference.tick_schema import COLUMN_INDEX, values_matrix
     from ghtrader_market.reference.varieties import variety_of
     from ghtrader_market.stores.lake.lake import Lake
@@ -102,10 +102,10 @@ def _trade(home: Path, symbol: str, day: date) -> None:
     tracker = WarmTracker(data.X.shape[1])
     usable = tracker.batch(data.X) & (data.y >= 0)
     tracker.update(data.X[-1])
-    for name in ("logistic", "xgboost"):
+    for name in ("logistic", "xgboost", "lightgbm"):
         family = get_family(name)
-        config = make_config(family, {"rounds": 2} if name == "xgboost" else {})
-        model = family.fit(data.X[usable], data.y[usable], horizon=_HORIZON, seed=0, config=config)
+        config = make_config(family, {} if name == "logistic" else {"rounds": 2})
+        model = family.fit(data.samples(np.flatnonzero(usable)), seed=0, config=config)
         folder = home / name
         folder.mkdir()
         model.save(folder)

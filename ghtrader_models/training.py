@@ -23,7 +23,7 @@ from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
 from ghtrader_models.datasets.load import Dataset, load_dataset
 from ghtrader_models.evaluation.metrics import class_prior
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
-from ghtrader_models.evaluation.splits import training_rows
+from ghtrader_models.evaluation.splits import SplitOptions, training_stop
 from ghtrader_models.families.base import FamilyConfig, get_family
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def train_on(
     models_dir : Path
         `Settings.models`.
     family : str
-        "logistic" or "xgboost".
+        A name of `families.table.FAMILIES`.
     until_ns : int, optional
         Only rows whose label ends before this moment are learned from: what follows stays unseen.
     seed : int
@@ -102,11 +102,11 @@ def train_on(
         hint = f"never known on these days: {', '.join(never[:5])}" if never else "train on more days, or until later"
         raise UsageError(f"no row of {dataset.symbol} to learn from", hint)
     learner = get_family(family)
-    settings = config or learner.default_config()
+    settings = config or learner.config()
     y = dataset.y[rows]
-    model = learner.fit(dataset.X[rows], y, horizon=dataset.horizon, seed=seed, config=settings)
+    model = learner.fit(dataset.samples(rows), seed=seed, config=settings)
     asked = rows[:: settings.stride]
-    params = fit_policy_on(dataset, asked, model.predict_proba(dataset.X[asked]), policy or PolicyOptions())
+    params = fit_policy_on(dataset, asked, model.predict_proba(dataset.samples(asked)), policy or PolicyOptions())
     content = BundleContent(
         schema_version=SCHEMA_VERSION,
         symbol=dataset.symbol,
@@ -138,5 +138,4 @@ def rows_until(dataset: Dataset, until_ns: int | None) -> np.ndarray:
     if until_ns is None:
         return np.flatnonzero(dataset.usable)
     stop = int(np.searchsorted(dataset.datetime_ns, until_ns, side="left"))
-    n = len(dataset)
-    return training_rows(dataset.usable, stop, n, dataset.horizon, purge=dataset.horizon, embargo=0)
+    return np.flatnonzero(dataset.usable[: training_stop(stop, dataset.horizon, SplitOptions(embargo=0))])

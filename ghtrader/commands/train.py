@@ -26,12 +26,13 @@ from ghtrader.commands.shared_options import (
 from ghtrader.output import emit_runs
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
+from ghtrader_models.families.table import FAMILIES, family_names
 
 if TYPE_CHECKING:
     from ghtrader_assets.runs.execute import RunResult
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
 
-ModelOption = Annotated[str, typer.Option("--model", help="Family: logistic or xgboost.")]
+ModelOption = Annotated[str, typer.Option("--model", help=f"Family: {', '.join(family_names())}.")]
 HorizonOption = Annotated[int, typer.Option("--horizon", help="Label horizon in ticks, one that was built.")]
 
 MaxLotsOption = Annotated[int, typer.Option("--max-lots", min=1, help="Policy: lots of a position at the most.")]
@@ -45,8 +46,6 @@ CooldownOption = Annotated[
 
 
 def _family(name: str) -> str:
-    from ghtrader_assets.families import FAMILIES
-
     if name not in FAMILIES:
         raise UsageError(f"no model family {name!r}", f"there are: {', '.join(FAMILIES)}")
     return name

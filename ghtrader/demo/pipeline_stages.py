@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ghtrader_runtime.runlog.summary import RunSummary
 
 VARIETY = "cu"
+FAMILIES = ("logistic", "xgboost")
+"""The families that the demo compares, within its minutes; there are more in `ghtrader_models.families.table`."""
 ACCOUNT = "demo"
 
 
@@ -100,11 +102,10 @@ def judged_facts(settings: Settings, variety: str, days: list[date], truth: Path
 
 
 def judge_models(settings: Settings, variety: str, seed: int, stages: Stages, until_ns: int | None = None) -> None:
-    """Train both families at every horizon, score them walk-forward and ask the gate.
+    """Train the demo's families at every horizon, score them walk-forward and ask the gate.
 
     `until_ns` keeps the rows after it out of the candidates' training, so that they may trade there.
     """
-    from ghtrader_assets.families import FAMILIES
     from ghtrader_assets.runs import flows
 
     options: dict[str, Any] = {"source": "demo", "progress": stages.detail}

@@ -6,7 +6,6 @@ from typing import Any
 import dagster as dg
 
 from ghtrader_assets.assets.models import built_days, days_of_variety_deps, tell_left_out
-from ghtrader_assets.families import FAMILIES
 from ghtrader_assets.partitions import PARTITIONS, horizon_key, split_horizon_key
 from ghtrader_assets.resources.progress import png_bytes_markdown, say
 from ghtrader_assets.resources.resources import HomeResource
@@ -26,6 +25,7 @@ from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_origin import origins_of, words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
+from ghtrader_models.families.table import FAMILIES, family_names
 
 GROUP = "reports"
 CODE_VERSION = "1"
@@ -35,8 +35,9 @@ class BenchmarkConfig(RunConfig):
     """What is compared.
 
     `families`: empty for all. `start`, `end`: trading days, empty for all that are built. `settings`: family name ->
-    fields of its configuration that differ from its defaults; `policy`: those of `PolicyOptions`. `strict`: refuse
-    where a day does not go with the others, instead of leaving it out. `mix`: take days of different markets together.
+    fields of its configuration that differ from its defaults; `policy`: those of `PolicyOptions`; `splits`: those of
+    `SplitOptions`. `strict`: refuse where a day does not go with the others, instead of leaving it out. `mix`: take
+    days of different markets together.
     """
 
     families: list[str] = []
@@ -45,6 +46,7 @@ class BenchmarkConfig(RunConfig):
     seed: int = 0
     settings: dict[str, dict[str, Any]] = {}
     policy: dict[str, Any] = {}
+    splits: dict[str, Any] = {}
     strict: bool = False
     mix: bool = False
 
@@ -85,11 +87,11 @@ def benchmark_series(
     from ghtrader_models.evaluation.plots import factor_importance, gain_per_split
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
     from ghtrader_models.evaluation.recorded_books import RecordedBooks
-    from ghtrader_models.evaluation.splits import make_splits
+    from ghtrader_models.evaluation.splits import SplitOptions, make_splits
     from ghtrader_models.families.base import get_family, make_config
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
 
-    policy = PolicyOptions.from_dict(config.policy)
+    policy, cut = PolicyOptions.from_dict(config.policy), SplitOptions.from_dict(config.splits)
     execution = ExecutionModel(latency_ms=home.settings.risk_latency_ms)
     dataset = load_dataset(
         home.lake,
@@ -103,7 +105,8 @@ def benchmark_series(
     )
     tell_left_out(symbol, dataset.left_out)
     days = list(dataset.days)
-    splits = make_splits(dataset)
+    plan = make_splits(dataset, cut)
+    say(f"{symbol}: {plan.words}")
     tracker = Tracker(home.settings)
     made = ReportContext(
         days=days,
@@ -117,7 +120,9 @@ def benchmark_series(
     metadata: dict[str, Any] = {
         "rows": len(dataset),
         "days": len(days),
-        "tests": len(splits),
+        "tests": len(plan.splits),
+        "splits": plan.words,
+        "splits_hash": plan.splits_hash,
         "origin": made.origin,
         "left_out_days": [found.to_dict() for found in dataset.left_out],
     }
@@ -130,11 +135,11 @@ def benchmark_series(
     failed: dict[str, GhtraderError] = {}
     with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report", run_id):
         for family in config.families or FAMILIES:
-            say(f"{family} at horizon {horizon}: {len(splits)} tests over {len(days)} days of {symbol}")
+            say(f"{family} at horizon {horizon}: {len(plan.splits)} tests over {len(days)} days of {symbol}")
             try:
                 fitted = make_config(get_family(family), config.settings.get(family, {}))
                 report = run_benchmark(
-                    dataset, family, splits=splits, config=fitted, seed=config.seed, policy=policy, execution=execution,
+                    dataset, family, plan=plan, config=fitted, seed=config.seed, policy=policy, execution=execution,
                     books=RecordedBooks(lake=home.lake, symbol=symbol),
                 )  # fmt: skip
                 for line in report.simulation.settled if report.simulation is not None else ():
@@ -159,7 +164,8 @@ def benchmark_series(
             say(f"{family} at horizon {horizon}: gain {gain.mean:+.5f} nats, {metadata[f'{family} gain interval']}")
     if failed:
         raise together(failed, len(gains))
-    plot = gain_per_split(gains, [split.name for split in splits], title=f"Gain over the prior, {symbol} {horizon}")
+    names = [split.name for split in plan.splits]
+    plot = gain_per_split(gains, names, title=f"Gain over the prior, {symbol} {horizon}")
     return {**metadata, "code_version": made.code_version, "plot": png_bytes_markdown(plot, f"{symbol} {horizon}")}
 
 
@@ -241,7 +247,7 @@ def _comparable(
     if not reports:
         raise FailedError(
             f"no walk-forward report of {variety} at horizon {horizon}",
-            f"first: ghtrader benchmark --model {FAMILIES[0]} --var {variety} --horizon {horizon}",
+            f"first: ghtrader benchmark --model {family_names()[0]} --var {variety} --horizon {horizon}",
         )
     newest = max(reports, key=lambda report: (len(report.context.days), report.context.days[-1]))
     return choose([report for report in reports if report.tests_hash == newest.tests_hash])

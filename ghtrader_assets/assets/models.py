@@ -11,7 +11,6 @@ from typing import Any
 
 import dagster as dg
 
-from ghtrader_assets.families import FAMILIES
 from ghtrader_assets.partitions import PARTITIONS, all_days_of_variety, horizon_key, split_horizon_key
 from ghtrader_assets.resources.progress import png_bytes_markdown, say
 from ghtrader_assets.resources.resources import HomeResource
@@ -24,6 +23,7 @@ from ghtrader_base.lock_keys import train_key
 from ghtrader_market.reference.tick_origin import words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
 from ghtrader_models.bundles.left_out_days import LeftOutDay
+from ghtrader_models.families.table import FAMILIES
 
 GROUP = "models"
 CODE_VERSION = "1"

@@ -84,6 +84,8 @@ class StoredReport:
         Hash of every number that does not depend on the clock.
     context : ReportContext
         What the report was made from.
+    splits_hash : str
+        Of the rows learned from and tested; empty in a report of an older version.
     """
 
     family: str
@@ -98,6 +100,7 @@ class StoredReport:
     tests_hash: str
     metrics_hash: str
     context: ReportContext
+    splits_hash: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

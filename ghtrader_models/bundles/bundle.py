@@ -6,7 +6,7 @@ has matched the manifest. What a model file means is decided in `inference`; whi
 Layout of ``models/bundles/<bundle_id>/``:
 
 - ``manifest.json``: format, kind of model, bundle id, size and sha256 of every other file;
-- the model file (``model.json`` or ``model.ubj``);
+- the model file (``model.json``, ``model.ubj`` or ``model.txt``);
 - ``factors.json``: the factor set's spec, its hash, the factor names in the order of the model's inputs;
 - ``labels.json``: the label spec; ``policy.json``: thresholds;
 - ``normaliser.json``, where the model wants its inputs on one scale: `feature_scaler.FeatureScaler`;
@@ -73,7 +73,7 @@ class Bundle:
     bundle_id : str
         Hash of the content, 16 hex digits.
     kind : str
-        "logistic" or "xgboost".
+        Name of the family; decides what reads the model file (`inference.predictors.DECODERS`).
     model_files : mapping of str to bytes
         The model's own files.
     factor_set_spec : FactorSetSpec

@@ -76,7 +76,7 @@ class Champion:
     path : str
         The bundle's folder, relative to the models folder, so that a home may be moved.
     family : str
-        "logistic" or "xgboost".
+        Of the bundle.
     promoted_at : str
         ISO 8601 with offset.
     reason : str

@@ -28,6 +28,7 @@ from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.bundles.schema_versions import require_schema
 from ghtrader_models.datasets.day_integrity import require_content, require_labels, require_unchanged, schedule_of
 from ghtrader_models.datasets.day_selection import DayTraits, select_days, without_rows
+from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.datasets.tick_input import read_provenance
 from ghtrader_models.factors.factor_set import FactorSetSpec
 from ghtrader_models.inference.predictors import WarmTracker
@@ -133,6 +134,18 @@ class Dataset:
         if self.y.size > n:
             last[n:] = np.where(self.row_in_day[n:] >= n, self.y[:-n], NO_LABEL)
         return last
+
+    def samples(self, rows: np.ndarray) -> Samples:
+        """Some of the rows, int64[k] ascending, as a family takes them."""
+        return Samples(
+            X=self.X,
+            y=self.y,
+            datetime_ns=self.datetime_ns,
+            day_index=self.day_index,
+            warm=self.warm,
+            rows=rows,
+            horizon=self.horizon,
+        )
 
     def with_labels(self, y: np.ndarray) -> Dataset:
         """The same rows with other labels, int8[n]."""

@@ -38,7 +38,7 @@ from ghtrader_models.evaluation.policy_simulation import ends_flat
 from ghtrader_models.evaluation.recorded_books import RecordedBooks
 from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading
 from ghtrader_models.evaluation.simulated_days import SimulatedDays
-from ghtrader_models.evaluation.splits import Split, make_splits
+from ghtrader_models.evaluation.splits import Split, SplitOptions, SplitPlan, make_splits
 from ghtrader_models.families.base import FamilyConfig, get_family
 from ghtrader_models.model_scores import GainInterval, MeanScore, ModelScores
 from ghtrader_models.policy import PolicyParams
@@ -69,6 +69,10 @@ class BenchmarkReport:
         What was run.
     splits : list of ScoredSplit
         One a test.
+    splits_hash : str
+        Of the rows learned from and tested (`SplitPlan.splits_hash`).
+    split_options : SplitOptions
+        How they were chosen.
     model : ModelScores
         Scores of the family.
     baselines : dict of str to ModelScores
@@ -91,6 +95,8 @@ class BenchmarkReport:
     seed: int
     config: FamilyConfig
     splits: list[ScoredSplit]
+    splits_hash: str
+    split_options: SplitOptions
     model: ModelScores
     baselines: dict[str, ModelScores]
     simulation: SimulatedTrading | None
@@ -125,6 +131,8 @@ class BenchmarkReport:
             "config": asdict(self.config),
             "policy": self.policy.to_dict(),
             "splits": [asdict(split) for split in self.splits],
+            "splits_hash": self.splits_hash,
+            "split_options": self.split_options.to_dict(),
             "model": self.model.to_dict(),
             "baselines": {name: found.to_dict() for name, found in self.baselines.items()},
             "simulation": self.simulation.to_dict() if self.simulation is not None else None,
@@ -151,7 +159,7 @@ def run_benchmark(
     dataset: Dataset,
     family_name: str,
     *,
-    splits: Sequence[Split] | None = None,
+    plan: SplitPlan | None = None,
     config: FamilyConfig | None = None,
     seed: int = 0,
     horizon: int | None = None,
@@ -167,8 +175,8 @@ def run_benchmark(
     dataset : Dataset
         Rows of one series at one horizon.
     family_name : str
-        "logistic" or "xgboost".
-    splits : sequence of Split, optional
+        A name of `families.table.FAMILIES`.
+    plan : SplitPlan, optional
         `make_splits(dataset)` where absent.
     config : FamilyConfig, optional
         The family's own; its default where absent (`families.base.make_config`).
@@ -194,41 +202,42 @@ def run_benchmark(
         raise UsageError(f"horizon {horizon} for a data set of horizon {dataset.horizon}", "load it at that horizon")
     started = time.perf_counter()
     family = get_family(family_name)
-    settings = config or family.default_config()
-    splits = list(splits) if splits is not None else make_splits(dataset)
+    settings = config or family.config()
+    plan = plan or make_splits(dataset)
     options = policy or PolicyOptions()
     last = dataset.last_realised()
     found, traded = _Collected(), SimulatedDays(model=execution or ExecutionModel())
-    for split in splits:
-        y_train = dataset.y[split.train]
+    for split in plan.splits:
+        train, test = split.train, split.test
+        y_train = dataset.y[train]
         prior = class_prior(y_train)
         fit_started = time.perf_counter()
-        model = family.fit(dataset.X[split.train], y_train, horizon=dataset.horizon, seed=seed, config=settings)
+        model = family.fit(dataset.samples(train), seed=seed, config=settings)
         fit_seconds = time.perf_counter() - fit_started
         stretch = np.full((split.stop - split.start, 3), np.nan)
-        asked = dataset.warm[split.start : split.stop]
-        stretch[asked] = model.predict_proba(dataset.X[split.start : split.stop][asked])
-        transitions = transition_table(last[split.train], y_train)
-        found.y.append(dataset.y[split.test])
-        found.prior.append(np.tile(prior, (split.test.size, 1)))
-        found.model.append(stretch[split.test - split.start])
-        found.persistence.append(transitions[np.where(last[split.test] < 0, 3, last[split.test])])
+        asked = np.flatnonzero(dataset.warm[split.start : split.stop])
+        stretch[asked] = model.predict_proba(dataset.samples(asked + split.start))
+        transitions = transition_table(last[train], y_train)
+        found.y.append(dataset.y[test])
+        found.prior.append(np.tile(prior, (test.size, 1)))
+        found.model.append(stretch[test - split.start])
+        found.persistence.append(transitions[np.where(last[test] < 0, 3, last[test])])
         found.importance.append(model.importance(dataset.names))
         if simulate:
-            learned = split.train[:: settings.stride]
-            params = fit_policy_on(dataset, learned, model.predict_proba(dataset.X[learned]), options)
+            learned = train[:: settings.stride]
+            params = fit_policy_on(dataset, learned, model.predict_proba(dataset.samples(learned)), options)
             _simulate(dataset, split, stretch, params, traded, books)
         found.splits.append(
             ScoredSplit(
                 split=split.index,
                 name=split.name,
-                train_rows=int(split.train.size),
-                test_rows=int(split.test.size),
+                train_rows=int(train.size),
+                test_rows=int(test.size),
                 prior=prior.tolist(),
                 fit_seconds=fit_seconds,
             )
         )
-    return _report(dataset, family_name, settings, options, seed, splits, found, traded, started)
+    return _report(dataset, family_name, settings, options, seed, plan, found, traded, started)
 
 
 def score(
@@ -369,16 +378,17 @@ def _report(
     config: FamilyConfig,
     policy: PolicyOptions,
     seed: int,
-    splits: Sequence[Split],
+    plan: SplitPlan,
     found: _Collected,
     traded: SimulatedDays,
     started: float,
 ) -> BenchmarkReport:
     majority = [np.eye(3)[prior.argmax(axis=1)] for prior in found.prior]
-    rows = np.concatenate([split.test for split in splits])
+    tests = [split.test for split in plan.splits]
+    rows = np.concatenate(tests)
     days = np.array(dataset.days, "datetime64[D]")
     columns = [
-        np.repeat(np.arange(len(splits), dtype=np.int32), [split.test.size for split in splits]),
+        np.repeat(np.arange(len(tests), dtype=np.int32), [test.size for test in tests]),
         pa.array(days[dataset.day_index[rows]], pa.date32()),
         dataset.datetime_ns[rows],
         rows,
@@ -395,6 +405,8 @@ def _report(
         config=config,
         policy=policy,
         splits=found.splits,
+        splits_hash=plan.splits_hash,
+        split_options=plan.options,
         model=score(found.model, found.y, found.prior),
         baselines={
             "prior": score(found.prior, found.y, found.prior),

@@ -1,9 +1,9 @@
-"""Defines what a model family is, and registers those there are.
+"""Defines what a model family is: the interface that benchmark, training and bundles rely on.
 
-What belongs here: the protocol that benchmark, training and bundles rely on. Each family has its own file; a new one
-is registered with one line in `_FAMILIES`.
+What belongs here: the protocols, and what all families do alike. Each family has a file of its own and an entry in
+`table`, by which commands, benchmark and asset graph have it.
 
-Every family promises: the same rows, configuration and seed give the same model to the last bit on one machine;
+Every family promises: the same samples, configuration and seed give the same model to the last bit on one machine;
 `predict_proba` is the bundle's own route (`inference`), so that offline and live numbers are equal; a factor that
 is NaN or infinite counts as missing, in training and after.
 """
@@ -13,17 +13,24 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from ghtrader_base.errors import UsageError
+from ghtrader_models.datasets.samples import Samples
+from ghtrader_models.families.table import FAMILIES
 
-_FAMILIES = {
-    "logistic": ("ghtrader_models.families.linear", "LogisticFamily"),
-    "xgboost": ("ghtrader_models.families.boosting", "XGBoostFamily"),
-}
+
+class Preset(StrEnum):
+    """How much a family may cost."""
+
+    SMALL = "small"
+    """What two cores train in minutes: the default."""
+    PAPER = "paper"
+    """The size its authors published, or the largest sensible one of a family without a paper."""
 
 
 class Model(Protocol):
@@ -40,8 +47,8 @@ class Model(Protocol):
     kind: str
     n_features: int
 
-    def predict_proba(self, rows: np.ndarray) -> np.ndarray:
-        """float32[n, F] -> float64[n, 3] (DOWN, FLAT, UP)."""
+    def predict_proba(self, samples: Samples) -> np.ndarray:
+        """float64[k, 3] (DOWN, FLAT, UP): one of each row meant."""
         ...
 
     def save(self, directory: Path) -> None:
@@ -54,7 +61,7 @@ class Model(Protocol):
 
 
 class FamilyConfig(Protocol):
-    """How a family is trained: a frozen dataclass of numbers, each family's own.
+    """How a family is trained: a frozen dataclass of numbers and words, each family's own.
 
     Attributes
     ----------
@@ -74,30 +81,26 @@ class ModelFamily(Protocol):
     Attributes
     ----------
     name : str
-        As the registry and the command line have it.
+        As `FAMILIES` and the command line have it.
     """
 
     name: str
 
-    def default_config(self) -> FamilyConfig:
-        """The family's configuration."""
+    def config(self, preset: Preset = Preset.SMALL) -> FamilyConfig:
+        """The family's configuration of a size."""
         ...
 
-    def fit(self, rows: np.ndarray, y: np.ndarray, *, horizon: int, seed: int, config: Any = None) -> Model:
+    def fit(self, samples: Samples, *, seed: int, config: Any = None) -> Model:
         """Train.
 
         Parameters
         ----------
-        rows : float32[n, F]
-            Warm rows in time order; single NaN allowed.
-        y : int8[n]
-            0 DOWN, 1 FLAT, 2 UP.
-        horizon : int
-            Ticks ahead that y looks.
+        samples : Samples
+            Warm and labelled rows in time order; single NaN allowed.
         seed : int
             Of whatever the family draws.
         config : dataclass, optional
-            The family's own; its default where absent.
+            The family's own; its small one where absent.
 
         Raises
         ------
@@ -107,30 +110,39 @@ class ModelFamily(Protocol):
         ...
 
 
-def family_names() -> tuple[str, ...]:
-    """Names of all families."""
-    return tuple(_FAMILIES)
-
-
 def get_family(name: str) -> ModelFamily:
     """The family of a name; `UsageError` listing the known ones."""
-    if name not in _FAMILIES:
-        raise UsageError(f"no model family {name!r}", f"known: {', '.join(_FAMILIES)}")
-    module, cls = _FAMILIES[name]
-    family: ModelFamily = getattr(importlib.import_module(module), cls)()
+    if name not in FAMILIES:
+        raise UsageError(f"no model family {name!r}", f"known: {', '.join(FAMILIES)}")
+    entry = FAMILIES[name]
+    family: ModelFamily = getattr(importlib.import_module(entry.module), entry.cls)()
     return family
 
 
 def make_config(family: ModelFamily, changes: Mapping[str, bool | int | float | str]) -> FamilyConfig:
-    """The family's default configuration with some fields replaced; `UsageError` for a field it does not have."""
-    config = family.default_config()
+    """The family's configuration with some fields replaced; `preset` among them names the size to start from.
+
+    Raises
+    ------
+    UsageError
+        A field the family does not have, a value of another type than the field's, or no such preset.
+    """
+    wanted = dict(changes)
+    preset = wanted.pop("preset", Preset.SMALL)
+    if preset not in tuple(Preset):
+        raise UsageError(f"{family.name} has no preset {preset!r}", f"there are: {', '.join(Preset)}")
+    config = family.config(Preset(preset))
     known = {field.name for field in dataclasses.fields(config)}
-    unknown = sorted(set(changes) - known)
-    if unknown:
+    if unknown := sorted(set(wanted) - known):
         raise UsageError(
             f"{family.name} has no setting {', '.join(unknown)}", f"it has: {', '.join(sorted(known))}"
         )
-    return dataclasses.replace(config, **changes)
+    for name, value in wanted.items():
+        usual = getattr(config, name)
+        fits = type(value) is type(usual) or (type(usual) is float and type(value) is int)
+        if not fits:
+            raise UsageError(f"{family.name}: {name} is {value!r}", f"give it like the default, {usual!r}")
+    return dataclasses.replace(config, **wanted)
 
 
 def row_weight(horizon: int, memory: int, stride: int) -> float:
@@ -143,12 +155,13 @@ def row_weight(horizon: int, memory: int, stride: int) -> float:
     return stride / (horizon + memory)
 
 
-def check_training_rows(rows: np.ndarray, y: np.ndarray) -> None:
-    """Shapes, class codes and that there is something to learn from; `UsageError` otherwise."""
-    if rows.ndim != 2 or y.shape != (rows.shape[0],) or rows.shape[0] == 0 or rows.shape[1] == 0:
+def check_training_samples(samples: Samples) -> None:
+    """That there is something to learn from, and its class codes; `UsageError` otherwise."""
+    if not len(samples) or samples.X.shape[1] == 0:
         raise UsageError(
-            f"training rows of shape {rows.shape} with labels of shape {y.shape}", "build more days before training"
+            f"{len(samples)} training rows of {samples.X.shape[1]} factors", "build more days before training"
         )
+    y = samples.labels
     if y.min() < 0 or y.max() > 2:
         raise UsageError(f"labels run from {y.min()} to {y.max()}, not 0 to 2", "leave unlabelled rows out")
 

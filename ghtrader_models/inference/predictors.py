@@ -1,6 +1,7 @@
 """Predicts class probabilities from rows of factors, by the fastest route for each kind of model; no training library.
 
-What belongs here: decoding a bundle's model file into arrays, and the compiled kernels that run over them.
+What belongs here: the compiled kernels, and the table of which file a kind of model has and what reads it. What is in a
+file of trees is read in `xgboost_trees` and `lightgbm_text`.
 Benchmark, simulation and live trading all come through here, so that a probability is the same number
 wherever it is asked for: `predict` over n rows and `predict_row` over one run the same compiled loop.
 
@@ -14,22 +15,21 @@ from __future__ import annotations
 import abc
 import json
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.numba_cache import njit
-from ghtrader_models.inference.xgboost_ubj import read_ubj
+from ghtrader_models.inference.forest import DAMAGED, N_CLASSES, Forest
+from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE, decode_lightgbm
+from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE, decode_xgboost
 
 if TYPE_CHECKING:
     from ghtrader_models.bundles.bundle import Bundle
 
-N_CLASSES = 3
 LOGISTIC_FILE = "model.json"
-TREES_FILE = "model.ubj"
-_HINT = "the model file is damaged or not ours; train the model again"
 
 
 @njit(cache=True, error_model="numpy")
@@ -81,7 +81,7 @@ def _trees(
     next_threshold: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Softmax of summed leaves; as XGBoost: float32 `x < threshold`, float32 sums, missing by default direction.
+    """Softmax of summed leaves: float32 `x < threshold`, float32 sums, missing by default direction.
 
     The right child stands behind the left one. A row without a missing value takes as many steps in a tree as that is
     deep, a leaf leading to itself: without a branch to guess, the walks of many trees overlap.
@@ -185,7 +185,7 @@ class Predictor(abc.ABC):
         Parameters
         ----------
         kind : str
-            "logistic" or "xgboost".
+            A key of `DECODERS`.
         files : mapping of file name to bytes
             As the bundle holds them.
 
@@ -194,13 +194,12 @@ class Predictor(abc.ABC):
         IntegrityError
             The bytes do not describe such a model.
         """
-        decoders = {"logistic": (LOGISTIC_FILE, LogisticPredictor), "xgboost": (TREES_FILE, TreePredictor)}
-        if kind not in decoders:
-            raise IntegrityError(f"no route for a model of kind {kind!r}", f"known: {', '.join(decoders)}")
-        name, decoder = decoders[kind]
+        if kind not in DECODERS:
+            raise IntegrityError(f"no route for a model of kind {kind!r}", f"known: {', '.join(DECODERS)}")
+        name, decode = DECODERS[kind]
         if name not in files:
-            raise IntegrityError(f"the bundle has no {name}", _HINT)
-        return decoder(files[name])
+            raise IntegrityError(f"the bundle has no {name}", DAMAGED)
+        return decode(files[name])
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Predictor:
@@ -258,7 +257,7 @@ class LogisticPredictor(Predictor):
             self._coef = np.array(spec["coef"], np.float64)
             self._intercept = np.array(spec["intercept"], np.float64)
         except (ValueError, KeyError, TypeError) as exc:
-            raise IntegrityError(f"{LOGISTIC_FILE} does not read: {exc!r}", _HINT) from exc
+            raise IntegrityError(f"{LOGISTIC_FILE} does not read: {exc!r}", DAMAGED) from exc
         self.n_features = self._mean.size
         shapes = (self._mean.shape, self._inverse_scale.shape, self._coef.shape, self._intercept.shape)
         width = self.n_features
@@ -266,7 +265,9 @@ class LogisticPredictor(Predictor):
             np.isfinite(a).all() for a in (self._mean, self._inverse_scale, self._coef, self._intercept, self._clip)
         )
         if shapes != ((width,), (width,), (N_CLASSES, width), (N_CLASSES,)) or not finite or self._clip <= 0:
-            raise IntegrityError(f"{LOGISTIC_FILE} has arrays of shapes {shapes} or values that are no numbers", _HINT)
+            raise IntegrityError(
+                f"{LOGISTIC_FILE} has arrays of shapes {shapes} or values that are no numbers", DAMAGED
+            )
         self._compile()
 
     def _run(self, rows: np.ndarray, out: np.ndarray) -> None:
@@ -274,107 +275,35 @@ class LogisticPredictor(Predictor):
 
 
 class TreePredictor(Predictor):
-    """Boosted trees decoded from XGBoost's UBJSON (`multi:softprob`, three classes, numerical splits)."""
+    """Boosted trees, laid out by `forest`."""
 
-    def __init__(self, data: bytes) -> None:
-        forest = decode_forest(data)
-        self.n_features = forest["n_features"]
-        names = ("roots", "depths", "classes", "base", "feature", "threshold", "left", "default_left")
-        leaf = forest["left"] < 0
+    def __init__(self, forest: Forest) -> None:
+        self.n_features = forest.n_features
+        leaf = forest.left < 0
         itself = np.arange(leaf.size, dtype=np.int32)
-        next_left = np.where(leaf, itself, forest["left"])
-        next_threshold = np.where(leaf, np.float32(np.inf), forest["threshold"])
-        self._arrays = (*(forest[name] for name in names), next_left, next_threshold)
+        next_left = np.where(leaf, itself, forest.left)
+        next_threshold = np.where(leaf, np.float32(np.inf), forest.threshold)
+        self._trees = (forest.roots, forest.depths, forest.classes, forest.base)
+        self._nodes = (forest.feature, forest.threshold, forest.left, forest.default_left, next_left, next_threshold)
         self._compile()
 
     def _run(self, rows: np.ndarray, out: np.ndarray) -> None:
-        _trees(rows, *self._arrays, out)  # type: ignore[call-arg]  # ten arrays, as `__init__` puts them together
+        _trees(rows, *self._trees, *self._nodes, out)
+
+    @classmethod
+    def of_xgboost(cls, data: bytes) -> TreePredictor:
+        """From XGBoost's UBJSON; `IntegrityError` where it is none."""
+        return cls(decode_xgboost(data))
+
+    @classmethod
+    def of_lightgbm(cls, data: bytes) -> TreePredictor:
+        """From LightGBM's text; `IntegrityError` where it is none."""
+        return cls(decode_lightgbm(data))
 
 
-def decode_forest(data: bytes) -> dict[str, Any]:
-    """XGBoost UBJSON -> flat arrays for the walker.
-
-    Nodes are laid out anew, tree by tree and breadth first from each root; on the way every index is checked,
-    because the compiled walker checks none.
-
-    Returns
-    -------
-    dict
-        n_features int; roots, depths and classes int32[T]; base float32[3]; and per node feature int32, threshold
-        float32 (a leaf's value at a leaf), left int32 (-1 at a leaf; right is the one behind it), default_left bool.
-
-    Raises
-    ------
-    IntegrityError
-        Not such a model, or indices that point outside.
-    """
-    document = read_ubj(data)
-    try:
-        learner = document["learner"]
-        params = learner["learner_model_param"]
-        objective = learner["objective"]["name"]
-        model = learner["gradient_booster"]["model"]
-        n_features = int(params["num_feature"])
-        n_classes = int(params["num_class"])
-        base = np.array(json.loads(str(params["base_score"])), np.float32).reshape(-1)
-        trees = model["trees"]
-        tree_info = np.asarray(model["tree_info"], np.int32)
-    except (KeyError, TypeError, ValueError) as exc:
-        raise IntegrityError(f"{TREES_FILE} is not a boosted model: {exc!r}", _HINT) from exc
-    if objective != "multi:softprob" or n_classes != N_CLASSES or base.size not in (1, N_CLASSES):
-        raise IntegrityError(
-            f"{TREES_FILE} holds objective {objective!r} with {n_classes} classes, not multi:softprob with 3", _HINT
-        )
-    if len(trees) != tree_info.size or not np.isin(tree_info, (0, 1, 2)).all() or n_features < 1:
-        raise IntegrityError(f"{TREES_FILE} has {len(trees)} trees for {tree_info.size} classes", _HINT)
-    if base.size == 1:  # versions before 3.1 keep one number, which softmax does not see
-        base = np.repeat(base, N_CLASSES)
-    parts: dict[str, list[np.ndarray]] = {key: [] for key in ("feature", "threshold", "left", "default_left")}
-    roots, depths = np.zeros(len(trees), np.int32), np.zeros(len(trees), np.int32)
-    offset = 0
-    for index, tree in enumerate(trees):
-        roots[index] = offset
-        flat, depths[index] = _flatten(tree, offset, n_features)
-        for key, value in flat.items():
-            parts[key].append(value)
-        offset += flat["left"].size
-    dtypes = {"feature": np.int32, "threshold": np.float32, "left": np.int32, "default_left": bool}
-    nodes = {key: np.concatenate([*parts[key], np.empty(0, dtypes[key])]).astype(dtypes[key]) for key in parts}
-    return {"n_features": n_features, "roots": roots, "depths": depths, "classes": tree_info, "base": base, **nodes}
-
-
-def _flatten(tree: dict[str, Any], offset: int, n_features: int) -> tuple[dict[str, np.ndarray], int]:
-    """One tree's reachable nodes, breadth first, child indices shifted by `offset`; and how deep it is."""
-    try:
-        left = np.asarray(tree["left_children"], np.int64)
-        right = np.asarray(tree["right_children"], np.int64)
-        feature = np.asarray(tree["split_indices"], np.int64)
-        threshold = np.asarray(tree["split_conditions"], np.float32)
-        default_left = np.asarray(tree["default_left"], np.bool_)
-        split_type = np.asarray(tree.get("split_type", []), np.int64)
-    except (KeyError, TypeError, ValueError) as exc:
-        raise IntegrityError(f"{TREES_FILE}: a tree does not read: {exc!r}", _HINT) from exc
-    n = left.size
-    if n == 0 or any(a.shape != (n,) for a in (right, feature, threshold, default_left)) or split_type.any():
-        raise IntegrityError(f"{TREES_FILE}: a tree is empty, uneven or has categorical splits", _HINT)
-    order, level = [0], {0: 0}
-    for node in order:
-        a, b = int(left[node]), int(right[node])
-        if a == -1 and b == -1:
-            continue
-        if not (0 <= a < n and 0 <= b < n) or len(order) + 2 > n or not 0 <= feature[node] < n_features:
-            raise IntegrityError(f"{TREES_FILE}: a tree points outside itself", _HINT)
-        order += [a, b]
-        level[a] = level[b] = level[node] + 1
-    if len(set(order)) != len(order) or not np.isfinite(threshold[order]).all():
-        raise IntegrityError(f"{TREES_FILE}: a tree reaches a node twice or holds no numbers", _HINT)
-    kept = np.array(order)
-    place = np.full(n, -1, np.int64)
-    place[kept] = np.arange(kept.size) + offset
-    leaf = left[kept] < 0
-    return {
-        "feature": np.where(leaf, 0, feature[kept]),
-        "threshold": threshold[kept],
-        "left": np.where(leaf, -1, place[left[kept]]),
-        "default_left": default_left[kept],
-    }, max(level.values())
+DECODERS: dict[str, tuple[str, Callable[[bytes], Predictor]]] = {
+    "logistic": (LOGISTIC_FILE, LogisticPredictor),
+    "xgboost": (XGBOOST_FILE, TreePredictor.of_xgboost),
+    "lightgbm": (LIGHTGBM_FILE, TreePredictor.of_lightgbm),
+}
+"""Kind of model -> its file in a bundle, and what reads it."""

@@ -1,7 +1,7 @@
 """Reads Universal Binary JSON, the format XGBoost saves models in.
 
 What belongs here: bytes in, plain Python objects and NumPy arrays out. What the keys mean is decided
-in `predictors`. Covers the whole UBJSON draft 12 value set with optimised containers (typed and counted), numbers
+in `xgboost_trees`. Covers the whole UBJSON draft 12 value set with optimised containers (typed and counted), numbers
 big-endian as the draft and XGBoost have them. Never more is read or allocated than the input holds.
 """
 

@@ -149,7 +149,12 @@ class Tracker:
             MLflow's run id.
         """
         name = f"{report.family}-h{report.horizon}"
-        marks = {"family": report.family, "horizon": str(report.horizon), "kind": "benchmark"}
+        marks = {
+            "family": report.family,
+            "horizon": str(report.horizon),
+            "kind": "benchmark",
+            "splits_hash": report.splits_hash,
+        }
         return self._log(
             report.symbol,
             name,

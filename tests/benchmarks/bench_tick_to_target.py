@@ -32,6 +32,7 @@ from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.bundle import load_bundle, write_bundle
 from ghtrader_models.bundles.provenance import BundleContent
+from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.factors.engine import FactorEngine
 from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.families.base import get_family, make_config
@@ -99,7 +100,7 @@ def bundle_of(settings: Settings, family_name: str, x: np.ndarray, y: np.ndarray
     """A bundle of a family trained on a random walk: its speed is a real model's, its opinion is worth nothing."""
     family = get_family(family_name)
     config = make_config(family, CONFIG[family_name])
-    model = family.fit(x, y, horizon=50, seed=0, config=config)
+    model = family.fit(Samples.of_rows(x, y, horizon=50), seed=0, config=config)
     content = BundleContent(symbol=KEY, horizon=50, price_tick=10.0, levels=5, days=(), seed=0, config={})
     policy = PolicyParams(enter=0.3, leave=0.02)
     return write_bundle(settings.models, model, factor_set.spec(), LabelSpec((50,)), policy, content)

@@ -14,7 +14,7 @@ import pytest
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_models.evaluation.benchmark import run_benchmark
-from ghtrader_models.families.linear import LogisticConfig
+from ghtrader_models.families.logistic import LogisticConfig
 from ghtrader_models.registry.mlflow_tracking import Tracker, artifact_root, model_name, tracking_uri
 from ghtrader_models.registry.promotion import GateConfig, judge, promote
 from ghtrader_models.training import train_on

@@ -10,10 +10,12 @@ import pytest
 from ghtrader_assets.build_definitions import build_defs
 from ghtrader_assets.definitions import defs
 from ghtrader_assets.partitions import PARTITIONS
+from ghtrader_models.families.table import FAMILIES
 from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.clock
 
+MODELS = [f"model_{family}" for family in FAMILIES]
 LINEAGE = {
     "trading_calendar": (None, set()),
     "contracts": (PARTITIONS.varieties, set()),
@@ -23,9 +25,8 @@ LINEAGE = {
     "main_l5": (PARTITIONS.day_variety, {"raw_ticks", "main_schedule"}),
     "features": (PARTITIONS.day_variety, {"main_l5"}),
     "labels": (PARTITIONS.day_variety, {"main_l5"}),
-    "model_logistic": (PARTITIONS.horizon_variety, {"features", "labels"}),
-    "model_xgboost": (PARTITIONS.horizon_variety, {"features", "labels"}),
-    "benchmark_report": (PARTITIONS.horizon_variety, {"features", "labels", "model_logistic", "model_xgboost"}),
+    **{name: (PARTITIONS.horizon_variety, {"features", "labels"}) for name in MODELS},
+    "benchmark_report": (PARTITIONS.horizon_variety, {"features", "labels", *MODELS}),
     "champion": (PARTITIONS.horizon_variety, {"benchmark_report"}),
 }
 
@@ -99,8 +100,8 @@ def test_loading_touches_neither_network_nor_disk(tmp_path):
         started = time.monotonic()
         import ghtrader_assets.definitions as d
         d.defs.get_repository_def()
-        for heavy in ("tqsdk", "mlflow", "sklearn", "xgboost", "matplotlib", "numba", "ghtrader_exchange"):
-            assert heavy not in sys.modules, heavy
+        heavy = "tqsdk mlflow sklearn xgboost lightgbm torch matplotlib numba ghtrader_exchange".split()
+        assert not set(heavy) & set(sys.modules), set(heavy) & set(sys.modules)
         print(time.monotonic() - started)
         """
     )

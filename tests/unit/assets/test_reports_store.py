@@ -26,7 +26,8 @@ from ghtrader_base.settings import Settings, load_settings
 from ghtrader_models.datasets.day_selection import without_rows
 from ghtrader_models.evaluation.benchmark import PREDICTION_SCHEMA, BenchmarkReport
 from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading, TradingReport
-from ghtrader_models.families.linear import LogisticConfig
+from ghtrader_models.evaluation.splits import SplitOptions
+from ghtrader_models.families.logistic import LogisticConfig
 from ghtrader_models.model_scores import GainInterval, MeanScore, ModelScores
 from ghtrader_models.registry.promotion import judge
 
@@ -58,6 +59,8 @@ def report() -> BenchmarkReport:
         seed=3,
         config=LogisticConfig(),
         splits=[split, split],
+        splits_hash="s",
+        split_options=SplitOptions(),
         model=scores(),
         baselines={"prior": scores(0.0), "majority": scores(None)},
         simulation=SimulatedTrading(**MONEY, per_stretch=[TradingReport(**MONEY)]),
@@ -78,7 +81,8 @@ def test_a_report_is_read_back_as_it_was_written(settings: Settings) -> None:
     (found,) = load_reports(settings, SYMBOL, 50)
     for name in ("family", "symbol", "horizon", "seed", "splits", "model", "baselines", "simulation", "importance"):
         assert getattr(found, name) == getattr(made, name), name
-    assert (found.tests_hash, found.metrics_hash) == (made.tests_hash, made.metrics_hash)
+    for name in ("tests_hash", "metrics_hash", "splits_hash"):
+        assert getattr(found, name) == getattr(made, name), name
     assert found.context == CONTEXT
     stored = json.loads(path.read_text())
     assert stored == {
@@ -95,8 +99,10 @@ def test_a_report_of_another_version_reads_and_a_damaged_one_is_named(settings: 
     path = save_report(settings, report(), CONTEXT)
     stored = json.loads(path.read_text())
     del stored["policy"], stored["context"]["code_version"], stored["context"]["left_out"]
+    del stored["splits_hash"], stored["split_options"]
     atomic_write_json(path, {**stored, "of_tomorrow": 1})
-    assert load_reports(settings, SYMBOL, 50)[0].context.code_version == ""
+    (older,) = load_reports(settings, SYMBOL, 50)
+    assert (older.context.code_version, older.splits_hash) == ("", "")
     for damaged in ({}, [], {**stored, "model": 1}, {**stored, "context": None}):
         atomic_write_json(path, damaged)
         with pytest.raises(IntegrityError, match="logistic.json does not read") as caught:

@@ -13,8 +13,9 @@ from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.datasets.load import Dataset
 from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.families.base import FamilyConfig
-from ghtrader_models.families.boosting import XGBoostConfig
-from ghtrader_models.families.linear import LogisticConfig
+from ghtrader_models.families.lightgbm import LightGBMConfig
+from ghtrader_models.families.logistic import LogisticConfig
+from ghtrader_models.families.xgboost import XGBoostConfig
 from ghtrader_models.labels.labels import LabelSpec
 
 HORIZON = 10
@@ -95,6 +96,9 @@ def small_configs() -> dict[str, FamilyConfig]:
     return {
         "logistic": LogisticConfig(stride=1, memory=0, c=1.0),
         "xgboost": XGBoostConfig(stride=1, memory=0, rounds=40, subsample=1.0, eta=0.1),
+        "lightgbm": LightGBMConfig(
+            stride=1, memory=0, rounds=40, subsample=1.0, colsample_bytree=1.0, learning_rate=0.1
+        ),
     }
 
 

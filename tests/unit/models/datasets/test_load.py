@@ -159,10 +159,10 @@ def test_strict_refuses_an_odd_day_by_name(odd: Lake, left: tuple[int, ...], nam
 def test_splits_over_left_out_days_are_as_honest_as_without_them(odd: Lake) -> None:
     """Purge and embargo count rows of the days that stay; no label of a training row reaches its test."""
     found = load_dataset(odd, SYMBOL, TEN, 50)
-    splits = make_splits(found)
+    splits = make_splits(found).splits
     kept = [day for index, day in enumerate(TEN) if index not in (1, 3, 6)]
     assert [split.name for split in splits] == [str(day) for day in kept[3:]]
-    for split, alone in zip(splits, make_splits(load_dataset(odd, SYMBOL, kept, 50)), strict=True):
+    for split, alone in zip(splits, make_splits(load_dataset(odd, SYMBOL, kept, 50)).splits, strict=True):
         np.testing.assert_array_equal(split.train, alone.train)
         np.testing.assert_array_equal(split.test, alone.test)
         assert split.train.max() + 50 < split.start and split.test.min() >= split.start

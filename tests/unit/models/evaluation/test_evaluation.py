@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -24,61 +27,138 @@ def brute_force_windows_meet(train: np.ndarray, test: np.ndarray, horizon: int, 
     return any(r in seen for t in train for r in range(t, t + horizon + 1) if r < day.size and day[r] == day[t])
 
 
+GAPS = st.one_of(st.none(), st.integers(12, 20))
+
+
+def day_rows(sizes: list[int]) -> np.ndarray:
+    return np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+
+
 @given(
-    sizes=st.lists(st.integers(25, 60), min_size=4, max_size=7),
+    sizes=st.lists(st.integers(45, 70), min_size=4, max_size=30),
     horizon=st.integers(1, 12),
-    expanding=st.booleans(),
-    embargo=st.integers(0, 10),
+    window=st.sampled_from(splits.TrainingWindow),
+    rolling_days=st.integers(0, 4),
+    blocks=st.integers(5, 14),
+    purge=GAPS,
+    embargo=st.one_of(st.none(), st.integers(0, 10)),
 )
-@settings(max_examples=examples(60), deadline=None)
-def test_no_training_window_meets_a_test_window_by_day(
-    sizes: list[int], horizon: int, expanding: bool, embargo: int
+@settings(max_examples=examples(80), deadline=None)
+def test_no_training_row_lies_within_purge_and_embargo_of_a_test_and_blocks_cover_the_days_after_the_first(
+    sizes: list[int],
+    horizon: int,
+    window: splits.TrainingWindow,
+    rolling_days: int,
+    blocks: int,
+    purge: int | None,
+    embargo: int | None,
 ) -> None:
-    day = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-    left = np.concatenate([np.arange(n)[::-1] for n in sizes])
-    usable = left >= horizon
-    found = splits.walk_forward_days(
-        day, usable, horizon, min_train_days=2, embargo=embargo, expanding=expanding
-    )
-    assert [split.name for split in found] == [f"day {d}" for d in range(2, len(sizes))]
+    day = day_rows(sizes)
+    usable = np.concatenate([np.arange(n)[::-1] for n in sizes]) >= horizon
+    rolling = window is splits.TrainingWindow.ROLLING
+    options = splits.SplitOptions(
+        blocks=blocks, min_train_days=2, window=window, rolling_days=rolling_days if rolling else 0,
+        purge=purge, embargo=embargo,
+    )  # fmt: skip
+    plan = splits.walk_forward_days(day, usable, horizon, options)
+    found, days = plan.splits, len(sizes)
+    first = int(day[found[0].start])
+    assert len(found) == min(blocks, days - first)
+    assert len(found) >= min(5, days - 2) and ("fewer than 5" in plan.words) == (len(found) < 5)
+    assert first == 2 if days <= 2 + blocks else 2 <= first <= max(2, days // 4)
+    gap = (purge if purge is not None else horizon) + (embargo if embargo is not None else horizon)
     for split in found:
         assert not brute_force_windows_meet(split.train, split.test, horizon, day)
         assert usable[split.train].all() and usable[split.test].all()
-        assert set(day[split.test]) == {split.index + 2}
-        if expanding:
-            assert split.train.max() < split.start - horizon
-    assert np.array_equal(np.concatenate([s.test for s in found]), np.flatnonzero(usable & (day >= 2)))
+        assert split.train.max() < split.start - gap
+        assert split.start == 0 or day[split.start - 1] < day[split.start]  # whole days
+        assert np.array_equal(split.test, np.flatnonzero(usable & (np.arange(day.size) >= split.start) & (
+            np.arange(day.size) < split.stop)))
+        learned = day[split.start] - day[split.train].min()
+        assert learned == min(rolling_days or first, day[split.start]) if rolling else day[split.train].min() == 0
+    tested = [int(day[split.stop - 1] - day[split.start]) + 1 for split in found]
+    assert max(tested) - min(tested) <= 1
+    assert np.array_equal(np.concatenate([s.test for s in found]), np.flatnonzero(usable & (day >= first)))
 
 
-@given(rows=st.integers(300, 900), horizon=st.integers(1, 10), expanding=st.booleans(), embargo=st.integers(0, 15))
+@given(rows=st.integers(400, 900), horizon=st.integers(1, 10), embargo=st.integers(0, 15))
 @settings(max_examples=examples(60), deadline=None)
-def test_no_training_window_meets_a_test_window_by_block(
-    rows: int, horizon: int, expanding: bool, embargo: int
-) -> None:
+def test_no_training_window_meets_a_test_window_by_block(rows: int, horizon: int, embargo: int) -> None:
     day = np.zeros(rows, np.int32)
     usable = np.arange(rows) < rows - horizon
-    found = splits.walk_forward_blocks(usable, horizon, embargo=embargo, expanding=expanding)
+    found = splits.walk_forward_blocks(usable, horizon, splits.SplitOptions(embargo=embargo)).splits
     assert len(found) == 8
     for split in found:
         assert not brute_force_windows_meet(split.train, split.test, horizon, day)
-        after = split.train[split.train >= split.stop]
-        assert after.size == 0 or (not expanding and after.min() >= split.stop + horizon + embargo)
+        assert split.train.max() < split.start - horizon - embargo and split.train.min() == 0
     assert found[-1].stop == rows
 
 
+def test_a_year_has_twelve_fits_and_ten_days_have_seven() -> None:
+    for days, tests, first in ((5, 2, 3), (8, 5, 3), (10, 7, 3), (15, 12, 3), (16, 12, 4), (40, 12, 10), (250, 12, 62)):
+        plan = splits.walk_forward_days(day_rows([20] * days), np.ones(20 * days, bool), 5)
+        assert (len(plan.splits), plan.splits[0].start) == (tests, 20 * first), days
+        assert plan.splits[-1].stop == 20 * days
+    assert plan.splits[0].name == "day 62 to day 76" and "12 tests, 188 of 250 days" in plan.words
+
+
+HASHED = """
+import numpy as np
+from ghtrader_models.evaluation import splits
+day = np.repeat(np.arange(20, dtype=np.int32), 30)
+print(splits.walk_forward_days(day, np.arange(600) % 30 < 25, 5).splits_hash)
+"""
+
+
+def test_the_hash_of_the_splits_is_the_same_in_every_process_and_another_with_any_change() -> None:
+    day, usable = day_rows([30] * 20), np.arange(600) % 30 < 25
+
+    def hash_of(usable: np.ndarray = usable, horizon: int = 5, **changes: Any) -> str:
+        return splits.walk_forward_days(day, usable, horizon, splits.SplitOptions(**changes)).splits_hash
+
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", HASHED]
+        done = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True)
+        assert done.stdout.strip() == hash_of(), done.stderr
+    other = usable.copy()
+    other[300] = not other[300]
+    rolling = splits.TrainingWindow.ROLLING
+    seen = {
+        hash_of(), hash_of(usable=other), hash_of(horizon=6), hash_of(blocks=11), hash_of(min_train_days=7),
+        hash_of(window=rolling), hash_of(window=rolling, rolling_days=2), hash_of(purge=6), hash_of(embargo=1),
+    }  # fmt: skip
+    assert len(seen) == 9
+
+
+def test_options_of_splits_travel_as_what_differs_and_wrong_ones_are_refused() -> None:
+    options = splits.SplitOptions(window=splits.TrainingWindow.ROLLING, rolling_days=20, embargo=0)
+    assert options.to_dict() == {"window": "rolling", "rolling_days": 20, "embargo": 0}
+    assert splits.SplitOptions.from_dict(options.to_dict()) == options
+    assert splits.SplitOptions.from_dict({}).to_dict() == {}
+    wrong = (
+        {"blocks": 4}, {"min_train_days": 0}, {"rolling_days": 5}, {"purge": -1}, {"days": 3}, {"window": "sliding"},
+        {"blocks": "many"},
+    )  # fmt: skip
+    for changes in wrong:
+        with pytest.raises(UsageError):
+            splits.SplitOptions.from_dict(changes)
+
+
 def test_too_little_data_is_refused() -> None:
-    day = np.repeat(np.arange(4, dtype=np.int32), 50)
+    day = day_rows([50] * 4)
     usable = np.ones(200, bool)
     with pytest.raises(UsageError, match="too few"):
-        splits.walk_forward_days(day, usable, 5, min_train_days=3)
+        splits.walk_forward_days(day, usable, 5)
     with pytest.raises(UsageError, match="too few"):
         splits.walk_forward_blocks(usable, 10)
     with pytest.raises(UsageError, match="fewer than 8"):
-        splits.walk_forward_blocks(usable, 1, blocks=9)
+        splits.walk_forward_blocks(usable, 1, splits.SplitOptions(blocks=9))
+    with pytest.raises(UsageError, match="counts days"):
+        splits.walk_forward_blocks(usable, 1, splits.SplitOptions(window=splits.TrainingWindow.ROLLING))
     with pytest.raises(UsageError, match="below the horizon"):
-        splits.training_rows(usable, 100, 150, 10, purge=9, embargo=0)
+        splits.training_stop(100, 10, splits.SplitOptions(purge=9))
     with pytest.raises(UsageError, match="rows to train on"):
-        splits.walk_forward_days(day, usable & (day != 3), 5, min_train_days=2)
+        splits.walk_forward_days(day, usable & (day != 3), 5, splits.SplitOptions(min_train_days=2))
 
 
 @given(seed=st.integers(0, 10_000), n=st.integers(2, 400))
@@ -180,8 +260,8 @@ def test_report_is_json_repeatable_and_scores_its_own_predictions(
     document = json.loads(json.dumps(one.to_dict(), allow_nan=False))
     assert document["metrics_hash"] == one.metrics_hash
     assert set(document) == {
-        "family", "symbol", "horizon", "seed", "config", "policy", "splits", "model", "baselines", "simulation",
-        "importance", "tests_hash", "seconds", "metrics_hash",
+        "family", "symbol", "horizon", "seed", "config", "policy", "splits", "splits_hash", "split_options", "model",
+        "baselines", "simulation", "importance", "tests_hash", "seconds", "metrics_hash",
     }  # fmt: skip
     assert document["config"]["rounds"] == 40 and document["policy"] == {}
     assert set(document["splits"][0]) == {"split", "name", "train_rows", "test_rows", "prior", "fit_seconds"}

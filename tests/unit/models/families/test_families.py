@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from ghtrader_base.errors import UsageError
+from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.evaluation.metrics import class_prior, log_loss
-from ghtrader_models.families.base import family_names, get_family, make_config, row_weight
+from ghtrader_models.families.base import Preset, get_family, make_config, row_weight
+from ghtrader_models.families.table import family_names
 from ghtrader_models.inference.predictors import Predictor
 
 FAMILIES = family_names()
@@ -26,10 +29,10 @@ def test_recovers_most_of_what_can_be_known(
     train, test = rows[: rows.size // 2], rows[rows.size // 2 :]
     family = get_family(name)
     config = small_configs[name]
-    model = family.fit(dataset.X[train], dataset.y[train], horizon=10, seed=1, config=config)
+    model = family.fit(dataset.samples(train), seed=1, config=config)
     y = dataset.y[test]
     prior = log_loss(np.tile(class_prior(dataset.y[train]), (test.size, 1)), y)
-    gain = prior - log_loss(model.predict_proba(dataset.X[test]), y)
+    gain = prior - log_loss(model.predict_proba(dataset.samples(test)), y)
     best = prior - log_loss(truth[test], y)
     assert 0.7 * best < gain < 1.1 * best
     importance = model.importance(dataset.names)
@@ -46,14 +49,14 @@ def test_same_seed_same_bytes_and_the_saved_model_is_the_model(
     rows = np.flatnonzero(dataset.usable)
     saved = []
     for attempt in ("a", "b"):
-        model = get_family(name).fit(dataset.X[rows], dataset.y[rows], horizon=10, seed=5)
+        model = get_family(name).fit(dataset.samples(rows), seed=5)
         folder = tmp_path / attempt
         folder.mkdir()
         model.save(folder)
         saved.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert saved[0] == saved[1]
     loaded = Predictor.from_files(name, saved[0])
-    assert np.array_equal(loaded.predict(dataset.X), model.predict_proba(dataset.X))
+    assert np.array_equal(loaded.predict(dataset.X[rows]), model.predict_proba(dataset.samples(rows)))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -66,8 +69,8 @@ def test_missing_values_and_missing_classes(name: str, classes: tuple[int, ...])
     x[3, 0] = np.inf
     x[:, 2] = 7.0
     y = rng.choice(classes, 600).astype(np.int8)
-    model = get_family(name).fit(x, y, horizon=10, seed=0)
-    p = model.predict_proba(x)
+    samples = Samples.of_rows(x, y, horizon=10)
+    p = get_family(name).fit(samples, seed=0).predict_proba(samples)
     assert np.isfinite(p).all()
     np.testing.assert_allclose(p.sum(axis=1), 1.0)
     if name == "logistic":
@@ -84,16 +87,24 @@ def test_nothing_to_learn_from_is_refused(name: str) -> None:
         (np.zeros((4, 3), np.float32), np.zeros(3, np.int8)),
     ):
         with pytest.raises(UsageError):
-            family.fit(x, y, horizon=10, seed=0)
+            family.fit(Samples.of_rows(x, y, horizon=10), seed=0)
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="no model family") as caught:
         get_family("prophet")
     assert "logistic" in caught.value.hint
-    with pytest.raises(UsageError, match="depth"):
-        make_config(get_family("xgboost"), {"depth": 3})
-    assert make_config(get_family("xgboost"), {"max_depth": 2}).max_depth == 2
+    family = get_family("xgboost")
+    for changes, said in (
+        ({"depth": 3}, "depth"), ({"max_depth": "3"}, "max_depth is '3'"), ({"eta": True}, "eta is True"),
+        ({"preset": "huge"}, "small, paper"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError) as caught:
+            make_config(family, changes)
+        assert said in f"{caught.value.message} {caught.value.hint}"
+    assert make_config(family, {"max_depth": 2}).max_depth == 2 and make_config(family, {"eta": 1}).eta == 1
+    assert make_config(family, {"preset": "paper", "rounds": 7}) == replace(family.config(Preset.PAPER), rounds=7)
+    assert make_config(family, {}) == family.config(Preset.SMALL)
 
 
 def test_stride_changes_little_and_weights_stay_in_independent_observations() -> None:
@@ -106,5 +117,7 @@ def test_stride_changes_little_and_weights_stay_in_independent_observations() ->
     answers = []
     for stride in (1, 10):
         config = make_config(family, {"stride": stride, "c": 0.1, "memory": 0})
-        answers.append(family.fit(x, y, horizon=10, seed=0, config=config).predict_proba(probes))
+        answers.append(
+            family.fit(Samples.of_rows(x, y, horizon=10), seed=0, config=config).predict_proba(Samples.of_rows(probes))
+        )
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-3)

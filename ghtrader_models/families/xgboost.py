@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_models.families.base import check_training_rows, row_weight, without_infinite
-from ghtrader_models.inference.predictors import N_CLASSES, TREES_FILE, TreePredictor
+from ghtrader_models.datasets.samples import Samples
+from ghtrader_models.families.base import Preset, check_training_samples, row_weight, without_infinite
+from ghtrader_models.inference.forest import N_CLASSES
+from ghtrader_models.inference.predictors import TreePredictor
+from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +68,16 @@ class XGBoostModel:
     def __init__(self, data: bytes, gains: dict[int, float]) -> None:
         self._data = data
         self._gains = gains
-        self._predictor = TreePredictor(data)
+        self._predictor = TreePredictor.of_xgboost(data)
         self.n_features = self._predictor.n_features
 
-    def predict_proba(self, rows: np.ndarray) -> np.ndarray:
-        """float32[n, F] -> float64[n, 3]."""
-        return self._predictor.predict(rows)
+    def predict_proba(self, samples: Samples) -> np.ndarray:
+        """float64[k, 3] of the rows meant."""
+        return self._predictor.predict(samples.factors)
 
     def save(self, directory: Path) -> None:
         """Write ``model.ubj``."""
-        (directory / TREES_FILE).write_bytes(self._data)
+        (directory / XGBOOST_FILE).write_bytes(self._data)
 
     def importance(self, names: tuple[str, ...]) -> dict[str, float]:
         """Share of each factor in the summed gain of all splits."""
@@ -87,19 +90,20 @@ class XGBoostFamily:
 
     name = "xgboost"
 
-    def default_config(self) -> XGBoostConfig:
-        """Settings that were measured on the simulated world."""
-        return XGBoostConfig()
+    def config(self, preset: Preset = Preset.SMALL) -> XGBoostConfig:
+        """Settings that were measured on the simulated world; `paper` is large: minutes a fit."""
+        if preset is Preset.SMALL:
+            return XGBoostConfig()
+        return XGBoostConfig(rounds=300, max_depth=6, max_bin=256, stride=1)
 
-    def fit(
-        self, rows: np.ndarray, y: np.ndarray, *, horizon: int, seed: int, config: XGBoostConfig | None = None
-    ) -> XGBoostModel:
+    def fit(self, samples: Samples, *, seed: int, config: XGBoostConfig | None = None) -> XGBoostModel:
         """Train; see `ModelFamily.fit`. A missing factor goes the way that each split learned for missing values."""
         import xgboost
 
-        check_training_rows(rows, y)
-        config = config or self.default_config()
-        kept, labels = without_infinite(rows[:: config.stride]), y[:: config.stride]
+        check_training_samples(samples)
+        config = config or self.config()
+        learned = samples.every(config.stride)
+        kept, labels = without_infinite(learned.factors), learned.labels
         params: dict[str, Any] = {
             "objective": "multi:softprob",
             "num_class": N_CLASSES,
@@ -115,7 +119,7 @@ class XGBoostFamily:
             "nthread": config.nthread,
             "verbosity": 0,
         }
-        weight = np.full(labels.shape, row_weight(horizon, config.memory, config.stride), np.float32)
+        weight = np.full(labels.shape, row_weight(samples.horizon, config.memory, config.stride), np.float32)
         matrix = xgboost.QuantileDMatrix(
             kept, label=labels, weight=weight, max_bin=config.max_bin, nthread=config.nthread
         )

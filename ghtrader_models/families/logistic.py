@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_models.families.base import check_training_rows, row_weight, without_infinite
-from ghtrader_models.inference.predictors import LOGISTIC_FILE, N_CLASSES, LogisticPredictor
+from ghtrader_models.datasets.samples import Samples
+from ghtrader_models.families.base import Preset, check_training_samples, row_weight, without_infinite
+from ghtrader_models.inference.forest import N_CLASSES
+from ghtrader_models.inference.predictors import LOGISTIC_FILE, LogisticPredictor
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,9 @@ class LogisticModel:
     def _bytes(self) -> bytes:
         return (json.dumps(self._spec, allow_nan=False) + "\n").encode()
 
-    def predict_proba(self, rows: np.ndarray) -> np.ndarray:
-        """float32[n, F] -> float64[n, 3]."""
-        return self._predictor.predict(rows)
+    def predict_proba(self, samples: Samples) -> np.ndarray:
+        """float64[k, 3] of the rows meant."""
+        return self._predictor.predict(samples.factors)
 
     def save(self, directory: Path) -> None:
         """Write ``model.json``: mean, scale, clip, coef, intercept; numbers keep every bit."""
@@ -76,20 +78,19 @@ class LogisticFamily:
 
     name = "logistic"
 
-    def default_config(self) -> LogisticConfig:
-        """Settings that were measured on the simulated world."""
-        return LogisticConfig()
+    def config(self, preset: Preset = Preset.SMALL) -> LogisticConfig:
+        """Settings that were measured on the simulated world; `paper` uses every row."""
+        return LogisticConfig() if preset is Preset.SMALL else LogisticConfig(stride=1)
 
-    def fit(
-        self, rows: np.ndarray, y: np.ndarray, *, horizon: int, seed: int, config: LogisticConfig | None = None
-    ) -> LogisticModel:
+    def fit(self, samples: Samples, *, seed: int, config: LogisticConfig | None = None) -> LogisticModel:
         """Train; see `ModelFamily.fit`. A missing factor takes the training mean; a class never seen gets no weight."""
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits
 
-        check_training_rows(rows, y)
-        config = config or self.default_config()
-        kept, labels = without_infinite(rows[:: config.stride]).astype(np.float64), y[:: config.stride]
+        check_training_samples(samples)
+        config = config or self.config()
+        learned = samples.every(config.stride)
+        kept, labels = without_infinite(learned.factors).astype(np.float64), learned.labels
         known = np.isfinite(kept)
         counts = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, kept, 0.0).sum(axis=0) / counts
@@ -97,7 +98,7 @@ class LogisticFamily:
         scale = np.sqrt((centred**2).sum(axis=0) / counts)
         scale[~(scale > 1e-12)] = 1.0
         z = np.clip(centred / scale, -config.clip, config.clip)
-        coef = np.zeros((N_CLASSES, rows.shape[1]))
+        coef = np.zeros((N_CLASSES, kept.shape[1]))
         intercept = np.full(N_CLASSES, -30.0)
         seen = np.unique(labels)
         if seen.size == 1:
@@ -105,7 +106,7 @@ class LogisticFamily:
         else:
             # one thread: the order of sums, hence the last bit, must not depend on the machine's load
             with threadpool_limits(limits=1):
-                strength = config.c * row_weight(horizon, config.memory, config.stride)
+                strength = config.c * row_weight(samples.horizon, config.memory, config.stride)
                 fitted = LogisticRegression(C=strength, max_iter=config.max_iterations).fit(z, labels)
             if seen.size == 2:  # scikit-learn folds two classes into one difference
                 coef[seen[1]] = fitted.coef_[0]

@@ -1,0 +1,147 @@
+"""Trains boosted trees by LightGBM, saved as its text.
+
+Grows a tree at the leaf that gains most, where XGBoost here grows level by level: another way to the same thresholds
+and interactions, and a check on it. Regularised alike, because labels overlap (see `row_weight`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ghtrader_base.errors import FailedError
+from ghtrader_models.datasets.samples import Samples
+from ghtrader_models.families.base import Preset, check_training_samples, row_weight, without_infinite
+from ghtrader_models.inference.forest import N_CLASSES
+from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE
+from ghtrader_models.inference.predictors import TreePredictor
+
+
+@dataclass(frozen=True, kw_only=True)
+class LightGBMConfig:
+    """How the boosted model is trained.
+
+    Parameters
+    ----------
+    rounds : int
+        Boosting rounds, three trees each; fixed, never chosen on test rows.
+    num_leaves : int
+        Most leaves of a tree.
+    max_depth : int
+        Most depth of a tree.
+    learning_rate : float
+        Share of each tree that counts.
+    min_child_weight : float
+        Least summed hessian of a leaf, in independent observations (see `row_weight`).
+    min_rows : int
+        Least training rows of a leaf.
+    reg_lambda : float
+        L2 penalty on leaf values, in independent observations.
+    memory : int
+        Ticks over which the factors themselves say the same, for `row_weight`.
+    max_bin : int
+        Histogram bins a factor.
+    subsample, colsample_bytree : float
+        Shares of rows and factors drawn for each tree.
+    stride : int
+        Every how many-th training row is used; what is left out says nearly the same.
+    nthread : int
+        Threads of training. One keeps the sums in one order.
+    """
+
+    rounds: int = 80
+    num_leaves: int = 7
+    max_depth: int = 4
+    learning_rate: float = 0.05
+    min_child_weight: float = 10.0
+    min_rows: int = 20
+    reg_lambda: float = 5.0
+    memory: int = 40
+    max_bin: int = 63
+    subsample: float = 0.35
+    colsample_bytree: float = 0.25
+    stride: int = 5
+    nthread: int = 1
+
+
+class LightGBMModel:
+    """A trained boosted model."""
+
+    kind = "lightgbm"
+
+    def __init__(self, data: bytes, gains: np.ndarray) -> None:
+        self._data = data
+        self._gains = gains
+        self._predictor = TreePredictor.of_lightgbm(data)
+        self.n_features = self._predictor.n_features
+
+    def predict_proba(self, samples: Samples) -> np.ndarray:
+        """float64[k, 3] of the rows meant."""
+        return self._predictor.predict(samples.factors)
+
+    def save(self, directory: Path) -> None:
+        """Write ``model.txt``."""
+        (directory / LIGHTGBM_FILE).write_bytes(self._data)
+
+    def importance(self, names: tuple[str, ...]) -> dict[str, float]:
+        """Share of each factor in the summed gain of all splits."""
+        total = self._gains.sum()
+        return dict(zip(names, (self._gains / total if total > 0 else self._gains).tolist(), strict=True))
+
+
+class LightGBMFamily:
+    """The family of the registry's name ``lightgbm``."""
+
+    name = "lightgbm"
+
+    def config(self, preset: Preset = Preset.SMALL) -> LightGBMConfig:
+        """As large as the small XGBoost; `paper` is LightGBM's own size of tree, with more rounds."""
+        if preset is Preset.SMALL:
+            return LightGBMConfig()
+        return LightGBMConfig(rounds=300, num_leaves=31, max_depth=-1, max_bin=255, stride=1)
+
+    def fit(self, samples: Samples, *, seed: int, config: LightGBMConfig | None = None) -> LightGBMModel:
+        """Train; see `ModelFamily.fit`. A missing factor goes the way that each split learned for missing values.
+
+        Raises
+        ------
+        FailedError
+            LightGBM's library does not load.
+        """
+        try:
+            import lightgbm
+        except OSError as exc:  # unlike XGBoost it brings no OpenMP of its own
+            remedy = "install OpenMP (Debian: apt-get install libgomp1)"
+            raise FailedError(f"LightGBM does not load: {exc}", remedy) from exc
+
+        check_training_samples(samples)
+        config = config or self.config()
+        learned = samples.every(config.stride)
+        kept, labels = without_infinite(learned.factors), learned.labels
+        params: dict[str, Any] = {
+            "objective": "multiclass",
+            "num_class": N_CLASSES,
+            "num_leaves": config.num_leaves,
+            "max_depth": config.max_depth,
+            "learning_rate": config.learning_rate,
+            "min_sum_hessian_in_leaf": config.min_child_weight,
+            "min_data_in_leaf": config.min_rows,
+            "lambda_l2": config.reg_lambda,
+            "max_bin": config.max_bin,
+            "bagging_fraction": config.subsample,
+            "bagging_freq": 1,
+            "feature_fraction": config.colsample_bytree,
+            "seed": seed,
+            "num_threads": config.nthread,
+            "deterministic": True,
+            "force_col_wise": True,
+            "verbosity": -1,
+        }
+        weight = np.full(labels.shape, row_weight(samples.horizon, config.memory, config.stride), np.float32)
+        matrix = lightgbm.Dataset(kept, label=labels.astype(np.float32), weight=weight, params=params)
+        booster = lightgbm.train(params, matrix, num_boost_round=config.rounds)
+        gains = np.asarray(booster.feature_importance("gain"), np.float64)
+        return LightGBMModel(booster.model_to_string(num_iteration=-1).encode("ascii"), gains)

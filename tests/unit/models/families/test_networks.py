@@ -1,0 +1,138 @@
+"""Networks: as many parameters as their authors' code has, shapes, and no row that sees a later one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("torch", reason="pip install ghtrader[deep]")
+
+import torch
+
+from ghtrader_models.families.networks.binctabl import BinCTABL
+from ghtrader_models.families.networks.deeplob import DeepLOB
+from ghtrader_models.families.networks.hybrid import ConvolutionalEncoder, Hybrid
+from ghtrader_models.families.networks.mlplob import MLPLOB
+from ghtrader_models.families.networks.ssm import SSM, SSMBody
+from ghtrader_models.families.networks.tcn import TCN, TCNBody, receptive_field
+from ghtrader_models.families.networks.tlob import TLOB
+from ghtrader_models.families.networks.transformer import Transformer, TransformerBody
+
+if TYPE_CHECKING:
+    from torch import nn
+
+torch.set_num_threads(1)
+ORDER_TYPES = 3
+"""An embedding of LOBSTER's order types in the code of TLOB's authors."""
+PUBLISHED: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "deeplob": (lambda: DeepLOB(100, 40), 143_907),
+    "tlob": (lambda: TLOB(128, 40, hidden=40, layers=4), 1_135_974 - ORDER_TYPES),
+    "mlplob": (lambda: MLPLOB(384, 40, hidden=40, layers=3), 3_012_414 - ORDER_TYPES),
+    "binctabl": (lambda: BinCTABL(10, 40), 11_446),
+    "tcn": (lambda: TCN(1, 10, channels=25, levels=8, kernel=7), 66_910),
+    "ssm": (lambda: SSM(3, 10, width=128, states=64, layers=4), 201_482),
+    "transformer": (
+        lambda: TransformerBody(100, 512, heads=8, layers=6, hidden=2048, dropout=0.1), 18_914_304,
+    ),
+}  # fmt: skip
+T, F = 30, 20
+TCN_BODY = {"channels": 8, "levels": 3, "kernel": 3, "dropout": 0.1}
+SMALL: dict[str, Callable[[], nn.Module]] = {
+    "deeplob": lambda: DeepLOB(T, F, 9),
+    "tlob": lambda: TLOB(T, F, 9, hidden=16, layers=2),
+    "mlplob": lambda: MLPLOB(T, F, 9, hidden=16, layers=2),
+    "binctabl": lambda: BinCTABL(T, F, 9),
+    "tcn": lambda: TCN(F, 9, channels=8, levels=3, kernel=3),
+    "ssm": lambda: SSM(F, 9, width=8, states=16, layers=2),
+    "transformer": lambda: Transformer(T, F, 9, width=16, heads=2, layers=1, hidden=32),
+    "hybrid": lambda: Hybrid(F, 9, width=8, body=TCNBody(8, **TCN_BODY)),
+    "hybrid_ssm": lambda: Hybrid(F, 9, width=8, body=SSMBody(8, states=16, layers=1, dropout=0.1)),
+    "hybrid_transformer": lambda: Hybrid(
+        F, 9, width=8, body=TransformerBody(T, 8, heads=2, layers=1, hidden=16, dropout=0.1)
+    ),
+}
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(found.numel() for found in network.parameters())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_network_has_as_many_parameters_as_its_authors_have(name: str) -> None:
+    make, published = PUBLISHED[name]
+    assert parameters(make()) == published
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_batch_of_windows_gives_its_logits_one_by_one_too_and_every_parameter_learns(name: str) -> None:
+    torch.manual_seed(0)
+    network = SMALL[name]()
+    x = torch.randn(5, T, F)
+    x[2, :, 3] = 0.0  # a factor that does not move
+    network(x).square().sum().backward()
+    assert all(found.grad is not None and torch.isfinite(found.grad).all() for found in network.parameters())
+    network.eval()
+    with torch.no_grad():
+        whole = network(x)
+        assert whole.shape == (5, 9) and torch.isfinite(whole).all()
+        alone = torch.cat([network(x[i : i + 1]) for i in range(5)])
+        torch.testing.assert_close(whole, alone, atol=1e-5, rtol=1e-5)
+
+
+BODIES: dict[str, Callable[[], nn.Module]] = {
+    "tcn": lambda: TCNBody(8, **TCN_BODY),
+    "ssm": lambda: SSMBody(8, states=16, layers=2, dropout=0.1),
+    "encoder": lambda: ConvolutionalEncoder(8, 8, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_row_knows_nothing_of_later_rows(name: str) -> None:
+    torch.manual_seed(1)
+    body = BODIES[name]().eval()
+    x = torch.randn(1, T, 8)
+    changed = x.clone()
+    changed[:, 12:] += 1.0
+    with torch.no_grad():
+        before, after = body(x), body(changed)
+    torch.testing.assert_close(before[:, :12], after[:, :12], atol=1e-5, rtol=0)
+    assert (before[:, 12] - after[:, 12]).abs().max() > 1e-6
+
+
+def test_a_tcn_sees_its_receptive_field_and_no_further() -> None:
+    torch.manual_seed(2)
+    body = TCNBody(4, channels=8, levels=3, kernel=2, dropout=0.0).eval()
+    for parameter in body.parameters():
+        torch.nn.init.uniform_(parameter, 0.1, 1.0)  # nothing that a ReLU could cut
+    seen = receptive_field(2, 3)
+    assert seen == 15
+    x = torch.rand(1, T, 4)
+    with torch.no_grad():
+        at_last = body(x)[:, -1]
+        for back, sees in ((seen - 1, True), (seen, False)):
+            changed = x.clone()
+            changed[:, T - 1 - back] += 1.0
+            assert torch.equal(body(changed)[:, -1], at_last) is not sees
+
+
+def test_a_frozen_state_space_model_is_the_same_as_a_plain_convolution() -> None:
+    torch.manual_seed(3)
+    network = SSM(F, width=8, states=16, layers=2).eval()
+    x = torch.randn(4, T, F)
+    with torch.no_grad():
+        by_fft = network(x)
+        network.freeze(T)
+        torch.testing.assert_close(network(x), by_fft, atol=1e-5, rtol=0)
+    assert set(network.state_dict()) == set(SSM(F, width=8, states=16, layers=2).state_dict())
+
+
+def test_bilinear_weights_are_held_at_their_largest_norm() -> None:
+    network = BinCTABL(T, F)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1000)
+    network.constrain()
+    held = [weight for name, weight in network.named_parameters() if "over_" in name or name == "attention.attention"]
+    assert len(held) == 7 and all(weight.norm() <= 10.001 for weight in held)
