@@ -92,8 +92,10 @@ def computed_again(lake: Lake, calendar: TradingCalendar, audited: AuditedDay) -
 
     assert audited.manifest is not None
     kind, _ = source_of(audited)
-    manifests = {name: lake.manifest(name, audited.key, audited.day) for name in ("features", "labels")}
-    features, labels = manifests["features"], manifests["labels"]
+    try:
+        features, labels = (lake.manifest(name, audited.key, audited.day) for name in ("features", "labels"))
+    except GhtraderError as error:
+        return [f"features and labels are built together, and one cannot be read: {error.message}"]
     if features is None or labels is None:
         return ["features and labels are built together, and one of them is missing"]
     with tempfile.TemporaryDirectory(prefix="ghtrader-audit-") as folder:

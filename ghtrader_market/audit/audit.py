@@ -124,21 +124,38 @@ def _days_on_disk(lake: Lake, datasets: Iterable[str]) -> tuple[list[tuple[str, 
     days: list[tuple[str, str, date]] = []
     stray: list[Finding] = []
 
-    def extra(dataset: str, key: str, entry: os.DirEntry[str]) -> None:
-        name = os.path.relpath(entry.path, lake.root)
+    def found(kind: str, dataset: str, key: str, day: date | None, path: str, detail: str) -> None:
+        name = os.path.relpath(path, lake.root)
         stray.append(
-            Finding(kind="extra_file", dataset=dataset, key=key, day="", file=name, detail="it is no part of the lake")
+            Finding(kind=kind, dataset=dataset, key=key, day=str(day) if day else "", file=name, detail=detail)
         )
+
+    def extra(dataset: str, key: str, entry: os.DirEntry[str]) -> None:
+        found("extra_file", dataset, key, None, entry.path, "it is no part of the lake")
+
+    def listed(dataset: str, key: str, path: str | Path) -> list[os.DirEntry[str]]:
+        try:
+            return list(_entries(path))
+        except OSError as error:
+            found("unreadable_folder", dataset, key, None, str(path), error.strerror or str(error))
+            return []
 
     for dataset in datasets:
         prefix = PARTITION_NAME[dataset] + "="
-        for folder in _entries(lake.root / dataset):
+        for folder in listed(dataset, "", lake.root / dataset):
+            if folder.is_symlink():
+                found("symlink", dataset, "", None, folder.path, f"it leads to {os.readlink(folder)}")
             if not folder.is_dir() or not folder.name.startswith(prefix):
-                extra(dataset, "", folder)
+                if not folder.is_symlink():
+                    extra(dataset, "", folder)
                 continue
             key = folder.name.removeprefix(prefix)
-            for entry in _entries(folder.path):
+            for entry in listed(dataset, key, folder.path):
                 day = _day_of(entry.name)
+                if entry.is_symlink():
+                    found("symlink", dataset, key, day, entry.path, f"it leads to {os.readlink(entry)}")
+                    if not entry.is_dir():
+                        continue
                 if day is not None and entry.is_dir():
                     days.append((dataset, key, day))
                 elif entry.is_dir() or not entry.name.endswith(".json"):

@@ -12,7 +12,7 @@ from ghtrader_base.files import atomic_write_json
 
 MEANING = {
     "manifest_missing": "a day's file is here without the manifest that says what it is",
-    "manifest_broken": "the manifest does not parse, or is that of another day",
+    "manifest_broken": "the manifest does not parse, was edited, or is that of another day",
     "file_missing": "the file that the manifest names is not here",
     "sidecar_missing": "the file has no sha256 beside it",
     "sidecar_wrong": "the sidecar is not the file's sha256, while the manifest's is",
@@ -21,7 +21,11 @@ MEANING = {
     "row_count": "the file has another number of rows than its manifest says",
     "schema": "columns or types are not those of the dataset and the manifest",
     "content_hash": "the rows are not those whose hash the manifest names",
+    "time_range": "the first or last time is not what the manifest says",
+    "levels": "the book has another number of levels than the manifest says",
     "extra_file": "a file that no manifest names",
+    "symlink": "a link inside the lake: what it leads to is read, and may be changed or gone without a trace here",
+    "unreadable_folder": "a folder of the lake cannot be listed",
     "no_trading_day": "the holiday list does not have the day as a trading day; nothing of it was deleted",
     "wrong_day": "rows belong to another trading day",
     "disordered_rows": "times fall, or ids do not rise",
