@@ -61,11 +61,11 @@ def register(app: typer.Typer) -> None:
             return run_metrics(settings)
 
         if out is not None:
-            written = export(settings.data, statement, out, limit, metrics, limits, overwrite=overwrite)
+            written = export(settings.data, statement, out, limit, metrics, limits, note, overwrite=overwrite)
             emit({"rows": written, "file": str(out)}, json, lambda: f"{written} rows in {out}")
             return
         at_most = limit or _ROWS_ON_SCREEN
-        found = query(settings.data, statement, at_most + 1, metrics, limits)
+        found = query(settings.data, statement, at_most + 1, metrics, limits, note)
         if found.num_rows > at_most:
             found = found.slice(0, at_most)
             note(f"there are more: these are the first {at_most} rows; --limit and --out FILE.parquet give others")

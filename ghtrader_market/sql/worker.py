@@ -1,15 +1,17 @@
 """Answers one query in a process of its own: `worker_client` starts it, without credentials, and may kill it.
 
 Frames on stdin and stdout. In comes what is asked (`Request`); where the statement names `run_metrics`, a frame
-`metrics` goes out and the table comes in; then `rows` frames go out, and one of `end` or `error`.
+`metrics` goes out and the table comes in; what is wrong with the lake goes out as `note` frames. Then `rows` frames go
+out, and one of `end` or `error`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -88,9 +90,13 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
             raise UsageError("SQL: there is no table run_metrics", "see `ghtrader benchmark`")
         return table
 
+    def tell(text: str) -> None:
+        write_frame(answers, {"kind": "note", "text": text})
+
+    logging.getLogger("ghtrader_market").addHandler(_Told(tell))
     spill = Path(request.spill) if request.spill else None
     try:
-        with opened(Path(request.data), request.sql, metrics, spill, request.limits) as reader:
+        with opened(Path(request.data), request.sql, metrics, spill, request.limits, tell) as reader:
             write_frame(answers, {"kind": "rows"}, reader.schema.empty_table())
             for batch in rows_of(reader, request.limit, request.limits):
                 write_frame(answers, {"kind": "rows"}, pa.Table.from_batches([batch]))
@@ -103,6 +109,18 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
         write_frame(answers, {"kind": "error", "name": "FailedError", "message": message, "hint": "put it differently"})
         return
     write_frame(answers, {"kind": "end"})
+
+
+class _Told(logging.Handler):
+    """Hands warnings of ours on, such as that the index was mended."""
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand one on."""
+        self._tell(record.getMessage())
 
 
 class _NoPandas(MetaPathFinder):

@@ -6,6 +6,7 @@ Whatever ends the caller (an error, Ctrl-C, SIGTERM, its death) ends that proces
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from ghtrader_market.sql.engine import Metrics
 
+_log = logging.getLogger(__name__)
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _LOOK_S = 0.02
 _DISK_LOOKS = 10
@@ -134,7 +136,12 @@ def _sweep(parent: Path) -> None:
 
 @contextlib.contextmanager
 def answered(
-    data: Path, sql: str, limit: int | None = None, metrics: Metrics | None = None, limits: SqlLimits | None = None
+    data: Path,
+    sql: str,
+    limit: int | None = None,
+    metrics: Metrics | None = None,
+    limits: SqlLimits | None = None,
+    tell: Callable[[str], object] = _log.warning,
 ) -> Iterator[Iterator[pa.Table]]:
     """The answer of one read-only statement, piece by piece; the first piece has no rows, but the columns.
 
@@ -148,6 +155,8 @@ def answered(
     metrics : callable, optional
         Gives the table `run_metrics` is; called where the statement names it.
     limits : SqlLimits, optional
+    tell : callable
+        Takes what is wrong with the lake and was left out or mended, in words.
 
     Raises
     ------
@@ -179,7 +188,7 @@ def answered(
         )
         try:
             write_frame(process.stdin, msgspec.to_builtins(request))  # type: ignore[arg-type]
-            yield _pieces(process, metrics)
+            yield _pieces(process, metrics, tell)
         except (FrameError, BrokenPipeError) as exc:
             process.kill()
             code = process.wait()
@@ -200,7 +209,9 @@ def _start(said: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _pieces(process: subprocess.Popen[bytes], metrics: Metrics | None) -> Iterator[pa.Table]:
+def _pieces(
+    process: subprocess.Popen[bytes], metrics: Metrics | None, tell: Callable[[str], object]
+) -> Iterator[pa.Table]:
     from ghtrader_market.sources.tqsdk.frames import read_frame, write_frame
 
     while True:
@@ -209,7 +220,9 @@ def _pieces(process: subprocess.Popen[bytes], metrics: Metrics | None) -> Iterat
             return
         if header["kind"] == "error":
             raise error_from_name(header["name"], header["message"], header["hint"])
-        if header["kind"] == "metrics":
+        if header["kind"] == "note":
+            tell(header["text"])
+        elif header["kind"] == "metrics":
             write_frame(process.stdin, {"kind": "metrics"}, metrics() if metrics else None)  # type: ignore[arg-type]
         elif table is not None:
             yield table

@@ -12,7 +12,6 @@ caller's to leave out (`WarmTracker`).
 from __future__ import annotations
 
 import abc
-import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.files import parse_json
 from ghtrader_base.numba_cache import njit
 from ghtrader_models.inference.xgboost_ubj import read_ubj
 
@@ -250,7 +250,7 @@ class LogisticPredictor(Predictor):
 
     def __init__(self, data: bytes) -> None:
         try:
-            spec = json.loads(data)
+            spec = parse_json(data)
             self._mean = np.array(spec["mean"], np.float64)
             scale = np.array(spec["scale"], np.float64)
             self._inverse_scale = 1.0 / np.where(scale > 0, scale, np.nan)
@@ -316,7 +316,7 @@ def decode_forest(data: bytes) -> dict[str, Any]:
         model = learner["gradient_booster"]["model"]
         n_features = int(params["num_feature"])
         n_classes = int(params["num_class"])
-        base = np.array(json.loads(str(params["base_score"])), np.float32).reshape(-1)
+        base = np.array(parse_json(str(params["base_score"])), np.float32).reshape(-1)
         trees = model["trees"]
         tree_info = np.asarray(model["tree_info"], np.int32)
     except (KeyError, TypeError, ValueError) as exc:

@@ -51,7 +51,7 @@ def read_frame(pipe: BinaryIO) -> Frame:
         raise FrameError("a frame of an impossible size")
     try:
         header = json.loads(_exactly(pipe, head_size))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise FrameError("a header that is no JSON") from exc
     if not isinstance(header, dict):
         raise FrameError("a header that is no object")

@@ -335,6 +335,17 @@ class CoverageIndex:
                 return _in_memory(mended)  # a lake on a read-only disk: as right, only slower
             raise FailedError(f"{self.path} cannot be read: {exc}", "delete it; the next look makes it anew") from exc
 
+    def read_again(self, dataset: str, keys: Iterable[str]) -> None:
+        """Have the next look read every manifest of these keys; nothing where the index cannot be written."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            with _transaction(connection):
+                sql = "UPDATE folders SET mtime_ns=? WHERE dataset=? AND key=?"
+                connection.executemany(sql, [(CHANGED, dataset, key) for key in keys])
+
+        with contextlib.suppress(sqlite3.Error):
+            self._with(work)
+
     def as_stored(self) -> StoredIndex | None:
         """What the file says as it is, mending nothing; None where there is none, or no one of this version.
 

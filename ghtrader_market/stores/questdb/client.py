@@ -6,7 +6,6 @@ Transport and errors belong here, tables do not. Serves 9.3 and 10 alike: nothin
 from __future__ import annotations
 
 import io
-import json
 import re
 import threading
 import time
@@ -20,6 +19,7 @@ import pyarrow as pa
 
 from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, UnreachableError
 from ghtrader_base.failpoints import failpoint
+from ghtrader_base.files import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,7 +189,7 @@ class QuestDbClient:
 def _message_of(exc: urllib.error.HTTPError) -> str:
     body = exc.read(4096).decode(errors="replace")
     try:
-        return str(json.loads(body)["error"])
+        return str(parse_json(body)["error"])
     except (ValueError, KeyError, TypeError):
         return body.strip() or str(exc)
 
