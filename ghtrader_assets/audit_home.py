@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 
+from ghtrader_assets.results.model_audit import audit_models
 from ghtrader_base.errors import GhtraderError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.settings import Settings
@@ -21,8 +22,9 @@ from ghtrader_market.audit.audit import ALL, Progress, audit_lake
 from ghtrader_market.audit.datasets import source_of
 from ghtrader_market.audit.files import AuditedDay
 from ghtrader_market.audit.questdb import audit_questdb
+from ghtrader_market.audit.reference import audit_reference
 from ghtrader_market.audit.report import AuditReport
-from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
+from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.stores.lake.lake import Lake
 
 COMPARED = "compared"
@@ -41,7 +43,9 @@ def audit_home(
     progress: Progress | None = None,
     tell: Callable[[str], object] = lambda line: None,
 ) -> tuple[AuditReport, Path]:
-    """Audit a home's lake, compare it with QuestDB, keep the report; parameters as `audit_lake`.
+    """Audit a home's lake and models, compare it with QuestDB, keep the report; parameters as `audit_lake`.
+
+    Models and their registry are looked at with every dataset and variety, not with some.
 
     Where the settings name no QuestDB, or `questdb` is false, it is left out, and where it cannot be compared the
     report says why.
@@ -56,7 +60,8 @@ def audit_home(
     UsageError
         No such dataset or variety.
     """
-    lake, calendar, varieties = Lake(settings.data), load_calendar(settings), list(varieties)
+    lake, varieties = Lake(settings.data), list(varieties)
+    reference, calendar = audit_reference(settings)
     report = audit_lake(
         lake,
         calendar,
@@ -68,6 +73,10 @@ def audit_home(
         progress=progress,
         recompute=(lambda where, day: computed_again(where, calendar, day)) if recompute else None,
     )
+    if dataset == ALL:
+        began = time.perf_counter()
+        report.add(reference, *(audit_models(settings) if not varieties else ()))
+        report.seconds += time.perf_counter() - began
     if settings.questdb_host and questdb:
         began = time.perf_counter()
         try:

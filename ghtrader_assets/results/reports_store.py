@@ -186,6 +186,11 @@ def load_decision(settings: Settings, symbol: str, horizon: int) -> StoredDecisi
     path = decision_path(settings, symbol, horizon)
     if not path.exists():
         raise FailedError(f"no decision on {symbol} at horizon {horizon}", "materialize the asset champion first")
+    return read_decision(path)
+
+
+def read_decision(path: Path) -> StoredDecision:
+    """What the gate said, from its file; `IntegrityError` where it is no decision, or was edited."""
     try:
         return msgspec.convert(read_checked_json(path)[0], StoredDecision)
     except msgspec.ValidationError as exc:
@@ -259,7 +264,7 @@ def load_reports(settings: Settings, symbol: str, horizon: int) -> list[StoredRe
 
 
 def read_report(path: Path) -> StoredReport:
-    """One report from its file; `IntegrityError` where it is none."""
+    """One report from its file; `IntegrityError` where it is none, or was edited."""
     try:
         return msgspec.convert(read_checked_json(path)[0], StoredReport)
     except msgspec.ValidationError as exc:

@@ -71,8 +71,10 @@ def view_data(
     where = [
         (pds.field("date") == date.fromisoformat(day.day)) & (pds.field(partition) == day.key) for day in days
     ]  # fmt: skip
+    # A day is one row group of a local file: reading ahead of what is asked costs a fifth of a query over a year.
+    asked_alone = pds.ParquetFileFormat(default_fragment_scan_options=pds.ParquetFragmentScanOptions(pre_buffer=False))
     return pds.FileSystemDataset.from_paths(
-        paths, schema=schema, format=pds.ParquetFileFormat(), filesystem=LocalFileSystem(), partitions=where
+        paths, schema=schema, format=asked_alone, filesystem=LocalFileSystem(), partitions=where
     )
 
 

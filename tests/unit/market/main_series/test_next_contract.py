@@ -44,7 +44,7 @@ def edited(schedule: RollSchedule, contract: str) -> RollSchedule:
     return RollSchedule(schedule.variety, schedule.days, contract)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.none() | st.tuples(*[st.integers(0, 99)] * len(CONTRACTS)), min_size=3, max_size=8))
 def test_what_the_rule_says_is_never_gainsaid(
     tmp_path_factory: pytest.TempPathFactory, interest: list[tuple[int, ...] | None]
