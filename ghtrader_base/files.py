@@ -14,11 +14,12 @@ import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ghtrader_base.errors import ConfigError, IntegrityError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CHECKSUM = "checksum"
 LARGEST_DOCUMENT = 1 << 28
@@ -286,6 +287,8 @@ def content_hash(obj: Any) -> str:
 
 def arrays_hash(*arrays: np.ndarray) -> str:
     """Hex sha256 of arrays: dtype, shape and bytes of each, in order."""
+    import numpy as np
+
     digest = hashlib.sha256()
     for array in arrays:
         contiguous = np.ascontiguousarray(array)

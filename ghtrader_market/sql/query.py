@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ghtrader_base.errors import FailedError, UsageError
+from ghtrader_base.errors import UsageError
 from ghtrader_market.sql.answer_file import answer_file
 from ghtrader_market.sql.limits import SqlLimits
-from ghtrader_market.sql.worker_client import answered
+from ghtrader_market.sql.worker_client import answered, require_held
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ghtrader_market.sql.engine import Metrics
 
 _log = logging.getLogger(__name__)
-_HELD_SHARE = 0.5
-"""Part of a query's memory that a table held here may fill."""
 
 
 def query(
@@ -60,10 +58,7 @@ def query(
         for piece in answer:
             pieces.append(piece)
             size += piece.nbytes
-            if size > limits.memory_bytes * _HELD_SHARE:
-                raise FailedError(
-                    f"SQL: the answer is more than {size / 1e6:,.0f} MB", "write it to a file: --out FILE.parquet"
-                )
+            require_held(size, limits)
     import pyarrow as pa
 
     return pa.concat_tables(pieces)

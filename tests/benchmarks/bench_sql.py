@@ -33,10 +33,11 @@ MOST = 1.2
 _PEER = """
 import sys
 import typer
-from ghtrader_base.settings import Settings
+from pathlib import Path
+from ghtrader_base.settings import load_settings
 import duckdb
 from ghtrader_market.stores.lake.lake import Lake
-lake = Lake(Settings(home=sys.argv[1]).data)
+lake = Lake(load_settings(Path(sys.argv[1])).data)
 days = [day for day in lake.index.files("ticks") if not sys.argv[3] or day.day == sys.argv[3]]
 paths = [f"{lake.root}/ticks/symbol={day.key}/date={day.day}/{day.file}" for day in days]
 connection = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "2GB"})
