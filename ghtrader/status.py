@@ -7,7 +7,6 @@ dagster takes longer than everything else here together.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import sqlite3
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ghtrader_base.disk_errors import disk_error
 from ghtrader_base.disk_space import room_at
 from ghtrader_base.errors import FailedError, GhtraderError
+from ghtrader_base.files import parse_json
 from ghtrader_base.processes import list_processes
 from ghtrader_base.settings import Settings
 from ghtrader_base.usual_places import usual_places
@@ -344,7 +344,7 @@ def _what(name: str, body: str, tags: dict[str, str]) -> str:
     partition = tags.get("dagster/partition") or (f"{first}...{last}" if first else "")
     if name == "__ASSET_JOB":
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-            selected = json.loads(body)["asset_selection"]
+            selected = parse_json(body)["asset_selection"]
             keys = selected.get("__frozenset__") or selected.get("__set__")
             name = ",".join(sorted("/".join(key["path"]) for key in keys))
     return f"{name} {partition}".strip()

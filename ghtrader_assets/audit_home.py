@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 
+from ghtrader_assets.results.model_audit import audit_models
 from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import GhtraderError, UnwritableError
 from ghtrader_base.files import ensure_dir
@@ -22,8 +23,9 @@ from ghtrader_market.audit.audit import ALL, Progress, audit_lake
 from ghtrader_market.audit.datasets import source_of
 from ghtrader_market.audit.files import AuditedDay
 from ghtrader_market.audit.questdb import audit_questdb
+from ghtrader_market.audit.reference import audit_reference
 from ghtrader_market.audit.report import AuditReport
-from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
+from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.stores.lake.lake import Lake
 
 COMPARED = "compared"
@@ -42,7 +44,9 @@ def audit_home(
     progress: Progress | None = None,
     tell: Callable[[str], object] = lambda line: None,
 ) -> tuple[AuditReport, Path | None]:
-    """Audit a home's lake, compare it with QuestDB, keep the report; parameters as `audit_lake`.
+    """Audit a home's lake and models, compare it with QuestDB, keep the report; parameters as `audit_lake`.
+
+    Models and their registry are looked at with every dataset and variety, not with some.
 
     Where the settings name no QuestDB, or `questdb` is false, it is left out, and where it cannot be compared the
     report says why.
@@ -57,7 +61,8 @@ def audit_home(
     UsageError
         No such dataset or variety.
     """
-    lake, calendar, varieties = Lake(settings.data), load_calendar(settings), list(varieties)
+    lake, varieties = Lake(settings.data), list(varieties)
+    reference, calendar = audit_reference(settings)
     report = audit_lake(
         lake,
         calendar,
@@ -69,6 +74,10 @@ def audit_home(
         progress=progress,
         recompute=(lambda where, day: computed_again(where, calendar, day)) if recompute else None,
     )
+    if dataset == ALL:
+        began = time.perf_counter()
+        report.add(reference, *(audit_models(settings) if not varieties else ()))
+        report.seconds += time.perf_counter() - began
     if settings.questdb_host and questdb:
         began = time.perf_counter()
         try:
@@ -97,8 +106,10 @@ def computed_again(lake: Lake, calendar: TradingCalendar, audited: AuditedDay) -
 
     assert audited.manifest is not None
     kind, _ = source_of(audited)
-    manifests = {name: lake.manifest(name, audited.key, audited.day) for name in ("features", "labels")}
-    features, labels = manifests["features"], manifests["labels"]
+    try:
+        features, labels = (lake.manifest(name, audited.key, audited.day) for name in ("features", "labels"))
+    except GhtraderError as error:
+        return [f"features and labels are built together, and one cannot be read: {error.message}"]
     if features is None or labels is None:
         return ["features and labels are built together, and one of them is missing"]
     with tempfile.TemporaryDirectory(prefix="ghtrader-audit-") as folder:

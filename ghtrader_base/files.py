@@ -8,21 +8,30 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ghtrader_base.disk_errors import disk_errors, refusal_of
 from ghtrader_base.errors import ConfigError, IntegrityError
 from ghtrader_base.private_files import FILE_MODE, make_folder
 
+if TYPE_CHECKING:
+    import numpy as np
+
 SHARED_MODE = 0o644
 """Of what belongs to the source tree."""
+CHECKSUM = "checksum"
+LARGEST_DOCUMENT = 1 << 28
+"""Bytes of a document that is read as a whole."""
 _CHUNK = 1 << 20
+_INT_DIGITS = 20
+_NO_FILE = (errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV)
+"""What opening and `open_file` say of what is there and is no file."""
 
 
 def ensure_dir(path: Path) -> Path:
@@ -103,6 +112,7 @@ def atomic_write_json(path: Path, obj: Any, mode: int = FILE_MODE) -> None:
 
 def open_file(path: Path) -> BinaryIO:
     """Open a file to be read; OSError where it is missing or something else: a pipe would be waited for without end."""
+
     def opener(name: str, flags: int) -> int:
         return os.open(name, flags | os.O_NONBLOCK)
 
@@ -114,9 +124,22 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def parse_json(data: str | bytes) -> Any:
-    """A JSON document; ValueError where it is none, says a name twice, or is nested too deeply to be read."""
+    """A JSON document that means one thing.
+
+    Raises
+    ------
+    ValueError
+        It is none, is not UTF-8, says a name twice, is nested too deeply to be read, or holds NaN, an infinity or an
+        integer of more than 64 bits.
+    """
     try:
-        return json.loads(data, object_pairs_hook=_object)
+        return json.loads(
+            data.decode() if isinstance(data, bytes) else data,
+            object_pairs_hook=_object,
+            parse_constant=_no_number,
+            parse_float=_float,
+            parse_int=_int,
+        )
     except RecursionError as exc:
         raise ValueError("it is nested too deeply") from exc
 
@@ -128,19 +151,89 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def read_json(path: Path) -> Any:
-    """The JSON document at `path`; `IntegrityError` where it does not parse or is no file."""
+def _no_number(text: str) -> float:
+    raise ValueError(f"it holds {text}, which is no number")
+
+
+def _float(text: str) -> float:
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError(f"it holds {text[:20]}, which no float can hold")
+    return found
+
+
+def _int(text: str) -> int:
+    if len(text) > _INT_DIGITS or not -(1 << 63) <= (found := int(text)) < 1 << 64:
+        raise ValueError(f"it holds {text[:20]}..., an integer of more than 64 bits")
+    return found
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing.
+    IntegrityError
+        A folder, a pipe, a device or a socket lies there, a link that leads to itself, or a file too large for a
+        document (`LARGEST_DOCUMENT`).
+    OSError
+        It cannot be read.
+    """
     try:
         with open_file(path) as file:
-            return parse_json(file.read())
-    except FileNotFoundError:
-        raise
+            data = file.read(LARGEST_DOCUMENT + 1)
     except OSError as exc:
-        if exc.errno != errno.EINVAL:
+        if exc.errno not in _NO_FILE:
             raise
         raise IntegrityError(f"{path} is no file", "remove it and rebuild") from exc
+    if len(data) > LARGEST_DOCUMENT:
+        raise IntegrityError(f"{path} is larger than any document", "remove it and rebuild")
+    return data
+
+
+def read_json(path: Path) -> Any:
+    """The JSON document at `path`; IntegrityError where `parse_json` refuses it, else errors as `read_bytes`."""
+    try:
+        return parse_json(read_bytes(path))
     except ValueError as exc:
         raise IntegrityError(f"{path} is not valid JSON: {exc}", "restore it or delete it and rebuild") from exc
+
+
+def with_checksum(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with its own `content_hash` as a last field, so that an edit is found out by `read_checked_json`."""
+    return {**document, CHECKSUM: content_hash(document)}
+
+
+def read_checked_json(path: Path) -> tuple[dict[str, Any], bool]:
+    """A document that `with_checksum` was written of.
+
+    Returns
+    -------
+    dict, bool
+        Its fields, and whether it had a checksum: files of older versions have none.
+
+    Raises
+    ------
+    FileNotFoundError, OSError, IntegrityError
+        As `read_json`; also where it is no object, or not what its checksum was made of.
+    """
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise IntegrityError(f"{path} holds no JSON object", "restore it or delete it and rebuild")
+    known = checksum_holds(document)
+    if known is False:
+        raise IntegrityError(f"{path} was edited: its checksum is of other content", "restore it or make it again")
+    document.pop(CHECKSUM, None)
+    return document, known is not None
+
+
+def checksum_holds(document: Mapping[str, Any]) -> bool | None:
+    """Whether a document is what its checksum was made of; None where it has none."""
+    if CHECKSUM not in document:
+        return None
+    return bool(document[CHECKSUM] == content_hash({k: v for k, v in document.items() if k != CHECKSUM}))
 
 
 def append_durable(fd: int, data: bytes) -> None:
@@ -172,6 +265,23 @@ def write_sidecar(path: Path) -> str:
     return digest
 
 
+def sidecar_digest(sidecar: Path) -> str:
+    """The hex digest a sidecar names.
+
+    Raises
+    ------
+    ValueError
+        It is not the one line that `write_sidecar` writes: other digits, line ends, names or further lines.
+    OSError, IntegrityError
+        It cannot be read, as `read_bytes`.
+    """
+    text = read_bytes(sidecar).decode("ascii", errors="replace")
+    digest, name = text[:64], sidecar.name.removesuffix(".sha256")
+    if text != f"{digest}  {name}\n" or len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        raise ValueError("it is not one line of sha256 and file name")
+    return digest
+
+
 def verify_sidecar(path: Path) -> str:
     """Check `path` against its sidecar.
 
@@ -188,8 +298,10 @@ def verify_sidecar(path: Path) -> str:
     sidecar = sidecar_of(path)
     if not sidecar.exists():
         raise IntegrityError(f"{path} has no sha256 sidecar", "rebuild the day it belongs to")
-    with open_file(sidecar) as file:
-        expected = (file.read(_CHUNK).decode(errors="replace").split() or [""])[0]
+    try:
+        expected = sidecar_digest(sidecar)
+    except ValueError as exc:
+        raise IntegrityError(f"{sidecar} is no sidecar: {exc}", "rebuild the day it belongs to") from exc
     found = sha256_file(path)
     if found != expected:
         raise IntegrityError(f"{path} does not match its sha256 sidecar", "rebuild the day it belongs to")
@@ -204,6 +316,8 @@ def content_hash(obj: Any) -> str:
 
 def arrays_hash(*arrays: np.ndarray) -> str:
     """Hex sha256 of arrays: dtype, shape and bytes of each, in order."""
+    import numpy as np
+
     digest = hashlib.sha256()
     for array in arrays:
         contiguous = np.ascontiguousarray(array)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
+
+from ghtrader_base.errors import GhtraderError
+from ghtrader_base.files import read_json
 
 _T = TypeVar("_T")
 
@@ -47,8 +49,8 @@ def holders(paths: Iterable[Path], make: Callable[..., _T], gone: Callable[[str]
                 gone(path.name)
                 path.unlink(missing_ok=True)
         except BlockingIOError:
-            with contextlib.suppress(ValueError, TypeError, OSError):
-                alive.append(make(**json.loads(path.read_text())))
+            with contextlib.suppress(GhtraderError, TypeError, OSError):
+                alive.append(make(**read_json(path)))
         finally:
             os.close(fd)
     return alive

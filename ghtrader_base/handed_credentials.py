@@ -14,6 +14,8 @@ import os
 from collections.abc import Container, Mapping
 from pathlib import Path
 
+from ghtrader_base.files import parse_json
+
 VARIABLE = "GHTRADER_CREDENTIALS"
 """Says where they lie: /proc/PID/fd/N, no secret by itself."""
 
@@ -54,6 +56,6 @@ def handed_over() -> dict[str, str]:
     place = os.environ.get(VARIABLE, "")
     with contextlib.suppress(OSError, ValueError):
         if place and Path(place).stat().st_uid == os.geteuid():
-            found = json.loads(Path(place).read_text())
+            found = parse_json(Path(place).read_text())
             return {str(name): str(value) for name, value in found.items()}
     return {}

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from ghtrader_base.disk_errors import disk_errors
-from ghtrader_base.errors import ConfigError, LockHeldError
-from ghtrader_base.files import ensure_dir
+from ghtrader_base.errors import ConfigError, GhtraderError, LockHeldError
+from ghtrader_base.files import ensure_dir, read_json
 from ghtrader_base.processes import start_ticks
 
 _POLL_S = 0.05
@@ -102,8 +102,8 @@ def lock_path(directory: Path, name: str) -> Path:
 
 def holder_of(path: Path) -> Holder | None:
     """What a lock file says of its holder; None where it says nothing. Says nothing about whether it is held."""
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        return Holder(**json.loads(path.read_text()))
+    with contextlib.suppress(OSError, GhtraderError, TypeError):
+        return Holder(**read_json(path))
     return None
 
 

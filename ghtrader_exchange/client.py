@@ -6,7 +6,6 @@ Light: the exchange itself, and its compiled engine, live in the child.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import shlex
@@ -23,6 +22,7 @@ import msgspec
 
 from ghtrader_base.child_processes import python_module
 from ghtrader_base.errors import FailedError, UnreachableError, UsageError, error_from_name
+from ghtrader_base.files import parse_json
 from ghtrader_base.private_files import make_folder, private_opener
 from ghtrader_exchange.control_messages import (
     AccountRecord,
@@ -249,7 +249,7 @@ class ExchangeProcess:
             complete = text[: text.rfind(b"\n") + 1].decode("utf-8", "replace").splitlines()
             for line in complete:
                 if line.startswith(ERROR_MARK):
-                    raise error_from_name(**json.loads(line[len(ERROR_MARK) :]))
+                    raise error_from_name(**parse_json(line[len(ERROR_MARK) :]))
             environment = parse_exports(complete)
             if LAST_EXPORT in environment:
                 return environment

@@ -83,8 +83,11 @@ def register(app: typer.Typer) -> None:
                 lines.append(f"... and {len(report.findings) - _PRINTED} more in the report")
             told = f"{report.days} days, {report.rows} rows in {report.seconds:.1f} s; QuestDB: {report.questdb}"
             verdict = "nothing found" if report.ok else f"{len(report.findings)} findings"
+            sections = [section.line() for section in report.sections]
+            if report.without_checksum:
+                sections.append(f"{report.without_checksum} days have no checksum, an older version wrote them")
             origins = f"where the ticks come from: {report.origin_words()}"
-            return "\n".join([*lines, f"{verdict}: {told}", origins, f"report: {path or 'not kept'}"])
+            return "\n".join([*lines, f"{verdict}: {told}", *sections, origins, f"report: {path or 'not kept'}"])
 
         emit({**report.to_json(), "report": str(path or "")}, json, text)
         if not report.ok:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Read-only SQL over the lake. Example: ghtrader sql "SELECT symbol, count(*) FROM ticks_raw_v2 GROUP BY 1" """
         from ghtrader_market.sql.limits import SqlLimits
-        from ghtrader_market.sql.query import export, query
+        from ghtrader_market.sql.worker_client import plain_answer
 
         settings = settings_of(home)
         given = {"sql_timeout_s": timeout, "sql_memory_gb": memory_gb, "sql_spill_gb": spill_gb}
@@ -61,13 +61,14 @@ def register(app: typer.Typer) -> None:
             return run_metrics(settings)
 
         if out is not None:
-            written = export(settings.data, statement, out, limit, metrics, limits, overwrite=overwrite)
+            from ghtrader_market.sql.query import export
+
+            written = export(settings.data, statement, out, limit, metrics, limits, note, overwrite=overwrite)
             emit({"rows": written, "file": str(out)}, json, lambda: f"{written} rows in {out}")
             return
         at_most = limit or _ROWS_ON_SCREEN
-        found = query(settings.data, statement, at_most + 1, metrics, limits)
-        if found.num_rows > at_most:
-            found = found.slice(0, at_most)
+        found = plain_answer(settings.data, statement, at_most + 1, metrics, limits, note)
+        if len(found.rows) > at_most:
             note(f"there are more: these are the first {at_most} rows; --limit and --out FILE.parquet give others")
-        rows: list[dict[str, Any]] = found.to_pylist()
-        emit({"rows": rows, "columns": found.column_names}, json, lambda: table(rows, found.column_names))
+        rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows[:at_most]]
+        emit({"rows": rows, "columns": found.columns}, json, lambda: table(rows, found.columns))

@@ -17,7 +17,6 @@ from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes, together
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.lock_keys import main_l5_key, main_schedule_key
-from ghtrader_market.ingest.import_recordings import load_declared
 from ghtrader_market.main_series.main_l5 import MainReport, build_main_l5
 from ghtrader_market.main_series.roll_cross_check import cross_check
 from ghtrader_market.reference.roll_schedule import (
@@ -28,6 +27,7 @@ from ghtrader_market.reference.roll_schedule import (
     schedule_from_open_interest,
 )
 from ghtrader_market.reference.varieties import get_variety
+from ghtrader_market.stores.lake.declared_days import load_declared, require_declared
 from ghtrader_market.stores.lake.manifests import DayManifest
 from ghtrader_market.stores.lake.unfinished_days import unfinished_days
 from ghtrader_market.stores.mirror.mirrored_lake import writing_schedule
@@ -79,6 +79,7 @@ def main_schedule(context: dg.AssetExecutionContext, home: HomeResource) -> dg.M
             f"first: ghtrader download-contract-range --var {variety} --start D --end D, or ghtrader data import FILE",
         )
     declared = load_declared(home.settings.data, variety)
+    require_declared(lake, variety, declared)
     with home.lock(main_schedule_key(variety), "roll schedule", context.run_id):
         schedule = schedule_from_open_interest(variety, bars, declared, home.calendar)
         with writing_schedule(lake, variety, context.run_id):

@@ -25,10 +25,10 @@ from ghtrader_assets.runs.outcomes import Outcomes
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.files import content_hash
 from ghtrader_base.lock_keys import daily_bars_key, ticks_range_key
-from ghtrader_market.ingest.import_recordings import load_declared
 from ghtrader_market.inventory.contract_catalog import contracts_living, load_contracts, merge_contracts, no_bars
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import origin_of_source
+from ghtrader_market.stores.lake.declared_days import load_declared
 
 GROUP = "market"
 CODE_VERSION = "1"

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghtrader_base.disk_errors import disk_errors
-from ghtrader_base.errors import FailedError, UsageError, in_words
-from ghtrader_base.files import ensure_dir
+from ghtrader_base.errors import FailedError, GhtraderError, UsageError, in_words
+from ghtrader_base.files import ensure_dir, read_json
 from ghtrader_base.flock_files import create_locked, holders
 from ghtrader_base.processes import start_ticks
 from ghtrader_base.settings import Settings
@@ -117,8 +117,8 @@ def close_dead_runs(settings: Settings, instance: DagsterInstance) -> list[str]:
 
 
 def _reason(settings: Settings, run_id: str) -> str:
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        return Executor(**json.loads((_directory(settings) / run_id).read_text())).ended or "killed?"
+    with contextlib.suppress(OSError, GhtraderError, TypeError):
+        return Executor(**read_json(_directory(settings) / run_id)).ended or "killed?"
     return "killed?"
 
 

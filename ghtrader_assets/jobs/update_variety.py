@@ -26,10 +26,10 @@ from ghtrader_assets.runs.outcomes import together
 from ghtrader_base.errors import FailedError
 from ghtrader_base.lock_keys import daily_bars_key, ticks_range_key
 from ghtrader_market.ingest.download import contiguous
-from ghtrader_market.ingest.import_recordings import load_declared
 from ghtrader_market.inventory.contract_catalog import load_contracts, load_snapshot, refresh
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import ContractInfo, origin_of_source
+from ghtrader_market.stores.lake.declared_days import load_declared
 from ghtrader_market.stores.lake.missing_days import skipped_days
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ghtrader_base.errors import FailedError, IntegrityError
-from ghtrader_base.files import atomic_write_bytes, atomic_write_json, content_hash, read_json
+from ghtrader_base.errors import FailedError, IntegrityError, UsageError
+from ghtrader_base.files import atomic_write_bytes, atomic_write_json, content_hash, read_checked_json, with_checksum
 from ghtrader_base.settings import Settings
 from ghtrader_models.bundles.left_out_days import LeftOutDay
 from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading
@@ -129,6 +129,28 @@ class StoredDecision:
     run_id: str = ""
 
 
+@dataclass(frozen=True)
+class StoredCandidate:
+    """The bundle of a family's last training.
+
+    Attributes
+    ----------
+    bundle_id : str
+    run_id : str
+        Of the pipeline's run.
+    """
+
+    bundle_id: str
+    run_id: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """JSON-able form, with the bundle's folder under the models folder for whoever looks."""
+        return {"bundle_id": self.bundle_id, "path": f"bundles/{self.bundle_id}", "run_id": self.run_id}
+
+
+_TRAIN_AGAIN = "train it again: ghtrader train"
+
+
 def _series(root: Path, symbol: str, horizon: int) -> Path:
     return root / symbol / f"h{horizon}"
 
@@ -151,7 +173,7 @@ def decision_path(settings: Settings, symbol: str, horizon: int) -> Path:
 def save_decision(settings: Settings, bundle: Bundle, decision: Decision, run_id: str) -> None:
     """Note what the gate said of a candidate."""
     found = {**decision.to_dict(), "bundle_id": bundle.bundle_id, "family": bundle.kind, "run_id": run_id}
-    atomic_write_json(decision_path(settings, bundle.symbol, bundle.horizon), found)
+    atomic_write_json(decision_path(settings, bundle.symbol, bundle.horizon), with_checksum(found))
 
 
 def load_decision(settings: Settings, symbol: str, horizon: int) -> StoredDecision:
@@ -167,8 +189,13 @@ def load_decision(settings: Settings, symbol: str, horizon: int) -> StoredDecisi
     path = decision_path(settings, symbol, horizon)
     if not path.exists():
         raise FailedError(f"no decision on {symbol} at horizon {horizon}", "materialize the asset champion first")
+    return read_decision(path)
+
+
+def read_decision(path: Path) -> StoredDecision:
+    """What the gate said, from its file; `IntegrityError` where it is no decision, or was edited."""
     try:
-        return msgspec.convert(read_json(path), StoredDecision)
+        return msgspec.convert(read_checked_json(path)[0], StoredDecision)
     except msgspec.ValidationError as exc:
         raise IntegrityError(f"the gate's decision {path} does not read: {exc}", "ask the gate again") from exc
 
@@ -181,7 +208,7 @@ def data_hash(facts: Sequence[DayFacts]) -> str:
 def save_candidate(settings: Settings, bundle: Bundle, run_id: str) -> None:
     """Note the bundle as its family's candidate."""
     path = candidate_path(settings, bundle.symbol, bundle.horizon, bundle.kind)
-    atomic_write_json(path, {"bundle_id": bundle.bundle_id, "path": f"bundles/{bundle.path.name}", "run_id": run_id})
+    atomic_write_json(path, with_checksum(StoredCandidate(bundle.bundle_id, run_id).to_dict()))
 
 
 def load_candidate(settings: Settings, symbol: str, horizon: int, family: str) -> Bundle:
@@ -191,16 +218,34 @@ def load_candidate(settings: Settings, symbol: str, horizon: int, family: str) -
     ------
     FailedError
         Nothing was trained yet.
+    IntegrityError
+        The note of it was edited, or names a bundle that is gone, damaged or another one.
     """
-    from ghtrader_models.bundles.bundle import load_bundle
-
     path = candidate_path(settings, symbol, horizon, family)
     if not path.exists():
         raise FailedError(
             f"{family} was not trained yet on {symbol} at horizon {horizon}",
             f"first: ghtrader train --model {family} --symbol {symbol} --horizon {horizon}",
         )
-    return load_bundle(settings.models / read_json(path)["path"])
+    bundle = bundle_of_candidate(settings.models, path)
+    if (bundle.symbol, bundle.horizon, bundle.kind) != (symbol, horizon, family):
+        raise IntegrityError(
+            f"{path} names a bundle of {bundle.kind} on {bundle.symbol} at horizon {bundle.horizon}", _TRAIN_AGAIN
+        )
+    return bundle
+
+
+def bundle_of_candidate(models_dir: Path, path: Path) -> Bundle:
+    """The bundle that a candidate's file names; `IntegrityError` where it is none, or another one than that."""
+    from ghtrader_models.bundles.bundle import bundles_dir, load_bundle
+
+    try:
+        candidate = msgspec.convert(read_checked_json(path)[0], StoredCandidate)
+        return load_bundle(bundles_dir(models_dir) / candidate.bundle_id, candidate.bundle_id)
+    except msgspec.ValidationError as exc:
+        raise IntegrityError(f"{path} names no candidate: {exc}", _TRAIN_AGAIN) from exc
+    except UsageError as exc:
+        raise IntegrityError(f"{path} names bundle {candidate.bundle_id}, which is gone", _TRAIN_AGAIN) from exc
 
 
 def save_report(settings: Settings, report: BenchmarkReport, context: ReportContext) -> Path:
@@ -211,7 +256,7 @@ def save_report(settings: Settings, report: BenchmarkReport, context: ReportCont
     times, equity = report.pnl
     atomic_write_bytes(path.with_suffix(".predictions.parquet"), _parquet(report.predictions))
     atomic_write_bytes(path.with_suffix(".pnl.parquet"), _parquet(pa.table({"datetime_ns": times, "net_pnl": equity})))
-    atomic_write_json(path, {**report.to_dict(), "context": msgspec.to_builtins(context)})
+    atomic_write_json(path, with_checksum({**report.to_dict(), "context": msgspec.to_builtins(context)}))
     return path
 
 
@@ -222,9 +267,9 @@ def load_reports(settings: Settings, symbol: str, horizon: int) -> list[StoredRe
 
 
 def read_report(path: Path) -> StoredReport:
-    """One report from its file; `IntegrityError` where it is none."""
+    """One report from its file; `IntegrityError` where it is none, or was edited."""
     try:
-        return msgspec.convert(read_json(path), StoredReport)
+        return msgspec.convert(read_checked_json(path)[0], StoredReport)
     except msgspec.ValidationError as exc:
         raise IntegrityError(
             f"the walk-forward report {path} does not read: {exc}", "make it again: ghtrader benchmark"

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
 from ghtrader_base.errors import IntegrityError
-from ghtrader_market.ingest.import_recordings import load_declared
 from ghtrader_market.main_series.main_l5 import is_up_to_date
 from ghtrader_market.reference.roll_schedule import RollSchedule
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.stores.base import RECORDED
+from ghtrader_market.stores.lake.declared_days import load_declared
 from ghtrader_market.stores.lake.lake import Lake
-from ghtrader_market.stores.lake.missing_days import no_data_days
 from ghtrader_market.stores.lake.unfinished_days import why_unfinished_main
 
 BARS = "daily_bars"
@@ -29,10 +28,10 @@ def bars_due(lake: Lake, variety: str, days: Iterable[date]) -> list[date]:
 
 
 def ticks_due(lake: Lake, variety: str, days: Iterable[date]) -> list[date]:
-    """Days of which a contract that traded, by its daily bar, is neither stored whole nor known to have no tick.
+    """Days of which a contract that traded, by its daily bar, is not stored whole.
 
     Of days that have daily bars. What our recorder wrote is not whole: a download takes its place. A day that a
-    recording declared is.
+    recording declared is. A ledger that calls a day empty on which the contract traded is not believed.
     """
     declared = load_declared(lake.root, variety)
     here: dict[str, set[date]] = {}
@@ -45,8 +44,6 @@ def ticks_due(lake: Lake, variety: str, days: Iterable[date]) -> list[date]:
         for symbol in traded:
             if symbol not in here:
                 stored = set(lake.days("ticks", symbol)) - lake.index.days_from("ticks", symbol, RECORDED)
-                with contextlib.suppress(IntegrityError):  # the download names a ledger that does not read
-                    stored |= no_data_days(lake, symbol)
                 here[symbol] = stored
         if any(day not in here[symbol] for symbol in traded):
             due.append(day)

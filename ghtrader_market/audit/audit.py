@@ -1,8 +1,9 @@
 """Audits a lake: every file against its manifest, every dataset against what it was made from.
 
 Which days there are, in which order they are looked at and by how many threads, belongs here. The checks themselves
-are in `files`, `ticks` and `datasets`; reading, hashing and decompressing run outside Python's lock,
-so threads of one process are enough. Nothing is ever mended or written here but the report.
+are in `files`, `ticks` and `datasets`, those of what is no day in `schedules`, `ledgers` and `index`. Reading, hashing
+and decompressing run outside Python's lock, so threads of one process are enough. Nothing is ever mended or written
+here but the report.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ import pyarrow as pa
 from ghtrader_base.errors import GhtraderError, UsageError
 from ghtrader_market.audit.datasets import audit_against_source, audit_labels, source_of
 from ghtrader_market.audit.files import AuditedDay, audit_folder
+from ghtrader_market.audit.index import SeenDay, audit_index, stored_index
+from ghtrader_market.audit.ledgers import audit_declared, audit_ledgers
 from ghtrader_market.audit.report import AuditReport, Finding
+from ghtrader_market.audit.schedules import audit_schedules
 from ghtrader_market.audit.ticks import audit_against_raw, audit_provenance, audit_rows, inside_sessions, trades
 from ghtrader_market.main_series.main_l5 import schedule_copy_path
 from ghtrader_market.reference.roll_schedule import RollSchedule, load_schedule, read_schedule
@@ -68,7 +72,8 @@ def audit_lake(
     lake, calendar
         What is looked at, and when it trades.
     dataset : str
-        One of `DATASETS` or ``all``, which adds the daily bars. What a dataset was made from is read where it is
+        One of `DATASETS` or ``all``, which adds the daily bars and what is no day: schedules, declared contracts, lists
+        of missing days, the index. What a dataset was made from is read where it is
         needed, and not judged.
     varieties : iterable of str
         Only these; all where empty.
@@ -93,12 +98,15 @@ def audit_lake(
     report = AuditReport(datasets=_LOOKED_AT[dataset], started=datetime.now(UTC), recomputed=recompute is not None)
     days, stray = _days_on_disk(lake, _LOOKED_AT[dataset])
     report.findings += [finding for finding in stray if not wanted]
+    every = dataset == ALL
+    stored = stored_index(lake) if every else None
     groups: dict[tuple[str, date], list[tuple[str, str]]] = {}
     for name, key, day in days:
         group = _group(name, key)
         if (not wanted or group in wanted) and (start is None or day >= start) and (end is None or day <= end):
             groups.setdefault((group, day), []).append((name, key))
     schedules = {group: _Schedules.of(lake, group) for group, _ in groups}
+    seen: dict[tuple[str, str, str], SeenDay] = {}
     look = partial(_audit_day, lake, calendar, schedules, recompute)
     done, total = 0, sum(len(items) for items in groups.values())
     with ThreadPoolExecutor(max_workers=workers or min(MAX_WORKERS, os.cpu_count() or 1)) as pool:
@@ -108,13 +116,24 @@ def audit_lake(
                 report.findings += item.findings
                 report.rows += item.table.num_rows if item.table is not None else 0
                 report.bytes += item.bytes
+                if every:
+                    seen[item.dataset, item.key, item.day.isoformat()] = SeenDay(item.manifest, bool(item.findings))
                 if item.manifest is not None:
+                    report.without_checksum += not item.has_checksum
                     report.origins[item.dataset, item.key, item.manifest.details.stated_origin.words] += 1
                 item.table = None
             if progress is not None:
                 progress(done, total, report.rows)
     report.days = total
-    report.findings.sort(key=lambda f: (report.datasets.index(f.dataset), f.key, f.day, f.file, f.kind))
+    report.sort()
+    if every:
+        only = wanted or None
+        report.add(
+            audit_schedules(lake, calendar, only),
+            audit_declared(lake, only),
+            audit_ledgers(lake, calendar, only),
+            audit_index(lake, stored, seen, whole=not wanted and start is None and end is None),
+        )
     report.seconds = time.perf_counter() - began
     return report
 
@@ -124,21 +143,38 @@ def _days_on_disk(lake: Lake, datasets: Iterable[str]) -> tuple[list[tuple[str, 
     days: list[tuple[str, str, date]] = []
     stray: list[Finding] = []
 
-    def extra(dataset: str, key: str, entry: os.DirEntry[str]) -> None:
-        name = os.path.relpath(entry.path, lake.root)
+    def found(kind: str, dataset: str, key: str, day: date | None, path: str, detail: str) -> None:
+        name = os.path.relpath(path, lake.root)
         stray.append(
-            Finding(kind="extra_file", dataset=dataset, key=key, day="", file=name, detail="it is no part of the lake")
+            Finding(kind=kind, dataset=dataset, key=key, day=str(day) if day else "", file=name, detail=detail)
         )
+
+    def extra(dataset: str, key: str, entry: os.DirEntry[str]) -> None:
+        found("extra_file", dataset, key, None, entry.path, "it is no part of the lake")
+
+    def listed(dataset: str, key: str, path: str | Path) -> list[os.DirEntry[str]]:
+        try:
+            return list(_entries(path))
+        except OSError as error:
+            found("unreadable_folder", dataset, key, None, str(path), error.strerror or str(error))
+            return []
 
     for dataset in datasets:
         prefix = PARTITION_NAME[dataset] + "="
-        for folder in _entries(lake.root / dataset):
+        for folder in listed(dataset, "", lake.root / dataset):
+            if folder.is_symlink():
+                found("symlink", dataset, "", None, folder.path, f"it leads to {os.readlink(folder)}")
             if not folder.is_dir() or not folder.name.startswith(prefix):
-                extra(dataset, "", folder)
+                if not folder.is_symlink():
+                    extra(dataset, "", folder)
                 continue
             key = folder.name.removeprefix(prefix)
-            for entry in _entries(folder.path):
+            for entry in listed(dataset, key, folder.path):
                 day = _day_of(entry.name)
+                if entry.is_symlink():
+                    found("symlink", dataset, key, day, entry.path, f"it leads to {os.readlink(entry)}")
+                    if not entry.is_dir():
+                        continue
                 if day is not None and entry.is_dir():
                     days.append((dataset, key, day))
                 elif entry.is_dir() or not entry.name.endswith(".json"):

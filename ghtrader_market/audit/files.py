@@ -6,6 +6,7 @@ What the rows mean is checked in `ticks` and `datasets`.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -14,17 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ghtrader_base.errors import IntegrityError
-from ghtrader_base.files import open_file, read_json, sidecar_of
+from ghtrader_base.files import open_file, sidecar_digest, sidecar_of
 from ghtrader_market.audit.report import Finding
 from ghtrader_market.reference.tick_schema import (
     L1_TICK_SCHEMA,
     MAIN_L5_SCHEMA,
     RAW_TICK_SCHEMA,
+    levels_of,
     schema_hash,
     table_hash,
 )
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
-from ghtrader_market.stores.lake.manifests import MANIFEST, PARTITION_NAME, DayManifest
+from ghtrader_market.stores.lake.manifests import MANIFEST, PARTITION_NAME, DayManifest, read_manifest, time_range
+from ghtrader_market.stores.lake.manifests import SCHEMAS as LAKE_SCHEMAS
 
 SCHEMAS = {
     "ticks": RAW_TICK_SCHEMA,
@@ -40,6 +43,7 @@ class AuditedDay:
     """A day's folder as it was found; `table` is None where there are no rows to trust.
 
     `table` may be there although something is wrong with the file: what the rows say is worth knowing too.
+    `has_checksum` says whether the manifest has one: those of older versions do not.
     """
 
     dataset: str
@@ -50,6 +54,7 @@ class AuditedDay:
     manifest: DayManifest | None = None
     table: pa.Table | None = None
     bytes: int = 0
+    has_checksum: bool = False
     findings: list[Finding] = field(default_factory=list)
 
     def found(self, kind: str, detail: str, row: int | None = None, file: Path | None = None) -> None:
@@ -76,7 +81,17 @@ def audit_folder(root: Path, dataset: str, key: str, day: date) -> AuditedDay:
     """
     folder = root / dataset / f"{PARTITION_NAME[dataset]}={key}" / f"date={day.isoformat()}"
     audited = AuditedDay(dataset=dataset, key=key, day=day, root=root, path=folder)
-    names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    names = set()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if not entry.name.startswith("."):
+                    names.add(entry.name)
+                    if entry.is_symlink():
+                        audited.found("symlink", f"it leads to {os.readlink(entry)}", file=folder / entry.name)
+    except OSError as error:
+        audited.found("unreadable_folder", error.strerror or str(error))
+        return audited
     manifest = _manifest(audited, folder, names)
     named = set(manifest.files) if manifest is not None else set()
     if manifest is not None:
@@ -96,17 +111,9 @@ def _manifest(audited: AuditedDay, folder: Path, names: set[str]) -> DayManifest
                 audited.found("extra_file", "there is no manifest", file=folder / name)
         return None
     try:
-        manifest = DayManifest.from_json(read_json(path))
-        sound = len(manifest.files) == 1 and isinstance(manifest.files, dict)
-        if not sound or any("/" in name for name in manifest.files):
-            raise ValueError("it does not name one file")
-    except (IntegrityError, TypeError, ValueError, OSError) as error:
+        manifest, audited.has_checksum = read_manifest(path, audited.dataset, audited.key, audited.day)
+    except (IntegrityError, OSError) as error:
         audited.found("manifest_broken", str(error).replace(f"{audited.root}/", ""), file=path)
-        return None
-    expected = (audited.dataset, audited.key, audited.day.isoformat())
-    told = (manifest.dataset, manifest.key, manifest.day)
-    if told != expected:
-        audited.found("manifest_broken", f"it is that of {' '.join(map(str, told))}", file=path)
         return None
     audited.manifest = manifest
     return manifest
@@ -138,16 +145,27 @@ def _file(audited: AuditedDay, manifest: DayManifest, path: Path) -> None:
         audited.found("content_hash", f"not the content {manifest.content_hash[:12]} of the manifest")
     elif path.name != f"part-{manifest.content_hash[:12]}.parquet":
         audited.found("content_hash", "the file's name is not made from its content")
+    else:
+        _described(audited, table, manifest)
+
+
+def _described(audited: AuditedDay, table: pa.Table, manifest: DayManifest) -> None:
+    """What a manifest says beside the hash of the rows; those of older versions say neither."""
+    told, there = (manifest.first_ns, manifest.last_ns), time_range(table)
+    if told not in (there, (None, None)):
+        audited.found("time_range", f"the rows reach from {there[0]} to {there[1]}, the manifest says {told}")
+    if manifest.levels is not None and audited.dataset in LAKE_SCHEMAS and manifest.levels != (has := levels_of(table)):
+        audited.found("levels", f"the book has {has} levels, the manifest says {manifest.levels}")
 
 
 def _checksums(audited: AuditedDay, path: Path, digest: str, promised: str) -> None:
-    sidecar = sidecar_of(path)
+    sidecar, beside = sidecar_of(path), None
     try:
-        with open_file(sidecar) as opened:
-            beside = (opened.read().decode().split() or [""])[0]
-    except (OSError, UnicodeDecodeError):
+        beside = sidecar_digest(sidecar)
+    except (OSError, IntegrityError):
         audited.found("sidecar_missing", f"{sidecar.name} is not here")
-        beside = None
+    except ValueError as error:
+        audited.found("sidecar_wrong", str(error), file=sidecar)
     if digest != promised:
         audited.found("checksum", f"sha256 is {digest[:12]}, the manifest says {str(promised)[:12]}")
     if beside is not None and beside != digest and digest == promised:

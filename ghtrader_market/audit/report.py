@@ -12,7 +12,7 @@ from ghtrader_base.files import atomic_write_json
 
 MEANING = {
     "manifest_missing": "a day's file is here without the manifest that says what it is",
-    "manifest_broken": "the manifest does not parse, or is that of another day",
+    "manifest_broken": "the manifest does not parse, was edited, or is that of another day",
     "file_missing": "the file that the manifest names is not here",
     "sidecar_missing": "the file has no sha256 beside it",
     "sidecar_wrong": "the sidecar is not the file's sha256, while the manifest's is",
@@ -21,7 +21,11 @@ MEANING = {
     "row_count": "the file has another number of rows than its manifest says",
     "schema": "columns or types are not those of the dataset and the manifest",
     "content_hash": "the rows are not those whose hash the manifest names",
+    "time_range": "the first or last time is not what the manifest says",
+    "levels": "the book has another number of levels than the manifest says",
     "extra_file": "a file that no manifest names",
+    "symlink": "a link inside the lake: what it leads to is read, and may be changed or gone without a trace here",
+    "unreadable_folder": "a folder of the lake cannot be listed",
     "no_trading_day": "the holiday list does not have the day as a trading day; nothing of it was deleted",
     "wrong_day": "rows belong to another trading day",
     "disordered_rows": "times fall, or ids do not rise",
@@ -43,11 +47,31 @@ MEANING = {
     "label_value": "a label is no class, or looks beyond the day",
     "label_counts": "labels are not those that the manifest counted",
     "not_recomputed": "computing the day again from its source gives other values",
+    "next_contract": "the schedule says that another contract trades next than the stored daily bars do",
+    "declared_wrong": "a contract is declared main on a day whose ticks are of others, or the file was edited",
+    "no_data_wrong": "a day is called empty that has ticks, has traded, or is not over",
+    "ledger_broken": "a list of skipped or empty days does not parse",
+    "reference_broken": "a list of holidays or contracts does not parse, or was edited",
+    "index_changed": "rows of the index were changed by somebody else",
+    "index_missing": "the index does not have a day that is here",
+    "index_extra": "the index has a day that is not here",
+    "index_differs": "the index says other things of a day than its manifest",
+    "bundle_broken": "a model bundle is not what its manifest or its name says",
+    "champion_broken": "a champion's pointer, history or bundle was edited, is damaged or gone",
+    "champion_older": "a champion's pointer names an earlier promotion than the last of its history",
+    "candidate_broken": "the note of a family's last bundle was edited, or the bundle is gone or another one",
+    "report_broken": "a walk-forward report or a decision of the gate does not parse, or was edited",
+    "registry_differs": "MLflow's registry and the champions or bundles of the home differ",
     "questdb_missing": "QuestDB does not have rows that the lake has",
     "questdb_extra": "QuestDB has rows that the lake does not have",
     "questdb_differs": "QuestDB has other values than the lake",
     "questdb_conflict": "QuestDB holds several different rows for one moment",
 }
+SECTIONS = (
+    "reference", "schedules", "declared", "ledgers", "index", "bundles", "champions", "candidates", "reports",
+    "registry",
+)  # fmt: skip
+"""What is audited besides days, in the order of the report."""
 MAX_PRINTED = 1000
 """Findings in a report; the counts by kind are of all."""
 
@@ -61,11 +85,11 @@ class Finding:
     kind : str
         One of `MEANING`.
     dataset, key : str
-        ``main_l5``, ``KQ.m@SHFE.cu``.
+        ``main_l5``, ``KQ.m@SHFE.cu``; one of `SECTIONS` where it is about no dataset.
     day : str
         Trading day, YYYY-MM-DD; empty where it is about no single day.
     file : str
-        Under the lake's folder; a table where it is QuestDB.
+        Under the lake's folder, of models under the home; a table where it is QuestDB.
     detail : str
         What was found and what was expected.
     row : int, optional
@@ -86,6 +110,41 @@ class Finding:
 
 
 @dataclass(kw_only=True)
+class Section:
+    """What was looked at of one kind of thing that is no day.
+
+    Attributes
+    ----------
+    name : str
+        One of `SECTIONS`.
+    looked_at : int
+        Files or entries.
+    notes : list of str
+        What is worth knowing and no fault, such as a file of an older version that has no checksum.
+    """
+
+    name: str
+    looked_at: int = 0
+    notes: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def found(self, kind: str, file: str | Path, detail: str, *, key: str = "", day: str = "") -> None:
+        """Note a finding of this section."""
+        self.findings.append(Finding(kind=kind, dataset=self.name, key=key, day=day, file=str(file), detail=detail))
+
+    def line(self) -> str:
+        """For a terminal."""
+        found = f"{len(self.findings)} findings" if self.findings else "nothing found"
+        return "; ".join([f"{self.name}: {self.looked_at} looked at, {found}", *self.notes])
+
+    def to_json(self) -> dict[str, Any]:
+        """The section; its findings are among the report's."""
+        return {
+            "name": self.name, "looked_at": self.looked_at, "findings": len(self.findings), "notes": self.notes,
+        }  # fmt: skip
+
+
+@dataclass(kw_only=True)
 class AuditReport:
     """What was looked at and what was found.
 
@@ -97,6 +156,10 @@ class AuditReport:
         Whether QuestDB was compared, and if not, why.
     origins : Counter
         (dataset, key, where its ticks come from in words) -> days.
+    sections : list of Section
+        What is no day; in `add`'s order.
+    without_checksum : int
+        Days whose manifest an older version wrote, without a checksum.
     """
 
     datasets: tuple[str, ...]
@@ -109,6 +172,19 @@ class AuditReport:
     questdb: str = "not configured"
     origins: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
+    without_checksum: int = 0
+
+    def add(self, *sections: Section) -> None:
+        """Take sections in, and their findings."""
+        self.sections += sections
+        self.findings += [finding for section in sections for finding in section.findings]
+        self.sort()
+
+    def sort(self) -> None:
+        """Findings in order of dataset or section, key and day."""
+        places = {name: place for place, name in enumerate([*self.datasets, *SECTIONS])}
+        self.findings.sort(key=lambda f: (places.get(f.dataset, len(places)), f.key, f.day, f.file, f.kind))
 
     @property
     def ok(self) -> bool:
@@ -132,6 +208,8 @@ class AuditReport:
                 {"dataset": dataset, "key": key, "origin": origin, "days": days}
                 for (dataset, key, origin), days in sorted(self.origins.items())
             ],
+            "without_checksum": self.without_checksum,
+            "sections": [section.to_json() for section in self.sections],
             "by_kind": dict(sorted(Counter(finding.kind for finding in self.findings).items())),
             "meaning": {kind: MEANING[kind] for kind in sorted({finding.kind for finding in self.findings})},
             "findings": [asdict(finding) for finding in self.findings[:MAX_PRINTED]],

@@ -25,7 +25,7 @@ from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.sources.base import ContractInfo, TickSource, life_of
 from ghtrader_market.stores.base import RECORDED
 from ghtrader_market.stores.lake.cleanup import sweep_orphans
-from ghtrader_market.stores.lake.missing_days import clear_skips, no_data_days, skipped_days
+from ghtrader_market.stores.lake.missing_days import clear_skips, no_data_days, skipped_days, traded_by_bars
 
 if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
@@ -204,9 +204,10 @@ def _plan(
         here = set(lake.days(dataset, contract.symbol))
         recorded = here.intersection(lake.index.days_from(dataset, contract.symbol, RECORDED), days) if here else set()
         have = here - recorded
-        empty = no_data_days(lake, contract.symbol, dataset) - here
+        empty = (no_data_days(lake, contract.symbol, dataset) - here).intersection(days)
+        empty -= traded_by_bars(lake, contract.symbol, empty)
         present += len(have.intersection(days))
-        known_empty += len(empty.intersection(days))
+        known_empty += len(empty)
         if missing := [day for day in days if day not in have and day not in empty]:
             plan.append(_Part(contract.symbol, dataset, missing, frozenset(recorded)))
     return sorted(plan, key=lambda part: (-len(part.days), part.symbol)), present, known_empty

@@ -21,7 +21,6 @@ import numpy as np
 import pyarrow as pa
 
 from ghtrader_base.errors import BadRecordingError, RefusedError, UsageError
-from ghtrader_base.files import atomic_write_json, read_json
 from ghtrader_market.ingest.report import IngestReport, Progress, ProgressLine
 from ghtrader_market.ingest.run_manifest import RunManifest
 from ghtrader_market.reference.row_judgement import RowFault, judge_rows
@@ -34,6 +33,7 @@ from ghtrader_market.sources.recordings.reader import read_days, require_options
 from ghtrader_market.sources.recordings.recording_file import RecordingFile
 from ghtrader_market.stores.day_details import TickDetails
 from ghtrader_market.stores.day_rows import NOTE_OF
+from ghtrader_market.stores.lake.declared_days import load_declared, save_declared
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
@@ -60,18 +60,6 @@ class _FoundDay:
 
 
 _Key = tuple[str, date]
-
-
-def _declared_path(data_dir: Path, variety: str) -> Path:
-    return data_dir / "declared" / f"{variety}.json"
-
-
-def load_declared(data_dir: Path, variety: str) -> dict[date, str]:
-    """Day -> contract, as recordings declared it; empty where none did."""
-    path = _declared_path(Path(data_dir), variety)
-    if not path.exists():
-        return {}
-    return {date.fromisoformat(day): str(contract) for day, contract in read_json(path).items()}
 
 
 def recording_files(paths: Iterable[Path | str]) -> tuple[list[Path], list[Path]]:
@@ -264,7 +252,7 @@ def _write(
         merged = {day: name for day, name in before.items() if day not in shared.get(key, ())} | declared.get(key, {})
         if merged == before:
             continue
-        atomic_write_json(_declared_path(lake.root, key), {str(day): merged[day] for day in sorted(merged)})
+        save_declared(lake.root, key, merged)
     report = IngestReport(
         written=tuple(sorted(new)),
         present=len(found) - len(new),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ghtrader_base.errors import FailedError, IntegrityError
-from ghtrader_base.files import atomic_write_json, read_json
+from ghtrader_base.files import atomic_write_json, read_checked_json, with_checksum
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.trading_calendar import TradingCalendar, last_known_finished_day
 from ghtrader_market.reference.varieties import get_variety
@@ -90,12 +90,12 @@ def load_snapshot(data: Path, variety: str) -> Snapshot:
     Raises
     ------
     IntegrityError
-        The file is there but garbled.
+        The file is there but garbled, or was edited.
     """
     path = catalog_path(data, variety)
     if not path.exists():
         return Snapshot()
-    document = read_json(path)
+    document, _ = read_checked_json(path)
     try:
         return Snapshot(
             tuple(_info_of(row) for row in document["contracts"]),
@@ -138,7 +138,7 @@ def merge_contracts(
         "finished_at": _text(now if finished else before.finished_at),
         "contracts": [_row_of(info) for info in contracts],
     }
-    atomic_write_json(catalog_path(data, variety), document)
+    atomic_write_json(catalog_path(data, variety), with_checksum(document))
     return contracts
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghtrader_base.errors import ConfigError, FailedError, IntegrityError
-from ghtrader_base.files import atomic_write_json, read_json
+from ghtrader_base.files import atomic_write_json, read_checked_json, with_checksum
 from ghtrader_market.inventory.contract_catalog import symbols_here
 from ghtrader_market.reference.tick_schema import LEVELS, levels_of
 from ghtrader_market.reference.varieties import get_variety
@@ -48,7 +48,8 @@ def setting_name(variety: str) -> str:
     return str(field.alias) if field else ""
 
 
-def _cache_path(data: Path) -> Path:
+def depth_start_path(data: Path) -> Path:
+    """Where the probed days are kept."""
     return data / "catalog" / "l5_start.json"
 
 
@@ -61,14 +62,20 @@ def _pinned(settings: Settings, variety: str) -> date | None:
         raise ConfigError(f"setting {name}: {text!r} is no date", "write it as YYYY-MM-DD") from exc
 
 
-def _probed(data: Path, variety: str) -> date | None:
-    path = _cache_path(data)
+def read_depth_starts(data: Path) -> dict[str, date]:
+    """Variety -> first day with depth, as probed; empty where nothing was.
+
+    Raises
+    ------
+    IntegrityError
+        The file is garbled, or was edited.
+    """
+    path = depth_start_path(data)
     if not path.exists():
-        return None
+        return {}
     try:
-        found = read_json(path).get(variety)
-        return date.fromisoformat(found["day"]) if found else None
-    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        return {name: date.fromisoformat(found["day"]) for name, found in read_checked_json(path)[0].items()}
+    except (KeyError, TypeError, ValueError) as exc:
         raise IntegrityError(f"{path} is garbled: {exc}", "delete it and run `ghtrader data l5-start` again") from exc
 
 
@@ -79,7 +86,7 @@ def find_l5_start(settings: Settings, variety: str) -> L5Start:
     key = get_variety(variety).key
     if day := _pinned(settings, key):
         return L5Start(key, day, "setting", setting_name(key))
-    if day := _probed(settings.data, key):
+    if day := read_depth_starts(settings.data).get(key):
         return L5Start(key, day, "probe", setting_name(key))
     _, deep = _on_disk(Lake(settings.data), key)
     return L5Start(key, deep, "disk", setting_name(key))
@@ -142,8 +149,8 @@ def probe_l5_start(settings: Settings, source: TqSdkSource, lake: Lake, variety:
             f"the service gives no depth of {key}, not even on {days[-1] if days else finished}",
             "level 2 data of SHFE need an account with that right",
         )
-    path = _cache_path(lake.root)
-    known = read_json(path) if path.exists() else {}
+    path = depth_start_path(lake.root)
+    known = read_checked_json(path)[0] if path.exists() else {}
     known[key] = {"day": str(found), "probed_at": datetime.now(UTC).isoformat(timespec="seconds")}
-    atomic_write_json(path, known)
+    atomic_write_json(path, with_checksum(known))
     return L5Start(key, found, "probe", setting_name(key))

@@ -5,7 +5,6 @@ Where they differ is reported, never followed.
 
 from __future__ import annotations
 
-import json
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from datetime import date, datetime
 from typing import Any
 
 from ghtrader_base.errors import FailedError, GhtraderError, UnreachableError
+from ghtrader_base.files import parse_json
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.roll_schedule import RollSchedule
 from ghtrader_market.reference.varieties import get_variety
@@ -74,7 +74,7 @@ def parse_changes(payload: bytes, variety: str) -> list[tuple[date, str]]:
     """
     product = get_variety(variety).continuous_symbol.removeprefix("KQ.m@")
     try:
-        rows = json.loads(payload)[product]
+        rows = parse_json(payload)[product]
         return sorted((datetime.strptime(str(day), "%Y%m%d").date(), str(contract)) for day, contract in rows)
     except (ValueError, TypeError, KeyError) as error:
         raise FailedError(

@@ -85,7 +85,7 @@ class RowLog:
     def _stated_origin(self) -> TickOrigin:
         try:
             return TickOrigin.from_json(self._origin_path.read_bytes())
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, RecursionError):
             return UNKNOWN
 
     def _mend(self) -> None:

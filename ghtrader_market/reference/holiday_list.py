@@ -9,7 +9,6 @@ day trades by the list in force is `trading_calendar`'s answer.
 from __future__ import annotations
 
 import contextlib
-import json
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, UnreachableError
-from ghtrader_base.files import atomic_write_json, read_json
+from ghtrader_base.files import atomic_write_json, parse_json, read_json, with_checksum
 from ghtrader_market.reference.trading_calendar import (
     SHANGHAI,
     TradingCalendar,
@@ -138,7 +137,7 @@ def _named(days: Collection[date], most: int = 5) -> str:
 def parse_vendor_list(payload: bytes) -> list[date]:
     """Read the vendor's document: a JSON list of ``YYYY-MM-DD``; FailedError where it is anything else."""
     try:
-        document = json.loads(payload)
+        document = parse_json(payload)
         if not isinstance(document, list) or not document:
             raise ValueError("not a list with at least one day")
         return sorted({date.fromisoformat(text) for text in document})
@@ -271,7 +270,7 @@ def save_holidays(
         "last": str(last or reach_of(days)),
         "holidays": [str(day) for day in sorted(days) if day.weekday() < 5],
     }
-    atomic_write_json(path, document)
+    atomic_write_json(path, with_checksum(document))
     return path
 
 

@@ -4,23 +4,25 @@ At the end of day T another contract of the variety with more than 1.1 times the
 main from T+1; on the first day the largest open interest on T decides T+1, so n scheduled days need n+1 days of bars.
 A trading day without bars is a hole: neither it nor the day after has a main contract, the rule goes on behind it with
 the main contract it had, in a new segment. A segment is a run of trading days with one main contract. `schedule_hash`
-of a day covers the schedule up to and including it: a longer schedule changes no earlier row. What a segment means for
-ticks is decided in `main_l5`, whether the vendor agrees is checked in `vendor_check`.
+of a day covers the schedule up to and including it: a longer schedule changes no earlier row. A checksum of the whole
+file covers what those hashes do not, `next_contract` among it; files of older versions have none. What a segment means
+for ticks is decided in `main_l5`, whether the vendor agrees is checked in `roll_cross_check`, whether the stored bars
+say the same of `next_contract` in `next_contract`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pyarrow as pa
 
-from ghtrader_base.errors import BeyondCalendarError, FailedError, IntegrityError
-from ghtrader_base.files import atomic_write_json, content_hash, read_json
+from ghtrader_base.errors import BeyondCalendarError, FailedError, IntegrityError, UsageError
+from ghtrader_base.files import atomic_write_json, checksum_holds, content_hash, read_json, with_checksum
 from ghtrader_market.reference.symbols import Delivery, parse_symbol
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.reference.varieties import Variety, get_variety
@@ -56,11 +58,16 @@ class ScheduleDay:
 
 @dataclass(frozen=True)
 class RollSchedule:
-    """Main contract by trading day, ascending; `next_contract` is main on the day after the last bars."""
+    """Main contract by trading day, ascending; `next_contract` is main on the day after the last bars.
+
+    `has_checksum` is False for one read from a file of an older version, which nothing but the hashes of its days
+    vouches for.
+    """
 
     variety: str
     days: tuple[ScheduleDay, ...]
     next_contract: str | None = None
+    has_checksum: bool = field(default=True, compare=False)
 
     def contract_on(self, day: date) -> ScheduleDay:
         """The schedule's day; FailedError where it does not reach it."""
@@ -153,13 +160,13 @@ def schedule_from_open_interest(
             ruled[tomorrow] = main
     next_contract = None
     if bar_days:
-        next_contract = main_after(interest[bar_days[-1]], main, _month_after(bar_days[-1], calendar))
+        next_contract = main_after(interest[bar_days[-1]], main, month_after(bar_days[-1], calendar))
     contracts = {day: (contract, False) for day, contract in ruled.items()}
     contracts |= {day: (contract, True) for day, contract in (declared or {}).items()}
     return RollSchedule(traded.key, _with_segments(traded.key, sorted(contracts.items()), calendar), next_contract)
 
 
-def _month_after(day: date, calendar: TradingCalendar) -> tuple[int, int]:
+def month_after(day: date, calendar: TradingCalendar) -> tuple[int, int]:
     """Year and month of the trading day after `day`; of the calendar day after it where the holiday list ends.
 
     Only contracts that deliver before that month are left out by it, and those trade no more either way.
@@ -270,7 +277,7 @@ def write_schedule(path: Path, schedule: RollSchedule) -> Path:
         for day in schedule.days
     ]
     document = {"variety": schedule.variety, "rule": _RULE, "next_contract": schedule.next_contract, "days": days}
-    atomic_write_json(path, document)
+    atomic_write_json(path, with_checksum(document))
     return path
 
 
@@ -294,23 +301,34 @@ def read_schedule(path: Path, variety: str) -> RollSchedule:
     """The schedule of a variety in a file; errors as `load_schedule`, but for a file that is not there."""
     try:
         document = read_json(path)
-        days = tuple(_read_day(row) for row in document["days"])
-        schedule = RollSchedule(document["variety"], days, document["next_contract"])
-    except (KeyError, TypeError, ValueError) as error:
+        whole = checksum_holds(document)
+        days = msgspec.convert(document["days"], tuple[ScheduleDay, ...])
+        following = msgspec.convert(document["next_contract"], str | None)
+        schedule = RollSchedule(document["variety"], days, following, has_checksum=whole is not None)
+    except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
         raise IntegrityError(f"{path} is no roll schedule: {error}", _REBUILD.format(variety)) from error
     if not _holds_together(schedule.variety, days) or schedule.variety != variety:
         raise IntegrityError(f"the hashes in {path} are not those of its days", _REBUILD.format(variety))
+    if whole is False:
+        raise IntegrityError(f"{path} was edited: its checksum is of other content", _REBUILD.format(variety))
+    if not _can_follow(schedule):
+        raise IntegrityError(
+            f"{following!r} in {path} is no contract of {variety} that can trade next", _REBUILD.format(variety)
+        )
     return schedule
 
 
+def _can_follow(schedule: RollSchedule) -> bool:
+    """Whether the next contract is one of the variety that had not expired on the last day."""
+    if schedule.next_contract is None or not schedule.days:
+        return True
+    traded, last = get_variety(schedule.variety), schedule.days[-1].day
+    try:
+        symbol = parse_symbol(schedule.next_contract)
+        alive = not symbol.continuous and symbol.delivered(last) >= (last.year, last.month)
+    except UsageError:
+        return False
+    return alive and (symbol.exchange, symbol.product) == (traded.exchange, traded.product)
+
+
 _REBUILD = "make it again: ghtrader main-schedule --var {}"
-
-
-def _read_day(row: dict[str, Any]) -> ScheduleDay:
-    return ScheduleDay(
-        day=date.fromisoformat(row["day"]),
-        contract=str(row["contract"]),
-        segment_id=int(row["segment_id"]),
-        schedule_hash=str(row["schedule_hash"]),
-        declared=bool(row["declared"]),
-    )

@@ -10,7 +10,6 @@ What a variety's hours are on a date stands in `varieties`.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from functools import cache, cached_property
@@ -22,7 +21,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from ghtrader_base.errors import BeyondCalendarError, IntegrityError, UsageError
-from ghtrader_base.files import read_json
+from ghtrader_base.files import parse_json, read_checked_json
 from ghtrader_market.reference.session_times import CLOSING_NS, session_index
 from ghtrader_market.reference.varieties import Variety, all_varieties, get_variety
 
@@ -340,7 +339,7 @@ def read_holiday_list(document: Any) -> tuple[list[date], date, date]:
 def bundled_calendar() -> TradingCalendar:
     """The calendar of the list this package carries."""
     text = resources.files("ghtrader_market.reference").joinpath("holidays.json").read_text("utf-8")
-    return TradingCalendar(*read_holiday_list(json.loads(text)))
+    return TradingCalendar(*read_holiday_list(parse_json(text)))
 
 
 def holidays_path(data: Path) -> Path:
@@ -354,13 +353,13 @@ def load_calendar(settings: Settings) -> TradingCalendar:
     Raises
     ------
     IntegrityError
-        The home's list is there but garbled.
+        The home's list is there but garbled, or was edited.
     """
     path = holidays_path(settings.data)
     if not path.exists():
         return bundled_calendar()
     try:
-        fetched, first, last = read_holiday_list(read_json(path))
+        fetched, first, last = read_holiday_list(read_checked_json(path)[0])
         last = reach_of(fetched, last)
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{path} is no holiday list: {error}", "delete it and refresh the calendar") from error

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ghtrader_base.errors import FailedError, UsageError
+from ghtrader_base.files import parse_json
 from ghtrader_market.sql.day_pruning import Bounds, bounds_of, lists_tables, node_kinds, tables_of
 from ghtrader_market.sql.limits import SqlLimits
 from ghtrader_market.sql.views import METRICS, VIEWS, view_data
@@ -45,6 +45,7 @@ def connect(
     metrics: Metrics | None = None,
     spill: Path | None = None,
     limits: SqlLimits | None = None,
+    tell: Callable[[str], object] = lambda text: None,
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB, locked, with the views a query names (all of them for none); empty data sets have none.
 
@@ -58,6 +59,8 @@ def connect(
     spill : Path, optional
         An empty folder for this query alone; without one it spills nothing.
     limits : SqlLimits, optional
+    tell : callable
+        Takes what is wrong with the lake and holds nothing up, in words.
 
     Raises
     ------
@@ -80,21 +83,23 @@ def connect(
     }
     connection = duckdb.connect(":memory:", config=config)
     try:
-        _prepare(connection, Path(data), sql, metrics)
+        _prepare(connection, Path(data), sql, metrics, tell)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: duckdb.DuckDBPyConnection, data: Path, sql: str, metrics: Metrics | None) -> None:
+def _prepare(
+    connection: duckdb.DuckDBPyConnection, data: Path, sql: str, metrics: Metrics | None, tell: Callable[[str], object]
+) -> None:
     tree = _one_select(connection, sql) if sql else None
     named = tables_of(tree) if tree and not lists_tables(tree) else {*VIEWS, METRICS}
     lake = Lake(data)
     for view, dataset in VIEWS.items():
         if view in named:
             bounds = bounds_of(tree, view, PARTITION_NAME[dataset]) if tree else [Bounds()]
-            rows = view_data(lake, dataset, bounds)
+            rows = view_data(lake, dataset, bounds, tell)
             if rows is not None:
                 connection.register(view, rows)
     if metrics is not None and METRICS in named:
@@ -114,7 +119,10 @@ def _one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, An
     if kinds != ["SELECT"]:
         raise refused
     answer = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
-    tree: dict[str, Any] = json.loads(answer[0][0]) if answer else {"error": True}
+    try:
+        tree: dict[str, Any] = parse_json(answer[0][0]) if answer else {"error": True}
+    except ValueError as exc:
+        raise UsageError(f"SQL: the statement cannot be read: {exc}", "put it differently") from exc
     if tree.get("error") or not node_kinds(tree) <= _READING:
         raise refused
     return tree
@@ -152,10 +160,15 @@ def _first_line(exc: BaseException) -> str:
 
 @contextlib.contextmanager
 def opened(
-    data: Path, sql: str, metrics: Metrics | None = None, spill: Path | None = None, limits: SqlLimits | None = None
+    data: Path,
+    sql: str,
+    metrics: Metrics | None = None,
+    spill: Path | None = None,
+    limits: SqlLimits | None = None,
+    tell: Callable[[str], object] = lambda text: None,
 ) -> Iterator[pa.RecordBatchReader]:
     """The answer of one read-only statement as a stream; parameters as of `connect`, errors as of `errors_as_ours`."""
     if not sql.strip():
         raise UsageError("no SQL given", "for example: SELECT symbol, count(*) FROM ticks_raw_v2 GROUP BY 1")
-    with errors_as_ours(), connect(data, sql, metrics, spill, limits) as connection:
+    with errors_as_ours(), connect(data, sql, metrics, spill, limits, tell) as connection:
         yield connection.sql(sql).to_arrow_reader(_BATCH_ROWS)

@@ -5,25 +5,31 @@ The statement is run by `worker`, in a process that can be killed; this side has
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ghtrader_base.errors import FailedError, UsageError
+from ghtrader_base.errors import UsageError
 from ghtrader_market.sql.answer_file import answer_file
 from ghtrader_market.sql.limits import SqlLimits
-from ghtrader_market.sql.worker_client import answered
+from ghtrader_market.sql.worker_client import answered, require_held
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ghtrader_market.sql.engine import Metrics
 
-_HELD_SHARE = 0.5
-"""Part of a query's memory that a table held here may fill."""
+_log = logging.getLogger(__name__)
 
 
 def query(
-    data: Path, sql: str, limit: int | None = None, metrics: Metrics | None = None, limits: SqlLimits | None = None
+    data: Path,
+    sql: str,
+    limit: int | None = None,
+    metrics: Metrics | None = None,
+    limits: SqlLimits | None = None,
+    tell: Callable[[str], object] = _log.warning,
 ) -> pa.Table:
     """Answer one read-only statement.
 
@@ -37,6 +43,8 @@ def query(
     metrics : callable, optional
         Gives the table `run_metrics` is; called where the statement names it.
     limits : SqlLimits, optional
+    tell : callable
+        Takes what is wrong with the lake and was left out or mended, in words.
 
     Raises
     ------
@@ -46,14 +54,11 @@ def query(
         It took too long, or needs more memory, disk or rows than allowed.
     """
     limits, pieces, size = limits or SqlLimits(), [], 0
-    with answered(data, sql, limit, metrics, limits) as answer:
+    with answered(data, sql, limit, metrics, limits, tell) as answer:
         for piece in answer:
             pieces.append(piece)
             size += piece.nbytes
-            if size > limits.memory_bytes * _HELD_SHARE:
-                raise FailedError(
-                    f"SQL: the answer is more than {size / 1e6:,.0f} MB", "write it to a file: --out FILE.parquet"
-                )
+            require_held(size, limits)
     import pyarrow as pa
 
     return pa.concat_tables(pieces)
@@ -66,6 +71,7 @@ def export(
     limit: int | None = None,
     metrics: Metrics | None = None,
     limits: SqlLimits | None = None,
+    tell: Callable[[str], object] = _log.warning,
     *,
     overwrite: bool = False,
 ) -> int:
@@ -86,7 +92,7 @@ def export(
     rows = 0
     with (
         answer_file(path, Path(data).absolute().parent, overwrite) as file,
-        answered(data, sql, limit, metrics, limits) as answer,
+        answered(data, sql, limit, metrics, limits, tell) as answer,
     ):
         first = next(answer)
         with _writer(path.suffix, file, first.schema) as writer:

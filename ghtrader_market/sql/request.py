@@ -19,6 +19,8 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
         Rows after which it ends; without it, more than the limits allow are an error.
     spill : str
         A folder for this query alone; empty: none.
+    plain : bool
+        Whether rows are sent as JSON values, for a reader without Arrow.
     timeout_s, memory_bytes, spill_bytes, rows
         As in `SqlLimits`.
     """
@@ -27,6 +29,7 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     sql: str
     limit: int | None
     spill: str
+    plain: bool
     timeout_s: float
     memory_bytes: int
     spill_bytes: int

@@ -5,11 +5,14 @@ Which days those are is worked out by `day_pruning`.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ghtrader_market.stores.lake.manifests import PARTITION_NAME
+from ghtrader_base.errors import GhtraderError
+from ghtrader_market.stores.lake.manifests import MANIFEST, PARTITION_NAME
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,10 +33,13 @@ VIEWS = {
 METRICS = "run_metrics"
 
 
-def view_data(lake: Lake, dataset: str, bounds: list[Bounds]) -> pds.Dataset | None:
+def view_data(
+    lake: Lake, dataset: str, bounds: list[Bounds], tell: Callable[[str], object] = lambda text: None
+) -> pds.Dataset | None:
     """The days of a data set within `bounds`, with key and `date` as columns; None where it has no day at all.
 
-    Columns are those of the days in question, matched by name: where a day lacks one, it is null.
+    Columns are those of the days in question, matched by name: where a day lacks one, it is null. Days that are here
+    and cannot be read are told of by `tell`.
     """
     import pyarrow as pa
     import pyarrow.dataset as pds
@@ -41,6 +47,16 @@ def view_data(lake: Lake, dataset: str, bounds: list[Bounds]) -> pds.Dataset | N
 
     # Only files that a manifest names: one that lies beside is not part of the lake.
     found = lake.index.files(dataset)
+    left_out = _left_out(lake, dataset, found, bounds)
+    if lost := [(key, day) for key, day in left_out if _reads(lake, dataset, key, day)]:
+        lake.index.read_again(dataset, {key for key, _ in lost})
+        found = lake.index.files(dataset)
+        left_out = _left_out(lake, dataset, found, bounds)
+    if left_out:
+        tell(
+            f"{len(left_out)} days of {dataset} cannot be read and are left out, the first {' '.join(left_out[0])}: "
+            "`ghtrader audit` says what is wrong with them"
+        )
     if not found:
         return None
     days = [day for day in found if any(each.holds(day.key, day.day) for each in bounds)] or found[:1]
@@ -55,9 +71,40 @@ def view_data(lake: Lake, dataset: str, bounds: list[Bounds]) -> pds.Dataset | N
     where = [
         (pds.field("date") == date.fromisoformat(day.day)) & (pds.field(partition) == day.key) for day in days
     ]  # fmt: skip
+    # A day is one row group of a local file: reading ahead of what is asked costs a fifth of a query over a year.
+    asked_alone = pds.ParquetFileFormat(default_fragment_scan_options=pds.ParquetFragmentScanOptions(pre_buffer=False))
     return pds.FileSystemDataset.from_paths(
-        paths, schema=schema, format=pds.ParquetFileFormat(), filesystem=LocalFileSystem(), partitions=where
+        paths, schema=schema, format=asked_alone, filesystem=LocalFileSystem(), partitions=where
     )
+
+
+def _left_out(lake: Lake, dataset: str, found: list[DayFile], bounds: list[Bounds]) -> list[tuple[str, str]]:
+    """Key and day of those within `bounds` that have a manifest and are not in the index."""
+    prefix, known = f"{PARTITION_NAME[dataset]}=", {(day.key, day.day) for day in found}
+    missing = []
+    for folder in _names(lake.root / dataset, prefix):
+        key = folder.removeprefix(prefix)
+        for name in _names(lake.root / dataset / folder, "date="):
+            day = name.removeprefix("date=")
+            wanted = (key, day) not in known and any(each.holds(key, day) for each in bounds)
+            if wanted and (lake.root / dataset / folder / name / MANIFEST).exists():
+                missing.append((key, day))
+    return sorted(missing)
+
+
+def _reads(lake: Lake, dataset: str, key: str, day: str) -> bool:
+    """Whether a day's manifest can be read, so that the index should have it."""
+    try:
+        return lake.manifest(dataset, key, date.fromisoformat(day)) is not None
+    except (GhtraderError, OSError, ValueError):
+        return False
+
+
+def _names(folder: Path, prefix: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(folder) if name.startswith(prefix)]
+    except OSError:
+        return []
 
 
 def _schema(days: list[DayFile], paths: list[str]) -> pa.Schema:

@@ -1,15 +1,17 @@
 """Answers one query in a process of its own: `worker_client` starts it, without credentials, and may kill it.
 
 Frames on stdin and stdout. In comes what is asked (`Request`); where the statement names `run_metrics`, a frame
-`metrics` goes out and the table comes in; then `rows` frames go out, and one of `end` or `error`.
+`metrics` goes out and the table comes in; what is wrong with the lake goes out as `note` frames. Then `rows` frames go
+out, or `columns` and `values` for a reader without Arrow, and one of `end` or `error`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,6 +30,8 @@ from ghtrader_market.sql.request import Request
 PIECE_SHARE = 0.25
 """Part of the memory that rows sent at once may fill: whoever reads them holds them whole."""
 _CPU_SLACK_S = 30
+_READERS = 2
+"""Threads that read files; as many as the engine has, more only take turns."""
 _ADDRESSES_BESIDE = 4_000_000_000
 """Addresses that stacks, libraries and allocators reserve beside the memory they fill."""
 
@@ -64,6 +68,20 @@ def rows_of(reader: pa.RecordBatchReader, limit: int | None, limits: SqlLimits) 
         yield batch
 
 
+def plain_rows(batch: pa.RecordBatch) -> list[list[object]]:
+    """Rows as JSON has values; what it has none for (times, decimals, bytes) as Python writes it."""
+    columns = [[_plain(value) for value in column.to_pylist()] for column in batch.columns]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else str(value)
+
+
 def _limit_this_process(limits: SqlLimits) -> None:
     """What the kernel can keep: a file's size, processor time, and addresses, as a net under what is watched."""
     for kind, value in (
@@ -89,12 +107,22 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
             raise UsageError("SQL: there is no table run_metrics", "see `ghtrader benchmark`")
         return table
 
+    def tell(text: str) -> None:
+        write_frame(answers, {"kind": "note", "text": text})
+
+    logging.getLogger("ghtrader_market").addHandler(_Told(tell))
     spill = Path(request.spill) if request.spill else None
     try:
-        with opened(Path(request.data), request.sql, metrics, spill, request.limits) as reader:
-            write_frame(answers, {"kind": "rows"}, reader.schema.empty_table())
+        with opened(Path(request.data), request.sql, metrics, spill, request.limits, tell) as reader:
+            if request.plain:
+                write_frame(answers, {"kind": "columns", "names": reader.schema.names})
+            else:
+                write_frame(answers, {"kind": "rows"}, reader.schema.empty_table())
             for batch in rows_of(reader, request.limit, request.limits):
-                write_frame(answers, {"kind": "rows"}, pa.Table.from_batches([batch]))
+                if request.plain:
+                    write_frame(answers, {"kind": "values", "rows": plain_rows(batch), "bytes": batch.nbytes})
+                else:
+                    write_frame(answers, {"kind": "rows"}, pa.Table.from_batches([batch]))
     except GhtraderError as exc:
         name = type(exc).__name__
         write_frame(answers, {"kind": "error", "name": name, "message": exc.message, "hint": exc.hint})
@@ -104,6 +132,18 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
         write_frame(answers, {"kind": "error", "name": "FailedError", "message": message, "hint": "put it differently"})
         return
     write_frame(answers, {"kind": "end"})
+
+
+class _Told(logging.Handler):
+    """Hands warnings of ours on, such as that the index was mended."""
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand one on."""
+        self._tell(record.getMessage())
 
 
 class _NoPandas(MetaPathFinder):
@@ -118,6 +158,7 @@ def main() -> None:
     """Answer one request and end."""
     sys.meta_path.insert(0, _NoPandas())
     die_with_parent(int(sys.argv[1]))
+    pa.set_io_thread_count(_READERS)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no frame
     _serve(sys.stdin.buffer, answers)

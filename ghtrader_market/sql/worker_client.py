@@ -6,6 +6,7 @@ Whatever ends the caller (an error, Ctrl-C, SIGTERM, its death) ends that proces
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -13,9 +14,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -29,13 +30,17 @@ from ghtrader_market.sql.request import Request
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ghtrader_market.sources.tqsdk.frames import Frame
     from ghtrader_market.sql.engine import Metrics
 
+_log = logging.getLogger(__name__)
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _LOOK_S = 0.02
 _DISK_LOOKS = 10
 """Looks at the memory for each at the disk."""
 _PIPE_BYTES = 1 << 20
+_HELD_SHARE = 0.5
+"""Part of a query's memory that an answer held here may fill."""
 _SPILL_SLACK = 1.1
 """DuckDB keeps its own count of what it spills; what a statement lays beside that counts here."""
 
@@ -133,9 +138,56 @@ def _sweep(parent: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+class PlainAnswer(NamedTuple):
+    """Rows of JSON values; times, decimals and bytes are text."""
+
+    columns: list[str]
+    rows: list[tuple[object, ...]]
+
+
+def plain_answer(
+    data: Path,
+    sql: str,
+    limit: int | None = None,
+    metrics: Metrics | None = None,
+    limits: SqlLimits | None = None,
+    tell: Callable[[str], object] = _log.warning,
+) -> PlainAnswer:
+    """The whole answer without Arrow, whose import takes as long as a short query; parameters, errors as `answered`."""
+    found, size, limits = PlainAnswer([], []), 0, limits or SqlLimits()
+    with _asked(data, sql, limit, metrics, limits, tell, plain=True) as frames:
+        for header, _ in frames:
+            if header["kind"] == "columns":
+                found.columns.extend(header["names"])
+            else:
+                found.rows.extend(tuple(row) for row in header["rows"])
+                size += header["bytes"]
+                require_held(size, limits)
+    return found
+
+
+def require_held(size: int, limits: SqlLimits) -> None:
+    """Refuse to hold more of an answer.
+
+    Raises
+    ------
+    FailedError
+        It has more bytes than may be held at once.
+    """
+    if size > limits.memory_bytes * _HELD_SHARE:
+        raise FailedError(
+            f"SQL: the answer is more than {size / 1e6:,.0f} MB", "write it to a file: --out FILE.parquet"
+        )
+
+
 @contextlib.contextmanager
 def answered(
-    data: Path, sql: str, limit: int | None = None, metrics: Metrics | None = None, limits: SqlLimits | None = None
+    data: Path,
+    sql: str,
+    limit: int | None = None,
+    metrics: Metrics | None = None,
+    limits: SqlLimits | None = None,
+    tell: Callable[[str], object] = _log.warning,
 ) -> Iterator[Iterator[pa.Table]]:
     """The answer of one read-only statement, piece by piece; the first piece has no rows, but the columns.
 
@@ -149,6 +201,8 @@ def answered(
     metrics : callable, optional
         Gives the table `run_metrics` is; called where the statement names it.
     limits : SqlLimits, optional
+    tell : callable
+        Takes what is wrong with the lake and was left out or mended, in words.
 
     Raises
     ------
@@ -157,6 +211,21 @@ def answered(
     FailedError
         It came to one of its limits; or its process ended without a word.
     """
+    with _asked(data, sql, limit, metrics, limits, tell, plain=False) as frames:
+        yield (table for _, table in frames if table is not None)
+
+
+@contextlib.contextmanager
+def _asked(
+    data: Path,
+    sql: str,
+    limit: int | None,
+    metrics: Metrics | None,
+    limits: SqlLimits | None,
+    tell: Callable[[str], object],
+    *,
+    plain: bool,
+) -> Iterator[Iterator[Frame]]:
     limits = limits or SqlLimits()
     with contextlib.ExitStack() as stack:
         spill = stack.enter_context(_spill_folder(Path(data).absolute().parent))
@@ -173,6 +242,7 @@ def answered(
             sql=sql,
             limit=limit,
             spill="" if spill is None else str(spill),
+            plain=plain,
             timeout_s=limits.timeout_s,
             memory_bytes=limits.memory_bytes,
             spill_bytes=limits.spill_bytes,
@@ -180,7 +250,7 @@ def answered(
         )
         try:
             write_frame(process.stdin, msgspec.to_builtins(request))  # type: ignore[arg-type]
-            yield _pieces(process, metrics)
+            yield _pieces(process, metrics, tell)
         except (FrameError, BrokenPipeError) as exc:
             process.kill()
             code = process.wait()
@@ -201,7 +271,9 @@ def _start(said: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _pieces(process: subprocess.Popen[bytes], metrics: Metrics | None) -> Iterator[pa.Table]:
+def _pieces(
+    process: subprocess.Popen[bytes], metrics: Metrics | None, tell: Callable[[str], object]
+) -> Iterator[Frame]:
     from ghtrader_market.sources.tqsdk.frames import read_frame, write_frame
 
     while True:
@@ -210,10 +282,12 @@ def _pieces(process: subprocess.Popen[bytes], metrics: Metrics | None) -> Iterat
             return
         if header["kind"] == "error":
             raise error_from_name(header["name"], header["message"], header["hint"])
-        if header["kind"] == "metrics":
+        if header["kind"] == "note":
+            tell(header["text"])
+        elif header["kind"] == "metrics":
             write_frame(process.stdin, {"kind": "metrics"}, metrics() if metrics else None)  # type: ignore[arg-type]
-        elif table is not None:
-            yield table
+        else:
+            yield header, table
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

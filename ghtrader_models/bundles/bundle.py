@@ -14,7 +14,8 @@ Layout of ``models/bundles/<bundle_id>/``:
   seed, configuration) and ``run`` (run id, time, code version), see `provenance`.
 
 The bundle id is the hash of everything but ``run``: the same data, seed and configuration give the same bundle,
-whoever trains it and when.
+whoever trains it and when. A folder is named by the id, and holds that bundle or is refused; the champion's pointer
+keeps the hash of the manifest, which covers ``run`` too.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ghtrader_base.errors import GhtraderError, IntegrityError, UsageError
-from ghtrader_base.files import content_hash, ensure_dir, fsync_dir, open_file, parse_json
+from ghtrader_base.files import content_hash, ensure_dir, fsync_dir, open_file, parse_json, read_bytes
 from ghtrader_base.private_files import FILE_MODE
 from ghtrader_models.bundles.feature_scaler import FeatureScaler
 from ghtrader_models.bundles.provenance import BundleContent, BundleProvenance, TrainingRun
@@ -48,6 +49,7 @@ _PARTS = (FACTORS, LABELS, POLICY, PROVENANCE)
 NORMALISER = "normaliser.json"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}")
 _ID_LENGTH = 16
+_ID = re.compile(rf"[0-9a-f]{{{_ID_LENGTH}}}")
 _HINT = "do not use it; train the model again or restore the folder"
 
 
@@ -72,6 +74,8 @@ class Bundle:
         The folder.
     bundle_id : str
         Hash of the content, 16 hex digits.
+    manifest_sha256 : str
+        Hex sha256 of the manifest, which names the sha256 of every other file.
     kind : str
         Name of the family; decides what reads the model file (`inference.predictors.DECODERS`).
     model_files : mapping of str to bytes
@@ -94,6 +98,7 @@ class Bundle:
 
     path: Path
     bundle_id: str
+    manifest_sha256: str
     kind: str
     model_files: Mapping[str, bytes]
     factor_set_spec: FactorSetSpec
@@ -218,24 +223,34 @@ def write_bundle(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_bundle(path: Path, bundle_id: str = "") -> Bundle:
     """Read a bundle, every file checked against the manifest before anything in it is parsed.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    bundle_id : str
+        The bundle that is asked for; where empty, a folder named like an id holds the bundle of that id.
 
     Raises
     ------
     UsageError
         There is no bundle at `path`.
     IntegrityError
-        A file is missing, differs from the manifest, the bundle id is not the content's, or its schema version is none
-        that a strategy can work on.
+        A file is missing, differs from the manifest, the bundle id is not the content's or not the one asked for, or
+        its schema version is none that a strategy can work on.
     """
     path = Path(path)
+    asked = bundle_id or (path.name if _ID.fullmatch(path.name) else "")
     if not (path / MANIFEST).is_file():
         raise UsageError(f"no model bundle at {path}", "`ghtrader models list` shows the bundles there are")
     try:
-        manifest = parse_json((path / MANIFEST).read_bytes())
+        manifest_bytes = read_bytes(path / MANIFEST)
+        manifest = parse_json(manifest_bytes)
         kind, claimed, files = str(manifest["kind"]), str(manifest["bundle_id"]), dict(manifest["files"])
         expected = {str(name): str(entry["sha256"]) for name, entry in files.items()}
+        sizes = {str(name): entry["bytes"] for name, entry in files.items()}
         known_format = manifest["format"] == FORMAT
     except (ValueError, KeyError, TypeError) as exc:
         raise IntegrityError(f"the manifest of {path.name} does not read: {exc!r}", _HINT) from exc
@@ -252,7 +267,12 @@ def load_bundle(path: Path) -> Bundle:
             raise IntegrityError(f"bundle {path.name}: cannot read {name}: {exc.strerror}", _HINT) from exc
         if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise IntegrityError(f"bundle {path.name}: {name} is not what the manifest says", _HINT)
-    return _parse(path, kind, claimed, contents)
+    bundle = _parse(path, kind, claimed, contents, hashlib.sha256(manifest_bytes).hexdigest())
+    if wrong := [name for name, size in sizes.items() if size != len(contents[name])]:
+        raise IntegrityError(f"bundle {path.name}: {wrong[0]} is not what the manifest says", _HINT)
+    if asked and bundle.bundle_id != asked:
+        raise IntegrityError(f"bundle {asked} was asked for, its folder holds {bundle.bundle_id}", _HINT)
+    return bundle
 
 
 def list_bundles(models_dir: Path) -> list[Path]:
@@ -263,7 +283,7 @@ def list_bundles(models_dir: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if (path / MANIFEST).is_file() and not path.name.startswith("."))
 
 
-def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes]) -> Bundle:
+def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes], manifest_sha256: str) -> Bundle:
     try:
         factors, labels, policy, provenance = (parse_json(contents[name]) for name in _PARTS)
         bundle_id = _bundle_id(kind, contents, provenance)
@@ -273,6 +293,7 @@ def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes]) -> B
         return Bundle(
             path=path,
             bundle_id=bundle_id,
+            manifest_sha256=manifest_sha256,
             kind=kind,
             model_files={name: data for name, data in contents.items() if name not in (*_PARTS, NORMALISER)},
             factor_set_spec=FactorSetSpec.from_dict(factors["spec"]),

@@ -4,7 +4,10 @@ What belongs here: reading and writing the pointer and its history. Whether a mo
 `promotion`'s decision; the runtime reads the pointer alone, so nothing heavy is imported here.
 
 ``models/champions/<symbol>/h<horizon>.json`` is replaced in one step; ``h<horizon>.history.jsonl`` beside it gets one
-line a promotion, before the pointer moves: a crash between the two leaves a line too many, never one too few.
+line a promotion, before the pointer moves: a crash between the two leaves a line too many, never one too few. Both have
+a checksum, the pointer is one of the lines, and it keeps the hash of the bundle's manifest: what was edited after the
+promotion is refused. Pointers of older versions have neither checksum nor manifest hash; the bundle id, a hash itself,
+vouches for what they trade.
 """
 
 from __future__ import annotations
@@ -20,12 +23,22 @@ from typing import Any
 import msgspec
 
 from ghtrader_base.errors import IntegrityError, UsageError
-from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, parse_json, read_json
+from ghtrader_base.files import (
+    append_durable,
+    atomic_write_json,
+    checksum_holds,
+    ensure_dir,
+    parse_json,
+    read_bytes,
+    read_checked_json,
+    with_checksum,
+)
 from ghtrader_base.private_files import FILE_MODE
 from ghtrader_market.reference.tick_origin import UNKNOWN, words_of
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, load_bundle
 from ghtrader_models.model_scores import GainInterval
 
+_AGAIN = "promote again"
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,60}")
 
 
@@ -89,6 +102,8 @@ class Champion:
         Run that promoted.
     origin : str
         Where the ticks come from that it learned from, in words; empty where its bundle does not say it.
+    manifest_sha256 : str
+        Of the bundle's manifest when it was promoted; empty in pointers of older versions.
     """
 
     symbol: str
@@ -102,11 +117,12 @@ class Champion:
     evidence: GateEvidence | None = None
     run_id: str = ""
     origin: str = ""
+    manifest_sha256: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form; without evidence an empty object stands in its place, an origin not known is left out."""
+        """JSON-able form; without evidence an empty object stands in its place, what is not known is left out."""
         found = {**asdict(self), "evidence": self.evidence.to_dict() if self.evidence is not None else {}}
-        return {name: value for name, value in found.items() if value or name != "origin"}
+        return {name: value for name, value in found.items() if value or name not in ("origin", "manifest_sha256")}
 
 
 def champion_path(models_dir: Path, symbol: str, horizon: int) -> Path:
@@ -117,11 +133,34 @@ def champion_path(models_dir: Path, symbol: str, horizon: int) -> Path:
 
 
 def load_champion(models_dir: Path, symbol: str, horizon: int) -> Champion | None:
-    """The champion in force, or None where nothing was ever promoted; `IntegrityError` for a damaged pointer."""
+    """The champion in force, or None where nothing was ever promoted.
+
+    Raises
+    ------
+    IntegrityError
+        The pointer is damaged, was edited, is that of another series, or is no promotion that its history knows.
+    """
     path = champion_path(models_dir, symbol, horizon)
-    if not path.exists():
-        return None
-    return _parse(path, read_json(path))
+    return read_pointer(path)[0] if path.exists() else None
+
+
+def pointer_paths(models_dir: Path) -> list[Path]:
+    """Every pointer file, by symbol and horizon."""
+    return sorted((models_dir / "champions").glob("*/h*.json"))
+
+
+def read_pointer(path: Path) -> tuple[Champion, bool]:
+    """The champion a pointer file names, and whether it has a checksum; errors as `load_champion`."""
+    document, has_checksum = read_checked_json(path)
+    champion = _parse(path, document)
+    models_dir = path.parents[2]
+    if champion_path(models_dir, champion.symbol, champion.horizon) != path:
+        raise IntegrityError(f"{path} is the pointer of {champion.symbol}, horizon {champion.horizon}", _AGAIN)
+    if champion.path != f"bundles/{champion.bundle_id}":
+        raise IntegrityError(f"{path} names bundle {champion.bundle_id} and the folder {champion.path}", _AGAIN)
+    if champion not in read_history(models_dir, champion.symbol, champion.horizon):
+        raise IntegrityError(f"{path} is no promotion that its history knows", _AGAIN)
+    return champion, has_checksum
 
 
 def load_champion_bundle(models_dir: Path, symbol: str, horizon: int) -> Bundle:
@@ -132,7 +171,7 @@ def load_champion_bundle(models_dir: Path, symbol: str, horizon: int) -> Bundle:
     UsageError
         Nothing was promoted.
     IntegrityError
-        Pointer or bundle damaged, or the folder holds another bundle than the pointer names.
+        Pointer or bundle damaged or edited, as `load_champion` and `bundle_of` say.
     """
     champion = load_champion(models_dir, symbol, horizon)
     if champion is None:
@@ -140,18 +179,32 @@ def load_champion_bundle(models_dir: Path, symbol: str, horizon: int) -> Bundle:
             f"no champion for {symbol} at horizon {horizon}",
             "train and promote one, or name a bundle with --model",
         )
-    bundle = load_bundle(models_dir / champion.path)
-    if bundle.bundle_id != champion.bundle_id:
-        raise IntegrityError(
-            f"the champion of {symbol} is bundle {champion.bundle_id}, its folder holds {bundle.bundle_id}",
-            "promote again",
-        )
+    return bundle_of(models_dir, champion)
+
+
+def bundle_of(models_dir: Path, champion: Champion) -> Bundle:
+    """The bundle that was promoted.
+
+    Raises
+    ------
+    IntegrityError
+        It is gone, damaged, another one, one of another series, or its manifest was edited since.
+    """
+    where = f"the champion of {champion.symbol} at horizon {champion.horizon}"
+    try:
+        bundle = load_bundle(models_dir / champion.path, champion.bundle_id)
+    except UsageError as exc:
+        raise IntegrityError(f"{where} is bundle {champion.bundle_id}, which is gone", _AGAIN) from exc
+    if (bundle.symbol, bundle.horizon) != (champion.symbol, champion.horizon):
+        raise IntegrityError(f"{where} is a bundle of {bundle.symbol} at horizon {bundle.horizon}", _AGAIN)
+    if champion.manifest_sha256 not in ("", bundle.manifest_sha256):
+        raise IntegrityError(f"{where}: the manifest of bundle {bundle.bundle_id} was edited since", _AGAIN)
     return bundle
 
 
 def list_champions(models_dir: Path) -> list[Champion]:
     """All champions in force, by symbol and horizon."""
-    found = [_parse(path, read_json(path)) for path in (models_dir / "champions").glob("*/h*.json")]
+    found = [read_pointer(path)[0] for path in pointer_paths(models_dir)]
     return sorted(found, key=lambda champion: (champion.symbol, champion.horizon))
 
 
@@ -204,11 +257,13 @@ def write_champion(
         evidence=evidence,
         run_id=run_id,
         origin="" if bundle.content.origins == (UNKNOWN,) else words_of(bundle.content.origins),
+        manifest_sha256=bundle.manifest_sha256,
     )
-    line = json.dumps(champion.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
+    document = with_checksum(champion.to_dict())
+    line = json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
     ensure_dir(pointer.parent)
     _append_line(history_path(models_dir, bundle.symbol, bundle.horizon), line.encode())
-    atomic_write_json(pointer, champion.to_dict())
+    atomic_write_json(pointer, document)
     return champion
 
 
@@ -222,11 +277,14 @@ def read_history(models_dir: Path, symbol: str, horizon: int) -> list[Champion]:
     path = history_path(models_dir, symbol, horizon)
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")[:-1]  # what follows the last newline never reached the disk whole
+    lines = read_bytes(path).split(b"\n")[:-1]  # what follows the last newline never reached the disk whole
     try:
-        return [_parse(path, parse_json(line)) for line in lines if line]
-    except ValueError as exc:
-        raise IntegrityError(f"{path} has a line that does not read", "mend or remove that line") from exc
+        documents = [parse_json(line) for line in lines if line]
+        if any(checksum_holds(document) is False for document in documents):
+            raise ValueError("a line was edited")
+        return [_parse(path, document) for document in documents]
+    except (ValueError, TypeError) as exc:
+        raise IntegrityError(f"{path} has a line that does not read: {exc}", "mend or remove that line") from exc
 
 
 def _append_line(path: Path, line: bytes) -> None:
@@ -243,5 +301,5 @@ def _append_line(path: Path, line: bytes) -> None:
 def _parse(path: Path, data: Any) -> Champion:
     try:
         return msgspec.convert({**data, "evidence": data.get("evidence") or None}, Champion)
-    except (TypeError, msgspec.ValidationError) as exc:
-        raise IntegrityError(f"{path} is no champion pointer: {exc}", "promote again") from exc
+    except (AttributeError, TypeError, msgspec.ValidationError) as exc:
+        raise IntegrityError(f"{path} is no champion pointer: {exc}", _AGAIN) from exc

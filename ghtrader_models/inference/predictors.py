@@ -13,7 +13,6 @@ caller's to leave out (`WarmTracker`).
 from __future__ import annotations
 
 import abc
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.files import parse_json
 from ghtrader_base.numba_cache import njit
 from ghtrader_models.inference.forest import DAMAGED, N_CLASSES, Forest
 from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE, decode_lightgbm
@@ -249,7 +249,7 @@ class LogisticPredictor(Predictor):
 
     def __init__(self, data: bytes) -> None:
         try:
-            spec = json.loads(data)
+            spec = parse_json(data)
             self._mean = np.array(spec["mean"], np.float64)
             scale = np.array(spec["scale"], np.float64)
             self._inverse_scale = 1.0 / np.where(scale > 0, scale, np.nan)

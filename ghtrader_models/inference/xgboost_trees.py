@@ -5,12 +5,12 @@ What belongs here: what the keys of the document mean. The format itself is read
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
 from ghtrader_base.errors import IntegrityError
+from ghtrader_base.files import parse_json
 from ghtrader_models.inference.forest import DAMAGED, N_CLASSES, Forest, Tree, build_forest
 from ghtrader_models.inference.xgboost_ubj import read_ubj
 
@@ -33,7 +33,7 @@ def decode_xgboost(data: bytes) -> Forest:
         model = learner["gradient_booster"]["model"]
         n_features = int(params["num_feature"])
         n_classes = int(params["num_class"])
-        base = np.array(json.loads(str(params["base_score"])), np.float32).reshape(-1)
+        base = np.array(parse_json(str(params["base_score"])), np.float32).reshape(-1)
         trees = [_tree(tree) for tree in model["trees"]]
         classes = np.asarray(model["tree_info"], np.int32)
     except (KeyError, TypeError, ValueError) as exc:

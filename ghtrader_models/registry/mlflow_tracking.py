@@ -11,15 +11,16 @@ import contextlib
 import logging
 import os
 import re
+import sqlite3
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ghtrader_base.disk_errors import disk_error
-from ghtrader_base.errors import UnreachableError, UsageError
+from ghtrader_base.errors import IntegrityError, UnreachableError, UsageError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.handed_credentials import handed_over
 from ghtrader_base.locks import resource_lock
@@ -39,6 +40,13 @@ CREDENTIALS = frozenset({"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD",
 """Variables that MLflow's client reads by itself, for a server elsewhere that asks for a login."""
 _BUNDLE_TAG = "ghtrader.bundle_id"
 _INIT_WAIT_S = 60.0
+_REGISTERED = """
+SELECT v.name, v.version, t.value, (
+    SELECT group_concat(a.alias) FROM registered_model_aliases a WHERE a.name = v.name AND a.version = v.version
+) FROM model_versions v LEFT JOIN model_version_tags t ON t.name = v.name AND t.version = v.version AND t.key = :tag
+WHERE v.current_stage IS NOT 'Deleted_Internal' ORDER BY v.name, v.version
+"""
+"""Of the schema of the MLflow in requirements.lock; a test compares it with the client."""
 _TAGGED_DAYS = 50
 """MLflow refuses longer tags."""
 
@@ -66,6 +74,49 @@ def day_tags(used: int, left_out: Sequence[LeftOutDay]) -> dict[str, str]:
         more = [f"and {len(left_out) - _TAGGED_DAYS} more"] if len(left_out) > _TAGGED_DAYS else []
         tags["ghtrader.left_out_days"] = ", ".join([*named, *more])
     return tags
+
+
+@dataclass(frozen=True)
+class RegisteredBundle:
+    """A version of a registered model.
+
+    Attributes
+    ----------
+    model, version : str
+    bundle_id : str
+        Empty where the version has no tag that says it.
+    aliases : tuple of str
+        Those that point at it.
+    """
+
+    model: str
+    version: str
+    bundle_id: str
+    aliases: tuple[str, ...]
+
+
+def registered_bundles(settings: Settings) -> list[RegisteredBundle] | None:
+    """Every version of every registered model, by model and version; None where the home has no registry of its own.
+
+    Read from the home's database as it is: importing MLflow takes longer than an audit of some months.
+
+    Raises
+    ------
+    IntegrityError
+        The database cannot be read.
+    """
+    path = settings.mlflow / "mlflow.db"
+    if settings.mlflow_tracking_uri or not path.exists():
+        return None
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute(_REGISTERED, {"tag": _BUNDLE_TAG}).fetchall()
+    except sqlite3.Error as exc:
+        raise IntegrityError(f"{path} cannot be read: {exc}", "restore it from a backup") from exc
+    return [
+        RegisteredBundle(model, str(version), bundle_id or "", tuple(sorted(filter(None, (aliases or "").split(",")))))
+        for model, version, bundle_id, aliases in rows
+    ]
 
 
 class Tracker:

@@ -113,7 +113,7 @@ def parse(data: bytes) -> KillFile:
                 number=number, tripped=found.tripped, reason=found.reason, since=found.since, by=found.by, checksum=crc
             )
             damage = ""
-        except (ValueError, msgspec.MsgspecError):
+        except (ValueError, msgspec.MsgspecError, RecursionError):
             number += 1
             damage = f"line {position + 1} of the kill switch file is unreadable"
         highest = max(highest, number)

@@ -43,7 +43,7 @@ def read_block(folder: Path) -> Block | None:
         if int(checksum, 16) != zlib.crc32(body):
             return None
         return msgspec.json.decode(body, type=Block)
-    except (OSError, ValueError, msgspec.MsgspecError):
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
         return None
 
 

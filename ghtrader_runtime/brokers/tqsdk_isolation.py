@@ -6,7 +6,6 @@ that leave on its socket are reported.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -16,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, UnreachableError
-from ghtrader_base.files import ensure_dir
+from ghtrader_base.files import ensure_dir, parse_json
 from ghtrader_base.settings import Settings
 
 _ANSWERED = re.compile(r"\((\d{3}),")
@@ -61,7 +60,7 @@ class SendWatch(logging.Handler):
         now = time.monotonic_ns()
         pack = getattr(record, "extra", {}).get("pack", "")
         if '"insert_order"' in pack:
-            self.departed.append((str(json.loads(pack)["order_id"]), now))
+            self.departed.append((str(parse_json(pack)["order_id"]), now))
 
 
 def connect_error(exc: Exception) -> GhtraderError:

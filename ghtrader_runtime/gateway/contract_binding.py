@@ -23,10 +23,12 @@ from ghtrader_base.errors import (
     in_words,
 )
 from ghtrader_base.files import atomic_write_json, content_hash, read_json
+from ghtrader_market.main_series.next_contract import why_not_next
 from ghtrader_market.reference.roll_schedule import RollSchedule, load_schedule
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import variety_of
+from ghtrader_market.stores.lake.manifests import LakeDays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +137,8 @@ class ContractResolver:
         if not self.continuous:
             return Binding(requested=self.requested, contract=self.requested, trading_day=day)
         try:
-            found = bind(self.requested, day, load_schedule(self._data_dir, self._variety.key), self._calendar)
+            schedule = _schedule(self._data_dir, self._variety.key, self._calendar)
+            found = bind(self.requested, day, schedule, self._calendar)
         except GhtraderError as exc:
             if self._monitor_only and current:
                 return Binding(requested=self.requested, contract=current, trading_day=day, age=-1, note=exc.message)
@@ -171,10 +174,12 @@ def contract_to_trade(data_dir: Path, symbol: str, calendar: TradingCalendar) ->
     ------
     FailedError
         The schedule is missing or does not say: never a guess.
+    IntegrityError
+        It is damaged, was edited, or says another contract than the daily bars.
     """
     if not parse_symbol(symbol).continuous:
         return symbol
-    schedule = load_schedule(data_dir, variety_of(symbol).key)
+    schedule = _schedule(data_dir, variety_of(symbol).key, calendar)
     if not schedule.days:
         raise FailedError(
             f"the roll schedule of {schedule.variety} has no day yet",
@@ -183,6 +188,17 @@ def contract_to_trade(data_dir: Path, symbol: str, calendar: TradingCalendar) ->
     if schedule.next_contract:
         return schedule.next_contract
     return bind(symbol, schedule.days[-1].day + timedelta(days=1), schedule, calendar).contract
+
+
+def _schedule(data_dir: Path, variety: str, calendar: TradingCalendar) -> RollSchedule:
+    """The schedule, where the stored bars do not gainsay what it says of the next day."""
+    schedule = load_schedule(data_dir, variety)
+    if why := why_not_next(LakeDays(data_dir), schedule, calendar):
+        raise IntegrityError(
+            f"the roll schedule of {variety} does not follow from its daily bars: {why}",
+            f"make it again: ghtrader main-schedule --var {variety}; `ghtrader audit` tells more",
+        )
+    return schedule
 
 
 def _path(state_dir: Path, requested: str) -> Path:

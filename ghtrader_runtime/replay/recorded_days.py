@@ -234,7 +234,7 @@ def _with_sample(summary: RunSummary, settings: Settings, model: str, day: date,
     verdicts = []
     for name in names:
         folder = bundles_dir(settings.models) / name
-        bundle = load_bundle(folder if folder.is_dir() else Path(model))
+        bundle = load_bundle(folder, folder.name) if folder.is_dir() else load_bundle(Path(model))
         verdicts.append(judge_sample(bundle.content, bundle.bundle_id, day, first_ns))
     verdict = worst(verdicts)
     if verdict is None:

@@ -19,8 +19,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ghtrader_base.errors import ConfigError, UnwritableError
-from ghtrader_base.files import ensure_dir
+from ghtrader_base.errors import ConfigError, IntegrityError, UnwritableError
+from ghtrader_base.files import ensure_dir, parse_json, read_bytes
 from ghtrader_base.private_files import private_opener
 
 FLUSH_S = 0.2
@@ -270,9 +270,18 @@ def read_factors(folder: Path, name: str = "factors") -> dict[str, np.ndarray]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Lines of one stream, rotated files first; a torn line at a file's end is left out."""
+    """Lines of one stream, rotated files first; a torn line at a file's end is left out.
+
+    Raises
+    ------
+    IntegrityError
+        A whole line is no JSON, or the file is none.
+    """
     found: list[dict[str, Any]] = []
     for one in [*_rotated(path), path]:
-        lines = one.read_text(encoding="utf-8").split("\n") if one.exists() else []
-        found += [json.loads(line) for line in lines[:-1] if line]
+        lines = read_bytes(one).split(b"\n") if one.exists() else []
+        try:
+            found += [parse_json(line) for line in lines[:-1] if line]
+        except ValueError as exc:
+            raise IntegrityError(f"{one} has a line that does not read: {exc}", "mend or remove that line") from exc
     return found

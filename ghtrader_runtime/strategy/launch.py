@@ -34,7 +34,7 @@ def load_model(settings: Settings, options: StrategyOptions) -> Bundle:
     if options.model == "champion":
         return load_champion_bundle(settings.models, series, options.horizon)
     folder = bundles_dir(settings.models) / options.model
-    bundle = load_bundle(folder if folder.is_dir() else Path(options.model))
+    bundle = load_bundle(folder, folder.name) if folder.is_dir() else load_bundle(Path(options.model))
     if variety_of(bundle.symbol).continuous_symbol != series:
         message = f"bundle {bundle.bundle_id} was trained on {bundle.symbol}, not {series}"
         raise RefusedError(message, "name another model")

@@ -2,7 +2,7 @@
 
 Left out is what says when and by whom and is no content: the manifests of runs, the index (a copy of the manifests),
 the list of contracts with the time it was asked for; of a day's manifest the id of the run that wrote it, of the list
-of holidays when it was fetched.
+of holidays when it was fetched, and the checksum over that.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 _NOT_CONTENT = ("manifests/", "coverage.sqlite", "catalog/")
-_LEFT_OUT = {"_manifest.json": "run_id", "holidays.json": "fetched_at"}
+_LEFT_OUT = {"_manifest.json": ("run_id", "checksum"), "holidays.json": ("fetched_at", "checksum")}
 
 
 def tree(data: Path) -> dict[str, str]:
@@ -24,7 +24,7 @@ def tree(data: Path) -> dict[str, str]:
             continue
         content = path.read_bytes()
         if left_out := _LEFT_OUT.get(path.name):
-            content = json.dumps({**json.loads(content), left_out: ""}).encode()
+            content = json.dumps({**json.loads(content), **dict.fromkeys(left_out, "")}).encode()
         found[name] = hashlib.sha256(content).hexdigest()
     return found
 

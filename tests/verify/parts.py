@@ -85,7 +85,7 @@ PARTS: dict[str, Part] = {
     "interrupts": Part(5, [verify("download_kills"), verify("main_l5_kills")]),
     "faults": Part(3, [verify("download_faults")]),
     "disk": Part(3, [verify("full_disk", jobs=1)]),
-    "corruption": Part(1, [pytest("tests/unit/market/audit/test_audit.py")]),
+    "corruption": Part(3, [pytest("tests/unit/market/audit/test_audit.py"), verify("corruptions_elsewhere")]),
     "sql": Part(1, [verify("hostile_sql")]),
     "memory": Part(1, [verify("memory", jobs=1)]),
     "questdb-kills": Part(4, [verify("questdb_kills")]),

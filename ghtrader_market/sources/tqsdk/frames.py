@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import pyarrow as pa
+if TYPE_CHECKING:  # whoever sends and gets headers alone does not pay for it
+    import pyarrow as pa
 
 _SIZES = struct.Struct("<II")
 _LIMIT = 1 << 31
 
 
-Frame = tuple[dict[str, Any], pa.Table | None]
+Frame = tuple[dict[str, Any], "pa.Table | None"]
 """Header and body."""
 
 
@@ -28,6 +29,8 @@ def write_frame(pipe: BinaryIO, header: dict[str, Any], table: pa.Table | None =
     head = json.dumps(header).encode()
     body = b""
     if table is not None:
+        import pyarrow as pa
+
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
@@ -51,12 +54,14 @@ def read_frame(pipe: BinaryIO) -> Frame:
         raise FrameError("a frame of an impossible size")
     try:
         header = json.loads(_exactly(pipe, head_size))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise FrameError("a header that is no JSON") from exc
     if not isinstance(header, dict):
         raise FrameError("a header that is no object")
     if not body_size:
         return header, None
+    import pyarrow as pa
+
     try:
         return header, pa.ipc.open_stream(_exactly(pipe, body_size)).read_all()
     except pa.ArrowException as exc:

@@ -3,12 +3,15 @@
 The manifests stay the truth; this is a copy that mends itself. A write puts a mark here before it touches a manifest
 and takes it away with the row that says what the day became, so that a writer killed between the two leaves a mark
 behind, and the next look reads those days again. Days that appear or vanish by other hands change the time of their
-key's folder, which every look compares: one `stat` a key, never one a day. What the days mean is `coverage`'s business.
+key's folder, which every look compares: one `stat` a key, never one a day. Rows that other hands change in the file
+itself are marked by triggers, and every manifest of their key is read again at the next look, which says so in the log.
+What the days mean is `coverage`'s business.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import threading
@@ -25,7 +28,9 @@ from ghtrader_base.private_files import make_file, make_folder
 from ghtrader_market.reference.tick_origin import UNKNOWN
 
 INDEX_NAME = "coverage.sqlite"
-_VERSION = 2
+_VERSION = 3
+CHANGED = -1
+"""Time of a key's folder where somebody else changed rows of the key."""
 _BUSY_MS = 30_000
 _KEPT_OPEN = 6
 """Connections a thread keeps: a process that opens many lakes must not run out of descriptors."""
@@ -40,6 +45,22 @@ CREATE TABLE folders (dataset TEXT, key TEXT, mtime_ns INTEGER, PRIMARY KEY (dat
 CREATE TABLE marks (
     dataset TEXT, key TEXT, day TEXT, owner TEXT, PRIMARY KEY (dataset, key, day, owner)
 ) WITHOUT ROWID;
+CREATE TABLE own_change (owner TEXT);
+"""
+_TRIGGER = """
+CREATE TRIGGER {table}_{change}_{row} AFTER {change} ON {table} WHEN NOT EXISTS (SELECT 1 FROM own_change) BEGIN
+    UPDATE folders SET mtime_ns={changed} WHERE dataset={row}.dataset AND key={row}.key;
+END
+"""
+_TRIGGERS = [
+    _TRIGGER.format(table=table, change=change, row=row, changed=CHANGED)
+    for table in ("days", "origins")
+    for change, row in (("insert", "new"), ("update", "old"), ("update", "new"), ("delete", "old"))
+]
+"""No transaction of ours is seen by them: it fills `own_change` first and empties it at its end."""
+_log = logging.getLogger(__name__)
+_EVERY_DAY = f"""
+SELECT days.*, coalesce(origin, '{UNKNOWN.words}') FROM days LEFT JOIN origins USING (dataset, key, day)
 """
 _open_here = threading.local()
 Answer = TypeVar("Answer")
@@ -92,6 +113,27 @@ class KeySummary(NamedTuple):
     first_deep_day: str | None
     last_deep_day: str | None
     written_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredIndex:
+    """What an index's file says, for the audit.
+
+    Attributes
+    ----------
+    rows : list of DayRow
+    in_step : set of (dataset, key)
+        Keys whose folder has not changed since the index looked: its rows must be the folder's.
+    changed : set of (dataset, key)
+        Keys of which somebody else changed rows.
+    marked : set of (dataset, key, day text)
+        Days that a writer has in hand, or left so.
+    """
+
+    rows: list[DayRow]
+    in_step: set[tuple[str, str]]
+    changed: set[tuple[str, str]]
+    marked: set[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -212,18 +254,25 @@ class CoverageIndex:
                 self._rescan(connection, dataset, key)
 
     def _rescan(self, connection: sqlite3.Connection, dataset: str, key: str) -> None:
+        sql = "SELECT mtime_ns FROM folders WHERE dataset=? AND key=?"
+        changed = connection.execute(sql, (dataset, key)).fetchone() == (CHANGED,)
         self._saw_folder(connection, dataset, key)  # before the days: one that comes meanwhile is seen the next time
         days = self._disk.days(dataset, key)
         sql = "SELECT day, written_ns FROM days WHERE dataset=? AND key=?"
         known = dict(connection.execute(sql, (dataset, key)).fetchall())
-        for day in (known.keys() | days.keys()) - {day for day in days if known.get(day) == days[day]}:
+        if changed:
+            _log.warning(
+                "rows of %s %s in %s were changed by somebody else (it had %d days, there are %d): all are read again",
+                dataset, key, self.path, len(known), len(days),
+            )  # fmt: skip
+        as_known = {day for day in days if not changed and known.get(day) == days[day]}
+        for day in (known.keys() | days.keys()) - as_known:
             _put(connection, (dataset, key, day), self._disk.row(dataset, key, day) if day in days else None)
 
     # ---- looking ----
     def rows(self, dataset: str, key: str | None = None) -> list[DayRow]:
         """Days of a data set, or of one of its keys, by key and day."""
-        sql = f"SELECT days.*, coalesce(origin, '{UNKNOWN.words}') FROM days"
-        sql += " LEFT JOIN origins USING (dataset, key, day) WHERE dataset=?"
+        sql = f"{_EVERY_DAY} WHERE dataset=?"
         sql += ("" if key is None else " AND key=?") + " ORDER BY key, day"
         values = (dataset,) if key is None else (dataset, key)
         return self._look(lambda connection: [DayRow(*row) for row in connection.execute(sql, values)])
@@ -291,6 +340,41 @@ class CoverageIndex:
                 return _in_memory(mended)  # a lake on a disk that is full or read-only: as right, only slower
             raise FailedError(f"{self.path} cannot be read: {exc}", "delete it; the next look makes it anew") from exc
 
+    def read_again(self, dataset: str, keys: Iterable[str]) -> None:
+        """Have the next look read every manifest of these keys; nothing where the index cannot be written."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            with _transaction(connection):
+                sql = "UPDATE folders SET mtime_ns=? WHERE dataset=? AND key=?"
+                connection.executemany(sql, [(CHANGED, dataset, key) for key in keys])
+
+        with contextlib.suppress(sqlite3.Error):
+            self._with(work)
+
+    def as_stored(self) -> StoredIndex | None:
+        """What the file says as it is, mending nothing; None where there is none, or no one of this version.
+
+        Raises
+        ------
+        FailedError
+            It cannot be read.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            address = f"{self.path.absolute().as_uri()}?mode=ro"
+            with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
+                if connection.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                    return None
+                rows = [DayRow(*row) for row in connection.execute(_EVERY_DAY)]
+                folders = {(d, k): time for d, k, time in connection.execute("SELECT * FROM folders")}
+                marked = {tuple(name) for name in connection.execute("SELECT dataset, key, day FROM marks")}
+        except sqlite3.Error as exc:
+            raise FailedError(f"{self.path} cannot be read: {exc}", "delete it; the next look makes it anew") from exc
+        in_step = {name for name, time in folders.items() if time == _mtime(self._disk.folder(*name))}
+        changed = {name for name, time in folders.items() if time == CHANGED}
+        return StoredIndex(rows=rows, in_step=in_step, changed=changed, marked=marked)
+
     # ---- the connection ----
     def _with(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
         try:
@@ -356,12 +440,12 @@ def _prepare(connection: sqlite3.Connection) -> None:
     _use_wal(connection)
     if connection.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
         return
-    with _transaction(connection):
+    with _transaction(connection, made=False):
         if connection.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
             return
-        for table in ("days", "origins", "folders", "marks"):
+        for table in ("days", "origins", "folders", "marks", "own_change"):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
-        for statement in filter(None, (part.strip() for part in _TABLES.split(";"))):
+        for statement in [*filter(None, (part.strip() for part in _TABLES.split(";"))), *_TRIGGERS]:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version={_VERSION}")
 
@@ -373,10 +457,15 @@ def _in_memory(work: Callable[[sqlite3.Connection], Answer]) -> Answer:
 
 
 @contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def _transaction(connection: sqlite3.Connection, made: bool = True) -> Iterator[None]:
+    """One transaction of ours; `made` is False while there are no tables yet."""
     connection.execute("BEGIN IMMEDIATE")
     try:
+        if made:
+            connection.execute("INSERT INTO own_change VALUES (?)", (_me(),))
         yield
+        if made:
+            connection.execute("DELETE FROM own_change")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:  # a full disk may have ended it, or left it open after a COMMIT that failed

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from ghtrader_base.errors import BadRecordingError, GhtraderError, IntegrityError
 from ghtrader_base.failpoints import failpoint
-from ghtrader_base.files import atomic_write_json, ensure_dir, read_json, sidecar_of
+from ghtrader_base.files import atomic_write_json, ensure_dir, read_json, sidecar_of, with_checksum
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_schema import (
     BOOK_COLUMNS,
@@ -33,7 +33,7 @@ from ghtrader_market.reference.tick_schema import (
 from ghtrader_market.stores.base import RECORDED, StoreHealth
 from ghtrader_market.stores.day_details import DayDetails, Replaced, TickDetails, details_type
 from ghtrader_market.stores.lake.day_index import CoverageIndex, DayRow, DiskDays, row_of
-from ghtrader_market.stores.lake.manifests import MANIFEST, PARTITION_NAME, SCHEMAS, DayManifest, LakeDays
+from ghtrader_market.stores.lake.manifests import MANIFEST, PARTITION_NAME, SCHEMAS, DayManifest, LakeDays, time_range
 from ghtrader_market.stores.lake.parquet import whole_file, write_file
 
 
@@ -158,7 +158,7 @@ class Lake(LakeDays):
         details: DayDetails,
     ) -> DayManifest:  # fmt: skip
         path = folder / f"part-{digest[:12]}.parquet"
-        first_ns, last_ns = _time_range(table)
+        first_ns, last_ns = time_range(table)
         manifest = DayManifest(
             dataset=dataset,
             key=key,
@@ -176,7 +176,7 @@ class Lake(LakeDays):
             details=details,
         )
         failpoint("lake.sidecar->manifest")
-        atomic_write_json(folder / MANIFEST, manifest.to_json())
+        atomic_write_json(folder / MANIFEST, with_checksum(manifest.to_json()))
         _sweep(folder, keep={MANIFEST, path.name, sidecar_of(path).name})
         return manifest
 
@@ -249,13 +249,6 @@ class Lake(LakeDays):
         ok = os.access(here, os.W_OK)
         detail = str(self.root) if ok else f"{here} cannot be written"
         return StoreHealth(name=self.name, ok=ok, detail=detail)
-
-
-def _time_range(table: pa.Table) -> tuple[int | None, int | None]:
-    if "datetime_ns" not in table.schema.names or table.num_rows == 0:
-        return None, None
-    times = table["datetime_ns"]
-    return times[0].as_py(), times[-1].as_py()
 
 
 def _take_back(folder: Path, before: set[str]) -> None:

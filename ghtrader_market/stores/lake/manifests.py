@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ghtrader_base.errors import FailedError, IntegrityError, UsageError
-from ghtrader_base.files import content_hash, read_json, verify_sidecar
-from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA, MAIN_L5_SCHEMA, RAW_TICK_SCHEMA, table_hash
+from ghtrader_base.files import CHECKSUM, content_hash, read_checked_json, verify_sidecar
+from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA, LEVELS, MAIN_L5_SCHEMA, RAW_TICK_SCHEMA, table_hash
 from ghtrader_market.stores.day_details import (
     BuildContext,
     BuiltDetails,
@@ -32,6 +32,7 @@ from ghtrader_market.stores.day_details import (
 )
 
 D = TypeVar("D", bound=DayDetails)
+_AGAIN = "rebuild the day"
 MANIFEST = "_manifest.json"
 PARTITION_NAME = {
     "ticks": "symbol",
@@ -85,12 +86,32 @@ class DayManifest:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> DayManifest:
-        """Read a `_manifest.json`; TypeError where it is none."""
-        values = dict(document)
+        """Read a `_manifest.json`, whose checksum is the reader's; TypeError or ValueError where it is none."""
+        values = {name: value for name, value in document.items() if name != CHECKSUM}
         extra = values.pop("extra", {})
         if not isinstance(extra, dict):
             raise TypeError("extra is no object")
-        return cls(**values, details=read_details(str(values.get("dataset")), extra))
+        found = cls(**values, details=read_details(str(values.get("dataset")), extra))
+        found._require_sound()
+        return found
+
+    def _require_sound(self) -> None:
+        """TypeError or ValueError where a field is not what its name says."""
+        for name in ("dataset", "key", "day", "schema_hash", "content_hash", "source", "code_version", "run_id"):
+            if type(getattr(self, name)) is not str:
+                raise TypeError(f"{name} is no text")
+        for name in ("levels", "first_ns", "last_ns"):
+            if getattr(self, name) is not None and type(getattr(self, name)) is not int:
+                raise TypeError(f"{name} is no whole number")
+        if type(self.rows) is not int or self.rows < 0:
+            raise ValueError(f"{self.rows!r} is no number of rows")
+        if self.levels not in (None, 0, 1, LEVELS):
+            raise ValueError(f"no book has {self.levels} levels")
+        if not isinstance(self.files, dict) or len(self.files) != 1:
+            raise ValueError("it does not name one file")
+        ((name, digest),) = self.files.items()
+        if "/" in name or name.startswith(".") or type(digest) is not str:
+            raise ValueError("it does not name a file of its folder and its sha256")
 
     def to_json(self) -> dict[str, Any]:
         """The document of `_manifest.json`."""
@@ -156,6 +177,36 @@ class DayManifest:
         return self.details
 
 
+def time_range(table: pa.Table) -> tuple[int | None, int | None]:
+    """Time of a day's first and last row, UTC epoch ns; None where it has no row or no time."""
+    if "datetime_ns" not in table.schema.names or table.num_rows == 0:
+        return None, None
+    times = table["datetime_ns"]
+    return times[0].as_py(), times[-1].as_py()
+
+
+def read_manifest(path: Path, dataset: str, key: str, day: date) -> tuple[DayManifest, bool]:
+    """A manifest, known to be that of the day it was asked for, and whether it had a checksum.
+
+    Raises
+    ------
+    IntegrityError
+        It is none, was edited, or is that of another dataset, key or day.
+    OSError
+        It cannot be read.
+    """
+    try:
+        document, has_checksum = read_checked_json(path)
+        manifest = DayManifest.from_json(document)
+    except (TypeError, ValueError) as exc:
+        raise IntegrityError(f"{path} is no manifest: {exc}", "delete the day's folder and rebuild it") from exc
+    if (manifest.dataset, manifest.key, manifest.day) != (dataset, key, day.isoformat()):
+        raise IntegrityError(
+            f"{path} is that of {manifest}", "move the day's folder back to where it belongs, or rebuild both days"
+        )
+    return manifest, has_checksum
+
+
 class LakeDays:
     """Days of ticks, main_l5, features, labels and daily bars under one folder, to be read.
 
@@ -183,14 +234,11 @@ class LakeDays:
 
     # ---- looking ----
     def manifest(self, dataset: str, key: str, day: date) -> DayManifest | None:
-        """The day's manifest, or None where the day does not exist."""
+        """The day's manifest, or None where the day does not exist; errors as `read_manifest`."""
         path = self.day_path(dataset, key, day) / MANIFEST
         if not path.exists():
             return None
-        try:
-            return DayManifest.from_json(read_json(path))
-        except (TypeError, ValueError) as exc:
-            raise IntegrityError(f"{path} is no manifest: {exc}", "delete the day's folder and rebuild it") from exc
+        return read_manifest(path, dataset, key, day)[0]
 
     def has_day(self, dataset: str, key: str, day: date) -> bool:
         """Whether the day exists."""
@@ -238,8 +286,8 @@ class LakeDays:
         UsageError
             It has no such column.
         IntegrityError
-            Its file is missing, cannot be read, or has not as many rows as its manifest says. Bytes are checked by
-            `verify_day`.
+            Its manifest is that of another day; its file is missing, cannot be read, or has other rows or times than
+            its manifest says. Bytes are checked by `verify_day`.
         """
         manifest = self._require(dataset, key, day)
         path = self._file(dataset, key, day, manifest)
@@ -255,6 +303,10 @@ class LakeDays:
             raise IntegrityError(
                 f"{path} has {table.num_rows} rows, its manifest says {manifest.rows}", "rebuild the day"
             )
+        if manifest.first_ns is not None and "datetime_ns" in table.schema.names:
+            told = (manifest.first_ns, manifest.last_ns)
+            if (there := time_range(table)) != told:
+                raise IntegrityError(f"{path} reaches from {there[0]} to {there[1]}, its manifest says {told}", _AGAIN)
         return table if columns is None else table.select(columns)
 
     def read_range(

@@ -4,23 +4,28 @@
 stored or known to be empty. A day in it holds nothing else up: it is listed by `data coverage` and asked for again by
 every later download of it and by `update`. `_no_data_dates.json`: a sorted list of ISO dates that were asked for and
 have no tick, never asked for again. A day that its daily bar shows traded and that comes without ticks is skipped, not
-empty.
+empty, and where the list says otherwise it is not believed.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ghtrader_base.errors import IntegrityError
+import msgspec
+
+from ghtrader_base.errors import GhtraderError, IntegrityError
 from ghtrader_base.files import atomic_write_json, fsync_dir, read_json
+from ghtrader_market.reference.varieties import variety_of
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
 
+_BARS = "daily_bars"
 SKIPPED_NAME = "_skipped_days.json"
 REASONS: dict[str, str] = {
     "unreachable": "the quote service was not there, or stopped answering, for longer than a run waits for it",
@@ -76,8 +81,9 @@ def skipped_days(lake: Lake, symbol: str, dataset: str = "ticks") -> dict[date, 
     if not path.exists():
         return {}
     try:
-        return {date.fromisoformat(day): SkipEntry(**entry) for day, entry in sorted(read_json(path).items())}
-    except (TypeError, AttributeError, ValueError) as exc:
+        found = msgspec.convert(read_json(path), dict[str, SkipEntry])
+        return {date.fromisoformat(day): found[day] for day in sorted(found)}
+    except (ValueError, msgspec.ValidationError) as exc:
         raise IntegrityError(f"{path} is no skip ledger: {exc}", "delete it; its days are asked for again") from exc
 
 
@@ -118,18 +124,42 @@ def _store(lake: Lake, symbol: str, dataset: str, entries: Mapping[date, SkipEnt
 NO_DATA_NAME = "_no_data_dates.json"
 
 
-def _no_data_path(lake: Lake, symbol: str, dataset: str) -> Path:
+def no_data_path(lake: Lake, symbol: str, dataset: str = "ticks") -> Path:
+    """Where the days without a tick of a contract are listed."""
     return lake.key_path(dataset, symbol) / NO_DATA_NAME
 
 
 def no_data_days(lake: Lake, symbol: str, dataset: str = "ticks") -> set[date]:
-    """Days the source is known to have no tick of a contract for."""
-    path = _no_data_path(lake, symbol, dataset)
-    return {date.fromisoformat(text) for text in read_json(path)} if path.exists() else set()
+    """Days the source is known to have no tick of a contract for.
+
+    Raises
+    ------
+    IntegrityError
+        The ledger does not parse.
+    """
+    path = no_data_path(lake, symbol, dataset)
+    if not path.exists():
+        return set()
+    try:
+        return {date.fromisoformat(text) for text in msgspec.convert(read_json(path), list[str])}
+    except (ValueError, msgspec.ValidationError) as exc:
+        raise IntegrityError(f"{path} is no list of days: {exc}", "delete it; its days are asked for again") from exc
+
+
+def traded_by_bars(lake: Lake, symbol: str, days: Iterable[date]) -> set[date]:
+    """Those of some days on which a stored daily bar shows that the contract traded."""
+    found, variety = set(), variety_of(symbol).key
+    for day in days:
+        with contextlib.suppress(GhtraderError):  # no bars, or damaged ones: they say nothing
+            if lake.has_day(_BARS, variety, day):
+                bars = lake.read_day(_BARS, variety, day, ["symbol", "volume"]).to_pylist()
+                if any(bar["symbol"] == symbol and bar["volume"] for bar in bars):
+                    found.add(day)
+    return found
 
 
 def add_no_data(lake: Lake, symbol: str, days: Iterable[date], dataset: str = "ticks") -> None:
     """Remember days as empty; the file is replaced in one step, and left alone where it knows them all."""
     known = no_data_days(lake, symbol, dataset)
     if not known.issuperset(days := set(days)):
-        atomic_write_json(_no_data_path(lake, symbol, dataset), [str(day) for day in sorted(known | days)])
+        atomic_write_json(no_data_path(lake, symbol, dataset), [str(day) for day in sorted(known | days)])

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+import msgspec
+
 from ghtrader_base.disk_errors import disk_errors
-from ghtrader_base.errors import ConfigError
-from ghtrader_base.files import append_durable, ensure_dir, fsync_dir
+from ghtrader_base.errors import ConfigError, GhtraderError
+from ghtrader_base.files import append_durable, ensure_dir, fsync_dir, read_json
 from ghtrader_base.flock_files import create_locked, is_at
 
 WHOLE = "all"
@@ -159,7 +161,9 @@ def _no_access(path: Path, error: OSError) -> ConfigError:
 def _read(path: Path) -> PendingWrite:
     day = None if path.stem == WHOLE else date.fromisoformat(path.stem)
     try:
-        said = json.loads(path.read_text())
-    except (OSError, ValueError):  # cut off by a kill, or cleared meanwhile: pending is the safe reading
+        said = msgspec.convert(read_json(path), dict[str, str])
+    except (OSError, GhtraderError, msgspec.ValidationError):
+        # Cut off by a kill, or cleared meanwhile: pending is the safe reading.
         said = {}
-    return PendingWrite(dataset=path.parent.parent.name, key=path.parent.name, day=day, **said)
+    told = {name: said[name] for name in ("state", "reason", "since") if name in said}
+    return PendingWrite(dataset=path.parent.parent.name, key=path.parent.name, day=day, **told)

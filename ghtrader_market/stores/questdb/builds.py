@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from ghtrader_base.errors import FailedError, IntegrityError, UsageError
 from ghtrader_base.failpoints import failpoint
+from ghtrader_base.files import parse_json
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_schema import MAIN_L5_SCHEMA, PROVENANCE_FIELDS, row_hash, schema_hash, table_hash
 from ghtrader_market.stores.day_details import DayDetails, read_details
@@ -101,7 +102,7 @@ def active_builds(client: QuestDbClient, dataset: str, symbol: str, day: date | 
 
 def _read_extra(dataset: str, text: str | None) -> tuple[DayDetails, Mapping[str, str]]:
     """The inverse of `Build.to_json`."""
-    document = json.loads(text) if text else {}
+    document = parse_json(text) if text else {}
     columns = document.pop("schema", {}) if isinstance(document.get("schema", {}), dict) else {}
     return read_details(dataset, document), columns
 

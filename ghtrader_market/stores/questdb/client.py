@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import re
 import threading
 import time
@@ -22,6 +21,7 @@ import pyarrow as pa
 from ghtrader_base.disk_errors import DiskRefusal, refusal_in
 from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, ServerFullError, UnreachableError
 from ghtrader_base.failpoints import failpoint
+from ghtrader_base.files import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -232,7 +232,7 @@ class QuestDbClient:
 def _message_of(exc: urllib.error.HTTPError) -> str:
     body = exc.read(4096).decode(errors="replace")
     try:
-        return str(json.loads(body)["error"])
+        return str(parse_json(body)["error"])
     except (ValueError, KeyError, TypeError):
         return body.strip() or str(exc)
 

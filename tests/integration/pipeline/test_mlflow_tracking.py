@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import time
@@ -11,11 +12,19 @@ from typing import Any
 
 import pytest
 
+from ghtrader_assets.results.model_audit import audit_models
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_models.evaluation.benchmark import run_benchmark
 from ghtrader_models.families.logistic import LogisticConfig
-from ghtrader_models.registry.mlflow_tracking import Tracker, artifact_root, model_name, tracking_uri
+from ghtrader_models.registry.mlflow_tracking import (
+    RegisteredBundle,
+    Tracker,
+    artifact_root,
+    model_name,
+    registered_bundles,
+    tracking_uri,
+)
 from ghtrader_models.registry.promotion import GateConfig, judge, promote
 from ghtrader_models.training import train_on
 from tests.support.waiting import PATIENCE_S
@@ -58,6 +67,21 @@ def test_runs_versions_and_aliases(settings: Settings, dataset: Any, tmp_path: P
     assert tracker.bundle_of_alias(symbol, horizon, "challenger") == first.bundle_id
     promote(settings.models, first, judge(report, config=GateConfig(horizon=10)), tracker=tracker)
     assert tracker.bundle_of_alias(symbol, horizon) == first.bundle_id
+    name = model_name(symbol, horizon)
+    assert registered_bundles(settings) == [
+        RegisteredBundle(name, "1", first.bundle_id, ("challenger", "champion")),
+        RegisteredBundle(name, "2", second.bundle_id, ()),
+    ]
+    assert [part for part in audit_models(settings) if part.findings] == []
+    shutil.rmtree(second.path)
+    assert "is not here or is damaged" in audit_models(settings)[-1].notes[0], "nothing points at it: a note"
+    tracker.client.set_registered_model_alias(name, "champion", "2")
+    assert [finding.kind for finding in audit_models(settings)[-1].findings] == ["registry_differs"] * 2
+    tracker.client.set_registered_model_alias(name, "champion", "1")
+    kept = tracker.client.search_model_versions(f"name = '{name}'")
+    assert {(str(each.version), each.tags["ghtrader.bundle_id"]) for each in kept} == {
+        (each.version, each.bundle_id) for each in registered_bundles(settings)
+    }
     version = tracker.client.get_model_version_by_alias(model_name(symbol, horizon), "champion")
     logged = Path(version.source.removeprefix("file://"))
     assert {path.name for path in logged.iterdir()} == {path.name for path in first.path.iterdir()}

@@ -22,9 +22,10 @@ import pytest
 
 from ghtrader_assets.audit_home import audit_home, computed_again
 from ghtrader_base.errors import UsageError
+from ghtrader_base.files import read_checked_json, with_checksum
 from ghtrader_base.settings import Settings
 from ghtrader_market.audit.audit import audit_lake
-from ghtrader_market.audit.report import MEANING, AuditReport
+from ghtrader_market.audit.report import MEANING, SECTIONS, AuditReport
 from ghtrader_market.ingest.import_recordings import import_recordings
 from ghtrader_market.main_series.main_l5 import build_main_l5_day
 from ghtrader_market.reference.roll_schedule import load_schedule, save_schedule, schedule_from_open_interest
@@ -32,6 +33,7 @@ from ghtrader_market.reference.tick_schema import schema_hash, table_hash
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.samples import CU1909, IF2101
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.manifests import time_range
 from ghtrader_models.datasets.build_day import build_day
 from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.labels.labels import LabelSpec
@@ -89,7 +91,7 @@ class Victim:
     def clever(self, change: Change, **told: object) -> None:
         """Other rows, with file name, sidecar and manifest to match."""
         table = change(pq.ParquetFile(self.file).read())
-        document = json.loads(self.manifest.read_text())
+        document, _ = read_checked_json(self.manifest)
         self.sidecar.unlink()
         self.file.unlink()
         content = table_hash(table)
@@ -98,14 +100,15 @@ class Victim:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n")
         document |= {"files": {path.name: digest}, "rows": table.num_rows, "content_hash": content}
-        document |= {"schema_hash": schema_hash(table.schema), **told}
-        self.manifest.write_text(json.dumps(document))
+        first_ns, last_ns = time_range(table)
+        document |= {"schema_hash": schema_hash(table.schema), "first_ns": first_ns, "last_ns": last_ns, **told}
+        self.manifest.write_text(json.dumps(with_checksum(document)))
 
     def rewrite(self, **changes: object) -> None:
-        """The manifest with some fields changed."""
-        document = json.loads(self.manifest.read_text())
+        """The manifest with some fields changed, and the checksum to match."""
+        document, _ = read_checked_json(self.manifest)
         document["extra"] |= changes.pop("extra", {})
-        self.manifest.write_text(json.dumps(document | changes))
+        self.manifest.write_text(json.dumps(with_checksum(document | changes)))
 
 
 def ticks(lake: Lake) -> Victim:
@@ -220,6 +223,39 @@ CASES: dict[str, tuple[Callable[[Lake], object], list[tuple[str, str, str]]]] = 
     "wrong row count": (lambda lake: ticks(lake).rewrite(rows=1), [("row_count", "ticks", D)]),
     "wrong content hash": (lambda lake: ticks(lake).rewrite(content_hash="0" * 64), [("content_hash", "ticks", D)]),
     "wrong schema hash": (lambda lake: ticks(lake).rewrite(schema_hash="0" * 16), [("schema", "ticks", D)]),
+    "an edited manifest": (
+        lambda lake: ticks(lake).manifest.write_text(ticks(lake).manifest.read_text().replace("tqsdk", "other")),
+        [("manifest_broken", "ticks", D)],
+    ),
+    "a manifest of rows in decimals": (
+        lambda lake: ticks(lake).rewrite(rows=float(lake.manifest("ticks", OTHER, DAY).rows)),
+        [("manifest_broken", "ticks", D)],
+    ),
+    "a manifest of nine levels": (lambda lake: ticks(lake).rewrite(levels=9), [("manifest_broken", "ticks", D)]),
+    "a manifest of one level": (lambda lake: ticks(lake).rewrite(levels=1), [("levels", "ticks", D)]),
+    "a manifest of another first time": (lambda lake: ticks(lake).rewrite(first_ns=5), [("time_range", "ticks", D)]),
+    "a manifest of another last time": (
+        lambda lake: main(lake).rewrite(last_ns=1 << 62),
+        [("time_range", "main_l5", D)],
+    ),
+    "a sidecar with other line ends": (
+        lambda lake: ticks(lake).sidecar.write_bytes(ticks(lake).sidecar.read_bytes().replace(b"\n", b"\r\n")),
+        [("sidecar_wrong", "ticks", D)],
+    ),
+    "a sidecar of two lines": (
+        lambda lake: ticks(lake).sidecar.write_bytes(ticks(lake).sidecar.read_bytes() * 2),
+        [("sidecar_wrong", "ticks", D)],
+    ),
+    "a day folder over a link": (lambda lake: over_a_link(ticks(lake).folder), [("symlink", "ticks", D)]),
+    "a file over a link": (lambda lake: over_a_link(ticks(lake).file), [("symlink", "ticks", D)]),
+    "a contract's folder over a link": (
+        lambda lake: over_a_link(ticks(lake).folder.parent),
+        [("symlink", "ticks", "")],
+    ),
+    "two contracts' folders of a day, exchanged": (
+        lambda lake: exchanged(ticks(lake).folder, main_ticks(lake).folder),
+        [("manifest_broken", "ticks", D), ("manifest_broken", "ticks", D), ("source_missing", "main_l5", D)],
+    ),
     "extra file": (
         lambda lake: (ticks(lake).folder / "part-copy.parquet").write_bytes(b"x"),
         [("extra_file", "ticks", D)],
@@ -298,7 +334,7 @@ CASES: dict[str, tuple[Callable[[Lake], object], list[tuple[str, str, str]]]] = 
     ),
     "edited raw ticks below a main_l5 day": (
         lambda lake: main_ticks(lake).clever(nudged("last_price", 7)),
-        [("outdated", "main_l5", D), ("differs_from_raw", "main_l5", D)],
+        [("outdated", "main_l5", D), ("differs_from_raw", "main_l5", D), ("index_differs", "index", D)],
     ),
     "raw ticks gone below a main_l5 day": (
         lambda lake: shutil.rmtree(main_ticks(lake).folder),
@@ -314,7 +350,7 @@ CASES: dict[str, tuple[Callable[[Lake], object], list[tuple[str, str, str]]]] = 
     ),
     "edited schedule": (
         lambda lake: edit(lake.root / "schedules" / "cu.json"),
-        [("schedule_broken", "main_l5", day) for day in EVERY],
+        [("schedule_broken", "schedules", ""), *(("schedule_broken", "main_l5", day) for day in EVERY)],
     ),
     "no schedule": (
         lambda lake: (lake.root / "schedules" / "cu.json").unlink(),
@@ -383,6 +419,21 @@ CASES: dict[str, tuple[Callable[[Lake], object], list[tuple[str, str, str]]]] = 
 }
 
 
+def over_a_link(path: Path) -> None:
+    """The same, reached over a link."""
+    root = path.parents[len(path.parts) - path.parts.index("data") - 1]
+    aside = root / f"aside-{path.name}"
+    path.rename(aside)
+    path.symlink_to(aside)
+
+
+def exchanged(one: Path, other: Path) -> None:
+    aside = one.with_name(".aside")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+
+
 def manifest_of(lake: Lake) -> Path:
     return labels(lake).folder / "_manifest.json"
 
@@ -417,8 +468,9 @@ def test_each_kind_is_named_with_file_and_day_and_nothing_else(name: str, lake: 
     assert found == sorted(settled), [finding.line() for finding in report.findings]
     for finding in report.findings:
         assert finding.kind in MEANING and finding.detail
-        assert finding.dataset in finding.file and (finding.day in finding.file or finding.kind == "schedule_copy")
-        assert finding.key in finding.file
+        if finding.dataset not in SECTIONS:
+            assert finding.dataset in finding.file and finding.key in finding.file
+            assert finding.day in finding.file or finding.kind == "schedule_copy"
 
 
 def test_there_are_enough_kinds() -> None:
@@ -435,14 +487,19 @@ def test_a_clever_edit_of_a_factor_is_found_by_computing_it_again(lake: Lake) ->
     features(lake).clever(put(column, 300, 0.5))
     labels(lake).clever(lambda table: put("label_10", 0, 2 - table["label_10"][0].as_py())(table))
     counts = np.bincount(lake.read_day("labels", built.KEY, DAY)["label_10"].to_numpy() + 1, minlength=4).tolist()
-    document = json.loads(labels(lake).manifest.read_text())
-    document["extra"]["counts"]["label_10"] = counts
-    labels(lake).manifest.write_text(json.dumps(document))
+    stated = read_checked_json(labels(lake).manifest)[0]["extra"]["counts"]
+    labels(lake).rewrite(extra={"counts": stated | {"label_10": counts}})
     found = audit_lake(lake, CALENDAR, recompute=again)
     # One label that was FLAT stays FLAT when turned round; the factor is found whatever it was.
     assert ("not_recomputed", "features", D) in told(found)
     assert {kind for kind, _, _ in told(found)} == {"not_recomputed"}
     assert column in found.findings[0].detail
+
+
+def test_a_damaged_neighbour_does_not_end_the_computing_again(lake: Lake) -> None:
+    labels(lake).manifest.write_text("{")
+    found = audit_lake(lake, CALENDAR, recompute=lambda where, day: computed_again(where, CALENDAR, day))
+    assert told(found) == [("manifest_broken", "labels", D), ("not_recomputed", "features", D)]
 
 
 def test_both_real_recordings_are_whole(settings: Settings) -> None:

@@ -73,14 +73,14 @@ def lake(raw: Path, tmp_path: Path) -> Lake:
 def tree(lake: Lake) -> dict[str, str]:
     """Every file under main_l5, hidden ones too, with the hash of its bytes.
 
-    Of a manifest the code version is left out: somebody may commit between two processes.
+    Of a manifest the code version is left out, and the checksum over it: somebody may commit between two processes.
     """
     root = lake.root / "main_l5"
     found = {}
     for path in (path for path in root.rglob("*") if path.is_file()):
         data = path.read_bytes()
         if path.name == "_manifest.json":
-            data = re.sub(rb'"code_version": "[^"]*"', b"", data)
+            data = re.sub(rb'"(code_version|checksum)": "[^"]*"', b"", data)
         found[str(path.relative_to(root))] = hashlib.sha256(data).hexdigest()
     return found
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -209,6 +211,46 @@ def test_a_hole_ends_the_segment_and_the_rule_goes_on_behind_it() -> None:
         schedule.contract_on(DAYS[2])
     declared = {DAYS[2]: "SHFE.cu2502"}
     assert missing_bar_days("cu", table, bundled_calendar(), declared) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document.update(next_contract="SHFE.cu2512"),
+        lambda document: document.update(next_contract=None),
+        lambda document: document.update(rule="another"),
+        lambda document: document["days"][1].update(declared=True),
+        lambda document: document.update(checksum="0" * 64),
+        lambda document: document.update(further=1),
+    ],
+)
+def test_an_edit_that_no_hash_of_a_day_covers_is_found_out(tmp_path: Path, change: Callable[[Any], Any]) -> None:
+    path = save_schedule(tmp_path, schedule_from_open_interest("cu", of({"2502": [100] * 4, "2503": [50] * 4})))
+    assert load_schedule(tmp_path, "cu").has_checksum
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(IntegrityError, match="edited|hashes"):
+        load_schedule(tmp_path, "cu")
+
+
+@pytest.mark.parametrize("following", ["SHFE.cu2412", "SHFE.au2506", "KQ.m@SHFE.cu", "cu2505", 5, ["SHFE.cu2503"]])
+def test_a_next_contract_that_cannot_follow_is_refused(tmp_path: Path, following: object) -> None:
+    path = save_schedule(tmp_path, schedule_from_open_interest("cu", of({"2502": [100] * 4})))
+    document = json.loads(path.read_text()) | {"next_contract": following}
+    del document["checksum"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(IntegrityError, match="trade next|no roll schedule"):
+        load_schedule(tmp_path, "cu")
+
+
+def test_a_schedule_of_an_older_version_opens(tmp_path: Path) -> None:
+    schedule = schedule_from_open_interest("cu", of({"2502": [100] * 4}))
+    path = save_schedule(tmp_path, schedule)
+    document = json.loads(path.read_text())
+    del document["checksum"]
+    path.write_text(json.dumps(document))
+    assert load_schedule(tmp_path, "cu") == schedule and not load_schedule(tmp_path, "cu").has_checksum
 
 
 def test_a_schedule_whose_segments_cannot_be_is_refused(tmp_path: Path) -> None:

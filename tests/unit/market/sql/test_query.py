@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -56,6 +57,49 @@ def test_a_view_has_its_partition_columns(data: Path) -> None:
     for other in ("FROM ticks_raw_v2 LIMIT 1", "DESCRIBE ticks_raw_v2", "SHOW TABLES", "VALUES (1)"):
         assert query(data, other).num_rows >= 1
     assert query(data, "SELECT table_name FROM information_schema.tables").num_rows == 1
+
+
+def counted(data: Path, contract: str = "") -> tuple[int, list[str]]:
+    """Rows of raw ticks, and what was told."""
+    told: list[str] = []
+    where = f"WHERE symbol = '{contract}'" if contract else ""
+    with opened(data, f"SELECT count(*) AS n FROM ticks_raw_v2 {where}", tell=told.append) as reader:
+        return reader.read_all()["n"][0].as_py(), told
+
+
+def test_rows_are_counted_whatever_somebody_did_to_the_index(data: Path, tmp_path: Path) -> None:
+    home = tmp_path / "data"
+    shutil.copytree(data, home, copy_function=shutil.copy2)
+    assert counted(home) == (60, [])
+    for own in (False, True):  # as any hand does it, and as one that knows what tells the index
+        with contextlib.closing(sqlite3.connect(home / "coverage.sqlite")) as index, index:
+            if own:
+                index.execute("INSERT INTO own_change VALUES ('x')")
+            index.execute("DELETE FROM days WHERE day='2025-01-07' OR key='SHFE.cu2503'")
+            index.execute("DELETE FROM own_change")
+        assert counted(home) == (60, [])
+
+
+def test_a_day_that_cannot_be_read_is_left_out_and_told(data: Path, tmp_path: Path) -> None:
+    home = tmp_path / "data"
+    shutil.copytree(data, home, copy_function=shutil.copy2)
+    one, other = (Lake(home).day_path("ticks", contract, DAYS[0]) for contract in CONTRACTS)
+    one.rename(aside := home / "aside")
+    other.rename(one)
+    aside.rename(other)
+    rows, told = counted(home)
+    assert rows == 40 and len(told) == 1
+    assert told[0].startswith("2 days of ticks cannot be read and are left out, the first SHFE.cu2502 2025-01-06: ")
+    assert counted(home, "SHFE.cu2503")[1][0].startswith("1 days")
+
+
+def test_a_day_over_a_link_is_read_like_any_other(data: Path, tmp_path: Path) -> None:
+    home = tmp_path / "data"
+    shutil.copytree(data, home, copy_function=shutil.copy2)
+    for place in (Lake(home).day_path("ticks", CONTRACTS[0], DAYS[0]), Lake(home).key_path("ticks", CONTRACTS[1])):
+        place.rename(tmp_path / place.name)
+        place.symlink_to(tmp_path / place.name)
+    assert counted(home) == (60, [])
 
 
 def test_a_file_no_manifest_names_is_not_part_of_the_lake(data: Path) -> None:

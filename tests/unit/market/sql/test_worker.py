@@ -21,7 +21,7 @@ from ghtrader_market.reference.tick_schema import table_from_values
 from ghtrader_market.sql.limits import SqlLimits
 from ghtrader_market.sql.query import export, query
 from ghtrader_market.sql.worker import rows_of
-from ghtrader_market.sql.worker_client import answered
+from ghtrader_market.sql.worker_client import answered, plain_answer, require_held
 from ghtrader_market.stores.lake.lake import Lake
 
 ENDLESS = "WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t"
@@ -162,3 +162,22 @@ def test_no_answer_is_written_into_the_home_or_over_a_file(data: Path, tmp_path:
     assert not (data / "new.parquet").exists() and not (home / "new").exists() and not list(home.glob("*.csv"))
     assert export(data, "SELECT 1 AS a", tmp_path / "mine.csv", overwrite=True) == 1
     assert (tmp_path / "mine.csv").read_text() == '"a"\n1\n'
+
+
+def test_a_plain_answer_has_the_rows_of_the_table(data: Path) -> None:
+    sql = """
+        SELECT 1 AS a, 2.5::DOUBLE AS f, 'nan'::DOUBLE AS n, NULL AS z, true AS b, DATE '2025-01-06' AS d, 'text' AS s,
+               TIMESTAMP '2025-01-06 09:00:00' AS t, 1.10::DECIMAL(5, 2) AS m,
+               {'x': [1, 2], 'y': DATE '2025-01-06'} AS o,
+               170141183460469231731687303715884105727::HUGEINT AS h, 'ab'::BLOB AS r"""
+    found = plain_answer(data, sql)
+    (row,) = query(data, sql).to_pylist()
+    assert found.columns == list(row) and len(found.rows) == 1
+    values = dict(zip(found.columns, found.rows[0], strict=True))
+    for name in ("a", "f", "z", "b", "s"):
+        assert values[name] == row[name] and type(values[name]) is type(row[name])
+    assert values["n"] != values["n"] and values["o"] == {"x": [1, 2], "y": "2025-01-06"}
+    assert all(values[name] == str(row[name]) for name in ("d", "t", "m", "r"))
+    assert plain_answer(data, "SELECT range AS n FROM range(70000)", limit=40_000).rows[-1] == (39_999,)
+    with pytest.raises(FailedError, match="the answer is more than"):
+        require_held(600_000_000, SqlLimits(memory_bytes=1_000_000_000))

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghtrader_base.errors import IntegrityError
+from ghtrader_base.files import read_checked_json, with_checksum
 from ghtrader_market.stores.day_details import (
     DayDetails,
     FeatureDetails,
@@ -150,7 +151,8 @@ def test_a_recorded_day_is_named_by_what_replaces_it_whatever_version_wrote_that
     assert lake.write_day("ticks", SYMBOL, DAY, table, source="tqsdk").ticks == first
     path = lake.day_path("ticks", SYMBOL, DAY) / MANIFEST
     for odd in ("a day recorded live", ["by", "another version"]):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "extra": {"replaced": odd}}))
+        document, _ = read_checked_json(path)
+        path.write_text(json.dumps(with_checksum({**document, "extra": {"replaced": odd}})))
         again = lake.write_day("ticks", SYMBOL, DAY, table, source="tqsdk").ticks
         assert again.was_replaced and again.to_json() == {"replaced": odd}
 
@@ -169,7 +171,8 @@ def test_a_manifest_that_lacks_what_is_needed_says_what(tmp_path: Path, make_tic
         with pytest.raises(IntegrityError, match=f"does not say {what} {SYMBOL} on {DAY}"):
             ask()
     path = lake.day_path("labels", SYMBOL, DAY) / MANIFEST
-    path.write_text(json.dumps({**json.loads(path.read_text()), "extra": []}))
+    document, _ = read_checked_json(path)
+    path.write_text(json.dumps(with_checksum({**document, "extra": []})))
     with pytest.raises(IntegrityError, match="is no manifest: extra is no object"):
         lake.manifest("labels", SYMBOL, DAY)
     assert details_type("daily_bars") is DayDetails

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ghtrader_base.files import read_checked_json, with_checksum
+from ghtrader_market.reference.tick_origin import OriginKind, TickOrigin
+from ghtrader_market.stores.day_details import TickDetails
 from ghtrader_market.stores.lake.day_index import INDEX_NAME
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import MANIFEST
@@ -68,7 +72,8 @@ def test_what_other_hands_did_is_seen_at_the_next_look(tmp_path: Path, make_tick
     lake, other = Lake(tmp_path / "data"), Lake(tmp_path / "other")
     for offset in range(4):
         lake.write_day("ticks", SYMBOL, DAY + timedelta(offset), make_ticks(TIMES), source="t")
-        other.write_day("ticks", SYMBOL, DAY + timedelta(offset + 10), make_ticks(TIMES), source="t")
+        for symbol in (SYMBOL, "SHFE.cu2503"):
+            other.write_day("ticks", symbol, DAY + timedelta(offset + 10), make_ticks(TIMES), source="t")
     assert len(said(lake)) == 4
     shutil.rmtree(lake.day_path("ticks", SYMBOL, DAY))
     copied = DAY + timedelta(10)
@@ -76,10 +81,43 @@ def test_what_other_hands_did_is_seen_at_the_next_look(tmp_path: Path, make_tick
     # A write in between must not make the index believe it had seen the copy.
     lake.write_day("ticks", SYMBOL, DAY + timedelta(5), make_ticks(TIMES), source="t")
     assert said(lake) == true(lake) and len(said(lake)) == 5
-    shutil.copytree(other.key_path("ticks", SYMBOL), lake.key_path("ticks", "SHFE.cu2503"))
+    shutil.copytree(other.key_path("ticks", "SHFE.cu2503"), lake.key_path("ticks", "SHFE.cu2503"))
     assert len(lake.index.rows("ticks", "SHFE.cu2503")) == 4
     shutil.rmtree(lake.key_path("ticks", SYMBOL))
     assert set(lake.index.summaries("ticks")) == {"SHFE.cu2503"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM days WHERE day IN ('2025-01-06', '2025-01-07')", "UPDATE days SET rows=1", "DELETE FROM days",
+        "UPDATE days SET file='part-0.parquet' WHERE day='2025-01-08'", "UPDATE days SET key='SHFE.cu2503'",
+        "INSERT INTO days SELECT dataset, key, '2025-02-03', rows, levels, first_ns, last_ns, source, run_id, file,"
+        " schema_hash, content_hash, bytes, written_ns FROM days LIMIT 1",
+        "UPDATE origins SET origin='elsewhere'",
+        "INSERT INTO origins VALUES ('ticks', 'SHFE.cu2502', '2025-01-06', 'x')",
+    ],
+)  # fmt: skip
+def test_rows_that_other_hands_change_are_read_again_and_it_is_said(
+    tmp_path: Path, make_ticks: Make, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    lake = Lake(tmp_path / "data")
+    origin = TickOrigin(kind=OriginKind.SIMULATED, service="s", world="w", seed=1, scenario="e")
+    for offset in range(4):
+        for symbol in (SYMBOL, "SHFE.cu2503"):
+            details = TickDetails(origin=origin) if offset else None
+            lake.write_day("ticks", symbol, DAY + timedelta(offset), make_ticks(TIMES), source="t", details=details)
+    before = [row for symbol in (SYMBOL, "SHFE.cu2503") for row in lake.index.rows("ticks", symbol)]
+    assert not caplog.records and lake.index.as_stored().rows == before
+    with contextlib.closing(sqlite3.connect(lake.root / INDEX_NAME)) as other, other:
+        with contextlib.suppress(sqlite3.IntegrityError):
+            assert other.execute(change).rowcount
+        other.execute("DELETE FROM days WHERE day='2025-01-09' AND key=?", (SYMBOL,))
+    assert ("ticks", SYMBOL) in lake.index.as_stored().changed
+    assert lake.index.rows("ticks") == before
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert f"rows of ticks {SYMBOL} in {lake.index.path} were changed by somebody else" in caplog.text
+    assert not lake.index.as_stored().changed and lake.index.as_stored().rows == before
 
 
 def test_a_lake_without_an_index_or_with_a_broken_one_gets_a_new_one(tmp_path: Path, make_ticks: Make) -> None:
@@ -88,7 +126,7 @@ def test_a_lake_without_an_index_or_with_a_broken_one_gets_a_new_one(tmp_path: P
     expected = lake.index.rows("ticks")
     manifest = lake.day_path("ticks", SYMBOL, DAY) / MANIFEST
     document = json.loads(manifest.read_text())
-    for name in ("levels", "first_ns", "last_ns"):  # as a home from before these were kept has it
+    for name in ("levels", "first_ns", "last_ns", "checksum"):  # as a home from before these were kept has it
         document.pop(name)
     manifest.write_text(json.dumps(document))
     for damage in (lambda path: path.unlink(), lambda path: path.write_bytes(b"no database at all" * 300)):
@@ -201,7 +239,8 @@ def test_a_reader_leaves_the_mark_of_a_living_writer(tmp_path: Path, make_ticks:
     with lake.index.writing("ticks", SYMBOL, DAY):
         assert said(lake) == true(lake) and marks(lake) == 1
         manifest = lake.day_path("ticks", SYMBOL, DAY) / MANIFEST
-        manifest.write_text(manifest.read_text().replace('"first"', '"second"'))
+        document, _ = read_checked_json(manifest)
+        manifest.write_text(json.dumps(with_checksum(document | {"source": "second"})))
         assert lake.index.rows("ticks")[0].source == "second"  # as the disk has it, also before the writer says so
     assert marks(lake) == 0
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from ghtrader_base.errors import IntegrityError
+from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.missing_days import (
     SKIPPED_NAME,
@@ -17,6 +19,7 @@ from ghtrader_market.stores.lake.missing_days import (
     clear_skips,
     no_data_days,
     skipped_days,
+    traded_by_bars,
 )
 
 SYMBOL = "SHFE.cu2502"
@@ -57,6 +60,25 @@ def test_a_reason_nobody_defined_and_a_broken_ledger_are_errors(tmp_path: Path) 
         (lake.key_path("ticks", SYMBOL) / SKIPPED_NAME).write_text(text)
         with pytest.raises(IntegrityError):
             skipped_days(lake, SYMBOL)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '["2025-13-01"]', '{"2025-01-06": 1}', "[" * 100_000, "null"])
+def test_a_broken_list_of_empty_days_is_an_error(tmp_path: Path, text: str) -> None:
+    lake = Lake(tmp_path)
+    add_no_data(lake, SYMBOL, [FIRST])
+    (lake.key_path("ticks", SYMBOL) / "_no_data_dates.json").write_text(text)
+    with pytest.raises(IntegrityError):
+        no_data_days(lake, SYMBOL)
+
+
+def test_a_day_that_traded_by_its_bar_is_not_empty(tmp_path: Path) -> None:
+    lake, bar = Lake(tmp_path), dict.fromkeys(DAILY_BAR_SCHEMA.names, 1)
+    bars = [bar | {"symbol": SYMBOL, "trading_day": FIRST}, bar | {"symbol": "SHFE.cu2503", "trading_day": FIRST}]
+    bars[1]["volume"] = 0
+    table = pa.Table.from_pylist(bars, schema=DAILY_BAR_SCHEMA)
+    lake.write_day("daily_bars", "cu", FIRST, table, source="test")
+    assert traded_by_bars(lake, SYMBOL, [FIRST, SECOND]) == {FIRST}
+    assert traded_by_bars(lake, "SHFE.cu2503", [FIRST, SECOND]) == set()
 
 
 def test_empty_days_are_iso_dates_in_order(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.files import read_checked_json, with_checksum
+from ghtrader_models.bundles import bundle as bundle_module
 from ghtrader_models.bundles import champions
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, list_bundles, load_bundle, write_bundle
 from ghtrader_models.bundles.provenance import BundleProvenance
@@ -230,6 +232,7 @@ def test_champion_pointer_history_and_damage(bundle: Bundle, make_world: Callabl
     stored = json.loads(pointer.read_text())
     assert list(stored) == [
         "symbol", "horizon", "bundle_id", "path", "family", "promoted_at", "reason", "previous", "evidence", "run_id",
+        "manifest_sha256", "checksum",
     ]  # fmt: skip
     assert stored["evidence"] == {
         "family": "xgboost", "horizon": 10, "tests_hash": "t", "metrics_hash": "m", "simulated_net_pnl": -12.5,
@@ -257,6 +260,97 @@ def test_champion_pointer_history_and_damage(bundle: Bundle, make_world: Callabl
     champions.champion_path(moved, symbol, horizon).write_text("{")
     with pytest.raises(IntegrityError):
         champions.load_champion(moved, symbol, horizon)
+
+
+def edited(file: Path, whole: bool = True, **changes: object) -> None:
+    """A document with some fields changed, its checksum to match where `whole`, and gone otherwise."""
+    document, _ = read_checked_json(file)
+    file.write_text(json.dumps(with_checksum(document | changes) if whole else document | changes))
+
+
+def test_a_pointer_edited_after_the_promotion_is_refused(
+    bundle: Bundle, make_world: Callable[..., Any], tmp_path: Path
+) -> None:
+    symbol, horizon = bundle.symbol, bundle.horizon
+    champions.write_champion(tmp_path, bundle, reason="it was better")
+    other = train_on(make_world(days=2, rows=600)[0], tmp_path, "logistic", seed=1)
+    pointer = champions.champion_path(tmp_path, symbol, horizon)
+    kept = pointer.read_text()
+    there = {"bundle_id": other.bundle_id, "path": f"bundles/{other.bundle_id}"}
+    for whole in (True, False):
+        for changes, said in (
+            (there, "no promotion that its history knows"),
+            ({"path": "../elsewhere"}, "and the folder ../elsewhere"),
+            ({"symbol": "KQ.m@SHFE.au"}, "is the pointer of KQ.m@SHFE.au"),
+            ({"reason": "another"}, "no promotion that its history knows"),
+        ):
+            edited(pointer, whole, **changes)
+            with pytest.raises(IntegrityError, match=said):
+                champions.load_champion_bundle(tmp_path, symbol, horizon)
+            pointer.write_text(kept)
+    pointer.write_text(kept.replace("it was better", "it was the best"))
+    with pytest.raises(IntegrityError, match="was edited"):
+        champions.load_champion(tmp_path, symbol, horizon)
+    pointer.write_text(kept)
+    history = champions.history_path(tmp_path, symbol, horizon)
+    history.write_text(history.read_text().replace("it was better", "it was the best"))
+    with pytest.raises(IntegrityError, match="a line was edited"):
+        champions.load_champion(tmp_path, symbol, horizon)
+
+
+def test_a_bundle_edited_after_the_promotion_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    champions.write_champion(tmp_path, bundle, reason="it was better")
+    provenance = json.loads((bundle.path / "provenance.json").read_text())
+    provenance["run"]["run_id"] = "another"  # the only thing that no bundle id covers
+    (bundle.path / "provenance.json").write_text(json.dumps(provenance))
+    fit_manifest(bundle.path)
+    assert load_bundle(bundle.path).bundle_id == bundle.bundle_id
+    with pytest.raises(IntegrityError, match=f"the manifest of bundle {bundle.bundle_id} was edited since"):
+        champions.load_champion_bundle(tmp_path, bundle.symbol, bundle.horizon)
+    shutil.rmtree(bundle.path)
+    with pytest.raises(IntegrityError, match="which is gone"):
+        champions.load_champion_bundle(tmp_path, bundle.symbol, bundle.horizon)
+
+
+def test_a_pointer_of_an_older_version_is_followed(bundle: Bundle, tmp_path: Path) -> None:
+    champions.write_champion(tmp_path, bundle, reason="it was better")
+    pointer = champions.champion_path(tmp_path, bundle.symbol, bundle.horizon)
+    document = {k: v for k, v in json.loads(pointer.read_text()).items() if k not in ("manifest_sha256", "checksum")}
+    pointer.write_text(json.dumps(document))
+    champions.history_path(tmp_path, bundle.symbol, bundle.horizon).write_text(json.dumps(document) + "\n")
+    assert champions.load_champion_bundle(tmp_path, bundle.symbol, bundle.horizon).bundle_id == bundle.bundle_id
+    assert champions.read_pointer(pointer)[1] is False
+
+
+def test_a_folder_edited_with_its_manifest_is_not_the_bundle_it_is_named_after(bundle: Bundle, tmp_path: Path) -> None:
+    policy = json.dumps({**bundle.policy.to_dict(), "max_lots": 1000}).encode()
+    (bundle.path / "policy.json").write_bytes(policy)
+    other = fit_manifest(bundle.path)
+    assert other != bundle.bundle_id
+    for ask in (lambda: load_bundle(bundle.path), lambda: load_bundle(bundle.path, bundle.bundle_id)):
+        with pytest.raises(IntegrityError, match=f"bundle {bundle.bundle_id} was asked for, its folder holds {other}"):
+            ask()
+    copy = tmp_path / "a copy"
+    shutil.copytree(bundle.path, copy)
+    assert load_bundle(copy).policy.max_lots == 1000, "a folder of another name stands for itself"
+
+
+def test_a_size_that_the_manifest_does_not_say_is_refused(bundle: Bundle) -> None:
+    path = bundle.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"]["policy.json"]["bytes"] += 1
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(IntegrityError, match=r"policy\.json is not what the manifest says"):
+        load_bundle(bundle.path)
+
+
+def fit_manifest(folder: Path) -> str:
+    """Make a bundle's manifest agree with its files; returns the id it then has."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    contents = {name: (folder / name).read_bytes() for name in manifest["files"]}
+    fitted = bundle_module._manifest(manifest["kind"], contents)
+    (folder / "manifest.json").write_text(json.dumps(fitted))
+    return str(fitted["bundle_id"])
 
 
 def test_champion_refuses_what_it_cannot_point_at(bundle: Bundle, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ghtrader_base.errors import IntegrityError
-from ghtrader_base.files import sha256_file, write_sidecar
+from ghtrader_base.files import read_checked_json, sha256_file, with_checksum, write_sidecar
 from ghtrader_market.audit.audit import audit_lake
 from ghtrader_market.main_series.main_l5 import build_main_l5
 from ghtrader_market.reference.roll_schedule import save_schedule, schedule_from_open_interest
@@ -60,9 +60,9 @@ def edit_rows(lake: Lake, dataset: str, key: str, column: str, upto: str) -> Non
         write_sidecar(path)
     if upto == "manifest":
         manifest = folder / "_manifest.json"
-        document = json.loads(manifest.read_text())
+        document, _ = read_checked_json(manifest)
         document["files"] = {path.name: sha256_file(path)}
-        manifest.write_text(json.dumps(document))
+        manifest.write_text(json.dumps(with_checksum(document)))
 
 
 def roll_elsewhere(lake: Lake) -> None:

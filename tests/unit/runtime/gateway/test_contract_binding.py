@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghtrader_base.errors import BeyondCalendarError, FailedError, IntegrityError, RefusedError
+from ghtrader_base.files import with_checksum
 from ghtrader_market.reference.roll_schedule import save_schedule, schedule_from_open_interest, schedule_path
 from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_runtime.gateway.contract_binding import ContractResolver, bind, contract_to_trade
 
 MAIN, CONTRACTS = "KQ.m@SHFE.cu", ("SHFE.cu2503", "SHFE.cu2504", "SHFE.cu2505", "SHFE.cu2506")
@@ -19,16 +23,20 @@ CALENDAR = bundled_calendar()
 DAYS = CALENDAR.days(date(2025, 2, 10), date(2025, 4, 10))
 
 
-def schedule_of(interest: list[tuple[int, ...]], first: int = 0):
-    """A schedule from each day's open interest, day after day from `DAYS[first]` on."""
+def bars_of(interest: list[tuple[int, ...]], first: int = 0) -> pa.Table:
+    """Bars of each day's open interest, day after day from `DAYS[first]` on."""
     rows = [
         (contract, DAYS[first + i], float(lots))
         for i, day in enumerate(interest)
         for contract, lots in zip(CONTRACTS, day, strict=True)
     ]
     symbol, day, lots = zip(*rows, strict=True)
-    bars = pa.table({"symbol": list(symbol), "trading_day": list(day), "open_interest": list(lots)})
-    return schedule_from_open_interest("cu", bars, calendar=CALENDAR)
+    return pa.table({"symbol": list(symbol), "trading_day": list(day), "open_interest": list(lots)})
+
+
+def schedule_of(interest: list[tuple[int, ...]], first: int = 0):
+    """A schedule from each day's open interest, day after day from `DAYS[first]` on."""
+    return schedule_from_open_interest("cu", bars_of(interest, first), calendar=CALENDAR)
 
 
 interests = st.lists(st.tuples(*[st.integers(0, 300)] * len(CONTRACTS)), min_size=3, max_size=35)
@@ -101,6 +109,31 @@ def test_missing_short_and_damaged_schedules(tmp_path) -> None:
     with pytest.raises(IntegrityError):
         binder.on(DAYS[3])
     assert looking.on(DAYS[3], CONTRACTS[0]).contract == CONTRACTS[0]
+
+
+def test_an_edited_next_contract_is_never_traded(tmp_path) -> None:
+    bars = bars_of([(300, 200, 0, 0)] * 3)
+    lake = Lake(tmp_path)
+    for day in DAYS[:3]:
+        of_day = bars.filter(pc.equal(bars["trading_day"], pa.scalar(day, pa.date32())))
+        lake.write_day("daily_bars", "cu", day, of_day, source="test")
+    schedule, today = schedule_from_open_interest("cu", bars, calendar=CALENDAR), DAYS[3]
+    path = save_schedule(tmp_path, schedule)
+    traded = ContractResolver(tmp_path, MAIN, CALENDAR)
+    assert traded.first() == traded.on(today).contract == CONTRACTS[0]
+    edited = json.loads(path.read_text()) | {"next_contract": "SHFE.cu2512"}
+    older = {name: value for name, value in edited.items() if name != "checksum"}
+    for document, said in (
+        (edited, "was edited"),
+        (older, "does not follow from its daily bars"),
+        (with_checksum(older), "does not follow from its daily bars"),
+    ):
+        path.write_text(json.dumps(document))
+        for ask in (traded.first, lambda: traded.on(today), lambda: contract_to_trade(tmp_path, MAIN, CALENDAR)):
+            with pytest.raises(IntegrityError, match=said):
+                ask()
+    path.write_text(json.dumps(older | {"next_contract": CONTRACTS[0]}))
+    assert traded.on(today).contract == CONTRACTS[0], "one of an older version goes on"
 
 
 def test_a_month_that_ends_with_its_own_main_contract() -> None:
