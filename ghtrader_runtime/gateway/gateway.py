@@ -35,6 +35,7 @@ from ghtrader_runtime.core.trading_core import CoreConfig
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.broker_connection import BrokerConnection
 from ghtrader_runtime.gateway.bus_sessions import BusSessions
+from ghtrader_runtime.gateway.command_gate import CommandGate
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.contract_binding import ContractResolver
 from ghtrader_runtime.gateway.prometheus import serve_metrics
@@ -191,13 +192,14 @@ def _open(
         traded.keep(row)
         traded.mark(binding.contract, row.values)
     note_cold_start(broker, traded, journal)
-    sessions = BusSessions(join_token(ref.state_dir))
+    token = join_token(ref.state_dir)
     bus = GatewayBus(endpoints(settings, ref.state_dir))
     stack.callback(bus.close)
     context = GatewayContext(
         settings=settings, options=options, ref=ref, session=new_session("gateway"), run_dir=run_dir,
         calendar=calendar, variety=variety, broker=broker, connection=BrokerConnection(broker), bus=bus,
-        sessions=sessions, ledger=ledger, kill=kill, journal=journal, latency=TickToTarget(),
+        sessions=BusSessions(token), commands=CommandGate(token), ledger=ledger, kill=kill, journal=journal,
+        latency=TickToTarget(),
     )  # fmt: skip
     gateway = _assemble(context, traded, binder)
     gateway.publisher.metrics_url = serve_metrics(context, lambda: gateway.publisher.last, stack)

@@ -147,13 +147,12 @@ def _tell(settings: Settings, ref: AccountRef, reason: str, value: str = "") -> 
 
     def build(session: str) -> Command:
         return Command(
-            session=session, revision=1, sent_ns=time.monotonic_ns(), name="kill", value=value, reason=reason,
-            token=read_token(ref.state_dir),
-        )  # fmt: skip
+            session=session, revision=1, sent_ns=time.monotonic_ns(), name="kill", value=value, reason=reason
+        )
 
     with contextlib.suppress(ConfigError, OSError):
         if _gateway_runs(ref):
-            answer = ask(endpoints(settings, ref.state_dir), build)
+            answer = ask(endpoints(settings, ref.state_dir), build, token=read_token(ref.state_dir))
             return isinstance(answer, Ack) and answer.status is AnswerStatus.ACCEPTED
     return False
 
