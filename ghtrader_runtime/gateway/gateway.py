@@ -25,6 +25,7 @@ from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_runtime.accounts.account import AccountRef
 from ghtrader_runtime.accounts.bus_token import join_token
+from ghtrader_runtime.accounts.disk_thread import DiskThread
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.order_ledger import Ledger, earlier_intents
 from ghtrader_runtime.brokers.base import Broker, Pumped
@@ -177,7 +178,7 @@ def _open(
     binder = ContractResolver(
         settings.data, options.symbol, calendar, settings.schedule_max_age_days, options.monitor_only
     )
-    kill = KillSwitch(ref.state_dir)
+    kill = KillSwitch(ref.state_dir, DiskThread("kill-switch"))
     kill_line = None if options.monitor_only else kill.begin()
     ledger = Ledger(_ledger_folder(options, ref, stack), options.run_id, kill_line)
     stack.callback(ledger.close)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from ghtrader_base.errors import ConfigError, GhtraderError, UnwritableError, UsageError, in_words
@@ -16,6 +17,7 @@ from ghtrader_base.locks import is_held, lock_path
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.accounts.account import AccountRef, all_refs
 from ghtrader_runtime.accounts.bus_token import read_token
+from ghtrader_runtime.accounts.disk_thread import DiskThread
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.ledger_kill_line import note_kill_line
 from ghtrader_runtime.bus.endpoints import endpoints
@@ -102,13 +104,14 @@ def trip(settings: Settings, account: str, reason: str, mode: str | None = None)
         raise UsageError("the kill switch wants a reason", "add --reason TEXT")
     rows = []
     for ref in all_refs(settings, account, mode):
-        switch, unwritten = KillSwitch(ref.state_dir), ""
+        disk = DiskThread("kill-switch")  # a disk that does not answer keeps no gateway and no other broker waiting
+        switch, unwritten = KillSwitch(ref.state_dir, disk), ""
         try:
             switch.trip(reason)
         except (OSError, GhtraderError) as exc:
             unwritten = in_words(exc)
         told = _tell(settings, ref, reason, KILL_TRIP)
-        _note(ref, switch)
+        disk.do(partial(_note, ref, switch))
         rows.append(_status(ref, told, unwritten))
     return rows
 

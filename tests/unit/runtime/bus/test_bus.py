@@ -188,8 +188,6 @@ def test_the_wake_descriptor_tells_of_requests(pair) -> None:
     assert found is not None
 
 
-
-
 def test_a_question_is_repeated_under_its_revision(settings: Settings, tmp_path: Path) -> None:
     addresses = endpoints(settings, tmp_path / "account")
     gateway = GatewayBus(addresses)

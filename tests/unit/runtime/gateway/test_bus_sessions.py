@@ -51,7 +51,10 @@ class Client:
 
     def hello(self, **changes: Any) -> msg.Hello:
         fields = {
-            "session": self.session, "symbol": "S", "purpose": "trade", "proof": self.credentials.proof(self.token)
+            "session": self.session,
+            "symbol": "S",
+            "purpose": "trade",
+            "proof": self.credentials.proof(self.token),
         }
         return msg.Hello(**HEAD, **(fields | changes))
 
