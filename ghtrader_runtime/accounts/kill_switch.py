@@ -22,6 +22,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,7 @@ import msgspec
 from ghtrader_base.errors import GhtraderError, IntegrityError, UnwritableError, UsageError, in_words
 from ghtrader_base.files import append_durable, ensure_dir, fsync_dir
 from ghtrader_base.locks import resource_lock
+from ghtrader_runtime.accounts.disk_thread import ANSWERS_WITHIN_S, DiskThread
 from ghtrader_runtime.accounts.ledger_kill_line import KillLine, read_kill_line
 
 FILE_NAME = "kill.jsonl"
@@ -155,14 +157,23 @@ def _spoilt(damage: str, known: KillLine | None) -> KillState:
 class KillSwitch:
     """The switch kept in `state_dir`.
 
+    Parameters
+    ----------
+    state_dir : Path
+        The account's folder.
+    disk : DiskThread, optional
+        Writes a trip, so that a disk which does not answer holds nobody up: it counts as one that refuses. Without it
+        the disk is waited for.
+
     Attributes
     ----------
     known : KillLine or None
         The newest line there is, as far as this object knows: of the ledger, of the file, or one it could not write.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, disk: DiskThread | None = None) -> None:
         self.path = state_dir / FILE_NAME
+        self._disk = disk
         self.known: KillLine | None = None
         self._asked_ledger = False
         self._ledger_failure = ""
@@ -225,6 +236,15 @@ class KillSwitch:
 
     def write_pending(self, wait_s: float = 0.0) -> None:
         """Write a trip that is not in the file yet; raises as `trip`. Nothing where somebody went on from it since."""
+        if self._disk is None:
+            self._write_known(wait_s)
+            return
+        writer = KillSwitch(self.path.parent)  # of its own: nothing is shared with that thread
+        writer.known, writer._asked_ledger = self.known, True
+        if not self._disk.do(partial(writer._write_known, wait_s), ANSWERS_WITHIN_S + wait_s):
+            raise OSError(errno.ETIMEDOUT, "the disk does not answer")
+
+    def _write_known(self, wait_s: float) -> None:
         with self._writing(wait_s, needs_lock=False):
             self._refresh()
             line, file = self.known, self._file

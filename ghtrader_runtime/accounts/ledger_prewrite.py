@@ -99,6 +99,10 @@ class PrewriteThread(threading.Thread):
         self._done.clear()
         self._due.set()
 
+    def hangs(self, intent: Intent) -> bool:
+        """Whether the block with an intent has been under way for longer than a disk that works may take."""
+        return _plain(intent) in self._intents and not self._done.wait(_WAIT_S)
+
     def holds(self, intent: Intent) -> bool:
         """Whether an intent is durable here, once what is being written is."""
         return _plain(intent) in self._intents and self._done.wait(_WAIT_S) and self._durable
@@ -123,7 +127,8 @@ class PrewriteThread(threading.Thread):
 
     def stop(self, empty: bool) -> None:
         """Before the ledger closes; with `empty` nothing of it may have been sent that the ledger does not know."""
-        self._done.wait(_WAIT_S)
+        if not self._done.wait(_WAIT_S):
+            return  # the disk does not answer: the file is in that thread's hands until the process ends
         self._data = None
         self._due.set()
         self.join()

@@ -33,6 +33,7 @@ from ghtrader_base.disk_errors import disk_error
 from ghtrader_base.errors import ConfigError, IntegrityError, UnwritableError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.files import atomic_write_text, ensure_dir, fsync_dir
+from ghtrader_runtime.accounts.disk_thread import DiskThread
 from ghtrader_runtime.accounts.ledger_kill_line import KEY, KIND, KillLine
 from ghtrader_runtime.accounts.ledger_prewrite import PrewriteThread, read_block
 from ghtrader_runtime.accounts.ledger_reader import (
@@ -57,6 +58,9 @@ LOG_FRAMES = 256
 """Pages the log has room for from the start."""
 COPY_EVERY = 16
 """Commits after which the log is copied into the file at the next `sync`; one writes some five pages."""
+_WAIT_S = 2.0
+"""How long a commit is waited for; nothing that was to follow it is done after that."""
+_NO_ANSWER = "the disk does not answer"
 _BUSY_MS = 500
 """How long somebody else may keep a running gateway from the file; after that the disk counts as refusing."""
 _DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
@@ -98,13 +102,14 @@ class Ledger:
         self._pending = False
         self._commits = 0
         self._forgotten: list[str] = []
+        self._disk = DiskThread("ledger-commit")
         self.foreseen = 0  # intents of this process run that `prepare` had made durable
         known = state_dir / ID_NAME
         first = not known.exists() and not self.path.exists()
         if not first:
             self._require_file()
         try:
-            self._base = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
+            self._base = sqlite3.connect(self.path, isolation_level=None, timeout=5.0, check_same_thread=False)
         except sqlite3.Error as exc:
             if disk_error(exc, self.path) is not None:  # no inode is left for it
                 raise self._unwritable(exc) from exc
@@ -151,7 +156,7 @@ class Ledger:
         )
 
     @staticmethod
-    def _unwritable(exc: Exception) -> UnwritableError:
+    def _unwritable(exc: Exception | str) -> UnwritableError:
         return UnwritableError(f"the ledger cannot be written: {exc}", "make room, then start the gateway again")
 
     def _begin(self, first: bool, run_id: str, kill_line: KillLine | None = None) -> LedgerState:
@@ -247,11 +252,35 @@ class Ledger:
         if self._again:
             self._open_transaction()
         if self._pending:
-            self._base.execute("COMMIT")
-            self._commits += 1
-            self._pending = False
-            self._unsaved.clear()
-            self._relied.clear()
+            if not self._disk.do(self._flush, _WAIT_S):
+                raise self._unwritable(_NO_ANSWER)
+            self._committed()
+
+    def _flush(self) -> None:
+        """What a disk that does not answer holds up, in a thread of its own."""
+        self._base.execute("COMMIT")
+
+    def _committed(self) -> None:
+        self._commits += 1
+        self._pending = False
+        self._unsaved.clear()
+        self._relied.clear()
+
+    def _require_answer(self) -> None:
+        """Before each use of the file: a commit that was not waited for to its end is over by now, and counts.
+
+        Raises
+        ------
+        UnwritableError
+            It is not over: the disk does not answer; or it failed.
+        """
+        if self._disk.busy:
+            raise self._unwritable(_NO_ANSWER)
+        try:
+            if self._disk.late_result():
+                self._committed()
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
 
     def _failed(self, exc: sqlite3.Error) -> UnwritableError:
         with contextlib.suppress(sqlite3.Error):
@@ -268,10 +297,13 @@ class Ledger:
 
     def intend(self, intent: Intent) -> None:
         """Record an order about to be sent; durable when this returns, with every closing before it."""
+        self._require_answer()
         session = intent.target_session
         intent = msgspec.structs.replace(intent, wall_ns=intent.wall_ns or time.time_ns(), sent_ns=0)
         failpoint("ledger.intent->commit")
         try:
+            if self._ahead.hangs(intent):
+                raise self._unwritable(_NO_ANSWER)
             if self._ahead.holds(intent):
                 failpoint("ledger.ahead->row")
                 self._open_transaction()
@@ -279,11 +311,9 @@ class Ledger:
                 self._relied[intent.order_id] = intent
                 self.foreseen += 1
             else:
-                if self._again:
-                    self._open_transaction()
-                self._put("intent", intent.order_id, intent)  # by itself, a transaction of its own
-                self._commits += not self._pending
-                self._commit()
+                self._open_transaction()
+                self._put("intent", intent.order_id, intent)
+                self._commit()  # not in time: it may be durable yet, and is what was never sent at the next start
         except sqlite3.Error as exc:
             raise self._failed(exc) from exc
         self.state.open[intent.order_id] = intent
@@ -300,6 +330,7 @@ class Ledger:
 
         Each needs a number of its own. A pending row of an earlier one is written first, and waited for.
         """
+        self._require_answer()
         if self._relied or self._again:
             self._settle()
         if intents:
@@ -308,6 +339,7 @@ class Ledger:
             self._ahead.begin(self.state.ledger_id, self.state.epoch, named)
 
     def _settle(self) -> None:
+        self._require_answer()
         try:
             self._commit()
         except sqlite3.Error as exc:
@@ -315,7 +347,7 @@ class Ledger:
 
     def rehearse(self, intent: Intent) -> None:
         """Do all of `intend` but its commit: nothing is written or known afterwards, the next one is quicker."""
-        if self._pending:
+        if self._pending or self._disk.busy:
             return  # what waits for its commit must not be rolled back
         with contextlib.suppress(sqlite3.Error):  # what is wrong is said when it matters
             self._base.execute("BEGIN IMMEDIATE")
@@ -326,6 +358,7 @@ class Ledger:
 
     def close_intent(self, order_id: str, outcome: OrderOutcome, left: int) -> None:
         """Record how an order ended; durable with the next intent or `sync`: after a crash the broker is asked."""
+        self._require_answer()
         intent = self.state.open.get(order_id)
         if intent is None:
             return
@@ -356,6 +389,7 @@ class Ledger:
 
     def write_marks(self, trading_day: str, opening: float, peak: float) -> None:
         """Record the day's equity marks; durable when this returns."""
+        self._require_answer()
         try:
             self._open_transaction()
             body = {"trading_day": trading_day, "opening": opening, "peak": peak, "wall_ns": time.time_ns()}
@@ -368,6 +402,7 @@ class Ledger:
 
     def write_kill_line(self, line: KillLine) -> None:
         """Record which line the kill switch file ends with, or ought to; durable when this returns."""
+        self._require_answer()
         try:
             self._open_transaction()
             self._put(KIND, KEY, line)
@@ -377,6 +412,7 @@ class Ledger:
 
     def prove(self) -> None:
         """Write again what a failure took with it, or what changes nothing; `UnwritableError` as ever."""
+        self._require_answer()
         for order_id, (outcome, left) in list(self._lost.items()):
             self.close_intent(order_id, outcome, left)
         try:
@@ -400,7 +436,9 @@ class Ledger:
             self.sync()
         self._ahead.stop(empty=not (self._pending or self._again or self._lost))
         self._copier.stop()
-        self._base.close()
+        if not self._disk.busy:  # else it is in that thread's hands until the process ends
+            self._disk.stop()
+            self._base.close()
 
 
 class _Copier(threading.Thread):

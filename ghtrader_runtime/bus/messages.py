@@ -1,7 +1,9 @@
 """Defines the messages between gateway, strategy and commands: msgspec structs, msgpack on the wire.
 
 Every message carries the session that sent it, a revision (monotonic within that session) and the sender's
-monotonic clock in ns (one machine, one clock). Only shapes belong here; sockets are in `sockets`.
+monotonic clock in ns (one machine, one clock). The session is a name and gives nobody any right: what a message may
+bring about follows from the connection it came over and its seal (`message_seal`). Only shapes belong here; sockets
+are in `sockets`.
 """
 
 from __future__ import annotations
@@ -130,19 +132,28 @@ class AccountState(Message, frozen=True, tag="state"):
 
 
 class Hello(Message, frozen=True, tag="hello"):
-    """A session asks to join: it wants the day so far of `symbol`, from tick id `after_id` + 1 on. Who wants to trade
-    shows the account's `token`; others may watch."""
+    """A session asks to join: it wants the day so far of `symbol`, from tick id `after_id` + 1 on.
+
+    Attributes
+    ----------
+    purpose : str
+        `trade`, or anything else to look on.
+    proof : str
+        Of who wants to trade, that it knows the account's token (`message_seal.HelloProof`); in its place older
+        versions have the token.
+    """
 
     symbol: Name
     after_id: int = -1
     purpose: Name = ""
-    token: Name = ""
+    proof: Name = ""
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
     """The gateway's answer: the contract that is traded for `requested`, and how many rows of history follow in
     `History` messages; `more` says that the day has further ones, for another `Hello`. `monitor_only` says that it
-    never sends an order."""
+    never sends an order. `nonce` is the gateway's part of the session's key on this connection; empty for who looks
+    on."""
 
     symbol: str
     account: str
@@ -160,6 +171,7 @@ class Welcome(Message, frozen=True, tag="welcome"):
     answers: int = 0
     requested: str = ""
     monitor_only: bool = False
+    nonce: bytes = b""
 
 
 class History(Message, frozen=True, tag="history"):
@@ -236,17 +248,26 @@ class Ack(Message, frozen=True, tag="ack"):
     order_id: str = ""
 
 
+class Challenge(Message, frozen=True, tag="challenge"):
+    """The gateway's answer to a `Command` that is not sealed with what its connection is to seal it with now: that is
+    `challenge` (`message_seal.command_key`)."""
+
+    answers: int
+    challenge: bytes
+    reason: str = ""
+
+
 KILL_TRIP = "trip"
 """Value of a `kill` command that trips, also where the file could not be written; without it the file is looked at."""
 
 
 class Command(Message, frozen=True, tag="command"):
-    """An order of a person or the supervisor: `kill`, `state`, `stop`; a session's `heartbeat` needs no token."""
+    """An order of a person or the supervisor, sealed with the gateway's challenge: `kill`, `state`, `stop`; and a
+    session's `heartbeat`."""
 
     name: Name
     value: Name = ""
     reason: Text = ""
-    token: Name = ""
 
 
 class Goodbye(Message, frozen=True, tag="goodbye"):
@@ -256,8 +277,8 @@ class Goodbye(Message, frozen=True, tag="goodbye"):
 
 
 AnyMessage = (
-    Tick | AccountState | Hello | Welcome | History | Ready | Target | DirectOrder | CancelOrder | Ack | Command
-    | Goodbye | Rolled
+    Tick | AccountState | Hello | Welcome | History | Ready | Target | DirectOrder | CancelOrder | Ack | Challenge
+    | Command | Goodbye | Rolled
 )  # fmt: skip
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
@@ -21,7 +22,8 @@ from ghtrader_base.errors import PortInUseError
 from ghtrader_runtime.bus import curve_keys
 from ghtrader_runtime.bus.backoff import Backoff
 from ghtrader_runtime.bus.endpoints import Endpoints
-from ghtrader_runtime.bus.messages import AnyMessage, Message, decode, encode
+from ghtrader_runtime.bus.message_seal import SEAL_BYTES, Sealer, command_key
+from ghtrader_runtime.bus.messages import AnyMessage, Challenge, Message, decode, encode
 
 _TICKS_WAITING = 50_000
 _REQUESTS_WAITING = 1_000
@@ -33,6 +35,26 @@ MAX_REQUEST = 1 << 16
 def new_session(kind: str) -> str:
     """A name for this process's stream of messages."""
     return f"{kind}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class Received(msgspec.Struct, frozen=True, gc=False):
+    """A request as it came.
+
+    Attributes
+    ----------
+    identity : bytes
+        Of the connection.
+    message : AnyMessage
+    body : bytes
+        What `message` was read from.
+    seal : bytes or None
+        What came with it, bytes[40]; nobody has checked it.
+    """
+
+    identity: bytes
+    message: AnyMessage
+    body: bytes
+    seal: bytes | None = None
 
 
 class _Sockets:
@@ -112,17 +134,19 @@ class GatewayBus:
         """Whether a request came within `timeout_s`."""
         return bool(zmq.zmq_poll([(self.router, zmq.POLLIN)], max(int(timeout_s * 1000), 0)))
 
-    def receive(self) -> tuple[bytes, AnyMessage] | None:
-        """The next request and who sent it, or None where there is none now."""
+    def receive(self) -> Received | None:
+        """The next request, or None where there is none now."""
         while True:
             try:
                 frames = self.router.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return None
             try:
-                if len(frames) != 2:
+                if len(frames) == 2:
+                    return Received(frames[0], decode(frames[1]), frames[1])
+                if len(frames) != 3 or len(frames[2]) != SEAL_BYTES:
                     raise ValueError(f"{len(frames)} frames")
-                return frames[0], decode(frames[1])
+                return Received(frames[0], decode(frames[1]), frames[1], frames[2])
             except ValueError:
                 self.malformed += 1
 
@@ -167,10 +191,16 @@ class ClientBus:
         self._polled.append((socket, zmq.POLLIN))
         return socket
 
-    def send(self, message: Message) -> bool:
-        """Send a request; False where nobody has been there to take it for so long that the queue is full."""
+    def send(self, message: Message, sealer: Sealer | None = None) -> bool:
+        """Send a request, sealed where there is a key; False where nobody has been there to take it for so long that
+        the queue is full."""
+        body = encode(message)
+        seal = sealer.seal(body) if sealer is not None else None
         try:
-            self.dealer.send(encode(message), zmq.NOBLOCK)
+            if seal is None:
+                self.dealer.send(body, zmq.NOBLOCK)
+            else:
+                self.dealer.send_multipart([body, seal], zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True
@@ -211,19 +241,34 @@ class ClientBus:
         self._sockets.close()
 
 
-def ask(addresses: Endpoints, build: Callable[[str], Message], timeout_s: float = 2.0) -> AnyMessage | None:
+def ask(
+    addresses: Endpoints, build: Callable[[str], Message], timeout_s: float = 2.0, token: str = ""
+) -> AnyMessage | None:
     """Send one request of a new session, again under the same revision until it is answered; None where nobody answers
-    within `timeout_s`."""
+    within `timeout_s`.
+
+    Where the answer is a challenge the request is sent again, sealed with it and the account's `token`. The challenge
+    itself is returned once time is up: no other answer came to what was sealed with it.
+    """
     bus = ClientBus(addresses, subscribe=False)
-    backoff = Backoff(0.3, 1.0)
+    backoff, sealer = Backoff(0.3, 1.0), Sealer()
+    challenge: Challenge | None = None
     deadline = time.monotonic() + timeout_s
     try:
         message = build(new_session("command"))
-        while (left := deadline - time.monotonic()) > 0:
-            bus.send(message)
-            answer = bus.receive(min(left, backoff.next_s()))
-            if answer is not None:
+        next_send = 0.0
+        while (now := time.monotonic()) < deadline:
+            if now >= next_send:
+                next_send = now + backoff.next_s()
+                bus.send(message, sealer)
+            answer = bus.receive(max(0.0, min(deadline, next_send) - time.monotonic()))
+            if answer is not None and not (isinstance(answer, Challenge) and token):
                 return answer
-        return None
+            if isinstance(answer, Challenge):
+                if challenge is None or answer.challenge != challenge.challenge:
+                    sealer.use(command_key(token, answer.challenge))
+                    next_send = 0.0
+                challenge = answer
+        return challenge
     finally:
         bus.close()

@@ -18,6 +18,8 @@ from ghtrader_runtime.brokers.base import Broker
 from ghtrader_runtime.bus.sockets import GatewayBus
 from ghtrader_runtime.gateway.broker_connection import BrokerConnection
 from ghtrader_runtime.gateway.bus_sessions import BusSessions
+from ghtrader_runtime.gateway.command_gate import CommandGate
+from ghtrader_runtime.gateway.refused_messages import RefusedMessages
 from ghtrader_runtime.run_options import GatewayOptions
 from ghtrader_runtime.runlog.journal import Journal
 from ghtrader_runtime.runlog.latency import TickToTarget
@@ -66,6 +68,10 @@ class GatewayContext:
         Whether the broker is connected, and how it is opened anew.
     sessions : BusSessions
         Who joined the bus, which of them are ready, and the last target they sent.
+    commands : CommandGate
+        Whose commands are obeyed.
+    refused : RefusedMessages
+        What came from who may not.
     latency : TickToTarget
         Times of ticks, targets and orders.
     counts : RunCounts
@@ -83,9 +89,11 @@ class GatewayContext:
     connection: BrokerConnection
     bus: GatewayBus
     sessions: BusSessions
+    commands: CommandGate
     ledger: Ledger
     kill: KillSwitch
     journal: Journal
     latency: TickToTarget
     counts: RunCounts = field(default_factory=RunCounts)
+    refused: RefusedMessages = field(default_factory=RefusedMessages)
     end: RunEnd = field(default_factory=RunEnd)

@@ -30,6 +30,7 @@ from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.sources.service_clock import read_service_clock
 from ghtrader_runtime.accounts.account import AccountRef
 from ghtrader_runtime.accounts.bus_token import join_token
+from ghtrader_runtime.accounts.disk_thread import DiskThread
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.order_ledger import Ledger, earlier_intents
 from ghtrader_runtime.brokers.base import Broker, Pumped
@@ -41,6 +42,7 @@ from ghtrader_runtime.gateway.action_executor import ActionExecutor
 from ghtrader_runtime.gateway.broker_connection import BrokerConnection
 from ghtrader_runtime.gateway.bus_sessions import BusSessions
 from ghtrader_runtime.gateway.clock_watch import ClockWatch
+from ghtrader_runtime.gateway.command_gate import CommandGate
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.contract_binding import ContractResolver
 from ghtrader_runtime.gateway.prometheus import serve_metrics
@@ -201,7 +203,7 @@ def _open(
     binder = ContractResolver(
         settings.data, options.symbol, calendar, settings.schedule_max_age_days, options.monitor_only
     )
-    kill = KillSwitch(ref.state_dir)
+    kill = KillSwitch(ref.state_dir, DiskThread("kill-switch"))
     kill_line = None if options.monitor_only else kill.begin()
     ledger = Ledger(_ledger_folder(options, ref, stack), options.run_id, kill_line)
     stack.callback(ledger.close)
@@ -218,13 +220,14 @@ def _open(
         traded.keep(row)
         traded.mark(binding.contract, row.values)
     note_cold_start(broker, traded, journal)
-    sessions = BusSessions(join_token(ref.state_dir))
+    token = join_token(ref.state_dir)
     bus = GatewayBus(endpoints(settings, ref.state_dir))
     stack.callback(bus.close)
     context = GatewayContext(
         settings=settings, options=options, ref=ref, session=new_session("gateway"), run_dir=run_dir,
         calendar=calendar, variety=variety, broker=broker, connection=BrokerConnection(broker), bus=bus,
-        sessions=sessions, ledger=ledger, kill=kill, journal=journal, latency=TickToTarget(),
+        sessions=BusSessions(token), commands=CommandGate(token), ledger=ledger, kill=kill, journal=journal,
+        latency=TickToTarget(),
     )  # fmt: skip
     gateway = _assemble(context, traded, binder)
     gateway.publisher.metrics_url = serve_metrics(context, lambda: gateway.publisher.last, stack)

@@ -117,8 +117,9 @@ def serve_metrics(
 
     def further() -> dict[str, float]:
         return {
-            "malformed": context.bus.malformed, "unsent": context.bus.unsent, "strangers": context.sessions.strangers,
-            "missed_ticks": context.broker.missed, "journal_dropped": context.journal.dropped,
+            "malformed": context.bus.malformed, "unsent": context.bus.unsent, "strangers": context.refused.strangers,
+            "unauthorized": context.refused.unauthorized, "missed_ticks": context.broker.missed,
+            "journal_dropped": context.journal.dropped,
         }  # fmt: skip
 
     settings = context.settings

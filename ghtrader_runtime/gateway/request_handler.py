@@ -6,21 +6,27 @@ Each becomes an event for the core at once; what the core wants done about it is
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.link_state import LinkChange
+from ghtrader_runtime.bus.message_seal import PROTOCOL_VERSION
 from ghtrader_runtime.bus.messages import KILL_TRIP
+from ghtrader_runtime.bus.sockets import Received
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import AnswerStatus
 from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.gateway.action_executor import ActionExecutor
+from ghtrader_runtime.gateway.bus_sessions import BusSession, Refusal
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.state_publisher import StatePublisher
 from ghtrader_runtime.gateway.traded_market import TradedMarket
 from ghtrader_runtime.gateway.welcome import welcome
 
-_LOST_S = 30.0
+_WHY_NOT = {
+    Refusal.TOKEN: "only who knows the account's token may trade",
+    Refusal.VERSION: f"the gateway speaks version {PROTOCOL_VERSION} of the bus, this client another one",
+    Refusal.NAME: "no session may trade under this name on this connection",
+}
 
 
 class RequestHandler:
@@ -45,49 +51,71 @@ class RequestHandler:
         """Deal with everything that waits on the bus."""
         bus, sessions = self._context.bus, self._context.sessions
         while (received := bus.receive()) is not None:
-            identity, message = received
-            now_ns = time.monotonic_ns()
+            message, now_ns = received.message, time.monotonic_ns()
             if isinstance(message, msg.Hello):
-                self._on_hello(identity, message, now_ns)
+                self._on_hello(received.identity, message, now_ns)
                 continue
             if isinstance(message, msg.Command) and message.name != "heartbeat":
-                self._on_command(identity, message)
+                self._on_command(received)
                 continue
-            client, change = sessions.heard(message.session, identity, now_ns)
+            client, change = sessions.heard(received, now_ns)
             self._note_links([change] if change else [])
+            if isinstance(client, Refusal):
+                self._refuse(received, client)
+                continue
             match message:
-                case _ if client is None:
-                    self._answer_unknown(identity, message)
+                case msg.Command():  # a heartbeat
+                    pass
+                case msg.Goodbye():
+                    self._on_lost(client, f"left: {message.reason}")
                 case msg.Target() if client.trusted:
                     self._on_target(message, now_ns)
                 case msg.DirectOrder() | msg.CancelOrder() if client.trusted:
                     self._on_direct(message, now_ns)
                 case msg.Ready() if client.trusted:
                     self._on_ready(message)
-                case msg.Goodbye():
-                    self._on_lost(message.session, f"left: {message.reason}")
-                case msg.Command():  # a heartbeat
-                    pass
+                case msg.Target() | msg.DirectOrder() | msg.CancelOrder() | msg.Ready():
+                    self._refuse(received, Refusal.ONLOOKER)
                 case _:
                     bus.malformed += 1
 
     def check_links(self, now_ns: int) -> None:
-        """Time passed: tell which links are silent, and forget strategies that were not heard of for long."""
+        """Time passed: tell which links are silent, and forget sessions that were not heard of for long."""
         sessions = self._context.sessions
         self._note_links(sessions.check(now_ns))
-        for session in list(sessions.ready):
-            if (client := sessions.get(session)) and client.link.silent_s(now_ns) > _LOST_S:
-                self._on_lost(session, "went silent")
+        for client in sessions.silent(now_ns):
+            self._on_lost(client, "went silent")
+        self._tell_refused(now_ns)
 
-    def _answer_unknown(self, identity: bytes, message: msg.AnyMessage) -> None:
-        """Who has not joined, or was forgotten, is told so: a strategy says hello again."""
-        if isinstance(message, msg.Target | msg.DirectOrder | msg.CancelOrder):
-            reason = "say hello first"
-            ack = msg.Ack(**self._head(), answers=message.revision, status=AnswerStatus.UNKNOWN, reason=reason)
-            self._context.bus.send(identity, ack)
+    def _refuse(self, received: Received, refusal: Refusal) -> None:
+        """Count and tell what came from who may not. Who has not joined on this connection, was forgotten, or is on
+        another connection than before, is answered so that it says hello again."""
+        message = received.message
+        wants_answer = isinstance(message, msg.Target | msg.DirectOrder | msg.CancelOrder)
+        lost = refusal in (Refusal.STRANGER, Refusal.FORGED)
+        self._note_refused(refusal, message.session, told=wants_answer or received.seal is not None or not lost)
+        if lost and (wants_answer or received.seal is not None):
+            self._acknowledge(received.identity, message, AnswerStatus.UNKNOWN, "say hello first")
+        elif wants_answer and refusal is not Refusal.REPLAYED:
+            reason = "only who knows the account's token may trade, under a name of its own"
+            self._acknowledge(received.identity, message, AnswerStatus.REFUSED, reason)
 
-    def _head(self) -> dict[str, Any]:
-        return {"session": self._context.session, "revision": 0, "sent_ns": time.monotonic_ns()}
+    def _note_refused(self, refusal: Refusal, session: str, *, told: bool = True) -> None:
+        self._context.refused.note(refusal, session, told=told)
+        self._tell_refused(time.monotonic_ns())
+
+    def _tell_refused(self, now_ns: int) -> None:
+        if fields := self._context.refused.due(now_ns):
+            self._context.journal.write("events", "refused-messages", fields)
+
+    def _acknowledge(self, identity: bytes, message: msg.Message, status: AnswerStatus, reason: str) -> None:
+        self._context.bus.send(identity, self._ack(message, status, reason))
+
+    def _ack(self, message: msg.Message, status: AnswerStatus, reason: str) -> msg.Ack:
+        return msg.Ack(
+            session=self._context.session, revision=0, sent_ns=time.monotonic_ns(), answers=message.revision,
+            status=status, reason=reason,
+        )  # fmt: skip
 
     def _on_target(self, target: msg.Target, now_ns: int) -> None:
         context, executor = self._context, self._executor
@@ -136,16 +164,15 @@ class RequestHandler:
 
     def _on_hello(self, identity: bytes, hello: msg.Hello, now_ns: int) -> None:
         context = self._context
-        client, change = context.sessions.join(hello.session, identity, hello.token, now_ns)
-        self._note_links([change] if change else [])
-        if client is None or not context.sessions.may_have_history(now_ns):
-            return  # it will ask again
-        if hello.purpose == "trade" and not client.trusted:
-            reason = "only who shows the account's token may trade"
-            ack = msg.Ack(**self._head(), answers=hello.revision, status=AnswerStatus.REFUSED, reason=reason)
-            context.bus.send(identity, ack)
+        client = context.sessions.join(hello, identity, now_ns)
+        if isinstance(client, Refusal):
+            self._note_refused(client, hello.session)
+            if client is not Refusal.FULL:  # there may be room when it asks again
+                self._acknowledge(identity, hello, AnswerStatus.REFUSED, _WHY_NOT[client])
             return
-        for message in welcome(context, self._traded, self._executor.core.state, hello):
+        if not context.sessions.may_have_history(client, now_ns):
+            return  # it will ask again
+        for message in welcome(context, self._traded, self._executor.core.state, hello, client.gateway_nonce):
             context.bus.send(identity, message)
         if self._publisher.last is not None:
             context.bus.send(identity, self._publisher.last)
@@ -156,16 +183,28 @@ class RequestHandler:
         self._context.journal.write("events", "ready", fields)
         self._publisher.publish()
 
-    def _on_command(self, identity: bytes, command: msg.Command) -> None:
-        sessions = self._context.sessions
-        answer = sessions.remembered(command.session, command.revision)
+    def _on_command(self, received: Received) -> None:
+        commands, command = self._context.commands, received.message
+        assert isinstance(command, msg.Command)
+        if not commands.proves(received):
+            if received.seal is not None:
+                self._note_refused(Refusal.COMMAND, command.session)
+            challenge = msg.Challenge(
+                session=self._context.session,
+                revision=0,
+                sent_ns=time.monotonic_ns(),
+                answers=command.revision,
+                challenge=commands.challenge(received.identity),
+                reason="only who knows the account's token may command",
+            )
+            self._context.bus.send(received.identity, challenge)
+            return
+        answer = commands.remembered(command.session, command.revision)
         if answer is None:
-            status, reason = AnswerStatus.REFUSED, "only who shows the account's token may command"
-            if sessions.shows(command.token):
-                status, reason = self._obey(command)
-            answer = msg.Ack(**self._head(), answers=command.revision, status=status, reason=reason)
-            sessions.remember(command.session, command.revision, answer)
-        self._context.bus.send(identity, answer)
+            status, reason = self._obey(command)
+            answer = self._ack(command, status, reason)
+            commands.obeyed(command.session, command.revision, answer)
+        self._context.bus.send(received.identity, answer)
 
     def _obey(self, command: msg.Command) -> tuple[AnswerStatus, str]:
         if command.name == "kill":
@@ -184,17 +223,20 @@ class RequestHandler:
             return AnswerStatus.REFUSED, f"no command {command.name!r}"
         return AnswerStatus.ACCEPTED, ""
 
-    def _on_lost(self, session: str, reason: str) -> None:
-        context = self._context
-        known = context.sessions.ready.pop(session, None)
-        context.sessions.leave(session)
-        if known is not None:
-            context.journal.write("events", "strategy-gone", {"session": session, "reason": reason})
-            self._executor.step(ev.LinkChange(session, False, time.monotonic_ns()))
-            if not context.sessions.ready:
-                context.latency.abandon()
-            if context.broker.lockstep:
-                context.end.request(f"the strategy {reason}")
+    def _on_lost(self, client: BusSession, reason: str) -> None:
+        """A session is gone. What one that may trade has asked for is void; who only looked on leaves nothing."""
+        context, session, trusted = self._context, client.session, client.trusted
+        context.sessions.leave(client)
+        if not trusted:
+            return
+        self._executor.step(ev.LinkChange(session, False, time.monotonic_ns()))
+        if context.sessions.ready.pop(session, None) is None:
+            return
+        context.journal.write("events", "strategy-gone", {"session": session, "reason": reason})
+        if not context.sessions.ready:
+            context.latency.abandon()
+        if context.broker.lockstep:
+            context.end.request(f"the strategy {reason}")
 
     def _note_links(self, changes: list[LinkChange]) -> None:
         """Every change is told; the core decides about one of a strategy's link."""

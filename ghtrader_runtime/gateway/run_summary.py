@@ -61,7 +61,7 @@ def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExe
         trading_state=str(state.trading_state), killed=executor.killed,
         tick_to_target_ms=context.latency.summary(),
         missed_ticks=context.broker.missed, malformed=context.bus.malformed,
-        strangers=context.sessions.strangers,
+        strangers=context.refused.counts.total(),
         journal_failure=context.journal.failure, journal_dropped=context.journal.dropped,
         fill_list=tuple(executor.fills), held=_held(traded, state.positions),
     )  # fmt: skip

@@ -14,8 +14,11 @@ _HISTORY_CHUNKS = 5
 """Chunks a hello is answered with at most: what waits in a socket stays small; who needs more says hello again."""
 
 
-def welcome(context: GatewayContext, traded: TradedMarket, state: CoreState, hello: Hello) -> list[Message]:
-    """What is traded, and the day's ticks with a greater id than `hello.after_id`."""
+def welcome(
+    context: GatewayContext, traded: TradedMarket, state: CoreState, hello: Hello, nonce: bytes
+) -> list[Message]:
+    """What is traded, and the day's ticks with a greater id than `hello.after_id`; `nonce` is the gateway's part of
+    the session's key."""
     ids, times, values = traded.ticks.after(hello.after_id)
     most = _HISTORY_ROWS * _HISTORY_CHUNKS
     more = len(ids) > most
@@ -28,7 +31,7 @@ def welcome(context: GatewayContext, traded: TradedMarket, state: CoreState, hel
             price_tick=traded.market.price_tick, multiplier=traded.market.multiplier,
             max_position=options.max_position, position=state.position(contract).net,
             rows=len(ids), tick_revision=traded.tick_revision, more=more,
-            answers=hello.revision, requested=options.symbol, monitor_only=options.monitor_only,
+            answers=hello.revision, requested=options.symbol, monitor_only=options.monitor_only, nonce=nonce,
         )
     ]  # fmt: skip
     for first in range(0, len(ids), _HISTORY_ROWS):

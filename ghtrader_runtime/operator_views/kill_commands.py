@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from ghtrader_base.errors import ConfigError, GhtraderError, UnwritableError, UsageError, in_words
@@ -18,6 +19,7 @@ from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode
 from ghtrader_runtime.accounts.account import AccountRef, all_refs
 from ghtrader_runtime.accounts.bus_token import read_token
+from ghtrader_runtime.accounts.disk_thread import DiskThread
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.ledger_kill_line import note_kill_line
 from ghtrader_runtime.bus.endpoints import endpoints
@@ -109,13 +111,14 @@ def trip(settings: Settings, account: str, reason: str, mode: str | None = None)
         raise UsageError("the kill switch wants a reason", "add --reason TEXT")
     rows = []
     for ref in all_refs(settings, account, mode):
-        switch, unwritten = KillSwitch(ref.state_dir), ""
+        disk = DiskThread("kill-switch")  # a disk that does not answer keeps no gateway and no other broker waiting
+        switch, unwritten = KillSwitch(ref.state_dir, disk), ""
         try:
             switch.trip(reason)
         except (OSError, GhtraderError) as exc:
             unwritten = in_words(exc)
         told = _tell(settings, ref, reason, KILL_TRIP)
-        _note(ref, switch)
+        disk.do(partial(_note, ref, switch))
         rows.append(_status(ref, told, unwritten))
     return rows
 
@@ -154,13 +157,12 @@ def _tell(settings: Settings, ref: AccountRef, reason: str, value: str = "") -> 
 
     def build(session: str) -> Command:
         return Command(
-            session=session, revision=1, sent_ns=time.monotonic_ns(), name="kill", value=value, reason=reason,
-            token=read_token(ref.state_dir),
-        )  # fmt: skip
+            session=session, revision=1, sent_ns=time.monotonic_ns(), name="kill", value=value, reason=reason
+        )
 
     with contextlib.suppress(ConfigError, OSError):
         if _gateway_runs(ref):
-            answer = ask(endpoints(settings, ref.state_dir), build)
+            answer = ask(endpoints(settings, ref.state_dir), build, token=read_token(ref.state_dir))
             return isinstance(answer, Ack) and answer.status is AnswerStatus.ACCEPTED
     return False
 

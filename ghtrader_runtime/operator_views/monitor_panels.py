@@ -91,7 +91,6 @@ def links(picture: Picture, own: LinkState) -> list[Line]:
     found = {"gateway": str(own)}
     if picture.state is not None:
         found |= worst_by_kind(picture.state.links)
-        found.pop("view", None)
     text = "  ".join(f"{name} {state}" for name, state in found.items())
     good = all(state == LinkState.LIVE for state in found.values())
     age = picture.state.data_age_s if picture.state is not None else math.nan

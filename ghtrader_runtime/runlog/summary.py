@@ -66,7 +66,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         Whether the kill switch was tripped.
     tick_to_target_ms : LatencySummary
     missed_ticks, malformed, strangers : int
-        Ticks that did not come; messages that did not parse, and of nobody who joined.
+        Ticks that did not come; messages that did not parse, and of nobody who might send them.
     journal_failure, journal_dropped : str, int
         What the disk said last, and lines that were not written.
     fill_list : tuple of Fill

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ghtrader_base.errors import FailedError, UnreachableError
+from ghtrader_base.errors import FailedError, RefusedError, UnreachableError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_runtime.accounts.account import AccountRef
 from ghtrader_runtime.accounts.bus_token import read_token
@@ -23,8 +23,10 @@ from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.backoff import Backoff
 from ghtrader_runtime.bus.endpoints import Endpoints
 from ghtrader_runtime.bus.link_state import HEARTBEAT_S, Link, LinkChange
+from ghtrader_runtime.bus.message_seal import ClientCredentials
 from ghtrader_runtime.bus.pending_requests import PendingRequests
 from ghtrader_runtime.bus.sockets import ClientBus, new_session
+from ghtrader_runtime.core.actions import AnswerStatus
 from ghtrader_runtime.runlog.journal import Journal
 
 _HISTORY_WAIT_S = 60.0
@@ -42,7 +44,7 @@ class GatewayClient:
     addresses : Endpoints
         The gateway's.
     account : AccountRef
-        Whose token is shown.
+        Whose token it proves to know.
     symbol : str
         The contract or main series to trade.
     stop_requested : callable
@@ -77,7 +79,7 @@ class GatewayClient:
         self.gateway_session = ""
         self.welcomed_ns = 0
         self.journal: Journal | None = None
-        self._bus = ClientBus(addresses)
+        self._bus, self._credentials = ClientBus(addresses), ClientCredentials(self.session)
         self._revision = 0
         self._asked = 0
         self._tick_revision = 0
@@ -110,10 +112,16 @@ class GatewayClient:
         now, now_ns = time.monotonic(), time.monotonic_ns()
         self._note(self.link.heard(now_ns) if heard else self.link.check(now_ns))
         for again in self.outbox.due(now_ns):  # under the revision it had: it counts once
-            self._bus.send(again)
-        if now >= self._next_beat:
-            self._next_beat = now + HEARTBEAT_S
-            self._bus.send(msg.Command(**self._head(), name="heartbeat"))
+            self._send(again)
+        if now >= self._next_beat and self._credentials.sealer.has_key:
+            self._beat()
+
+    def _beat(self) -> None:
+        self._next_beat = time.monotonic() + HEARTBEAT_S
+        self._send(msg.Command(**self._head(), name="heartbeat"))
+
+    def _send(self, message: msg.Message) -> None:
+        self._bus.send(message, self._credentials.sealer)
 
     def lost_before(self, revision: int) -> bool:
         """Whether ticks were lost between the last one known and this one, which is the last one known from now on."""
@@ -136,6 +144,8 @@ class GatewayClient:
         ------
         UnreachableError
             Nobody answered within `timeout_s`.
+        RefusedError
+            The gateway lets it not in: another version, another token.
         """
         deadline = time.monotonic() + timeout_s
         backoff, next_hello, token = Backoff(1.0, 5.0), 0.0, ""
@@ -147,12 +157,21 @@ class GatewayClient:
             message = self._receive(0.2)
             if isinstance(message, msg.Welcome) and message.answers == self._asked:
                 return self._welcomed(message)
+            if isinstance(message, msg.Ack) and message.answers == self._asked and self._is_final(message, token):
+                raise RefusedError(
+                    f"the gateway of account {self._account.name} lets this strategy not in: {message.reason}",
+                    "start both from the same version of ghtrader, as the same user",
+                )
         if self._stop_requested():
             return None
         raise UnreachableError(
             f"no gateway answers for account {self._account.name}",
             "start `ghtrader gateway run` with the same account and mode",
         )
+
+    def _is_final(self, ack: msg.Ack, token: str) -> bool:
+        """Whether it is the gateway's word on a hello that showed the token as it still is."""
+        return ack.status is AnswerStatus.REFUSED and token == read_token(self._account.state_dir) != ""
 
     def welcomes(self, last_id: Callable[[], int]) -> Iterator[msg.Welcome]:
         """Say hello again, and once more for each further welcome that is asked for; ends when nobody answers in time.
@@ -207,6 +226,7 @@ class GatewayClient:
         """Another gateway answers, or ours forgot us: what we asked for and what we know of its ticks is void."""
         self.outbox.clear()
         self._tick_revision = 0
+        self._credentials.sealer.use(None)
 
     def change_contract(self, symbol: str) -> None:
         """Another contract is traded: targets of the one before are void, and so are its ticks."""
@@ -218,19 +238,22 @@ class GatewayClient:
         token = read_token(self._account.state_dir)  # a gateway that starts after us makes it
         head = self._head()
         self._asked = head["revision"]  # what answers an earlier hello is old
-        self._bus.send(msg.Hello(**head, symbol=self._symbol, after_id=after_id, purpose="trade", token=token))
+        proof = self._credentials.proof(token)
+        self._bus.send(msg.Hello(**head, symbol=self._symbol, after_id=after_id, purpose="trade", proof=proof))
         return token
 
     def _welcomed(self, welcome: msg.Welcome) -> msg.Welcome:
         self.welcomed_ns, self.gateway_session = welcome.sent_ns, welcome.session
         self.skip_to(welcome.tick_revision)
+        self._credentials.welcomed(welcome.nonce)
+        self._beat()  # sealed: from now on the gateway knows this connection as ours
         return welcome
 
     def say_ready(self, symbol: str, rows: int, model: str) -> None:
         """From now on every tick of `symbol` is answered; `rows` of history warmed the model."""
         head = self._head()
         self._ready_ns = head["sent_ns"]
-        self._bus.send(msg.Ready(**head, symbol=symbol, rows=rows, model=model))
+        self._send(msg.Ready(**head, symbol=symbol, rows=rows, model=model))
 
     def is_forgotten(self, state: msg.AccountState) -> bool:
         """Whether the gateway does not count us as ready although we said so a while before this state.
@@ -243,7 +266,7 @@ class GatewayClient:
 
     def say_goodbye(self, reason: str) -> None:
         """Nothing follows."""
-        self._bus.send(msg.Goodbye(**self._head(), reason=reason))
+        self._send(msg.Goodbye(**self._head(), reason=reason))
 
     def send_target(
         self, symbol: str, volume: int, tick_id: int, moment: int, reason: str, opinion: tuple[float, ...] = (),
@@ -258,7 +281,7 @@ class GatewayClient:
             probabilities=opinion, marks_ns=marks_ns, near=near,
         )  # fmt: skip
         failpoint("strategy.decided->sent")
-        self._bus.send(target)
+        self._send(target)
         failpoint("strategy.sent->kept")
         self.outbox.sent(target, "target", time.monotonic_ns(), replaces=True)
         return target.revision

@@ -208,10 +208,9 @@ class Conductor:
     def _state(self, value: str) -> None:
         def build(session: str) -> msg.Command:
             head = {"session": session, "revision": 1, "sent_ns": time.monotonic_ns()}
-            token = read_token(self.state_dir)
-            return msg.Command(**head, name="state", value=value, reason="by chaos", token=token)
+            return msg.Command(**head, name="state", value=value, reason="by chaos")
 
-        answer = ask(endpoints(self.settings, self.state_dir), build, 1.5)
+        answer = ask(endpoints(self.settings, self.state_dir), build, 1.5, read_token(self.state_dir))
         self.note(f"state {value}: {getattr(answer, 'status', 'no answer')}")
 
     # The scenario ----------------------------------------------------------------------------------------------

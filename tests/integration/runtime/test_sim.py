@@ -31,6 +31,7 @@ from ghtrader_runtime.accounts.bus_token import read_token
 from ghtrader_runtime.accounts.order_ledger import Intent, Ledger
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.endpoints import endpoints
+from ghtrader_runtime.bus.message_seal import ClientCredentials
 from ghtrader_runtime.bus.sockets import ClientBus, new_session
 from ghtrader_runtime.gateway.launch import run_gateway
 from ghtrader_runtime.operator_views import kill_commands
@@ -82,7 +83,8 @@ class Hand:
         self.state_dir = account_ref(settings, account, "sim").state_dir
         self.bus = ClientBus(endpoints(settings, self.state_dir))
         self.session = new_session("hand")
-        self.revision = 0
+        self.credentials = ClientCredentials(self.session)
+        self.revision = self.asked = 0
         self.state: msg.AccountState | None = None
         self.tick: msg.Tick | None = None
         self.acks: list[msg.Ack] = []
@@ -105,27 +107,35 @@ class Hand:
                 self.tick = tick
             case msg.Ack() as ack:
                 self.acks.append(ack)
-        self.bus.send(msg.Command(**self.head(), name="heartbeat"))
+            case msg.Welcome() as welcome if welcome.answers == self.asked:
+                self.credentials.welcomed(welcome.nonce)
+        if self.credentials.sealer.has_key:
+            self.send(msg.Command(**self.head(), name="heartbeat"))
+
+    def send(self, message: msg.Message) -> None:
+        self.bus.send(message, self.credentials.sealer)
 
     def join(self) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while self.state is None:  # until a gateway is there, and has made its token
+        deadline, sealer = time.monotonic() + PATIENCE_S, self.credentials.sealer
+        sealer.use(None)
+        while not sealer.has_key:  # until a gateway is there, and has made its token
             assert time.monotonic() < deadline, "no gateway"
             self.hello()
             with contextlib.suppress(AssertionError):
-                self.listen(lambda: self.state is not None, 1.0)
-        self.hello()
+                self.listen(lambda: sealer.has_key, 1.0)
         self.listen(lambda: self.state is not None)
-        self.bus.send(msg.Ready(**self.head(), symbol=self.symbol, rows=0, model="by hand"))
+        self.send(msg.Ready(**self.head(), symbol=self.symbol, rows=0, model="by hand"))
 
     def hello(self) -> None:
-        token = read_token(self.state_dir)
-        self.bus.send(msg.Hello(**self.head(), symbol=self.symbol, purpose="trade", token=token))
+        proof = self.credentials.proof(read_token(self.state_dir))
+        hello = msg.Hello(**self.head(), symbol=self.symbol, purpose="trade", proof=proof)
+        self.asked = hello.revision
+        self.bus.send(hello)
 
     def want(self, volume: int) -> int:
         head = self.head()
         tick = self.tick.id if self.tick else -1
-        self.bus.send(msg.Target(**head, symbol=self.symbol, volume=volume, tick_id=tick, tick_ns=0, reason="by hand"))
+        self.send(msg.Target(**head, symbol=self.symbol, volume=volume, tick_id=tick, tick_ns=0, reason="by hand"))
         return head["revision"]
 
     def reach(self, volume: int) -> None:

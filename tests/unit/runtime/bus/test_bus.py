@@ -126,9 +126,9 @@ def wait_for(receive, seconds: float = PATIENCE_S):
 def test_requests_answers_and_published_ticks(pair) -> None:
     gateway, client = pair
     client.send(msg.Hello(**HEAD, symbol="SHFE.cu2502"))
-    identity, hello = wait_for(gateway.receive)
-    assert isinstance(hello, msg.Hello)
-    gateway.send(identity, msg.Ack(**HEAD, answers=1, status="accepted"))
+    received = wait_for(gateway.receive)
+    assert isinstance(received.message, msg.Hello) and received.seal is None
+    gateway.send(received.identity, msg.Ack(**HEAD, answers=1, status="accepted"))
     assert isinstance(client.receive(5.0), msg.Ack)
     deadline = time.monotonic() + PATIENCE_S  # a subscription takes a moment
     got = None
@@ -149,9 +149,9 @@ def test_malformed_requests_are_counted_and_harmless(pair) -> None:
     for _ in range(500):
         client.dealer.send(rng.randbytes(rng.randint(0, 60)))
     client.dealer.send_multipart([b"a", b"b", b"c"])
+    client.dealer.send_multipart([msg.encode(msg.Command(**HEAD, name="heartbeat")), b"no seal"])
     client.send(msg.Command(**HEAD, name="heartbeat"))
-    _, message = wait_for(gateway.receive)
-    assert isinstance(message, msg.Command) and gateway.malformed == 501
+    assert isinstance(wait_for(gateway.receive).message, msg.Command) and gateway.malformed == 502
 
 
 def test_sockets_are_private_and_short(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,8 +188,6 @@ def test_the_wake_descriptor_tells_of_requests(pair) -> None:
     assert found is not None
 
 
-
-
 def test_a_question_is_repeated_under_its_revision(settings: Settings, tmp_path: Path) -> None:
     addresses = endpoints(settings, tmp_path / "account")
     gateway = GatewayBus(addresses)
@@ -199,10 +197,10 @@ def test_a_question_is_repeated_under_its_revision(settings: Settings, tmp_path:
         deadline = time.monotonic() + PATIENCE_S
         while len(seen) < 3 and time.monotonic() < deadline:
             if gateway.wait(0.05):
-                identity, message = gateway.receive() or (b"", None)
-                if message is not None:
-                    seen.append(message.revision)
-        gateway.send(identity, msg.Ack(**HEAD, answers=seen[-1], status="accepted"))
+                received = gateway.receive()
+                if received is not None:
+                    seen.append(received.message.revision)
+        gateway.send(received.identity, msg.Ack(**HEAD, answers=seen[-1], status="accepted"))
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -308,8 +306,7 @@ def test_tcp_lets_in_who_has_the_keys_alone(tcp: Settings, tmp_path: Path) -> No
             bare.send(msg.Command(**HEAD, name="heartbeat"))
             stranger.send(msg.encode(msg.Command(**HEAD, name="heartbeat")))
         friend.send(msg.Hello(**HEAD, symbol="SHFE.cu2502"))
-        _, first = wait_for(gateway.receive)
-        assert isinstance(first, msg.Hello)
+        assert isinstance(wait_for(gateway.receive).message, msg.Hello)
         time.sleep(0.5)
         assert gateway.receive() is None, "neither without keys nor with others'"
         deadline = time.monotonic() + PATIENCE_S

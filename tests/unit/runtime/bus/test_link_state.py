@@ -1,20 +1,16 @@
-"""Links, back-off, outbox and clients: what a silence means, what is repeated, who is let in."""
+"""Links, back-off and outbox: what a silence means, what is repeated."""
 
 from __future__ import annotations
 
 import random
-import stat
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghtrader_runtime.accounts.bus_token import join_token, read_token
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.backoff import Backoff
 from ghtrader_runtime.bus.link_state import Link, LinkState
 from ghtrader_runtime.bus.pending_requests import PendingRequests
-from ghtrader_runtime.gateway.bus_sessions import HISTORIES_A_SECOND, KEEP_ANSWERS, MAX_CLIENTS, BusSessions
 
 S = 1_000_000_000
 
@@ -91,45 +87,3 @@ def test_the_outbox_repeats_until_answered_and_gives_up() -> None:
         again += len(box.due(second * S))
     assert again >= 4 and box.given_up == 0
     assert box.due(11 * S) == [] and box.given_up == 1 and len(box) == 0
-
-
-def test_only_who_shows_the_token_is_trusted(tmp_path: Path) -> None:
-    assert read_token(tmp_path) == ""
-    token = join_token(tmp_path)
-    assert join_token(tmp_path) == token == read_token(tmp_path) and len(token) >= 32
-    assert stat.S_IMODE((tmp_path / "bus-token").stat().st_mode) == 0o600
-    (tmp_path / "bus-token").write_text("")
-    assert len(join_token(tmp_path)) >= 32, "a gateway killed while it wrote does not lock the account"
-    sessions = BusSessions(token)
-    friend, change = sessions.join("a", b"1", token, S)
-    watcher, _ = sessions.join("b", b"2", "wrong", S)
-    assert friend and friend.trusted and change and watcher and not watcher.trusted
-    assert sessions.heard("c", b"3", S) == (None, None) and sessions.strangers == 1
-    assert sessions.join("b", b"2", token, S)[0].trusted, "who shows it later is trusted from then on"
-    assert not sessions.shows("\ud800") and not sessions.shows("")
-
-
-def test_clients_and_their_answers_stay_bounded() -> None:
-    sessions = BusSessions("t" * 40)
-    kept, _ = sessions.join("mine", b"0", "t" * 40, 0)
-    for number in range(10_000):
-        sessions.join(f"s{number}", b"%d" % number, "", number)
-        sessions.remember("x", number, msg.Ack(session="g", revision=0, sent_ns=0, answers=number, status="accepted"))
-    assert len(sessions) == MAX_CLIENTS and sessions.get("mine") is kept, "strangers never push a trusted session out"
-    assert sessions.remembered("x", 9_999).answers == 9_999 and sessions.remembered("x", 9_999 - KEEP_ANSWERS) is None
-
-
-def test_histories_are_rationed() -> None:
-    sessions = BusSessions("")
-    given_at_once = sum(sessions.may_have_history(5 * S) for _ in range(1000))
-    assert given_at_once == HISTORIES_A_SECOND
-    assert sum(sessions.may_have_history(5 * S + S // 2) for _ in range(1000)) == HISTORIES_A_SECOND / 2
-
-
-def test_silent_clients_are_noticed_once() -> None:
-    sessions = BusSessions("")
-    sessions.join("a", b"1", "", S)
-    assert sessions.check(2 * S) == []
-    (change,) = sessions.check(3 * S)
-    assert change.name == "a" and change.after is LinkState.STALE and sessions.check(3 * S) == []
-    assert sessions.states() == {"a": "STALE"} and sessions.leave("a") is not None and sessions.states() == {}

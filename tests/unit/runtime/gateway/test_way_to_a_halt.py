@@ -18,10 +18,13 @@ from ghtrader_base.errors import UnwritableError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_runtime.accounts.kill_switch import FILE_NAME, KillSwitch, parse
 from ghtrader_runtime.accounts.order_ledger import Ledger
+from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.orders import TradingState
 from ghtrader_runtime.operator_views import kill_commands
-from tests.support.failing_disk import ledger_held, nothing_grows
+from tests.support.failing_disk import ledger_held, no_flush_returns, nothing_grows, read_only
+from tests.support.lock_step import CONTRACT
 from tests.support.open_gateway import ACCOUNT, OpenGateway, open_gateway
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.clock
 
@@ -80,7 +83,7 @@ def no_inode(folder: Path) -> Iterator[None]:
 
 ANYBODY = {
     "the lock is held": lock_held, "the ledger is held": ledger_held, "nothing grows": nothing_grows,
-    "a folder instead": a_folder_instead,
+    "a folder instead": a_folder_instead, "no flush returns": no_flush_returns, "read only": read_only,
 }  # fmt: skip
 MOUNTED = {"no space": no_space, "no inode": no_inode}
 Trouble = Callable[[Path], contextlib.AbstractContextManager[None]]
@@ -110,6 +113,13 @@ def halted(gateway: OpenGateway) -> None:
     assert not gateway.resting, "what worked was cancelled"
 
 
+def recovered(gateway: OpenGateway) -> bool:
+    """Whether all that the disk owes is written; one more try."""
+    gateway.executor.durable._retry_at = 0.0
+    gateway.turn()
+    return not gateway.executor.durable.failure
+
+
 def a_loss_trips(settings: Settings, trouble: Trouble, before: Callable[[Path], None] | None = None) -> None:
     with open_gateway(settings, before) as gateway:
         folder = gateway.state_dir
@@ -122,8 +132,7 @@ def a_loss_trips(settings: Settings, trouble: Trouble, before: Callable[[Path], 
             gateway.turn()
             gateway.play()
             halted(gateway)
-        gateway.executor.durable._retry_at = 0.0
-        gateway.turn()
+        until(lambda: recovered(gateway), "the disk recovers")
         halted(gateway)
         state = KillSwitch(folder).read()
         assert state.tripped and state.reason.startswith("lost "), "the disk follows when it can"
@@ -155,7 +164,7 @@ def reset(gateway: OpenGateway, settings: Settings) -> None:
     assert not gateway.executor.core.state.killed and not gateway.executor.killed
 
 
-@pytest.mark.parametrize("trouble", ["nothing grows", "a folder instead"])
+@pytest.mark.parametrize("trouble", ["nothing grows", "a folder instead", "no flush returns"])
 def test_by_hand_it_reaches_the_running_gateway_and_every_other_broker(settings: Settings, trouble: str) -> None:
     with open_gateway(settings) as gateway:
         gateway.rest_an_order()
@@ -166,12 +175,47 @@ def test_by_hand_it_reaches_the_running_gateway_and_every_other_broker(settings:
         assert paper.told and paper.unwritten, "and it says what could not be written"
         assert rows, "the other brokers' switches were not left out"
         assert all(row.tripped for row in rows.values())
-        assert all(bool(row.unwritten) == (trouble == "nothing grows") for row in rows.values())
+        assert all(bool(row.unwritten) == (trouble != "a folder instead") for row in rows.values())
         with pytest.raises(UnwritableError, match="paper: .* halted"):
             kill_commands.require_durable([paper])
-        gateway.executor.durable._retry_at = 0.0
-        gateway.turn()
+        until(lambda: recovered(gateway), "the disk recovers")
         assert KillSwitch(gateway.state_dir).read().tripped
+
+
+def test_a_trip_by_hand_halts_a_gateway_whose_disk_does_not_answer(settings: Settings) -> None:
+    """The command's own line came to the file before; what the gateway is to write about it does not hold it up."""
+    with open_gateway(settings) as gateway:
+        gateway.rest_an_order()
+        KillSwitch(gateway.state_dir).trip("by hand")
+        with no_flush_returns(gateway.state_dir):
+            for _ in range(5):
+                gateway.turn()
+            halted(gateway)
+            gateway.running.publisher.publish()
+            assert gateway.running.publisher.last.killed
+        until(lambda: recovered(gateway), "the disk recovers")
+        halted(gateway)
+
+
+def test_an_order_whose_flush_does_not_return_is_not_sent_and_a_loss_then_halts(settings: Settings) -> None:
+    with open_gateway(settings, max_position=3) as gateway:
+        gateway.rest_an_order()
+        sent = gateway.context.counts.orders
+        with no_flush_returns(gateway.state_dir):
+            book = gateway.executor.core.state.books[CONTRACT]
+            gateway.executor.step(
+                ev.OrderWanted(
+                    session="by hand", revision=99, symbol=CONTRACT, side=1, offset="OPEN", volume=1,
+                    now_ns=time.monotonic_ns(), price=book.bid - 100.0, tif="GFD",
+                )
+            )  # fmt: skip
+            gateway.turn()
+            assert gateway.context.counts.orders == sent and "does not answer" in gateway.executor.durable.failure
+            assert gateway.executor.core.state.trading_state is TradingState.HALTED and not gateway.resting
+            gateway.lose()
+            halted(gateway)
+        until(lambda: recovered(gateway), "the disk recovers")
+        assert KillSwitch(gateway.state_dir).read().reason.startswith("lost ")
 
 
 def test_a_gateway_obeys_a_trip_by_hand_that_no_disk_took(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ghtrader_base.errors import UnreachableError
+from ghtrader_base.errors import RefusedError, UnreachableError
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_runtime.accounts.account import AccountRef
@@ -21,7 +21,8 @@ from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.backoff import Backoff
 from ghtrader_runtime.bus.endpoints import Endpoints, endpoints
 from ghtrader_runtime.bus.link_state import LinkState
-from ghtrader_runtime.bus.sockets import GatewayBus
+from ghtrader_runtime.bus.message_seal import HelloProof, SealCheck, session_key
+from ghtrader_runtime.bus.sockets import GatewayBus, Received
 from ghtrader_runtime.runlog.journal import Journal, read_lines
 from ghtrader_runtime.strategy import gateway_client
 from ghtrader_runtime.strategy.gateway_client import GatewayClient
@@ -66,6 +67,7 @@ class Gateway:
     def __init__(self, addresses: Endpoints, answer: Callable[[msg.Hello], list[msg.Message]]) -> None:
         self._addresses, self._answer = addresses, answer
         self.heard: list[msg.AnyMessage] = []
+        self.received: list[Received] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -74,10 +76,11 @@ class Gateway:
         while not self._over.is_set():
             bus.wait(0.02)
             while (received := bus.receive()) is not None:
-                identity, message = received
+                message = received.message
                 self.heard.append(message)
+                self.received.append(received)
                 for answer in self._answer(message) if isinstance(message, msg.Hello) else []:
-                    bus.send(identity, answer)
+                    bus.send(received.identity, answer)
         bus.close()
 
     def of(self, kind: type[msg.Message]) -> list[Any]:
@@ -134,7 +137,7 @@ def client(addresses: Endpoints, account: AccountRef, told: Told) -> Iterator[Ga
     made.close()
 
 
-def test_it_joins_with_the_token_and_takes_no_welcome_that_answers_another_hello(
+def test_it_joins_with_a_proof_and_takes_no_welcome_that_answers_another_hello(
     client: GatewayClient, account: AccountRef, addresses: Endpoints
 ) -> None:
     token = join_token(account.state_dir)
@@ -142,9 +145,56 @@ def test_it_joins_with_the_token_and_takes_no_welcome_that_answers_another_hello
         found = client.join(PATIENCE_S)
     assert found is not None and found.rows == 0
     hello = gateway.of(msg.Hello)[0]
-    assert (hello.symbol, hello.after_id, hello.token, hello.purpose) == (SYMBOL, -1, token, "trade")
+    assert (hello.symbol, hello.after_id, hello.purpose) == (SYMBOL, -1, "trade")
+    assert HelloProof.read(hello.proof).proves(token, client.session)
+    assert all(token.encode() not in received.body for received in gateway.received), "the token itself is never sent"
     assert (client.gateway_session, client.welcomed_ns, client.link.state) == ("gateway-1", 77, LinkState.LIVE)
     assert client.is_news(5) and not client.is_news(4), "ticks up to the welcome's are in its history"
+
+
+def test_what_follows_a_welcome_is_sealed_for_that_connection(
+    client: GatewayClient, account: AccountRef, addresses: Endpoints
+) -> None:
+    token = join_token(account.state_dir)
+    nonce = b"g" * 32
+    with Gateway(addresses, lambda hello: [welcome(hello.revision, nonce=nonce)]).serving() as gateway:
+        assert client.join(PATIENCE_S) is not None
+        client.say_ready(SYMBOL, 0, "model")
+        client.send_target(SYMBOL, 1, 7, 70, "signal")
+        client.say_goodbye("done")
+        turn(client, lambda: gateway.of(msg.Goodbye))
+    proof = HelloProof.read(gateway.of(msg.Hello)[0].proof)
+    check = SealCheck(session_key(token, client.session, proof.nonce, nonce))
+    sealed = [received for received in gateway.received if not isinstance(received.message, msg.Hello)]
+    assert {type(received.message) for received in sealed} == {msg.Command, msg.Ready, msg.Target, msg.Goodbye}
+    assert [check.fault(received.body, received.seal) for received in sealed] == [None] * len(sealed)
+    assert [check.fault(received.body, received.seal) for received in sealed] != [None] * len(sealed), "no copies"
+
+
+@pytest.mark.parametrize("reason", ["the gateway speaks version 3 of the bus, this client another one", "the token"])
+def test_a_gateway_that_lets_it_not_in_is_quoted(
+    client: GatewayClient, account: AccountRef, addresses: Endpoints, reason: str
+) -> None:
+    join_token(account.state_dir)
+
+    def answer(hello: msg.Hello) -> list[msg.Message]:
+        return [msg.Ack(**HEAD, answers=hello.revision, status="refused", reason=reason)]
+
+    with Gateway(addresses, answer).serving(), pytest.raises(RefusedError, match=reason):
+        client.join(PATIENCE_S)
+
+
+def test_a_refusal_of_a_hello_from_before_there_was_a_token_is_not_final(
+    client: GatewayClient, account: AccountRef, addresses: Endpoints
+) -> None:
+    def answer(hello: msg.Hello) -> list[msg.Message]:
+        if HelloProof.read(hello.proof).code:
+            return [welcome(hello.revision)]
+        join_token(account.state_dir)
+        return [msg.Ack(**HEAD, answers=hello.revision, status="refused", reason="the token")]
+
+    with Gateway(addresses, answer).serving():
+        assert client.join(PATIENCE_S) is not None
 
 
 def test_nobody_answers_and_told_to_stop(client: GatewayClient, told: Told) -> None:
