@@ -9,17 +9,26 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from ghtrader_base.settings import load_settings
+from ghtrader_exchange.client import ExchangeProcess
+from ghtrader_exchange.world.scenario import Scenario
+from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.samples import IF2101
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_market.stores.lake.missing_days import no_data_days, skipped_days
 from tests.support.cli import ghtrader
-from tests.support.failing_disk import SmallDisk, mounted, nothing_grows
+from tests.support.failing_disk import SmallDisk, mounted, nothing_grows, small_disk
 
 pytestmark = [pytest.mark.clock, pytest.mark.timeout(900), pytest.mark.sample(2, of="full disk")]
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "home_fd3b953.tar.xz"
@@ -132,10 +141,31 @@ def test_where_no_file_may_grow(older: Path, tmp_path: Path, name: str, scarce: 
         goes_on(command, home)
 
 
-def test_the_answer_on_a_full_disk_or_a_closed_pipe(older: Path, tmp_path: Path) -> None:
-    import subprocess
-    import sys
+@pytest.mark.parametrize("room", [100_000, 1_000_000])
+def test_a_download_through_tqsdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """What is full first is the cache of TqSdk's own process; the lake comes after."""
+    scenario = Scenario(start=date(2025, 4, 1), end=date(2025, 4, 10), snapshot_seconds=20.0, contracts=2)
+    with small_disk(tmp_path / "disk", "256m") as disk, ExchangeProcess(scenario, tmp_path / "exchange") as exchange:
+        home = disk.folder / "home"
+        for name, value in {**exchange.env, "GHTRADER_HOME": str(home), "HOME": str(tmp_path)}.items():
+            monkeypatch.setenv(name, value)
+        days = ["--start", str(scenario.start), "--end", str(scenario.end)]
+        first = ghtrader("download-contract-range", "--exchange", "SHFE", "--var", "cu", *days[:3], days[1])
+        assert first.returncode == 0, first.stderr
+        command = ["download-contract-range", "--exchange", "SHFE", "--var", "cu", *days]
+        began = time.monotonic()
+        assert tried(command, filled(disk, room=room), home)
+        assert time.monotonic() - began < 120, "it does not wait for the source"
+        lake = Lake(load_settings(home).data)
+        for symbol in lake.keys("ticks"):
+            assert skipped_days(lake, symbol) == {} and no_data_days(lake, symbol) == set()
+        goes_on(command, home)
+        for symbol in lake.keys("ticks"):
+            assert len(lake.days("ticks", symbol)) == len(bundled_calendar().days(scenario.start, scenario.end))
+        assert not list((home / "tmp").glob("tqsdk-*"))
 
+
+def test_the_answer_on_a_full_disk_or_a_closed_pipe(older: Path, tmp_path: Path) -> None:
     with home_at(older, tmp_path, tmp_path):
         with open("/dev/full", "w") as full:
             done = subprocess.run(

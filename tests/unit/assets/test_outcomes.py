@@ -7,8 +7,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from ghtrader_assets.runs.evening import Missing, require_nothing_missing
 from ghtrader_assets.runs.outcomes import Outcomes, together
-from ghtrader_base.errors import FailedError, IntegrityError, LockHeldError
+from ghtrader_base.errors import DiskFullError, FailedError, IntegrityError, LockHeldError
 
 
 class _Context:
@@ -70,3 +71,25 @@ def test_ctrl_c_is_no_failure_of_an_item():
     with pytest.raises(KeyboardInterrupt), outcomes.item("cu"):
         raise KeyboardInterrupt
     assert outcomes.failed == {}
+
+
+def test_a_full_disk_comes_before_what_else_went_wrong():
+    full = DiskFullError("the disk is full", "make room")
+    both = together({"2025-04-02": FailedError("not ready"), "2025-04-03": full, "2025-04-07": full})
+    assert type(both) is DiskFullError and both.hint == "make room"
+    assert "2025-04-02: not ready" in both.message and "2025-04-03: the disk is full" in both.message
+
+
+def test_an_item_that_met_a_full_disk_in_words_of_sql_says_so():
+    outcomes = Outcomes(_Context())
+    with outcomes.item("50|cu"):
+        raise RuntimeError("(sqlite3.OperationalError) database or disk is full [SQL: INSERT INTO metrics ...]")
+    with pytest.raises(DiskFullError, match="^the disk is full"):
+        outcomes.conclude()
+
+
+def test_the_daily_update_waits_for_room():
+    missing = Missing("cu", "features", DiskFullError("the disk is full", "make room"))
+    assert missing.later and not missing.service_is_away
+    with pytest.raises(DiskFullError, match="1 steps could not be done: cu features: the disk is full"):
+        require_nothing_missing([missing])

@@ -5,11 +5,13 @@ import signal
 import textwrap
 import time
 
+import dagster as dg
 import pytest
+from dagster._core.utils import make_new_run_id
 
 from ghtrader_assets.instance import run_registry
 from ghtrader_assets.instance.instance import open_instance
-from ghtrader_base.errors import UsageError
+from ghtrader_base.errors import DiskFullError, UsageError
 from ghtrader_base.settings import load_settings
 from tests.support.forked import Forks
 from tests.support.waiting import until
@@ -111,3 +113,25 @@ def test_two_first_users_of_a_home_do_not_race(settings, forks):
     children = [forks.start(settings.home, "count") for _ in range(3)]
     assert [forks.wait(pid) for pid in children] == [0, 0, 0]
     assert (settings.dagster / "dagster.yaml").exists()
+
+
+def test_a_run_that_a_full_disk_left_open_is_closed_with_that_reason(settings):
+    """Dagster could not write that it failed; nobody else would ever say so."""
+
+    @dg.op
+    def work(): ...
+
+    @dg.job
+    def working():
+        work()
+
+    with open_instance(settings) as instance:
+        run_id = make_new_run_id()
+        with pytest.raises(DiskFullError), run_registry.executing(settings, run_id, "cli"):
+            instance.create_run_for_job(working, run_id=run_id, tags={run_registry.PID_TAG: str(os.getpid())})
+            raise DiskFullError("the disk is full: cannot write history", "make room")
+        assert not instance.get_run_by_id(run_id).is_finished
+        assert run_registry.close_dead_runs(settings, instance) == [run_id]
+        messages = [entry.message for entry in instance.all_logs(run_id)]
+        assert any("without closing this run (the disk is full: cannot write history)" in text for text in messages)
+        assert run_registry.close_dead_runs(settings, instance) == [] and run_registry.executors(settings) == []
