@@ -51,12 +51,19 @@ def make_folder(path: Path) -> None:
         The file system says no, or something else has the name.
     """
     try:
-        os.mkdir(path, FOLDER_MODE)
+        _make_one(path)
     except FileNotFoundError:
-        if path.parent == path:
+        if path.parent == path or path.parent.is_dir():  # /proc says so of what nobody can make there
             raise
         make_folder(path.parent)
-        make_folder(path)
+        _make_one(path)
+
+
+def _make_one(path: Path) -> None:
+    try:
+        os.mkdir(path, FOLDER_MODE)
+    except FileNotFoundError:
+        raise
     except OSError:  # also on a read-only disk, where it is there already
         if not path.is_dir():
             raise

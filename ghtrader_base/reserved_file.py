@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.files import atomic_write_bytes, ensure_dir, fsync_dir
+from ghtrader_base.private_files import FILE_MODE
 
 
 class ReservedFile:
@@ -49,7 +50,7 @@ class ReservedFile:
                 while place < len(data):
                     place += os.pwrite(self._fd, view[place:], place)
                 os.ftruncate(self._fd, len(data))
-                os.fchmod(self._fd, 0o644)
+                os.fchmod(self._fd, FILE_MODE)
                 os.fsync(self._fd)
                 os.replace(self._reserve, self.path)
             except OSError:

@@ -21,7 +21,7 @@ from ghtrader_assets.results.reports_store import (
 )
 from ghtrader_assets.results.run_metrics import run_metrics
 from ghtrader_base.errors import FailedError, IntegrityError
-from ghtrader_base.files import atomic_write_json
+from ghtrader_base.files import atomic_write_json, checksum_holds
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_models.datasets.day_selection import without_rows
 from ghtrader_models.evaluation.benchmark import PREDICTION_SCHEMA, BenchmarkReport
@@ -85,6 +85,8 @@ def test_a_report_is_read_back_as_it_was_written(settings: Settings) -> None:
         assert getattr(found, name) == getattr(made, name), name
     assert found.context == CONTEXT
     stored = json.loads(path.read_text())
+    assert checksum_holds(stored)
+    del stored["checksum"]
     assert stored == {
         **made.to_dict(),
         "context": {
@@ -99,15 +101,19 @@ def test_a_report_of_another_version_reads_and_a_damaged_one_is_named(settings: 
     path = save_report(settings, report(), CONTEXT)
     stored = json.loads(path.read_text())
     del stored["policy"], stored["context"]["code_version"], stored["context"]["left_out"]
-    del stored["splits_hash"], stored["split_options"]
+    del stored["splits_hash"], stored["split_options"], stored["checksum"]
     atomic_write_json(path, {**stored, "of_tomorrow": 1})
     (older,) = load_reports(settings, SYMBOL, 50)
     assert (older.context.code_version, older.splits_hash) == ("", "")
-    for damaged in ({}, [], {**stored, "model": 1}, {**stored, "context": None}):
+    for damaged in ({}, {**stored, "model": 1}, {**stored, "context": None}):
         atomic_write_json(path, damaged)
         with pytest.raises(IntegrityError, match="logistic.json does not read") as caught:
             load_reports(settings, SYMBOL, 50)
         assert "ghtrader benchmark" in caught.value.hint
+    for damaged, told in (([], "holds no JSON object"), ({**stored, "checksum": "0" * 64}, "was edited")):
+        atomic_write_json(path, damaged)
+        with pytest.raises(IntegrityError, match=f"logistic.json {told}"):
+            load_reports(settings, SYMBOL, 50)
     path.unlink()
     assert load_reports(settings, SYMBOL, 50) == []
 
