@@ -143,6 +143,7 @@ def _start(settings: Settings, kind: str, port: int) -> subprocess.Popen[bytes]:
         environment["GHTRADER_FACTORS"] = str(Path(settings.factors).expanduser().absolute())
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(log_path(settings, kind).open("wb"))
+        os.fchmod(log.fileno(), 0o600)
         laid = handed_credentials.lay_down(credentials) if credentials and kind != "mlflow" else None
         if laid is not None:
             stack.callback(os.close, laid)
