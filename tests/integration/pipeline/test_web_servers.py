@@ -67,6 +67,7 @@ def test_mlflow_answers_to_its_own_page_once_logged_in_and_stops(stopped_afterwa
     checked = ghtrader("config", "check", "--json")
     assert checked.returncode == 0 and json.loads(checked.stdout)["listeners"][0]["state"] == "closed"
     (info,) = web_servers.servers(settings)
+    assert web_servers.log_path(settings, "mlflow").stat().st_mode & 0o077 == 0
     assert "canary" not in Path(f"/proc/{info.pid}/environ").read_text()
     assert json.loads(ghtrader("down", "--json").stdout)["stopped"][0]["server"] == "mlflow"
     assert web_servers.servers(settings) == []

@@ -115,6 +115,8 @@ def test_graphql_is_not_asked_by_get():
             for accept in ([], [("accept", "*/*")], [("accept", "image/avif,image/*,*/*;q=0.8")]):
                 asked = ask(method, f"{path}?query=mutation", [("host", HERE), *accept])
                 assert asked.status == 405 and not asked.seen
+    for method in ("HEAD", "OPTIONS"):
+        assert not ask(method, "/graphql", [("host", HERE), ("accept", "text/html")]).seen, "no page is shown for it"
 
 
 def test_a_link_from_another_page_opens_ours_and_nothing_embeds_it():
