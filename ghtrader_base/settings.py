@@ -69,7 +69,7 @@ GUARDED = ENV_ONLY | {
 HOME_FOLDERS = frozenset(
     {
         "accounts", "cache", "dagster", "data", "demo", "exchange", "keys", "locks", "logs", "mlflow", "models",
-        "numba", "processes", "questdb", "questdb_debt", "runs", "state", "tmp", "tqsdk",
+        "numba", "processes", "questdb", "questdb_debt", "runs", "state", "tmp", "tokens", "tqsdk",
     }
 )  # fmt: skip
 """Folders at the top of a home that are ours; those of the demo and of QuestDB are in `var/`, the usual home."""
@@ -321,14 +321,9 @@ class Settings(BaseSettings):
         return self.home / "locks"
 
     @property
-    def keys(self) -> Path:
-        """Keys of the bus over tcp, and the token of the metrics."""
-        return self.home / "keys"
-
-    @property
     def metrics_token(self) -> Path:
         """File of the token that shows who may see a gateway's metrics: `credentials_file` of Prometheus."""
-        return self.keys / "metrics-token"
+        return self.home / "tokens" / "metrics"
 
     @property
     def logs(self) -> Path:

@@ -39,7 +39,7 @@ class CurveKeys:
 
 def keys_dir(settings: Settings) -> Path:
     """Where the keys of a home are."""
-    return settings.keys / "bus"
+    return settings.home / "keys" / "bus"
 
 
 def make_keys(settings: Settings, replace: bool = False) -> Path:

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def as_nobody(look: Callable[[], list[str]]) -> list[str]:
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
             os.write(writing, json.dumps(look()).encode())
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(0)
     os.close(writing)

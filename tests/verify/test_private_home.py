@@ -133,10 +133,10 @@ def test_another_user_reads_nothing_and_connects_to_no_socket(place: Place) -> N
 
 def test_another_user_sees_no_metrics(place: Place) -> None:
     (gateway,) = running_gateways(place.settings)
-    address = gateway.told.metrics
+    address, token = gateway.told.metrics, place.settings.metrics_token
 
     def look() -> list[str]:
-        found = within_reach([place.settings.metrics_token])
+        found = within_reach([token])
         for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer x"}):
             try:
                 with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=60) as answer:
@@ -146,7 +146,7 @@ def test_another_user_sees_no_metrics(place: Place) -> None:
         return found
 
     assert as_nobody(look) == []
-    shown = {"Authorization": f"Bearer {place.settings.metrics_token.read_text().strip()}"}
+    shown = {"Authorization": f"Bearer {token.read_text().strip()}"}
     with urllib.request.urlopen(urllib.request.Request(address, headers=shown), timeout=60) as answer:
         assert b"ghtrader_position_lots" in answer.read()
 
