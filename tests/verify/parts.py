@@ -76,7 +76,7 @@ PARTS: dict[str, Part] = {
     "fresh-clone": Part(8, [verify("fresh_clone", jobs=1)]),
     "interrupts": Part(5, [verify("download_kills"), verify("main_l5_kills")]),
     "faults": Part(3, [verify("download_faults")]),
-    "corruption": Part(3, [pytest("tests/unit/market/audit/test_audit.py"), verify("corruptions_elsewhere")]),
+    "corruption": Part(1, [pytest("tests/unit/market/audit/test_audit.py"), verify("corruptions_elsewhere")]),
     "sql": Part(1, [verify("hostile_sql")]),
     "memory": Part(1, [verify("memory", jobs=1)]),
     "questdb-kills": Part(4, [verify("questdb_kills")]),
