@@ -12,7 +12,6 @@ import math
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -201,12 +200,12 @@ def read_json(path: Path) -> Any:
         raise IntegrityError(f"{path} is not valid JSON: {exc}", "restore it or delete it and rebuild") from exc
 
 
-def with_checksum(document: Mapping[str, Any]) -> dict[str, Any]:
+def with_checksum(document: Any) -> Any:
     """The document with its own `content_hash` as a last field, so that an edit is found out by `read_checked_json`."""
     return {**document, CHECKSUM: content_hash(document)}
 
 
-def read_checked_json(path: Path) -> tuple[dict[str, Any], bool]:
+def read_checked_json(path: Path) -> tuple[Any, bool]:
     """A document that `with_checksum` was written of.
 
     Returns
@@ -229,7 +228,7 @@ def read_checked_json(path: Path) -> tuple[dict[str, Any], bool]:
     return document, known is not None
 
 
-def checksum_holds(document: Mapping[str, Any]) -> bool | None:
+def checksum_holds(document: Any) -> bool | None:
     """Whether a document is what its checksum was made of; None where it has none."""
     if CHECKSUM not in document:
         return None

@@ -30,7 +30,7 @@ from ghtrader_market.audit.schedules import audit_schedules
 from ghtrader_market.audit.ticks import audit_against_raw, audit_provenance, audit_rows, inside_sessions, trades
 from ghtrader_market.main_series.main_l5 import schedule_copy_path
 from ghtrader_market.reference.roll_schedule import RollSchedule, load_schedule, read_schedule
-from ghtrader_market.reference.trading_calendar import TradingCalendar
+from ghtrader_market.reference.trading_calendar import SHANGHAI, TradingCalendar
 from ghtrader_market.reference.varieties import Variety, get_variety, variety_of
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import PARTITION_NAME
@@ -131,7 +131,7 @@ def audit_lake(
         report.add(
             audit_schedules(lake, calendar, only),
             audit_declared(lake, only),
-            audit_ledgers(lake, calendar, only),
+            audit_ledgers(lake, report.started.astimezone(SHANGHAI).date(), only),
             audit_index(lake, stored, seen, whole=not wanted and start is None and end is None),
         )
     report.seconds = time.perf_counter() - began

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from ghtrader_base.errors import GhtraderError, UsageError
 from ghtrader_market.audit.report import Section
-from ghtrader_market.reference.trading_calendar import TradingCalendar, last_known_finished_day
 from ghtrader_market.reference.varieties import get_variety, variety_of
 from ghtrader_market.stores.lake.declared_days import declared_path, load_declared, undeclared
 from ghtrader_market.stores.lake.lake import Lake
@@ -44,10 +43,12 @@ def audit_declared(lake: Lake, only: Collection[str] | None = None) -> Section:
     return section
 
 
-def audit_ledgers(lake: Lake, calendar: TradingCalendar, only: Collection[str] | None = None) -> Section:
-    """Lists of days without ticks and of skipped days: they parse, and no list calls a day empty that is not."""
+def audit_ledgers(lake: Lake, today: date, only: Collection[str] | None = None) -> Section:
+    """Lists of days without ticks and of skipped days: they parse, and no list calls a day empty that is not.
+
+    Days after `today` are not over.
+    """
     section = Section(name="ledgers")
-    finished = last_known_finished_day(calendar)
     traded: dict[tuple[str, date], set[str]] = {}
 
     def has_traded(symbol: str, day: date) -> bool:
@@ -73,8 +74,8 @@ def audit_ledgers(lake: Lake, calendar: TradingCalendar, only: Collection[str] |
                 why = ""
                 if lake.has_day(dataset, symbol, day):
                     why = "the day is here"
-                elif day > finished:
-                    why = f"{finished} is the last trading day that is over"
+                elif day > today:
+                    why = f"it is {today}"
                 elif has_traded(symbol, day):
                     why = "its daily bar shows that it traded"
                 if why:

@@ -60,7 +60,7 @@ PROPERTIES = [
 PARTS: dict[str, Part] = {
     "lint": Part(1, [["ruff", "check", "."], ["mypy"], ["lint-imports"]]),
     "coverage": Part(
-        14,
+        10,
         [
             ["rm", "-rf", ".cache/coverage"],
             ["mkdir", "-p", ".cache/coverage"],
@@ -81,24 +81,24 @@ PARTS: dict[str, Part] = {
             verify("private_home", jobs=1),
         ],
     ),
-    "fresh-clone": Part(8, [verify("fresh_clone", jobs=1)]),
-    "interrupts": Part(5, [verify("download_kills"), verify("main_l5_kills")]),
-    "faults": Part(3, [verify("download_faults")]),
+    "fresh-clone": Part(9, [verify("fresh_clone", jobs=1)]),
+    "interrupts": Part(6, [verify("download_kills"), verify("main_l5_kills")]),
+    "faults": Part(2, [verify("download_faults")]),
     "disk": Part(3, [verify("full_disk", jobs=1)]),
-    "corruption": Part(3, [pytest("tests/unit/market/audit/test_audit.py"), verify("corruptions_elsewhere")]),
+    "corruption": Part(1, [pytest("tests/unit/market/audit/test_audit.py"), verify("corruptions_elsewhere")]),
     "sql": Part(1, [verify("hostile_sql")]),
     "memory": Part(1, [verify("memory", jobs=1)]),
-    "questdb-kills": Part(4, [verify("questdb_kills")]),
+    "questdb-kills": Part(3, [verify("questdb_kills")]),
     "factors": Part(1, [verify("factors_million", jobs=1)]),
     "datasets": Part(2, [verify("datasets")]),
     "worlds": Part(2, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
     "fuzz": Part(1, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1), verify("carried_position")]),
-    "mutants": Part(1, [verify("mutants")]),
+    "mutants": Part(3, [verify("mutants")]),
     "chaos": Part(
         12, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
     ),
     "properties": Part(1, [pytest(*PROPERTIES)], {"HYPOTHESIS_PROFILE": "verify"}),
-    "clock": Part(4, [["python", "-m", "tests.verify.shifted_clock"], verify("daily_update_evenings", jobs=1)]),
+    "clock": Part(10, [["python", "-m", "tests.verify.shifted_clock"], verify("daily_update_evenings", jobs=1)]),
     "week": Part(4, [verify("week_of_evenings", jobs=1)]),
 }

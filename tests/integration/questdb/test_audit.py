@@ -21,6 +21,8 @@ from ghtrader_market.stores.mirror.mirrored_lake import open_lake, writing_sched
 from ghtrader_market.stores.questdb.schema import MAIN_L5, MAIN_SCHEDULE, RAW_TICKS
 from ghtrader_market.stores.questdb.store import QuestDbStore
 
+pytestmark = pytest.mark.clock
+
 Pg = Callable[[str], list[tuple]]
 SYMBOL, DAY, TICKS = read_recording(CU1909)[0]
 KEY, D = "KQ.m@SHFE.cu", DAY.isoformat()

@@ -62,6 +62,7 @@ def status(capfd: pytest.CaptureFixture[str]) -> dict:
     return json.loads(capfd.readouterr().out)["questdb"]
 
 
+@pytest.mark.clock
 def test_a_build_goes_to_both_stores_and_a_rebuilt_day_is_the_one_in_force(settings: Settings, pg: Pg) -> None:
     assert run(MAIN) == run(CONTRACT) == 0
     assert kept(settings, SERIES) == kept(settings, SYMBOL) == [DAY]

@@ -502,6 +502,7 @@ def test_a_damaged_neighbour_does_not_end_the_computing_again(lake: Lake) -> Non
     assert told(found) == [("manifest_broken", "labels", D), ("not_recomputed", "features", D)]
 
 
+@pytest.mark.clock
 def test_both_real_recordings_are_whole(settings: Settings) -> None:
     lake = Lake(settings.data)
     import_recordings([Path(IF2101)], lake, CALENDAR, "IF")
