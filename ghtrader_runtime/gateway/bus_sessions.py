@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ghtrader_runtime.bus.link_state import Link, LinkChange, LinkState
+from ghtrader_runtime.bus.link_state import Link, LinkChange
 from ghtrader_runtime.bus.message_seal import HelloProof, SealCheck, SealFault, fresh_nonce, session_key
 from ghtrader_runtime.bus.messages import Hello, Target
 from ghtrader_runtime.bus.sockets import Received
@@ -233,16 +233,10 @@ class BusSessions:
 
     def _make_room(self, trades: bool) -> bool:
         """Forget one who looks on, the one that joined first; for who may trade also one that never sent anything
-        sealed, or one that is gone."""
+        sealed. Who may trade keeps its place until it leaves or was silent for `FORGOTTEN_S`."""
         found = [client for client in self._clients.values() if client.check is None]
         if trades and not found:
             found = [client for client in self._clients.values() if not client.trusted]
-        if trades and not found:
-            found = [
-                client
-                for client in self._trusted.values()
-                if client.link.state is LinkState.DOWN and client.session not in self.ready
-            ]
         if not found:
             return False
         # the oldest of a dict's order is as good as any: who is still there says hello again

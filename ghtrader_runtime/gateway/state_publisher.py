@@ -122,7 +122,7 @@ class StatePublisher:
             orders=[_line(order) for order in working[:20]],
             net_pnl=executor.totals.net(traded.marks), fees=executor.totals.fees, opening=opening, peak=peak,
             data_age_s=time.monotonic() - traded.tick_s,
-            counts={**context.counts.plain(), "fills": len(executor.fills), "onlookers": sessions.onlookers},
+            counts={**context.counts.plain(), "fills": len(executor.fills)},
             stages={name: histogram.plain() for name, histogram in context.latency.stages.items()},
             probabilities=list(target.probabilities) if target else [], reason=target.reason if target else "",
             requested=context.options.symbol, contract=traded.binding.contract,
