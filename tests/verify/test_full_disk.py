@@ -94,7 +94,7 @@ def tried(command: list[str], full: AbstractContextManager[object], home: Path) 
     said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     words = ("disk is full", "the disk can hold no more files", "a file has reached the size limit")
     assert len(said) == 1 and any(word in said[0] for word in words), done.stderr
-    assert "Traceback" not in done.stderr and "OperationalError:" not in said[0]
+    assert "Traceback" not in done.stderr and "[SQL:" not in done.stderr and "OperationalError:" not in said[0]
     return True
 
 

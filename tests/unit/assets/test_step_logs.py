@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ghtrader_assets.runs.full_log import without_full_log_lines
 from ghtrader_assets.runs.step_logs import sent_to
 from tests.support.failing_disk import nothing_grows
 
@@ -27,6 +28,15 @@ def test_a_full_disk_under_a_steps_log_leaves_the_terminal_as_it_was(tmp_path: P
         terminal.write("error: the disk is full\n")
     assert (tmp_path / "terminal").read_text() == "error: the disk is full\n"
     assert (tmp_path / "step.out").read_text() == ""
+
+
+def test_dagsters_words_about_its_full_log_are_left_out(tmp_path: Path) -> None:
+    with (tmp_path / "terminal").open("w") as terminal:
+        filtered = without_full_log_lines(terminal)
+        filtered.write("Exception while writing logger call to event log: database or disk is full [SQL: INSERT ...]\n")
+        filtered.write("Exception while writing logger call to event log: no such table\n")
+        assert filtered.fileno() == terminal.fileno()
+    assert (tmp_path / "terminal").read_text() == "Exception while writing logger call to event log: no such table\n"
 
 
 def test_an_error_of_the_step_passes_through(tmp_path: Path) -> None:
