@@ -26,6 +26,7 @@ from ghtrader_assets.instance.run_registry import (
     close_dead_runs,
     executing,
 )
+from ghtrader_assets.runs.full_log import without_full_log_lines
 from ghtrader_assets.runs.questdb_preflight import prepare_questdb, writes_questdb
 from ghtrader_base.disk_errors import disk_error, disk_errors, error_of_text
 from ghtrader_base.errors import FailedError, GhtraderError, UnwritableError, UsageError
@@ -253,7 +254,8 @@ def _execute(
             failure = None
             lines(f"run {run_id} started")
             try:
-                with reporting.progress_to(progress) if progress is not None else contextlib.nullcontext():
+                listening = reporting.progress_to(progress) if progress is not None else contextlib.nullcontext()
+                with listening, contextlib.redirect_stderr(without_full_log_lines(sys.stderr)):
                     for event in execute_run_iterator(job, run, instance):
                         _follow(event, metadata, lines)
                         failure = failure or _failure_of(event)

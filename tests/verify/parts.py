@@ -84,7 +84,7 @@ PARTS: dict[str, Part] = {
     "fresh-clone": Part(9, [verify("fresh_clone", jobs=1)]),
     "interrupts": Part(6, [verify("download_kills"), verify("main_l5_kills")]),
     "faults": Part(2, [verify("download_faults")]),
-    "disk": Part(3, [verify("full_disk", jobs=1)]),
+    "disk": Part(3, [verify("full_disk")]),
     "corruption": Part(1, [pytest("tests/unit/market/audit/test_audit.py"), verify("corruptions_elsewhere")]),
     "sql": Part(1, [verify("hostile_sql")]),
     "memory": Part(1, [verify("memory", jobs=1)]),
