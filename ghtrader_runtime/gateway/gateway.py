@@ -24,7 +24,7 @@ from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import UnwritableError
 from ghtrader_base.private_files import private_opener
 from ghtrader_base.settings import Settings
-from ghtrader_base.trading_enums import RunMode
+from ghtrader_base.trading_enums import RunMode, SimKind
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.sources.service_clock import read_service_clock
@@ -32,7 +32,7 @@ from ghtrader_runtime.accounts.account import AccountRef
 from ghtrader_runtime.accounts.bus_token import join_token
 from ghtrader_runtime.accounts.disk_thread import DiskThread
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
-from ghtrader_runtime.accounts.order_ledger import Ledger, earlier_intents
+from ghtrader_runtime.accounts.order_ledger import Ledger, LedgerState, earlier_intents
 from ghtrader_runtime.brokers.base import Broker, Pumped
 from ghtrader_runtime.bus.endpoints import endpoints
 from ghtrader_runtime.bus.sockets import GatewayBus, new_session
@@ -243,6 +243,18 @@ def _ledger_folder(options: GatewayOptions, ref: AccountRef, stack: contextlib.E
     return ref.state_dir
 
 
+def kept_marks(
+    options: GatewayOptions, known: LedgerState
+) -> tuple[tuple[str, float, float] | None, list[tuple[str, float, float]]]:
+    """Equity marks of earlier processes: those written last, and of other days; none where the account died with them.
+
+    A paper account begins anew with each process: what an earlier one, of another moment of the market, rose to is no
+    peak of it.
+    """
+    dies = options.mode == RunMode.PAPER or (options.mode == RunMode.SIM and options.sim == SimKind.TQSIM)
+    return (None, []) if dies else (known.marks, known.other_marks)
+
+
 def _assemble(context: GatewayContext, traded: TradedMarket, binder: ContractResolver) -> Gateway:
     options, known = context.options, context.ledger.state
     config = CoreConfig(
@@ -250,6 +262,7 @@ def _assemble(context: GatewayContext, traded: TradedMarket, binder: ContractRes
         monitor_only=options.monitor_only, on_kill=options.on_kill, unknown_orders=options.unknown_orders,
     )  # fmt: skip
     recorded = options.replay is not None  # plays again what was played before: earlier runs are no part of its day
+    marks, other_marks = kept_marks(options, known)
     start = Start(
         config=config,
         ledger_id=known.ledger_id,
@@ -257,10 +270,10 @@ def _assemble(context: GatewayContext, traded: TradedMarket, binder: ContractRes
         next_number=known.next_number,
         open_intents=earlier_intents(known.open),
         watermark=list(known.watermark.items()),
-        marks=None if recorded else known.marks,
+        marks=marks,
         sent_ns=[] if recorded else list(known.sent_ns),
         now_ns=time.monotonic_ns(),
-        other_marks=[] if recorded else known.other_marks,
+        other_marks=other_marks,
     )
 
     def publish() -> None:

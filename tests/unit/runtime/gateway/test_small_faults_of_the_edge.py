@@ -15,9 +15,11 @@ import pytest
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_runtime.accounts.disk_outage import DurableWrites
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
-from ghtrader_runtime.accounts.order_ledger import Intent, Ledger, read_ledger
+from ghtrader_runtime.accounts.order_ledger import Intent, Ledger, LedgerState, read_ledger
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.orders import Order, OrderOutcome, OrderStatus
+from ghtrader_runtime.gateway.gateway import kept_marks
+from ghtrader_runtime.run_options import GatewayOptions, check_options
 from tests.support.failing_disk import ledger_held, nothing_grows
 from tests.support.lock_step import CONTRACT
 from tests.support.open_gateway import OpenGateway, open_gateway
@@ -162,3 +164,13 @@ def test_the_row_of_an_intent_that_was_sent_from_the_block_is_owed_too(tmp_path:
     durable.look()
     assert list(read_ledger(tmp_path).open) == [ahead.order_id] and not durable.failure
     ledger.close()
+
+
+@pytest.mark.parametrize(("mode", "sim", "kept"), [
+    ("paper", "tqkq", False), ("sim", "tqsim", False), ("sim", "tqkq", True), ("live", "tqkq", True),
+])  # fmt: skip
+def test_marks_of_an_account_that_died_with_its_process_are_not_the_next_ones(mode: str, sim: str, kept: bool) -> None:
+    options = check_options(GatewayOptions(account="a", mode=mode, sim=sim, symbol="SHFE.cu2502", run_id="r"))
+    known = LedgerState(marks=("2025-01-08", 1e7, 1.05e7), other_marks=[("2025-01-09", 1e7, 1e7)])
+    # a paper account that begins with 10,000,000 has not fallen from the 10,500,000 of the one before
+    assert kept_marks(options, known) == ((known.marks, known.other_marks) if kept else (None, []))
