@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ import pytest
 
 from ghtrader.cli import run
 from ghtrader_base.settings import Settings, load_settings
+from ghtrader_market.sources.tqsdk.service_origin import VENDOR
 from ghtrader_runtime.accounts.account import account_ref
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.bus.endpoints import endpoints
@@ -33,6 +35,7 @@ from tests.support.runtime_kit import write_tiny_bundle
 from tests.support.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.acceptance
+LEARNED = date(2025, 4, 1)
 
 
 def begin(settings: Settings, children: list[Child], kind: str, name: str, given) -> Child:
@@ -73,7 +76,7 @@ def test_a_second_home_is_refused_by_lock_and_blocked_by_the_switch(
     settings = load_settings(settings.home)
     second = tmp_path / "second"
     there = load_settings(second)
-    model = write_tiny_bundle(settings.models, enter=0.7, leave=0.2)
+    model = write_tiny_bundle(settings.models, enter=0.7, leave=0.2, days=[LEARNED], origin=VENDOR)
     live = msgspec.structs.replace(options("live"), mode="live", confirm_live="I_UNDERSTAND")
     began = [
         begin(settings, children, "gateway", "sim", options("sim")),

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from ghtrader_base.settings import Settings
+from ghtrader_market.reference.tick_origin import TickOrigin
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, MAIN_L5_SCHEMA, VALUE_COLUMNS, table_from_values
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.reference.varieties import variety_of
@@ -55,13 +56,13 @@ def tiny_factor_set() -> FactorSet:
 
 def write_tiny_bundle(
     models_dir: Path, symbol: str = "KQ.m@SHFE.cu", enter: float = 0.4, leave: float = 0.05, price_tick: float = 10.0,
-    lots: int = 1, days: Sequence[date] = (),
+    lots: int = 1, days: Sequence[date] = (), origin: TickOrigin | None = None,
 ) -> Path:  # fmt: skip
-    """A bundle that trades often; `days` are those it says it was trained on."""
+    """A bundle that trades often; `days` are those it says it was trained on, `origin` where their ticks come from."""
     factor_set = tiny_factor_set()
     facts = tuple(
         DayFacts(day=day, contract="SHFE.cu2502", segment_id=0, price_tick=price_tick, multiplier=5, rows=1,
-                 features_hash="", labels_hash="") for day in days
+                 features_hash="", labels_hash="", origin=origin) for day in days
     )  # fmt: skip
     content = BundleContent(
         symbol=symbol, horizon=50, price_tick=price_tick, levels=5, days=facts, seed=0, config={}

@@ -41,7 +41,7 @@ STAGES = (
     ["build", "--var", "IF"],
 )
 SYNC = ["db", "serve-sync"]
-STEPS = (7, 6, 12, 21)
+STEPS = (8, 6, 12, 21)
 """How many failpoints each stage passes."""
 KILLS = [(stage, n) for stage, steps in enumerate(STEPS) for n in range(1, steps + 1)]
 
