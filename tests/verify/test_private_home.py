@@ -145,10 +145,12 @@ def test_another_user_sees_no_metrics(place: Place) -> None:
                 assert exc.code == 401
         return found
 
-    assert as_nobody(look) == []
     shown = {"Authorization": f"Bearer {token.read_text().strip()}"}
     with urllib.request.urlopen(urllib.request.Request(address, headers=shown), timeout=60) as answer:
         assert b"ghtrader_position_lots" in answer.read()
+    with pytest.raises(urllib.error.HTTPError):  # also imports what nobody may not: Python can lie in a home of root's
+        urllib.request.urlopen(address, timeout=60)
+    assert as_nobody(look) == []
 
 
 def test_status_says_where_the_token_is(place: Place) -> None:
