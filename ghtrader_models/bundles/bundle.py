@@ -6,7 +6,7 @@ has matched the manifest. What a model file means is decided in `inference`; whi
 Layout of ``models/bundles/<bundle_id>/``:
 
 - ``manifest.json``: format, kind of model, bundle id, size and sha256 of every other file;
-- the model file (``model.json``, ``model.ubj`` or ``model.txt``);
+- the model file (``model.json``, ``model.ubj``, ``model.txt`` or ``model.onnx``);
 - ``factors.json``: the factor set's spec, its hash, the factor names in the order of the model's inputs;
 - ``labels.json``: the label spec; ``policy.json``: thresholds;
 - ``normaliser.json``, where the model wants its inputs on one scale: `feature_scaler.FeatureScaler`;
@@ -47,6 +47,9 @@ _PARTS = (FACTORS, LABELS, POLICY, PROVENANCE)
 NORMALISER = "normaliser.json"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}")
 _ID_LENGTH = 16
+_PICKLE_NAMES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt")
+_PICKLE_STARTS = (b"\x80", b"PK\x03\x04")
+"""Of a pickle of protocol 2 or later, and of torch's archives of them."""
 _HINT = "do not use it; train the model again or restore the folder"
 
 
@@ -226,8 +229,8 @@ def load_bundle(path: Path) -> Bundle:
     UsageError
         There is no bundle at `path`.
     IntegrityError
-        A file is missing, differs from the manifest, the bundle id is not the content's, or its schema version is none
-        that a strategy can work on.
+        A file is missing, differs from the manifest or is a pickle, the bundle id is not the content's, or its schema
+        version is none that a strategy can work on.
     """
     path = Path(path)
     if not (path / MANIFEST).is_file():
@@ -252,6 +255,8 @@ def load_bundle(path: Path) -> Bundle:
             raise IntegrityError(f"bundle {path.name}: cannot read {name}: {exc.strerror}", _HINT) from exc
         if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise IntegrityError(f"bundle {path.name}: {name} is not what the manifest says", _HINT)
+        if name.endswith(_PICKLE_NAMES) or contents[name].startswith(_PICKLE_STARTS):
+            raise IntegrityError(f"bundle {path.name}: {name} is a pickle, which could run anything", _HINT)
     return _parse(path, kind, claimed, contents)
 
 

@@ -41,6 +41,11 @@ FAMILIES: dict[str, FamilyEntry] = {
         cls="LightGBMFamily",
         what="boosted trees by LightGBM, grown leaf by leaf",
     ),
+    "tcn": FamilyEntry(
+        module="ghtrader_models.families.tcn",
+        cls="TCNFamily",
+        what="temporal convolutional network on windows of factors",
+    ),
 }
 """Every family there is, by the name that commands, assets and bundles give it."""
 

@@ -83,6 +83,7 @@ PARTS: dict[str, Part] = {
     "factors": Part(1, [verify("factors_million", jobs=1)]),
     "datasets": Part(3, [verify("datasets")]),
     "worlds": Part(3, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
+    "ladder": Part(6, [verify("ladder", jobs=1)]),
     "fuzz": Part(1, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1)]),
     "mutants": Part(1, [verify("mutants")]),
