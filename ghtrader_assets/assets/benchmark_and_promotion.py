@@ -25,7 +25,7 @@ from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_origin import origins_of, words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
-from ghtrader_models.families.table import FAMILIES, family_names
+from ghtrader_models.families.table import FAMILIES, family_names, usual_families
 
 GROUP = "reports"
 CODE_VERSION = "1"
@@ -34,10 +34,10 @@ CODE_VERSION = "1"
 class BenchmarkConfig(RunConfig):
     """What is compared.
 
-    `families`: empty for all. `start`, `end`: trading days, empty for all that are built. `settings`: family name ->
-    fields of its configuration that differ from its defaults; `policy`: those of `PolicyOptions`; `splits`: those of
-    `SplitOptions`. `strict`: refuse where a day does not go with the others, instead of leaving it out. `mix`: take
-    days of different markets together.
+    `families`: empty for the usual ones of `families.table`. `start`, `end`: trading days, empty for all that are
+    built. `settings`: family name -> fields of its configuration that differ from its defaults; `policy`: those of
+    `PolicyOptions`; `splits`: those of `SplitOptions`. `strict`: refuse where a day does not go with the others,
+    instead of leaving it out. `mix`: take days of different markets together.
     """
 
     families: list[str] = []
@@ -134,7 +134,7 @@ def benchmark_series(
     gains: dict[str, list[float]] = {}
     failed: dict[str, GhtraderError] = {}
     with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report", run_id):
-        for family in config.families or FAMILIES:
+        for family in config.families or usual_families():
             say(f"{family} at horizon {horizon}: {len(plan.splits)} tests over {len(days)} days of {symbol}")
             try:
                 fitted = make_config(get_family(family), config.settings.get(family, {}))

@@ -6,7 +6,7 @@ has matched the manifest. What a model file means is decided in `inference`; whi
 Layout of ``models/bundles/<bundle_id>/``:
 
 - ``manifest.json``: format, kind of model, bundle id, size and sha256 of every other file;
-- the model file (``model.json``, ``model.ubj`` or ``model.txt``);
+- the model file (``model.json``, ``model.ubj``, ``model.txt`` or ``model.onnx``);
 - ``factors.json``: the factor set's spec, its hash, the factor names in the order of the model's inputs;
 - ``labels.json``: the label spec; ``policy.json``: thresholds;
 - ``normaliser.json``, where the model wants its inputs on one scale: `feature_scaler.FeatureScaler`;
@@ -50,6 +50,9 @@ NORMALISER = "normaliser.json"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}")
 _ID_LENGTH = 16
 _ID = re.compile(rf"[0-9a-f]{{{_ID_LENGTH}}}")
+_PICKLE_NAMES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt")
+_PICKLE_STARTS = (b"\x80", b"PK\x03\x04")
+"""Of a pickle of protocol 2 or later, and of torch's archives of them."""
 _HINT = "do not use it; train the model again or restore the folder"
 
 
@@ -238,8 +241,8 @@ def load_bundle(path: Path, bundle_id: str = "") -> Bundle:
     UsageError
         There is no bundle at `path`.
     IntegrityError
-        A file is missing, differs from the manifest, the bundle id is not the content's or not the one asked for, or
-        its schema version is none that a strategy can work on.
+        A file is missing, differs from the manifest or is a pickle, the bundle id is not the content's or not the one
+        asked for, or its schema version is none that a strategy can work on.
     """
     path = Path(path)
     asked = bundle_id or (path.name if _ID.fullmatch(path.name) else "")
@@ -267,6 +270,8 @@ def load_bundle(path: Path, bundle_id: str = "") -> Bundle:
             raise IntegrityError(f"bundle {path.name}: cannot read {name}: {exc.strerror}", _HINT) from exc
         if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise IntegrityError(f"bundle {path.name}: {name} is not what the manifest says", _HINT)
+        if name.endswith(_PICKLE_NAMES) or contents[name].startswith(_PICKLE_STARTS):
+            raise IntegrityError(f"bundle {path.name}: {name} is a pickle, which could run anything", _HINT)
     bundle = _parse(path, kind, claimed, contents, hashlib.sha256(manifest_bytes).hexdigest())
     if wrong := [name for name, size in sizes.items() if size != len(contents[name])]:
         raise IntegrityError(f"bundle {path.name}: {wrong[0]} is not what the manifest says", _HINT)

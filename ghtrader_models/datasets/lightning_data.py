@@ -8,13 +8,13 @@ into them by itself, and each rank reads its own part of the same mapped files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from ghtrader_base.errors import UsageError
 from ghtrader_models.bundles.feature_scaler import FeatureScaler
@@ -45,6 +45,31 @@ class WindowDataset(Dataset[Batch]):
         """One batch; what torch asks where a sampler has chosen its members."""
         chosen = np.asarray(indices, np.int64)
         return torch.from_numpy(self.windows.batch(chosen)), torch.from_numpy(self.windows.y[chosen].astype(np.int64))
+
+
+class EpochShuffle(RandomSampler):
+    """An order for each epoch, drawn from a seed and the epoch's number, so that a resumed run has the order it had.
+
+    A `RandomSampler`, by which Lightning knows that several processes have to shuffle too.
+
+    Parameters
+    ----------
+    windows : sized
+    seed : int
+    """
+
+    def __init__(self, windows: WindowSet, seed: int) -> None:
+        super().__init__(windows)
+        self._size, self._seed, self._epoch = len(windows), seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning says which one begins."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed((self._seed << 20) + self._epoch)
+        self._epoch += 1
+        yield from torch.randperm(self._size, generator=generator).tolist()
 
 
 def as_it_is(batch: Batch) -> Batch:
@@ -96,7 +121,7 @@ class WindowDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches of training windows."""
-        return self._loader(self.train, shuffle=True, generator=torch.Generator().manual_seed(self.seed))
+        return self._loader(self.train, sampler=EpochShuffle(self.train, self.seed))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation windows in their order."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -107,6 +107,32 @@ def window_ends(
     return strided
 
 
+class RowArray(Protocol):
+    """Rows of factors that may lie in a mapped file."""
+
+    @property
+    def array(self) -> np.ndarray:
+        """float32[n, F]."""
+        ...
+
+    def forget(self) -> None:
+        """Give pages back to the system, where there are any."""
+        ...
+
+
+class DayRows(Protocol):
+    """What windows need of a day: `CachedDay`, or rows in memory (`sample_windows`)."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def X(self) -> RowArray: ...  # noqa: N802  (the name that rows of factors have everywhere)
+
+    @property
+    def warm(self) -> np.ndarray: ...
+
+
 class Resident:
     """Counts the mapped bytes that reading touches, and gives pages back before they crowd the machine.
 
@@ -116,7 +142,7 @@ class Resident:
         Bytes read since pages were last given back, about.
     """
 
-    def __init__(self, days: Sequence[CachedDay]) -> None:
+    def __init__(self, days: Sequence[DayRows]) -> None:
         self._days = tuple(days)
         self._mapped = sum(day.X.array.nbytes for day in days)
         self.touched = 0
@@ -136,7 +162,7 @@ class WindowSet:
 
     Attributes
     ----------
-    days : tuple of CachedDay
+    days : tuple of DayRows
         In order.
     spec : WindowSpec
     day_index : int32[k]
@@ -153,7 +179,7 @@ class WindowSet:
         Applied where batches are read; views are never changed.
     """
 
-    days: tuple[CachedDay, ...]
+    days: tuple[DayRows, ...]
     spec: WindowSpec
     day_index: np.ndarray
     end: np.ndarray
@@ -173,7 +199,7 @@ class WindowSet:
     @property
     def rows(self) -> int:
         """Rows of all days."""
-        return sum(day.facts.rows for day in self.days)
+        return sum(day.X.array.shape[0] for day in self.days)
 
     def window(self, index: int) -> np.ndarray:
         """float32[length, F]: one window as it lies in the file; a view, not normalised."""

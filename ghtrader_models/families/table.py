@@ -18,11 +18,14 @@ class FamilyEntry:
         Its file and its class.
     what : str
         What it is, in a few words.
+    usual : bool
+        Whether a benchmark that names no family scores it: not what takes minutes a fit, or an extra of its own.
     """
 
     module: str
     cls: str
     what: str
+    usual: bool = True
 
 
 FAMILIES: dict[str, FamilyEntry] = {
@@ -41,8 +44,19 @@ FAMILIES: dict[str, FamilyEntry] = {
         cls="LightGBMFamily",
         what="boosted trees by LightGBM, grown leaf by leaf",
     ),
+    "tcn": FamilyEntry(
+        module="ghtrader_models.families.tcn",
+        cls="TCNFamily",
+        what="temporal convolutional network on windows of factors",
+        usual=False,
+    ),
 }
 """Every family there is, by the name that commands, assets and bundles give it."""
+
+
+def usual_families() -> tuple[str, ...]:
+    """Names of those that a benchmark scores where none is named."""
+    return tuple(name for name, entry in FAMILIES.items() if entry.usual)
 
 
 def family_names() -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from ghtrader_base.files import parse_json
 from ghtrader_base.numba_cache import njit
 from ghtrader_models.inference.forest import DAMAGED, N_CLASSES, Forest
 from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE, decode_lightgbm
+from ghtrader_models.inference.onnx_windows import ONNX_FILE, WindowNetwork
 from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE, decode_xgboost
 
 if TYPE_CHECKING:
@@ -217,8 +218,33 @@ class Predictor(abc.ABC):
         # the first call compiles or loads the kernel: not at the first tick
         self.predict_row(np.zeros(self.n_features, np.float32))
 
+    def reset(self) -> None:  # noqa: B027  (most models have no past)
+        """A new trading day begins: a model of windows forgets the day before."""
+
+    def observe(self, row: np.ndarray) -> None:  # noqa: B027
+        """Take the next row, float32[F], of a day that is not warm yet: a model of windows remembers it."""
+
+    def predict_day(self, rows: np.ndarray, warm: np.ndarray) -> np.ndarray:
+        """Probabilities of a day's rows.
+
+        Parameters
+        ----------
+        rows : float32[n, F]
+            From the day's first on.
+        warm : bool[n]
+            Which of them the model may be asked about.
+
+        Returns
+        -------
+        float64[n, 3]
+            NaN where not warm.
+        """
+        out = np.full((rows.shape[0], N_CLASSES), np.nan)
+        out[warm] = self.predict(rows[warm])
+        return out
+
     def predict_row(self, row: np.ndarray) -> np.ndarray:
-        """Probabilities of one row.
+        """Probabilities of the next row.
 
         Parameters
         ----------
@@ -301,9 +327,49 @@ class TreePredictor(Predictor):
         return cls(decode_lightgbm(data))
 
 
+class WindowPredictor(Predictor):
+    """A network that reads the rows before a row; see `onnx_windows`."""
+
+    def __init__(self, data: bytes) -> None:
+        self.network = WindowNetwork(data)
+        self.n_features, self._length = self.network.n_features, self.network.length
+        # each row is written twice, so that the last `length` of them always lie side by side
+        self._rows = np.full((1, 2 * self._length, self.n_features), np.nan, np.float32)
+        self._next = 0
+        self._compile()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the day before."""
+        self._rows.fill(np.nan)
+
+    def observe(self, row: np.ndarray) -> None:
+        """Remember a row."""
+        self._rows[0, self._next] = self._rows[0, self._next + self._length] = row
+        self._next = (self._next + 1) % self._length
+
+    def predict_row(self, row: np.ndarray) -> np.ndarray:
+        """Probabilities of the next row of the day, float64[3], with those that were taken before it."""
+        self.observe(row)
+        first: np.ndarray = self.network.probabilities(self._rows[:, self._next : self._next + self._length])[0]
+        return first
+
+    def predict_day(self, rows: np.ndarray, warm: np.ndarray) -> np.ndarray:
+        """As `Predictor.predict_day`."""
+        out = np.full((rows.shape[0], N_CLASSES), np.nan)
+        day = np.zeros(rows.shape[0], np.int32)
+        out[warm] = self.network.at_rows(rows, day, np.flatnonzero(warm))
+        return out
+
+    def _run(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Rows that follow each other on one day."""
+        out[:] = self.predict_day(rows, np.ones(rows.shape[0], np.bool_))
+
+
 DECODERS: dict[str, tuple[str, Callable[[bytes], Predictor]]] = {
     "logistic": (LOGISTIC_FILE, LogisticPredictor),
     "xgboost": (XGBOOST_FILE, TreePredictor.of_xgboost),
     "lightgbm": (LIGHTGBM_FILE, TreePredictor.of_lightgbm),
+    "tcn": (ONNX_FILE, WindowPredictor),
 }
 """Kind of model -> its file in a bundle, and what reads it."""

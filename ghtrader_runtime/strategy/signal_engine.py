@@ -112,6 +112,7 @@ class SignalEngine:
         else:
             self._engine.reset(self._bounds)
         self._warm.reset()
+        self._predictor.reset()
         self._rest = 0
         self._edge, self._swing = math.nan, 0.0
 
@@ -133,6 +134,7 @@ class SignalEngine:
         factors = self._engine.update(clock_ns, values)
         computed_ns = self._clock()
         if not self._warm.update(factors):
+            self._predictor.observe(factors)
             wanted = 0 if self._ends_soon(datetime_ns) else self.target
             return self._decide(wanted, "cold", factors, _NO_OPINION, computed_ns, computed_ns)
         probabilities = self._predictor.predict_row(factors)
@@ -175,8 +177,7 @@ class SignalEngine:
         clock = factor_clock(datetime_ns[inside], self._bounds)
         rows = self._engine.batch(clock, np.ascontiguousarray(values[:, inside]))
         warm = self._warm.batch(rows)
-        probabilities = np.full((len(rows), 3), np.nan)
-        probabilities[warm] = self._predictor.predict(rows[warm])
+        probabilities = self._predictor.predict_day(rows, warm)
         spreads = (values[_ASK, inside] - values[_BID, inside]).tolist()
         targets = np.empty(len(datetime_ns), np.int32)
         place = 0

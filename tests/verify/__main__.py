@@ -100,15 +100,16 @@ def show() -> None:
     for name, part in PARTS.items():
         variables = [f"{key}={value}" for key, value in part.environment.items()]
         for number, command in enumerate(part.commands):
-            head = f"{name:14s}{part.minutes:4g} min" if number == 0 else " " * 22
+            head = f"{name:14s}{part.minutes:4g} min{' by its name' if part.named else ''}" if number == 0 else " " * 22
             print(f"{head}  {' '.join([*variables, shlex.join(command)])}")
-    print(f"{'':14s}{sum(part.minutes for part in PARTS.values()):4g} min in all")
+    share = sum(part.minutes for part in PARTS.values() if not part.named)
+    print(f"{'':14s}{share:4g} min in all, without those that run only by their name")
 
 
 def main(arguments: list[str]) -> int:
     """Run; 0 where every part passed, now or before, 1 where one failed, 2 where a name is no part."""
     parser = argparse.ArgumentParser(prog="python -m tests.verify", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="all where none is named")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="all but the named ones where none is given")
     parser.add_argument("--again", action="store_true", help="also what passed with these very files")
     parser.add_argument("--list", action="store_true", help="show the parts and run nothing")
     given = parser.parse_args(arguments)
@@ -120,7 +121,7 @@ def main(arguments: list[str]) -> int:
         show()
         return 0
     memory, rows, failed = Memory(MEMORY, ROOT), [], False
-    for name in given.parts or PARTS:
+    for name in given.parts or [name for name, part in PARTS.items() if not part.named]:
         if given.again:
             memory.forget(name)
         elif (took := memory.passed(name)) is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 MINUTES = 90
-"""For all parts together."""
+"""For all parts together but those that run only by their name."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,14 @@ class Part:
         Run one after the other from the root of the repository, programs of the virtual environment first.
     environment : dict
         Variables it has besides those of the caller.
+    named : bool
+        Whether it runs only where it is named; its minutes are then its own, not a share.
     """
 
     minutes: float
     commands: Sequence[Sequence[str]]
     environment: dict[str, str] = field(default_factory=dict)
+    named: bool = False
 
 
 def pytest(*arguments: str, jobs: int = 2) -> list[str]:
@@ -92,6 +95,7 @@ PARTS: dict[str, Part] = {
     "factors": Part(1, [verify("factors_million", jobs=1)]),
     "datasets": Part(2, [verify("datasets")]),
     "worlds": Part(2, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
+    "ladder": Part(90, [verify("ladder", jobs=1)], named=True),
     "fuzz": Part(1, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1), verify("carried_position")]),
     "mutants": Part(3, [verify("mutants")]),

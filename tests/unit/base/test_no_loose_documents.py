@@ -26,9 +26,6 @@ LOOSE = ("dict[str, Any]", "dict[str, object]", "Mapping[str, Any]", "Mapping[st
 DOCUMENTS = ("to_dict", "to_json", "from_dict", "from_json")
 
 ALLOWED: dict[str, str] = {
-    "ghtrader_base.files:with_checksum": "JSON at the edge: the checksum is of whatever a `to_dict` made",
-    "ghtrader_base.files:checksum_holds": "JSON at the edge, as above",
-    "ghtrader_base.files:read_checked_json": "JSON at the edge: a struct is made of it by who asked",
     "ghtrader_market.stores.day_details:Part.unknown": "keys of other versions: not read, only written back",
     "ghtrader_assets.runs.execute:RunResult.metadata": "Dagster's own; outside ghtrader_assets `to_dict` alone is read",
 }

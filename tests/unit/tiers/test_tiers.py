@@ -60,5 +60,5 @@ def test_verify_runs_every_file_of_acceptance_and_verify() -> None:
 
 
 def test_the_parts_keep_to_their_time() -> None:
-    assert sum(part.minutes for part in PARTS.values()) <= MINUTES
+    assert sum(part.minutes for part in PARTS.values() if not part.named) <= MINUTES
     assert all(part.minutes > 0 and part.commands for part in PARTS.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -165,6 +166,24 @@ def test_what_does_not_fit_is_not_written(make_world: Callable[..., Any], tmp_pa
     with pytest.raises(UsageError, match="factors"):
         write_bundle(tmp_path / "m", Model(), bundle.factor_set_spec, bundle.label_spec, policy, bundle.content)
     assert not list_bundles(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("extra.bin", pickle.dumps({"a": 1})), ("weights.ckpt", b"anything"), ("weights.bin", b"PK\x03\x04rest")],
+)
+def test_a_pickle_is_refused_wherever_it_lies(bundle: Bundle, tmp_path: Path, name: str, data: bytes) -> None:
+    class Model:
+        kind, n_features = bundle.kind, len(bundle.factor_names)
+
+        def save(self, directory: Path) -> None:
+            for file, content in {**bundle.model_files, name: data}.items():
+                (directory / file).write_bytes(content)
+
+    with pytest.raises(IntegrityError, match=f"{name} is a pickle"):
+        write_bundle(
+            tmp_path / "m", Model(), bundle.factor_set_spec, bundle.label_spec, bundle.policy, bundle.content
+        )
 
 
 IMPORTS = """

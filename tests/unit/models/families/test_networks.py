@@ -13,12 +13,13 @@ import torch
 
 from ghtrader_models.families.networks.binctabl import BinCTABL
 from ghtrader_models.families.networks.deeplob import DeepLOB
-from ghtrader_models.families.networks.hybrid import ConvolutionalEncoder, Hybrid
+from ghtrader_models.families.networks.hybrid import ConvolutionalEncoder
 from ghtrader_models.families.networks.mlplob import MLPLOB
 from ghtrader_models.families.networks.ssm import SSM, SSMBody
 from ghtrader_models.families.networks.tcn import TCN, TCNBody, receptive_field
 from ghtrader_models.families.networks.tlob import TLOB
-from ghtrader_models.families.networks.transformer import Transformer, TransformerBody
+from ghtrader_models.families.networks.transformer import TransformerBody
+from tests.support.networks import SMALL, TCN_BODY, F, T
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,24 +38,6 @@ PUBLISHED: dict[str, tuple[Callable[[], nn.Module], int]] = {
         lambda: TransformerBody(100, 512, heads=8, layers=6, hidden=2048, dropout=0.1), 18_914_304,
     ),
 }  # fmt: skip
-T, F = 30, 20
-TCN_BODY = {"channels": 8, "levels": 3, "kernel": 3, "dropout": 0.1}
-SMALL: dict[str, Callable[[], nn.Module]] = {
-    "deeplob": lambda: DeepLOB(T, F, 9),
-    "tlob": lambda: TLOB(T, F, 9, hidden=16, layers=2),
-    "mlplob": lambda: MLPLOB(T, F, 9, hidden=16, layers=2),
-    "binctabl": lambda: BinCTABL(T, F, 9),
-    "tcn": lambda: TCN(F, 9, channels=8, levels=3, kernel=3),
-    "ssm": lambda: SSM(F, 9, width=8, states=16, layers=2),
-    "transformer": lambda: Transformer(T, F, 9, width=16, heads=2, layers=1, hidden=32),
-    "hybrid": lambda: Hybrid(F, 9, width=8, body=TCNBody(8, **TCN_BODY)),
-    "hybrid_ssm": lambda: Hybrid(F, 9, width=8, body=SSMBody(8, states=16, layers=1, dropout=0.1)),
-    "hybrid_transformer": lambda: Hybrid(
-        F, 9, width=8, body=TransformerBody(T, 8, heads=2, layers=1, hidden=16, dropout=0.1)
-    ),
-}
-
-
 def parameters(network: nn.Module) -> int:
     return sum(found.numel() for found in network.parameters())
 

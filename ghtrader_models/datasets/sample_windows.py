@@ -1,0 +1,100 @@
+"""Finds windows among samples in memory: those that end at the rows meant, a validation span at their end.
+
+What belongs here: the edge between `samples` and `windows`. A window here is whole, as everywhere in `windows`; what a
+model says of a row that has too few rows before it is `inference.onnx_windows`' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ghtrader_base.errors import UsageError
+from ghtrader_models.datasets.samples import Samples
+from ghtrader_models.datasets.windows import Resident, WindowSet, WindowSpec, window_ends
+
+
+@dataclass(frozen=True)
+class HeldRows:
+    """Rows in memory, float32[n, F]: there is no page to give back."""
+
+    array: np.ndarray
+
+    def forget(self) -> None:
+        """Nothing to do."""
+
+
+@dataclass(frozen=True)
+class HeldDay:
+    """One day of a tape in memory, as `windows.DayRows` has it."""
+
+    names: tuple[str, ...]
+    X: HeldRows
+    warm: np.ndarray
+
+
+def training_and_validation(
+    samples: Samples, spec: WindowSpec, *, share: float, most: int
+) -> tuple[WindowSet, WindowSet]:
+    """Windows to train on, and those of a span at the end of the rows meant to validate on.
+
+    Between the two lie as many rows as a window and a label have together, so that they share neither.
+
+    Parameters
+    ----------
+    samples : Samples
+    spec : WindowSpec
+        Of stride 1; windows are thinned evenly where there are too many.
+    share : float
+        Part of the windows, by time, that is validated on: above 0 and below 1.
+    most : int
+        Windows to train on at the most; the validation span is thinned alike.
+
+    Raises
+    ------
+    UsageError
+        No whole window on one of the sides.
+    """
+    edges = np.searchsorted(samples.day_index, np.arange(int(samples.day_index[-1]) + 2)) if len(samples.y) else [0]
+    asked = np.zeros(samples.y.size, np.bool_)
+    asked[samples.rows] = True
+    found = []
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        ends = window_ends(samples.datetime_ns[a:b], samples.y[a:b], samples.warm[a:b], spec) + a
+        found.append(ends[asked[ends]])
+    ends = np.concatenate([*found, np.empty(0, np.int64)])
+    cut = int(ends.size * (1 - share))
+    first = ends[cut] if cut < ends.size else 0
+    train, validation = ends[:cut][ends[:cut] < first - spec.length - spec.horizon], ends[cut:]
+    if not train.size or not validation.size:
+        raise UsageError(
+            f"{train.size} windows of {spec.length} rows to train on and {validation.size} to validate on",
+            "use more days or shorter windows",
+        )
+    stride = -(-train.size // most)
+    return tuple(_set(samples, edges, part[::stride], spec) for part in (train, validation))  # type: ignore[return-value]
+
+
+def _set(samples: Samples, edges: Sequence[int] | np.ndarray, ends: np.ndarray, spec: WindowSpec) -> WindowSet:
+    """The windows that end at some rows of the tape; each day's span is what they reach."""
+    names = tuple(str(i) for i in range(samples.X.shape[1]))
+    days = tuple(
+        HeldDay(names, HeldRows(samples.X[a:b]), samples.warm[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)
+    )
+    day = samples.day_index[ends]
+    inside = ends - np.asarray(edges)[day]
+    spans = []
+    for number in range(len(days)):
+        own = inside[day == number]
+        spans.append((int(own[0]) - spec.length + 1, int(own[-1]) + 1) if own.size else (0, 0))
+    return WindowSet(
+        days=days,
+        spec=spec,
+        day_index=day.astype(np.int32),
+        end=inside.astype(np.int32),
+        y=samples.y[ends],
+        spans=tuple(spans),
+        resident=Resident(days),
+    )

@@ -1,0 +1,69 @@
+"""Says how a family of windows is trained: what all of them have in common, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ghtrader_base.errors import UsageError
+
+
+class Loss(StrEnum):
+    """What training makes small; validation is log-loss always."""
+
+    LOG = "log"
+    """Log-loss: its probabilities are the data's."""
+    WEIGHTED = "weighted"
+    """Log-loss with classes of equal weight: rare moves count as much as standing still."""
+    FOCAL = "focal"
+    """Focal loss: what is known already counts less."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig:
+    """How a network is trained; each family adds the size of its own.
+
+    Parameters
+    ----------
+    length : int
+        Rows of a window.
+    max_windows : int
+        Training windows of a fit at the most, drawn evenly.
+    validation_share : float
+        Part of the windows, the last by time, that stops training early.
+    batch_size : int
+        Windows a step.
+    max_epochs, patience : int
+        Epochs at the most, and without a better validation log-loss.
+    learning_rate, weight_decay, gradient_clip : float
+        Of AdamW: the highest rate, the decay, the largest norm of a gradient.
+    loss : str
+        `Loss`.
+    nthread : int
+        Threads of training. One keeps the sums in one order.
+    stride : int
+        Every how many-th training row the policy is fitted on.
+    """
+
+    length: int = 100
+    max_windows: int = 20_000
+    validation_share: float = 0.15
+    batch_size: int = 256
+    max_epochs: int = 8
+    patience: int = 2
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    gradient_clip: float = 1.0
+    loss: str = Loss.LOG.value
+    nthread: int = 1
+    stride: int = 5
+
+    def __post_init__(self) -> None:
+        counts = (
+            self.length, self.max_windows, self.batch_size, self.max_epochs, self.patience, self.nthread, self.stride,
+        )  # fmt: skip
+        rates = (self.learning_rate, self.gradient_clip)
+        if min(counts) < 1 or not 0 < self.validation_share < 1 or not min(rates) > 0 or self.weight_decay < 0:
+            raise UsageError(f"this trains nothing: {self}", "counts are 1 at least, rates above 0, a share below 1")
+        if self.loss not in tuple(Loss):
+            raise UsageError(f"no loss {self.loss!r}", f"there are: {', '.join(Loss)}")
