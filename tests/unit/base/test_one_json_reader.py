@@ -20,7 +20,7 @@ ALLOWED = {
     "ghtrader_market/sources/tqsdk/frames.py": "from our own child, whose figures may be NaN; any error is caught",
     "ghtrader_market/inventory/contract_catalog.py": "a file of the installed TqSdk, as large as all old contracts",
     "ghtrader_exchange/protocol/client_messages.py": "orjson: strict, bounded in depth; messages of a test's client",
-    "ghtrader_models/families/checkpoints.py": "state of our own trainer, whose best loss may be infinite; any error is caught",
+    "ghtrader_models/families/checkpoints.py": "of our own trainer; its best loss may be infinite",
     "infra/setup.py": "runs before anything is installed, on the stamp it wrote itself",
 }
 """File -> why it reads JSON by itself."""
