@@ -68,8 +68,8 @@ GUARDED = ENV_ONLY | {
 """What is not believed of a file that somebody else may write: secrets, the live gate, addresses of servers."""
 HOME_FOLDERS = frozenset(
     {
-        "accounts", "cache", "dagster", "data", "demo", "exchange", "keys", "locks", "logs", "mlflow", "models",
-        "numba", "processes", "questdb", "questdb_debt", "runs", "state", "tmp", "tokens", "tqsdk",
+        "accounts", "cache", "dagster", "data", "demo", "exchange", "keys", "locks", "logins", "logs", "mlflow",
+        "models", "numba", "processes", "questdb", "questdb_debt", "runs", "state", "tmp", "tokens", "tqsdk",
     }
 )  # fmt: skip
 """Folders at the top of a home that are ours; those of the demo and of QuestDB are in `var/`, the usual home."""

@@ -101,6 +101,12 @@ def _no_home_outlives_its_file() -> Iterator[None]:
             os.environ[name] = value
 
 
+@pytest.fixture(autouse=True)
+def _no_mask_outlives_its_test() -> None:
+    """A command makes its own files private (`keep_private`), and pytest's process may have run one."""
+    os.umask(0o022)
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home, in force through GHTRADER_HOME, with its own XDG state folder."""

@@ -27,13 +27,13 @@ _NAMED = 10
 _KEPT = frozenset({"numba", "locks"})
 """Compiled code, which `make setup` puts there and another demo need not make again; lock files are never deleted."""
 MADE = _KEPT | {
-    "accounts", "dagster", "data", "exchange", "logs", "mlflow", "models", "processes", "questdb_debt", "runs",
-    "state", "tmp", "tokens", "tqsdk",
+    "accounts", "dagster", "data", "exchange", "logins", "logs", "mlflow", "models", "processes", "questdb_debt",
+    "runs", "state", "tmp", "tokens", "tqsdk",
 }  # fmt: skip
 """Folders that a demo, or `ghtrader up` on what it left, makes at the top of its home."""
 
 
-_SERVED = _KEPT | {"dagster", "mlflow", "logs", "processes", "tmp"}
+_SERVED = _KEPT | {"dagster", "logins", "logs", "mlflow", "processes", "tmp"}
 """Folders that `ghtrader up` makes in a new home."""
 
 

@@ -244,7 +244,7 @@ def write_champion(
     if bundle.path.resolve().parent != bundles_dir(models_dir).resolve():
         raise UsageError(f"bundle {bundle.bundle_id} does not lie under {models_dir}", "promote where it was trained")
     pointer = champion_path(models_dir, bundle.symbol, bundle.horizon)
-    before = load_champion(models_dir, bundle.symbol, bundle.horizon)
+    before = _before(models_dir, bundle.symbol, bundle.horizon)
     champion = Champion(
         symbol=bundle.symbol,
         horizon=bundle.horizon,
@@ -265,6 +265,14 @@ def write_champion(
     _append_line(history_path(models_dir, bundle.symbol, bundle.horizon), line.encode())
     atomic_write_json(pointer, document)
     return champion
+
+
+def _before(models_dir: Path, symbol: str, horizon: int) -> Champion | None:
+    """The champion until now; of a pointer that does not read, which a promotion mends, what was promoted last."""
+    try:
+        return load_champion(models_dir, symbol, horizon)
+    except IntegrityError:
+        return next(reversed(read_history(models_dir, symbol, horizon)), None)
 
 
 def history_path(models_dir: Path, symbol: str, horizon: int) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -99,8 +100,9 @@ def test_what_other_hands_did_is_seen_at_the_next_look(tmp_path: Path, make_tick
     ],
 )  # fmt: skip
 def test_rows_that_other_hands_change_are_read_again_and_it_is_said(
-    tmp_path: Path, make_ticks: Make, caplog: pytest.LogCaptureFixture, change: str
+    tmp_path: Path, make_ticks: Make, caplog: pytest.LogCaptureFixture, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(logging.getLogger("ghtrader_market"), "propagate", True)  # a command of another test ends that
     lake = Lake(tmp_path / "data")
     origin = TickOrigin(kind=OriginKind.SIMULATED, service="s", world="w", seed=1, scenario="e")
     for offset in range(4):

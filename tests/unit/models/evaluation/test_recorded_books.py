@@ -19,7 +19,7 @@ from ghtrader_models.evaluation.benchmark import run_benchmark
 from ghtrader_models.evaluation.policy_fit import PolicyOptions
 from ghtrader_models.evaluation.recorded_books import RecordedBooks
 from ghtrader_models.factors.library.sets import get_factor_set
-from ghtrader_models.families.linear import LogisticConfig
+from ghtrader_models.families.logistic import LogisticConfig
 from ghtrader_models.labels.labels import LabelSpec
 from tests.support.runtime_kit import session_times, synthetic_values, write_main_l5
 
