@@ -53,10 +53,11 @@ def make_folder(path: Path) -> None:
     try:
         _make_one(path)
     except FileNotFoundError:
-        if path.parent == path or path.parent.is_dir():  # /proc says so of what nobody can make there
+        if path.parent == path:
             raise
-        make_folder(path.parent)
-        _make_one(path)
+        if not path.parent.is_dir():
+            make_folder(path.parent)
+        _make_one(path)  # once: somebody else may have made the parent, and in /proc nobody can make anything
 
 
 def _make_one(path: Path) -> None:

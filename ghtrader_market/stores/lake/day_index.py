@@ -423,14 +423,20 @@ def _put(connection: sqlite3.Connection, name: tuple[str, str, str], row: DayRow
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Change the journal's mode; two first users at once are told «locked» at once, whatever the busy time-out."""
-    deadline = time.monotonic() + _BUSY_MS / 1000
+    """Change the journal's mode.
+
+    Two first users at once are told "locked" at once, whatever the busy time-out; and "unable to open" may be said
+    while the last other user takes the log away, so it is believed only when it lasts.
+    """
+    began = time.monotonic()
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as exc:
-            if "locked" not in str(exc) or time.monotonic() >= deadline:
+            patience = {"locked": _BUSY_MS / 1000, "unable to open": 0.5}
+            longest = max((seconds for words, seconds in patience.items() if words in str(exc)), default=0.0)
+            if time.monotonic() - began >= longest:
                 raise
             time.sleep(0.01)
 
