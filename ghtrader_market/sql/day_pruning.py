@@ -163,8 +163,8 @@ def _conjuncts(node: Tree | None) -> Iterator[Tree]:
 def _from_tables(node: Tree | None, plain: bool = True) -> Iterator[tuple[Tree, bool]]:
     """Tables that stand in a FROM itself, joined or alone, and whether WHERE speaks of each of their rows.
 
-    It does not of the right side of SEMI, ANTI and ASOF joins (which row is the nearest depends on all of them), nor where
-    rows are matched by their position.
+    It does not of the right side of SEMI, ANTI and ASOF joins (which row is the nearest depends on all of them), nor
+    where rows are matched by their position.
     """
     if not node:
         return
