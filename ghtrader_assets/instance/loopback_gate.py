@@ -3,7 +3,7 @@
 A web page that somebody opens can make the browser send requests to 127.0.0.1, and with DNS rebinding read the answers.
 So the address asked for (Host) must be a loopback name, the page that asks (Origin) must be the one asked, nothing is
 changed by GET, and a POST says that it is JSON, which no form and no image can. Another user of this machine is kept
-out only where a login is asked for. What a server does with a request that passed is not decided here.
+out, unless a login is asked for. What a server does with a request that passed is not decided here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
+from ghtrader_assets.instance.connection_owner import is_ours
 from ghtrader_assets.instance.login_links import LOGIN_PATH, TICKET
 
 if TYPE_CHECKING:
@@ -105,13 +106,15 @@ class LoopbackGate:
     ----------
     app : ASGI application
     login : callable, optional
-        Takes the ticket of a login link and says whether it is good, once. Without one nobody has to log in.
+        Takes the ticket of a login link and says whether it is good, once. Without one nobody has to log in, and
+        only this user and root get in, wherever the system says whose a connection is.
     name : str
         Of the server, part of its cookie's name: browsers send cookies to every port of a host.
     """
 
     def __init__(self, app: ASGIApp, login: Callable[[str], bool] | None = None, name: str = "web") -> None:
         self._app = app
+        self._ours_alone = login is None
         if login is not None:
             # A key of this start alone: logins end with the server.
             self._app = SessionMiddleware(
@@ -130,6 +133,9 @@ class LoopbackGate:
         if scope["type"] not in ("http", "websocket"):
             raise ValueError(f"no check for {scope['type']}")
         refusal = judge(scope)
+        if refusal is None and self._ours_alone and not is_ours(scope.get("client"), scope.get("server")):
+            reason = "another user of this machine asked: GHTRADER_WEB_LOGIN=true lets those in who have a link"
+            refusal = Refusal(HTTPStatus.FORBIDDEN, reason)
         if refusal is not None:
             await _refuse(refusal, scope, receive, send)
             return

@@ -76,6 +76,11 @@ MAX_PRINTED = 1000
 """Findings in a report; the counts by kind are of all."""
 
 
+def in_utf8(text: str) -> str:
+    """Text with what UTF-8 has no bytes for as escapes: a file's name may be any bytes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that is not as it should be.
@@ -103,6 +108,11 @@ class Finding:
     file: str
     detail: str
     row: int | None = None
+
+    def __post_init__(self) -> None:
+        """Keep what a report can hold."""
+        for name in ("key", "file", "detail"):
+            object.__setattr__(self, name, in_utf8(getattr(self, name)))
 
     def line(self) -> str:
         """For a terminal."""
@@ -135,12 +145,13 @@ class Section:
     def line(self) -> str:
         """For a terminal."""
         found = f"{len(self.findings)} findings" if self.findings else "nothing found"
-        return "; ".join([f"{self.name}: {self.looked_at} looked at, {found}", *self.notes])
+        return "; ".join([f"{self.name}: {self.looked_at} looked at, {found}", *map(in_utf8, self.notes)])
 
     def to_json(self) -> dict[str, Any]:
         """The section; its findings are among the report's."""
         return {
-            "name": self.name, "looked_at": self.looked_at, "findings": len(self.findings), "notes": self.notes,
+            "name": self.name, "looked_at": self.looked_at, "findings": len(self.findings),
+            "notes": [in_utf8(note) for note in self.notes],
         }  # fmt: skip
 
 

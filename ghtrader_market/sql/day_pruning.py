@@ -163,16 +163,19 @@ def _conjuncts(node: Tree | None) -> Iterator[Tree]:
 def _from_tables(node: Tree | None, plain: bool = True) -> Iterator[tuple[Tree, bool]]:
     """Tables that stand in a FROM itself, joined or alone, and whether WHERE speaks of each of their rows.
 
-    It does not of the right side of SEMI and ANTI joins, nor where rows are matched by their position.
+    It does not of the right side of SEMI, ANTI and ASOF joins (which row is the nearest depends on all of them), nor
+    where rows are matched by their position.
     """
     if not node:
         return
     if node.get("type") == "BASE_TABLE":
         yield node, plain
     elif node.get("type") == "JOIN":
-        plain = plain and node.get("ref_type") not in ("POSITIONAL",)
+        kind = node.get("ref_type")
+        plain = plain and kind != "POSITIONAL"
         yield from _from_tables(node.get("left"), plain)
-        yield from _from_tables(node.get("right"), plain and node.get("join_type") not in ("SEMI", "ANTI"))
+        matched = kind != "ASOF" and node.get("join_type") not in ("SEMI", "ANTI")
+        yield from _from_tables(node.get("right"), plain and matched)
 
 
 def _ctes(node: Tree) -> list[Tree]:

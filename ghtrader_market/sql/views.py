@@ -53,8 +53,9 @@ def view_data(
         found = lake.index.files(dataset)
         left_out = _left_out(lake, dataset, found, bounds)
     if left_out:
+        first = " ".join(left_out[0]).encode(errors="backslashreplace").decode()  # a folder's name may be any bytes
         tell(
-            f"{len(left_out)} days of {dataset} cannot be read and are left out, the first {' '.join(left_out[0])}: "
+            f"{len(left_out)} days of {dataset} cannot be read and are left out, the first {first}: "
             "`ghtrader audit` says what is wrong with them"
         )
     if not found:

@@ -195,14 +195,14 @@ class Lake(LakeDays):
             folder, prefix = self.root / dataset, partition + "="
             with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name.startswith(prefix):
+                    if entry.name.startswith(prefix) and _is_text(entry.name):
                         yield dataset, entry.name.removeprefix(prefix), folder / entry.name
 
     def _manifest_times(self, dataset: str, key: str) -> dict[str, int]:
         found: dict[str, int] = {}
         with contextlib.suppress(FileNotFoundError), os.scandir(self.key_path(dataset, key)) as entries:
             for entry in entries:
-                if entry.name.startswith("date="):
+                if entry.name.startswith("date=") and _is_text(entry.name):
                     with contextlib.suppress(OSError):
                         found[entry.name.removeprefix("date=")] = os.stat(f"{entry.path}/{MANIFEST}").st_mtime_ns
         return found
@@ -268,3 +268,12 @@ def _sweep(folder: Path, keep: set[str]) -> None:
     for path in folder.iterdir():
         if path.name not in keep and (path.name.startswith("part-") or path.name.endswith(".tmp")):
             path.unlink(missing_ok=True)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8, as every key and day is; SQLite takes no other."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

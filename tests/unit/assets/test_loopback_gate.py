@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import socket
 from collections.abc import Sequence
 
 import pytest
@@ -53,14 +55,27 @@ class Answered:
 
 def ask(
     method: str, path: str, headers: Sequence[tuple[str, str]], gate: LoopbackGate | None = None,
-    answered: Answered | None = None,
+    answered: Answered | None = None, user: int | None = None,
 ) -> Answered:  # fmt: skip
-    answered = answered or Answered()
+    """One request over a connection of this user's, or of `user`'s."""
+    os.seteuid(os.geteuid() if user is None else user)
+    try:
+        client = socket.socket()
+    finally:
+        os.seteuid(os.getuid())
+    with client, socket.create_server(("127.0.0.1", 0)) as listening:
+        client.connect(listening.getsockname())
+        taken, peer = listening.accept()
+        with taken:
+            return _asked(method, path, headers, gate, answered or Answered(), peer, taken.getsockname())
+
+
+def _asked(method, path, headers, gate, answered, client, server) -> Answered:
     place, _, query = path.partition("?")
     scope = {
         "type": "websocket" if method == "WEBSOCKET" else "http", "method": method, "path": place,
         "query_string": query.encode(), "headers": [(name.encode(), value.encode()) for name, value in headers],
-        "scheme": "http", "server": ("127.0.0.1", 3000), "root_path": "", "http_version": "1.1",
+        "scheme": "http", "client": client, "server": server, "root_path": "", "http_version": "1.1",
     }  # fmt: skip
 
     async def receive():
@@ -130,6 +145,19 @@ def test_a_link_from_another_page_opens_ours_and_nothing_embeds_it():
 
 def test_a_websocket_says_where_it_comes_from():
     assert not ask("WEBSOCKET", "/graphql", [("host", HERE)]).seen
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_another_user_of_this_machine_has_to_log_in(settings):
+    host, nobody = ("host", HERE), 65_534
+    for method, more in (("GET", []), ("POST", [JSON]), ("WEBSOCKET", [("origin", f"http://{HERE}")])):
+        assert not ask(method, "/", [host, *more], user=nobody).seen
+        assert ask(method, "/", [host, *more]).seen
+    answered = Answered()
+    gate = LoopbackGate(answered.app, lambda ticket: ticket == "good", "mlflow")
+    assert ask("GET", "/", [host], gate, answered, nobody).status == 401
+    cookie = ask("GET", f"{LOGIN_PATH}?ticket=good", [host], gate, answered, nobody).headers["set-cookie"]
+    assert ask("GET", "/", [host, ("cookie", cookie.partition(";")[0])], gate, answered, nobody).seen
 
 
 def test_what_is_no_request_is_no_way_in():

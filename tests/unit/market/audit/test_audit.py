@@ -32,6 +32,7 @@ from ghtrader_market.reference.roll_schedule import load_schedule, save_schedule
 from ghtrader_market.reference.tick_schema import schema_hash, table_hash
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.samples import CU1909, IF2101
+from ghtrader_market.sql.query import query
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.manifests import time_range
 from ghtrader_models.datasets.build_day import build_day
@@ -471,6 +472,23 @@ def test_each_kind_is_named_with_file_and_day_and_nothing_else(name: str, lake: 
         if finding.dataset not in SECTIONS:
             assert finding.dataset in finding.file and finding.key in finding.file
             assert finding.day in finding.file or finding.kind == "schedule_copy"
+
+
+def test_names_of_any_bytes_are_findings_and_end_nothing(lake: Lake, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"x\xff")
+    day = next((lake.root / "ticks").glob("symbol=*/date=*"))
+    shutil.copytree(day, lake.root / "ticks" / f"symbol={odd}" / day.name)
+    (day.parent / f"date={odd}").mkdir()
+    (day / odd).write_bytes(b"")
+    (lake.root / "schedules" / f"{odd}.json").write_text("{}")
+    report = audit_lake(lake, CALENDAR)
+    assert len({finding.file for finding in report.findings if "x\\udcff" in finding.file}) >= 4
+    report.write(tmp_path / "runs")
+    "\n".join(finding.line() for finding in report.findings).encode()
+    assert odd not in lake.index.keys("ticks"), "the index holds text"
+    said: list[str] = []
+    found = query(lake.root, "SELECT count(DISTINCT symbol) FROM ticks_raw_v2", tell=said.append)
+    assert found.num_rows == 1 and "x\\udcff" in said[0]
 
 
 def test_there_are_enough_kinds() -> None:

@@ -254,6 +254,9 @@ def test_bounds_where_a_view_is_used_twice_or_hidden() -> None:
     assert bounds("SELECT 1 FROM ticks_raw_v2 AS t, ticks_raw_v2 AS u WHERE t.symbol = 'a'") == [Bounds(A), Bounds()]
     assert bounds("SELECT 1 FROM x ANTI JOIN ticks_raw_v2 ON x.i = id WHERE symbol = 'a'") == [Bounds()]
     assert bounds("SELECT 1 FROM x POSITIONAL JOIN ticks_raw_v2 WHERE symbol = 'a'") == [Bounds()]
+    nearest = "ASOF JOIN ticks_raw_v2 AS t ON x.i >= t.id WHERE t.symbol = 'a'"
+    assert bounds(f"SELECT 1 FROM x {nearest}") == [Bounds()], "a row of another day may be the nearest"
+    assert bounds(f"SELECT 1 FROM ticks_raw_v2 AS x {nearest} AND x.symbol = 'a'") == [Bounds(A), Bounds()]
     assert bounds("SELECT 1 FROM ticks_raw_v2 AS t(symbol, b) WHERE symbol = 'a'") == [Bounds()]
     assert bounds("SELECT 1 FROM ticks_raw_v2 TABLESAMPLE 5 ROWS WHERE symbol = 'a'") == [Bounds()]
     assert bounds("WITH ticks_raw_v2 AS (SELECT 'a' AS symbol) FROM ticks_raw_v2 WHERE symbol = 'a'") == [Bounds()]
