@@ -229,6 +229,7 @@ def _open(
         sessions=BusSessions(token), commands=CommandGate(token), ledger=ledger, kill=kill, journal=journal,
         latency=TickToTarget(),
     )  # fmt: skip
+    stack.callback(context.bound_disk.stop)
     gateway = _assemble(context, traded, binder)
     gateway.publisher.metrics_url = serve_metrics(context, lambda: gateway.publisher.last, stack)
     _start_core(gateway)
