@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from ghtrader_base.files import atomic_write_text
+from ghtrader_base.files import atomic_write_text, open_file
 
 
 def join_token(state_dir: Path) -> str:
@@ -18,8 +18,10 @@ def join_token(state_dir: Path) -> str:
 
 
 def read_token(state_dir: Path) -> str:
-    """The account's token as a client reads it; empty where there is none yet (no gateway has run)."""
+    """The account's token as a client reads it; empty where there is none yet (no gateway has run), or
+    something else in its place."""
     try:
-        return (state_dir / "bus-token").read_text().strip()
+        with open_file(state_dir / "bus-token") as file:
+            return file.read().decode(errors="replace").strip()
     except OSError:
         return ""

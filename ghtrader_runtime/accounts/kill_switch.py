@@ -15,6 +15,7 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 import stat
 import tempfile
 import time
@@ -65,11 +66,23 @@ class KillFile:
         Why the file counts as tripped whatever that line says; empty where it does not.
     highest : int
         The highest number a line may have.
+    lines : tuple of KillLine
+        All that can be read.
     """
 
     last: KillLine | None = None
     damage: str = ""
     highest: int = 0
+    lines: tuple[KillLine, ...] = ()
+
+    def goes_on_from(self, known: KillLine | None) -> bool:
+        """Whether its last line was written later than the one that is known, in this very file: one of another account
+        has neither that line nor one whose writer knew of it."""
+        if known is None or self.last is None or self.last == known:
+            return self.last is not None
+        return self.last.number > known.number and any(
+            line == known or (line.number > known.number and line.after == known.checksum) for line in self.lines
+        )
 
 
 class _Body(msgspec.Struct):
@@ -80,13 +93,14 @@ class _Body(msgspec.Struct):
     since: str = ""
     by: str = ""
     number: int = 0
+    after: int = 0
 
 
 _decoder = msgspec.json.Decoder(_Body)
 
 
 def _text(line: KillLine) -> bytes:
-    fields = ("number", "tripped", "reason", "since", "by")
+    fields = ("number", "tripped", "reason", "since", "by", "after")
     return json.dumps({name: getattr(line, name) for name in fields}, ensure_ascii=False).encode()
 
 
@@ -101,6 +115,7 @@ def parse(data: bytes) -> KillFile:
     garbled line that no whole one follows, and a file without any line.
     """
     last, damage, number, highest = None, "", 0, 0
+    lines: list[KillLine] = []
     for position, text in enumerate(data.split(b"\n")):
         if not text:
             continue
@@ -112,8 +127,10 @@ def parse(data: bytes) -> KillFile:
             found = _decoder.decode(body)
             number = found.number or number + 1
             last = KillLine(
-                number=number, tripped=found.tripped, reason=found.reason, since=found.since, by=found.by, checksum=crc
-            )
+                number=number, tripped=found.tripped, reason=found.reason, since=found.since, by=found.by, checksum=crc,
+                after=found.after,
+            )  # fmt: skip
+            lines.append(last)
             damage = ""
         except (ValueError, msgspec.MsgspecError, RecursionError):
             number += 1
@@ -123,7 +140,7 @@ def parse(data: bytes) -> KillFile:
         damage = "the kill switch file is empty"
     if data and not data.endswith(b"\n"):
         damage = "the last change of the kill switch was cut off"
-    return KillFile(last=last, damage=damage, highest=highest)
+    return KillFile(last=last, damage=damage, highest=highest, lines=tuple(lines))
 
 
 def judge(file: KillFile | None, known: KillLine | None) -> KillState:
@@ -139,9 +156,10 @@ def judge(file: KillFile | None, known: KillLine | None) -> KillState:
         damage = file.damage
     else:
         last = file.last
-        if known is None or last.number > known.number or last == known:
+        if known is None or file.goes_on_from(known):
             return KillState(last.tripped, last.reason, last.since, last.by)
-        damage = f"the kill switch file ends with another line {last.number}; line {known.number} is known"
+        damage = f"the kill switch file is another one: it ends with line {last.number} and does not go on from line "
+        damage += f"{known.number}, which is known"
         if last.number < known.number:
             damage = f"the kill switch file ends with line {last.number}; line {known.number} is known"
     return _spoilt(damage, known)
@@ -251,7 +269,8 @@ class KillSwitch:
             if line is None or not line.tripped or (file and file.last == line and not file.damage):
                 return
             if file is not None and file.highest >= line.number:
-                self._take(line := _checked(msgspec.structs.replace(line, number=file.highest + 1)))
+                later = msgspec.structs.replace(line, number=file.highest + 1, after=line.checksum)
+                self._take(line := _checked(later))
             try:
                 self._append(line)
             except OSError:
@@ -302,9 +321,8 @@ class KillSwitch:
 
     def _conclude(self) -> None:
         self._state = judge(self._file, self.known)
-        last = self._file.last if self._file else None
-        if last is not None and (self.known is None or last.number > self.known.number):
-            self.known = last
+        if self._file is not None and self._file.goes_on_from(self.known):
+            self.known = self._file.last
 
     def _refresh(self) -> None:
         """Read what the file holds now, where it can be read."""
@@ -321,9 +339,12 @@ class KillSwitch:
         if not reason.strip():
             raise UsageError("the kill switch wants a reason", "add --reason TEXT")
         numbers = (self.known.number if self.known else 0, self._file.highest if self._file else 0)
+        last = self.known or (self._file.last if self._file else None)
+        after = last.checksum if last else 0
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         told = reason.strip().replace("\n", " ").encode("utf-8", "replace").decode()  # half a character stops no trip
-        return _checked(KillLine(number=max(numbers) + 1, tripped=tripped, reason=told, since=since, by=by))
+        line = KillLine(number=max(numbers) + 1, tripped=tripped, reason=told, since=since, by=by, after=after)
+        return _checked(line)
 
     @contextlib.contextmanager
     def _writing(self, wait_s: float, needs_lock: bool) -> Iterator[None]:
@@ -367,6 +388,7 @@ class KillSwitch:
     def _write_first(self) -> None:
         """The first line, whole or not there, and never over a file that somebody has just made."""
         line = self._next(False, "an account begins untripped", "gateway")
+        line = _checked(msgspec.structs.replace(line, after=secrets.randbits(32)))  # no two accounts begin alike
         ensure_dir(self.path.parent)
         fd, temporary = tempfile.mkstemp(prefix=f".{FILE_NAME}.", suffix=".tmp", dir=self.path.parent)
         try:

@@ -33,6 +33,9 @@ class KillLine(msgspec.Struct, frozen=True, kw_only=True):
         Why, when (ISO 8601 with zone), and who wrote it.
     checksum : int
         CRC-32 of its text in the file.
+    after : int
+        Checksum of the line its writer knew as the last one; 0 where it knew of none, or is of an older version.
+        That of an account's first line is random.
     """
 
     number: int
@@ -41,6 +44,7 @@ class KillLine(msgspec.Struct, frozen=True, kw_only=True):
     since: str = ""
     by: str = ""
     checksum: int = 0
+    after: int = 0
 
 
 def _found(row: tuple[bytes, int] | None) -> KillLine | None:
@@ -64,6 +68,8 @@ def read_kill_line(state_dir: Path) -> KillLine | None:
         if (state_dir / ID_NAME).exists():
             raise IntegrityError(f"the ledger {path} is gone", "see `ghtrader kill status`")
         return None
+    if not path.is_file():  # a pipe would be waited for
+        raise IntegrityError(f"the ledger {path} is no file", "see `ghtrader kill status`")
     try:
         uri = path.absolute().as_uri() + "?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_WAIT_S)) as base:
@@ -81,7 +87,7 @@ def note_kill_line(state_dir: Path, line: KillLine) -> None:
         The ledger cannot be written now; a gateway does it as soon as it sees the line.
     """
     path = state_dir / FILE_NAME
-    if not path.exists():
+    if not path.is_file():
         return
     body = msgspec.json.encode(line)
     crc = zlib.crc32(f"{KIND}/{KEY}/".encode() + body)

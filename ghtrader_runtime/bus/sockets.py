@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -110,6 +110,7 @@ class GatewayBus:
         self.router.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST)
         self.malformed = 0
         self.unsent = 0
+        self.more_waits = False
         try:
             for socket, address in zip((self.publisher, self.router), both, strict=True):
                 if keys:
@@ -123,7 +124,8 @@ class GatewayBus:
 
     @property
     def wake_fd(self) -> int:
-        """Descriptor that becomes readable when requests may be waiting (edge-triggered: drain until `None`)."""
+        """Descriptor that becomes readable when requests may be waiting (edge-triggered: it tells no second time
+        of what was left there, `more_waits` does)."""
         return self.router.fileno()
 
     def publish(self, message: Message) -> None:
@@ -138,17 +140,34 @@ class GatewayBus:
         """The next request, or None where there is none now."""
         while True:
             try:
-                frames = self.router.recv_multipart(zmq.NOBLOCK)
+                if (found := self._read(self.router.recv_multipart(zmq.NOBLOCK))) is not None:
+                    return found
             except zmq.Again:
                 return None
+
+    def receive_some(self, most: int) -> Iterator[Received]:
+        """The next requests, while there are any; at most `most`, those that cannot be read included. `more_waits` then
+        says whether it stopped before it had seen the last one."""
+        self.more_waits = True
+        for _ in range(most):
             try:
-                if len(frames) == 2:
-                    return Received(frames[0], decode(frames[1]), frames[1])
-                if len(frames) != 3 or len(frames[2]) != SEAL_BYTES:
-                    raise ValueError(f"{len(frames)} frames")
-                return Received(frames[0], decode(frames[1]), frames[1], frames[2])
-            except ValueError:
-                self.malformed += 1
+                frames = self.router.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                self.more_waits = False
+                return
+            if (found := self._read(frames)) is not None:
+                yield found
+
+    def _read(self, frames: list[bytes]) -> Received | None:
+        try:
+            if len(frames) == 2:
+                return Received(frames[0], decode(frames[1]), frames[1])
+            if len(frames) != 3 or len(frames[2]) != SEAL_BYTES:
+                raise ValueError(f"{len(frames)} frames")
+            return Received(frames[0], decode(frames[1]), frames[1], frames[2])
+        except ValueError:
+            self.malformed += 1
+            return None
 
     def send(self, identity: bytes, message: Message) -> None:
         """Answer one peer; an answer nobody can take is dropped (it will ask again)."""

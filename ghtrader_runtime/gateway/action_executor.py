@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ghtrader_base.errors import FailedError
+from ghtrader_base.errors import FailedError, UnwritableError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_market.accounting.carried_position import CarriedPosition
 from ghtrader_market.accounting.fees import fill_fee, rates_at
@@ -191,7 +191,12 @@ class ActionExecutor:
     def _write_binding(self, bound: WriteBinding) -> None:
         if not self._context.options.monitor_only:
             write = partial(write_bound, self._context.ref.state_dir, bound.requested, bound.symbol)
-            self.durable.attempt(write, keep=True)
+            self.durable.attempt(partial(self._do_bound, write), keep=True)
+
+    def _do_bound(self, write: Callable[[], object]) -> None:
+        """A disk that does not come back from a flush counts as one that refuses: nobody waits for it."""
+        if not self._context.bound_disk.do(write):
+            raise UnwritableError("the bound contract cannot be written: the disk does not answer", "make room")
 
     def _write_intent(self, wanted: WriteIntent) -> None:
         if self._context.options.monitor_only:

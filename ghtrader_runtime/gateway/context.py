@@ -6,12 +6,14 @@ Nothing here decides anything; each part of the gateway owns its own state.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.reference.varieties import Variety
 from ghtrader_runtime.accounts.account import AccountRef
+from ghtrader_runtime.accounts.disk_thread import DiskThread
 from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.accounts.order_ledger import Ledger
 from ghtrader_runtime.brokers.base import Broker
@@ -74,6 +76,8 @@ class GatewayContext:
         What came from who may not.
     latency : TickToTarget
         Times of ticks, targets and orders.
+    bound_disk : DiskThread
+        Writes which contract is bound.
     counts : RunCounts
     end : RunEnd
     """
@@ -94,6 +98,7 @@ class GatewayContext:
     kill: KillSwitch
     journal: Journal
     latency: TickToTarget
+    bound_disk: DiskThread = field(default_factory=partial(DiskThread, "bound-contract"))
     counts: RunCounts = field(default_factory=RunCounts)
     refused: RefusedMessages = field(default_factory=RefusedMessages)
     end: RunEnd = field(default_factory=RunEnd)

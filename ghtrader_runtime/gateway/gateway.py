@@ -121,7 +121,7 @@ class Gateway:
         """Trade; why it ended."""
         context = self.context
         while True:
-            pumped = self.turn(_PUMP_S, self._may_advance())
+            pumped = self.turn(0.0 if context.bus.more_waits else _PUMP_S, self._may_advance())
             if context.end.reason:
                 return context.end.reason
             if pumped.ended and (context.latency.unanswered == 0 or not context.sessions.ready):
@@ -229,6 +229,7 @@ def _open(
         sessions=BusSessions(token), commands=CommandGate(token), ledger=ledger, kill=kill, journal=journal,
         latency=TickToTarget(),
     )  # fmt: skip
+    stack.callback(context.bound_disk.stop)
     gateway = _assemble(context, traded, binder)
     gateway.publisher.metrics_url = serve_metrics(context, lambda: gateway.publisher.last, stack)
     _start_core(gateway)

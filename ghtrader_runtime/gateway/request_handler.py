@@ -22,6 +22,8 @@ from ghtrader_runtime.gateway.state_publisher import StatePublisher
 from ghtrader_runtime.gateway.traded_market import TradedMarket
 from ghtrader_runtime.gateway.welcome import welcome
 
+_AT_ONCE = 500
+"""Messages between two looks at everything else; a few milliseconds."""
 _WHY_NOT = {
     Refusal.TOKEN: "only who knows the account's token may trade",
     Refusal.VERSION: f"the gateway speaks version {PROTOCOL_VERSION} of the bus, this client another one",
@@ -48,9 +50,10 @@ class RequestHandler:
         self._executor, self._publisher = executor, publisher
 
     def answer_waiting(self) -> None:
-        """Deal with everything that waits on the bus."""
+        """Deal with what waits on the bus, `_AT_ONCE` messages at most: whoever sends without end holds up neither
+        ticks and timers nor the look at the kill switch. The next turn of the loop goes on at once."""
         bus, sessions = self._context.bus, self._context.sessions
-        while (received := bus.receive()) is not None:
+        for received in bus.receive_some(_AT_ONCE):
             message, now_ns = received.message, time.monotonic_ns()
             if isinstance(message, msg.Hello):
                 self._on_hello(received.identity, message, now_ns)

@@ -9,6 +9,7 @@ from ghtrader_runtime.core.state import CoreState
 from ghtrader_runtime.gateway.context import GatewayContext
 from ghtrader_runtime.gateway.traded_market import TradedMarket
 
+_BEYOND_THE_LAST = 2**62
 _HISTORY_ROWS = 2000
 _HISTORY_CHUNKS = 5
 """Chunks a hello is answered with at most: what waits in a socket stays small; who needs more says hello again."""
@@ -17,9 +18,10 @@ _HISTORY_CHUNKS = 5
 def welcome(
     context: GatewayContext, traded: TradedMarket, state: CoreState, hello: Hello, nonce: bytes
 ) -> list[Message]:
-    """What is traded, and the day's ticks with a greater id than `hello.after_id`; `nonce` is the gateway's part of
-    the session's key."""
-    ids, times, values = traded.ticks.after(hello.after_id)
+    """What is traded, and to who may trade the day's ticks with a greater id than `hello.after_id`; `nonce` is the
+    gateway's part of the session's key. Who looks on has no use for them, and may leave them unread: by the megabyte
+    they would fill this process's memory."""
+    ids, times, values = traded.ticks.after(hello.after_id if nonce else _BEYOND_THE_LAST)
     most = _HISTORY_ROWS * _HISTORY_CHUNKS
     more = len(ids) > most
     ids, times, values = ids[:most], times[:most], values[:most]

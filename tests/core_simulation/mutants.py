@@ -387,7 +387,7 @@ KILL_FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "any whole file of the switch is believed",
         "accounts.kill_switch",
-        "if known is None or last.number > known.number or last == known:",
+        "if known is None or file.goes_on_from(known):",
         "if True:",
     ),
     (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +24,7 @@ from ghtrader_runtime.bus.message_seal import Sealer, command_key
 from ghtrader_runtime.bus.sockets import ask, new_session
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.orders import OrderKind
-from ghtrader_runtime.gateway import bus_sessions
+from ghtrader_runtime.gateway import bus_sessions, request_handler
 from ghtrader_runtime.operator_views import kill_commands
 from ghtrader_runtime.operator_views.gateway_view import LiveView
 from ghtrader_runtime.runlog.journal import read_lines
@@ -367,6 +369,36 @@ def test_an_onlooker_that_goes_silent_is_nobodys_trouble(scene: Scene) -> None:
     assert scene.context.sessions.onlookers == 0 and scene.strategy.session in scene.context.sessions.ready
 
 
+def test_who_looks_on_is_handed_no_history(scene: Scene) -> None:
+    """Hellos without end, whose answers nobody reads, once filled the gateway's memory with the day's ticks."""
+    assert scene.gateway.running.traded.ticks.size
+    onlooker, trader = scene.intruder(), scene.client()
+    onlooker.send(msg.Hello(**HEAD, session="view-1-abcdef", symbol=CONTRACT, purpose="watch"))
+    scene.settle(onlooker)
+    (welcome,) = [one for one in onlooker.heard if isinstance(one, msg.Welcome)]
+    assert welcome.rows == 0 and not [one for one in onlooker.heard if isinstance(one, msg.History)]
+    trader.send(trader.hello(after_id=-1))
+    scene.until(lambda: trader.take() is None and [one for one in trader.heard if isinstance(one, msg.History)])
+
+
+@pytest.mark.parametrize("body", [b"\xc1", msg.encode(msg.Command(**HEAD, session="view-1-abcdef", name="heartbeat"))])
+def test_who_sends_without_end_holds_up_nothing_else(scene: Scene, monkeypatch, body: bytes) -> None:
+    """Timers, ticks and the look at the kill switch come between; what is left is known to wait."""
+    monkeypatch.setattr(request_handler, "_AT_ONCE", 3)
+    bus, requests, intruder = scene.context.bus, scene.gateway.running.requests, scene.intruder()
+    for _ in range(10):
+        intruder.send(body)
+    seen = [0]
+    deadline = time.monotonic() + PATIENCE_S
+    while seen[-1] < 10:
+        assert time.monotonic() < deadline
+        requests.answer_waiting()
+        seen.append(bus.malformed + scene.context.refused.strangers)
+        assert bus.more_waits == (seen[-1] - seen[-2] == 3)
+    assert max(after - before for before, after in itertools.pairwise(seen)) <= 3
+    assert scene.wants(scene.strategy, 1).status == "accepted"
+
+
 def test_a_goodbye_of_its_own_leaves_nobody_elses_order_and_frees_the_symbol(scene: Scene) -> None:
     """Also where it never said that it is ready: what it wrote is somebody's again."""
     other = scene.client()
@@ -397,6 +429,16 @@ def test_a_client_of_the_version_before_is_told_so_and_does_nothing(scene: Scene
 
 
 # Commands ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spoil", ["bytes", "pipe"])
+def test_a_spoilt_token_keeps_no_trip_by_hand_from_the_next_broker(scene: Scene, spoil: str) -> None:
+    token = scene.gateway.state_dir / "bus-token"
+    token.unlink()
+    token.write_bytes(b"\xff\xfe\x00") if spoil == "bytes" else os.mkfifo(token)
+    rows = scene.gateway.during(lambda: kill_commands.trip(scene.context.settings, ACCOUNT, "why"))
+    assert len(rows) > 1 and all(row.tripped for row in rows)
+    assert scene.gateway.executor.killed
 
 
 def command(scene: Scene, name: str, value: str = "", token: str | None = None) -> msg.AnyMessage | None:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,12 +20,14 @@ from ghtrader_base.settings import Settings, load_settings
 from ghtrader_runtime.accounts.kill_switch import FILE_NAME, KillSwitch, parse
 from ghtrader_runtime.accounts.order_ledger import Ledger
 from ghtrader_runtime.core import events as ev
+from ghtrader_runtime.core.actions import WriteBinding
 from ghtrader_runtime.core.orders import TradingState
+from ghtrader_runtime.gateway.contract_binding import read_bound
 from ghtrader_runtime.operator_views import kill_commands
 from tests.support.failing_disk import ledger_held, no_flush_returns, nothing_grows, read_only
 from tests.support.lock_step import CONTRACT
 from tests.support.open_gateway import ACCOUNT, OpenGateway, open_gateway
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.clock
 
@@ -216,6 +219,22 @@ def test_an_order_whose_flush_does_not_return_is_not_sent_and_a_loss_then_halts(
             halted(gateway)
         until(lambda: recovered(gateway), "the disk recovers")
         assert KillSwitch(gateway.state_dir).read().reason.startswith("lost ")
+
+
+def test_a_bound_contract_whose_flush_does_not_return_holds_nobody_up(settings: Settings) -> None:
+    """The last step of a roll: a loss in the middle of it halts as ever, and it is written once the disk recovers."""
+    with open_gateway(settings) as gateway:
+        gateway.rest_an_order()
+        rolled = WriteBinding(CONTRACT, CONTRACT)
+        with no_flush_returns(gateway.state_dir):
+            done = threading.Thread(target=lambda: gateway.executor.carry_out([rolled]), daemon=True)
+            done.start()
+            done.join(PATIENCE_S)
+            assert not done.is_alive() and "does not answer" in gateway.executor.durable.failure
+            gateway.lose()
+            halted(gateway)
+        until(lambda: recovered(gateway), "the disk recovers")
+        assert read_bound(gateway.state_dir, CONTRACT) == CONTRACT
 
 
 def test_a_gateway_obeys_a_trip_by_hand_that_no_disk_took(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
