@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from typing import TextIO
 
 from ghtrader_base import settings
@@ -74,6 +75,27 @@ def configure(level: str, stream: TextIO | None = None) -> None:
         logger.setLevel(level)
         logger.handlers = [handler]
         logger.propagate = False
+
+
+@contextlib.contextmanager
+def loggers_kept() -> Iterator[None]:
+    """Keep our loggers what they are while TqSdk is imported.
+
+    It puts a new manager in the place of `logging`'s: whatever asks for a logger of ours afterwards would be given
+    another one, which knows neither the level nor the formatter that blots out secrets.
+    """
+    before = logging.Logger.manager
+    for name in PACKAGES:
+        before.getLogger(name)
+    yield
+    now = logging.Logger.manager
+    if now is not before:
+        for name, found in before.loggerDict.items():
+            if name.split(".")[0] in PACKAGES:
+                now.loggerDict[name] = found
+                if isinstance(found, logging.Logger):
+                    found.manager = now  # which is told when a level changes
+                    found.parent = now.root if found.parent is before.root else found.parent
 
 
 def _secrets() -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from ghtrader_base.logs import loggers_kept
 from ghtrader_base.settings import Settings, load_settings
 from tests.support import sampling
 from tests.support.examples import PROFILE
@@ -37,6 +38,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 for _name in ("untimed", "verify"):
     hypothesis.settings.register_profile(_name, parent=hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile(PROFILE)
+with loggers_kept():
+    import shinny_structlog  # noqa: F401  (TqSdk's: a test that imports it changes the loggers of those after it)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

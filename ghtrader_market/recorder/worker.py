@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ghtrader_base.logs import loggers_kept
 from ghtrader_base.private_files import keep_private
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.reference.trading_calendar import load_calendar
@@ -180,7 +181,8 @@ def _serve(requests: queue.Queue[dict[str, Any]], out: Out) -> None:
             following = None
             try:
                 if request["op"] == "open":
-                    import tqsdk
+                    with loggers_kept():
+                        import tqsdk
 
                     auth = tqsdk.TqAuth(request["user"], request["password"])
                     api = tqsdk.TqApi(auth=auth, disable_print=True)

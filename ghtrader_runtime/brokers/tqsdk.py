@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError, UnreachableError, UsageError
+from ghtrader_base.logs import loggers_kept
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode, SimKind, TimeInForce
 from ghtrader_market.accounting.fill import Offset, Side
@@ -83,7 +84,8 @@ class TqSdkBroker:
         return self.market
 
     def _connect(self) -> None:
-        import tqsdk  # 5 s, and only where an exchange is talked to
+        with loggers_kept():
+            import tqsdk  # 5 s, and only where an exchange is talked to
 
         try:
             self._account = self._make_account(tqsdk)

@@ -33,6 +33,7 @@ from ghtrader_base.errors import (
     TimedOutError,
     UnreachableError,
 )
+from ghtrader_base.logs import loggers_kept
 from ghtrader_base.private_files import keep_private
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS
 from ghtrader_market.sources.base import canonical_table, empty_ticks
@@ -49,7 +50,8 @@ class Session:
     """One logged-in TqApi and what can be asked of it. All methods run on the main thread: TqSdk demands it."""
 
     def __init__(self, user: str, password: str) -> None:
-        import tqsdk
+        with loggers_kept():
+            import tqsdk
 
         self._api = tqsdk.TqApi(auth=tqsdk.TqAuth(user, password), disable_print=True)
         self._known: dict[tuple[str, str], list[str]] = {}

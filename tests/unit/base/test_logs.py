@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +52,27 @@ def test_no_secret_is_told_not_even_in_a_traceback(monkeypatch: pytest.MonkeyPat
     except ValueError:
         log.exception("asked with %s as %s", "canary-in-environment", "canary-user")
     assert "canary" not in stream.getvalue() and stream.getvalue().count("********") >= 3
+
+
+AFTER_TQSDK = """
+import logging, sys
+from ghtrader_base.logs import configure, loggers_kept
+configure("INFO")
+with loggers_kept():
+    import shinny_structlog
+for name in ("ghtrader_market.later", "ghtrader_runtime", "ghtrader_models.new.module"):
+    logging.getLogger(name).info("told by %s", "canary-in-environment")
+"""
+
+
+def test_what_is_imported_after_tqsdk_tells_no_secret_either() -> None:
+    environment = {**os.environ, "TQSDK_PASSWORD": "canary-in-environment"}
+    command = [sys.executable, "-c", AFTER_TQSDK]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert [line.split(" ", 1)[1] for line in done.stderr.splitlines()] == [
+        f"INFO    {name}: told by ********"
+        for name in ("ghtrader_market.later", "ghtrader_runtime", "ghtrader_models.new.module")
+    ]
 
 
 def test_every_secret_of_the_settings_is_known() -> None:
