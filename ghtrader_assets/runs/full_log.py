@@ -10,6 +10,8 @@ from typing import Any, TextIO, cast
 from ghtrader_base.disk_errors import refusal_in
 
 _COMPLAINT = "Exception while writing logger call to event log"
+_NO_FILE = "unable to open database file"
+"""What SQLite says where no file can be made, for want of inodes."""
 
 
 class _Filtered:
@@ -20,7 +22,7 @@ class _Filtered:
 
     def write(self, text: str) -> int:
         """Pass on what is no such line."""
-        if text.startswith(_COMPLAINT) and refusal_in(text) is not None:
+        if text.startswith(_COMPLAINT) and (refusal_in(text) is not None or _NO_FILE in text):
             return len(text)
         return self._stream.write(text)
 

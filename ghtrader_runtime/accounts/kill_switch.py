@@ -85,7 +85,7 @@ class KillFile:
         )
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, kw_only=True):
     """A line's text. Lines of older versions have no number: their place in the file is it."""
 
     tripped: bool

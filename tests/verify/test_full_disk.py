@@ -45,7 +45,7 @@ COMMANDS = {
 }
 ROOM = {"no room": 0, "300 kB": 300_000, "1500 kB": 1_500_000}
 INODES = {"no inode": 0, "5 inodes": 5}
-GROWTH = {"nothing grows": 0, "100 kB files": 100_000}
+GROWTH = {"8 kB files": 8_192, "100 kB files": 100_000}
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +167,7 @@ def test_a_download_through_tqsdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_answer_on_a_full_disk_or_a_closed_pipe(older: Path, tmp_path: Path) -> None:
     with home_at(older, tmp_path, tmp_path):
+        ghtrader("status")  # the older home is closed, and that is said
         with open("/dev/full", "w") as full:
             done = subprocess.run(
                 [sys.executable, "-m", "ghtrader", "models", "list", "--json"], stdout=full, stderr=subprocess.PIPE,
