@@ -65,8 +65,7 @@ def export(network: nn.Module, scaler: FeatureScaler, length: int, windows: np.n
     whole = Normalised(copy.deepcopy(network), scaler).eval()
     for part in whole.modules():
         if parametrize.is_parametrized(part):
-            for name in list(part.parametrizations):  # type: ignore[arg-type]  # a module's dict of parametrizations
-                parametrize.remove_parametrizations(part, name)
+            _store_weights(part)
     freeze = getattr(whole.network, "freeze", None)
     if callable(freeze):
         freeze(length)
@@ -100,6 +99,18 @@ def export(network: nn.Module, scaler: FeatureScaler, length: int, windows: np.n
             f"the exported graph differs from the network by {worst:.1e}", "report it with the family and its settings"
         )
     return data
+
+
+def _store_weights(part: nn.Module) -> None:
+    """Make what a parametrization computes a plain parameter of this copy.
+
+    torch's own `remove_parametrizations` takes the property off the class, which the copy shares with the network.
+    """
+    values = {name: getattr(part, name).detach() for name in part.parametrizations}  # type: ignore[union-attr]
+    part.__class__ = type(part).__bases__[0]
+    del part.parametrizations
+    for name, value in values.items():
+        part.register_parameter(name, nn.Parameter(value))
 
 
 def _bare(program: torch.onnx.ONNXProgram) -> bytes:

@@ -29,7 +29,7 @@ from ghtrader_market.stores.mirror.compare import compare_day
 from ghtrader_market.stores.mirror.mirrored_lake import debt_ledger
 from ghtrader_market.stores.questdb.schema import LEDGER, expected_tables
 from ghtrader_market.stores.questdb.store import QuestDbStore
-from tests.integration.conftest import PASSWORD, questdb_server  # noqa: F401 (fixture)
+from tests.integration.conftest import HTTP_LOGIN, PASSWORD, questdb_server  # noqa: F401 (fixture)
 from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.timeout(3000)
@@ -90,6 +90,8 @@ def environment(questdb_server: Any) -> Iterator[None]:
         for name, value in questdb_server.environment().items():
             patch.setenv(name, value)
         patch.setenv("GHTRADER_QUESTDB_PG_PASSWORD", PASSWORD)
+        for name, value in zip(("USER", "PASSWORD"), HTTP_LOGIN, strict=True):
+            patch.setenv(f"GHTRADER_QUESTDB_HTTP_{name}", value)
         patch.setenv("GHTRADER_QUESTDB_FEATURES", "true")
         yield
 
