@@ -7,7 +7,6 @@ and interactions, and a check on it. Regularised alike, because labels overlap (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from ghtrader_base.errors import FailedError
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import Preset, check_training_samples, row_weight, without_infinite
+from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE
 from ghtrader_models.inference.predictors import TreePredictor
@@ -67,31 +67,6 @@ class LightGBMConfig:
     nthread: int = 1
 
 
-class LightGBMModel:
-    """A trained boosted model."""
-
-    kind = "lightgbm"
-
-    def __init__(self, data: bytes, gains: np.ndarray) -> None:
-        self._data = data
-        self._gains = gains
-        self._predictor = TreePredictor.of_lightgbm(data)
-        self.n_features = self._predictor.n_features
-
-    def predict_proba(self, samples: Samples) -> np.ndarray:
-        """float64[k, 3] of the rows meant."""
-        return self._predictor.predict(samples.factors)
-
-    def save(self, directory: Path) -> None:
-        """Write ``model.txt``."""
-        (directory / LIGHTGBM_FILE).write_bytes(self._data)
-
-    def importance(self, names: tuple[str, ...]) -> dict[str, float]:
-        """Share of each factor in the summed gain of all splits."""
-        total = self._gains.sum()
-        return dict(zip(names, (self._gains / total if total > 0 else self._gains).tolist(), strict=True))
-
-
 class LightGBMFamily:
     """The family of the registry's name ``lightgbm``."""
 
@@ -103,7 +78,7 @@ class LightGBMFamily:
             return LightGBMConfig()
         return LightGBMConfig(rounds=300, num_leaves=31, max_depth=-1, max_bin=255, stride=1)
 
-    def fit(self, samples: Samples, *, seed: int, config: LightGBMConfig | None = None) -> LightGBMModel:
+    def fit(self, samples: Samples, *, seed: int, config: LightGBMConfig | None = None) -> TreeModel:
         """Train; see `ModelFamily.fit`. A missing factor goes the way that each split learned for missing values.
 
         Raises
@@ -144,4 +119,7 @@ class LightGBMFamily:
         matrix = lightgbm.Dataset(kept, label=labels.astype(np.float32), weight=weight, params=params)
         booster = lightgbm.train(params, matrix, num_boost_round=config.rounds)
         gains = np.asarray(booster.feature_importance("gain"), np.float64)
-        return LightGBMModel(booster.model_to_string(num_iteration=-1).encode("ascii"), gains)
+        total = gains.sum()
+        shares = (gains / total if total > 0 else gains).tolist()
+        data = booster.model_to_string(num_iteration=-1).encode("ascii")
+        return TreeModel(self.name, LIGHTGBM_FILE, data, TreePredictor.of_lightgbm(data), shares)

@@ -7,13 +7,13 @@ overlap: at a horizon of 50 ticks a leaf of 300 rows rests on three independent 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import Preset, check_training_samples, row_weight, without_infinite
+from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.predictors import TreePredictor
 from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE
@@ -60,31 +60,6 @@ class XGBoostConfig:
     nthread: int = 1
 
 
-class XGBoostModel:
-    """A trained boosted model."""
-
-    kind = "xgboost"
-
-    def __init__(self, data: bytes, gains: dict[int, float]) -> None:
-        self._data = data
-        self._gains = gains
-        self._predictor = TreePredictor.of_xgboost(data)
-        self.n_features = self._predictor.n_features
-
-    def predict_proba(self, samples: Samples) -> np.ndarray:
-        """float64[k, 3] of the rows meant."""
-        return self._predictor.predict(samples.factors)
-
-    def save(self, directory: Path) -> None:
-        """Write ``model.ubj``."""
-        (directory / XGBOOST_FILE).write_bytes(self._data)
-
-    def importance(self, names: tuple[str, ...]) -> dict[str, float]:
-        """Share of each factor in the summed gain of all splits."""
-        total = sum(self._gains.values())
-        return {name: self._gains.get(i, 0.0) / total if total > 0 else 0.0 for i, name in enumerate(names)}
-
-
 class XGBoostFamily:
     """The family of the registry's name ``xgboost``."""
 
@@ -96,7 +71,7 @@ class XGBoostFamily:
             return XGBoostConfig()
         return XGBoostConfig(rounds=300, max_depth=6, max_bin=256, stride=1)
 
-    def fit(self, samples: Samples, *, seed: int, config: XGBoostConfig | None = None) -> XGBoostModel:
+    def fit(self, samples: Samples, *, seed: int, config: XGBoostConfig | None = None) -> TreeModel:
         """Train; see `ModelFamily.fit`. A missing factor goes the way that each split learned for missing values."""
         import xgboost
 
@@ -126,4 +101,7 @@ class XGBoostFamily:
         booster = xgboost.train(params, matrix, num_boost_round=config.rounds)
         scores = booster.get_score(importance_type="total_gain")
         gains = {int(key[1:]): float(value) for key, value in scores.items()}  # type: ignore[arg-type]  # lists are gblinear's
-        return XGBoostModel(bytes(booster.save_raw("ubj")), gains)
+        total = sum(gains.values())
+        shares = [gains.get(place, 0.0) / total if total > 0 else 0.0 for place in range(kept.shape[1])]
+        data = bytes(booster.save_raw("ubj"))
+        return TreeModel(self.name, XGBOOST_FILE, data, TreePredictor.of_xgboost(data), shares)
