@@ -107,7 +107,6 @@ def _mlflow(settings: Settings, port: int) -> None:
 
 def main(kind: str, port: int, credentials: int | None) -> None:
     """Register and serve until a signal ends this process."""
-    os.umask(0o077)  # databases, logs, and the sockets of Dagster's code servers are this user's own
     if credentials is not None:
         handed_credentials.own(credentials)
     settings = load_settings()
