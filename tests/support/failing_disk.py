@@ -12,6 +12,7 @@ import os
 import resource
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,12 +36,20 @@ def ledger_held(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Keep nothing compiled: Python cuts such a file where the limit is, and takes it for whole in later runs."""
+    with mock.patch.object(sys, "dont_write_bytecode", True), mock.patch.dict(os.environ, PYTHONDONTWRITEBYTECODE="1"):
+        yield
+
+
+@contextlib.contextmanager
 def nothing_grows(folder: Path, most: int = 0) -> Iterator[None]:
     """No file of this process, those of `folder` included, grows beyond `most` bytes: needs no rights."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
     try:
-        yield
+        with _no_bytecode():
+            yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
@@ -147,7 +156,7 @@ def full_disk(folder: Path) -> Iterator[Callable[[bool], None]]:
     """`folder` on a file system of its own that `fill(True)` fills and `fill(False)` empties; where nobody may mount,
     files that may not grow instead."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with mounted(folder, "2m") as disk:
+    with _no_bytecode(), mounted(folder, "2m") as disk:
 
         def fill(full: bool) -> None:
             if disk is None:
