@@ -138,12 +138,18 @@ class TickToTarget:
 
     def marked(self, tick_id: int, marks_ns: tuple[int, ...], now_ns: int) -> None:
         """Its target came at `now_ns` and told: received, factors done, model done, decided."""
-        if tick_id in self._open and len(marks_ns) == 4:
+        if tick_id in self._open and tick_id not in self._orders and len(marks_ns) == 4:
             self._decided[tick_id] = (*marks_ns, now_ns)
 
     def answered(self, tick_id: int, order_ids: list[str], now_ns: int) -> None:
-        """Its target was dealt with; `order_ids` are on their way out, none means there is nothing to send."""
+        """Its target was dealt with; `order_ids` are on their way out, none means there is nothing to send.
+
+        A strategy may answer a tick again while orders of its first answer are on their way: the sample ends with the
+        last order of both.
+        """
         if tick_id not in self._open:
+            return
+        if tick_id in self._orders and not order_ids:
             return
         for earlier in [one for one in self._open if one < tick_id and one not in self._orders]:
             del self._open[earlier]  # a strategy that took over or came back answers the latest tick for all before it
@@ -152,7 +158,7 @@ class TickToTarget:
         if not order_ids:
             self._finish(tick_id, now_ns, ordered=False)
             return
-        self._orders[tick_id] = len(order_ids)
+        self._orders[tick_id] = self._orders.get(tick_id, 0) + len(order_ids)
         for order_id in order_ids:
             self._waiting[order_id] = tick_id
 

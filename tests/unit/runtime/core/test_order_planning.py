@@ -9,6 +9,8 @@ from datetime import date
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.positions import Position
@@ -325,6 +327,46 @@ def test_latency_counts_every_tick_to_its_last_order() -> None:
     found = clock.summary()
     assert found.count == 3 and found.unanswered == 0
     assert found.parts["receive"] == PartTimes(p50=1e-4, p99=1e-4, slow=1e-4)
+
+
+@pytest.mark.parametrize("again", [[], ["c"]])
+def test_latency_takes_a_second_answer_to_a_tick(again: list[str]) -> None:
+    clock = TickToTarget()
+    clock.tick(1, 1000)
+    clock.answered(1, ["a", "b"], 1100)
+    clock.answered(1, again, 1200)
+    for at, order_id in enumerate(("a", "b", *again)):
+        assert clock.unanswered == 1
+        clock.order_left(order_id, 2000 + at)
+    arrays = clock.arrays()
+    assert clock.unanswered == 0 and arrays["ordered"].tolist() == [True]
+    assert arrays["ns"].tolist() == [1001 + len(again)]
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["marked", "answered", "left", "reported"]), st.booleans(), st.integers(0, 3)),
+        min_size=4,
+        max_size=20,
+    )
+)
+def test_latency_takes_anything_in_any_order(steps: list[tuple[str, bool, int]]) -> None:
+    clock, sent = TickToTarget(), ["a", "b", "c"]
+    clock.tick(0, 0)
+    for now, (what, later, number) in enumerate(steps, start=1):
+        if what == "marked":
+            clock.marked(later, (now,) * 4, now)
+        elif what == "answered":
+            clock.answered(later, sent[:number], now)
+        elif number == len(sent):
+            clock.tick(1, now)
+        elif what == "left":
+            clock.order_left(sent[number], now)
+        else:
+            clock.reported(sent[number], now)
+        assert 2 >= clock.unanswered >= clock.undecided >= 0
+    arrays = clock.arrays()
+    assert len(arrays["ns"]) == len(arrays["parts"]) and (arrays["ns"] >= 0).all()
 
 
 def test_live_rows_equal_downloaded_ones() -> None:
