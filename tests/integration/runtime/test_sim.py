@@ -140,7 +140,12 @@ class Hand:
 
     def reach(self, volume: int) -> None:
         self.want(volume)
-        self.listen(lambda: self.position == volume and not self.state.working)
+
+        def reached() -> bool:  # told after the wish arrived: an older state may hold as much by chance
+            state = self.state
+            return state.targets.get(self.symbol) == volume == self.position and not state.working
+
+        self.listen(reached)
 
     @property
     def position(self) -> int:
@@ -188,8 +193,9 @@ def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settin
     theirs = [(f.trade_id, f.order_id, f.direction, f.offset, f.volume, f.price,
                f.trade_date_time, f.commission) for f in recorded]  # fmt: skip
     assert ours == theirs and len(ours) == run.fills > 2
-    timed = run.tick_to_target_ms  # a busy machine may end the run with ticks that nobody has answered yet
-    assert timed.count > 100 and timed.count + timed.unanswered >= run.ticks - 5 and run.missed_ticks == 0
+    timed = run.tick_to_target_ms  # on a busy machine a later tick answers for some, and some are open at the end
+    answered = timed.count + timed.skipped
+    assert timed.count > 100 and answered + timed.unanswered >= run.ticks - 5 and run.missed_ticks == 0
     orders = exchange.control.orders()
     assert len({order.order_id for order in orders}) == len(orders) == run.orders
 
