@@ -3,6 +3,8 @@
 libfaketime moves what every process of a run takes for the time of the day by one and the same offset, so that parents
 and children agree; the monotonic clock stays (timeouts and zmq's and numba's waits are measured on it), file times stay
 (compiled code is found by them), and Java is left out (it hangs; infra/questdb/run.py takes the names away).
+The offset is read once and kept: libfaketime looks for it in the environment again, every ten seconds, in whatever
+thread asks for the time, and a test that sets a variable at that moment ends the process.
 With such settings libfaketime up to 0.9.10 breaks `time.sleep`: `monotonic_sleep.c` is then built and loaded before it.
 
 `--all` runs what `make test` runs, once in the maintenance half hour and once over the last midnight of a year.
@@ -99,6 +101,7 @@ def environment(offset_s: int, preload: list[Path]) -> dict[str, str]:
         "LD_PRELOAD": " ".join(filter(None, (*map(str, preload), os.environ.get("LD_PRELOAD")))),
         "FAKETIME": f"{offset_s:+d}s",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_CACHE_DURATION": str(7 * 86400),
         "NO_FAKE_STAT": "1",
     }
 
