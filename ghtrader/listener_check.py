@@ -6,6 +6,7 @@ reach it is not looked at: everything we start binds 127.0.0.1.
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
@@ -94,7 +95,7 @@ def _asked(address: str, **headers: str) -> ListenerState:
             return ListenerState.OPEN
     except urllib.error.HTTPError as refused:
         return ListenerState.CLOSED if refused.code < 500 else ListenerState.SILENT
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return ListenerState.SILENT
 
 

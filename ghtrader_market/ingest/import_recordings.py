@@ -32,7 +32,7 @@ from ghtrader_market.sources.recordings.contract_rows import ColumnMap, ReadOpti
 from ghtrader_market.sources.recordings.reader import read_days, require_options
 from ghtrader_market.sources.recordings.recording_file import RecordingFile
 from ghtrader_market.stores.day_details import TickDetails
-from ghtrader_market.stores.day_rows import NOTE_OF
+from ghtrader_market.stores.day_rows import NOTE_OF, repeated_rows
 from ghtrader_market.stores.lake.declared_days import load_declared, save_declared
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ _KEPT_BYTES = 256 << 20
 """Of tables that stay in memory between reading and writing; what goes beyond is read again."""
 _ENDINGS = frozenset({".csv", ".tsv", ".gz", ".parquet", ".pq", ".db", ".sqlite", ".sqlite3", ".dsb", ".npz", ".npy"})
 """Files of a folder that are taken for recordings; a file that is named is always read."""
+_SECOND_NS = 1_000_000_000
 _CLOCKS_DIFFER_NS = 3600 * 1_000_000_000
 """How far ahead of this machine's clock a recorder's may be."""
 
@@ -205,9 +206,19 @@ def _checked_days(path: Path, options: ReadOptions, layout: str | None) -> Itera
 
 
 def _judged(part: RecordedDay, calendar: TradingCalendar) -> tuple[RecordedDay, tuple[str, ...], TickDetails]:
-    """The day with its stale rows left out and its swapped rows in place, what was done, and that for the manifest."""
+    """The day without rows that stand twice or are stale, its swapped rows in place; what was done, for people too."""
     if not calendar.speaks_for(part.day) or not calendar.is_trading_day(part.day):  # `check_day` says so
         return part, (), TickDetails()
+    name = Path(part.file.name).name
+    notes: tuple[str, ...] = ()
+    details = TickDetails()
+    if (repeated := _repeated(part.table)).any():
+        first, count = int(np.flatnonzero(repeated)[0]), int(repeated.sum())
+        notes = (
+            f"{name}: {count} rows left out: they repeat the row before them, the first in {part.place_word(first)}",
+        )
+        details = TickDetails(dropped_duplicates=count)
+        part = part.taken(np.flatnonzero(~repeated)).counted_anew()
     times, volume, amount = (
         part.table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
         for name in ("datetime_ns", "volume", "amount")
@@ -216,12 +227,22 @@ def _judged(part: RecordedDay, calendar: TradingCalendar) -> tuple[RecordedDay, 
         times, np.asarray(volume, np.float64), amount, calendar.sessions(variety_of(part.contract), part.day)
     )
     if not verdict.notes:
-        return part, (), TickDetails()
-    name = Path(part.file.name).name
-    notes = tuple(f"{name}: {part.place_word(note.row)} {NOTE_OF[note.fault]}: {note.detail}" for note in verdict.notes)
+        return part, notes, details
+    notes += tuple(
+        f"{name}: {part.place_word(note.row)} {NOTE_OF[note.fault]}: {note.detail}" for note in verdict.notes
+    )
     counts = Counter(note.fault for note in verdict.notes)
-    details = TickDetails(stale_rows=counts.get(RowFault.STALE), swapped_rows=counts.get(RowFault.SWAPPED))
+    details = replace(details, stale_rows=counts.get(RowFault.STALE), swapped_rows=counts.get(RowFault.SWAPPED))
     return part.taken(verdict.kept), notes, details
+
+
+def _repeated(table: pa.Table) -> np.ndarray:
+    """bool[n]: rows that repeat the one before them, as a download and our recorder leave them out.
+
+    None where the clock shows whole seconds alone: two snapshots of one second may be alike there.
+    """
+    times = table.column("datetime_ns").to_numpy()
+    return repeated_rows(table) if (times % _SECOND_NS).any() else np.zeros(len(times), bool)
 
 
 def _write(

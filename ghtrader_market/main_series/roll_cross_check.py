@@ -5,8 +5,6 @@ Where they differ is reported, never followed.
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,12 +13,15 @@ from typing import Any
 from ghtrader_base.errors import FailedError, GhtraderError, UnreachableError
 from ghtrader_base.files import parse_json
 from ghtrader_base.settings import Settings
+from ghtrader_base.web_documents import fetch_document
 from ghtrader_market.reference.roll_schedule import RollSchedule
 from ghtrader_market.reference.varieties import get_variety
 
 VENDOR_URL = "https://files.shinnytech.com/continuous_table.json"
 """Asked where TQ_CONT_TABLE_URL is not set and there is an account with the vendor."""
 _TIMEOUT_S = 5.0
+_MOST_BYTES = 16 << 20
+"""Of the vendor's table; that of today has some hundred KB."""
 Changes = Sequence[tuple[date, str]]
 """First day of each main contract, ascending."""
 
@@ -110,9 +111,7 @@ def cross_check(settings: Settings, schedule: RollSchedule) -> CrossCheck:
 
 def _fetch(url: str) -> bytes:
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
-            content: bytes = response.read()
-            return content
-    except (urllib.error.URLError, OSError, ValueError) as error:
+        return fetch_document(url, _TIMEOUT_S, _MOST_BYTES)
+    except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise UnreachableError(f"no continuous table at {url}: {reason}", "check TQ_CONT_TABLE_URL") from error

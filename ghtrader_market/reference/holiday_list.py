@@ -1,18 +1,16 @@
 """Refreshes a home's holiday list, judges a fetched one before it counts, and says how long the list still reaches.
 
 A list changes what is to come. It is refused by name, and the list at hand stays, where it is no list, torn, leaves
-years out, or calls a day a holiday on which ticks are stored; `status` names the refusal. A day that a list in force
-calls a holiday although something of it is stored is named by `status` and `audit`, and nothing of it is deleted. Which
-day trades by the list in force is `trading_calendar`'s answer.
+years out, names more holidays than any year has, or calls a day a holiday on which ticks are stored; `status` names the
+refusal. A day that a list in force calls a holiday although something of it is stored is named by `status` and `audit`,
+and nothing of it is deleted. Which day trades by the list in force is `trading_calendar`'s answer.
 """
 
 from __future__ import annotations
 
 import contextlib
-import urllib.error
-import urllib.request
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, UnreachableError
 from ghtrader_base.files import atomic_write_json, parse_json, read_json, with_checksum
+from ghtrader_base.web_documents import fetch_document
 from ghtrader_market.reference.trading_calendar import (
     SHANGHAI,
     TradingCalendar,
@@ -37,6 +36,12 @@ WARN_DAYS = 60
 """With fewer days left of the list, `status`, a check and the daily update say so."""
 _FEWEST_A_YEAR = 8
 """Weekdays without trading in a year, at the very least; from 2010 to 2026 there were 16 or more."""
+_MOST_A_YEAR = 40
+"""Weekdays without trading in a year, at the most; from 2010 to 2026 there were 23 or fewer."""
+_MOST_IN_A_ROW = 15
+"""The same without a trading day between them; from 2010 to 2026 there were 6 or fewer."""
+_MOST_BYTES = 1 << 20
+"""Of a fetched list; that of twenty years has 6 KB."""
 _REFUSED = "refused.json"
 
 
@@ -161,9 +166,8 @@ def fetch_vendor_list(settings: Settings, timeout_s: float = 5.0) -> list[date]:
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"TQ_CHINESE_HOLIDAY_URL is no web address: {url}", "correct it, or unset it")
     try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as response:
-            payload: bytes = response.read()
-    except (urllib.error.URLError, OSError) as error:
+        payload = fetch_document(url, timeout_s, _MOST_BYTES)
+    except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise UnreachableError(
             f"no holiday list at {url}: {reason}",
@@ -243,12 +247,27 @@ def _judged(
     for year in range(first.year, last.year + 1):
         if last >= date(year, 12, 31) and counts[year] < _FEWEST_A_YEAR:
             raise _refusal(f"it names only {counts[year]} weekdays of {year}, so it is torn")
+        if counts[year] > _MOST_A_YEAR:
+            raise _refusal(f"it names {counts[year]} weekdays of {year}, more than any year has")
+    if (closed := _longest_closure(holidays)) > _MOST_IN_A_ROW:
+        raise _refusal(f"it names {closed} weekdays in a row, longer than any holiday")
     dropped = [day for day in known.holidays if first <= day <= last and day not in set(holidays)]
     if dropped:
         raise _refusal(f"it leaves out {_named(dropped)}, known to be holidays")
     if contradicted := sorted(stored.intersection(holidays)):
         raise _refusal(f"it calls {_named(contradicted)} a holiday, and ticks of that day are stored")
     return first, last, holidays
+
+
+def _longest_closure(holidays: Sequence[date]) -> int:
+    """Most weekdays in a row among ascending days."""
+    longest = run = 0
+    before: date | None = None
+    for day in holidays:
+        follows = before is not None and day - before == timedelta(days=3 if day.weekday() == 0 else 1)
+        run, before = run + 1 if follows else 1, day
+        longest = max(longest, run)
+    return longest
 
 
 def _refusal(why: str) -> FailedError:

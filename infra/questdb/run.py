@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import http.client
 import os
 import re
 import shlex
@@ -243,7 +244,10 @@ class QuestDbServer:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise Unavailable(f"QuestDB ended at once; see {self.root / 'server.log'}")
-            with contextlib.suppress(OSError), urllib.request.urlopen(self._question(), timeout=2):
+            with (
+                contextlib.suppress(OSError, http.client.HTTPException),
+                urllib.request.urlopen(self._question(), timeout=2),
+            ):
                 return
             time.sleep(0.2)
         self.stop()

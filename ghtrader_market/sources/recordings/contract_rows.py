@@ -137,6 +137,13 @@ class RecordedDay:
             table = table.set_column(0, table.schema.field("id"), pa.array(np.sort(table.column("id").to_numpy())))
         return replace(self, table=table, rows=self.rows[kept])
 
+    def counted_anew(self) -> RecordedDay:
+        """The same, its ids those of a file that never had the rows that are gone; the source's own stay."""
+        if not self.counted:
+            return self
+        ids = pa.array(np.arange(self.table.num_rows, dtype=np.int64))
+        return replace(self, table=self.table.set_column(0, self.table.schema.field("id"), ids))
+
 
 def recorded_days(file: RecordingFile, found: ContractRows, options: ReadOptions) -> Iterator[RecordedDay]:
     """The contract's days, ascending."""

@@ -6,6 +6,7 @@ Transport and errors belong here, tables do not. Serves 9.3 and 10 alike: nothin
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import re
 import threading
@@ -81,7 +82,7 @@ class QuestDbClient:
         try:
             with urllib.request.urlopen(url, timeout=_ANSWER_S):
                 return True
-        except (urllib.error.URLError, OSError):
+        except (OSError, http.client.HTTPException):
             return False
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
@@ -188,8 +189,8 @@ class QuestDbClient:
             if exc.code in (401, 403):
                 raise self._login_refused() from exc
             raise refused(_message_of(exc)) from exc
-        except (urllib.error.URLError, OSError) as exc:
-            raise self._gone(self.http, str(getattr(exc, "reason", exc))) from exc
+        except (OSError, http.client.HTTPException) as exc:  # the latter: half an answer, or another kind of server
+            raise self._gone(self.http, str(getattr(exc, "reason", exc)) or type(exc).__name__) from exc
 
     def _connect(self) -> psycopg.Connection[Any]:
         import psycopg

@@ -21,7 +21,7 @@ from ghtrader_market.reference.trading_calendar import SHANGHAI, bundled_calenda
 from ghtrader_market.sources.tqsdk.source import TqSdkSource
 from ghtrader_market.stores.lake.lake import Lake
 from tests.support.copper_day import whole_day
-from tests.support.served_text import served_text
+from tests.support.served_text import served_bytes, served_text
 
 pytestmark = pytest.mark.clock
 
@@ -81,3 +81,12 @@ def test_the_asset_refreshes_and_its_check_warns(listed: dict[str, bytes], setti
     left = (date(2027, 12, 31) - datetime.now(SHANGHAI).date()).days
     assert found.passed is (left >= 60) and found.severity is dg.AssetCheckSeverity.WARN
     assert found.metadata["days_left"].value == left
+
+
+def test_a_torn_answer_stops_no_update(settings: Settings) -> None:
+    resource = HomeResource(home=str(settings.home))
+    with served_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n[1,") as url:
+        settings = settings.model_copy(update={"tq_chinese_holiday_url": url})
+        with TqSdkSource(settings) as source:
+            told = resource.refresh_calendar(source)
+    assert "breaks off after 3 bytes" in told and f"the holiday list at hand reaches {bundled_calendar().last}" in told

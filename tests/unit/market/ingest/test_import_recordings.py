@@ -118,6 +118,28 @@ def test_ticks_of_the_future_are_refused(lake: Lake) -> None:
     assert import_recordings([CU1909], lake, CALENDAR, now_ns=last).written
 
 
+def with_repeats(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([frame.iloc[:10], frame.iloc[9:30], frame.iloc[29:30], frame.iloc[29:]], ignore_index=True)
+
+
+def test_rows_that_stand_twice_are_stored_once_as_a_download_has_them(tmp_path: Path, lake: Lake) -> None:
+    (once,) = read_recording(with_rows(tmp_path, lambda frame: frame))
+    report = import_recordings([with_rows(tmp_path, with_repeats)], lake, CALENDAR)
+    (note,) = report.row_notes
+    assert note[2] == "SHFE.cu1910.csv: 3 rows left out: they repeat the row before them, the first in line 12"
+    manifest = lake.manifest("ticks", CU1910, MONDAY)
+    assert manifest is not None and manifest.details.dropped_duplicates == 3
+    assert table_hash(lake.read_day("ticks", CU1910, MONDAY)) == table_hash(once[2])
+    assert import_recordings([with_rows(tmp_path, lambda frame: frame)], lake, CALENDAR).present == 1
+
+
+def test_alike_snapshots_of_one_second_stay_where_the_clock_shows_seconds(tmp_path: Path, lake: Lake) -> None:
+    def of_seconds(frame: pd.DataFrame) -> pd.DataFrame:
+        return with_repeats(frame.assign(datetime=frame["datetime"] // 10**9 * 10**9))
+
+    assert import_recordings([with_rows(tmp_path, of_seconds)], lake, CALENDAR).row_notes == ()
+
+
 def test_a_fall_in_a_session_still_refuses_the_file(tmp_path: Path, lake: Lake) -> None:
     def fallen(frame: pd.DataFrame) -> pd.DataFrame:
         frame.loc[140, "volume"] = 1

@@ -44,6 +44,10 @@ OF_2027 = [
 WHOLE = [*CALENDAR.holidays, *OF_2027]
 
 
+def every(first: date, last: date) -> list[date]:
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
 @pytest.fixture
 def served() -> Iterator[tuple[str, dict[str, bytes]]]:
     with served_text() as found:
@@ -102,6 +106,8 @@ def test_a_next_year_that_is_named_in_part_counts_as_far_as_it_goes(tmp_path: Pa
         ([day for day in WHOLE if day.year < 2020], "it ends on 2019-12-31"),
         ([*WHOLE, date(2026, 11, 27)], "it calls 2026-11-27 a holiday, and ticks of that day are stored"),
         ([date(2026, 11, 28)], "names no weekday"),
+        ([*WHOLE, *every(date(2027, 1, 1), date(2027, 12, 31))], "it names 261 weekdays of 2027, more than any year"),
+        ([*WHOLE, *every(date(2026, 12, 1), date(2026, 12, 25))], "it names 19 weekdays in a row, longer than any"),
     ],
 )  # fmt: skip
 def test_a_list_that_cannot_be_right_is_refused_by_name(tmp_path: Path, served, days: list[date], why: str) -> None:
