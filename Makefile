@@ -12,7 +12,7 @@ SAMPLE = FUZZ_MESSAGES=20000 $(PYTEST) -n $(TEST_JOBS) --dist worksteal --durati
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONUNBUFFERED := 1
 
-.PHONY: setup demo test acceptance sample verify test-vendor lint ui bench soak questdb lock sbom clean docs
+.PHONY: setup demo test acceptance sample verify test-vendor lint ui bench bench-year soak questdb lock sbom clean docs
 
 # The first of these that runs, has the right version and can make a virtual environment; `make PYTHON=...` names another.
 # A name that is found on the PATH need not run: pyenv's shims fail where the version is not selected.
@@ -56,6 +56,10 @@ ui: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks
+
+# Memory and time of training over 5 to 250 full days; YEAR="--days 5 20" for less (docs/develop/benchmarks.md).
+bench-year: setup
+	$(BIN)/python -m tests.benchmarks.year $(YEAR)
 
 # SEEDS=100000 make soak: as many stories of the trading core as one asks.
 soak: setup

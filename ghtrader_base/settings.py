@@ -296,6 +296,11 @@ class Settings(BaseSettings):
         return self.home / "data"
 
     @property
+    def cache(self) -> Path:
+        """Days as mapped arrays; anything in it may be deleted."""
+        return self.home / "cache"
+
+    @property
     def dagster(self) -> Path:
         """The Dagster instance (DAGSTER_HOME)."""
         return self.home / "dagster"

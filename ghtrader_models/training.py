@@ -20,7 +20,7 @@ from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_models.bundles.bundle import Bundle, load_bundle, write_bundle
 from ghtrader_models.bundles.provenance import BundleContent, TrainingRun
 from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
-from ghtrader_models.datasets.load import Dataset, load_dataset
+from ghtrader_models.datasets.load import Dataset, load_dataset, never_known
 from ghtrader_models.evaluation.metrics import class_prior
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.evaluation.splits import SplitOptions, training_stop
@@ -46,9 +46,10 @@ def train(
     strict: bool = False,
     mix: bool = False,
     calendar: TradingCalendar | None = None,
+    cache: Path | None = None,
 ) -> Bundle:
-    """Load the days, train, write the bundle; see `load_dataset` (`strict`, `mix`, `calendar`) and `train_on`."""
-    dataset = load_dataset(lake, symbol, days, horizon, strict=strict, mix=mix, calendar=calendar)
+    """Load the days, train, write the bundle; see `load_dataset` (`strict` to `cache`) and `train_on`."""
+    dataset = load_dataset(lake, symbol, days, horizon, strict=strict, mix=mix, calendar=calendar, cache=cache)
     return train_on(
         dataset, models_dir, family, until_ns=until_ns, seed=seed, config=config, policy=policy, run_id=run_id
     )
@@ -98,7 +99,7 @@ def train_on(
     """
     rows = rows_until(dataset, until_ns)
     if rows.size == 0:
-        never = [name for name, x in zip(dataset.names, dataset.X.T, strict=True) if not np.isfinite(x).any()]
+        never = never_known(dataset.names, dataset.samples(np.arange(len(dataset))).blocks())
         hint = f"never known on these days: {', '.join(never[:5])}" if never else "train on more days, or until later"
         raise UsageError(f"no row of {dataset.symbol} to learn from", hint)
     learner = get_family(family)

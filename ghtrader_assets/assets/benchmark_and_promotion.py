@@ -102,6 +102,7 @@ def benchmark_series(
         strict=config.strict,
         mix=config.mix or home.settings.mix_origins,
         calendar=home.calendar,
+        cache=home.settings.cache,
     )
     tell_left_out(symbol, dataset.left_out)
     days = list(dataset.days)

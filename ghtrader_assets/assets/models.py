@@ -131,6 +131,7 @@ def train_series(
             strict=config.strict,
             mix=config.mix or home.settings.mix_origins,
             calendar=home.calendar,
+            cache=home.settings.cache,
         )
         content = bundle.content
         left_out = content.left_out or ()

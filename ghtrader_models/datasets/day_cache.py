@@ -1,11 +1,11 @@
 """Caches days of features and labels as memory-mapped arrays; the cache may be deleted at any time.
 
-What belongs here: one day from Parquet to plain arrays, once, and opening them. The cache is keyed by the content of
-features and labels, so that a rebuilt day finds its own arrays and never another's. What windows there are in a day is
-`windows`' business.
+What belongs here: one day from Parquet to plain arrays, once, and opening them. The cache is keyed by the files of
+features and labels and by their content, which is checked where arrays are made of it: a rebuilt or an edited day never
+finds another's arrays. What windows there are in a day is `windows`' business.
 
 Layout of ``cache/days/<key>/``: ``X.npy`` float32[n, F], ``labels.npy`` int8[H, n], ``datetime_ns.npy`` int64[n],
-``warm.npy`` bool[n], ``mid.npy`` float64[n].
+``warm.npy`` bool[n], ``mid.npy`` float64[n], a sha256 beside each.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import numpy as np
 
 from ghtrader_base.disk_space import require_room
 from ghtrader_base.errors import IntegrityError, UsageError
-from ghtrader_base.files import content_hash, ensure_dir
+from ghtrader_base.files import content_hash, ensure_dir, verify_sidecar, write_sidecar
 from ghtrader_models.bundles.provenance import DayFacts
+from ghtrader_models.datasets.built_day import FEATURES, LABELS, day_facts, day_manifests, require_provenance
 from ghtrader_models.datasets.day_integrity import require_content, require_unchanged, schedule_of
-from ghtrader_models.datasets.load import FEATURES, LABELS, day_facts, day_manifests, require_provenance
 from ghtrader_models.factors.factor_set import FactorSetSpec
 from ghtrader_models.inference.predictors import WarmTracker
 from ghtrader_models.labels.labels import LabelSpec, label_column
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
     from ghtrader_market.stores.lake.manifests import DayManifest
 
-_FORMAT = 1
+_FORMAT = 2
 _ARRAYS = ("X", "labels", "datetime_ns", "warm", "mid")
 
 
@@ -122,12 +122,25 @@ def open_day(lake: Lake, cache: Path, symbol: str, day: date, *, entry: str = "t
     """
     features, labels = day_manifests(lake, symbol, day, entry)
     require_unchanged(lake, (features, labels), schedule_of(lake, symbol))
+    return map_day(lake, cache, symbol, day, features, labels)
+
+
+def map_day(lake: Lake, cache: Path, symbol: str, day: date, features: DayManifest, labels: DayManifest) -> CachedDay:
+    """As `open_day`, of a day whose files are known to be those its two manifests name (`require_unchanged`).
+
+    Raises
+    ------
+    IntegrityError
+        As `open_day`.
+    """
     folder = _folder(cache, features, labels)
     if not folder.is_dir():
         _fill(lake, folder, symbol, day, features, labels)
     try:
         mapped = {name: map_array(folder / f"{name}.npy") for name in _ARRAYS}
-    except (OSError, ValueError) as exc:
+        for name in _ARRAYS:
+            verify_sidecar(folder / f"{name}.npy")
+    except (OSError, ValueError, IntegrityError) as exc:
         raise IntegrityError(f"{folder} cannot be read: {exc}", "delete it: it is a cache, and is made again") from exc
     factor_set_spec = FactorSetSpec.from_dict(features.factor_set.to_json())
     return CachedDay(
@@ -158,7 +171,8 @@ def require_cache_room(lake: Lake, cache: Path, symbol: str, days: Iterable[date
 
 
 def _folder(cache: Path, features: DayManifest, labels: DayManifest) -> Path:
-    return Path(cache) / "days" / content_hash([_FORMAT, features.content_hash, labels.content_hash])[:32]
+    made_of = [[manifest.content_hash, dict(manifest.files)] for manifest in (features, labels)]
+    return Path(cache) / "days" / content_hash([_FORMAT, *made_of])[:32]
 
 
 def map_array(path: Path) -> MappedArray:
@@ -204,6 +218,7 @@ def _fill(lake: Lake, folder: Path, symbol: str, day: date, features: DayManifes
                 np.save(file, np.ascontiguousarray(array))
                 file.flush()
                 os.fsync(file.fileno())
+            write_sidecar(temporary / f"{name}.npy")
         try:
             os.rename(temporary, folder)
         except OSError:

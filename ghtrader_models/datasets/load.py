@@ -1,47 +1,55 @@
-"""Loads days of features and labels from the lake as contiguous arrays, every row kept in its place.
+"""Loads days of features and labels from the lake as one table, every row kept in its place.
 
 What belongs here: reading, leaving out the days that do not go with the others (`day_selection` says which), refusing
 those that were changed since they were built (`day_integrity`), and saying which rows may be learned from. Rows that
 are not warm or have no label stay in: the simulation and the persistence baseline need the tape whole. Which rows train
 and which test is `evaluation.splits`' business.
 
-A day has one contract and one segment, labels end with the day and factors start cold at its first tick, so no row
-knows anything of another segment.
+With a cache the factors stay in its mapped files, a year as well as a day; labels, times and quotes, 50 bytes a row,
+are held. A day has one contract and one segment, labels end with the day and factors start cold at its first tick, so
+no row knows anything of another segment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ghtrader_base.errors import FailedError, IntegrityError, RefusedError, UsageError
+from ghtrader_base.errors import IntegrityError, RefusedError, UsageError
 from ghtrader_market.reference.tick_origin import require_one_origin
 from ghtrader_market.reference.tick_schema import PROVENANCE_COLUMNS
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.stores.day_details import stated
 from ghtrader_models.bundles.left_out_days import LeftOutDay, describe_left_out
 from ghtrader_models.bundles.provenance import DayFacts
-from ghtrader_models.bundles.schema_versions import require_schema
+from ghtrader_models.datasets.built_day import (
+    BUILD_AGAIN,
+    FEATURES,
+    LABELS,
+    day_facts,
+    day_manifests,
+    require_provenance,
+)
+from ghtrader_models.datasets.day_cache import map_day, require_cache_room
 from ghtrader_models.datasets.day_integrity import require_content, require_labels, require_unchanged, schedule_of
 from ghtrader_models.datasets.day_selection import DayTraits, select_days, without_rows
+from ghtrader_models.datasets.mapped_rows import FactorRows, HeldRows, MappedRows, RowArray
 from ghtrader_models.datasets.samples import Samples
-from ghtrader_models.datasets.tick_input import read_provenance
 from ghtrader_models.factors.factor_set import FactorSetSpec
 from ghtrader_models.inference.predictors import WarmTracker
 from ghtrader_models.labels.labels import NO_LABEL, LabelSpec, label_column, no_horizon
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
 
     from ghtrader_market.stores.lake.lake import Lake
     from ghtrader_market.stores.lake.manifests import DayManifest
-
-FEATURES, LABELS = "features", "labels"
-_HINT = "build the day again: ghtrader build with --overwrite"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +67,7 @@ class Dataset:
     names : tuple of str
         Factor names, in the order of the columns of `X`.
     X : float32[n, F]
-        Factors, C-contiguous; NaN where unknown.
+        Factors; NaN where unknown. An array, or `MappedRows`, which gives out rows by number and holds none.
     y : int8[n]
         0 DOWN, 1 FLAT, 2 UP, -1 none.
     datetime_ns : int64[n]
@@ -88,7 +96,7 @@ class Dataset:
     horizon: int
     facts: tuple[DayFacts, ...]
     names: tuple[str, ...]
-    X: np.ndarray
+    X: FactorRows
     y: np.ndarray
     datetime_ns: np.ndarray
     day_index: np.ndarray
@@ -155,8 +163,9 @@ class Dataset:
         """Rows of one trading day; `UsageError` where it is not in the set."""
         if day not in self.days:
             raise UsageError(f"{day} is not in this data set", f"it has {self.days[0]} to {self.days[-1]}")
-        found = np.flatnonzero(self.day_index == self.days.index(day))
-        return slice(int(found[0]), int(found[-1]) + 1)
+        number = self.days.index(day)
+        first, stop = np.searchsorted(self.day_index, [number, number + 1]).tolist()
+        return slice(first, stop)
 
 
 def load_dataset(
@@ -169,6 +178,7 @@ def load_dataset(
     strict: bool = False,
     mix: bool = False,
     calendar: TradingCalendar | None = None,
+    cache: Path | None = None,
 ) -> Dataset:
     """Read the days that belong together and put them side by side.
 
@@ -190,6 +200,9 @@ def load_dataset(
         Take days of different markets together.
     calendar : TradingCalendar, optional
         Days that it calls holidays are left out; none are where it is absent.
+    cache : Path, optional
+        ``<home>/cache``, where factors are mapped from: memory then does not grow with them. Where absent they are
+        held, 60 MB a full day of 269.
 
     Raises
     ------
@@ -202,6 +215,8 @@ def load_dataset(
         segments, or a stored day has a schema version that `entry` does not read.
     RefusedError
         `strict`, and a day does not go with the others: names it and why. Or days are of different markets.
+    NoRoomError
+        The cache's file system has no room for the days.
     """
     wanted = sorted(set(days))
     if not wanted:
@@ -217,13 +232,15 @@ def load_dataset(
         _refuse_odd(symbol, chosen.left_out)
     if not mix:
         require_one_origin(symbol, {day: built[day][0].details.origin for day in chosen.kept})
+    if cache is not None:
+        require_cache_room(lake, cache, symbol, chosen.kept, entry)
     schedule = schedule_of(lake, symbol)
     for day in chosen.kept:
         require_unchanged(lake, built[day], schedule)
-    read = [_read_day(lake, symbol, day, horizon, *built[day]) for day in chosen.kept]
+    read = [_read_day(lake, symbol, day, horizon, *built[day], cache) for day in chosen.kept]
     parts = [part for part in read if (part.warm & (part.y != NO_LABEL)).any()]
     if not parts:
-        never = [name for index, name in enumerate(read[0].names) if not any(_known(part, index) for part in read)]
+        never = never_known(read[0].names, MappedRows([part.X for part in read]).blocks())
         hint = f"never known on these days: {', '.join(never[:5])}" if never else "take more days"
         raise UsageError(f"no row of {symbol} at horizon {horizon} to learn from", hint)
     used = {part.facts.day for part in parts}
@@ -257,8 +274,12 @@ def traits_of(features: DayManifest, labels: DayManifest, calendar: TradingCalen
     )
 
 
-def _known(part: _Day, factor: int) -> bool:
-    return bool(np.isfinite(part.X[:, factor]).any())
+def never_known(names: tuple[str, ...], blocks: Iterable[np.ndarray]) -> list[str]:
+    """Factors that have no finite value in blocks of rows, float32[b, F] each."""
+    known = np.zeros(len(names), np.bool_)
+    for rows in blocks:
+        known |= np.isfinite(rows).any(axis=0)
+    return [name for name, found in zip(names, known, strict=True) if not found]
 
 
 def _side_by_side(symbol: str, horizon: int, parts: Sequence[_Day], left_out: Sequence[LeftOutDay]) -> Dataset:
@@ -266,13 +287,13 @@ def _side_by_side(symbol: str, horizon: int, parts: Sequence[_Day], left_out: Se
     sizes = [part.y.size for part in parts]
     times = np.concatenate([part.datetime_ns for part in parts])
     if np.any(np.diff(times) < 0):
-        raise IntegrityError(f"ticks of {symbol} run backwards in time", _HINT)
+        raise IntegrityError(f"ticks of {symbol} run backwards in time", BUILD_AGAIN)
     return Dataset(
         symbol=symbol,
         horizon=horizon,
         facts=tuple(part.facts for part in parts),
         names=parts[-1].names,
-        X=np.concatenate([part.X for part in parts]),
+        X=_one_table([part.X for part in parts]),
         y=np.concatenate([part.y for part in parts]),
         datetime_ns=times,
         day_index=np.repeat(np.arange(len(parts), dtype=np.int32), sizes),
@@ -289,71 +310,11 @@ def _side_by_side(symbol: str, horizon: int, parts: Sequence[_Day], left_out: Se
     )
 
 
-def day_manifests(lake: Lake, symbol: str, day: date, entry: str) -> tuple[DayManifest, DayManifest]:
-    """Manifests of a day's features and labels, known to be made from the ticks there are now.
-
-    Raises
-    ------
-    FailedError
-        The day, or its ticks, are not in the lake.
-    IntegrityError
-        The two were not made from the same ticks, or not from those that are here; or a schema version does not fit.
-    """
-    stored = [lake.manifest(name, symbol, day) for name in (FEATURES, LABELS)]
-    found: list[DayManifest] = []
-    for name, manifest in zip((FEATURES, LABELS), stored, strict=True):
-        if manifest is None:
-            raise FailedError(
-                f"the lake has no {name} of {symbol} on {day}", f"first: ghtrader build --symbol {symbol}"
-            )
-        require_schema(entry, manifest.built, f"{name} of {symbol} on {day}")
-        found.append(manifest)
-    features, labels = found
-    ticks = lake.manifest(features.source, symbol, day)
-    if ticks is None:
-        raise FailedError(f"the lake has no {features.source} of {symbol} on {day}", "download or build that day first")
-    made_from = {manifest.built.source_hash(features.source) for manifest in (features, labels)}
-    if made_from != {ticks.content_hash}:
-        raise IntegrityError(
-            f"{symbol} on {day}: {features.source} has changed since features and labels were built", _HINT
-        )
-    return features, labels
-
-
-def require_provenance(features: pa.Table, made: DayManifest, labels: pa.Table, labelled: DayManifest) -> int:
-    """The segment of a day whose rows all name their contract, segment and schedule, as the manifests do.
-
-    Raises
-    ------
-    IntegrityError
-        A day without rows; a provenance column missing, not filled, or other than the manifest's: names day and column.
-    """
-    for table, manifest in ((features, made), (labels, labelled)):
-        where = f"{manifest.dataset} of {manifest.key} on {manifest.day}"
-        if table.num_rows == 0:
-            raise IntegrityError(f"{where} has no rows", _HINT)
-        said = (manifest.context.contract, manifest.segment_id, manifest.built.schedule_hash)
-        found = read_provenance(table, where, _HINT)
-        for name, one, other in zip(PROVENANCE_COLUMNS, found, said, strict=True):
-            if one != other:
-                raise IntegrityError(f"{where}: {name} is {one}, its manifest says {other}", _HINT)
-    return made.segment_id
-
-
-def day_facts(day: date, features: DayManifest, labels: DayManifest) -> DayFacts:
-    """What the manifests say a day is."""
-    context = features.context
-    return DayFacts(
-        day=day,
-        contract=context.contract,
-        segment_id=features.segment_id,
-        price_tick=float(context.price_tick),
-        multiplier=context.multiplier,
-        rows=features.rows,
-        features_hash=features.content_hash,
-        labels_hash=labels.content_hash,
-        origin=features.details.origin,
-    )
+def _one_table(days: Sequence[RowArray]) -> FactorRows:
+    """Days in memory as one array; mapped ones stay where they are."""
+    if all(isinstance(day, HeldRows) for day in days):
+        return np.concatenate([day.array for day in days])
+    return MappedRows(days)
 
 
 def _quotes(lake: Lake, source: str, symbol: str, times: np.ndarray, day: date) -> tuple[np.ndarray, np.ndarray]:
@@ -365,7 +326,7 @@ def _quotes(lake: Lake, source: str, symbol: str, times: np.ndarray, day: date) 
         inside = np.isin(found, times)  # ticks outside the sessions are no examples
         found, bid, ask = found[inside], bid[inside], ask[inside]
     if not np.array_equal(times, found):
-        raise IntegrityError(f"{symbol} on {day}: features and {source} are not the same ticks", _HINT)
+        raise IntegrityError(f"{symbol} on {day}: features and {source} are not the same ticks", BUILD_AGAIN)
     return bid, ask
 
 
@@ -375,7 +336,7 @@ class _Day:
 
     facts: DayFacts
     names: tuple[str, ...]
-    X: np.ndarray
+    X: RowArray
     y: np.ndarray
     datetime_ns: np.ndarray
     mid: np.ndarray
@@ -387,32 +348,40 @@ class _Day:
     levels: int
 
 
-def _read_day(lake: Lake, symbol: str, day: date, horizon: int, made: DayManifest, labelled: DayManifest) -> _Day:
-    features = lake.read_day(FEATURES, symbol, day)
+def _read_day(
+    lake: Lake, symbol: str, day: date, horizon: int, made: DayManifest, labelled: DayManifest, cache: Path | None
+) -> _Day:
+    mapped = map_day(lake, cache, symbol, day, made, labelled) if cache is not None else None
+    # what is mapped was made of these very files, and their content was looked at then
+    few = ["datetime_ns", *PROVENANCE_COLUMNS] if mapped is not None else None
+    features = lake.read_day(FEATURES, symbol, day, columns=few)
     labels = lake.read_day(LABELS, symbol, day)
     times = _numpy(features, "datetime_ns")
     if not np.array_equal(times, _numpy(labels, "datetime_ns")):
-        raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", _HINT)
+        raise IntegrityError(f"{symbol} on {day}: features and labels are not the same ticks", BUILD_AGAIN)
     bid, ask = _quotes(lake, made.source, symbol, times, day)
     require_provenance(features, made, labels, labelled)
-    require_content(features, made)
+    if mapped is None:
+        require_content(features, made)
     require_content(labels, labelled)
     require_labels(labels, labelled, (bid + ask) / 2)
     factor_set_spec = FactorSetSpec.from_dict(made.factor_set.to_json())
     names = factor_set_spec.names
-    rows = np.empty((times.size, len(names)), np.float32)
-    for index, name in enumerate(names):
-        rows[:, index] = _numpy(features, name)
+    if mapped is None:
+        rows = np.empty((times.size, len(names)), np.float32)
+        for index, name in enumerate(names):
+            rows[:, index] = _numpy(features, name)
+    found: RowArray = HeldRows(rows) if mapped is None else mapped.X
     return _Day(
         facts=day_facts(day, made, labelled),
         names=names,
-        X=rows,
+        X=found,
         y=_numpy(labels, label_column(horizon)).astype(np.int8),
         datetime_ns=times,
         mid=_numpy(labels, "mid"),
         bid=bid,
         ask=ask,
-        warm=WarmTracker(len(names)).batch(rows),
+        warm=WarmTracker(len(names)).batch(rows) if mapped is None else np.array(mapped.warm),
         factor_set_spec=factor_set_spec,
         label_spec=LabelSpec.from_dict(labelled.label_spec.to_json()),
         levels=stated(made.features.levels, f"the book levels of {symbol} on {day}"),

@@ -1,4 +1,4 @@
-"""Finds windows among samples in memory: those that end at the rows meant, a validation span at their end.
+"""Finds windows among samples: those that end at the rows meant, a validation span at their end.
 
 What belongs here: the edge between `samples` and `windows`. A window here is whole, as everywhere in `windows`; what a
 model says of a row that has too few rows before it is `inference.onnx_windows`' business.
@@ -12,26 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghtrader_base.errors import UsageError
+from ghtrader_models.datasets.mapped_rows import Resident, RowArray, span_of
 from ghtrader_models.datasets.samples import Samples
-from ghtrader_models.datasets.windows import Resident, WindowSet, WindowSpec, window_ends
+from ghtrader_models.datasets.windows import WindowSet, WindowSpec, window_ends
 
 
 @dataclass(frozen=True)
-class HeldRows:
-    """Rows in memory, float32[n, F]: there is no page to give back."""
-
-    array: np.ndarray
-
-    def forget(self) -> None:
-        """Nothing to do."""
-
-
-@dataclass(frozen=True)
-class HeldDay:
-    """One day of a tape in memory, as `windows.DayRows` has it."""
+class TapeDay:
+    """One day of a tape, as `windows.DayRows` has it."""
 
     names: tuple[str, ...]
-    X: HeldRows
+    X: RowArray
     warm: np.ndarray
 
 
@@ -81,7 +72,8 @@ def _set(samples: Samples, edges: Sequence[int] | np.ndarray, ends: np.ndarray, 
     """The windows that end at some rows of the tape; each day's span is what they reach."""
     names = tuple(str(i) for i in range(samples.X.shape[1]))
     days = tuple(
-        HeldDay(names, HeldRows(samples.X[a:b]), samples.warm[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)
+        TapeDay(names, span_of(samples.X, int(a), int(b)), samples.warm[a:b])
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
     )
     day = samples.day_index[ends]
     inside = ends - np.asarray(edges)[day]
@@ -96,5 +88,5 @@ def _set(samples: Samples, edges: Sequence[int] | np.ndarray, ends: np.ndarray, 
         end=inside.astype(np.int32),
         y=samples.y[ends],
         spans=tuple(spans),
-        resident=Resident(days),
+        resident=Resident([day.X for day in days]),
     )

@@ -1,16 +1,18 @@
 """Names rows of a tape that a model learns from or is asked about, together with the rows that come before them.
 
-What belongs here: the struct. A family that reads single rows takes `factors`; one that reads windows goes back from a
-row to the rows before it of the same day, which is why the tape stays whole.
+What belongs here: the struct, and going through the rows block by block: a year of factors is never in memory. A
+family that reads windows goes back from a row to the rows before it of the same day, which is why the tape stays whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ghtrader_base.errors import UsageError
+from ghtrader_models.datasets.mapped_rows import BLOCK_ROWS, FactorRows, parts_of
 
 _TICK_NS = 500_000_000
 
@@ -22,7 +24,7 @@ class Samples:
     Attributes
     ----------
     X : float32[n, F]
-        Factors of the whole tape, in time order; NaN where unknown.
+        Factors of the whole tape, in time order; NaN where unknown. An array, or days mapped from their files.
     y : int8[n]
         0 DOWN, 1 FLAT, 2 UP, -1 none.
     datetime_ns : int64[n]
@@ -37,7 +39,7 @@ class Samples:
         Ticks ahead that `y` looks.
     """
 
-    X: np.ndarray
+    X: FactorRows
     y: np.ndarray
     datetime_ns: np.ndarray
     day_index: np.ndarray
@@ -50,7 +52,7 @@ class Samples:
 
     @property
     def factors(self) -> np.ndarray:
-        """float32[k, F]: the rows meant; a copy."""
+        """float32[k, F]: the rows meant, all at once; a copy, hence for few rows. See `blocks`."""
         chosen: np.ndarray = self.X[self.rows]
         return chosen
 
@@ -59,6 +61,37 @@ class Samples:
         """int8[k]: their labels."""
         chosen: np.ndarray = self.y[self.rows]
         return chosen
+
+    def blocks(self, size: int = BLOCK_ROWS) -> Iterator[np.ndarray]:
+        """float32[b, F]: the rows meant, `size` at a time, in order; copies, to be changed at will."""
+        for low in range(0, len(self), size):
+            yield self.X[self.rows[low : low + size]]
+
+    def parts(self, size: int = BLOCK_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """The rows meant as they lie, nothing copied.
+
+        Yields
+        ------
+        float32[m, F], int64[b], int8[b]
+            A stretch of the tape, read-only; which of its rows are meant, `size` at most; their labels.
+        """
+        for low in range(0, len(self), size):
+            rows = self.rows[low : low + size]
+            y, done = self.y[rows], 0
+            for array, inside in parts_of(self.X, rows):
+                seen = array.view()
+                seen.flags.writeable = False  # one type for compiled loops, mapped or not
+                yield seen, inside, y[done : done + inside.size]
+                done += inside.size
+
+    def ask(self, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """float64[k, 3]: what `predict`, float32[b, F] -> float64[b, 3], says of the rows meant, block by block."""
+        out = np.empty((len(self), 3))
+        done = 0
+        for rows in self.blocks():
+            out[done : done + len(rows)] = predict(rows)
+            done += len(rows)
+        return out
 
     def every(self, stride: int) -> Samples:
         """Every how many-th of the rows meant, from the first on."""

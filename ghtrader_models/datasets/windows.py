@@ -21,17 +21,14 @@ from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_market.reference.tick_origin import require_one_origin
 from ghtrader_models.bundles.feature_scaler import FeatureScaler, fit_scaler
 from ghtrader_models.datasets.day_cache import CachedDay, open_day, require_cache_room
+from ghtrader_models.datasets.mapped_rows import CHUNK_BITS, Resident, RowArray
 from ghtrader_models.labels.labels import NO_LABEL
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
 
 MAX_GAP_S = 120.0
-RESIDENT_BYTES = 512 << 20
-"""Mapped bytes that may stay in memory before pages are given back to the system."""
 _BLOCK = 16_384
-_CHUNK_BITS = 21
-"""A page fault may map as much as 2 MB of a file: what is touched is counted in such chunks."""
 
 
 @dataclass(frozen=True)
@@ -107,19 +104,6 @@ def window_ends(
     return strided
 
 
-class RowArray(Protocol):
-    """Rows of factors that may lie in a mapped file."""
-
-    @property
-    def array(self) -> np.ndarray:
-        """float32[n, F]."""
-        ...
-
-    def forget(self) -> None:
-        """Give pages back to the system, where there are any."""
-        ...
-
-
 class DayRows(Protocol):
     """What windows need of a day: `CachedDay`, or rows in memory (`sample_windows`)."""
 
@@ -131,29 +115,6 @@ class DayRows(Protocol):
 
     @property
     def warm(self) -> np.ndarray: ...
-
-
-class Resident:
-    """Counts the mapped bytes that reading touches, and gives pages back before they crowd the machine.
-
-    Attributes
-    ----------
-    touched : int
-        Bytes read since pages were last given back, about.
-    """
-
-    def __init__(self, days: Sequence[DayRows]) -> None:
-        self._days = tuple(days)
-        self._mapped = sum(day.X.array.nbytes for day in days)
-        self.touched = 0
-
-    def touch(self, size: int) -> None:
-        """`size` more bytes are about to be read."""
-        self.touched += size
-        if self.touched > RESIDENT_BYTES and self._mapped > RESIDENT_BYTES:
-            self.touched = size
-            for day in self._days:
-                day.X.forget()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +199,7 @@ class WindowSet:
         Returns
         -------
         float32[b, length, F]
-            C-contiguous. An unknown value is 0, with or without a normaliser.
+            C-contiguous. An unknown or infinite value is 0, with or without a normaliser.
         """
         from ghtrader_models.datasets.windows_kernel import gather
 
@@ -251,8 +212,8 @@ class WindowSet:
         mean, scale, clip = self._scale
         flat = out.reshape(chosen.size, -1)
         day, first = self.day_index[chosen], self.end[chosen].astype(np.int64) - self.spec.length + 1
-        chunk = (first * (4 * width)) >> _CHUNK_BITS
-        self.resident.touch((np.unique(day.astype(np.int64) << 32 | chunk).size + 1) << _CHUNK_BITS)
+        chunk = (first * (4 * width)) >> CHUNK_BITS
+        self.resident.touch((np.unique(day.astype(np.int64) << 32 | chunk).size + 1) << CHUNK_BITS)
         order = np.argsort(day, kind="stable")
         edges = np.flatnonzero(np.r_[True, np.diff(day[order]) != 0, True])
         for a, b in zip(edges[:-1], edges[1:], strict=True):
@@ -402,7 +363,7 @@ def windows_of(
         end=np.concatenate(found) if found else np.empty(0, np.int32),
         y=np.concatenate(labels).astype(np.int8) if labels else np.empty(0, np.int8),
         spans=limits,
-        resident=Resident(days),
+        resident=Resident([day.X for day in days]),
     )
 
 

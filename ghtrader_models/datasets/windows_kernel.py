@@ -32,7 +32,8 @@ def gather(
     first, places : int64[k]
         First row of each window, and where in the batch it goes.
     mean, scale : float32[length * F]
-        Of each value of a window: it becomes ``(x - mean) * scale``, held within +-`clip`; an unknown one 0.
+        Of each value of a window: it becomes ``(x - mean) * scale``, held within +-`clip`; one that is not
+        finite 0.
     clip : float32
     out : float32[B, length * F]
         The batch.
@@ -42,7 +43,8 @@ def gather(
         target = out[places[i]]
         source = flat[first[i] * width : first[i] * width + target.size]
         for k in range(target.size):
-            z = (source[k] - mean[k]) * scale[k]
+            x = source[k]
+            z = (x - mean[k]) * scale[k]
             z = low if z < low else z
             z = clip if z > clip else z
-            target[k] = z if z == z else zero
+            target[k] = z if x - x == zero else zero

@@ -47,6 +47,8 @@ _AFTER_END_NS = 1_000_000_000
 """A snapshot stamped a moment after the last session belongs to it."""
 PROBABILITIES = ("p_down", "p_flat", "p_up")
 PRIORS = ("prior_down", "prior_flat", "prior_up")
+BASELINES = ("prior", "majority", "persistence")
+_SCORES = ("logloss", "macro_f1", "weighted_f1", "accuracy", "ece")
 PREDICTION_SCHEMA = pa.schema(
     [
         ("split", pa.int32()),
@@ -143,16 +145,52 @@ class BenchmarkReport:
         return {**document, "metrics_hash": self.metrics_hash} if with_hash else document
 
 
+class SplitScores:
+    """Scores a model split by split; what was scored is not kept."""
+
+    def __init__(self) -> None:
+        self._per: dict[str, list[float]] = {name: [] for name in (*_SCORES, "logloss_gain")}
+
+    def add(self, p: np.ndarray, y: np.ndarray, prior: np.ndarray | None) -> None:
+        """Take the next split; its part of the arguments of `score`. `p` and `prior` may repeat one row (broadcast)."""
+        per, named = self._per, p.argmax(axis=1)
+        macro, weighted = f1_scores(named, y)
+        per["macro_f1"].append(macro)
+        per["weighted_f1"].append(weighted)
+        per["accuracy"].append(accuracy(named, y))
+        if prior is not None:
+            per["logloss"].append(log_loss(p, y))
+            per["ece"].append(expected_calibration_error(p, y))
+            per["logloss_gain"].append(log_loss(prior, y) - per["logloss"][-1])
+
+    def scores(self) -> ModelScores:
+        """Of all splits together."""
+        gains = self._per["logloss_gain"]
+        means = {name: _mean_score(self._per[name]) for name in _SCORES}
+        return ModelScores(logloss_gain=_gain(gains) if gains else None, **means)
+
+
 @dataclass(kw_only=True)
 class _Collected:
-    """What the loop over splits gathers."""
+    """What the loop over splits gathers: of each scored row its probabilities, and nothing that can be had again."""
 
     splits: list[ScoredSplit] = field(default_factory=list)
-    y: list[np.ndarray] = field(default_factory=list)
     prior: list[np.ndarray] = field(default_factory=list)
     model: list[np.ndarray] = field(default_factory=list)
-    persistence: list[np.ndarray] = field(default_factory=list)
+    scores: dict[str, SplitScores] = field(
+        default_factory=lambda: {name: SplitScores() for name in ("model", *BASELINES)}
+    )
     importance: list[dict[str, float]] = field(default_factory=list)
+
+    def score(self, p: np.ndarray, persistence: np.ndarray, prior: np.ndarray, y: np.ndarray) -> None:
+        """Score a split: float64[k, 3] of the model and of persistence, the prior float64[3], labels int8[k]."""
+        known = np.broadcast_to(prior, p.shape)
+        self.scores["model"].add(p, y, known)
+        self.scores["prior"].add(known, y, known)
+        self.scores["majority"].add(np.broadcast_to(np.eye(3)[prior.argmax()], p.shape), y, None)
+        self.scores["persistence"].add(persistence, y, known)
+        self.prior.append(prior)
+        self.model.append(p)
 
 
 def run_benchmark(
@@ -218,10 +256,8 @@ def run_benchmark(
         asked = np.flatnonzero(dataset.warm[split.start : split.stop])
         stretch[asked] = model.predict_proba(dataset.samples(asked + split.start))
         transitions = transition_table(last[train], y_train)
-        found.y.append(dataset.y[test])
-        found.prior.append(np.tile(prior, (test.size, 1)))
-        found.model.append(stretch[test - split.start])
-        found.persistence.append(transitions[np.where(last[test] < 0, 3, last[test])])
+        persistence = transitions[np.where(last[test] < 0, 3, last[test])]
+        found.score(stretch[test - split.start], persistence, prior, dataset.y[test])
         found.importance.append(model.importance(dataset.names))
         if simulate:
             learned = train[:: settings.stride]
@@ -260,20 +296,10 @@ def score(
     ModelScores
         None where a score does not apply.
     """
-    names = ("logloss", "macro_f1", "weighted_f1", "accuracy", "ece")
-    per: dict[str, list[float]] = {name: [] for name in (*names, "logloss_gain")}
+    found = SplitScores()
     for index, (p, true) in enumerate(zip(probabilities, y, strict=True)):
-        named = p.argmax(axis=1)
-        macro, weighted = f1_scores(named, true)
-        per["macro_f1"].append(macro)
-        per["weighted_f1"].append(weighted)
-        per["accuracy"].append(accuracy(named, true))
-        if prior is not None:
-            per["logloss"].append(log_loss(p, true))
-            per["ece"].append(expected_calibration_error(p, true))
-            per["logloss_gain"].append(log_loss(prior[index], true) - per["logloss"][-1])
-    gain = None if prior is None else _gain(per["logloss_gain"])
-    return ModelScores(logloss_gain=gain, **{name: _mean_score(per[name]) for name in names})
+        found.add(p, true, None if prior is None else prior[index])
+    return found.scores()
 
 
 def score_external(predictions: pa.Table, probabilities: np.ndarray) -> ModelScores:
@@ -312,8 +338,9 @@ def shuffled_labels(dataset: Dataset, seed: int) -> Dataset:
     rng = np.random.default_rng(seed)
     y = dataset.y.copy()
     usable = dataset.usable
-    for day in range(len(dataset.days)):
-        rows = np.flatnonzero(usable & (dataset.day_index == day))
+    edges = np.searchsorted(dataset.day_index, np.arange(len(dataset.days) + 1)).tolist()
+    for first, stop in zip(edges[:-1], edges[1:], strict=True):
+        rows = np.flatnonzero(usable[first:stop]) + first
         y[rows] = y[rng.permutation(rows)]
     return dataset.with_labels(y)
 
@@ -383,18 +410,18 @@ def _report(
     traded: SimulatedDays,
     started: float,
 ) -> BenchmarkReport:
-    majority = [np.eye(3)[prior.argmax(axis=1)] for prior in found.prior]
     tests = [split.test for split in plan.splits]
+    sizes = [test.size for test in tests]
     rows = np.concatenate(tests)
     days = np.array(dataset.days, "datetime64[D]")
     columns = [
-        np.repeat(np.arange(len(tests), dtype=np.int32), [test.size for test in tests]),
+        np.repeat(np.arange(len(tests), dtype=np.int32), sizes),
         pa.array(days[dataset.day_index[rows]], pa.date32()),
         dataset.datetime_ns[rows],
         rows,
         dataset.y[rows],
-        *np.concatenate(found.model).T.copy(),
-        *np.concatenate(found.prior).T.copy(),
+        *(np.concatenate([p[:, k] for p in found.model]) for k in range(3)),
+        *(np.repeat([prior[k] for prior in found.prior], sizes) for k in range(3)),
     ]
     names = dataset.names
     return BenchmarkReport(
@@ -407,12 +434,8 @@ def _report(
         splits=found.splits,
         splits_hash=plan.splits_hash,
         split_options=plan.options,
-        model=score(found.model, found.y, found.prior),
-        baselines={
-            "prior": score(found.prior, found.y, found.prior),
-            "majority": score(majority, found.y, None),
-            "persistence": score(found.persistence, found.y, found.prior),
-        },
+        model=found.scores["model"].scores(),
+        baselines={name: found.scores[name].scores() for name in BASELINES},
         simulation=traded.trading(),
         importance={name: float(np.mean([row[name] for row in found.importance])) for name in names},
         predictions=pa.table(columns, schema=PREDICTION_SCHEMA),

@@ -14,7 +14,7 @@ import numpy as np
 
 from ghtrader_base.errors import IntegrityError
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
-from ghtrader_models.datasets.load import FEATURES
+from ghtrader_models.datasets.built_day import FEATURES
 from ghtrader_models.evaluation.order_simulation import Depth
 
 if TYPE_CHECKING:

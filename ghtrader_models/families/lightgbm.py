@@ -7,17 +7,21 @@ and interactions, and a check on it. Regularised alike, because labels overlap (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ghtrader_base.errors import FailedError
+from ghtrader_models.datasets.mapped_rows import BLOCK_ROWS
 from ghtrader_models.datasets.samples import Samples
-from ghtrader_models.families.base import Preset, check_training_samples, row_weight, without_infinite
+from ghtrader_models.families.base import Preset, check_training_samples, drop_infinite, row_weight
 from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE
 from ghtrader_models.inference.predictors import TreePredictor
+
+if TYPE_CHECKING:
+    from lightgbm import Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,9 @@ class LightGBMFamily:
     def fit(self, samples: Samples, *, seed: int, config: LightGBMConfig | None = None) -> TreeModel:
         """Train; see `ModelFamily.fit`. A missing factor goes the way that each split learned for missing values.
 
+        Rows are given to LightGBM block by block, and it keeps a byte of each value: the model is that of the rows in
+        one array, to the last bit.
+
         Raises
         ------
         FailedError
@@ -95,7 +102,7 @@ class LightGBMFamily:
         check_training_samples(samples)
         config = config or self.config()
         learned = samples.every(config.stride)
-        kept, labels = without_infinite(learned.factors), learned.labels
+        labels = learned.labels
         params: dict[str, Any] = {
             "objective": "multiclass",
             "num_class": N_CLASSES,
@@ -116,10 +123,28 @@ class LightGBMFamily:
             "verbosity": -1,
         }
         weight = np.full(labels.shape, row_weight(samples.horizon, config.memory, config.stride), np.float32)
-        matrix = lightgbm.Dataset(kept, label=labels.astype(np.float32), weight=weight, params=params)
+        matrix = lightgbm.Dataset(_rows(learned), label=labels.astype(np.float32), weight=weight, params=params)
         booster = lightgbm.train(params, matrix, num_boost_round=config.rounds)
         gains = np.asarray(booster.feature_importance("gain"), np.float64)
         total = gains.sum()
         shares = (gains / total if total > 0 else gains).tolist()
         data = booster.model_to_string(num_iteration=-1).encode("ascii")
         return TreeModel(self.name, LIGHTGBM_FILE, data, TreePredictor.of_lightgbm(data), shares)
+
+
+def _rows(samples: Samples) -> Sequence:
+    """The rows meant as LightGBM asks for them: single ones to cut bins by, then all in blocks."""
+    import lightgbm
+
+    class Rows(lightgbm.Sequence):
+        batch_size = BLOCK_ROWS
+
+        def __len__(self) -> int:
+            return len(samples)
+
+        def __getitem__(self, index: int | slice | list[int]) -> np.ndarray:
+            if isinstance(index, int | np.integer):
+                return np.asarray(self[[int(index)]][0], np.float64)  # bins are cut among doubles
+            return drop_infinite(samples.X[samples.rows[index]])
+
+    return Rows()

@@ -37,7 +37,7 @@ class TreeModel:
 
     def predict_proba(self, samples: Samples) -> np.ndarray:
         """float64[k, 3] of the rows meant."""
-        return self._predictor.predict(samples.factors)
+        return samples.ask(self._predictor.predict)
 
     def save(self, directory: Path) -> None:
         """Write its one file."""

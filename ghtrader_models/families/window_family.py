@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from ghtrader_base.errors import FailedError
 from ghtrader_models.datasets.samples import Samples
-from ghtrader_models.families.base import check_training_samples, without_infinite
+from ghtrader_models.families.base import check_training_samples
 from ghtrader_models.families.window_config import WindowConfig
 from ghtrader_models.inference.onnx_windows import ONNX_FILE, padded_windows
 from ghtrader_models.inference.predictors import WindowPredictor
@@ -76,8 +75,6 @@ def fit_windows(
         torch is not installed, the loss is no number, or the export differs.
     """
     check_training_samples(samples)
-    if np.isinf(samples.X).any():
-        samples = replace(samples, X=without_infinite(samples.X))
     try:
         import lightning  # noqa: F401
         import torch

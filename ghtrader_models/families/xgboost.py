@@ -6,17 +6,24 @@ overlap: at a horizon of 50 ticks a leaf of 300 rows rests on three independent 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ghtrader_models.datasets.samples import Samples
-from ghtrader_models.families.base import Preset, check_training_samples, row_weight, without_infinite
+from ghtrader_models.families.base import Preset, check_training_samples, drop_infinite, row_weight
 from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.predictors import TreePredictor
 from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE
+
+if TYPE_CHECKING:
+    from xgboost import DataIter
+
+BATCH_ROWS = 262_144
+"""Rows that XGBoost is given at once: 280 MB of 269 factors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +79,17 @@ class XGBoostFamily:
         return XGBoostConfig(rounds=300, max_depth=6, max_bin=256, stride=1)
 
     def fit(self, samples: Samples, *, seed: int, config: XGBoostConfig | None = None) -> TreeModel:
-        """Train; see `ModelFamily.fit`. A missing factor goes the way that each split learned for missing values."""
+        """Train; see `ModelFamily.fit`. A missing factor goes the way that each split learned for missing values.
+
+        Rows are given to XGBoost batch by batch, and it keeps a byte or two of each value. Up to `BATCH_ROWS` of them
+        the model is that of the rows in one array, to the last bit; beyond, bin edges are merged from those of the
+        batches, within the error that XGBoost's sketch has of one array too.
+        """
         import xgboost
 
         check_training_samples(samples)
         config = config or self.config()
         learned = samples.every(config.stride)
-        kept, labels = without_infinite(learned.factors), learned.labels
         params: dict[str, Any] = {
             "objective": "multi:softprob",
             "num_class": N_CLASSES,
@@ -94,14 +105,36 @@ class XGBoostFamily:
             "nthread": config.nthread,
             "verbosity": 0,
         }
-        weight = np.full(labels.shape, row_weight(samples.horizon, config.memory, config.stride), np.float32)
-        matrix = xgboost.QuantileDMatrix(
-            kept, label=labels, weight=weight, max_bin=config.max_bin, nthread=config.nthread
-        )
+        weight = row_weight(samples.horizon, config.memory, config.stride)
+        matrix = xgboost.QuantileDMatrix(_batches(learned, weight), max_bin=config.max_bin, nthread=config.nthread)
         booster = xgboost.train(params, matrix, num_boost_round=config.rounds)
         scores = booster.get_score(importance_type="total_gain")
         gains = {int(key[1:]): float(value) for key, value in scores.items()}  # type: ignore[arg-type]  # lists are gblinear's
         total = sum(gains.values())
-        shares = [gains.get(place, 0.0) / total if total > 0 else 0.0 for place in range(kept.shape[1])]
+        shares = [gains.get(place, 0.0) / total if total > 0 else 0.0 for place in range(learned.X.shape[1])]
         data = bytes(booster.save_raw("ubj"))
         return TreeModel(self.name, XGBOOST_FILE, data, TreePredictor.of_xgboost(data), shares)
+
+
+def _batches(samples: Samples, weight: float) -> DataIter:
+    """The rows meant as XGBoost asks for them, some times over."""
+    import xgboost
+
+    class Batches(xgboost.DataIter):
+        def __init__(self) -> None:
+            super().__init__()
+            self._low = 0
+
+        def next(self, input_data: Callable[..., Any]) -> bool:
+            if self._low >= len(samples):
+                return False
+            part = replace(samples, rows=samples.rows[self._low : self._low + BATCH_ROWS])
+            self._low += len(part)
+            weights = np.full(len(part), weight, np.float32)
+            input_data(data=drop_infinite(part.factors), label=part.labels, weight=weights)
+            return True
+
+        def reset(self) -> None:
+            self._low = 0
+
+    return Batches()

@@ -7,7 +7,7 @@ batch and the same row alone agree to 1e-6.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,12 @@ ONNX_FILE = "model.onnx"
 _BATCH = 512
 
 
+class RowTable(Protocol):
+    """Rows of factors, float32[n, F], that are taken by number: an array, or days mapped from their files."""
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray: ...
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """float32[k, 3] -> float64[k, 3]."""
     z = logits.astype(np.float64)
@@ -29,7 +35,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return found
 
 
-def padded_windows(X: np.ndarray, day_index: np.ndarray, rows: np.ndarray, length: int) -> np.ndarray:  # noqa: N803
+def padded_windows(X: RowTable, day_index: np.ndarray, rows: np.ndarray, length: int) -> np.ndarray:  # noqa: N803
     """float32[k, length, F]: the windows that end at some rows, NaN where they would reach before their day.
 
     Parameters
@@ -71,7 +77,7 @@ class WindowNetwork:
         logits: np.ndarray = self._session.run(None, {self._input: windows})[0]
         return softmax(logits)
 
-    def at_rows(self, X: np.ndarray, day_index: np.ndarray, rows: np.ndarray) -> np.ndarray:  # noqa: N803
+    def at_rows(self, X: RowTable, day_index: np.ndarray, rows: np.ndarray) -> np.ndarray:  # noqa: N803
         """float64[k, 3] of the windows that end at some rows of a tape; see `padded_windows`."""
         out = np.empty((rows.size, N_CLASSES))
         for low in range(0, rows.size, _BATCH):

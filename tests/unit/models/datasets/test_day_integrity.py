@@ -110,18 +110,19 @@ EDITS: dict[str, tuple[Callable[[Lake], None], str]] = {
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edited_day_is_refused_as_the_audit_refuses_it(lake: Lake, tmp_path: Path, edit: str) -> None:
     change, told = EDITS[edit]
+    load_dataset(lake, built.KEY, built.DAYS, 50, cache=tmp_path / "cache")
     change(lake)
     assert not audit_lake(lake, bundled_calendar()).ok
-    with pytest.raises(IntegrityError, match=told) as refused:
-        load_dataset(lake, built.KEY, built.DAYS, 50)
-    assert "2025-04-0" in refused.value.message and "audit" in refused.value.hint
+    for cache in (None, tmp_path / "cache", tmp_path / "new"):
+        with pytest.raises(IntegrityError, match=told) as refused:
+            load_dataset(lake, built.KEY, built.DAYS, 50, cache=cache)
+        assert "2025-04-0" in refused.value.message and "audit" in refused.value.hint
 
 
 @pytest.mark.parametrize("edit", ["features, file", "features, manifest too", "main_l5, file", "roll schedule"])
 def test_windows_refuse_it_too(lake: Lake, tmp_path: Path, edit: str) -> None:
     cache = tmp_path / "cache"
-    if edit != "features, manifest too":  # a day that is cached is the one its manifest was written for
-        open_windows(lake, cache, built.KEY, built.DAYS, WindowSpec(5, horizon=50))
+    open_windows(lake, cache, built.KEY, built.DAYS, WindowSpec(5, horizon=50))
     EDITS[edit][0](lake)
     with pytest.raises(IntegrityError):
         open_windows(lake, cache, built.KEY, built.DAYS, WindowSpec(5, horizon=50))

@@ -21,7 +21,7 @@ from ghtrader_market.reference.tick_schema import table_from_values
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.feature_scaler import FeatureScaler, fit_scaler
-from ghtrader_models.datasets import windows as module
+from ghtrader_models.datasets import mapped_rows as module
 from ghtrader_models.datasets.build_days import build_days
 from ghtrader_models.datasets.day_cache import open_day
 from ghtrader_models.datasets.load import load_dataset
