@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -169,3 +169,9 @@ def check_training_samples(samples: Samples) -> None:
 def without_infinite(rows: np.ndarray) -> np.ndarray:
     """A copy, float32[n, F], in which every infinite value is NaN: missing in training as it is afterwards."""
     return np.where(np.isfinite(rows), rows, np.float32(np.nan)).astype(np.float32, copy=False)
+
+
+def learning_curves(model: Model) -> dict[str, list[float]]:
+    """Score -> its value after each epoch, as the model's `learning_curves` says; empty of a family without epochs."""
+    curves: Mapping[str, Sequence[float]] = getattr(model, "learning_curves", {})
+    return {name: [float(value) for value in values] for name, values in curves.items()}
