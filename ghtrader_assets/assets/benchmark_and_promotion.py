@@ -149,6 +149,7 @@ def benchmark_series(
                     report,
                     tags=tags,
                     artifacts={"importance.png": factor_importance(report.importance)},
+                    facts=dataset.facts,
                 )
             except Exception as exc:  # one family's fault stops no other
                 failed[family] = of_item(f"{family} at horizon {horizon}", as_ours(exc))
