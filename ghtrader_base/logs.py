@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from ghtrader_base import settings
+from ghtrader_base.address_passwords import password_of
 from ghtrader_base.handed_credentials import handed_over
-from ghtrader_base.settings import ENV_ONLY
+from ghtrader_base.settings import ENV_ONLY, GUARDED
 
 PACKAGES = (
     "ghtrader", "ghtrader_runtime", "ghtrader_assets", "ghtrader_models", "ghtrader_exchange", "ghtrader_market",
@@ -24,6 +25,8 @@ PACKAGES = (
 )  # fmt: skip
 SECRETS = ENV_ONLY - {"GHTRADER_LIVE_ENABLED", "TQ_BROKER_ID"}
 """Names whose values, in the environment (or handed over in its place) or `.env`, appear in no line."""
+ADDRESSES = GUARDED - ENV_ONLY
+"""Names whose values may hold a password, which appears in no line either."""
 LEVEL_NAME = "GHTRADER_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SHORTEST = 4
@@ -102,7 +105,10 @@ def _secrets() -> list[str]:
     """Values of `SECRETS` here and now, the longest first: one may hold another."""
     handed = handed_over()
     values = {found.get(name, "") for name in SECRETS for found in (os.environ, handed)}
+    addresses = {found.get(name, "") for name in ADDRESSES for found in (os.environ, handed)}
     with contextlib.suppress(OSError):  # said by who loads the settings
         found = settings.dotenv_of(settings.settings_folder(settings.latest_home))
         values |= {found.get(name, "") for name in SECRETS}
+        addresses |= {found.get(name, "") for name in ADDRESSES}
+    values |= {password_of(address) for address in addresses}
     return sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)

@@ -34,6 +34,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from ghtrader_base.address_passwords import HIDDEN, hide_password, password_of
 from ghtrader_base.errors import ConfigError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_text, ensure_dir
 from ghtrader_base.handed_credentials import handed_over
@@ -507,10 +508,9 @@ def describe_settings(settings: Settings) -> list[SettingInForce]:
         value = getattr(settings, field)
         if isinstance(value, SecretStr) or name in ENV_ONLY - {"GHTRADER_LIVE_ENABLED"}:
             secret = value.get_secret_value() if isinstance(value, SecretStr) else value
-            value = "********" if secret else ""
-        rows.append(
-            SettingInForce(name=name, value=str(value), source=source, description=info.description or "")
-        )
+            value = HIDDEN if secret else ""
+        shown = hide_password(str(value), str(value))
+        rows.append(SettingInForce(name=name, value=shown, source=source, description=info.description or ""))
     return rows
 
 
@@ -529,6 +529,11 @@ def set_setting(name: str, value: str, home: Path | str | None = None) -> Path:
         raise RefusedError(f"{name} is never stored in a file we write", f"put {name}=... into the environment or .env")
     if name not in known:
         raise UsageError(f"no setting {name!r}", "`ghtrader config show` lists the names")
+    if password_of(value):
+        raise RefusedError(
+            f"{name} has a password in it, which is never stored in a file we write",
+            f"put {name}=... into the environment or .env",
+        )
     changed: dict[str, Any] = {name: value}
     try:
         Settings(**changed)

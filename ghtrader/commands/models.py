@@ -1,4 +1,4 @@
-"""Defines `models list|show`: bundles and champions of a home."""
+"""Defines `models list|show|repair`: bundles and champions of a home, and MLflow's registry of them."""
 
 from __future__ import annotations
 
@@ -44,3 +44,26 @@ def register(app: typer.Typer) -> None:
 
         found = describe_bundle(settings_of(home).models, bundle_id).to_dict()
         emit(found, json, lambda: dumps(found, indent=2, ensure_ascii=False))
+
+    @models.command()
+    def repair(
+        apply: Annotated[bool, typer.Option("--apply", help="Mend what differs; else it is only shown.")] = False,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> int:
+        """Where bundles and MLflow's registry differ, and make them agree: bundles and champions of the home decide.
+
+        1 where something differs still. Example: ghtrader models repair --apply
+        """
+        from ghtrader_assets.results.model_repair import repair_models
+
+        rows = [row.to_dict() for row in repair_models(settings_of(home), apply=apply)]
+        columns = ["where", "kind", "detail", "remedy", "mended"]
+
+        def text() -> str:
+            if not rows:
+                return "bundles and registry agree"
+            return table(rows, columns) + ("" if apply else "\nnothing was changed: --apply mends it")
+
+        emit({"differences": rows, "applied": apply}, json, text)
+        return 1 if any(row["mended"] != "yes" for row in rows) else 0

@@ -12,7 +12,6 @@ from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.results.reports_store import (
     ReportContext,
     StoredReport,
-    data_hash,
     load_candidate,
     load_reports,
     save_decision,
@@ -25,6 +24,7 @@ from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_origin import origins_of, words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
+from ghtrader_models.bundles.provenance import data_hash
 from ghtrader_models.families.table import FAMILIES, family_names, usual_families
 
 GROUP = "reports"
@@ -150,6 +150,7 @@ def benchmark_series(
                     report,
                     tags=tags,
                     artifacts={"importance.png": factor_importance(report.importance)},
+                    facts=dataset.facts,
                 )
             except Exception as exc:  # one family's fault stops no other
                 failed[family] = of_item(f"{family} at horizon {horizon}", as_ours(exc))

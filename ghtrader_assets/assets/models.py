@@ -3,6 +3,7 @@
 It trains on the built days, writes the bundle and registers it.
 
 A bundle is a candidate and no more; whether it may trade is asked of `benchmark_report` by `champion`.
+Failpoint: ``train.bundle->mlflow``.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes
 from ghtrader_base.errors import FailedError
+from ghtrader_base.failpoints import failpoint
 from ghtrader_base.lock_keys import train_key
 from ghtrader_market.reference.tick_origin import words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
@@ -110,12 +112,18 @@ def train_series(
     from ghtrader_models.evaluation.plots import factor_importance
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
     from ghtrader_models.families.base import get_family, make_config
+    from ghtrader_models.registry.logged_model import example_rows
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
     from ghtrader_models.training import train
 
     days = built_days(home, symbol, config.start, config.end)
     say(f"{family} at horizon {horizon}: training on {len(days)} days of {symbol}")
-    with home.lock(train_key(family, symbol, horizon), f"train {family}", run_id):
+    tracker = Tracker(home.settings)
+    tags = {"dagster.run_id": run_id, "dagster.partition": horizon_key(horizon, variety_of(symbol).key)}
+    with (
+        home.lock(train_key(family, symbol, horizon), f"train {family}", run_id),
+        tracker.run(symbol, f"train-{family}-h{horizon}", tags) as mlflow_run,
+    ):
         bundle = train(
             home.lake,
             home.settings.models,
@@ -136,12 +144,16 @@ def train_series(
         content = bundle.content
         left_out = content.left_out or ()
         tell_left_out(symbol, left_out)
-        tags = {
-            "dagster.run_id": run_id,
-            "dagster.partition": horizon_key(horizon, variety_of(symbol).key),
-            **day_tags(len(content.days), left_out),
-        }
-        version = Tracker(home.settings).register_bundle(bundle, tags=tags, alias=None)
+        failpoint("train.bundle->mlflow")
+        plot = factor_importance(content.importance or {})
+        version = tracker.register_bundle(
+            bundle,
+            tags={**tags, **day_tags(len(content.days), left_out)},
+            alias=None,
+            artifacts={"importance.png": plot},
+            example=example_rows(home.lake, bundle),
+            run_id=mlflow_run,
+        )
         save_candidate(home.settings, bundle, run_id)
     used = [fact.day for fact in content.days]
     return {
@@ -157,7 +169,7 @@ def train_series(
         "policy_enter": round(bundle.policy.enter, 6),
         "origin": words_of(content.origins),
         "code_version": bundle.provenance.run.code_version,
-        "plot": png_bytes_markdown(factor_importance(content.importance or {}), f"{family} {symbol} {horizon}"),
+        "plot": png_bytes_markdown(plot, f"{family} {symbol} {horizon}"),
     }
 
 

@@ -81,9 +81,14 @@ def _dagster_daemon(settings: Settings, port: int) -> None:
 def _mlflow(settings: Settings, port: int) -> None:
     from mlflow.server import constants
 
-    from ghtrader_models.registry.mlflow_tracking import artifact_root, tracking_uri
+    from ghtrader_models.registry.mlflow_tracking import (
+        artifact_root,
+        default_artifact_root,
+        mend_addresses,
+        tracking_uri,
+    )
 
-    folder = ensure_dir(settings.mlflow)
+    ensure_dir(settings.mlflow)
     # No telemetry, and none of its background jobs: this UI only shows. The others are what its own command sets; its
     # server reads them when it is imported.
     os.environ.update({
@@ -92,16 +97,17 @@ def _mlflow(settings: Settings, port: int) -> None:
         "_MLFLOW_IN_JOB_EXECUTOR": "false",
         constants.BACKEND_STORE_URI_ENV_VAR: tracking_uri(settings),
         constants.REGISTRY_STORE_URI_ENV_VAR: tracking_uri(settings),
-        constants.ARTIFACT_ROOT_ENV_VAR: artifact_root(settings),
+        constants.ARTIFACT_ROOT_ENV_VAR: default_artifact_root(settings),
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: str(folder / "uploaded"),
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: artifact_root(settings),
     })  # fmt: skip
     from mlflow.server.fastapi_app import app
     from mlflow.server.handlers import initialize_backend_stores
 
     uri = tracking_uri(settings)
     with resource_lock(settings.locks, "mlflow-init", "open MLflow's database", wait_s=_INIT_WAIT_S):
-        initialize_backend_stores(uri, uri, artifact_root(settings))
+        initialize_backend_stores(uri, uri, default_artifact_root(settings))
+        mend_addresses(settings)
     _serve(settings, "mlflow", app, port, "info")
 
 

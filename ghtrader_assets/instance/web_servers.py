@@ -23,6 +23,7 @@ from ghtrader_assets.instance.instance import instance_environment
 from ghtrader_assets.instance.login_links import login_link
 from ghtrader_assets.instance.server_main import HOST, KINDS
 from ghtrader_base import handed_credentials
+from ghtrader_base.address_passwords import password_of
 from ghtrader_base.child_processes import python_module
 from ghtrader_base.errors import FailedError, PortInUseError, UsageError
 from ghtrader_base.files import ensure_dir
@@ -37,6 +38,7 @@ GROUPS = {"dagster": ("dagster-webserver", "dagster-daemon"), "mlflow": ("mlflow
 _READY_S = 300.0
 """A busy machine takes minutes to load Dagster; a server that ended is told at once."""
 _STOP_S = 15.0
+_TRACKING = "MLFLOW_TRACKING_URI"
 
 
 @dataclass(frozen=True)
@@ -135,17 +137,26 @@ def log_path(settings: Settings, kind: str) -> Path:
     return settings.logs / f"{kind}.log"
 
 
-def _start(settings: Settings, kind: str, port: int) -> subprocess.Popen[bytes]:
-    ensure_dir(settings.logs)
+def server_environment(settings: Settings, kind: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The environment of a server, and the credentials it is handed outside of that."""
     environment = {**os.environ, **instance_environment(settings), "PYTHONUNBUFFERED": "1"}
-    credentials = handed_credentials.handed_over() | handed_credentials.take_out(environment, ENV_ONLY | CREDENTIALS)
+    secret = ENV_ONLY | CREDENTIALS | ({_TRACKING} if password_of(environment.get(_TRACKING, "")) else frozenset())
+    credentials = handed_credentials.handed_over() | handed_credentials.take_out(environment, secret)
+    if kind == "mlflow":  # its server needs to know where its database is, and no more
+        credentials = {name: value for name, value in credentials.items() if name == _TRACKING}
     # Dagster puts the current folder on the path of the code servers and runs that it starts, MLflow on its workers'.
     environment["PYTHONSAFEPATH"] = "1"
     if settings.factors:  # named from the folder where one stands; the server stands elsewhere
         environment["GHTRADER_FACTORS"] = str(Path(settings.factors).expanduser().absolute())
+    return environment, credentials
+
+
+def _start(settings: Settings, kind: str, port: int) -> subprocess.Popen[bytes]:
+    ensure_dir(settings.logs)
+    environment, credentials = server_environment(settings, kind)
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(log_path(settings, kind), "wb", opener=private_opener))
-        laid = handed_credentials.lay_down(credentials) if credentials and kind != "mlflow" else None
+        laid = handed_credentials.lay_down(credentials) if credentials else None
         if laid is not None:
             stack.callback(os.close, laid)
         given = [] if laid is None else [laid]

@@ -9,17 +9,13 @@ from ghtrader_base.errors import GhtraderError, IntegrityError
 from ghtrader_base.files import read_checked_json, read_json
 from ghtrader_market.audit.report import Section
 from ghtrader_models.bundles.bundle import MANIFEST, bundles_dir, load_bundle
-from ghtrader_models.bundles.champions import (
-    Champion,
-    bundle_of,
-    champion_path,
-    pointer_paths,
-    read_history,
-    read_pointer,
-)
-from ghtrader_models.registry.mlflow_tracking import model_name, registered_bundles
+from ghtrader_models.bundles.champions import bundle_of, pointer_paths, read_history, read_pointer
+from ghtrader_models.registry.consistency import REMEDIES, StoredBundle, compare, pointed_at
+from ghtrader_models.registry.mlflow_tracking import has_own_database, registered_bundles
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ghtrader_base.settings import Settings
 
 _OLDER = "has no checksum, an older version made it"
@@ -28,13 +24,13 @@ _OLDER = "has no checksum, an older version made it"
 def audit_models(settings: Settings) -> list[Section]:
     """Look at everything under the models folder, and at the registry."""
     bundles, known = _bundles(settings)
-    champions, in_force = _champions(settings)
-    return [bundles, champions, _candidates(settings), _reports(settings), _registry(settings, known, in_force)]
+    return [bundles, _champions(settings), _candidates(settings), _reports(settings), _registry(settings, known)]
 
 
-def _bundles(settings: Settings) -> tuple[Section, set[str]]:
-    """Every bundle as its manifest and name say, and the ids of those that are."""
-    section, known = Section(name="bundles"), set()
+def _bundles(settings: Settings) -> tuple[Section, dict[str, StoredBundle]]:
+    """Every bundle as its manifest and name say, and by id those that are."""
+    section = Section(name="bundles")
+    known: dict[str, StoredBundle] = {}
     root = bundles_dir(settings.models)
     for path in sorted(root.glob("[!.]*")):
         name = path.relative_to(settings.home)
@@ -49,7 +45,7 @@ def _bundles(settings: Settings) -> tuple[Section, set[str]]:
         except (GhtraderError, OSError) as error:
             section.found("bundle_broken", name, str(error), key=path.name)
             continue
-        known.add(bundle.bundle_id)
+        known[bundle.bundle_id] = StoredBundle.of(bundle)
         named = {MANIFEST, *read_json(path / MANIFEST)["files"]}
         for file in sorted(path.iterdir()):
             if file.name not in named:
@@ -57,9 +53,9 @@ def _bundles(settings: Settings) -> tuple[Section, set[str]]:
     return section, known
 
 
-def _champions(settings: Settings) -> tuple[Section, list[Champion]]:
-    """Every pointer with its history and its bundle, and the champions that are in force."""
-    section, in_force = Section(name="champions"), []
+def _champions(settings: Settings) -> Section:
+    """Every pointer with its history and its bundle."""
+    section = Section(name="champions")
     pointers = pointer_paths(settings.models)
     for path in pointers:
         name, key = path.relative_to(settings.home), f"{path.parent.name} {path.stem}"
@@ -70,7 +66,6 @@ def _champions(settings: Settings) -> tuple[Section, list[Champion]]:
         except (GhtraderError, OSError) as error:
             section.found("champion_broken", name, str(error), key=key)
             continue
-        in_force.append(champion)
         if not has_checksum:
             section.notes.append(f"{name} {_OLDER}")
         last = read_history(settings.models, champion.symbol, champion.horizon)[-1]
@@ -85,7 +80,7 @@ def _champions(settings: Settings) -> tuple[Section, list[Champion]]:
             section.found("extra_file", name, "it is no pointer and no history", key=key)
         elif pointer not in pointers:
             section.found("champion_broken", name, f"its pointer {pointer.name} is gone: nothing trades", key=key)
-    return section, in_force
+    return section
 
 
 def _candidates(settings: Settings) -> Section:
@@ -117,32 +112,19 @@ def _reports(settings: Settings) -> Section:
     return section
 
 
-def _registry(settings: Settings, bundles: set[str], champions: list[Champion]) -> Section:
-    """Versions of the home's registry in MLflow against bundles and champions."""
+def _registry(settings: Settings, bundles: Mapping[str, StoredBundle]) -> Section:
+    """Versions of the home's registry in MLflow against bundles and champions' pointers."""
     section = Section(name="registry")
+    if not has_own_database(settings):
+        section.notes.append("not compared: MLFLOW_TRACKING_URI names one elsewhere")
+        return section
     try:
-        versions = registered_bundles(settings)
+        versions = registered_bundles(settings) or []
     except IntegrityError as error:
         section.found("registry_differs", settings.mlflow.relative_to(settings.home), error.message)
         return section
-    if versions is None:
-        if settings.mlflow_tracking_uri:
-            section.notes.append("not compared: MLFLOW_TRACKING_URI names one elsewhere")
-        return section
     section.looked_at = len(versions)
-    aliased = {each.model: each.bundle_id for each in versions if "champion" in each.aliases}
-    for each in versions:
-        if each.bundle_id not in bundles:
-            where, what = f"{each.model} version {each.version}", f"bundle {each.bundle_id or 'without an id'}"
-            if each.aliases:
-                detail = f"{what}, its {' and '.join(each.aliases)}, is not here or is damaged"
-                section.found("registry_differs", where, detail, key=each.model)
-            else:
-                section.notes.append(f"{where}: {what} is not here or is damaged")
-    for champion in champions:
-        model = model_name(champion.symbol, champion.horizon)
-        if model in aliased and aliased[model] != champion.bundle_id:
-            path = champion_path(settings.models, champion.symbol, champion.horizon)
-            detail = f"it names {champion.bundle_id}, MLflow's champion of {model} is {aliased[model]}"
-            section.found("registry_differs", path.relative_to(settings.home), detail, key=model)
+    for found in compare(bundles, versions, pointed_at(settings.models)):
+        remedy = f"{found.detail}: `ghtrader models repair` would {REMEDIES[found.kind]}"
+        section.found("registry_differs", found.where, remedy, key=found.model)
     return section

@@ -7,7 +7,6 @@ they mean is said in `ghtrader_models`.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ghtrader_base.errors import FailedError, IntegrityError, UsageError
-from ghtrader_base.files import atomic_write_bytes, atomic_write_json, content_hash, read_checked_json, with_checksum
+from ghtrader_base.files import atomic_write_bytes, atomic_write_json, read_checked_json, with_checksum
 from ghtrader_base.settings import Settings
 from ghtrader_models.bundles.left_out_days import LeftOutDay
 from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTrading
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ghtrader_models.bundles.bundle import Bundle
-    from ghtrader_models.bundles.provenance import DayFacts
     from ghtrader_models.evaluation.benchmark import BenchmarkReport
     from ghtrader_models.registry.promotion import Decision
 
@@ -42,7 +40,7 @@ class ReportContext:
     rows : int
         Of the data set.
     data_hash : str
-        See `data_hash`.
+        See `bundles.provenance.data_hash`.
     run_id, code_version : str
         Of the pipeline's run, and of ghtrader.
     origin : str
@@ -198,11 +196,6 @@ def read_decision(path: Path) -> StoredDecision:
         return msgspec.convert(read_checked_json(path)[0], StoredDecision)
     except msgspec.ValidationError as exc:
         raise IntegrityError(f"the gate's decision {path} does not read: {exc}", "ask the gate again") from exc
-
-
-def data_hash(facts: Sequence[DayFacts]) -> str:
-    """One hash over the days, features and labels that something was made from."""
-    return content_hash([[fact.day.isoformat(), fact.features_hash, fact.labels_hash] for fact in facts])
 
 
 def save_candidate(settings: Settings, bundle: Bundle, run_id: str) -> None:

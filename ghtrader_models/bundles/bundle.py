@@ -10,8 +10,9 @@ Layout of ``models/bundles/<bundle_id>/``:
 - ``factors.json``: the factor set's spec, its hash, the factor names in the order of the model's inputs;
 - ``labels.json``: the label spec; ``policy.json``: thresholds;
 - ``normaliser.json``, where the model wants its inputs on one scale: `feature_scaler.FeatureScaler`;
-- ``provenance.json``: ``content`` (symbol, horizon, price tick, levels, days, hashes of their features and labels,
-  seed, configuration) and ``run`` (run id, time, code version), see `provenance`.
+- ``provenance.json``: ``content`` (symbol, horizon, price tick, levels, training span, days with the hashes of their
+  ticks, schedule, features and labels, seed, configuration) and ``run`` (run id, time, git commit, versions of
+  packages, hash of the splits, scores), see `provenance`.
 
 The bundle id is the hash of everything but ``run``: the same data, seed and configuration give the same bundle,
 whoever trains it and when. A folder is named by the id, and holds that bundle or is refused; the champion's pointer
@@ -42,7 +43,10 @@ from ghtrader_models.factors.factor_set import FactorSet, FactorSetSpec
 from ghtrader_models.labels.labels import LabelSpec
 from ghtrader_models.policy import PolicyParams
 
-FORMAT = "ghtrader-bundle/1"
+FORMAT_VERSION = 2
+_FORMAT_NAME = "ghtrader-bundle"
+FORMAT = f"{_FORMAT_NAME}/{FORMAT_VERSION}"
+"""Format 1 did not say the training span, the hashes of ticks and schedule, and how it was made; it opens as it is."""
 MANIFEST = "manifest.json"
 FACTORS, LABELS, POLICY, PROVENANCE = "factors.json", "labels.json", "policy.json", "provenance.json"
 _PARTS = (FACTORS, LABELS, POLICY, PROVENANCE)
@@ -54,6 +58,7 @@ _PICKLE_NAMES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt")
 _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")
 """Of a pickle of protocol 2 or later, and of torch's archives of them."""
 _HINT = "do not use it; train the model again or restore the folder"
+_NEWER = "it was made by a newer ghtrader: use that one, or train the model again with this one"
 
 
 class SavableModel(Protocol):
@@ -251,14 +256,12 @@ def load_bundle(path: Path, bundle_id: str = "") -> Bundle:
     try:
         manifest_bytes = read_bytes(path / MANIFEST)
         manifest = parse_json(manifest_bytes)
+        _require_format(path.name, manifest["format"])
         kind, claimed, files = str(manifest["kind"]), str(manifest["bundle_id"]), dict(manifest["files"])
         expected = {str(name): str(entry["sha256"]) for name, entry in files.items()}
         sizes = {str(name): entry["bytes"] for name, entry in files.items()}
-        known_format = manifest["format"] == FORMAT
     except (ValueError, KeyError, TypeError) as exc:
         raise IntegrityError(f"the manifest of {path.name} does not read: {exc!r}", _HINT) from exc
-    if not known_format:
-        raise IntegrityError(f"bundle {path.name} has format {manifest['format']!r}, known is {FORMAT!r}", _HINT)
     if any(not _NAME.fullmatch(name) or name == MANIFEST for name in expected) or set(_PARTS) - set(expected):
         raise IntegrityError(f"the manifest of {path.name} names wrong files: {sorted(expected)}", _HINT)
     contents: dict[str, bytes] = {}
@@ -286,6 +289,16 @@ def list_bundles(models_dir: Path) -> list[Path]:
     if not root.is_dir():
         return []
     return sorted(path for path in root.iterdir() if (path / MANIFEST).is_file() and not path.name.startswith("."))
+
+
+def _require_format(name: str, found: object) -> None:
+    """IntegrityError where the format is none that this version reads."""
+    what, _, number = str(found).partition("/")
+    version = int(number) if number.isascii() and number.isdigit() else 0
+    if what == _FORMAT_NAME and 1 <= version <= FORMAT_VERSION:
+        return
+    hint = _NEWER if what == _FORMAT_NAME and version > FORMAT_VERSION else _HINT
+    raise IntegrityError(f"bundle {name} has format {found!r}, this version reads up to {FORMAT!r}", hint)
 
 
 def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes], manifest_sha256: str) -> Bundle:

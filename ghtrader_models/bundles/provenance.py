@@ -5,7 +5,7 @@ What belongs here: the two parts and their JSON form. Writing and checking the f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ghtrader_base.errors import UsageError
+from ghtrader_base.files import content_hash
 from ghtrader_market.reference.tick_origin import UNKNOWN, TickOrigin, origins_of
 from ghtrader_models.bundles.left_out_days import LeftOutDay
 
@@ -39,6 +40,10 @@ class DayFacts:
         Content hashes of what was read.
     origin : TickOrigin or None
         Where the day's ticks come from; None where its manifests do not say it.
+    ticks_hash : str or None
+        Content hash of the ticks that features and labels were built from; None in a bundle of format 1.
+    schedule_hash : str or None
+        Of the roll schedule up to and including the day; None where there is none, as for one contract.
     """
 
     day: date
@@ -50,12 +55,33 @@ class DayFacts:
     features_hash: str
     labels_hash: str
     origin: TickOrigin | None = None
+    ticks_hash: str | None = None
+    schedule_hash: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form; an origin that is not known is left out."""
-        found = {**asdict(self), "day": self.day.isoformat()}
-        del found["origin"]
-        return found if self.origin is None else {**found, "origin": self.origin.to_dict()}
+        """JSON-able form; what is not known is left out."""
+        origin = self.origin.to_dict() if self.origin is not None else None
+        found = {**asdict(self), "day": self.day.isoformat(), "origin": origin}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def data_hash(facts: Sequence[DayFacts]) -> str:
+    """One hash over the days, features and labels that something was made from."""
+    return content_hash([[fact.day.isoformat(), fact.features_hash, fact.labels_hash] for fact in facts])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpan:
+    """The stretch of time that a model learned from.
+
+    Attributes
+    ----------
+    start_ns, end_ns : int
+        Of the first and the last row that was learned from, UTC epoch ns.
+    """
+
+    start_ns: int
+    end_ns: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +120,8 @@ class BundleContent:
         The family's configuration.
     importance : dict of str to float, or None
         Share of each factor.
+    training_span : TrainingSpan or None
+        When those rows were; None in a bundle of format 1.
     """
 
     schema_version: int | None = None
@@ -111,6 +139,7 @@ class BundleContent:
     seed: int
     config: Mapping[str, bool | int | float | str]
     importance: dict[str, float] | None = None
+    training_span: TrainingSpan | None = None
 
     @property
     def origins(self) -> tuple[TickOrigin, ...]:
@@ -136,11 +165,32 @@ class TrainingRun:
         ISO 8601 with offset.
     code_version : str
         Version of ghtrader.
+    git_commit : str
+        The whole commit; empty outside of a checkout.
+    packages : dict of str to str
+        Versions of Python and of the packages that take part in training.
+    splits_hash : str
+        `SplitPlan.splits_hash` of these days under the usual options: that of the walk-forward report which a benchmark
+        of the same days makes; empty where they are too few to be split.
+    metrics : dict of str to float
+        Scores on the rows that the policy was fitted on, which were learned from: no measure of worth.
+    learning_curves : dict of str to list of float
+        Score -> its value after each epoch; of families that have epochs.
     """
 
     run_id: str = ""
     created_at: str = ""
     code_version: str = ""
+    git_commit: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+    splits_hash: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    learning_curves: dict[str, list[float]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form; what format 1 did not have is left out where it is not known."""
+        usual = ("run_id", "created_at", "code_version")
+        return {name: value for name, value in asdict(self).items() if value or name in usual}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +202,7 @@ class BundleProvenance:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form: ``content`` and ``run``."""
-        return {"content": self.content.to_dict(), "run": asdict(self.run)}
+        return {"content": self.content.to_dict(), "run": self.run.to_dict()}
 
     @classmethod
     def from_dict(cls, document: object) -> BundleProvenance:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -170,3 +170,9 @@ def drop_infinite(rows: np.ndarray) -> np.ndarray:
     """The same array, float32[n, F], in which every infinite value has become NaN: missing in training as after."""
     rows[np.isinf(rows)] = np.nan
     return rows
+
+
+def learning_curves(model: Model) -> dict[str, list[float]]:
+    """Score -> its value after each epoch, as the model's `learning_curves` says; empty of a family without epochs."""
+    curves: Mapping[str, Sequence[float]] = getattr(model, "learning_curves", {})
+    return {name: [float(value) for value in values] for name, values in curves.items()}

@@ -6,7 +6,7 @@ What belongs here: putting windows, training and export together. torch is impor
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,11 @@ _COMPARED, _PROBED = 64, 256
 class WindowModel:
     """A trained network, as its bundle has it."""
 
-    def __init__(self, kind: str, data: bytes, moved: np.ndarray) -> None:
+    def __init__(
+        self, kind: str, data: bytes, moved: np.ndarray, learning_curves: Mapping[str, Sequence[float]] | None = None
+    ) -> None:
         self.kind = kind
+        self.learning_curves = dict(learning_curves or {})
         self._data, self._moved = data, moved
         self._network = WindowPredictor(data).network
         self.n_features = self._network.n_features
@@ -97,7 +100,8 @@ def fit_windows(
     some = samples.rows[:: max(1, samples.rows.size // _COMPARED)][:_COMPARED]
     windows = padded_windows(samples.X, samples.day_index, some, config.length)
     data = export(trained.network, module.normaliser, config.length, windows)
-    return WindowModel(kind, data, _moved(data, windows))
+    curves = {"validation_logloss": trained.validation}
+    return WindowModel(kind, data, _moved(data, windows), curves)
 
 
 def _moved(data: bytes, windows: np.ndarray) -> np.ndarray:

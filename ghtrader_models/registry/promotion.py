@@ -9,6 +9,8 @@ nothing yet: a day's PnL is too noisy to decide on in a few days.
 
 A gain that no honest model has is questioned: where the model knows more than half of what there is to know, its labels
 or factors are the likelier reason. A person who knows better says so (`GateConfig.max_gain_share`).
+
+Failpoint: ``promote.pointer->alias``.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ghtrader_base.errors import RefusedError, UsageError
+from ghtrader_base.failpoints import failpoint
 from ghtrader_models.bundles.bundle import Bundle
 from ghtrader_models.bundles.champions import (
     Champion,
@@ -226,6 +229,7 @@ def promote(
     champion = write_champion(
         models_dir, bundle, reason=" ".join(decision.reasons), evidence=decision.evidence, run_id=run_id
     )
+    failpoint("promote.pointer->alias")
     if tracker is not None:
         tracker.set_alias(bundle, "champion")
     return champion

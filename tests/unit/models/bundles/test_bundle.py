@@ -7,7 +7,10 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from ghtrader_base.files import read_checked_json, with_checksum
 from ghtrader_models.bundles import bundle as bundle_module
 from ghtrader_models.bundles import champions
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, list_bundles, load_bundle, write_bundle
-from ghtrader_models.bundles.provenance import BundleProvenance
+from ghtrader_models.bundles.provenance import BundleProvenance, TrainingSpan
 from ghtrader_models.evaluation.benchmark import run_benchmark
 from ghtrader_models.evaluation.policy_fit import PolicyOptions
 from ghtrader_models.evaluation.policy_simulation import trading_costs
@@ -28,6 +31,7 @@ from ghtrader_models.model_scores import GainInterval
 from ghtrader_models.policy import PolicyParams
 from ghtrader_models.training import rows_until, train_on
 from tests.support.forked import Forks
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +72,9 @@ def test_provenance_and_labels_are_the_documents_on_disk(bundle: Bundle) -> None
     assert bundle.provenance.to_dict() == stored and set(stored) == {"content", "run"}
     assert set(stored["content"]) == {
         "schema_version", "symbol", "family", "horizon", "price_tick", "multiplier", "levels", "days", "until_ns",
-        "train_rows", "class_prior", "seed", "config", "importance",
+        "train_rows", "class_prior", "seed", "config", "importance", "training_span",
     }  # fmt: skip
-    assert set(stored["run"]) == {"run_id", "created_at", "code_version"}
+    assert set(stored["run"]) >= {"run_id", "created_at", "code_version", "git_commit", "packages", "metrics"}
     assert bundle.label_spec.to_dict() == json.loads((bundle.path / "labels.json").read_text())
     assert bundle.factor_set_spec.to_dict() == json.loads((bundle.path / "factors.json").read_text())["spec"]
     older = {**stored, "content": {k: v for k, v in stored["content"].items() if k not in ("schema_version", "family")}}
@@ -188,6 +192,8 @@ def test_a_pickle_is_refused_wherever_it_lies(bundle: Bundle, tmp_path: Path, na
 
 IMPORTS = """
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from ghtrader_models.bundles import bundle
 from ghtrader_models.bundles.bundle import load_bundle, write_bundle
@@ -361,6 +367,47 @@ def test_a_size_that_the_manifest_does_not_say_is_refused(bundle: Bundle) -> Non
     path.write_text(json.dumps(manifest))
     with pytest.raises(IntegrityError, match=r"policy\.json is not what the manifest says"):
         load_bundle(bundle.path)
+
+
+def test_it_says_what_it_learned_from_and_how_it_was_made(make_world: Callable[..., Any], tmp_path: Path) -> None:
+    dataset, _ = make_world(days=6, rows=300)
+    facts = tuple(replace(fact, ticks_hash=f"t{i}", schedule_hash=f"s{i}") for i, fact in enumerate(dataset.facts))
+    found = train_on(replace(dataset, facts=facts), tmp_path, "logistic").provenance
+    rows = rows_until(dataset, None)
+    assert found.content.training_span == TrainingSpan(
+        start_ns=int(dataset.datetime_ns[rows[0]]), end_ns=int(dataset.datetime_ns[rows[-1]])
+    )
+    assert [(day.ticks_hash, day.schedule_hash) for day in found.content.days][:2] == [("t0", "s0"), ("t1", "s1")]
+    run = found.run
+    assert run.splits_hash == run_benchmark(dataset, "logistic", simulate=False).splits_hash
+    assert run.packages["numpy"] == np.__version__ and "python" in run.packages
+    assert run.code_version.endswith(run.git_commit[:12]) and len(run.git_commit) in (0, 40)
+    assert set(run.metrics) == {"train_logloss", "train_logloss_gain", "train_accuracy"}
+    assert run.metrics["train_logloss_gain"] > 0.01 and run.learning_curves == {}
+
+
+def test_one_of_format_1_opens_and_one_of_a_newer_format_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    manifest = json.loads((bundle.path / "manifest.json").read_text())
+    assert manifest["format"] == "ghtrader-bundle/2"
+    (bundle.path / "manifest.json").write_text(json.dumps({**manifest, "format": "ghtrader-bundle/1"}))
+    assert load_bundle(bundle.path).bundle_id == bundle.bundle_id
+    for format_, hint in (("ghtrader-bundle/3", "newer ghtrader"), ("somebody-else/1", "restore"), (7, "restore")):
+        (bundle.path / "manifest.json").write_text(json.dumps({"format": format_, "parts": []}))
+        with pytest.raises(IntegrityError, match="has format") as refused:
+            load_bundle(bundle.path)
+        assert hint in str(refused.value.hint)
+
+
+def test_loading_and_predicting_needs_neither_what_trains_nor_mlflow(bundle: Bundle) -> None:
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from ghtrader_models.bundles.bundle import load_bundle;"
+        "from ghtrader_models.inference.predictors import Predictor;"
+        f"p = Predictor.from_bundle(load_bundle(Path({str(bundle.path)!r})));"
+        "p.predict(np.zeros((2, p.n_features), np.float32));"
+        "sys.exit(','.join({'torch', 'mlflow', 'lightning', 'xgboost', 'sklearn', 'dagster'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def fit_manifest(folder: Path) -> str:
