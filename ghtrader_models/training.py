@@ -21,6 +21,7 @@ from ghtrader_models.bundles.bundle import Bundle, load_bundle, write_bundle
 from ghtrader_models.bundles.provenance import BundleContent, TrainingRun
 from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
 from ghtrader_models.datasets.load import Dataset, load_dataset
+from ghtrader_models.evaluation.calibration_fit import fit_calibrated
 from ghtrader_models.evaluation.metrics import class_prior
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.evaluation.splits import SplitOptions, training_stop
@@ -104,9 +105,10 @@ def train_on(
     learner = get_family(family)
     settings = config or learner.config()
     y = dataset.y[rows]
-    model = learner.fit(dataset.samples(rows), seed=seed, config=settings)
+    fitted = fit_calibrated(learner, dataset.samples(rows), seed=seed, config=settings)
+    model = fitted.model
     asked = rows[:: settings.stride]
-    params = fit_policy_on(dataset, asked, model.predict_proba(dataset.samples(asked)), policy or PolicyOptions())
+    params = fit_policy_on(dataset, asked, fitted.predict_proba(dataset.samples(asked)), policy or PolicyOptions())
     content = BundleContent(
         schema_version=SCHEMA_VERSION,
         symbol=dataset.symbol,
@@ -123,6 +125,7 @@ def train_on(
         seed=seed,
         config=dataclasses.asdict(settings),
         importance=model.importance(dataset.names),
+        calibration=fitted.calibration,
     )
     run = TrainingRun(
         run_id=run_id,

@@ -26,6 +26,7 @@ from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_origin import origins_of, words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
 from ghtrader_models.families.table import FAMILIES, family_names, usual_families
+from ghtrader_models.model_scores import ModelScores
 
 GROUP = "reports"
 CODE_VERSION = "1"
@@ -162,11 +163,24 @@ def benchmark_series(
                 f"{family} metrics_hash": report.metrics_hash,
             }
             say(f"{family} at horizon {horizon}: gain {gain.mean:+.5f} nats, {metadata[f'{family} gain interval']}")
+            if (words := calibration_words(report.uncalibrated, report.model)) is not None:
+                metadata[f"{family} calibration"] = words
+                say(f"{family} at horizon {horizon}: calibration took {words}")
     if failed:
         raise together(failed, len(gains))
     names = [split.name for split in plan.splits]
     plot = gain_per_split(gains, names, title=f"Gain over the prior, {symbol} {horizon}")
     return {**metadata, "code_version": made.code_version, "plot": png_bytes_markdown(plot, f"{symbol} {horizon}")}
+
+
+def calibration_words(before: ModelScores | None, after: ModelScores) -> str | None:
+    """Log-loss and calibration error of the tests, without calibration and with it; None where there are none."""
+    if before is None or before.logloss is None or after.logloss is None or before.ece is None or after.ece is None:
+        return None
+    return (
+        f"the log-loss from {before.logloss.mean:.5f} to {after.logloss.mean:.5f} nats, "
+        f"the calibration error from {before.ece.mean:.4f} to {after.ece.mean:.4f}"
+    )
 
 
 def _signed(value: float | None) -> str:

@@ -23,6 +23,7 @@ from ghtrader_base.lock_keys import train_key
 from ghtrader_market.reference.tick_origin import words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
 from ghtrader_models.bundles.left_out_days import LeftOutDay
+from ghtrader_models.bundles.provenance import BundleContent
 from ghtrader_models.families.table import FAMILIES
 
 GROUP = "models"
@@ -153,10 +154,23 @@ def train_series(
         "left_out_days": [found.to_dict() for found in left_out],
         "factors": len(bundle.factor_names),
         "mlflow_version": version,
+        **_calibration_of(content),
         "policy_enter": round(bundle.policy.enter, 6),
         "origin": words_of(content.origins),
         "code_version": bundle.provenance.run.code_version,
         "plot": png_bytes_markdown(factor_importance(content.importance or {}), f"{family} {symbol} {horizon}"),
+    }
+
+
+def _calibration_of(content: BundleContent) -> dict[str, Any]:
+    """What calibration did on the span it was fitted on; nothing where there was too little to hold out."""
+    found = content.calibration
+    if found is None:
+        return {}
+    return {
+        "calibration_slope": round(found.slope, 4),
+        "calibration_logloss": [round(found.before.logloss, 6), round(found.after.logloss, 6)],
+        "calibration_ece": [round(found.before.ece, 5), round(found.after.ece, 5)],
     }
 
 

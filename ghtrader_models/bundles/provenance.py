@@ -15,6 +15,7 @@ import msgspec
 from ghtrader_base.errors import UsageError
 from ghtrader_market.reference.tick_origin import UNKNOWN, TickOrigin, origins_of
 from ghtrader_models.bundles.left_out_days import LeftOutDay
+from ghtrader_models.calibration import Calibration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,8 @@ class BundleContent:
         The family's configuration.
     importance : dict of str to float, or None
         Share of each factor.
+    calibration : Calibration or None
+        Of its probabilities; None where they are the model's own.
     """
 
     schema_version: int | None = None
@@ -111,6 +114,7 @@ class BundleContent:
     seed: int
     config: Mapping[str, bool | int | float | str]
     importance: dict[str, float] | None = None
+    calibration: Calibration | None = None
 
     @property
     def origins(self) -> tuple[TickOrigin, ...]:
@@ -120,7 +124,13 @@ class BundleContent:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; what a bundle does not say is left out."""
         left_out = [found.to_dict() for found in self.left_out] if self.left_out else None
-        found = {**asdict(self), "days": [fact.to_dict() for fact in self.days], "left_out": left_out}
+        calibration = self.calibration.to_dict() if self.calibration is not None else None
+        found = {
+            **asdict(self),
+            "days": [fact.to_dict() for fact in self.days],
+            "left_out": left_out,
+            "calibration": calibration,
+        }
         return {name: value for name, value in found.items() if value is not None or name == "until_ns"}
 
 

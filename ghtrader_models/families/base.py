@@ -15,7 +15,7 @@ import importlib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -58,6 +58,19 @@ class Model(Protocol):
     def importance(self, names: tuple[str, ...]) -> dict[str, float]:
         """Share of each factor in what the model does: not negative, adding up to 1 (or all 0)."""
         ...
+
+
+@runtime_checkable
+class ValidatedModel(Model, Protocol):
+    """A model that has held out a span at the end of its training rows, for instance to stop early.
+
+    Attributes
+    ----------
+    validation_rows : int64[k]
+        Rows of the span that it was asked about, ascending: of the tape that its samples name rows of.
+    """
+
+    validation_rows: np.ndarray
 
 
 class FamilyConfig(Protocol):

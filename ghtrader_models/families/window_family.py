@@ -23,6 +23,8 @@ from ghtrader_models.inference.predictors import WindowPredictor
 if TYPE_CHECKING:
     from torch import nn
 
+    from ghtrader_models.datasets.windows import WindowSet
+
 Build = Callable[[int, int], "nn.Module"]
 """Length of a window and number of factors -> a network with three outputs."""
 _COMPARED, _PROBED = 64, 256
@@ -31,8 +33,8 @@ _COMPARED, _PROBED = 64, 256
 class WindowModel:
     """A trained network, as its bundle has it."""
 
-    def __init__(self, kind: str, data: bytes, moved: np.ndarray) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, data: bytes, moved: np.ndarray, validation_rows: np.ndarray) -> None:
+        self.kind, self.validation_rows = kind, validation_rows
         self._data, self._moved = data, moved
         self._network = WindowPredictor(data).network
         self.n_features = self._network.n_features
@@ -100,7 +102,14 @@ def fit_windows(
     some = samples.rows[:: max(1, samples.rows.size // _COMPARED)][:_COMPARED]
     windows = padded_windows(samples.X, samples.day_index, some, config.length)
     data = export(trained.network, module.normaliser, config.length, windows)
-    return WindowModel(kind, data, _moved(data, windows))
+    return WindowModel(kind, data, _moved(data, windows), _rows_of(sides[1], samples.day_index))
+
+
+def _rows_of(windows: WindowSet, day_index: np.ndarray) -> np.ndarray:
+    """int64[k]: the rows of the tape that windows end at."""
+    first = np.searchsorted(day_index, np.arange(len(windows.days)))
+    rows: np.ndarray = first[windows.day_index] + windows.end
+    return rows
 
 
 def _moved(data: bytes, windows: np.ndarray) -> np.ndarray:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from ghtrader_base.settings import Settings
     from ghtrader_models.bundles.bundle import Bundle
+    from ghtrader_models.calibration import Calibration
     from ghtrader_models.evaluation.benchmark import BenchmarkReport
 
 ALIASES = ("champion", "challenger")
@@ -249,7 +250,11 @@ class Tracker:
                 f"train-{bundle.kind}-h{bundle.horizon}",
                 {**marks, **kind},
                 params,
-                {"policy_enter": [(bundle.policy.enter, 0)], "policy_leave": [(bundle.policy.leave, 0)]},
+                {
+                    "policy_enter": [(bundle.policy.enter, 0)],
+                    "policy_leave": [(bundle.policy.leave, 0)],
+                    **_calibration_metrics(bundle.content.calibration),
+                },
                 {},
                 folder=bundle.path,
             )
@@ -336,9 +341,26 @@ class Tracker:
             self.client.log_artifact(run_id, str(path))
 
 
+def _calibration_metrics(calibration: Calibration | None) -> dict[str, list[tuple[float, int]]]:
+    """Of a bundle: what it came to on the span it was fitted on."""
+    if calibration is None:
+        return {}
+    before, after = calibration.before, calibration.after
+    found = {
+        "calibration_slope": calibration.slope,
+        "calibration_logloss_before": before.logloss,
+        "calibration_logloss_after": after.logloss,
+        "calibration_ece_before": before.ece,
+        "calibration_ece_after": after.ece,
+    }
+    return {name: [(value, 0)] for name, value in found.items()}
+
+
 def _metrics(report: BenchmarkReport) -> dict[str, list[tuple[float, int]]]:
     metrics: dict[str, list[tuple[float, int]]] = {}
     scored = {"": report.model, **{f"{name}_": found for name, found in report.baselines.items()}}
+    if report.uncalibrated is not None:
+        scored["uncalibrated_"] = report.uncalibrated
     for prefix, scores in scored.items():
         for field in fields(scores):
             found: MeanScore | GainInterval | None = getattr(scores, field.name)
