@@ -22,6 +22,7 @@ from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes, as_ours, of_item, together
 from ghtrader_base.errors import FailedError, GhtraderError
+from ghtrader_base.progress_line import CountedLine
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_origin import origins_of, words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
@@ -37,8 +38,9 @@ class BenchmarkConfig(RunConfig):
 
     `families`: empty for the usual ones of `families.table`. `start`, `end`: trading days, empty for all that are
     built. `settings`: family name -> fields of its configuration that differ from its defaults; `policy`: those of
-    `PolicyOptions`; `splits`: those of `SplitOptions`. `strict`: refuse where a day does not go with the others,
-    instead of leaving it out. `mix`: take days of different markets together.
+    `PolicyOptions`; `splits`: those of `SplitOptions`. `devices`: processes that train a network together. `strict`:
+    refuse where a day does not go with the others, instead of leaving it out. `mix`: take days of different markets
+    together.
     """
 
     families: list[str] = []
@@ -48,6 +50,7 @@ class BenchmarkConfig(RunConfig):
     settings: dict[str, dict[str, Any]] = {}
     policy: dict[str, Any] = {}
     splits: dict[str, Any] = {}
+    devices: int = 1
     strict: bool = False
     mix: bool = False
 
@@ -90,6 +93,7 @@ def benchmark_series(
     from ghtrader_models.evaluation.recorded_books import RecordedBooks
     from ghtrader_models.evaluation.splits import SplitOptions, make_splits
     from ghtrader_models.families.base import get_family, make_config
+    from ghtrader_models.families.training_session import TrainingSession, training_session
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
 
     policy, cut = PolicyOptions.from_dict(config.policy), SplitOptions.from_dict(config.splits)
@@ -134,7 +138,9 @@ def benchmark_series(
     }
     gains: dict[str, list[float]] = {}
     failed: dict[str, GhtraderError] = {}
-    with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report", run_id):
+    session = TrainingSession(devices=config.devices, tell=_say_counted)
+    lock = home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report", run_id)
+    with lock, training_session(session):
         for family in config.families or usual_families():
             say(f"{family} at horizon {horizon}: {len(plan.splits)} tests over {len(days)} days of {symbol}")
             try:
@@ -171,6 +177,12 @@ def benchmark_series(
     names = [split.name for split in plan.splits]
     plot = gain_per_split(gains, names, title=f"Gain over the prior, {symbol} {horizon}")
     return {**metadata, "code_version": made.code_version, "plot": png_bytes_markdown(plot, f"{symbol} {horizon}")}
+
+
+def _say_counted(line: str) -> None:
+    """How a fit goes on, of which there are a dozen a family: the lines that others replace."""
+    if isinstance(line, CountedLine):
+        say(line)
 
 
 def calibration_words(before: ModelScores | None, after: ModelScores) -> str | None:

@@ -28,6 +28,8 @@ from ghtrader_models.families.table import FAMILIES
 
 GROUP = "models"
 CODE_VERSION = "1"
+CUT_OFF = "cache/training"
+"""Under the home: checkpoints of training runs that did not end, which the same run goes on from."""
 
 
 class TrainConfig(RunConfig):
@@ -35,8 +37,8 @@ class TrainConfig(RunConfig):
 
     `start`, `end`: trading days, empty for all that are built. `until_ns`: rows whose label is known before this
     moment only. `settings`: fields of the family's configuration that differ from its defaults; `policy`: those of
-    `PolicyOptions`. `strict`: refuse where a day does not go with the others, instead of leaving it out. `mix`: take
-    days of different markets together.
+    `PolicyOptions`. `devices`: processes that train a network together, one a GPU where there are any. `strict`: refuse
+    where a day does not go with the others, instead of leaving it out. `mix`: take days of different markets together.
     """
 
     start: str = ""
@@ -45,6 +47,7 @@ class TrainConfig(RunConfig):
     seed: int = 0
     settings: dict[str, Any] = {}
     policy: dict[str, Any] = {}
+    devices: int = 1
     strict: bool = False
     mix: bool = False
 
@@ -111,6 +114,7 @@ def train_series(
     from ghtrader_models.evaluation.plots import factor_importance
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
     from ghtrader_models.families.base import get_family, make_config
+    from ghtrader_models.families.training_session import TrainingSession
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
     from ghtrader_models.training import train
 
@@ -132,6 +136,7 @@ def train_series(
             strict=config.strict,
             mix=config.mix or home.settings.mix_origins,
             calendar=home.calendar,
+            session=TrainingSession(folder=home.settings.home / CUT_OFF, devices=config.devices, tell=say),
         )
         content = bundle.content
         left_out = content.left_out or ()

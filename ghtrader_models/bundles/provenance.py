@@ -97,6 +97,8 @@ class BundleContent:
         Share of each factor.
     calibration : Calibration or None
         Of its probabilities; None where they are the model's own.
+    learning_curve : list of float or None
+        Log-loss of the validation span after each epoch, nats; None where the family has no epochs.
     """
 
     schema_version: int | None = None
@@ -115,6 +117,7 @@ class BundleContent:
     config: Mapping[str, bool | int | float | str]
     importance: dict[str, float] | None = None
     calibration: Calibration | None = None
+    learning_curve: list[float] | None = None
 
     @property
     def origins(self) -> tuple[TickOrigin, ...]:

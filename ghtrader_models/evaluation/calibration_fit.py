@@ -18,6 +18,7 @@ frequencies back.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.evaluation.metrics import N_CLASSES, class_prior, expected_calibration_error, log_loss
 from ghtrader_models.evaluation.splits import SplitOptions
 from ghtrader_models.families.base import FamilyConfig, Model, ModelFamily, ValidatedModel
+from ghtrader_models.families.training_session import memory_exhausted
 from ghtrader_models.families.window_config import Loss
 from ghtrader_models.inference.calibrate import calibrate
 
@@ -63,7 +65,22 @@ class CalibratedModel:
 
 
 def fit_calibrated(family: ModelFamily, samples: Samples, *, seed: int, config: FamilyConfig) -> CalibratedModel:
-    """Train a family on samples and fit its temperature; errors as `ModelFamily.fit`."""
+    """Train a family on samples and fit its temperature.
+
+    Raises
+    ------
+    UsageError
+        As `ModelFamily.fit`.
+    FailedError
+        Also where memory runs out.
+    """
+    fields = {field.name for field in dataclasses.fields(config)}
+    smaller = "a smaller batch_size or length" if "batch_size" in fields else "a larger stride"
+    with memory_exhausted(f"{family.name} on {len(samples):,} rows", f"train on fewer days, or with {smaller} (--set)"):
+        return _fit(family, samples, seed, config)
+
+
+def _fit(family: ModelFamily, samples: Samples, seed: int, config: FamilyConfig) -> CalibratedModel:
     model = family.fit(samples, seed=seed, config=config)
     if isinstance(model, ValidatedModel):
         span = replace(samples, rows=model.validation_rows)

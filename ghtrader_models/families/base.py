@@ -68,9 +68,12 @@ class ValidatedModel(Model, Protocol):
     ----------
     validation_rows : int64[k]
         Rows of the span that it was asked about, ascending: of the tape that its samples name rows of.
+    learning_curve : tuple of float
+        Log-loss of the span after each epoch, nats.
     """
 
     validation_rows: np.ndarray
+    learning_curve: tuple[float, ...]
 
 
 class FamilyConfig(Protocol):

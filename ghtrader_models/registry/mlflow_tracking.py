@@ -254,6 +254,7 @@ class Tracker:
                     "policy_enter": [(bundle.policy.enter, 0)],
                     "policy_leave": [(bundle.policy.leave, 0)],
                     **_calibration_metrics(bundle.content.calibration),
+                    **_learning_curve(bundle.content.learning_curve),
                 },
                 {},
                 folder=bundle.path,
@@ -354,6 +355,11 @@ def _calibration_metrics(calibration: Calibration | None) -> dict[str, list[tupl
         "calibration_ece_after": after.ece,
     }
     return {name: [(value, 0)] for name, value in found.items()}
+
+
+def _learning_curve(scores: Sequence[float] | None) -> dict[str, list[tuple[float, int]]]:
+    """Of a bundle: the log-loss of its validation span, epoch by epoch, nats."""
+    return {"validation_logloss": [(score, epoch) for epoch, score in enumerate(scores)]} if scores else {}
 
 
 def _metrics(report: BenchmarkReport) -> dict[str, list[tuple[float, int]]]:
