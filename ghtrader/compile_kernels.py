@@ -85,11 +85,13 @@ def _trade(home: Path, symbol: str, day: date) -> None:
     from ghtrader_market.reference.tick_schema import COLUMN_INDEX, values_matrix
     from ghtrader_market.reference.varieties import variety_of
     from ghtrader_market.stores.lake.lake import Lake
+    from ghtrader_models.calibration import Calibration, SpanScores
     from ghtrader_models.datasets.load import load_dataset
     from ghtrader_models.evaluation.policy_simulation import simulate_policy, trading_costs
     from ghtrader_models.factors.engine import FactorEngine
     from ghtrader_models.factors.library.sets import get_factor_set
     from ghtrader_models.families.base import get_family, make_config
+    from ghtrader_models.inference.calibrate import calibrate
     from ghtrader_models.inference.predictors import Predictor, WarmTracker
     from ghtrader_models.policy import PolicyParams
 
@@ -113,6 +115,10 @@ def _trade(home: Path, symbol: str, day: date) -> None:
         predictor = Predictor.from_files(name, {path.name: path.read_bytes() for path in folder.iterdir()})
         predictor.predict_row(rows[-1])
         probabilities = predictor.predict(rows)
+    unknown = SpanScores(1.0, 0.0)
+    calibrate(
+        probabilities, Calibration(slope=1.0, offsets=(0.0, 0.0, 0.0), rows=1, before=unknown, after=unknown)
+    )
     policy = PolicyParams(enter=0.1, leave=0.01)
     policy.step(0.2, 0.3, 0.5, 0, 0, 1.0)
     bid, ask = (values[COLUMN_INDEX[f"{side}_price1"]][: len(probabilities)].copy() for side in ("bid", "ask"))

@@ -57,7 +57,7 @@ def progress_display() -> Iterator[Callable[[str], object]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from ghtrader_market.ingest.report import ProgressLine
+    from ghtrader_base.progress_line import CountedLine
 
     with os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1) as stream:
         console = Console(file=stream, force_terminal=True)
@@ -65,8 +65,8 @@ def progress_display() -> Iterator[Callable[[str], object]]:
             task = bar.add_task("", total=None, visible=False)
 
             def show(line: str) -> None:
-                if isinstance(line, ProgressLine):
-                    bar.update(task, completed=line.days, total=line.days_wanted, description=str(line), visible=True)
+                if isinstance(line, CountedLine):
+                    bar.update(task, completed=line.done, total=line.wanted, description=str(line), visible=True)
                 else:
                     console.print(f"{datetime.now():%H:%M:%S} {line}", markup=False, highlight=False)
 

@@ -7,14 +7,18 @@ What belongs here: the edge between data set, family, policy and bundle. Whether
 from __future__ import annotations
 
 import dataclasses
+import re
+import shutil
 from collections.abc import Sequence
 from datetime import date, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ghtrader_base.errors import UsageError
+from ghtrader_base.files import content_hash, ensure_dir
 from ghtrader_base.version import code_version, git_commit
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_models.bundles.bundle import Bundle, load_bundle, write_bundle
@@ -22,10 +26,13 @@ from ghtrader_models.bundles.package_versions import package_versions
 from ghtrader_models.bundles.provenance import BundleContent, TrainingRun, TrainingSpan
 from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
 from ghtrader_models.datasets.load import Dataset, load_dataset, never_known
+from ghtrader_models.evaluation.calibration_fit import fit_calibrated
 from ghtrader_models.evaluation.metrics import accuracy, class_prior, log_loss
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.evaluation.splits import SplitOptions, make_splits, training_stop
 from ghtrader_models.families.base import FamilyConfig, get_family, learning_curves
+from ghtrader_models.families.training_session import TrainingSession, training_session
+from ghtrader_models.families.window_config import WindowConfig
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
@@ -48,12 +55,14 @@ def train(
     mix: bool = False,
     calendar: TradingCalendar | None = None,
     cache: Path | None = None,
+    session: TrainingSession | None = None,
 ) -> Bundle:
     """Load the days, train, write the bundle; see `load_dataset` (`strict` to `cache`) and `train_on`."""
     dataset = load_dataset(lake, symbol, days, horizon, strict=strict, mix=mix, calendar=calendar, cache=cache)
     return train_on(
-        dataset, models_dir, family, until_ns=until_ns, seed=seed, config=config, policy=policy, run_id=run_id
-    )
+        dataset, models_dir, family, until_ns=until_ns, seed=seed, config=config, policy=policy, run_id=run_id,
+        session=session,
+    )  # fmt: skip
 
 
 def train_on(
@@ -66,6 +75,7 @@ def train_on(
     config: FamilyConfig | None = None,
     policy: PolicyOptions | None = None,
     run_id: str = "",
+    session: TrainingSession | None = None,
 ) -> Bundle:
     """Train on a data set at hand and write the bundle.
 
@@ -87,6 +97,9 @@ def train_on(
         How probabilities become positions; the defaults where absent.
     run_id : str
         Kept in the provenance, outside the bundle id.
+    session : TrainingSession, optional
+        Its folder is where runs that were cut off lie: one that is asked for the same again goes on, others of the
+        same series, horizon and family are removed, and nothing is left once the bundle is written.
 
     Returns
     -------
@@ -106,9 +119,17 @@ def train_on(
     learner = get_family(family)
     settings = config or learner.config()
     y = dataset.y[rows]
-    model = learner.fit(dataset.samples(rows), seed=seed, config=settings)
+    session = session or TrainingSession()
+    if session.devices > 1 and not isinstance(settings, WindowConfig):
+        raise UsageError(f"{family} does not train on several devices", "leave --devices out: it takes seconds")
+    if session.folder is not None:
+        asked_for = _key(dataset, family, until_ns, seed, settings, session.devices)
+        session = dataclasses.replace(session, folder=_run_folder(session.folder, dataset, family, asked_for))
+    with training_session(session):
+        fitted = fit_calibrated(learner, dataset.samples(rows), seed=seed, config=settings)
+    model = fitted.model
     asked = rows[:: settings.stride]
-    probabilities = model.predict_proba(dataset.samples(asked))
+    probabilities = fitted.predict_proba(dataset.samples(asked))
     params = fit_policy_on(dataset, asked, probabilities, policy or PolicyOptions())
     content = BundleContent(
         schema_version=SCHEMA_VERSION,
@@ -129,6 +150,7 @@ def train_on(
         training_span=TrainingSpan(
             start_ns=int(dataset.datetime_ns[rows[0]]), end_ns=int(dataset.datetime_ns[rows[-1]])
         ),
+        calibration=fitted.calibration,
     )
     run = TrainingRun(
         run_id=run_id,
@@ -141,7 +163,43 @@ def train_on(
         learning_curves=learning_curves(model),
     )
     path = write_bundle(models_dir, model, dataset.factor_set_spec, dataset.label_spec, params, content, run=run)
-    return load_bundle(path)
+    bundle = load_bundle(path)
+    if session.folder is not None:
+        shutil.rmtree(session.folder, ignore_errors=True)
+    return bundle
+
+
+def _key(dataset: Dataset, family: str, until_ns: int | None, seed: int, config: FamilyConfig, devices: int) -> str:
+    """Hash of all that decides what a fit comes to: a checkpoint of another one is never gone on from."""
+    return content_hash(
+        {
+            "days": [fact.to_dict() for fact in dataset.facts],
+            "factors": dataset.factor_set_spec.to_dict(),
+            "labels": dataset.label_spec.to_dict(),
+            "family": family,
+            "until_ns": until_ns,
+            "seed": seed,
+            "config": dataclasses.asdict(config),
+            "devices": devices,
+            "code": [code_version(), *(_version_of(package) for package in ("numpy", "torch", "lightning"))],
+        }
+    )[:16]
+
+
+def _version_of(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _run_folder(root: Path, dataset: Dataset, family: str, key: str) -> Path:
+    """The folder of a run; what is left of others of its kind goes, which nobody else works on (`train_key`)."""
+    kind = root / f"{family}-{re.sub('[^A-Za-z0-9_.]', '-', dataset.symbol)}-h{dataset.horizon}"
+    for left in kind.glob("*"):
+        if left.name != key:
+            shutil.rmtree(left, ignore_errors=True)
+    return ensure_dir(kind / key)
 
 
 def rows_until(dataset: Dataset, until_ns: int | None) -> np.ndarray:

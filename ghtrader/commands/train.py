@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,13 +25,13 @@ from ghtrader.commands.shared_options import (
     series_of,
     settings_of,
 )
-from ghtrader.output import emit_runs
+from ghtrader.output import emit_runs, progress_display
 from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_models.families.table import FAMILIES, family_names
 
 if TYPE_CHECKING:
-    from ghtrader_assets.runs.execute import RunResult
+    from ghtrader_assets.runs.execute import Progress, RunResult
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
 
 ModelOption = Annotated[str, typer.Option("--model", help=f"Family: {', '.join(family_names())}.")]
@@ -43,12 +45,77 @@ CostAwareOption = Annotated[
 CooldownOption = Annotated[
     int, typer.Option("--cooldown", min=0, help="Policy: ticks after leaving in which nothing is entered.")
 ]
+PresetOption = Annotated[
+    str, typer.Option("--preset", help="Size of the family to start from: small (the default), or paper.")
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Networks: epochs at the most.")]
+BatchSizeOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Networks: windows a step.")]
+SeqLenOption = Annotated[int | None, typer.Option("--seq-len", min=1, help="Networks: rows of a window.")]
+RateOption = Annotated[float | None, typer.Option("--lr", help="Networks and boosted trees: the learning rate.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of the family; may be given several times."),
+]
+DevicesOption = Annotated[
+    int, typer.Option("--devices", min=1, help="Networks: processes that train together (DDP), one a GPU if any.")
+]
+_FIELDS = {
+    "--epochs": ("max_epochs",),
+    "--batch-size": ("batch_size",),
+    "--seq-len": ("length",),
+    "--lr": ("learning_rate", "eta"),
+}
+"""Option -> the names that families give it."""
 
 
 def _family(name: str) -> str:
     if name not in FAMILIES:
         raise UsageError(f"no model family {name!r}", f"there are: {', '.join(FAMILIES)}")
     return name
+
+
+def family_settings(
+    family: str, preset: str, numbers: Mapping[str, int | float | None], changes: Sequence[str]
+) -> dict[str, bool | int | float | str]:
+    """What options say of a family's configuration, as a run's config takes it.
+
+    Parameters
+    ----------
+    family : str
+    preset : str
+        Empty for the usual one.
+    numbers : mapping
+        Option -> its value, None where it was not given.
+    changes : sequence of str
+        ``name=value`` each, the value as TOML has it or a bare word.
+
+    Raises
+    ------
+    UsageError
+        A setting the family does not have, or a value it does not take.
+    """
+    from ghtrader_models.families.base import get_family, make_config
+
+    learner = get_family(family)
+    known = {field.name for field in dataclasses.fields(learner.config())}
+    found: dict[str, bool | int | float | str] = {"preset": preset} if preset else {}
+    given = {option: number for option, number in numbers.items() if number is not None}
+    for option, number in given.items():
+        field = next((name for name in _FIELDS[option] if name in known), None)
+        if field is None:
+            raise UsageError(f"{family} has no {option}", f"--set takes: {', '.join(sorted(known))}")
+        found[field] = number
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {change} is no setting", "write --set name=value")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        found[name.strip()] = value
+    make_config(learner, found)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +133,11 @@ class _Asked:
     strict: bool
     mix: bool
     policy: PolicyOptions
+    family_settings: dict[str, bool | int | float | str]
+    devices: int
 
 
-def _model_options(work: Callable[[_Asked], list[RunResult]]) -> Callable[..., None]:
+def _model_options(work: Callable[[_Asked, Progress], list[RunResult]]) -> Callable[..., None]:
     """The command that reads the options both commands take, does `work` and prints its run."""
 
     def command(
@@ -86,6 +155,13 @@ def _model_options(work: Callable[[_Asked], list[RunResult]]) -> Callable[..., N
         sized: SizedOption = False,
         cost_aware: CostAwareOption = False,
         cooldown: CooldownOption = 0,
+        preset: PresetOption = "",
+        epochs: EpochsOption = None,
+        batch_size: BatchSizeOption = None,
+        seq_len: SeqLenOption = None,
+        lr: RateOption = None,
+        changes: SetOption = None,
+        devices: DevicesOption = 1,
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -96,6 +172,7 @@ def _model_options(work: Callable[[_Asked], list[RunResult]]) -> Callable[..., N
 
         from ghtrader_models.evaluation.policy_fit import PolicyOptions
 
+        numbers = {"--epochs": epochs, "--batch-size": batch_size, "--seq-len": seq_len, "--lr": lr}
         asked = _Asked(
             settings=settings,
             family=family,
@@ -108,11 +185,28 @@ def _model_options(work: Callable[[_Asked], list[RunResult]]) -> Callable[..., N
             strict=strict,
             mix=mix,
             policy=PolicyOptions(max_lots=max_lots, sized=sized, cost_aware=cost_aware, cooldown=cooldown),
+            family_settings=family_settings(family, preset, numbers, changes or ()),
+            devices=devices,
         )
-        emit_runs(work(asked), json, variety=key, **({"symbol": contract} if contract else {}))
+        with progress_display() as progress:
+            runs = work(asked, progress)
+        emit_runs(runs, json, variety=key, **({"symbol": contract} if contract else {}))
 
     command.__name__, command.__doc__ = work.__name__, work.__doc__
     return command
+
+
+def _how(asked: _Asked, progress: Progress) -> dict[str, Any]:
+    """What all four flows are told beside the series and the family."""
+    return {
+        "seed": asked.seed,
+        "policy": asked.policy,
+        "strict": asked.strict,
+        "mix": asked.mix,
+        "family_settings": asked.family_settings,
+        "devices": asked.devices,
+        "progress": progress,
+    }
 
 
 def register(app: typer.Typer) -> None:
@@ -120,39 +214,25 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     @_model_options
-    def train(asked: _Asked) -> list[RunResult]:
+    def train(asked: _Asked, progress: Progress) -> list[RunResult]:
         """Fit one family on built days and write its bundle. Example: ghtrader train --model xgboost --var cu"""
-        from ghtrader_assets.runs.execute import stderr_progress
         from ghtrader_assets.runs.flows import train_contract, train_family
 
+        when, how = (asked.horizon, asked.start, asked.end), _how(asked, progress)
         if asked.contract:
-            run = train_contract(
-                asked.settings, asked.family, asked.contract, asked.horizon, asked.start, asked.end,
-                seed=asked.seed, policy=asked.policy, strict=asked.strict, mix=asked.mix, progress=stderr_progress(),
-            )  # fmt: skip
-            return [run]
-        return train_family(
-            asked.settings, asked.family, asked.variety, asked.horizon, asked.start, asked.end,
-            seed=asked.seed, policy=asked.policy, strict=asked.strict, mix=asked.mix, progress=stderr_progress(),
-        )  # fmt: skip
+            return [train_contract(asked.settings, asked.family, asked.contract, *when, **how)]
+        return train_family(asked.settings, asked.family, asked.variety, *when, **how)
 
     @app.command()
     @_model_options
-    def benchmark(asked: _Asked) -> list[RunResult]:
+    def benchmark(asked: _Asked, progress: Progress) -> list[RunResult]:
         """Walk-forward report of one family beside the baselines.
 
         Example: ghtrader benchmark --model logistic --var cu
         """
-        from ghtrader_assets.runs.execute import stderr_progress
         from ghtrader_assets.runs.flows import benchmark_contract, benchmark_families
 
+        when, how = (asked.horizon, asked.start, asked.end), _how(asked, progress)
         if asked.contract:
-            run = benchmark_contract(
-                asked.settings, [asked.family], asked.contract, asked.horizon, asked.start, asked.end,
-                seed=asked.seed, policy=asked.policy, strict=asked.strict, mix=asked.mix, progress=stderr_progress(),
-            )  # fmt: skip
-            return [run]
-        return benchmark_families(
-            asked.settings, [asked.family], asked.variety, asked.horizon, asked.start, asked.end,
-            seed=asked.seed, policy=asked.policy, strict=asked.strict, mix=asked.mix, progress=stderr_progress(),
-        )  # fmt: skip
+            return [benchmark_contract(asked.settings, [asked.family], asked.contract, *when, **how)]
+        return benchmark_families(asked.settings, [asked.family], asked.variety, *when, **how)

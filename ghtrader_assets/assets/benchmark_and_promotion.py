@@ -21,11 +21,13 @@ from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes, as_ours, of_item, together
 from ghtrader_base.errors import FailedError, GhtraderError
+from ghtrader_base.progress_line import CountedLine
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_origin import origins_of, words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
 from ghtrader_models.bundles.provenance import data_hash
 from ghtrader_models.families.table import FAMILIES, family_names, usual_families
+from ghtrader_models.model_scores import ModelScores
 
 GROUP = "reports"
 CODE_VERSION = "1"
@@ -36,8 +38,9 @@ class BenchmarkConfig(RunConfig):
 
     `families`: empty for the usual ones of `families.table`. `start`, `end`: trading days, empty for all that are
     built. `settings`: family name -> fields of its configuration that differ from its defaults; `policy`: those of
-    `PolicyOptions`; `splits`: those of `SplitOptions`. `strict`: refuse where a day does not go with the others,
-    instead of leaving it out. `mix`: take days of different markets together.
+    `PolicyOptions`; `splits`: those of `SplitOptions`. `devices`: processes that train a network together. `strict`:
+    refuse where a day does not go with the others, instead of leaving it out. `mix`: take days of different markets
+    together.
     """
 
     families: list[str] = []
@@ -47,6 +50,7 @@ class BenchmarkConfig(RunConfig):
     settings: dict[str, dict[str, Any]] = {}
     policy: dict[str, Any] = {}
     splits: dict[str, Any] = {}
+    devices: int = 1
     strict: bool = False
     mix: bool = False
 
@@ -89,6 +93,7 @@ def benchmark_series(
     from ghtrader_models.evaluation.recorded_books import RecordedBooks
     from ghtrader_models.evaluation.splits import SplitOptions, make_splits
     from ghtrader_models.families.base import get_family, make_config
+    from ghtrader_models.families.training_session import TrainingSession, training_session
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
 
     policy, cut = PolicyOptions.from_dict(config.policy), SplitOptions.from_dict(config.splits)
@@ -134,7 +139,9 @@ def benchmark_series(
     }
     gains: dict[str, list[float]] = {}
     failed: dict[str, GhtraderError] = {}
-    with home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report", run_id):
+    session = TrainingSession(devices=config.devices, tell=_say_counted)
+    lock = home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report", run_id)
+    with lock, training_session(session):
         for family in config.families or usual_families():
             say(f"{family} at horizon {horizon}: {len(plan.splits)} tests over {len(days)} days of {symbol}")
             try:
@@ -164,11 +171,30 @@ def benchmark_series(
                 f"{family} metrics_hash": report.metrics_hash,
             }
             say(f"{family} at horizon {horizon}: gain {gain.mean:+.5f} nats, {metadata[f'{family} gain interval']}")
+            if (words := calibration_words(report.uncalibrated, report.model)) is not None:
+                metadata[f"{family} calibration"] = words
+                say(f"{family} at horizon {horizon}: calibration took {words}")
     if failed:
         raise together(failed, len(gains))
     names = [split.name for split in plan.splits]
     plot = gain_per_split(gains, names, title=f"Gain over the prior, {symbol} {horizon}")
     return {**metadata, "code_version": made.code_version, "plot": png_bytes_markdown(plot, f"{symbol} {horizon}")}
+
+
+def _say_counted(line: str) -> None:
+    """How a fit goes on, of which there are a dozen a family: the lines that others replace."""
+    if isinstance(line, CountedLine):
+        say(line)
+
+
+def calibration_words(before: ModelScores | None, after: ModelScores) -> str | None:
+    """Log-loss and calibration error of the tests, without calibration and with it; None where there are none."""
+    if before is None or before.logloss is None or after.logloss is None or before.ece is None or after.ece is None:
+        return None
+    return (
+        f"the log-loss from {before.logloss.mean:.5f} to {after.logloss.mean:.5f} nats, "
+        f"the calibration error from {before.ece.mean:.4f} to {after.ece.mean:.4f}"
+    )
 
 
 def _signed(value: float | None) -> str:

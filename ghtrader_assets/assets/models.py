@@ -25,10 +25,13 @@ from ghtrader_base.lock_keys import train_key
 from ghtrader_market.reference.tick_origin import words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
 from ghtrader_models.bundles.left_out_days import LeftOutDay
+from ghtrader_models.bundles.provenance import BundleContent
 from ghtrader_models.families.table import FAMILIES
 
 GROUP = "models"
 CODE_VERSION = "1"
+CUT_OFF = "cache/training"
+"""Under the home: checkpoints of training runs that did not end, which the same run goes on from."""
 
 
 class TrainConfig(RunConfig):
@@ -36,8 +39,8 @@ class TrainConfig(RunConfig):
 
     `start`, `end`: trading days, empty for all that are built. `until_ns`: rows whose label is known before this
     moment only. `settings`: fields of the family's configuration that differ from its defaults; `policy`: those of
-    `PolicyOptions`. `strict`: refuse where a day does not go with the others, instead of leaving it out. `mix`: take
-    days of different markets together.
+    `PolicyOptions`. `devices`: processes that train a network together, one a GPU where there are any. `strict`: refuse
+    where a day does not go with the others, instead of leaving it out. `mix`: take days of different markets together.
     """
 
     start: str = ""
@@ -46,6 +49,7 @@ class TrainConfig(RunConfig):
     seed: int = 0
     settings: dict[str, Any] = {}
     policy: dict[str, Any] = {}
+    devices: int = 1
     strict: bool = False
     mix: bool = False
 
@@ -112,6 +116,7 @@ def train_series(
     from ghtrader_models.evaluation.plots import factor_importance
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
     from ghtrader_models.families.base import get_family, make_config
+    from ghtrader_models.families.training_session import TrainingSession
     from ghtrader_models.registry.logged_model import example_rows
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
     from ghtrader_models.training import train
@@ -140,6 +145,7 @@ def train_series(
             mix=config.mix or home.settings.mix_origins,
             calendar=home.calendar,
             cache=home.settings.cache,
+            session=TrainingSession(folder=home.settings.home / CUT_OFF, devices=config.devices, tell=say),
         )
         content = bundle.content
         left_out = content.left_out or ()
@@ -166,10 +172,23 @@ def train_series(
         "left_out_days": [found.to_dict() for found in left_out],
         "factors": len(bundle.factor_names),
         "mlflow_version": version,
+        **_calibration_of(content),
         "policy_enter": round(bundle.policy.enter, 6),
         "origin": words_of(content.origins),
         "code_version": bundle.provenance.run.code_version,
         "plot": png_bytes_markdown(plot, f"{family} {symbol} {horizon}"),
+    }
+
+
+def _calibration_of(content: BundleContent) -> dict[str, Any]:
+    """What calibration did on the span it was fitted on; nothing where there was too little to hold out."""
+    found = content.calibration
+    if found is None:
+        return {}
+    return {
+        "calibration_slope": round(found.slope, 4),
+        "calibration_logloss": [round(found.before.logloss, 6), round(found.after.logloss, 6)],
+        "calibration_ece": [round(found.before.ece, 5), round(found.after.ece, 5)],
     }
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ghtrader_market.ingest.report import ProgressLine
+from ghtrader_base.progress_line import CountedLine
 
 if TYPE_CHECKING:
     from dagster import MarkdownMetadataValue
@@ -53,14 +53,14 @@ def say_or_stderr(line: str) -> None:
 
 
 def throttled(sink: Callable[[str], object], seconds: float = 2.0) -> Callable[[str], None]:
-    """`sink`, with lines of an ingest's progress at most once in so many seconds; every other line passes."""
+    """`sink`, with counted lines of progress at most once in so many seconds; every other line passes."""
     last = [time.monotonic()]
 
     def line(text: str) -> None:
         now = time.monotonic()
-        if not isinstance(text, ProgressLine):
+        if not isinstance(text, CountedLine):
             sink(text)
-        elif now - last[0] >= seconds or text.days == text.days_wanted:
+        elif now - last[0] >= seconds or text.done == text.wanted:
             last[0] = now
             sink(text)
 

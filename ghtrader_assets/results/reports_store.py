@@ -84,6 +84,8 @@ class StoredReport:
         What the report was made from.
     splits_hash : str
         Of the rows learned from and tested; empty in a report of an older version.
+    uncalibrated : ModelScores or None
+        Scores of the family without its calibration; None in a report of an older version.
     """
 
     family: str
@@ -99,6 +101,7 @@ class StoredReport:
     metrics_hash: str
     context: ReportContext
     splits_hash: str = ""
+    uncalibrated: ModelScores | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

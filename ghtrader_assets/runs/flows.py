@@ -418,6 +418,10 @@ def contract_days(settings: Settings, dataset: str, symbol: str, start: date | N
     return days
 
 
+FamilySettings = Mapping[str, bool | int | float | str]
+"""Fields of a family's configuration by name, and `preset`."""
+
+
 def _contract_window(
     settings: Settings, dataset: str, symbol: str, start: date | None, end: date | None
 ) -> dict[str, str]:
@@ -453,12 +457,14 @@ def train_contract(
     policy: PolicyOptions | None = None,
     strict: bool = False,
     mix: bool = False,
+    family_settings: FamilySettings | None = None,
+    devices: int = 1,
     progress: Progress | None = None,
 ) -> RunResult:
     """Train one family on one contract's built days, at any horizon they have: observed, never materialized."""
     window = _contract_window(settings, "features", symbol, start, end)
     config = {**window, "family": family, "horizon": horizon, "seed": seed, "policy": _policy(policy), "strict": strict}
-    config["mix"] = mix
+    config |= {"mix": mix, "settings": dict(family_settings or {}), "devices": devices}
     return _run_op(settings, "train_contract", "train_one_contract", config, progress=progress)
 
 
@@ -474,6 +480,8 @@ def benchmark_contract(
     policy: PolicyOptions | None = None,
     strict: bool = False,
     mix: bool = False,
+    family_settings: FamilySettings | None = None,
+    devices: int = 1,
     progress: Progress | None = None,
 ) -> RunResult:
     """Walk-forward reports of some families on one contract's built days: observed, never materialized."""
@@ -486,6 +494,8 @@ def benchmark_contract(
         "policy": _policy(policy),
         "strict": strict,
         "mix": mix,
+        "settings": {family: dict(family_settings or {}) for family in families},
+        "devices": devices,
     }
     return _run_op(settings, "benchmark_contract", "benchmark_one_contract", config, progress=progress)
 
@@ -577,6 +587,8 @@ def train_family(
     policy: PolicyOptions | None = None,
     strict: bool = False,
     mix: bool = False,
+    family_settings: FamilySettings | None = None,
+    devices: int = 1,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> list[RunResult]:
@@ -592,9 +604,13 @@ def train_family(
         Refuse where a day does not go with the others, instead of leaving it out.
     mix : bool
         Take days of different markets together.
+    family_settings : mapping, optional
+        Fields of the family's configuration that differ from its defaults; `preset` names the size to start from.
+    devices : int
+        Processes that train a network together.
     """
     config = {**_window(settings, start, end), "seed": seed, "policy": _policy(policy), "strict": strict}
-    config["mix"] = mix
+    config |= {"mix": mix, "settings": dict(family_settings or {}), "devices": devices}
     if until_ns is not None:
         config["until_ns"] = until_ns
     name = f"model_{family}"
@@ -614,6 +630,8 @@ def benchmark_families(
     policy: PolicyOptions | None = None,
     strict: bool = False,
     mix: bool = False,
+    family_settings: FamilySettings | None = None,
+    devices: int = 1,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> list[RunResult]:
@@ -627,6 +645,10 @@ def benchmark_families(
         Refuse where a day does not go with the others, instead of leaving it out.
     mix : bool
         Take days of different markets together.
+    family_settings : mapping, optional
+        Of each of the families; see `train_family`.
+    devices : int
+        Processes that train a network together.
     """
     config = {
         **_window(settings, start, end),
@@ -635,6 +657,8 @@ def benchmark_families(
         "policy": _policy(policy),
         "strict": strict,
         "mix": mix,
+        "settings": {family: dict(family_settings or {}) for family in families},
+        "devices": devices,
     }
     run_config = {"ops": {"benchmark_report": {"config": config}}}
     require_built_horizons(settings, variety, horizons)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from ghtrader_base.progress_line import CountedLine
 
-class ProgressLine(str):
+
+class ProgressLine(CountedLine):
     """One line of progress for people; the same in numbers as attributes.
 
     Attributes
@@ -36,7 +38,7 @@ class ProgressLine(str):
         rate = rows / max(seconds, 1e-9)
         left = seconds * (days_wanted - days) / days if days else None
         words = f"{days}/{days_wanted} {unit}, {rows:,} ticks, {rate:,.0f} ticks/s"
-        line = super().__new__(cls, words + ("" if left is None else f", {clock(left)} left"))
+        line = super().__new__(cls, words + ("" if left is None else f", {clock(left)} left"), days, days_wanted)
         line.rows, line.days, line.days_wanted, line.rate, line.left_s = rows, days, days_wanted, rate, left
         return line
 

@@ -16,6 +16,7 @@ from ghtrader_base.errors import UsageError
 from ghtrader_base.files import content_hash
 from ghtrader_market.reference.tick_origin import UNKNOWN, TickOrigin, origins_of
 from ghtrader_models.bundles.left_out_days import LeftOutDay
+from ghtrader_models.calibration import Calibration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +123,8 @@ class BundleContent:
         Share of each factor.
     training_span : TrainingSpan or None
         When those rows were; None in a bundle of format 1.
+    calibration : Calibration or None
+        Of its probabilities; None where they are the model's own.
     """
 
     schema_version: int | None = None
@@ -140,6 +143,7 @@ class BundleContent:
     config: Mapping[str, bool | int | float | str]
     importance: dict[str, float] | None = None
     training_span: TrainingSpan | None = None
+    calibration: Calibration | None = None
 
     @property
     def origins(self) -> tuple[TickOrigin, ...]:
@@ -149,7 +153,13 @@ class BundleContent:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; what a bundle does not say is left out."""
         left_out = [found.to_dict() for found in self.left_out] if self.left_out else None
-        found = {**asdict(self), "days": [fact.to_dict() for fact in self.days], "left_out": left_out}
+        calibration = self.calibration.to_dict() if self.calibration is not None else None
+        found = {
+            **asdict(self),
+            "days": [fact.to_dict() for fact in self.days],
+            "left_out": left_out,
+            "calibration": calibration,
+        }
         return {name: value for name, value in found.items() if value is not None or name == "until_ns"}
 
 

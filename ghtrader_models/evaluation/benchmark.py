@@ -24,6 +24,7 @@ from ghtrader_market.reference.trading_calendar import last_session_end
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.datasets.load import Dataset
+from ghtrader_models.evaluation.calibration_fit import fit_calibrated
 from ghtrader_models.evaluation.metrics import (
     accuracy,
     class_prior,
@@ -89,6 +90,8 @@ class BenchmarkReport:
         Times and net PnL (CNY, added up over the tests) of the simulation; empty where there is none.
     seconds : float
         Wall time; outside the hash.
+    uncalibrated : ModelScores or None
+        What the family's scores would be without calibration.
     """
 
     family: str
@@ -107,6 +110,7 @@ class BenchmarkReport:
     pnl: tuple[np.ndarray, np.ndarray]
     policy: PolicyOptions = field(default_factory=PolicyOptions)
     seconds: float = 0.0
+    uncalibrated: ModelScores | None = None
 
     @property
     def metrics_hash(self) -> str:
@@ -136,6 +140,7 @@ class BenchmarkReport:
             "splits_hash": self.splits_hash,
             "split_options": self.split_options.to_dict(),
             "model": self.model.to_dict(),
+            "uncalibrated": self.uncalibrated.to_dict() if self.uncalibrated is not None else None,
             "baselines": {name: found.to_dict() for name, found in self.baselines.items()},
             "simulation": self.simulation.to_dict() if self.simulation is not None else None,
             "importance": self.importance,
@@ -178,7 +183,7 @@ class _Collected:
     prior: list[np.ndarray] = field(default_factory=list)
     model: list[np.ndarray] = field(default_factory=list)
     scores: dict[str, SplitScores] = field(
-        default_factory=lambda: {name: SplitScores() for name in ("model", *BASELINES)}
+        default_factory=lambda: {name: SplitScores() for name in ("model", "uncalibrated", *BASELINES)}
     )
     importance: list[dict[str, float]] = field(default_factory=list)
 
@@ -250,18 +255,22 @@ def run_benchmark(
         y_train = dataset.y[train]
         prior = class_prior(y_train)
         fit_started = time.perf_counter()
-        model = family.fit(dataset.samples(train), seed=seed, config=settings)
+        fitted = fit_calibrated(family, dataset.samples(train), seed=seed, config=settings)
         fit_seconds = time.perf_counter() - fit_started
-        stretch = np.full((split.stop - split.start, 3), np.nan)
+        uncalibrated = np.full((split.stop - split.start, 3), np.nan)
         asked = np.flatnonzero(dataset.warm[split.start : split.stop])
-        stretch[asked] = model.predict_proba(dataset.samples(asked + split.start))
+        uncalibrated[asked] = fitted.model.predict_proba(dataset.samples(asked + split.start))
+        stretch = fitted.calibrated(uncalibrated)
         transitions = transition_table(last[train], y_train)
         persistence = transitions[np.where(last[test] < 0, 3, last[test])]
         found.score(stretch[test - split.start], persistence, prior, dataset.y[test])
-        found.importance.append(model.importance(dataset.names))
+        found.scores["uncalibrated"].add(
+            uncalibrated[test - split.start], dataset.y[test], np.broadcast_to(prior, (test.size, 3))
+        )
+        found.importance.append(fitted.model.importance(dataset.names))
         if simulate:
             learned = train[:: settings.stride]
-            params = fit_policy_on(dataset, learned, model.predict_proba(dataset.samples(learned)), options)
+            params = fit_policy_on(dataset, learned, fitted.predict_proba(dataset.samples(learned)), options)
             _simulate(dataset, split, stretch, params, traded, books)
         found.splits.append(
             ScoredSplit(
@@ -271,6 +280,7 @@ def run_benchmark(
                 test_rows=int(test.size),
                 prior=prior.tolist(),
                 fit_seconds=fit_seconds,
+                calibration=fitted.calibration,
             )
         )
     return _report(dataset, family_name, settings, options, seed, plan, found, traded, started)
@@ -435,6 +445,7 @@ def _report(
         splits_hash=plan.splits_hash,
         split_options=plan.options,
         model=found.scores["model"].scores(),
+        uncalibrated=found.scores["uncalibrated"].scores(),
         baselines={name: found.scores[name].scores() for name in BASELINES},
         simulation=traded.trading(),
         importance={name: float(np.mean([row[name] for row in found.importance])) for name in names},

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ghtrader_models.calibration import Calibration
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredSplit:
@@ -25,7 +27,9 @@ class ScoredSplit:
     prior : list of float
         Shares of DOWN, FLAT and UP in the training rows.
     fit_seconds : float
-        Wall time of the fit.
+        Wall time of the fit, that of the calibration included.
+    calibration : Calibration or None
+        What it came to; None where there were too few rows, and in a report of an older version.
     """
 
     split: int
@@ -34,6 +38,7 @@ class ScoredSplit:
     test_rows: int
     prior: list[float]
     fit_seconds: float
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

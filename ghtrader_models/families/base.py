@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -58,6 +58,22 @@ class Model(Protocol):
     def importance(self, names: tuple[str, ...]) -> dict[str, float]:
         """Share of each factor in what the model does: not negative, adding up to 1 (or all 0)."""
         ...
+
+
+@runtime_checkable
+class ValidatedModel(Model, Protocol):
+    """A model that has held out a span at the end of its training rows, for instance to stop early.
+
+    Attributes
+    ----------
+    validation_rows : int64[k]
+        Rows of the span that it was asked about, ascending: of the tape that its samples name rows of.
+    learning_curve : tuple of float
+        Log-loss of the span after each epoch, nats.
+    """
+
+    validation_rows: np.ndarray
+    learning_curve: tuple[float, ...]
 
 
 class FamilyConfig(Protocol):
@@ -173,6 +189,5 @@ def drop_infinite(rows: np.ndarray) -> np.ndarray:
 
 
 def learning_curves(model: Model) -> dict[str, list[float]]:
-    """Score -> its value after each epoch, as the model's `learning_curves` says; empty of a family without epochs."""
-    curves: Mapping[str, Sequence[float]] = getattr(model, "learning_curves", {})
-    return {name: [float(value) for value in values] for name, values in curves.items()}
+    """Score -> its value after each epoch; empty of a family without epochs."""
+    return {"validation_logloss": list(model.learning_curve)} if isinstance(model, ValidatedModel) else {}

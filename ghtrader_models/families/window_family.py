@@ -5,8 +5,9 @@ What belongs here: putting windows, training and export together. torch is impor
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ import numpy as np
 from ghtrader_base.errors import FailedError
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import check_training_samples
+from ghtrader_models.families.parallel_training import train_on_processes
+from ghtrader_models.families.training_session import current_session
 from ghtrader_models.families.window_config import WindowConfig
 from ghtrader_models.inference.onnx_windows import ONNX_FILE, padded_windows
 from ghtrader_models.inference.predictors import WindowPredictor
@@ -22,20 +25,44 @@ from ghtrader_models.inference.predictors import WindowPredictor
 if TYPE_CHECKING:
     from torch import nn
 
+    from ghtrader_models.datasets.windows import WindowSet
+
 Build = Callable[[int, int], "nn.Module"]
 """Length of a window and number of factors -> a network with three outputs."""
 _COMPARED, _PROBED = 64, 256
 
 
+class RankDone(Exception):  # noqa: N818  (it ends a rank's work, and nothing is wrong)
+    """This process has trained as one of several; the first of them exports what they have in common."""
+
+
 class WindowModel:
-    """A trained network, as its bundle has it."""
+    """A trained network, as its bundle has it.
+
+    Parameters
+    ----------
+    kind : str
+        Name of its family.
+    data : bytes
+        Its file.
+    moved : float64[F]
+        How far probabilities move where a factor is unknown.
+    validation_rows : int64[k]
+        See `base.ValidatedModel`.
+    learning_curve : tuple of float
+        Log-loss of the validation span after each epoch, nats.
+    """
 
     def __init__(
-        self, kind: str, data: bytes, moved: np.ndarray, learning_curves: Mapping[str, Sequence[float]] | None = None
+        self,
+        kind: str,
+        data: bytes,
+        moved: np.ndarray,
+        validation_rows: np.ndarray,
+        learning_curve: tuple[float, ...] = (),
     ) -> None:
-        self.kind = kind
-        self.learning_curves = dict(learning_curves or {})
-        self._data, self._moved = data, moved
+        self.kind, self.validation_rows, self.learning_curve = kind, validation_rows, learning_curve
+        self._data, self.moved = data, moved
         self._network = WindowPredictor(data).network
         self.n_features = self._network.n_features
 
@@ -49,14 +76,12 @@ class WindowModel:
 
     def importance(self, names: tuple[str, ...]) -> dict[str, float]:
         """Share of each factor in how far probabilities move where it is taken away, on some training windows."""
-        total = self._moved.sum()
-        return dict(zip(names, (self._moved / total if total > 0 else self._moved).tolist(), strict=True))
+        total = self.moved.sum()
+        return dict(zip(names, (self.moved / total if total > 0 else self.moved).tolist(), strict=True))
 
 
-def fit_windows(
-    kind: str, build: Build, samples: Samples, config: WindowConfig, *, seed: int, folder: Path | None = None
-) -> WindowModel:
-    """Train a network on windows of samples and export it.
+def fit_windows(kind: str, build: Build, samples: Samples, config: WindowConfig, *, seed: int) -> WindowModel:
+    """Train a network on windows of samples and export it, as the session in force says (`training_session`).
 
     Parameters
     ----------
@@ -67,8 +92,6 @@ def fit_windows(
     samples : Samples
     config : WindowConfig
     seed : int
-    folder : Path, optional
-        Where checkpoints go, to resume from; a temporary one where absent.
 
     Raises
     ------
@@ -76,13 +99,21 @@ def fit_windows(
         Too few rows for windows of this length.
     FailedError
         torch is not installed, the loss is no number, or the export differs.
+    RankDone
+        In one of several processes that is not the first.
     """
+    session = current_session()
     check_training_samples(samples)
     try:
         import lightning  # noqa: F401
         import torch
     except ImportError as exc:
         raise FailedError(f"{kind} needs torch and Lightning: {exc}", "make setup installs them") from exc
+
+    if session.devices > 1 and session.store is None:
+        data, made = train_on_processes(kind, samples, config, seed=seed, session=session, model_file=ONNX_FILE)
+        rows = np.array(made.validation_rows, np.int64)
+        return WindowModel(kind, data, np.array(made.moved), rows, tuple(made.learning_curve))
 
     from ghtrader_models.datasets.lightning_data import WindowDataModule
     from ghtrader_models.datasets.sample_windows import training_and_validation
@@ -96,12 +127,22 @@ def fit_windows(
     torch.manual_seed(seed)
     network = build(config.length, samples.X.shape[1])
     with tempfile.TemporaryDirectory() as temporary:
-        trained = train_network(network, module, config, seed=seed, folder=folder or Path(temporary))
+        folder = session.folder or Path(temporary)
+        trained = train_network(network, module, config, seed=seed, folder=folder, session=session, name=kind)
+    if int(os.environ.get("LOCAL_RANK", "0")) and session.store is not None:
+        raise RankDone
     some = samples.rows[:: max(1, samples.rows.size // _COMPARED)][:_COMPARED]
     windows = padded_windows(samples.X, samples.day_index, some, config.length)
     data = export(trained.network, module.normaliser, config.length, windows)
-    curves = {"validation_logloss": trained.validation}
-    return WindowModel(kind, data, _moved(data, windows), curves)
+    validated = _rows_of(sides[1], samples.day_index)
+    return WindowModel(kind, data, _moved(data, windows), validated, trained.validation)
+
+
+def _rows_of(windows: WindowSet, day_index: np.ndarray) -> np.ndarray:
+    """int64[k]: the rows of the tape that windows end at."""
+    first = np.searchsorted(day_index, np.arange(len(windows.days)))
+    rows: np.ndarray = first[windows.day_index] + windows.end
+    return rows
 
 
 def _moved(data: bytes, windows: np.ndarray) -> np.ndarray:

@@ -4,26 +4,39 @@ What belongs here: the loss, the optimiser and its schedule, early stopping, che
 repeatable. What a network is, is said in `networks`; which windows there are, in `datasets`. A run that was killed goes
 on from its last checkpoint and ends with the same numbers as one that was not: each epoch draws its order, and each
 step its dropout, from the seed and its number. Checkpoints are safetensors, never pickle.
+
+Several processes share each batch: rank r of N takes every N-th window of it, and gradients are averaged by how many
+each had, so that they take the steps that one process would. What differs is the order of sums, and dropout, which each
+rank draws for itself; a last batch of fewer than N windows is left out. A layer that normalises over its batch sees its
+own rank's part. They find each other by a file and talk over loopback alone.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, Sampler
 
 from ghtrader_base.errors import FailedError
-from ghtrader_models.datasets.lightning_data import WindowDataModule
+from ghtrader_base.failpoints import failpoint
+from ghtrader_base.progress_line import CountedLine
+from ghtrader_models.datasets.lightning_data import EpochShuffle, WindowDataModule, WindowDataset, as_it_is
 from ghtrader_models.families.checkpoints import CHECKPOINT, SafetensorsIO
+from ghtrader_models.families.training_session import Tell, TrainingSession
 from ghtrader_models.families.window_config import Loss, WindowConfig
 
 _SCORE = "validation_logloss"
@@ -31,6 +44,9 @@ _FOCUS = 2.0
 """The focal loss's exponent (Lin et al. 2017)."""
 _WARM_UP = 0.1
 """Part of the steps in which the learning rate rises."""
+_SAID_EVERY_S = 0.5
+_RANKS_WAIT = timedelta(minutes=30)
+"""How long a rank waits for the others; the first validation of a slow machine is not the end of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +75,8 @@ def train_network(
     *,
     seed: int,
     folder: Path,
-    progress: bool = False,
+    session: TrainingSession | None = None,
+    name: str = "network",
 ) -> TrainedNetwork:
     """Train until the validation log-loss has not fallen for `config.patience` epochs.
 
@@ -74,78 +91,192 @@ def train_network(
         Of each epoch's order and dropout.
     folder : Path
         Of the run's checkpoint; a run that was cut off goes on from the one it finds there.
-    progress : bool
-        Show a bar on stderr.
+    session : TrainingSession, optional
+        How many processes train, this being one of them, and who is told.
+    name : str
+        What is trained, for who is told.
 
     Raises
     ------
     FailedError
         The loss is no number.
     """
+    session = session or TrainingSession()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     before = torch.get_num_threads()
     torch.set_num_threads(config.nthread)
     try:
         best = _BestWeights()
-        learner = _Learner(network, config, module.class_weights, seed)
+        found = folder / CHECKPOINT
+        if found.exists() and _is_complete(found, best, config):
+            network.load_state_dict(best.weights)
+            return _trained(network, best)
+        if best.scores and not (session.store is not None and int(os.environ.get("LOCAL_RANK", "0"))):
+            session.tell(f"{name} goes on after epoch {len(best.scores)} of {config.max_epochs}, from {found}")
+        learner = _Learner(network, config, module, seed)
         gpu = torch.cuda.is_available()
+        stop = EarlyStopping(_SCORE, patience=config.patience, check_finite=False)
+        told = _Told(session.tell, name, config, best)
         trainer = lightning.Trainer(
             accelerator="gpu" if gpu else "cpu",
-            devices=1,
+            devices=session.devices,
+            strategy="auto" if session.store is None else _LoopbackDDP(session.store, gpu),
             precision="16-mixed" if gpu else "32-true",
             max_epochs=config.max_epochs,
             gradient_clip_val=config.gradient_clip,
-            callbacks=[EarlyStopping(_SCORE, patience=config.patience, check_finite=False), best, _Checkpoint(folder)],
+            callbacks=[stop, best, told, _Checkpoint(folder)],
             plugins=[SafetensorsIO()],
             deterministic=True,
+            use_distributed_sampler=False,
             logger=False,
             enable_checkpointing=False,
-            enable_progress_bar=progress,
+            enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             default_root_dir=folder,
         )
-        found = folder / CHECKPOINT
-        trainer.fit(learner, datamodule=module, ckpt_path=str(found) if found.exists() else None)
+        trainer.fit(learner, datamodule=_RankWindows(module), ckpt_path=str(found) if found.exists() else None)
         network.load_state_dict(best.weights)
     finally:
         torch.set_num_threads(before)
+    return _trained(network, best)
+
+
+def _trained(network: nn.Module, best: _BestWeights) -> TrainedNetwork:
     return TrainedNetwork(network=network.eval().cpu(), epochs=len(best.scores), validation=tuple(best.scores))
+
+
+def _is_complete(checkpoint: Path, best: _BestWeights, config: WindowConfig) -> bool:
+    """Read the best weights and scores of a checkpoint; whether its run has had its last epoch."""
+    state = SafetensorsIO().load_checkpoint(checkpoint)["callbacks"]
+    best.load_state_dict(next(kept for name, kept in state.items() if name.startswith(_BestWeights.__name__)))
+    since_best = len(best.scores) - 1 - best.scores.index(min(best.scores))
+    return len(best.scores) >= config.max_epochs or since_best >= config.patience
+
+
+class _LoopbackDDP(DDPStrategy):
+    """DDP whose processes find each other by a file, where Lightning's own opens a port to every interface."""
+
+    def __init__(self, store: Path, gpu: bool) -> None:
+        super().__init__(process_group_backend="nccl" if gpu else "gloo")
+        self._file = store
+
+    def setup_distributed(self) -> None:
+        """Join the others, then as usual."""
+        self.set_world_ranks()
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group(
+                self._get_process_group_backend(),
+                store=torch.distributed.FileStore(str(self._file), self.world_size),  # type: ignore[attr-defined]
+                rank=self.global_rank,
+                world_size=self.world_size,
+                timeout=_RANKS_WAIT,
+            )
+        super().setup_distributed()
+
+
+class _RankBatches(Sampler[list[int]]):
+    """This rank's part of each batch; `sampler` is what Lightning tells which epoch begins.
+
+    Parameters
+    ----------
+    sampler : EpochShuffle
+        The order of all windows, alike on all ranks.
+    size : int
+        Windows of a whole batch.
+    rank, world : int
+    """
+
+    def __init__(self, sampler: EpochShuffle, size: int, rank: int, world: int) -> None:
+        self.sampler, self._size, self._rank, self._world = sampler, size, rank, world
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(self.sampler)
+        for low in range(0, len(order), self._size):
+            batch = order[low : low + self._size]
+            if len(batch) >= self._world:
+                yield batch[self._rank :: self._world]
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.sampler), self._size)
+        return whole + (rest >= self._world)
+
+
+class _RankWindows(lightning.LightningDataModule):
+    """The windows of this rank, in a module of them all."""
+
+    def __init__(self, module: WindowDataModule) -> None:
+        super().__init__()
+        self._module = module
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """This rank's part of each batch, in the epoch's order."""
+        trainer, module = self.trainer, self._module
+        assert trainer is not None
+        order = EpochShuffle(module.train, module.seed)
+        batches = _RankBatches(order, module.batch_size, trainer.global_rank, trainer.world_size)
+        return self._loader(module.train, batches)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Every so many-th validation window; the sums of all ranks make the score."""
+        trainer, module = self.trainer, self._module
+        assert trainer is not None
+        own = list(range(trainer.global_rank, len(module.validation), trainer.world_size))
+        size = module.batch_size
+        return self._loader(module.validation, [own[low : low + size] for low in range(0, len(own), size)])
+
+    def _loader(self, windows: Any, batches: Any) -> DataLoader[Any]:
+        return DataLoader(
+            WindowDataset(windows),
+            batch_sampler=batches,
+            collate_fn=as_it_is,  # type: ignore[arg-type]  # a batch comes whole from __getitems__
+            num_workers=self._module.workers,
+            persistent_workers=self._module.workers > 0,
+        )
 
 
 class _Learner(lightning.LightningModule):
     """Loss, optimiser and schedule."""
 
-    def __init__(self, network: nn.Module, config: WindowConfig, class_weights: torch.Tensor, seed: int) -> None:
+    class_weights: torch.Tensor
+    epoch_loss: torch.Tensor
+    """Sum of the losses of the epoch's batches."""
+
+    def __init__(self, network: nn.Module, config: WindowConfig, module: WindowDataModule, seed: int) -> None:
         super().__init__()
         self.network, self._config, self._seed = network, config, seed
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        self._windows, self._size = len(module.train), module.batch_size
+        self.register_buffer("class_weights", module.class_weights, persistent=False)
+        self.register_buffer("epoch_loss", torch.zeros(()), persistent=False)
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], number: int) -> torch.Tensor:
         """The loss of a batch; a step draws the same whether or not those before it ran in this process."""
-        torch.manual_seed((self._seed << 32) + self.global_step)
+        torch.manual_seed((self._seed << 32) + self.global_step * self.trainer.world_size + self.global_rank)
         logits, y = self.network(batch[0])[:, :3], batch[1]
-        loss = self._loss(logits, y)
+        whole = min(self._size, self._windows - number * self._size)
+        loss = self._loss(logits, y, whole if self.trainer.world_size > 1 else len(y), self.trainer.world_size)
         if not torch.isfinite(loss):
             raise FailedError(
                 f"the loss is {loss.item()} in epoch {self.current_epoch}",
                 "lower learning_rate, or look for factors with absurd values: ghtrader factors",
             )
+        self.epoch_loss += loss.detach()
         return loss
 
-    def _loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def _loss(self, logits: torch.Tensor, y: torch.Tensor, whole: int, world: int) -> torch.Tensor:
+        """So that its mean over `world` ranks is the mean over the `whole` batch, however many of it each has."""
         kind = self._config.loss
-        if kind == Loss.WEIGHTED:
-            return functional.cross_entropy(logits, y, weight=self.class_weights)  # type: ignore[arg-type]
         each = functional.cross_entropy(logits, y, reduction="none")
+        if kind == Loss.WEIGHTED:
+            each = each * self.class_weights[y]
         if kind == Loss.FOCAL:
             each = each * (1 - torch.exp(-each)) ** _FOCUS
-        return each.mean()
+        return each.mean() * (len(y) * world / whole)
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], number: int) -> None:
         """Log-loss in nats, whatever is trained on."""
         loss = functional.cross_entropy(self.network(batch[0])[:, :3], batch[1])
-        self.log(_SCORE, loss, on_epoch=True, batch_size=len(batch[1]), prog_bar=True)
+        self.log(_SCORE, loss, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Networks with constrained weights restore them."""
@@ -197,6 +328,47 @@ class _BestWeights(Callback):
         self.weights, self.scores = dict(state_dict["weights"]), list(state_dict["scores"])
 
 
+class _Told(Callback):
+    """Tells how training goes: batches as they come, and each epoch's losses; the first rank alone."""
+
+    def __init__(self, tell: Tell, name: str, config: WindowConfig, best: _BestWeights) -> None:
+        self._tell, self._name, self._config, self._best = tell, name, config, best
+        self._began = self._said = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """A new mean begins."""
+        assert isinstance(pl_module, _Learner)
+        pl_module.epoch_loss.zero_()
+        self._began = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """A line that the next one replaces."""
+        assert isinstance(pl_module, _Learner)
+        now, done = time.monotonic(), batch_idx + 1
+        if trainer.is_global_zero and now - self._said >= _SAID_EVERY_S:
+            self._said = now
+            epoch, batches = trainer.current_epoch, int(trainer.num_training_batches)
+            loss = float(pl_module.epoch_loss) / done
+            words = f"{self._of(epoch)}, batch {done}/{batches}, {self._config.loss} loss {loss:.4f}"
+            self._tell(CountedLine(words, epoch * batches + done, self._config.max_epochs * batches))
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """A line that stays."""
+        assert isinstance(pl_module, _Learner)
+        if trainer.is_global_zero:
+            loss = float(pl_module.epoch_loss) / max(int(trainer.num_training_batches), 1)
+            scores, seconds = self._best.scores, time.monotonic() - self._began
+            self._tell(
+                f"{self._of(trainer.current_epoch)}: {self._config.loss} loss {loss:.4f}, validation log-loss "
+                f"{scores[-1]:.5f} nats (best {min(scores):.5f}), {seconds:.1f} s"
+            )
+
+    def _of(self, epoch: int) -> str:
+        return f"{self._name} epoch {epoch + 1}/{self._config.max_epochs}"
+
+
 class _Checkpoint(Callback):
     """Writes the checkpoint after each epoch; the last callback, so that it holds what the others have seen."""
 
@@ -204,5 +376,6 @@ class _Checkpoint(Callback):
         self._path = folder / CHECKPOINT
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Replace the one before."""
+        """Replace the one before; of several ranks the first writes."""
         trainer.save_checkpoint(self._path)
+        failpoint("training.checkpoint->epoch")

@@ -22,6 +22,7 @@ import numpy as np
 from ghtrader_base.errors import IntegrityError, UsageError
 from ghtrader_base.files import parse_json
 from ghtrader_base.numba_cache import njit
+from ghtrader_models.inference.calibrate import calibrate
 from ghtrader_models.inference.forest import DAMAGED, N_CLASSES, Forest
 from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE, decode_lightgbm
 from ghtrader_models.inference.onnx_windows import ONNX_FILE, WindowNetwork
@@ -29,6 +30,7 @@ from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE, decode_xgboost
 
 if TYPE_CHECKING:
     from ghtrader_models.bundles.bundle import Bundle
+    from ghtrader_models.calibration import Calibration
 
 LOGISTIC_FILE = "model.json"
 
@@ -204,7 +206,7 @@ class Predictor(abc.ABC):
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Predictor:
-        """The predictor of a loaded bundle; `IntegrityError` where model and factor list do not fit."""
+        """The predictor of a loaded bundle, calibrated; `IntegrityError` where model and factor list do not fit."""
         predictor = cls.from_files(bundle.kind, bundle.model_files)
         if predictor.n_features != len(bundle.factor_names):
             raise IntegrityError(
@@ -212,7 +214,8 @@ class Predictor(abc.ABC):
                 f"the factor list has {len(bundle.factor_names)}",
                 "train the model again",
             )
-        return predictor
+        calibration = bundle.content.calibration
+        return predictor if calibration is None else CalibratedPredictor(predictor, calibration)
 
     def _compile(self) -> None:
         # the first call compiles or loads the kernel: not at the first tick
@@ -268,6 +271,37 @@ class Predictor(abc.ABC):
         out = np.empty((rows.shape[0], N_CLASSES))
         self._run(np.ascontiguousarray(rows, dtype=np.float32), out)
         return out
+
+
+class CalibratedPredictor(Predictor):
+    """Any predictor, its probabilities calibrated."""
+
+    def __init__(self, predictor: Predictor, calibration: Calibration) -> None:
+        self.n_features = predictor.n_features
+        self._predictor, self._calibration = predictor, calibration
+        calibrate(np.full((1, N_CLASSES), 1 / N_CLASSES), calibration)  # compiles or loads the kernel
+
+    def reset(self) -> None:
+        """As the predictor has it, like all below."""
+        self._predictor.reset()
+
+    def observe(self, row: np.ndarray) -> None:
+        """As `Predictor.observe`."""
+        self._predictor.observe(row)
+
+    def predict_row(self, row: np.ndarray) -> np.ndarray:
+        """As `Predictor.predict_row`."""
+        p = self._predictor.predict_row(row)
+        calibrate(p.reshape(1, N_CLASSES), self._calibration)
+        return p
+
+    def predict_day(self, rows: np.ndarray, warm: np.ndarray) -> np.ndarray:
+        """As `Predictor.predict_day`."""
+        return calibrate(self._predictor.predict_day(rows, warm), self._calibration)
+
+    def _run(self, rows: np.ndarray, out: np.ndarray) -> None:
+        self._predictor._run(rows, out)
+        calibrate(out, self._calibration)
 
 
 class LogisticPredictor(Predictor):

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from ghtrader_base.settings import Settings
     from ghtrader_models.bundles.bundle import Bundle
+    from ghtrader_models.calibration import Calibration
     from ghtrader_models.evaluation.benchmark import BenchmarkReport
 
 ALIASES = ("champion", "challenger")
@@ -438,6 +439,7 @@ class Tracker:
                     **({"train_rows": content.train_rows} if content.train_rows is not None else {}),
                 }  # fmt: skip
                 metrics = {key: [(float(value), 0)] for key, value in single.items()} | curves
+                metrics |= _calibration_metrics(content.calibration)
                 self._write(run_id, {**marks, "ghtrader.kind": "training"}, params, metrics)
                 self._artifacts(run_id, {"provenance.json": bundle.provenance.to_dict(), **dict(artifacts or {})})
                 self._inputs(run_id, bundle.symbol, content.days, "training")
@@ -665,9 +667,26 @@ def _dataset_input(symbol: str, facts: Sequence[DayFacts], context: str) -> Data
     return DatasetInput(found, [InputTag("mlflow.data.context", context)])
 
 
+def _calibration_metrics(calibration: Calibration | None) -> dict[str, list[tuple[float, int]]]:
+    """Of a bundle: what it came to on the span it was fitted on."""
+    if calibration is None:
+        return {}
+    before, after = calibration.before, calibration.after
+    found = {
+        "calibration_slope": calibration.slope,
+        "calibration_logloss_before": before.logloss,
+        "calibration_logloss_after": after.logloss,
+        "calibration_ece_before": before.ece,
+        "calibration_ece_after": after.ece,
+    }
+    return {name: [(value, 0)] for name, value in found.items()}
+
+
 def _metrics(report: BenchmarkReport) -> dict[str, list[tuple[float, int]]]:
     metrics: dict[str, list[tuple[float, int]]] = {}
     scored = {"": report.model, **{f"{name}_": found for name, found in report.baselines.items()}}
+    if report.uncalibrated is not None:
+        scored["uncalibrated_"] = report.uncalibrated
     for prefix, scores in scored.items():
         for field in fields(scores):
             found: MeanScore | GainInterval | None = getattr(scores, field.name)

@@ -85,7 +85,13 @@ PARTS: dict[str, Part] = {
         ],
     ),
     "fresh-clone": Part(9, [verify("fresh_clone", jobs=1)]),
-    "interrupts": Part(6, [verify("download_kills"), verify("main_l5_kills"), verify("registry", jobs=1)]),
+    "interrupts": Part(
+        6,
+        [
+            verify("download_kills"), verify("main_l5_kills"),
+            verify("registry", jobs=1), verify("training_processes", jobs=1),
+        ],
+    ),
     "faults": Part(2, [verify("download_faults")]),
     "disk": Part(3, [verify("full_disk")]),
     "corruption": Part(1, [pytest("tests/unit/market/audit/test_audit.py"), verify("corruptions_elsewhere")]),

@@ -72,7 +72,7 @@ def test_provenance_and_labels_are_the_documents_on_disk(bundle: Bundle) -> None
     assert bundle.provenance.to_dict() == stored and set(stored) == {"content", "run"}
     assert set(stored["content"]) == {
         "schema_version", "symbol", "family", "horizon", "price_tick", "multiplier", "levels", "days", "until_ns",
-        "train_rows", "class_prior", "seed", "config", "importance", "training_span",
+        "train_rows", "class_prior", "seed", "config", "importance", "training_span", "calibration",
     }  # fmt: skip
     assert set(stored["run"]) >= {"run_id", "created_at", "code_version", "git_commit", "packages", "metrics"}
     assert bundle.label_spec.to_dict() == json.loads((bundle.path / "labels.json").read_text())

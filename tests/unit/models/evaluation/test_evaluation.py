@@ -261,10 +261,13 @@ def test_report_is_json_repeatable_and_scores_its_own_predictions(
     assert document["metrics_hash"] == one.metrics_hash
     assert set(document) == {
         "family", "symbol", "horizon", "seed", "config", "policy", "splits", "splits_hash", "split_options", "model",
-        "baselines", "simulation", "importance", "tests_hash", "seconds", "metrics_hash",
+        "baselines", "simulation", "importance", "tests_hash", "seconds", "metrics_hash", "uncalibrated",
     }  # fmt: skip
     assert document["config"]["rounds"] == 40 and document["policy"] == {}
-    assert set(document["splits"][0]) == {"split", "name", "train_rows", "test_rows", "prior", "fit_seconds"}
+    assert set(document["splits"][0]) == {
+        "split", "name", "train_rows", "test_rows", "prior", "fit_seconds", "calibration",
+    }  # fmt: skip
+    assert set(document["uncalibrated"]) == set(document["model"])
     assert set(document["model"]) == {"logloss", "macro_f1", "weighted_f1", "accuracy", "ece", "logloss_gain"}
     assert set(document["model"]["logloss"]) == {"mean", "std", "per_split"}
     assert set(document["model"]["logloss_gain"]) == {"mean", "low", "high", "n", "per_split"}
