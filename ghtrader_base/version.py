@@ -23,11 +23,17 @@ def _commit(root: Path) -> str:
 
 
 @cache
+def git_commit() -> str:
+    """The commit that the code stands on, 40 hex digits; empty outside of a git checkout."""
+    return _commit(Path(__file__).resolve().parent.parent)
+
+
+@cache
 def code_version() -> str:
     """`0.1.0+16b0103c2d4e` in a git checkout, the bare version elsewhere."""
     try:
         version = metadata.version("ghtrader")
     except metadata.PackageNotFoundError:
         version = "0"
-    commit = _commit(Path(__file__).resolve().parent.parent)
+    commit = git_commit()
     return f"{version}+{commit[:12]}" if commit else version

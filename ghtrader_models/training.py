@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ghtrader_base.errors import UsageError
-from ghtrader_base.version import code_version
+from ghtrader_base.version import code_version, git_commit
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_models.bundles.bundle import Bundle, load_bundle, write_bundle
+from ghtrader_models.bundles.package_versions import package_versions
 from ghtrader_models.bundles.provenance import BundleContent, TrainingRun
 from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
 from ghtrader_models.datasets.load import Dataset, load_dataset
-from ghtrader_models.evaluation.metrics import class_prior
+from ghtrader_models.evaluation.metrics import accuracy, class_prior, log_loss
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.evaluation.splits import SplitOptions, training_stop
 from ghtrader_models.families.base import FamilyConfig, get_family
@@ -106,7 +107,8 @@ def train_on(
     y = dataset.y[rows]
     model = learner.fit(dataset.samples(rows), seed=seed, config=settings)
     asked = rows[:: settings.stride]
-    params = fit_policy_on(dataset, asked, model.predict_proba(dataset.samples(asked)), policy or PolicyOptions())
+    probabilities = model.predict_proba(dataset.samples(asked))
+    params = fit_policy_on(dataset, asked, probabilities, policy or PolicyOptions())
     content = BundleContent(
         schema_version=SCHEMA_VERSION,
         symbol=dataset.symbol,
@@ -128,6 +130,9 @@ def train_on(
         run_id=run_id,
         created_at=datetime.now().astimezone().isoformat(timespec="seconds"),
         code_version=code_version(),
+        git_commit=git_commit(),
+        packages=package_versions(),
+        metrics=_training_scores(probabilities, dataset.y[asked], y),
     )
     path = write_bundle(models_dir, model, dataset.factor_set_spec, dataset.label_spec, params, content, run=run)
     return load_bundle(path)
@@ -139,3 +144,14 @@ def rows_until(dataset: Dataset, until_ns: int | None) -> np.ndarray:
         return np.flatnonzero(dataset.usable)
     stop = int(np.searchsorted(dataset.datetime_ns, until_ns, side="left"))
     return np.flatnonzero(dataset.usable[: training_stop(stop, dataset.horizon, SplitOptions(embargo=0))])
+
+
+def _training_scores(probabilities: np.ndarray, y: np.ndarray, learned: np.ndarray) -> dict[str, float]:
+    """Scores of float64[k, 3] on classes int8[k], beside the prior of the classes that were learned from."""
+    prior = np.tile(class_prior(learned), (y.size, 1))
+    loss = log_loss(probabilities, y)
+    return {
+        "train_logloss": float(loss),
+        "train_logloss_gain": float(log_loss(prior, y) - loss),
+        "train_accuracy": float(accuracy(probabilities.argmax(axis=1), y)),
+    }

@@ -39,6 +39,10 @@ class DayFacts:
         Content hashes of what was read.
     origin : TickOrigin or None
         Where the day's ticks come from; None where its manifests do not say it.
+    ticks_hash : str or None
+        Content hash of the ticks that features and labels were built from; None in a bundle of format 1.
+    schedule_hash : str or None
+        Of the roll schedule up to and including the day; None where there is none, as for one contract.
     """
 
     day: date
@@ -50,12 +54,14 @@ class DayFacts:
     features_hash: str
     labels_hash: str
     origin: TickOrigin | None = None
+    ticks_hash: str | None = None
+    schedule_hash: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form; an origin that is not known is left out."""
-        found = {**asdict(self), "day": self.day.isoformat()}
-        del found["origin"]
-        return found if self.origin is None else {**found, "origin": self.origin.to_dict()}
+        """JSON-able form; what is not known is left out."""
+        origin = self.origin.to_dict() if self.origin is not None else None
+        found = {**asdict(self), "day": self.day.isoformat(), "origin": origin}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,11 +142,25 @@ class TrainingRun:
         ISO 8601 with offset.
     code_version : str
         Version of ghtrader.
+    git_commit : str
+        The whole commit; empty outside of a checkout.
+    packages : dict of str to str
+        Versions of Python and of the packages that take part in training.
+    metrics : dict of str to float
+        Scores on the rows that the policy was fitted on, which were learned from: no measure of worth.
     """
 
     run_id: str = ""
     created_at: str = ""
     code_version: str = ""
+    git_commit: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form; what format 1 did not have is left out where it is not known."""
+        usual = ("run_id", "created_at", "code_version")
+        return {name: value for name, value in asdict(self).items() if value or name in usual}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +172,7 @@ class BundleProvenance:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form: ``content`` and ``run``."""
-        return {"content": self.content.to_dict(), "run": asdict(self.run)}
+        return {"content": self.content.to_dict(), "run": self.run.to_dict()}
 
     @classmethod
     def from_dict(cls, document: object) -> BundleProvenance:

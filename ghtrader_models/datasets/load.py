@@ -353,6 +353,8 @@ def day_facts(day: date, features: DayManifest, labels: DayManifest) -> DayFacts
         features_hash=features.content_hash,
         labels_hash=labels.content_hash,
         origin=features.details.origin,
+        ticks_hash=features.built.source_hash(features.source),
+        schedule_hash=features.built.schedule_hash,
     )
 
 

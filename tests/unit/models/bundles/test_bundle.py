@@ -70,7 +70,7 @@ def test_provenance_and_labels_are_the_documents_on_disk(bundle: Bundle) -> None
         "schema_version", "symbol", "family", "horizon", "price_tick", "multiplier", "levels", "days", "until_ns",
         "train_rows", "class_prior", "seed", "config", "importance",
     }  # fmt: skip
-    assert set(stored["run"]) == {"run_id", "created_at", "code_version"}
+    assert set(stored["run"]) == {"run_id", "created_at", "code_version", "git_commit", "packages", "metrics"}
     assert bundle.label_spec.to_dict() == json.loads((bundle.path / "labels.json").read_text())
     assert bundle.factor_set_spec.to_dict() == json.loads((bundle.path / "factors.json").read_text())["spec"]
     older = {**stored, "content": {k: v for k, v in stored["content"].items() if k not in ("schema_version", "family")}}
