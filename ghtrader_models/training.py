@@ -26,7 +26,7 @@ from ghtrader_models.bundles.package_versions import package_versions
 from ghtrader_models.bundles.provenance import BundleContent, TrainingRun, TrainingSpan
 from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
 from ghtrader_models.datasets.load import Dataset, load_dataset, never_known
-from ghtrader_models.evaluation.calibration_fit import fit_calibrated
+from ghtrader_models.evaluation.calibration_fit import CalibratedModel, fit_calibrated
 from ghtrader_models.evaluation.metrics import accuracy, class_prior, log_loss
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.evaluation.splits import SplitOptions, make_splits, training_stop
@@ -76,6 +76,7 @@ def train_on(
     policy: PolicyOptions | None = None,
     run_id: str = "",
     session: TrainingSession | None = None,
+    calibrated: bool = True,
 ) -> Bundle:
     """Train on a data set at hand and write the bundle.
 
@@ -100,6 +101,8 @@ def train_on(
     session : TrainingSession, optional
         Its folder is where runs that were cut off lie: one that is asked for the same again goes on, others of the
         same series, horizon and family are removed, and nothing is left once the bundle is written.
+    calibrated : bool
+        Whether the family's probabilities get a temperature; a bundle of an older version, made again, has none.
 
     Returns
     -------
@@ -126,7 +129,11 @@ def train_on(
         asked_for = _key(dataset, family, until_ns, seed, settings, session.devices)
         session = dataclasses.replace(session, folder=_run_folder(session.folder, dataset, family, asked_for))
     with training_session(session):
-        fitted = fit_calibrated(learner, dataset.samples(rows), seed=seed, config=settings)
+        samples = dataset.samples(rows)
+        if calibrated:
+            fitted = fit_calibrated(learner, samples, seed=seed, config=settings)
+        else:
+            fitted = CalibratedModel(model=learner.fit(samples, seed=seed, config=settings), calibration=None)
     model = fitted.model
     asked = rows[:: settings.stride]
     probabilities = fitted.predict_proba(dataset.samples(asked))

@@ -1,8 +1,10 @@
-"""Defines `models list|show|repair`: bundles and champions of a home, and MLflow's registry of them."""
+"""Defines `models list|show|repair|reproduce`: bundles and champions, MLflow's registry, a bundle made again."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +13,12 @@ from ghtrader.commands.shared_options import (
     JsonOption,
     settings_of,
 )
-from ghtrader.output import emit, table
+from ghtrader.output import emit, progress_display, table
+
+if TYPE_CHECKING:
+    from ghtrader_models.reproduction import Reproduction
+
+_SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -67,3 +74,50 @@ def register(app: typer.Typer) -> None:
 
         emit({"differences": rows, "applied": apply}, json, text)
         return 1 if any(row["mended"] != "yes" for row in rows) else 0
+
+    @models.command()
+    def reproduce(
+        bundle_id: Annotated[str, typer.Argument(help="Bundle id, or its first characters.")],
+        other_data: Annotated[
+            bool, typer.Option("--other-data", help="Train again also where its days are gone or were changed.")
+        ] = False,
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> int:
+        """The same model made again: what differs in code, packages and days, then trained anew and compared.
+
+        Writes nothing to the registry or the bundles. Exit code 1 where the model does not come out as promised.
+        Example: ghtrader models reproduce 3f2a
+        """
+        from ghtrader_assets.results.model_list import describe_bundle
+        from ghtrader_market.stores.lake.lake import Lake
+        from ghtrader_models.reproduction import reproduce as make_again
+
+        settings = settings_of(home)
+        bundle = describe_bundle(settings.models, bundle_id).bundle
+        with tempfile.TemporaryDirectory(prefix="ghtrader-reproduce-") as folder, progress_display() as progress:
+            found = make_again(Lake(settings.data), bundle, Path(folder), other_data=other_data, progress=progress)
+        emit(found.to_dict(), json, lambda: _reproduction_text(found))
+        return 0 if found.reproduced else 1
+
+
+def _reproduction_text(found: Reproduction) -> str:
+    lines = [f"bundle {found.bundle_id}: {found.family} on {found.symbol} at horizon {found.horizon}"]
+    lines += [f"  differs: {difference}" for difference in found.differences[:_SHOWN]]
+    if len(found.differences) > _SHOWN:
+        lines.append(f"  and {len(found.differences) - _SHOWN} differences more (--json has all)")
+    lines += [f"  not known: {what}" for what in found.unknown]
+    if (comparison := found.comparison) is not None:
+        metrics = [
+            {
+                "metric": row.name, "recorded": repr(row.recorded), "again": repr(row.here),
+                "difference": f"{row.difference:.3g}",
+            }
+            for row in comparison.metrics
+        ]  # fmt: skip
+        same = ", ".join(f"{file.name} {'equal' if file.equal else 'DIFFERS'}" for file in comparison.files)
+        lines += [table(metrics), f"files: {same}"]
+        lines.append(f"largest difference of a probability: {comparison.probability_difference:.3g}")
+    elif found.differences:
+        lines.append("  bring the days back as they were, or train on those that are here: --other-data")
+    return "\n".join([*lines, found.verdict])

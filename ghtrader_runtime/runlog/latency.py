@@ -86,7 +86,7 @@ class LatencySummary(Quantiles, frozen=True, kw_only=True):
     Attributes
     ----------
     unanswered, skipped : int
-        Ticks without an answer yet, and those that a later tick's answer covers.
+        Ticks that nobody answered, and those that a later tick's answer covers.
     with_orders, without_orders : Quantiles
         The same for ticks that sent orders, and that sent none.
     durable_intent : Quantiles
@@ -120,7 +120,7 @@ class TickToTarget:
         self._ids, self._ns, self._ordered, self._intents = array("q"), array("q"), array("b"), array("q")
         self._parts = array("q")
         self.stages = {name: Histogram() for name in STAGES}
-        self.skipped = 0
+        self.skipped = self._abandoned = 0
 
     @property
     def unanswered(self) -> int:
@@ -203,6 +203,7 @@ class TickToTarget:
 
     def abandon(self) -> None:
         """Nobody is left to answer the ticks that are open."""
+        self._abandoned += len(self._open)
         self._open.clear()
         self._orders.clear()
         self._decided.clear()
@@ -223,7 +224,7 @@ class TickToTarget:
         every = _quantiles(arrays["ns"])
         return LatencySummary(
             p50=every.p50, p99=every.p99, p999=every.p999, max=every.max, count=every.count,
-            unanswered=self.unanswered, skipped=self.skipped,
+            unanswered=self.unanswered + self._abandoned, skipped=self.skipped,
             with_orders=_quantiles(arrays["ns"][arrays["ordered"]]),
             without_orders=_quantiles(arrays["ns"][~arrays["ordered"]]),
             durable_intent=_quantiles(np.array(self._intents, np.int64)),

@@ -55,6 +55,13 @@ def test_it_audits_clean_and_lists_what_it_has(older: Settings) -> None:
     assert answer("status")["lake"]
 
 
+def test_its_bundle_is_made_again(older: Settings) -> None:
+    found = answer("models", "reproduce", BUNDLE)
+    assert found["reproduced"] and found["comparison"]["probability_difference"] < 1e-12
+    assert [one["subject"] for one in found["differences"]] == ["code"]
+    assert "versions of packages" in found["unknown"]
+
+
 def test_its_runs_replay_to_the_same_decisions(older: Settings) -> None:
     runs = sorted((older.runs / "trading").iterdir())
     assert len(runs) == 2

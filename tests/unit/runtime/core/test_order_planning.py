@@ -343,6 +343,16 @@ def test_latency_takes_a_second_answer_to_a_tick(again: list[str]) -> None:
     assert arrays["ns"].tolist() == [1001 + len(again)]
 
 
+def test_latency_tells_ticks_that_a_strategy_left_unanswered() -> None:
+    clock = TickToTarget()
+    clock.tick(1, 1000)
+    clock.tick(2, 2000)
+    clock.abandon()
+    clock.tick(3, 3000)
+    assert clock.unanswered == 1, "nobody waits for those of one who left"
+    assert clock.summary().unanswered == 3
+
+
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["marked", "answered", "left", "reported"]), st.booleans(), st.integers(0, 3)),
