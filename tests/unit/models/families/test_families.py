@@ -14,11 +14,12 @@ from ghtrader_base.errors import UsageError
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.evaluation.metrics import class_prior, log_loss
 from ghtrader_models.families.base import Preset, get_family, make_config, row_weight
-from ghtrader_models.families.table import family_names
-from ghtrader_models.inference.predictors import Predictor
+from ghtrader_models.families.table import FAMILIES as ENTRIES
+from ghtrader_models.families.table import family_names, window_family_names
+from ghtrader_models.inference.predictors import DECODERS, Predictor
 
-FAMILIES = [name for name in family_names() if name != "tcn"]
-"""Those that read single rows; what a network has to keep is in `test_tcn`."""
+FAMILIES = [name for name in family_names() if name not in window_family_names()]
+"""Those that read single rows; what a network has to keep is in `test_tcn`, and in tests/verify/test_families."""
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -89,6 +90,30 @@ def test_nothing_to_learn_from_is_refused(name: str) -> None:
     ):
         with pytest.raises(UsageError):
             family.fit(Samples.of_rows(x, y, horizon=10), seed=0)
+
+
+def test_every_family_has_a_reader_and_both_presets() -> None:
+    assert set(DECODERS) == set(ENTRIES)
+    for name in family_names():
+        family = get_family(name)
+        assert family.name == name and family.config(Preset.SMALL) == make_config(family, {})
+        assert family.config(Preset.PAPER) != family.config(Preset.SMALL)
+        if name in window_family_names():
+            assert family.config().max_windows == 20_000 and not ENTRIES[name].usual
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("deeplob", {"length": 18}), ("transformer", {"width": 30}), ("tlob", {"hidden": 5}), ("mlplob", {"length": 3}),
+        ("binctabl", {"first": 0}), ("tcn", {"levels": 0}), ("ssm", {"states": 7}), ("ssm", {"kind": "other"}),
+        ("hybrid", {"body": "lstm"}), ("hybrid", {"heads": 3}), ("tcn", {"inputs": "ticks"}),
+    ],
+)  # fmt: skip
+def test_a_network_of_no_possible_size_is_refused(name: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        make_config(get_family(name), changes)
+    assert caught.value.hint
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
