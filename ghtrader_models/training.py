@@ -25,6 +25,7 @@ from ghtrader_models.evaluation.metrics import class_prior
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.evaluation.splits import SplitOptions, training_stop
 from ghtrader_models.families.base import FamilyConfig, get_family
+from ghtrader_models.labels.labels import NO_LABEL
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
@@ -100,6 +101,8 @@ def train_on(
     if rows.size == 0:
         never = [name for name, x in zip(dataset.names, dataset.X.T, strict=True) if not np.isfinite(x).any()]
         hint = f"never known on these days: {', '.join(never[:5])}" if never else "train on more days, or until later"
+        if not (dataset.y != NO_LABEL).any():
+            hint = f"no row is labelled at horizon {dataset.horizon}: train on longer days, or at a shorter horizon"
         raise UsageError(f"no row of {dataset.symbol} to learn from", hint)
     learner = get_family(family)
     settings = config or learner.config()

@@ -17,6 +17,7 @@ from ghtrader_models.families.base import Preset, get_family, make_config, row_w
 from ghtrader_models.families.table import FAMILIES as ENTRIES
 from ghtrader_models.families.table import family_names, window_family_names
 from ghtrader_models.inference.predictors import DECODERS, Predictor
+from tests.support.bad_training import BAD, DAY_ROWS, refused, tiny
 
 FAMILIES = [name for name in family_names() if name not in window_family_names()]
 """Those that read single rows; what a network has to keep is in `test_tcn`, and in tests/verify/test_families."""
@@ -62,7 +63,7 @@ def test_same_seed_same_bytes_and_the_saved_model_is_the_model(
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("classes", [(1,), (0, 2), (0, 1)])
+@pytest.mark.parametrize("classes", [(0, 2), (0, 1)])
 def test_missing_values_and_missing_classes(name: str, classes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(600, 5)).astype(np.float32)
@@ -83,13 +84,24 @@ def test_missing_values_and_missing_classes(name: str, classes: tuple[int, ...])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_nothing_to_learn_from_is_refused(name: str) -> None:
     family = get_family(name)
+    some = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     for x, y in (
         (np.empty((0, 3), np.float32), np.empty(0, np.int8)),
-        (np.zeros((4, 3), np.float32), np.array([0, 1, 2, -1], np.int8)),
-        (np.zeros((4, 3), np.float32), np.zeros(3, np.int8)),
+        (np.empty((40, 0), np.float32), np.tile(np.arange(2, dtype=np.int8), 20)),
+        (some, np.tile(np.array([0, 1, 2, -1], np.int8), 10)),
+        (some, np.zeros(39, np.int8)),
     ):
         with pytest.raises(UsageError):
             family.fit(Samples.of_rows(x, y, horizon=10), seed=0)
+
+
+@pytest.mark.parametrize("name", ["logistic", "lightgbm", "tcn"])
+@pytest.mark.parametrize("what", BAD)
+def test_what_teaches_nothing_is_refused_and_nothing_is_kept(
+    name: str, what: str, make_world: Callable[..., Any], tmp_path: Path
+) -> None:
+    spoil, message, hint = BAD[what]
+    refused(name, spoil(make_world(days=2, rows=DAY_ROWS)[0]), tmp_path, message, hint, tiny(name))
 
 
 def test_every_family_has_a_reader_and_both_presets() -> None:
