@@ -33,6 +33,7 @@ from ghtrader_models.evaluation.splits import SplitOptions, make_splits, trainin
 from ghtrader_models.families.base import FamilyConfig, get_family, learning_curves
 from ghtrader_models.families.training_session import TrainingSession, training_session
 from ghtrader_models.families.window_config import WindowConfig
+from ghtrader_models.labels.labels import NO_LABEL
 
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
@@ -118,6 +119,8 @@ def train_on(
     if rows.size == 0:
         never = never_known(dataset.names, dataset.samples(np.arange(len(dataset))).blocks())
         hint = f"never known on these days: {', '.join(never[:5])}" if never else "train on more days, or until later"
+        if not (dataset.y != NO_LABEL).any():
+            hint = f"no row is labelled at horizon {dataset.horizon}: train on longer days, or at a shorter horizon"
         raise UsageError(f"no row of {dataset.symbol} to learn from", hint)
     learner = get_family(family)
     settings = config or learner.config()

@@ -57,7 +57,8 @@ def register(app: typer.Typer) -> None:
         start: StartOption = "",
         end: EndOption = "",
         factors: Annotated[
-            str, typer.Option("--factors", help="Factor set: a name of `factors list`, or FILE.toml[:SET].")
+            str,
+            typer.Option("--factors", help="Factor set: a name of `factors list`, A+B for two, or FILE.toml[:SET]."),
         ] = "lean",
         labels: Annotated[
             str, typer.Option("--labels", help="Label definition: mid_move, smoothed, smoothed_mid, cost_aware.")

@@ -153,6 +153,7 @@ class Dataset:
             warm=self.warm,
             rows=rows,
             horizon=self.horizon,
+            names=self.names,
         )
 
     def with_labels(self, y: np.ndarray) -> Dataset:

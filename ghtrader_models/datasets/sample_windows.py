@@ -60,9 +60,13 @@ def training_and_validation(
     first = ends[cut] if cut < ends.size else 0
     train, validation = ends[:cut][ends[:cut] < first - spec.length - spec.horizon], ends[cut:]
     if not train.size or not validation.size:
+        longest = int(np.diff(edges).max(initial=0))
+        needed = spec.length + spec.horizon
         raise UsageError(
             f"{train.size} windows of {spec.length} rows to train on and {validation.size} to validate on",
-            "use more days or shorter windows",
+            f"no day is long enough: the longest has {longest} rows, window and label take {needed}; shorten length"
+            if needed >= longest
+            else "use more days or shorter windows",
         )
     stride = -(-train.size // most)
     return tuple(_set(samples, edges, part[::stride], spec) for part in (train, validation))  # type: ignore[return-value]

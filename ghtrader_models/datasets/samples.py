@@ -37,6 +37,8 @@ class Samples:
         The rows meant, ascending.
     horizon : int
         Ticks ahead that `y` looks.
+    names : tuple of str
+        Columns of `X`; empty where nobody asks for one by its name.
     """
 
     X: FactorRows
@@ -46,6 +48,7 @@ class Samples:
     warm: np.ndarray
     rows: np.ndarray
     horizon: int
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.rows.size

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from ghtrader_base.errors import UsageError
 from ghtrader_models.calibration import Calibration, SpanScores
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.evaluation.metrics import N_CLASSES, class_prior, expected_calibration_error, log_loss
@@ -88,7 +89,10 @@ def _fit(family: ModelFamily, samples: Samples, seed: int, config: FamilyConfig)
     earlier, span = held_out(samples, config.stride)
     if not len(earlier) or not len(span):
         return CalibratedModel(model=model, calibration=None)
-    sibling = family.fit(earlier, seed=seed, config=config)
+    try:
+        sibling = family.fit(earlier, seed=seed, config=config)
+    except UsageError:  # a class, or every factor's second value, came with the newest rows alone
+        return CalibratedModel(model=model, calibration=None)
     return CalibratedModel(model=model, calibration=_of_span(sibling, span, samples, config))
 
 

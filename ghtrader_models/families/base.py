@@ -22,6 +22,11 @@ import numpy as np
 from ghtrader_base.errors import UsageError
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.table import FAMILIES
+from ghtrader_models.labels.labels import CLASS_NAMES
+
+LEAST_ROWS = 30
+"""Below this no family is asked: neighbouring rows share their labels, and whatever it found would be chance."""
+_BLOCK = 4096
 
 
 class Preset(StrEnum):
@@ -121,7 +126,7 @@ class ModelFamily(Protocol):
         Raises
         ------
         UsageError
-            No rows, or a class outside 0..2.
+            As `check_training_samples`.
         """
         ...
 
@@ -172,14 +177,45 @@ def row_weight(horizon: int, memory: int, stride: int) -> float:
 
 
 def check_training_samples(samples: Samples) -> None:
-    """That there is something to learn from, and its class codes; `UsageError` otherwise."""
-    if not len(samples) or samples.X.shape[1] == 0:
+    """That there is something to learn from, and its class codes.
+
+    Raises
+    ------
+    UsageError
+        Too few rows or no factor, a label outside 0..2, one class alone, or no factor that varies.
+    """
+    if len(samples) < LEAST_ROWS or samples.X.shape[1] == 0:
         raise UsageError(
-            f"{len(samples)} training rows of {samples.X.shape[1]} factors", "build more days before training"
+            f"{len(samples)} training rows of {samples.X.shape[1]} factors, {LEAST_ROWS} rows are the least",
+            "build more days before training",
         )
     y = samples.labels
     if y.min() < 0 or y.max() > 2:
         raise UsageError(f"labels run from {y.min()} to {y.max()}, not 0 to 2", "leave unlabelled rows out")
+    if y.min() == y.max():
+        raise UsageError(
+            f"all {y.size} training rows are {CLASS_NAMES[y[0]]}: there is nothing to tell apart",
+            "train on more days, at a longer horizon, or build labels with a smaller --threshold",
+        )
+    if not _something_varies(samples):
+        raise UsageError(
+            f"none of {samples.X.shape[1]} factors varies over the {len(samples)} training rows",
+            "look at the ticks of these days (ghtrader data quality), or train on other days",
+        )
+
+
+def _something_varies(samples: Samples) -> bool:
+    """Whether one factor has two finite values; reads no more rows than it takes to find them."""
+    least = np.full(samples.X.shape[1], np.inf, np.float32)
+    most = -least
+    for low in range(0, len(samples), _BLOCK):
+        rows = samples.X[samples.rows[low : low + _BLOCK]]
+        known = np.isfinite(rows)
+        least = np.minimum(least, np.where(known, rows, np.inf).min(axis=0))
+        most = np.maximum(most, np.where(known, rows, -np.inf).max(axis=0))
+        if (least < most).any():
+            return True
+    return False
 
 
 def drop_infinite(rows: np.ndarray) -> np.ndarray:

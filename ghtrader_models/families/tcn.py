@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import Preset
-from ghtrader_models.families.window_config import WindowConfig
+from ghtrader_models.families.window_config import WindowConfig, on_all_windows, require_size
 from ghtrader_models.families.window_family import WindowModel, fit_windows
+from ghtrader_models.families.window_inputs import on_inputs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,6 +31,12 @@ class TCNConfig(WindowConfig):
     kernel: int = 4
     dropout: float = 0.05
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_size(
+            min(self.channels, self.levels, self.kernel) > 0, self, "channels, levels and kernel are 1 at least"
+        )
+
 
 class TCNFamily:
     """The family of the registry's name ``tcn``."""
@@ -40,7 +47,7 @@ class TCNFamily:
         """Within a window of 100 rows; `paper` has the width of the authors' sequential MNIST and all windows."""
         if preset is Preset.SMALL:
             return TCNConfig()
-        return TCNConfig(channels=25, max_windows=1_000_000, max_epochs=40, patience=5, stride=1)
+        return on_all_windows(TCNConfig(channels=25))
 
     def fit(self, samples: Samples, *, seed: int, config: TCNConfig | None = None) -> WindowModel:
         """Train; see `ModelFamily.fit`."""
@@ -53,4 +60,4 @@ class TCNFamily:
                 factors, channels=chosen.channels, levels=chosen.levels, kernel=chosen.kernel, dropout=chosen.dropout
             )
 
-        return fit_windows(self.name, build, samples, chosen, seed=seed)
+        return fit_windows(self.name, on_inputs(build, samples, chosen), samples, chosen, seed=seed)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TypeVar
 
 from ghtrader_base.errors import UsageError
 
@@ -19,12 +20,25 @@ class Loss(StrEnum):
     """Focal loss: what is known already counts less."""
 
 
+class Inputs(StrEnum):
+    """Which columns of a data set a network reads; see `window_inputs`."""
+
+    BOOK = "book"
+    """Prices and volumes of the levels: the columns of the factor set ``book``."""
+    FACTORS = "factors"
+    """All others."""
+    BOTH = "both"
+    """All there are."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig:
     """How a network is trained; each family adds the size of its own.
 
     Parameters
     ----------
+    inputs : str
+        `Inputs`.
     length : int
         Rows of a window.
     max_windows : int
@@ -45,6 +59,7 @@ class WindowConfig:
         Every how many-th training row the policy is fitted on.
     """
 
+    inputs: str = Inputs.BOTH.value
     length: int = 100
     max_windows: int = 20_000
     validation_share: float = 0.15
@@ -67,3 +82,19 @@ class WindowConfig:
             raise UsageError(f"this trains nothing: {self}", "counts are 1 at least, rates above 0, a share below 1")
         if self.loss not in tuple(Loss):
             raise UsageError(f"no loss {self.loss!r}", f"there are: {', '.join(Loss)}")
+        if self.inputs not in tuple(Inputs):
+            raise UsageError(f"no inputs {self.inputs!r}", f"there are: {', '.join(Inputs)}")
+
+
+def require_size(good: bool, config: WindowConfig, hint: str) -> None:
+    """UsageError with the hint, where no network can have the size of a configuration."""
+    if not good:
+        raise UsageError(f"no network has this size: {config}", hint)
+
+
+Config = TypeVar("Config", bound=WindowConfig)
+
+
+def on_all_windows(config: Config) -> Config:
+    """The same network trained on every window there is, until it learns nothing more: what presets `paper` share."""
+    return replace(config, max_windows=1_000_000, max_epochs=40, patience=5, stride=1)

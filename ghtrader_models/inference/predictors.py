@@ -405,5 +405,12 @@ DECODERS: dict[str, tuple[str, Callable[[bytes], Predictor]]] = {
     "xgboost": (XGBOOST_FILE, TreePredictor.of_xgboost),
     "lightgbm": (LIGHTGBM_FILE, TreePredictor.of_lightgbm),
     "tcn": (ONNX_FILE, WindowPredictor),
+    "deeplob": (ONNX_FILE, WindowPredictor),
+    "transformer": (ONNX_FILE, WindowPredictor),
+    "tlob": (ONNX_FILE, WindowPredictor),
+    "mlplob": (ONNX_FILE, WindowPredictor),
+    "binctabl": (ONNX_FILE, WindowPredictor),
+    "ssm": (ONNX_FILE, WindowPredictor),
+    "hybrid": (ONNX_FILE, WindowPredictor),
 }
 """Kind of model -> its file in a bundle, and what reads it."""

@@ -49,13 +49,14 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Played:
-    """A scenario's main series of cu as rows of `core`, and the chances its oracle gives each row."""
+    """A scenario's main series of cu as rows of a factor set, and the chances its oracle gives each row."""
 
     scenario: Scenario
+    factors: str = "core"
 
     def _played_days(self) -> Iterator[tuple[DayFacts, ContractDay, np.ndarray, FactorEngine]]:
         history = History(self.scenario)
-        factor_set = get_factor_set("core")
+        factor_set = get_factor_set(self.factors)
         engine = None
         for day, symbol in history.continuous("cu"):
             ticks = history.day(symbol, day)
@@ -83,7 +84,7 @@ class Played:
     @cached_property
     def dataset(self) -> Dataset:
         facts, parts = [], []
-        names = get_factor_set("core").names
+        names = get_factor_set(self.factors).names
         for fact, ticks, values, engine in self._played_days():
             rows = engine.batch(ticks.datetime_ns, values).copy()
             bid, ask = (values[VALUE_COLUMNS.index(f"{side}_price1")].copy() for side in ("bid", "ask"))
@@ -109,24 +110,28 @@ class Played:
             bid=bid,
             ask=ask,
             warm=warm,
-            factor_set_spec=get_factor_set("core").spec(),
+            factor_set_spec=get_factor_set(self.factors).spec(),
             label_spec=LabelSpec((HORIZON,)),
             levels=5,
         )
 
-    def recovered(self, folder: Path, **config: float) -> Recovered:
-        """Log-loss gains over the training prior of XGBoost and of the oracle, means over the test days."""
+    def chances(self, folder: Path, rows: np.ndarray) -> np.ndarray:
+        """float64[k, 3]: the oracle's probabilities at some rows of the data set; `folder` takes the world's truth."""
+        data = self.dataset
         History(self.scenario).write_truth(folder)
         oracle = Oracle(folder)
+        found = np.empty((rows.size, 3))
+        for day in np.unique(data.day_index[rows]):
+            own = data.day_index[rows] == day
+            found[own] = oracle.probabilities("cu", data.facts[day].day, data.datetime_ns[rows[own]], HORIZON)
+        return found
+
+    def recovered(self, folder: Path, **config: float) -> Recovered:
+        """Log-loss gains over the training prior of XGBoost and of the oracle, means over the test days."""
         report = run_benchmark(
             self.dataset, "xgboost", config=make_config(get_family("xgboost"), config), simulate=False
         )
-        days = report.predictions.column("day").to_numpy().astype("datetime64[D]")
-        times = report.predictions.column("datetime_ns").to_numpy()
-        chances = np.empty((times.size, 3))
-        for day in np.unique(days):
-            rows = days == day
-            chances[rows] = oracle.probabilities("cu", day.astype(object), times[rows], HORIZON)
+        chances = self.chances(folder, report.predictions.column("row").to_numpy())
         best = score_external(report.predictions, chances).gain
         found = report.model.gain
         assert found.n == best.n == TEST_DAYS

@@ -217,3 +217,32 @@ def book_factors() -> list[Factor]:
             "CHW",
         ),
     ]
+
+
+_LEVELS = range(1, 6)
+
+
+def book_column_names() -> tuple[str, ...]:
+    """The 20 columns of the book, level by level: price and volume of the ask, price and volume of the bid."""
+    return tuple(
+        name
+        for k in _LEVELS
+        for side in ("ask", "bid")
+        for name in (f"{side}_offset_{k}", f"log_{side}_volume_{k}")
+    )  # fmt: skip
+
+
+def book_columns() -> list[Factor]:
+    """The five levels themselves, as networks read them.
+
+    Prices are taken from the mid of the tick before: they stay small at any price level, and rows that follow each
+    other still tell where the price went, which the distance from the mid of their own tick would not.
+    """
+    rows = []
+    for k in _LEVELS:
+        for side in ("ask", "bid"):
+            title, where = side.capitalize(), f"the {_ORDINAL[k]} {side} level"
+            doc = f"Where {where} stands, seen from the mid of the tick before."
+            rows.append((f"{side}_offset_{k}", f"Sub({title}Price({k}), Lag(Mid(), 1))", doc, ""))
+            rows.append((f"log_{side}_volume_{k}", f"Log({title}Volume({k}))", f"Lots at {where}.", ""))
+    return [factor for factor in made("book", rows) if factor.name not in {each.name for each in touch_factors()}]

@@ -60,10 +60,11 @@ def to_markdown() -> str:
         warm = get_factor_set(name).warm_up_ticks
         lines.append(f"| `{name}` | {len(factors)} | {deep} | {warm} | {title} |")
     lines += ["", f"`lean` is {', '.join(f'`{factor.name}`' for factor in factors_of('lean'))}."]
+    every = {factor.name: factor for name in TITLES for factor in factors_of(name)}.values()
     for group, meaning in GROUPS.items():
         lines += ["", f"## {group.capitalize()}", "", meaning, ""]
         lines += ["| factor | meaning | expression | unit | depth | warm | paper |", "|---|---|---|---|---|---|---|"]
-        lines += [_factor_row(factor) for factor in factors_of("core") if factor.group == group]
+        lines += [_factor_row(factor) for factor in every if factor.group == group]
     for title, is_source in (("Sources", True), ("Operators", False)):
         lines += ["", f"## {title}", "", "| written | meaning |", "|---|---|"]
         for name, cls in sorted(NAMES.items()):

@@ -12,7 +12,12 @@ from functools import cache
 
 from ghtrader_base.errors import UsageError
 from ghtrader_models.factors.factor_set import FactorSet
-from ghtrader_models.factors.library.book_factors import book_factors, touch_factors
+from ghtrader_models.factors.library.book_factors import (
+    book_column_names,
+    book_columns,
+    book_factors,
+    touch_factors,
+)
 from ghtrader_models.factors.library.factor_definition import Factor
 from ghtrader_models.factors.library.order_flow_factors import order_flow_factors, refill_factors
 from ghtrader_models.factors.library.price_factors import (
@@ -43,6 +48,7 @@ GROUPS = {
 TITLES = {
     "core": "the whole library: what a serious model starts from",
     "lean": "a small set for demonstrations and first models: touch, book, flow, trades, path",
+    "book": "the five levels themselves, 20 columns, for networks that read windows of the book",
 }
 
 _LEAN = """
@@ -57,7 +63,7 @@ mid_range_100 volatility_100 log_volume_20 log_volume_100 open_interest_sum_100
 
 
 @cache
-def _all() -> dict[str, Factor]:
+def _core() -> dict[str, Factor]:
     groups = (
         touch_factors,
         book_factors,
@@ -74,6 +80,11 @@ def _all() -> dict[str, Factor]:
     return {factor.name: factor for make in groups for factor in make()}
 
 
+@cache
+def _all() -> dict[str, Factor]:
+    return {**_core(), **{factor.name: factor for factor in book_columns()}}
+
+
 def set_names() -> tuple[str, ...]:
     """Names of the sets there are, your own among them."""
     return (*TITLES, *(name for name in own_sets() if name not in TITLES))
@@ -82,18 +93,25 @@ def set_names() -> tuple[str, ...]:
 def factors_of(name: str) -> tuple[Factor, ...]:
     """The factors of a named set, documented; of ours, of your own, or of ``FILE.toml[:SET]``.
 
+    ``core+book`` holds those of both sets, each factor once.
+
     Raises
     ------
     UsageError
         There is no such set.
     """
     if name in TITLES:
-        return tuple(_all().values()) if name == "core" else tuple(_all()[key] for key in _LEAN.split())
+        members = {"core": tuple(_core()), "lean": tuple(_LEAN.split()), "book": book_column_names()}
+        return tuple(_all()[key] for key in members[name])
     if (file := file_sets(name)) is not None:
         return _own_factors({**own_sets(), **file[0]}, file[1], ())
     sets = own_sets()
+    if name not in sets and "+" in name:
+        return tuple({factor.name: factor for part in name.split("+") for factor in factors_of(part)}.values())
     if name not in sets:
-        raise UsageError(f"unknown factor set {name!r}", f"known sets: {', '.join(set_names())}; or FILE.toml")
+        raise UsageError(
+            f"unknown factor set {name!r}", f"known sets: {', '.join(set_names())}; A+B for two; or FILE.toml"
+        )
     return _own_factors(sets, name, ())
 
 
@@ -135,7 +153,7 @@ def get_factor_set(name: str, levels: int = 5) -> FactorSet:
     Parameters
     ----------
     name : str
-        ``core``, ``lean``, one of your own (`own_sets`), or ``FILE.toml[:SET]``.
+        ``core``, ``lean``, ``book``, one of your own (`own_sets`), ``FILE.toml[:SET]``, or two of them: ``core+book``.
     levels : int
         Levels of the recording, 1 to 5.
 

@@ -11,8 +11,6 @@ import torch
 from torch import nn
 
 _CHANNELS, _BRANCH, _HIDDEN = 32, 64, 64
-LEAST_LENGTH = 19
-"""Rows that the unpadded convolutions take away, and one."""
 
 
 def _block(inputs: int, width: int, stride: int, activation: type[nn.Module]) -> nn.Sequential:
@@ -37,7 +35,7 @@ class DeepLOB(nn.Module):
     Parameters
     ----------
     length : int
-        T, 19 at least.
+        T, 19 at least: the unpadded convolutions take 18 rows away.
     factors : int
         F, 4 at least; of a book price and volume of ask and bid, level by level.
     outputs : int

@@ -14,11 +14,13 @@ from ghtrader_base.errors import UsageError
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.evaluation.metrics import class_prior, log_loss
 from ghtrader_models.families.base import Preset, get_family, make_config, row_weight
-from ghtrader_models.families.table import family_names
-from ghtrader_models.inference.predictors import Predictor
+from ghtrader_models.families.table import FAMILIES as ENTRIES
+from ghtrader_models.families.table import family_names, window_family_names
+from ghtrader_models.inference.predictors import DECODERS, Predictor
+from tests.support.bad_training import BAD, DAY_ROWS, refused, tiny
 
-FAMILIES = [name for name in family_names() if name != "tcn"]
-"""Those that read single rows; what a network has to keep is in `test_tcn`."""
+FAMILIES = [name for name in family_names() if name not in window_family_names()]
+"""Those that read single rows; what a network has to keep is in `test_tcn`, and in tests/verify/test_families."""
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -61,7 +63,7 @@ def test_same_seed_same_bytes_and_the_saved_model_is_the_model(
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("classes", [(1,), (0, 2), (0, 1)])
+@pytest.mark.parametrize("classes", [(0, 2), (0, 1)])
 def test_missing_values_and_missing_classes(name: str, classes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(600, 5)).astype(np.float32)
@@ -82,13 +84,48 @@ def test_missing_values_and_missing_classes(name: str, classes: tuple[int, ...])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_nothing_to_learn_from_is_refused(name: str) -> None:
     family = get_family(name)
+    some = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     for x, y in (
         (np.empty((0, 3), np.float32), np.empty(0, np.int8)),
-        (np.zeros((4, 3), np.float32), np.array([0, 1, 2, -1], np.int8)),
-        (np.zeros((4, 3), np.float32), np.zeros(3, np.int8)),
+        (np.empty((40, 0), np.float32), np.tile(np.arange(2, dtype=np.int8), 20)),
+        (some, np.tile(np.array([0, 1, 2, -1], np.int8), 10)),
+        (some, np.zeros(39, np.int8)),
     ):
         with pytest.raises(UsageError):
             family.fit(Samples.of_rows(x, y, horizon=10), seed=0)
+
+
+@pytest.mark.parametrize("name", ["logistic", "lightgbm", "tcn"])
+@pytest.mark.parametrize("what", BAD)
+def test_what_teaches_nothing_is_refused_and_nothing_is_kept(
+    name: str, what: str, make_world: Callable[..., Any], tmp_path: Path
+) -> None:
+    spoil, message, hint = BAD[what]
+    refused(name, spoil(make_world(days=2, rows=DAY_ROWS)[0]), tmp_path, message, hint, tiny(name))
+
+
+def test_every_family_has_a_reader_and_both_presets() -> None:
+    assert set(DECODERS) == set(ENTRIES)
+    for name in family_names():
+        family = get_family(name)
+        assert family.name == name and family.config(Preset.SMALL) == make_config(family, {})
+        assert family.config(Preset.PAPER) != family.config(Preset.SMALL)
+        if name in window_family_names():
+            assert family.config().max_windows == 20_000 and not ENTRIES[name].usual
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("deeplob", {"length": 18}), ("transformer", {"width": 30}), ("tlob", {"hidden": 5}), ("mlplob", {"length": 3}),
+        ("binctabl", {"first": 0}), ("tcn", {"levels": 0}), ("ssm", {"states": 7}), ("ssm", {"kind": "other"}),
+        ("hybrid", {"body": "lstm"}), ("hybrid", {"heads": 3}), ("tcn", {"inputs": "ticks"}),
+    ],
+)  # fmt: skip
+def test_a_network_of_no_possible_size_is_refused(name: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        make_config(get_family(name), changes)
+    assert caught.value.hint
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:

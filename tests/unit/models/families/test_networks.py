@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 
 pytest.importorskip("torch", reason="pip install ghtrader[deep]")
 
 import torch
+from torch import nn
 
 from ghtrader_models.families.networks.binctabl import BinCTABL
 from ghtrader_models.families.networks.deeplob import DeepLOB
 from ghtrader_models.families.networks.hybrid import ConvolutionalEncoder
+from ghtrader_models.families.networks.mamba import MambaBlock, scanned
 from ghtrader_models.families.networks.mlplob import MLPLOB
+from ghtrader_models.families.networks.selected_columns import SelectedColumns
 from ghtrader_models.families.networks.ssm import SSM, SSMBody
 from ghtrader_models.families.networks.tcn import TCN, TCNBody, receptive_field
 from ghtrader_models.families.networks.tlob import TLOB
 from ghtrader_models.families.networks.transformer import TransformerBody
 from tests.support.networks import SMALL, TCN_BODY, F, T
 
-if TYPE_CHECKING:
-    from torch import nn
-
 torch.set_num_threads(1)
 ORDER_TYPES = 3
 """An embedding of LOBSTER's order types in the code of TLOB's authors."""
+MAMBA_130M_BLOCK = (129_135_360 - 50_280 * 768 - 768) // 24
+"""mamba-130m without its embedding and last norm has 24 such blocks."""
 PUBLISHED: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "deeplob": (lambda: DeepLOB(100, 40), 143_907),
     "tlob": (lambda: TLOB(128, 40, hidden=40, layers=4), 1_135_974 - ORDER_TYPES),
@@ -34,10 +35,13 @@ PUBLISHED: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "binctabl": (lambda: BinCTABL(10, 40), 11_446),
     "tcn": (lambda: TCN(1, 10, channels=25, levels=8, kernel=7), 66_910),
     "ssm": (lambda: SSM(3, 10, width=128, states=64, layers=4), 201_482),
+    "mamba": (lambda: nn.Sequential(MambaBlock(768, 16), nn.LayerNorm(768, bias=False)), MAMBA_130M_BLOCK),
     "transformer": (
         lambda: TransformerBody(100, 512, heads=8, layers=6, hidden=2048, dropout=0.1), 18_914_304,
     ),
 }  # fmt: skip
+
+
 def parameters(network: nn.Module) -> int:
     return sum(found.numel() for found in network.parameters())
 
@@ -67,6 +71,7 @@ def test_a_batch_of_windows_gives_its_logits_one_by_one_too_and_every_parameter_
 BODIES: dict[str, Callable[[], nn.Module]] = {
     "tcn": lambda: TCNBody(8, **TCN_BODY),
     "ssm": lambda: SSMBody(8, states=16, layers=2, dropout=0.1),
+    "mamba": lambda: MambaBlock(8, 4),
     "encoder": lambda: ConvolutionalEncoder(8, 8, 0.1),
 }
 
@@ -109,6 +114,29 @@ def test_a_frozen_state_space_model_is_the_same_as_a_plain_convolution() -> None
         network.freeze(T)
         torch.testing.assert_close(network(x), by_fft, atol=1e-5, rtol=0)
     assert set(network.state_dict()) == set(SSM(F, width=8, states=16, layers=2).state_dict())
+
+
+def test_a_scan_is_the_recurrence_row_by_row() -> None:
+    torch.manual_seed(4)
+    decay, added = torch.rand(2, 13, 3), torch.randn(2, 13, 3)
+    state, found = torch.zeros(2, 3), []
+    for row in range(13):
+        state = decay[:, row] * state + added[:, row]
+        found.append(state)
+    torch.testing.assert_close(scanned(decay, added), torch.stack(found, 1))
+
+
+def test_a_network_of_some_columns_is_the_network_of_these_columns() -> None:
+    torch.manual_seed(5)
+    network = SSM(3, width=8, states=8, layers=1).eval()
+    some = SelectedColumns(network, (4, 0, 2))
+    x = torch.randn(3, T, 5)
+    with torch.no_grad():
+        expected = network(x[:, :, [4, 0, 2]])
+        assert torch.equal(some(x), expected)
+        some.freeze(T)
+        torch.testing.assert_close(some(x), expected, atol=1e-5, rtol=0)
+    some.constrain()  # of a network that has nothing to hold
 
 
 def test_bilinear_weights_are_held_at_their_largest_norm() -> None:

@@ -30,6 +30,7 @@ from ghtrader_models.families.window_family import WindowModel
 from ghtrader_models.families.window_training import TrainedNetwork, train_network
 from ghtrader_models.inference.onnx_windows import padded_windows
 from ghtrader_models.inference.predictors import Predictor
+from tests.support.bad_training import DAY_ROWS, refused, tiny
 
 CONFIG = TCNConfig(length=12, levels=2, kernel=2, channels=8, max_epochs=6, batch_size=64, learning_rate=0.02)
 
@@ -106,6 +107,24 @@ def test_validation_is_the_end_and_shares_no_row_with_training(samples: Samples)
         np.testing.assert_array_equal(side.y, samples.y[at])
     with pytest.raises(UsageError, match="windows of 900 rows"):
         training_and_validation(samples, WindowSpec(length=900, horizon=10), share=0.2, most=100)
+
+
+def test_windows_that_no_day_holds_are_refused_with_the_longest_day(
+    make_world: Callable[..., Any], tmp_path: Path
+) -> None:
+    dataset, _ = make_world(days=2, rows=DAY_ROWS)
+    said = "no day is long enough: the longest has 200 rows"
+    refused("tcn", dataset, tmp_path, "0 windows of 195 rows", said, tiny("tcn", length=195))
+
+
+def test_a_class_that_was_never_seen_keeps_its_output(make_world: Callable[..., Any]) -> None:
+    dataset, _ = make_world(days=2, rows=DAY_ROWS)
+    X = dataset.X[:, :5].copy()
+    X[:, 3], X[:, 4] = 7.0, np.nan
+    samples = replace(dataset.samples(np.flatnonzero(dataset.usable)), X=X)
+    samples = replace(samples, y=np.where(samples.y == 2, 1, samples.y))
+    found = get_family("tcn").fit(samples, seed=0, config=tiny("tcn", max_epochs=1)).predict_proba(samples)
+    assert found.shape == (len(samples), 3) and np.isfinite(found).all() and (found > 0).all()
 
 
 class _Cut(Exception):
