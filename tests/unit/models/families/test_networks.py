@@ -16,9 +16,10 @@ from ghtrader_models.families.networks.deeplob import DeepLOB
 from ghtrader_models.families.networks.hybrid import ConvolutionalEncoder
 from ghtrader_models.families.networks.mlplob import MLPLOB
 from ghtrader_models.families.networks.ssm import SSM, SSMBody
-from ghtrader_models.families.networks.tcn import TCN, TCNBody, receptive_field
+from ghtrader_models.families.networks.tcn import TCN, TCNBody
 from ghtrader_models.families.networks.tlob import TLOB
 from ghtrader_models.families.networks.transformer import TransformerBody
+from ghtrader_models.inference.streaming.tcn import receptive_field
 from tests.support.networks import SMALL, TCN_BODY, F, T
 
 if TYPE_CHECKING:
