@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import Preset
 from ghtrader_models.families.window_config import WindowConfig
 from ghtrader_models.families.window_family import WindowModel, fit_windows
+from ghtrader_models.inference.streaming.tcn import receptive_field
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ghtrader_models.families.networks.tcn import TCN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +48,9 @@ class TCNFamily:
         return TCNConfig(channels=25, max_windows=1_000_000, max_epochs=40, patience=5, stride=1)
 
     def fit(self, samples: Samples, *, seed: int, config: TCNConfig | None = None) -> WindowModel:
-        """Train; see `ModelFamily.fit`."""
+        """Train; see `ModelFamily.fit`. What sees no further than its window is stepped, row by row."""
         chosen = config or self.config()
+        within = receptive_field(chosen.kernel, chosen.levels) <= chosen.length
 
         def build(length: int, factors: int) -> nn.Module:
             from ghtrader_models.families.networks.tcn import TCN
@@ -53,4 +59,9 @@ class TCNFamily:
                 factors, channels=chosen.channels, levels=chosen.levels, kernel=chosen.kernel, dropout=chosen.dropout
             )
 
-        return fit_windows(self.name, build, samples, chosen, seed=seed)
+        def arrays_of(network: TCN) -> dict[str, np.ndarray]:
+            from ghtrader_models.families.stepped_export import tcn_arrays
+
+            return tcn_arrays(network)
+
+        return fit_windows(self.name, build, samples, chosen, seed=seed, arrays_of=arrays_of if within else None)

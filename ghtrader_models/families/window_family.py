@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import check_training_samples, without_infinite
 from ghtrader_models.families.window_config import WindowConfig
 from ghtrader_models.inference.onnx_windows import ONNX_FILE, padded_windows
-from ghtrader_models.inference.predictors import WindowPredictor
+from ghtrader_models.inference.predictors import WindowPredictor, stepped_network
+from ghtrader_models.inference.streaming.weights_file import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,12 +30,16 @@ _COMPARED, _PROBED = 64, 256
 
 
 class WindowModel:
-    """A trained network, as its bundle has it."""
+    """A trained network, as its bundle has it.
 
-    def __init__(self, kind: str, data: bytes, moved: np.ndarray) -> None:
+    Where there is a form that is stepped, that is what is asked, here and live; the graph beside it says the same of a
+    window that begins a day, and is there for other programs.
+    """
+
+    def __init__(self, kind: str, data: bytes, moved: np.ndarray, stepped: bytes = b"") -> None:
         self.kind = kind
-        self._data, self._moved = data, moved
-        self._network = WindowPredictor(data).network
+        self._data, self._moved, self._stepped = data, moved, stepped
+        self._network = stepped_network(kind, stepped) if stepped else WindowPredictor(data).network
         self.n_features = self._network.n_features
 
     def predict_proba(self, samples: Samples) -> np.ndarray:
@@ -42,8 +47,10 @@ class WindowModel:
         return self._network.at_rows(samples.X, samples.day_index, samples.rows)
 
     def save(self, directory: Path) -> None:
-        """Write ``model.onnx``."""
+        """Write ``model.onnx``, and ``model.safetensors`` where there is a form that is stepped."""
         (directory / ONNX_FILE).write_bytes(self._data)
+        if self._stepped:
+            (directory / WEIGHTS_FILE).write_bytes(self._stepped)
 
     def importance(self, names: tuple[str, ...]) -> dict[str, float]:
         """Share of each factor in how far probabilities move where it is taken away, on some training windows."""
@@ -52,8 +59,9 @@ class WindowModel:
 
 
 def fit_windows(
-    kind: str, build: Build, samples: Samples, config: WindowConfig, *, seed: int, folder: Path | None = None
-) -> WindowModel:
+    kind: str, build: Build, samples: Samples, config: WindowConfig, *, seed: int, folder: Path | None = None,
+    arrays_of: Callable[[Any], dict[str, np.ndarray]] | None = None,
+) -> WindowModel:  # fmt: skip
     """Train a network on windows of samples and export it.
 
     Parameters
@@ -67,6 +75,8 @@ def fit_windows(
     seed : int
     folder : Path, optional
         Where checkpoints go, to resume from; a temporary one where absent.
+    arrays_of : callable, optional
+        Takes the weights of a network that can be stepped out of it (`families.stepped_export`).
 
     Raises
     ------
@@ -88,6 +98,7 @@ def fit_windows(
     from ghtrader_models.datasets.sample_windows import training_and_validation
     from ghtrader_models.datasets.windows import WindowSpec
     from ghtrader_models.families.onnx_export import export
+    from ghtrader_models.families.stepped_export import export_stepped
     from ghtrader_models.families.window_training import train_network
 
     spec = WindowSpec(length=config.length, horizon=samples.horizon)
@@ -100,7 +111,10 @@ def fit_windows(
     some = samples.rows[:: max(1, samples.rows.size // _COMPARED)][:_COMPARED]
     windows = padded_windows(samples.X, samples.day_index, some, config.length)
     data = export(trained.network, module.normaliser, config.length, windows)
-    return WindowModel(kind, data, _moved(data, windows))
+    stepped = b""
+    if arrays_of is not None:
+        stepped = export_stepped(kind, trained.network, arrays_of, module.normaliser, config.length, windows)
+    return WindowModel(kind, data, _moved(data, windows), stepped)
 
 
 def _moved(data: bytes, windows: np.ndarray) -> np.ndarray:
