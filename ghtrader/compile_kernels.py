@@ -1,9 +1,9 @@
 """Compiles every numba kernel once, so that no first run waits for it: `python -m ghtrader.compile_kernels [HOME ...]`.
 
 `make setup` calls it. It takes the steps of a trading day on a tiny scenario: exchange, quality, factors, every kind of
-label, windows, factor research, the tabular model families, policy. The factor kernel is one function that is handed an
-address, so one set compiles it for all sets, ours and a user's own. The compiled code goes where
-`ghtrader_base.numba_cache` puts it, and from there under each home that is named; a second call takes seconds.
+label, windows, factor research, the tabular model families, networks that are stepped, policy. The factor kernel is one
+function that is handed an address, so one set compiles it for all sets, ours and a user's own. The compiled code goes
+where `ghtrader_base.numba_cache` puts it, and from there under each home that is named; a second call takes seconds.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def warm() -> None:
         _build(home, symbol, day)
         _read(home, symbol, day)
         _trade(home, symbol, day)
+        _step()
 
 
 def _play(home: Path) -> tuple[str, date]:
@@ -123,6 +124,28 @@ def _trade(home: Path, symbol: str, day: date) -> None:
     policy.step(0.2, 0.3, 0.5, 0, 0, 1.0)
     bid, ask = (values[COLUMN_INDEX[f"{side}_price1"]][: len(probabilities)].copy() for side in ("bid", "ask"))
     simulate_policy(probabilities, data.datetime_ns, bid, ask, policy, trading_costs(symbol, day))
+
+
+def _step() -> None:
+    """A row through each kind of network that is stepped, of one factor, one channel and one layer."""
+    from ghtrader_models.inference.predictors import Predictor
+    from ghtrader_models.inference.streaming.weights_file import WEIGHTS_FILE, write_arrays
+
+    def zeros(*shape: int) -> np.ndarray:
+        return np.zeros(shape, np.float32)
+
+    one = np.ones(1, np.float32)
+    shared: dict[str, np.ndarray] = {"mean": zeros(1), "scale": one, "clip": one, "length": np.ones(1, np.int64)}
+    shared |= {"head": zeros(1, 3), "head_bias": zeros(3)}
+    block: dict[str, np.ndarray] = {f"blocks.0.{part}": zeros(1, 1, 1) for part in ("first", "second")}
+    block |= {f"blocks.0.{part}_bias": zeros(1) for part in ("first", "second")}
+    complex_parts = ("pole_real", "pole_imag", "gain_real", "gain_imag")
+    layer: dict[str, np.ndarray] = {f"layers.0.{part}": np.zeros((1, 1)) for part in complex_parts}
+    layer |= {f"layers.0.{part}": zeros(1) for part in ("norm", "norm_bias", "through")}
+    layer |= {"layers.0.mix": zeros(1, 2), "layers.0.mix_bias": zeros(2)}
+    layer |= {"project": zeros(1, 1), "project_bias": zeros(1), "epsilon": one}
+    for kind, arrays in (("tcn", block), ("ssm", layer)):
+        Predictor.from_files(kind, {WEIGHTS_FILE: write_arrays(shared | arrays)})
 
 
 def spread(homes: list[Path]) -> None:

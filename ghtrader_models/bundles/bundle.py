@@ -6,7 +6,8 @@ has matched the manifest. What a model file means is decided in `inference`; whi
 Layout of ``models/bundles/<bundle_id>/``:
 
 - ``manifest.json``: format, kind of model, bundle id, size and sha256 of every other file;
-- the model file (``model.json``, ``model.ubj``, ``model.txt`` or ``model.onnx``);
+- the model file (``model.json``, ``model.ubj``, ``model.txt`` or ``model.onnx``; ``model.safetensors``, alone or beside
+  it, of a network that is stepped row by row);
 - ``factors.json``: the factor set's spec, its hash, the factor names in the order of the model's inputs;
 - ``labels.json``: the label spec; ``policy.json``: thresholds;
 - ``normaliser.json``, where the model wants its inputs on one scale: `feature_scaler.FeatureScaler`;
@@ -273,7 +274,7 @@ def load_bundle(path: Path, bundle_id: str = "") -> Bundle:
             raise IntegrityError(f"bundle {path.name}: cannot read {name}: {exc.strerror}", _HINT) from exc
         if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise IntegrityError(f"bundle {path.name}: {name} is not what the manifest says", _HINT)
-        if name.endswith(_PICKLE_NAMES) or contents[name].startswith(_PICKLE_STARTS):
+        if name.endswith(_PICKLE_NAMES) or _begins_like_a_pickle(contents[name]):
             raise IntegrityError(f"bundle {path.name}: {name} is a pickle, which could run anything", _HINT)
     bundle = _parse(path, kind, claimed, contents, hashlib.sha256(manifest_bytes).hexdigest())
     if wrong := [name for name, size in sizes.items() if size != len(contents[name])]:
@@ -299,6 +300,11 @@ def _require_format(name: str, found: object) -> None:
         return
     hint = _NEWER if what == _FORMAT_NAME and version > FORMAT_VERSION else _HINT
     raise IntegrityError(f"bundle {name} has format {found!r}, this version reads up to {FORMAT!r}", hint)
+
+
+def _begins_like_a_pickle(data: bytes) -> bool:
+    """A safetensors file begins with a length, which may look like one for two bytes; the third is 0, and no opcode."""
+    return data.startswith(_PICKLE_STARTS) and data[2:3] != b"\0"
 
 
 def _parse(path: Path, kind: str, claimed: str, contents: dict[str, bytes], manifest_sha256: str) -> Bundle:

@@ -60,6 +60,8 @@ class Task:
     config : dict
         That configuration.
     seed, horizon, devices : int
+    names : tuple of str
+        Columns of the samples.
     store : str
         File by which the ranks find each other.
     """
@@ -71,6 +73,7 @@ class Task:
     seed: int
     horizon: int
     devices: int
+    names: tuple[str, ...]
     store: str
 
     def make_config(self) -> Any:
@@ -120,15 +123,14 @@ def train_on_processes(
     *,
     seed: int,
     session: TrainingSession,
-    model_file: str,
     launcher: Launcher = Launcher.TORCHRUN,
-) -> tuple[bytes, Trained]:
+) -> tuple[dict[str, bytes], Trained]:
     """Train on `session.devices` processes.
 
     Returns
     -------
-    bytes, Trained
-        The model's file of that name, and what else the first process says of it.
+    dict of str to bytes, Trained
+        The model's files by name, and what else the first process says of it.
 
     Raises
     ------
@@ -143,14 +145,15 @@ def train_on_processes(
         stack.callback(shutil.rmtree, own, ignore_errors=True)
         _hand_over(own, kind, samples, config, seed, session.devices)
         _run(own, folder, session, config.nthread, launcher)
-        return (own / MODEL / model_file).read_bytes(), msgspec.json.decode((own / RESULT).read_bytes(), type=Trained)
+        files = {path.name: path.read_bytes() for path in sorted((own / MODEL).iterdir())}
+        return files, msgspec.json.decode((own / RESULT).read_bytes(), type=Trained)
 
 
 def read_task(folder: Path) -> tuple[Task, Samples]:
     """What a process is asked for; the samples are mapped, so that all processes hold them once."""
     task = msgspec.json.decode((folder / TASK).read_bytes(), type=Task)
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-    return task, Samples(**arrays, horizon=task.horizon)
+    return task, Samples(**arrays, horizon=task.horizon, names=task.names)
 
 
 def _hand_over(own: Path, kind: str, samples: Samples, config: WindowConfig, seed: int, devices: int) -> None:
@@ -166,6 +169,7 @@ def _hand_over(own: Path, kind: str, samples: Samples, config: WindowConfig, see
         seed=seed,
         horizon=samples.horizon,
         devices=devices,
+        names=samples.names,
         store=str(own / "store"),
     )
     (own / TASK).write_bytes(msgspec.json.encode(task))

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import Preset
 from ghtrader_models.families.window_config import WindowConfig, on_all_windows, require_size
 from ghtrader_models.families.window_family import WindowModel, fit_windows
 from ghtrader_models.families.window_inputs import on_inputs
+from ghtrader_models.inference.streaming.tcn import receptive_field
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ghtrader_models.families.networks.tcn import TCN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +55,9 @@ class TCNFamily:
         return on_all_windows(TCNConfig(channels=25))
 
     def fit(self, samples: Samples, *, seed: int, config: TCNConfig | None = None) -> WindowModel:
-        """Train; see `ModelFamily.fit`."""
+        """Train; see `ModelFamily.fit`. What sees no further than its window is stepped, row by row."""
         chosen = config or self.config()
+        within = receptive_field(chosen.kernel, chosen.levels) <= chosen.length
 
         def build(length: int, factors: int) -> nn.Module:
             from ghtrader_models.families.networks.tcn import TCN
@@ -60,4 +66,13 @@ class TCNFamily:
                 factors, channels=chosen.channels, levels=chosen.levels, kernel=chosen.kernel, dropout=chosen.dropout
             )
 
-        return fit_windows(self.name, on_inputs(build, samples, chosen), samples, chosen, seed=seed)
+        def arrays_of(network: TCN) -> dict[str, np.ndarray]:
+            from ghtrader_models.families.stepped_export import tcn_arrays
+
+            return tcn_arrays(network)
+
+        chosen_build = on_inputs(build, samples, chosen)
+        steps = within and chosen_build is build  # a network that chooses its columns has no stepped form
+        return fit_windows(
+            self.name, chosen_build, samples, chosen, seed=seed, arrays_of=arrays_of if steps else None
+        )

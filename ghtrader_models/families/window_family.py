@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from ghtrader_models.families.parallel_training import train_on_processes
 from ghtrader_models.families.training_session import current_session
 from ghtrader_models.families.window_config import WindowConfig
 from ghtrader_models.inference.onnx_windows import ONNX_FILE, padded_windows
-from ghtrader_models.inference.predictors import WindowPredictor
+from ghtrader_models.inference.predictors import WindowPredictor, stepped_network
+from ghtrader_models.inference.streaming.weights_file import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,12 +40,15 @@ class RankDone(Exception):  # noqa: N818  (it ends a rank's work, and nothing is
 class WindowModel:
     """A trained network, as its bundle has it.
 
+    Where there is a form that is stepped, that is what is asked, here and live; the graph beside it says the same of a
+    window that begins a day, and is there for other programs.
+
     Parameters
     ----------
     kind : str
         Name of its family.
-    data : bytes
-        Its file.
+    files : dict of str to bytes
+        ``model.onnx``, and ``model.safetensors`` where there is a form that is stepped.
     moved : float64[F]
         How far probabilities move where a factor is unknown.
     validation_rows : int64[k]
@@ -56,14 +60,15 @@ class WindowModel:
     def __init__(
         self,
         kind: str,
-        data: bytes,
+        files: dict[str, bytes],
         moved: np.ndarray,
         validation_rows: np.ndarray,
         learning_curve: tuple[float, ...] = (),
     ) -> None:
         self.kind, self.validation_rows, self.learning_curve = kind, validation_rows, learning_curve
-        self._data, self.moved = data, moved
-        self._network = WindowPredictor(data).network
+        self.files, self.moved = files, moved
+        stepped = files.get(WEIGHTS_FILE)
+        self._network = stepped_network(kind, stepped) if stepped else WindowPredictor(files[ONNX_FILE]).network
         self.n_features = self._network.n_features
 
     def predict_proba(self, samples: Samples) -> np.ndarray:
@@ -71,8 +76,9 @@ class WindowModel:
         return self._network.at_rows(samples.X, samples.day_index, samples.rows)
 
     def save(self, directory: Path) -> None:
-        """Write ``model.onnx``."""
-        (directory / ONNX_FILE).write_bytes(self._data)
+        """Write ``model.onnx``, and ``model.safetensors`` where there is a form that is stepped."""
+        for name, data in self.files.items():
+            (directory / name).write_bytes(data)
 
     def importance(self, names: tuple[str, ...]) -> dict[str, float]:
         """Share of each factor in how far probabilities move where it is taken away, on some training windows."""
@@ -80,7 +86,15 @@ class WindowModel:
         return dict(zip(names, (self.moved / total if total > 0 else self.moved).tolist(), strict=True))
 
 
-def fit_windows(kind: str, build: Build, samples: Samples, config: WindowConfig, *, seed: int) -> WindowModel:
+def fit_windows(
+    kind: str,
+    build: Build,
+    samples: Samples,
+    config: WindowConfig,
+    *,
+    seed: int,
+    arrays_of: Callable[[Any], dict[str, np.ndarray]] | None = None,
+) -> WindowModel:
     """Train a network on windows of samples and export it, as the session in force says (`training_session`).
 
     Parameters
@@ -92,6 +106,8 @@ def fit_windows(kind: str, build: Build, samples: Samples, config: WindowConfig,
     samples : Samples
     config : WindowConfig
     seed : int
+    arrays_of : callable, optional
+        Takes the weights of a network that can be stepped out of it (`families.stepped_export`).
 
     Raises
     ------
@@ -111,14 +127,15 @@ def fit_windows(kind: str, build: Build, samples: Samples, config: WindowConfig,
         raise FailedError(f"{kind} needs torch and Lightning: {exc}", "make setup installs them") from exc
 
     if session.devices > 1 and session.store is None:
-        data, made = train_on_processes(kind, samples, config, seed=seed, session=session, model_file=ONNX_FILE)
+        files, made = train_on_processes(kind, samples, config, seed=seed, session=session)
         rows = np.array(made.validation_rows, np.int64)
-        return WindowModel(kind, data, np.array(made.moved), rows, tuple(made.learning_curve))
+        return WindowModel(kind, files, np.array(made.moved), rows, tuple(made.learning_curve))
 
     from ghtrader_models.datasets.lightning_data import WindowDataModule
     from ghtrader_models.datasets.sample_windows import training_and_validation
     from ghtrader_models.datasets.windows import WindowSpec
     from ghtrader_models.families.onnx_export import export
+    from ghtrader_models.families.stepped_export import export_stepped
     from ghtrader_models.families.window_training import train_network
 
     spec = WindowSpec(length=config.length, horizon=samples.horizon)
@@ -133,9 +150,13 @@ def fit_windows(kind: str, build: Build, samples: Samples, config: WindowConfig,
         raise RankDone
     some = samples.rows[:: max(1, samples.rows.size // _COMPARED)][:_COMPARED]
     windows = padded_windows(samples.X, samples.day_index, some, config.length)
-    data = export(trained.network, module.normaliser, config.length, windows)
+    files = {ONNX_FILE: export(trained.network, module.normaliser, config.length, windows)}
+    if arrays_of is not None:
+        files[WEIGHTS_FILE] = export_stepped(
+            kind, trained.network, arrays_of, module.normaliser, config.length, windows
+        )
     validated = _rows_of(sides[1], samples.day_index)
-    return WindowModel(kind, data, _moved(data, windows), validated, trained.validation)
+    return WindowModel(kind, files, _moved(files[ONNX_FILE], windows), validated, trained.validation)
 
 
 def _rows_of(windows: WindowSet, day_index: np.ndarray) -> np.ndarray:

@@ -26,6 +26,10 @@ from ghtrader_models.inference.calibrate import calibrate
 from ghtrader_models.inference.forest import DAMAGED, N_CLASSES, Forest
 from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE, decode_lightgbm
 from ghtrader_models.inference.onnx_windows import ONNX_FILE, WindowNetwork
+from ghtrader_models.inference.streaming.ssm import SteppedSSM
+from ghtrader_models.inference.streaming.stepped_network import SteppedNetwork
+from ghtrader_models.inference.streaming.tcn import SteppedTCN
+from ghtrader_models.inference.streaming.weights_file import WEIGHTS_FILE
 from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE, decode_xgboost
 
 if TYPE_CHECKING:
@@ -188,7 +192,7 @@ class Predictor(abc.ABC):
         Parameters
         ----------
         kind : str
-            A key of `DECODERS`.
+            A key of `STEPPED` or `DECODERS`; of one in both, the form that is stepped is taken where the bundle has it.
         files : mapping of file name to bytes
             As the bundle holds them.
 
@@ -197,8 +201,11 @@ class Predictor(abc.ABC):
         IntegrityError
             The bytes do not describe such a model.
         """
+        if kind in STEPPED and (WEIGHTS_FILE in files or kind not in DECODERS):
+            return StreamingPredictor(stepped_network(kind, files.get(WEIGHTS_FILE, b"")))
         if kind not in DECODERS:
-            raise IntegrityError(f"no route for a model of kind {kind!r}", f"known: {', '.join(DECODERS)}")
+            known = ", ".join(sorted({*DECODERS, *STEPPED}))
+            raise IntegrityError(f"no route for a model of kind {kind!r}", f"known: {known}")
         name, decode = DECODERS[kind]
         if name not in files:
             raise IntegrityError(f"the bundle has no {name}", DAMAGED)
@@ -400,6 +407,51 @@ class WindowPredictor(Predictor):
         out[:] = self.predict_day(rows, np.ones(rows.shape[0], np.bool_))
 
 
+class StreamingPredictor(Predictor):
+    """A network that is stepped row by row; see `streaming`. What it knows of the day is one state of fixed size."""
+
+    def __init__(self, network: SteppedNetwork) -> None:
+        self.network, self.n_features = network, network.n_features
+        self._fresh, self._state = network.fresh_state(), network.fresh_state()
+        self._compile()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the day before."""
+        for part, fresh in zip(self._state, self._fresh, strict=True):
+            part[:] = fresh
+
+    def observe(self, row: np.ndarray) -> None:
+        """Take a row in."""
+        self.predict_row(row)
+
+    def predict_row(self, row: np.ndarray) -> np.ndarray:
+        """Probabilities of the next row of the day, float64[3], with all that were taken before it."""
+        out = np.empty((1, N_CLASSES))
+        self.network.step(self._state, row.reshape(1, self.n_features), out)
+        first: np.ndarray = out[0]
+        return first
+
+    def predict_day(self, rows: np.ndarray, warm: np.ndarray) -> np.ndarray:
+        """As `Predictor.predict_day`; the day that is being stepped stays as it is."""
+        out = self.network.day(rows)
+        out[~warm] = np.nan
+        return out
+
+    def _run(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Rows that follow each other from a day's first on."""
+        self.network.step(self.network.fresh_state(), rows, out)
+
+
+STEPPED: dict[str, Callable[[bytes], SteppedNetwork]] = {"tcn": SteppedTCN, "ssm": SteppedSSM}
+"""Kind of model that can be stepped -> what reads its `WEIGHTS_FILE`."""
+
+
+def stepped_network(kind: str, data: bytes) -> SteppedNetwork:
+    """The network of a `WEIGHTS_FILE`; `IntegrityError` where the bytes are none of that kind."""
+    return STEPPED[kind](data)
+
+
 DECODERS: dict[str, tuple[str, Callable[[bytes], Predictor]]] = {
     "logistic": (LOGISTIC_FILE, LogisticPredictor),
     "xgboost": (XGBOOST_FILE, TreePredictor.of_xgboost),
@@ -413,4 +465,4 @@ DECODERS: dict[str, tuple[str, Callable[[bytes], Predictor]]] = {
     "ssm": (ONNX_FILE, WindowPredictor),
     "hybrid": (ONNX_FILE, WindowPredictor),
 }
-"""Kind of model -> its file in a bundle, and what reads it."""
+"""Kind of model -> its file in a bundle, and what reads it; what is always stepped is in `STEPPED` alone."""

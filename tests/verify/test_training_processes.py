@@ -25,7 +25,6 @@ from ghtrader_models.families.parallel_training import Launcher, train_on_proces
 from ghtrader_models.families.tcn import TCNConfig
 from ghtrader_models.families.training_session import TrainingSession
 from ghtrader_models.families.window_family import WindowModel
-from ghtrader_models.inference.onnx_windows import ONNX_FILE
 from tests.support.built import build
 from tests.support.waiting import PATIENCE_S
 from tests.unit.models.conftest import make_world
@@ -129,11 +128,10 @@ def test_two_processes_equal_one_at_the_same_global_batch(launcher: Launcher, sa
         said.append(line)
         open_to.update(listeners(os.getpid()))
 
-    data, made = train_on_processes(
-        "tcn", samples, CONFIG, seed=1, session=TrainingSession(devices=2, tell=tell), model_file=ONNX_FILE,
-        launcher=launcher,
-    )  # fmt: skip
-    two = WindowModel("tcn", data, np.array(made.moved), np.array(made.validation_rows), tuple(made.learning_curve))
+    files, made = train_on_processes(
+        "tcn", samples, CONFIG, seed=1, session=TrainingSession(devices=2, tell=tell), launcher=launcher
+    )
+    two = WindowModel("tcn", files, np.array(made.moved), np.array(made.validation_rows), tuple(made.learning_curve))
     np.testing.assert_allclose(two.predict_proba(samples), one.predict_proba(samples), atol=TOLERANCE)
     np.testing.assert_allclose(two.learning_curve, one.learning_curve, atol=TOLERANCE)
     assert log_loss(two.predict_proba(samples), samples.labels) == pytest.approx(

@@ -2,8 +2,9 @@
 
 S. Bai, J. Z. Kolter, V. Koltun, "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence
 Modeling", arXiv:1803.01271. On sequential MNIST (one input, eight levels of 25 channels, kernel 7, ten outputs) it has
-66,910 parameters, as the authors' code (github.com/locuslab/TCN) builds it; the paper says 70K. A row sees
-`receptive_field` rows and nothing after itself: where that is at most the window, stepping row by row gives the same.
+66,910 parameters, as the authors' code (github.com/locuslab/TCN) builds it; the paper says 70K. A row sees as many rows
+as `inference.streaming.tcn.receptive_field` says and nothing after itself: where that is at most the window, stepping
+row by row gives the same.
 """
 
 from __future__ import annotations
@@ -12,11 +13,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
-
-
-def receptive_field(kernel: int, levels: int) -> int:
-    """Rows that the output at a row depends on, itself included."""
-    return int(1 + 2 * (kernel - 1) * (2**levels - 1))
 
 
 class CausalConvolution(nn.Module):

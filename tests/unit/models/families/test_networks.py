@@ -18,9 +18,10 @@ from ghtrader_models.families.networks.mamba import MambaBlock, scanned
 from ghtrader_models.families.networks.mlplob import MLPLOB
 from ghtrader_models.families.networks.selected_columns import SelectedColumns
 from ghtrader_models.families.networks.ssm import SSM, SSMBody
-from ghtrader_models.families.networks.tcn import TCN, TCNBody, receptive_field
+from ghtrader_models.families.networks.tcn import TCN, TCNBody
 from ghtrader_models.families.networks.tlob import TLOB
 from ghtrader_models.families.networks.transformer import TransformerBody
+from ghtrader_models.inference.streaming.tcn import receptive_field
 from tests.support.networks import SMALL, TCN_BODY, F, T
 
 torch.set_num_threads(1)

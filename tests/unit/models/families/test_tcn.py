@@ -28,7 +28,7 @@ from ghtrader_models.families.networks.tcn import TCN
 from ghtrader_models.families.tcn import TCNConfig
 from ghtrader_models.families.window_family import WindowModel
 from ghtrader_models.families.window_training import TrainedNetwork, train_network
-from ghtrader_models.inference.onnx_windows import padded_windows
+from ghtrader_models.inference.onnx_windows import WindowNetwork, padded_windows
 from ghtrader_models.inference.predictors import Predictor
 from tests.support.bad_training import DAY_ROWS, refused, tiny
 
@@ -73,11 +73,26 @@ def test_live_row_by_row_is_offline_with_cold_rows_gaps_and_a_new_day(
                 predictor.observe(samples.X[row])
     warm = np.flatnonzero(samples.warm)
     offline = model.predict_proba(replace(samples, rows=warm))
-    np.testing.assert_allclose(live[warm], offline, atol=1e-6)
+    np.testing.assert_array_equal(live[warm], offline)
+    some = warm[::7]
+    by_window = WindowNetwork(files["model.onnx"]).at_rows(samples.X, samples.day_index, some)
+    np.testing.assert_allclose(model.predict_proba(replace(samples, rows=some)), by_window, atol=1e-5, rtol=0)
     a_day = predictor.predict_day(samples.X[:900], samples.warm[:900])
     np.testing.assert_array_equal(a_day[samples.warm[:900]], offline[warm < 900])
     assert np.isnan(a_day[~samples.warm[:900]]).all()
     np.testing.assert_allclose(offline.sum(axis=1), 1.0)
+
+
+def test_a_network_that_sees_further_than_its_window_is_run_on_windows(samples: Samples, tmp_path: Path) -> None:
+    config = replace(CONFIG, length=6, max_windows=64, max_epochs=1)
+    found = get_family("tcn").fit(samples, seed=1, config=config)
+    found.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    loaded = Predictor.from_files("tcn", {"model.onnx": (tmp_path / "model.onnx").read_bytes()})
+    first = samples.rows[samples.rows < 900]
+    expected = found.predict_proba(replace(samples, rows=first))
+    warm = np.isin(np.arange(900), first)
+    np.testing.assert_array_equal(loaded.predict_day(samples.X[:900], warm)[warm], expected)
 
 
 def test_a_damaged_or_foreign_graph_is_refused(model: WindowModel, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Steps networks one row at a time with a state that is carried from row to row."""
