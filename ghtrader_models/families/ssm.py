@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ghtrader_base.errors import UsageError
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import Preset
@@ -21,6 +23,8 @@ from ghtrader_models.families.window_inputs import on_inputs
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ghtrader_models.families.networks.ssm import SSM
 
 
 class StateSpace(StrEnum):
@@ -72,7 +76,7 @@ class SSMFamily:
         return on_all_windows(SSMConfig(width=128, states=64, layers=4))
 
     def fit(self, samples: Samples, *, seed: int, config: SSMConfig | None = None) -> WindowModel:
-        """Train; see `ModelFamily.fit`."""
+        """Train; see `ModelFamily.fit`. A diagonal one is stepped row by row, a day through, wherever it is asked."""
         chosen = config or self.config()
 
         def build(length: int, factors: int) -> nn.Module:
@@ -84,4 +88,13 @@ class SSMFamily:
                 factors, width=chosen.width, states=chosen.states, layers=chosen.layers, dropout=chosen.dropout
             )
 
-        return fit_windows(self.name, on_inputs(build, samples, chosen), samples, chosen, seed=seed)
+        def arrays_of(network: SSM) -> dict[str, np.ndarray]:
+            from ghtrader_models.families.stepped_export import ssm_arrays
+
+            return ssm_arrays(network)
+
+        chosen_build = on_inputs(build, samples, chosen)
+        steps = chosen.kind == StateSpace.DIAGONAL and chosen_build is build
+        return fit_windows(
+            self.name, chosen_build, samples, chosen, seed=seed, arrays_of=arrays_of if steps else None
+        )
