@@ -28,8 +28,9 @@ from ghtrader_models.families import onnx_export
 from ghtrader_models.families.base import Preset, get_family
 from ghtrader_models.families.onnx_export import TOLERANCE, Normalised
 from ghtrader_models.families.table import family_names, window_family_names
-from ghtrader_models.inference.onnx_windows import padded_windows, softmax
-from ghtrader_models.inference.predictors import Predictor, WindowPredictor
+from ghtrader_models.inference.onnx_windows import ONNX_FILE, padded_windows, softmax
+from ghtrader_models.inference.predictors import STEPPED, Predictor, WindowPredictor, stepped_network
+from ghtrader_models.inference.streaming.weights_file import WEIGHTS_FILE
 from ghtrader_models.training import train_on
 from tests.support.bad_training import BAD, DAY_ROWS, refused, tiny
 from tests.unit.models.conftest import make_world
@@ -82,18 +83,26 @@ def windows_of(dataset: Dataset, length: int) -> np.ndarray:
     return np.concatenate([real, made])
 
 
+def steps(bundle: Bundle) -> bool:
+    """Whether the bundle is asked row by row; a network that chooses among its columns is not."""
+    return WEIGHTS_FILE in bundle.model_files
+
+
 def says_the_same(bundle: Bundle, network: Exported, windows: np.ndarray) -> None:
-    """That bundle and network agree at batch N and 1."""
-    predictor = Predictor.from_bundle(bundle)
-    assert isinstance(predictor, WindowPredictor) and predictor.network.length == network.length
+    """That the bundle's graph and network agree at batch N and 1; some windows in the stepped form, if it has one."""
+    graph = WindowPredictor(bundle.model_files[ONNX_FILE]).network
+    assert graph.length == network.length and Predictor.from_bundle(bundle).n_features == graph.n_features
+    stepped = stepped_network(bundle.kind, bundle.model_files[WEIGHTS_FILE]) if steps(bundle) else None
     whole = Normalised(network.network, network.scaler).eval()
     for low in range(0, len(windows), 500):
         part = windows[low : low + 500]
         with torch.no_grad():
             expected = softmax(whole(torch.from_numpy(part)).numpy())
-        assert np.abs(predictor.network.probabilities(part) - expected).max() <= TOLERANCE
+        assert np.abs(graph.probabilities(part) - expected).max() <= TOLERANCE
+        if stepped is not None:
+            assert np.abs(stepped.of_windows(part[::25]) - expected[::25]).max() <= TOLERANCE
         for place in range(0, len(part), max(1, len(windows) // ALONE)):
-            alone = predictor.network.probabilities(part[place : place + 1])
+            alone = graph.probabilities(part[place : place + 1])
             assert np.abs(alone - expected[place]).max() <= TOLERANCE
 
 
@@ -105,6 +114,7 @@ def test_a_bundle_says_what_its_network_says_and_damage_is_refused(
 ) -> None:
     bundle = train_on(played, tmp_path, name, config=tiny(name, inputs=inputs))
     says_the_same(bundle, exported[0], windows_of(played, exported[0].length))
+    assert steps(bundle) == (name in STEPPED and inputs == "both")
     refuses_damage(bundle)
 
 
