@@ -18,7 +18,6 @@ from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import check_training_samples, without_infinite
 from ghtrader_models.families.window_config import WindowConfig
 from ghtrader_models.inference.onnx_windows import ONNX_FILE, padded_windows
-from ghtrader_models.inference.predictors import WindowPredictor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,6 +31,8 @@ class WindowModel:
     """A trained network, as its bundle has it."""
 
     def __init__(self, kind: str, data: bytes, moved: np.ndarray) -> None:
+        from ghtrader_models.inference.predictors import WindowPredictor
+
         self.kind = kind
         self._data, self._moved = data, moved
         self._network = WindowPredictor(data).network
@@ -105,6 +106,8 @@ def fit_windows(
 
 def _moved(data: bytes, windows: np.ndarray) -> np.ndarray:
     """float64[F]: mean change of the probabilities where a factor is unknown in the whole window."""
+    from ghtrader_models.inference.predictors import WindowPredictor
+
     network = WindowPredictor(data).network
     usual = network.probabilities(windows)
     moved = np.empty(windows.shape[2])

@@ -15,7 +15,6 @@ from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import Preset, check_training_samples, row_weight, without_infinite
 from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
-from ghtrader_models.inference.predictors import TreePredictor
 from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE
 
 
@@ -74,6 +73,8 @@ class XGBoostFamily:
     def fit(self, samples: Samples, *, seed: int, config: XGBoostConfig | None = None) -> TreeModel:
         """Train; see `ModelFamily.fit`. A missing factor goes the way that each split learned for missing values."""
         import xgboost
+
+        from ghtrader_models.inference.predictors import TreePredictor
 
         check_training_samples(samples)
         config = config or self.config()
