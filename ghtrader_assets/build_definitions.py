@@ -8,11 +8,11 @@ from typing import Any
 
 import dagster as dg
 
-from ghtrader_assets.assets.benchmark_and_promotion import benchmark_report, champion
+from ghtrader_assets.assets.benchmark_and_promotion import champion
 from ghtrader_assets.assets.datasets import datasets
 from ghtrader_assets.assets.main_series import main_l5, main_schedule
 from ghtrader_assets.assets.market import contracts, daily_bars, raw_ticks, trading_calendar
-from ghtrader_assets.assets.models import MODEL_ASSETS
+from ghtrader_assets.assets.model_families import family_assets, joint_report_sensor
 from ghtrader_assets.checks import ALL_CHECKS
 from ghtrader_assets.jobs.daily_update import daily_update
 from ghtrader_assets.jobs.download_contract import download_contract
@@ -41,10 +41,11 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
         **(resource_overrides or {}),
     }
     return dg.Definitions(
-        assets=[*MARKET_ASSETS, datasets, *MODEL_ASSETS, benchmark_report, champion],
+        assets=[*MARKET_ASSETS, datasets, *family_assets(), champion],
         asset_checks=ALL_CHECKS,
         jobs=[download_contract, update_variety, *CONTRACT_JOBS, import_recordings_job, daily_update],
         schedules=[daily_update_schedule],
+        sensors=[joint_report_sensor],
         resources=resources,
         executor=dg.in_process_executor,
     )

@@ -41,6 +41,11 @@ def train_key(family: str, symbol: str, horizon: int) -> str:
     return f"train:family={family},symbol={symbol},horizon={horizon}"
 
 
+def benchmark_key(family: str, symbol: str, horizon: int) -> str:
+    """The walk-forward report of one family on one symbol and horizon."""
+    return f"benchmark:family={family},symbol={symbol},horizon={horizon}"
+
+
 def trade_key(account: str) -> str:
     """The one process that trades an account."""
     return f"trade:account={account}"

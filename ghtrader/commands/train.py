@@ -203,7 +203,6 @@ def _how(asked: _Asked, progress: Progress) -> dict[str, Any]:
         "policy": asked.policy,
         "strict": asked.strict,
         "mix": asked.mix,
-        "family_settings": asked.family_settings,
         "devices": asked.devices,
         "progress": progress,
     }
@@ -218,10 +217,10 @@ def register(app: typer.Typer) -> None:
         """Fit one family on built days and write its bundle. Example: ghtrader train --model xgboost --var cu"""
         from ghtrader_assets.runs.flows import train_contract, train_family
 
-        when, how = (asked.horizon, asked.start, asked.end), _how(asked, progress)
+        when, how, changes = (asked.horizon, asked.start, asked.end), _how(asked, progress), asked.family_settings
         if asked.contract:
-            return [train_contract(asked.settings, asked.family, asked.contract, *when, **how)]
-        return train_family(asked.settings, asked.family, asked.variety, *when, **how)
+            return [train_contract(asked.settings, asked.family, asked.contract, *when, changes=changes, **how)]
+        return train_family(asked.settings, asked.family, asked.variety, *when, changes=changes, **how)
 
     @app.command()
     @_model_options
@@ -233,6 +232,7 @@ def register(app: typer.Typer) -> None:
         from ghtrader_assets.runs.flows import benchmark_contract, benchmark_families
 
         when, how = (asked.horizon, asked.start, asked.end), _how(asked, progress)
+        families, changes = [asked.family], {asked.family: asked.family_settings}
         if asked.contract:
-            return [benchmark_contract(asked.settings, [asked.family], asked.contract, *when, **how)]
-        return benchmark_families(asked.settings, [asked.family], asked.variety, *when, **how)
+            return [benchmark_contract(asked.settings, families, asked.contract, *when, changes=changes, **how)]
+        return benchmark_families(asked.settings, families, asked.variety, *when, changes=changes, **how)

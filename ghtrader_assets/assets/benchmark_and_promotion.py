@@ -1,19 +1,28 @@
-"""Defines the assets that judge models: walk-forward reports and the promotion gate, by horizon and variety."""
+"""Defines the assets that judge models: walk-forward reports and the promotion gate, by horizon and variety.
 
-from collections.abc import Callable
+Each family has a benchmark of its own; `benchmark_report` joins those there are.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
-from ghtrader_assets.assets.models import built_days, days_of_variety_deps, tell_left_out
+from ghtrader_assets.assets.family_config import BenchmarkConfig, benchmark_config, changes_of
+from ghtrader_assets.assets.models import GROUP as MODELS
+from ghtrader_assets.assets.models import days_of_variety_deps, tell_left_out
 from ghtrader_assets.partitions import PARTITIONS, horizon_key, split_horizon_key
 from ghtrader_assets.resources.progress import png_bytes_markdown, say
 from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.results.built_days import built_days
+from ghtrader_assets.results.comparable_reports import comparable_reports, no_report
 from ghtrader_assets.results.reports_store import (
     ReportContext,
     StoredReport,
     load_candidate,
-    load_reports,
+    readable_reports,
     save_decision,
     save_report,
 )
@@ -21,64 +30,156 @@ from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes, as_ours, of_item, together
 from ghtrader_base.errors import FailedError, GhtraderError
+from ghtrader_base.lock_keys import benchmark_key
 from ghtrader_base.progress_line import CountedLine
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_origin import origins_of, words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
 from ghtrader_models.bundles.provenance import data_hash
-from ghtrader_models.families.table import FAMILIES, family_names, usual_families
+from ghtrader_models.families.table import FAMILIES
 from ghtrader_models.model_scores import ModelScores
 
 GROUP = "reports"
 CODE_VERSION = "1"
-
-
-class BenchmarkConfig(RunConfig):
-    """What is compared.
-
-    `families`: empty for the usual ones of `families.table`. `start`, `end`: trading days, empty for all that are
-    built. `settings`: family name -> fields of its configuration that differ from its defaults; `policy`: those of
-    `PolicyOptions`; `splits`: those of `SplitOptions`. `devices`: processes that train a network together. `strict`:
-    refuse where a day does not go with the others, instead of leaving it out. `mix`: take days of different markets
-    together.
-    """
-
-    families: list[str] = []
-    start: str = ""
-    end: str = ""
-    seed: int = 0
-    settings: dict[str, dict[str, Any]] = {}
-    policy: dict[str, Any] = {}
-    splits: dict[str, Any] = {}
-    devices: int = 1
-    strict: bool = False
-    mix: bool = False
-
-
-@dg.asset(
-    group_name=GROUP,
-    code_version=CODE_VERSION,
-    kinds={"json", "mlflow"},
-    partitions_def=PARTITIONS.horizon_variety,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    deps=[*(f"model_{family}" for family in FAMILIES), *days_of_variety_deps("features", "labels")],
+AS_BENCHMARKS_COME = (
+    dg.AutomationCondition.any_deps_updated()
+    .ignore(dg.AssetSelection.groups(MODELS))
+    .since_last_handled()
+    .with_label("a benchmark is new")
+    & ~dg.AutomationCondition.in_progress()
 )
-@guarded
-def benchmark_report(context: dg.AssetExecutionContext, config: BenchmarkConfig, home: HomeResource) -> None:
-    """Each family fitted and scored split by split, beside prior, majority and persistence, on the same test rows."""
-    outcomes = Outcomes(context)
-    for key in map(str, context.partition_keys):
-        horizon, variety = split_horizon_key(key)
-        with outcomes.item(key):
-            found = benchmark_series(home, get_variety(variety).continuous_symbol, horizon, config, context.run_id)
-            outcomes.made("benchmark_report", key, found)
-    outcomes.conclude()
+"""Each benchmark that is done brings the joint report up to date; none waits for a slower one."""
+
+
+def benchmark_asset(family: str) -> dg.AssetsDefinition:
+    """The asset that scores one family walk-forward; its config is typed by the family's own dataclass."""
+    config_class = benchmark_config(family)
+
+    @dg.asset(
+        name=f"benchmark_{family}",
+        group_name=GROUP,
+        code_version=CODE_VERSION,
+        kinds={family, "json", "mlflow"},
+        partitions_def=PARTITIONS.horizon_variety,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=days_of_variety_deps("features", "labels"),
+        description=f"{family} fitted and scored split by split, beside prior, majority and persistence.",
+    )
+    @guarded
+    def body(context: dg.AssetExecutionContext, config: config_class, home: HomeResource) -> None:  # type: ignore[valid-type]
+        outcomes = Outcomes(context)
+        for key in map(str, context.partition_keys):
+            horizon, variety = split_horizon_key(key)
+            with outcomes.item(key):
+                symbol = get_variety(variety).continuous_symbol
+                wanted = {family: changes_of(config)}
+                found = benchmark_series(home, symbol, horizon, wanted, config, context.run_id)
+                outcomes.made(f"benchmark_{family}", key, found)
+        outcomes.conclude()
+
+    return body
+
+
+def joint_report_asset(families: Iterable[str]) -> dg.AssetsDefinition:
+    """The asset that joins what the families' benchmarks left; it fits nothing and waits for none of them."""
+
+    @dg.asset(
+        name="benchmark_report",
+        group_name=GROUP,
+        code_version=CODE_VERSION,
+        kinds={"json"},
+        partitions_def=PARTITIONS.horizon_variety,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[f"{kind}_{family}" for family in families for kind in ("model", "benchmark")],
+        automation_condition=AS_BENCHMARKS_COME,
+        description="The families' walk-forward reports on the same tests side by side, and which families lack one.",
+    )
+    @guarded
+    def benchmark_report(context: dg.AssetExecutionContext, home: HomeResource) -> None:
+        outcomes = Outcomes(context)
+        for key in map(str, context.partition_keys):
+            horizon, variety = split_horizon_key(key)
+            with outcomes.item(key):
+                found = join_reports(home, get_variety(variety).continuous_symbol, horizon)
+                outcomes.made("benchmark_report", key, found)
+        outcomes.conclude()
+
+    return benchmark_report
+
+
+def join_reports(home: HomeResource, symbol: str, horizon: int) -> dict[str, Any]:
+    """What the stored reports of a series say side by side; families without a comparable one are named.
+
+    Raises
+    ------
+    FailedError
+        No family has a report.
+    """
+    from ghtrader_models.evaluation.plots import gain_per_split
+
+    stored = readable_reports(home.settings, symbol, horizon)
+    joined = comparable_reports(stored)
+    if not joined.taken:
+        raise no_report(variety_of(symbol).key, horizon, joined.left_aside)
+    first = joined.taken[0]
+    missing = [name for name in FAMILIES if name not in {report.family for report in stored.reports}]
+    for line in (*(f"{name}: {why}" for name, why in joined.left_aside.items()), *(f"{n}: no report" for n in missing)):
+        say(f"{symbol} at horizon {horizon}: {line}")
+    metadata: dict[str, Any] = {
+        "rows": first.context.rows,
+        "days": len(first.context.days),
+        "tests": len(first.splits),
+        "splits": first.context.splits,
+        "splits_hash": first.splits_hash,
+        "origin": first.context.origin,
+        "left_out_days": [found.to_dict() for found in first.context.left_out],
+        "families": [_row(report) for report in joined.taken],
+        "missing": missing,
+        "left_aside": [f"{name}: {why}" for name, why in joined.left_aside.items()],
+    }
+    for report in joined.taken:
+        gain = report.model.gain
+        metadata |= {
+            f"{report.family} log-loss gain": round(gain.mean, 6),
+            f"{report.family} gain interval": f"{_signed(gain.low)} to {_signed(gain.high)}",
+            f"{report.family} metrics_hash": report.metrics_hash,
+        }
+    gains = {report.family: report.model.gain.per_split for report in joined.taken}
+    plot = gain_per_split(gains, [s.name for s in first.splits], title=f"Gain over the prior, {symbol} {horizon}")
+    return {**metadata, "code_version": code_version(), "plot": png_bytes_markdown(plot, f"{symbol} {horizon}")}
+
+
+def _row(report: StoredReport) -> dict[str, Any]:
+    """A family's scores for the joint report."""
+    gain, scores = report.model.gain, report.model
+    return {
+        "family": report.family,
+        "logloss": scores.logloss.mean if scores.logloss is not None else None,
+        "logloss_gain": gain.mean,
+        "low": gain.low,
+        "high": gain.high,
+        "ece": scores.ece.mean if scores.ece is not None else None,
+        "accuracy": scores.accuracy.mean if scores.accuracy is not None else None,
+        "net_pnl": report.simulation.net_pnl if report.simulation is not None else None,
+        "fit_seconds": sum(split.fit_seconds for split in report.splits),
+        "run_id": report.context.run_id,
+    }
 
 
 def benchmark_series(
-    home: HomeResource, symbol: str, horizon: int, config: BenchmarkConfig, run_id: str
+    home: HomeResource,
+    symbol: str,
+    horizon: int,
+    families: Mapping[str, Mapping[str, Any]],
+    config: BenchmarkConfig,
+    run_id: str,
 ) -> dict[str, Any]:
-    """Reports of the families on the built days of one series, kept and logged; the scores in a few words.
+    """Reports of some families on the built days of one series, kept and logged; the scores in a few words.
+
+    Parameters
+    ----------
+    families : mapping of str to mapping
+        Name -> fields of its configuration that differ from its defaults.
 
     Raises
     ------
@@ -101,7 +202,7 @@ def benchmark_series(
     dataset = load_dataset(
         home.lake,
         symbol,
-        built_days(home, symbol, config.start, config.end),
+        built_days(home.lake, symbol, config.start, config.end),
         horizon,
         entry="benchmark",
         strict=config.strict,
@@ -122,6 +223,7 @@ def benchmark_series(
         code_version=code_version(),
         origin=words_of(origins_of(fact.origin for fact in dataset.facts)),
         left_out=list(dataset.left_out),
+        splits=plan.words,
     )
     metadata: dict[str, Any] = {
         "rows": len(dataset),
@@ -140,19 +242,20 @@ def benchmark_series(
     gains: dict[str, list[float]] = {}
     failed: dict[str, GhtraderError] = {}
     session = TrainingSession(devices=config.devices, tell=_say_counted)
-    lock = home.lock(f"benchmark:symbol={symbol},h={horizon}", "walk-forward report", run_id)
-    with lock, training_session(session):
-        for family in config.families or usual_families():
+    for family, changes in families.items():
+        lock = home.lock(benchmark_key(family, symbol, horizon), "walk-forward report", run_id)
+        with lock, training_session(session):
             say(f"{family} at horizon {horizon}: {len(plan.splits)} tests over {len(days)} days of {symbol}")
             try:
-                fitted = make_config(get_family(family), config.settings.get(family, {}))
+                fitted = make_config(get_family(family), changes)
                 report = run_benchmark(
                     dataset, family, plan=plan, config=fitted, seed=config.seed, policy=policy, execution=execution,
                     books=RecordedBooks(lake=home.lake, symbol=symbol),
                 )  # fmt: skip
                 for line in report.simulation.settled if report.simulation is not None else ():
                     say(f"{family}: {line}")
-                save_report(home.settings, report, made)
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                save_report(home.settings, report, replace(made, made_at=now))
                 tracker.log_benchmark(
                     report,
                     tags=tags,
@@ -213,7 +316,7 @@ class GateOptions(RunConfig):
     kinds={"json", "mlflow"},
     partitions_def=PARTITIONS.horizon_variety,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    deps=[benchmark_report],
+    deps=["benchmark_report"],
 )
 @guarded
 def champion(context: dg.AssetExecutionContext, config: GateOptions, home: HomeResource) -> None:
@@ -236,7 +339,12 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str, accep
     horizon, variety = split_horizon_key(key)
     symbol = get_variety(variety).continuous_symbol
     with home.lock(f"champion-{horizon}-{variety}", "promotion", context.run_id):
-        best = _comparable(choose, load_reports(settings, symbol, horizon), variety, horizon)
+        joined = comparable_reports(readable_reports(settings, symbol, horizon))
+        if not joined.taken:
+            raise no_report(variety, horizon, joined.left_aside)
+        for name, why in joined.left_aside.items():
+            say(f"{name} at horizon {horizon} is no candidate: {why}")
+        best = choose(joined.taken)
         bundle = load_candidate(settings, symbol, horizon, best.family)
         if data_hash(bundle.content.days) != best.context.data_hash:
             raise FailedError(
@@ -266,16 +374,3 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str, accep
         "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision.reasons)),
         "code_version": code_version(),
     }
-
-
-def _comparable(
-    choose: Callable[[list[StoredReport]], StoredReport], reports: list[StoredReport], variety: str, horizon: int
-) -> StoredReport:
-    """The best of the reports that were made last, on the same test rows; an older one on other rows is left aside."""
-    if not reports:
-        raise FailedError(
-            f"no walk-forward report of {variety} at horizon {horizon}",
-            f"first: ghtrader benchmark --model {family_names()[0]} --var {variety} --horizon {horizon}",
-        )
-    newest = max(reports, key=lambda report: (len(report.context.days), report.context.days[-1]))
-    return choose([report for report in reports if report.tests_hash == newest.tests_hash])

@@ -1,4 +1,4 @@
-"""Defines one asset a model family, by horizon and variety.
+"""Defines the asset that trains one model family, by horizon and variety.
 
 It trains on the built days, writes the bundle and registers it.
 
@@ -7,68 +7,29 @@ Failpoint: ``train.bundle->mlflow``.
 """
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 import dagster as dg
 
+from ghtrader_assets.assets.family_config import TrainConfig, changes_of, train_config
 from ghtrader_assets.partitions import PARTITIONS, all_days_of_variety, horizon_key, split_horizon_key
 from ghtrader_assets.resources.progress import png_bytes_markdown, say
 from ghtrader_assets.resources.resources import HomeResource
+from ghtrader_assets.results.built_days import built_days
 from ghtrader_assets.results.reports_store import save_candidate
-from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes
-from ghtrader_base.errors import FailedError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.lock_keys import train_key
 from ghtrader_market.reference.tick_origin import words_of
 from ghtrader_market.reference.varieties import get_variety, variety_of
 from ghtrader_models.bundles.left_out_days import LeftOutDay
 from ghtrader_models.bundles.provenance import BundleContent
-from ghtrader_models.families.table import FAMILIES
 
 GROUP = "models"
 CODE_VERSION = "1"
 CUT_OFF = "cache/training"
 """Under the home: checkpoints of training runs that did not end, which the same run goes on from."""
-
-
-class TrainConfig(RunConfig):
-    """What a model learns from and how.
-
-    `start`, `end`: trading days, empty for all that are built. `until_ns`: rows whose label is known before this
-    moment only. `settings`: fields of the family's configuration that differ from its defaults; `policy`: those of
-    `PolicyOptions`. `devices`: processes that train a network together, one a GPU where there are any. `strict`: refuse
-    where a day does not go with the others, instead of leaving it out. `mix`: take days of different markets together.
-    """
-
-    start: str = ""
-    end: str = ""
-    until_ns: int | None = None
-    seed: int = 0
-    settings: dict[str, Any] = {}
-    policy: dict[str, Any] = {}
-    devices: int = 1
-    strict: bool = False
-    mix: bool = False
-
-
-def built_days(home: HomeResource, symbol: str, start: str, end: str) -> list[date]:
-    """Days of a series that have features and labels, inside a range.
-
-    Raises
-    ------
-    FailedError
-        There are none.
-    """
-    both = set(home.lake.days("features", symbol)) & set(home.lake.days("labels", symbol))
-    days = [day for day in sorted(both) if (not start or str(day) >= start) and (not end or str(day) <= end)]
-    if not days:
-        raise FailedError(
-            f"no features and labels of {symbol} in this range", f"first: ghtrader build --symbol {symbol}"
-        )
-    return days
 
 
 def days_of_variety_deps(*names: str) -> list[dg.AssetDep]:
@@ -77,7 +38,8 @@ def days_of_variety_deps(*names: str) -> list[dg.AssetDep]:
 
 
 def model_asset(family: str) -> dg.AssetsDefinition:
-    """The asset of one family."""
+    """The asset that trains one family; its config is typed by the family's own dataclass."""
+    config_class = train_config(family)
 
     @dg.asset(
         name=f"model_{family}",
@@ -90,7 +52,7 @@ def model_asset(family: str) -> dg.AssetsDefinition:
         description=f"A {family} model of one horizon, as a bundle under models/bundles and a version in MLflow.",
     )
     @guarded
-    def body(context: dg.AssetExecutionContext, config: TrainConfig, home: HomeResource) -> None:
+    def body(context: dg.AssetExecutionContext, config: config_class, home: HomeResource) -> None:  # type: ignore[valid-type]
         outcomes = Outcomes(context)
         for key in map(str, context.partition_keys):
             horizon, variety = split_horizon_key(key)
@@ -121,7 +83,7 @@ def train_series(
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
     from ghtrader_models.training import train
 
-    days = built_days(home, symbol, config.start, config.end)
+    days = built_days(home.lake, symbol, config.start, config.end)
     say(f"{family} at horizon {horizon}: training on {len(days)} days of {symbol}")
     tracker = Tracker(home.settings)
     tags = {"dagster.run_id": run_id, "dagster.partition": horizon_key(horizon, variety_of(symbol).key)}
@@ -138,7 +100,7 @@ def train_series(
             days,
             until_ns=config.until_ns,
             seed=config.seed,
-            config=make_config(get_family(family), config.settings),
+            config=make_config(get_family(family), changes_of(config)),
             policy=PolicyOptions.from_dict(config.policy),
             run_id=run_id,
             strict=config.strict,
@@ -190,6 +152,3 @@ def _calibration_of(content: BundleContent) -> dict[str, Any]:
         "calibration_logloss": [round(found.before.logloss, 6), round(found.after.logloss, 6)],
         "calibration_ece": [round(found.before.ece, 5), round(found.after.ece, 5)],
     }
-
-
-MODEL_ASSETS = [model_asset(family) for family in FAMILIES]

@@ -8,13 +8,15 @@ from typing import Any
 
 import dagster as dg
 
-from ghtrader_assets.assets.benchmark_and_promotion import BenchmarkConfig, benchmark_series
+from ghtrader_assets.assets.benchmark_and_promotion import benchmark_series
 from ghtrader_assets.assets.datasets import BuildConfig, build_series, metadata_of
-from ghtrader_assets.assets.models import TrainConfig, train_series
+from ghtrader_assets.assets.family_config import BenchmarkConfig, TrainConfig
+from ghtrader_assets.assets.models import train_series
 from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_market.reference.varieties import variety_of
+from ghtrader_models.families.table import usual_families
 
 
 class BuildContractConfig(BuildConfig):
@@ -34,10 +36,15 @@ class TrainContractConfig(TrainConfig):
 
 
 class BenchmarkContractConfig(BenchmarkConfig):
-    """One contract and the horizon, and what is compared."""
+    """One contract and the horizon, and what is compared.
+
+    `families`: empty for the usual ones of `families.table`; `settings`: family name -> fields of its configuration.
+    """
 
     symbol: str
     horizon: int
+    families: list[str] = []
+    settings: dict[str, dict[str, Any]] = {}
 
 
 @dg.op
@@ -66,7 +73,8 @@ def train_one_contract(context: dg.OpExecutionContext, config: TrainContractConf
 @guarded
 def benchmark_one_contract(context: dg.OpExecutionContext, config: BenchmarkContractConfig, home: HomeResource) -> None:
     """Walk-forward reports of some families on the contract's built days."""
-    found = benchmark_series(home, config.symbol, config.horizon, config, context.run_id)
+    wanted = {family: config.settings.get(family, {}) for family in config.families or usual_families()}
+    found = benchmark_series(home, config.symbol, config.horizon, wanted, config, context.run_id)
     _observe(context, "benchmark_report", config.symbol, config.horizon, found)
 
 

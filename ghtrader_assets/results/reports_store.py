@@ -47,6 +47,10 @@ class ReportContext:
         Where the ticks come from, in words; empty in a report of an older version.
     left_out : list of LeftOutDay
         Days of the range that took no part, and why.
+    splits : str
+        What the tests are, in words; empty in a report of an older version, as is `made_at`.
+    made_at : str
+        ISO 8601, UTC.
     """
 
     days: list[date]
@@ -56,6 +60,8 @@ class ReportContext:
     code_version: str = ""
     origin: str = ""
     left_out: list[LeftOutDay] = field(default_factory=list)
+    splits: str = ""
+    made_at: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +92,12 @@ class StoredReport:
         Of the rows learned from and tested; empty in a report of an older version.
     uncalibrated : ModelScores or None
         Scores of the family without its calibration; None in a report of an older version.
+    config : dict
+        The family's configuration.
+    policy : dict
+        Of `PolicyOptions` what differs from the defaults.
+    seconds : float
+        Wall time of all fits and scores.
     """
 
     family: str
@@ -102,6 +114,25 @@ class StoredReport:
     context: ReportContext
     splits_hash: str = ""
     uncalibrated: ModelScores | None = None
+    config: dict[str, bool | int | float | str] = field(default_factory=dict)
+    policy: dict[str, bool | int | float | str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadableReports:
+    """The walk-forward reports of a series that read, and which do not.
+
+    Attributes
+    ----------
+    reports : list of StoredReport
+        By family.
+    damaged : dict of str to IntegrityError
+        Family -> what is wrong with its file.
+    """
+
+    reports: list[StoredReport]
+    damaged: dict[str, IntegrityError]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +291,17 @@ def load_reports(settings: Settings, symbol: str, horizon: int) -> list[StoredRe
     """Reports of a symbol and horizon, by family; empty where none was made."""
     folder = report_path(settings, symbol, horizon, "any").parent
     return [read_report(path) for path in sorted(folder.glob("*.json"))]
+
+
+def readable_reports(settings: Settings, symbol: str, horizon: int) -> ReadableReports:
+    """Reports of a symbol and horizon, by family; one that does not read holds up no other."""
+    found, damaged = [], {}
+    for path in sorted(report_path(settings, symbol, horizon, "any").parent.glob("*.json")):
+        try:
+            found.append(read_report(path))
+        except IntegrityError as exc:
+            damaged[path.stem] = exc
+    return ReadableReports(reports=found, damaged=damaged)
 
 
 def read_report(path: Path) -> StoredReport:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ghtrader_assets.label_horizons import built_horizons
 from ghtrader_assets.partitions import PARTITIONS, day_key, horizon_key
 from ghtrader_assets.resources.resources import shared_clients
+from ghtrader_assets.results.reports_store import readable_reports
 from ghtrader_assets.runs.build_options import BuildOptions
 from ghtrader_assets.runs.execute import Progress, RunResult, run_assets, run_group, run_job
 from ghtrader_assets.runs.outcomes import together
@@ -26,11 +27,13 @@ from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.unfinished_days import unfinished_days
+from ghtrader_models.families.table import FAMILIES
 from ghtrader_models.labels.labels import no_horizon
 
 if TYPE_CHECKING:
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
 
+JOINT_REPORT = "benchmark_report"
 _OUTSIDE_HINT = "choose days inside them: a day is known once it is over, and GHTRADER_FIRST_DAY says where they begin"
 
 
@@ -454,17 +457,17 @@ def train_contract(
     end: date | None = None,
     *,
     seed: int = 0,
+    changes: FamilySettings | None = None,
     policy: PolicyOptions | None = None,
     strict: bool = False,
     mix: bool = False,
-    family_settings: FamilySettings | None = None,
     devices: int = 1,
     progress: Progress | None = None,
 ) -> RunResult:
     """Train one family on one contract's built days, at any horizon they have: observed, never materialized."""
     window = _contract_window(settings, "features", symbol, start, end)
     config = {**window, "family": family, "horizon": horizon, "seed": seed, "policy": _policy(policy), "strict": strict}
-    config |= {"mix": mix, "settings": dict(family_settings or {}), "devices": devices}
+    config |= {"mix": mix, "settings": dict(changes or {}), "devices": devices}
     return _run_op(settings, "train_contract", "train_one_contract", config, progress=progress)
 
 
@@ -477,10 +480,10 @@ def benchmark_contract(
     end: date | None = None,
     *,
     seed: int = 0,
+    changes: Mapping[str, FamilySettings] | None = None,
     policy: PolicyOptions | None = None,
     strict: bool = False,
     mix: bool = False,
-    family_settings: FamilySettings | None = None,
     devices: int = 1,
     progress: Progress | None = None,
 ) -> RunResult:
@@ -494,7 +497,7 @@ def benchmark_contract(
         "policy": _policy(policy),
         "strict": strict,
         "mix": mix,
-        "settings": {family: dict(family_settings or {}) for family in families},
+        "settings": {family: dict(found) for family, found in (changes or {}).items()},
         "devices": devices,
     }
     return _run_op(settings, "benchmark_contract", "benchmark_one_contract", config, progress=progress)
@@ -584,10 +587,10 @@ def train_family(
     *,
     seed: int = 0,
     until_ns: int | None = None,
+    changes: FamilySettings | None = None,
     policy: PolicyOptions | None = None,
     strict: bool = False,
     mix: bool = False,
-    family_settings: FamilySettings | None = None,
     devices: int = 1,
     source: str = "cli",
     progress: Progress | None = None,
@@ -598,19 +601,19 @@ def train_family(
     ----------
     until_ns : int, optional
         Learn only from rows whose label is known before this moment.
+    changes : mapping, optional
+        Fields of the family's configuration that differ from its defaults.
     policy : PolicyOptions, optional
         How probabilities become positions; the defaults where absent.
     strict : bool
         Refuse where a day does not go with the others, instead of leaving it out.
     mix : bool
         Take days of different markets together.
-    family_settings : mapping, optional
-        Fields of the family's configuration that differ from its defaults; `preset` names the size to start from.
     devices : int
         Processes that train a network together.
     """
     config = {**_window(settings, start, end), "seed": seed, "policy": _policy(policy), "strict": strict}
-    config |= {"mix": mix, "settings": dict(family_settings or {}), "devices": devices}
+    config |= {"mix": mix, "settings": dict(changes or {}), "devices": devices}
     if until_ns is not None:
         config["until_ns"] = until_ns
     name = f"model_{family}"
@@ -618,6 +621,7 @@ def train_family(
     return _horizon_runs(settings, name, variety, horizons, {"ops": {name: {"config": config}}}, source, progress)
 
 
+@run_group()
 def benchmark_families(
     settings: Settings,
     families: Sequence[str],
@@ -627,42 +631,70 @@ def benchmark_families(
     end: date | None = None,
     *,
     seed: int = 0,
+    changes: Mapping[str, FamilySettings] | None = None,
     policy: PolicyOptions | None = None,
     strict: bool = False,
     mix: bool = False,
-    family_settings: FamilySettings | None = None,
     devices: int = 1,
     source: str = "cli",
     progress: Progress | None = None,
 ) -> list[RunResult]:
-    """Walk-forward reports of some families, on the same splits; see `reports_store.load_reports`.
+    """Walk-forward reports of some families, on the same splits, a run each; see `reports_store.load_reports`.
+
+    Each run brings `benchmark_report` up to date; a family that fails stops no other.
 
     Parameters
     ----------
+    changes : mapping of str to mapping, optional
+        Family -> fields of its configuration that differ from its defaults.
     policy : PolicyOptions, optional
         How probabilities become positions, for all families alike; the defaults where absent.
     strict : bool
         Refuse where a day does not go with the others, instead of leaving it out.
     mix : bool
         Take days of different markets together.
-    family_settings : mapping, optional
-        Of each of the families; see `train_family`.
     devices : int
         Processes that train a network together.
+
+    Raises
+    ------
+    GhtraderError
+        Every family that failed, once the reports of the others are made.
     """
-    config = {
+    require_built_horizons(settings, variety, horizons)
+    shared = {
         **_window(settings, start, end),
-        "families": list(families),
         "seed": seed,
         "policy": _policy(policy),
         "strict": strict,
         "mix": mix,
-        "settings": {family: dict(family_settings or {}) for family in families},
         "devices": devices,
     }
-    run_config = {"ops": {"benchmark_report": {"config": config}}}
-    require_built_horizons(settings, variety, horizons)
-    return _horizon_runs(settings, "benchmark_report", variety, horizons, run_config, source, progress)
+    options: dict[str, Any] = {"source": source, "progress": progress}
+    runs: list[RunResult] = []
+    failed: dict[str, GhtraderError] = {}
+    for family in families:
+        name = f"benchmark_{family}"
+        config = {"ops": {name: {"config": {**shared, "settings": dict((changes or {}).get(family, {}))}}}}
+        try:
+            if family not in FAMILIES:
+                raise UsageError(f"no model family {family!r}", f"known: {', '.join(FAMILIES)}")
+            runs += _horizon_runs(settings, [name, JOINT_REPORT], variety, horizons, config, **options)
+        except GhtraderError as error:
+            failed[family] = error
+    if failed:
+        reported = _with_reports(settings, variety, horizons)
+        if reported:
+            runs += _horizon_runs(settings, JOINT_REPORT, variety, reported, None, **options)
+        raise together(failed, len(families) - len(failed))
+    return runs
+
+
+def _with_reports(settings: Settings, variety: str, horizons: int | Sequence[int]) -> list[int]:
+    """Those of some horizons that some family has a report at."""
+    symbol = get_variety(variety).continuous_symbol
+    wanted = [horizons] if isinstance(horizons, int) else horizons
+    return [horizon for horizon in wanted if readable_reports(settings, symbol, horizon).reports]
 
 
 def decide_champion(

@@ -18,7 +18,6 @@ from ghtrader_models.families.base import Preset, check_training_samples, drop_i
 from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE
-from ghtrader_models.inference.predictors import TreePredictor
 
 if TYPE_CHECKING:
     from lightgbm import Sequence
@@ -98,6 +97,8 @@ class LightGBMFamily:
         except OSError as exc:  # unlike XGBoost it brings no OpenMP of its own
             remedy = "install OpenMP (Debian: apt-get install libgomp1)"
             raise FailedError(f"LightGBM does not load: {exc}", remedy) from exc
+
+        from ghtrader_models.inference.predictors import TreePredictor
 
         check_training_samples(samples)
         config = config or self.config()

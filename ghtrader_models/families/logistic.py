@@ -16,7 +16,6 @@ import numpy as np
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import Preset, check_training_samples, row_weight
 from ghtrader_models.inference.forest import N_CLASSES
-from ghtrader_models.inference.predictors import LOGISTIC_FILE, LogisticPredictor
 
 _START_ROWS = 262_144
 
@@ -53,6 +52,8 @@ class LogisticModel:
     kind = "logistic"
 
     def __init__(self, spec: dict[str, Any]) -> None:
+        from ghtrader_models.inference.predictors import LogisticPredictor
+
         self._spec = spec
         self._predictor = LogisticPredictor(self._bytes())
         self.n_features = self._predictor.n_features
@@ -66,6 +67,8 @@ class LogisticModel:
 
     def save(self, directory: Path) -> None:
         """Write ``model.json``: mean, scale, clip, coef, intercept; numbers keep every bit."""
+        from ghtrader_models.inference.predictors import LOGISTIC_FILE
+
         (directory / LOGISTIC_FILE).write_bytes(self._bytes())
 
     def importance(self, names: tuple[str, ...]) -> dict[str, float]:

@@ -12,7 +12,6 @@ from ghtrader_models.families.base import Preset
 from ghtrader_models.families.window_config import WindowConfig, on_all_windows, require_size
 from ghtrader_models.families.window_family import WindowModel, fit_windows
 from ghtrader_models.families.window_inputs import on_inputs
-from ghtrader_models.inference.streaming.tcn import receptive_field
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,6 +55,8 @@ class TCNFamily:
 
     def fit(self, samples: Samples, *, seed: int, config: TCNConfig | None = None) -> WindowModel:
         """Train; see `ModelFamily.fit`. What sees no further than its window is stepped, row by row."""
+        from ghtrader_models.inference.streaming.tcn import receptive_field
+
         chosen = config or self.config()
         within = receptive_field(chosen.kernel, chosen.levels) <= chosen.length
 

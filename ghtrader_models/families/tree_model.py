@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ghtrader_models.datasets.samples import Samples
-from ghtrader_models.inference.predictors import TreePredictor
+
+if TYPE_CHECKING:
+    from ghtrader_models.inference.predictors import TreePredictor
 
 
 class TreeModel:

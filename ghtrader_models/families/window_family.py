@@ -20,7 +20,6 @@ from ghtrader_models.families.parallel_training import train_on_processes
 from ghtrader_models.families.training_session import current_session
 from ghtrader_models.families.window_config import WindowConfig
 from ghtrader_models.inference.onnx_windows import ONNX_FILE, padded_windows
-from ghtrader_models.inference.predictors import WindowPredictor, stepped_network
 from ghtrader_models.inference.streaming.weights_file import WEIGHTS_FILE
 
 if TYPE_CHECKING:
@@ -65,6 +64,8 @@ class WindowModel:
         validation_rows: np.ndarray,
         learning_curve: tuple[float, ...] = (),
     ) -> None:
+        from ghtrader_models.inference.predictors import WindowPredictor, stepped_network
+
         self.kind, self.validation_rows, self.learning_curve = kind, validation_rows, learning_curve
         self.files, self.moved = files, moved
         stepped = files.get(WEIGHTS_FILE)
@@ -168,6 +169,8 @@ def _rows_of(windows: WindowSet, day_index: np.ndarray) -> np.ndarray:
 
 def _moved(data: bytes, windows: np.ndarray) -> np.ndarray:
     """float64[F]: mean change of the probabilities where a factor is unknown in the whole window."""
+    from ghtrader_models.inference.predictors import WindowPredictor
+
     network = WindowPredictor(data).network
     usual = network.probabilities(windows)
     moved = np.empty(windows.shape[2])

@@ -16,7 +16,6 @@ from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import Preset, check_training_samples, drop_infinite, row_weight
 from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
-from ghtrader_models.inference.predictors import TreePredictor
 from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE
 
 if TYPE_CHECKING:
@@ -86,6 +85,8 @@ class XGBoostFamily:
         batches, within the error that XGBoost's sketch has of one array too.
         """
         import xgboost
+
+        from ghtrader_models.inference.predictors import TreePredictor
 
         check_training_samples(samples)
         config = config or self.config()

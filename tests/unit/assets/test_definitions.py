@@ -16,6 +16,7 @@ from tests.support.waiting import PATIENCE_S
 pytestmark = pytest.mark.clock
 
 MODELS = [f"model_{family}" for family in FAMILIES]
+BENCHMARKS = [f"benchmark_{family}" for family in FAMILIES]
 LINEAGE = {
     "trading_calendar": (None, set()),
     "contracts": (PARTITIONS.varieties, set()),
@@ -25,8 +26,8 @@ LINEAGE = {
     "main_l5": (PARTITIONS.day_variety, {"raw_ticks", "main_schedule"}),
     "features": (PARTITIONS.day_variety, {"main_l5"}),
     "labels": (PARTITIONS.day_variety, {"main_l5"}),
-    **{name: (PARTITIONS.horizon_variety, {"features", "labels"}) for name in MODELS},
-    "benchmark_report": (PARTITIONS.horizon_variety, {"features", "labels", *MODELS}),
+    **{name: (PARTITIONS.horizon_variety, {"features", "labels"}) for name in (*MODELS, *BENCHMARKS)},
+    "benchmark_report": (PARTITIONS.horizon_variety, {*MODELS, *BENCHMARKS}),
     "champion": (PARTITIONS.horizon_variety, {"benchmark_report"}),
 }
 
@@ -72,6 +73,8 @@ def test_checks_jobs_and_schedule():
     assert schedule.cron_schedule == "30 17 * * 1-5"
     assert schedule.execution_timezone == "Asia/Shanghai"
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+    (sensor,) = repository.sensor_defs
+    assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
 
 
 def test_resources_can_be_replaced():

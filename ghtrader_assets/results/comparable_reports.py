@@ -1,0 +1,72 @@
+"""Chooses the walk-forward reports of a series that may stand beside each other, and says why the others may not.
+
+Reports are comparable where they were scored on the same tests, learned from the same rows and saw the same factors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ghtrader_assets.results.reports_store import ReadableReports, StoredReport
+from ghtrader_base.errors import FailedError
+from ghtrader_models.families.table import family_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparableReports:
+    """Reports on the same tests, and what became of the others.
+
+    Attributes
+    ----------
+    taken : list of StoredReport
+        By family; empty where there is none.
+    left_aside : dict of str to str
+        Family -> why its report is not among them.
+    """
+
+    taken: list[StoredReport]
+    left_aside: dict[str, str]
+
+
+def comparable_reports(stored: ReadableReports) -> ComparableReports:
+    """The reports that go with the leading one: that of the most days, the latest of those, the newest of those."""
+    aside = {family: error.message for family, error in stored.damaged.items()}
+    if not stored.reports:
+        return ComparableReports(taken=[], left_aside=aside)
+    leading = max(stored.reports, key=_rank)
+    taken = []
+    for report in stored.reports:
+        if why := difference(report, leading):
+            aside[report.family] = f"{why} than that of {leading.family}"
+        else:
+            taken.append(report)
+    return ComparableReports(taken=taken, left_aside=aside)
+
+
+def difference(report: StoredReport, other: StoredReport) -> str:
+    """Why two reports may not stand beside each other; empty where they may.
+
+    A report of an older version has no hash of its splits: then its test rows alone are compared.
+    """
+    if report.context.days != other.context.days:
+        return "its report is of other days"
+    same_splits = report.splits_hash == other.splits_hash or not (report.splits_hash and other.splits_hash)
+    if report.tests_hash != other.tests_hash or not same_splits:
+        return "its report is of other splits"
+    if report.context.data_hash != other.context.data_hash:
+        return "its report is of other features or labels"
+    return ""
+
+
+def no_report(variety: str, horizon: int, left_aside: dict[str, str]) -> FailedError:
+    """What to say where a series has no report at all."""
+    damaged = "".join(f"; {family}: {why}" for family, why in left_aside.items())
+    return FailedError(
+        f"no walk-forward report of {variety} at horizon {horizon}{damaged}",
+        f"first: ghtrader benchmark --model {family_names()[0]} --var {variety} --horizon {horizon}",
+    )
+
+
+def _rank(report: StoredReport) -> tuple[int, str, str]:
+    days = report.context.days
+    return len(days), days[-1].isoformat() if days else "", report.context.made_at
