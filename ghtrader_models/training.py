@@ -146,6 +146,7 @@ def train_on(
         importance=model.importance(dataset.names),
         calibration=fitted.calibration,
         learning_curve=list(model.learning_curve) if isinstance(model, ValidatedModel) else None,
+        devices=session.devices if session.devices > 1 else None,
     )
     run = TrainingRun(
         run_id=run_id,

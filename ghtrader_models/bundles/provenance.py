@@ -99,6 +99,8 @@ class BundleContent:
         Of its probabilities; None where they are the model's own.
     learning_curve : list of float or None
         Log-loss of the validation span after each epoch, nats; None where the family has no epochs.
+    devices : int or None
+        Processes that trained it together; None for one.
     """
 
     schema_version: int | None = None
@@ -118,6 +120,7 @@ class BundleContent:
     importance: dict[str, float] | None = None
     calibration: Calibration | None = None
     learning_curve: list[float] | None = None
+    devices: int | None = None
 
     @property
     def origins(self) -> tuple[TickOrigin, ...]:
