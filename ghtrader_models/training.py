@@ -161,6 +161,7 @@ def train_on(
             start_ns=int(dataset.datetime_ns[rows[0]]), end_ns=int(dataset.datetime_ns[rows[-1]])
         ),
         calibration=fitted.calibration,
+        devices=session.devices if session.devices > 1 else None,
     )
     run = TrainingRun(
         run_id=run_id,

@@ -75,7 +75,7 @@ def _family(name: str) -> str:
 
 
 def family_settings(
-    family: str, preset: str, numbers: Mapping[str, int | float | None], changes: Sequence[str]
+    family: str, preset: str, numbers: Mapping[str, int | float | None], changes: Sequence[str], devices: int = 1
 ) -> dict[str, bool | int | float | str]:
     """What options say of a family's configuration, as a run's config takes it.
 
@@ -88,13 +88,16 @@ def family_settings(
         Option -> its value, None where it was not given.
     changes : sequence of str
         ``name=value`` each, the value as TOML has it or a bare word.
+    devices : int
+        Processes that are to train together.
 
     Raises
     ------
     UsageError
-        A setting the family does not have, or a value it does not take.
+        A setting the family does not have, a value it does not take, or several devices for one that has no epochs.
     """
     from ghtrader_models.families.base import get_family, make_config
+    from ghtrader_models.families.window_config import WindowConfig
 
     learner = get_family(family)
     known = {field.name for field in dataclasses.fields(learner.config())}
@@ -114,7 +117,9 @@ def family_settings(
         except tomllib.TOMLDecodeError:
             value = text
         found[name.strip()] = value
-    make_config(learner, found)
+    config = make_config(learner, found)
+    if devices > 1 and not isinstance(config, WindowConfig):
+        raise UsageError(f"{family} does not train on several devices", "leave --devices out: it takes seconds")
     return found
 
 
@@ -185,7 +190,7 @@ def _model_options(work: Callable[[_Asked, Progress], list[RunResult]]) -> Calla
             strict=strict,
             mix=mix,
             policy=PolicyOptions(max_lots=max_lots, sized=sized, cost_aware=cost_aware, cooldown=cooldown),
-            family_settings=family_settings(family, preset, numbers, changes or ()),
+            family_settings=family_settings(family, preset, numbers, changes or (), devices),
             devices=devices,
         )
         with progress_display() as progress:

@@ -125,6 +125,8 @@ class BundleContent:
         When those rows were; None in a bundle of format 1.
     calibration : Calibration or None
         Of its probabilities; None where they are the model's own.
+    devices : int or None
+        Processes that trained it together; None for one.
     """
 
     schema_version: int | None = None
@@ -144,6 +146,7 @@ class BundleContent:
     importance: dict[str, float] | None = None
     training_span: TrainingSpan | None = None
     calibration: Calibration | None = None
+    devices: int | None = None
 
     @property
     def origins(self) -> tuple[TickOrigin, ...]:

@@ -141,7 +141,9 @@ def train_on_processes(
     """
     with contextlib.ExitStack() as stack:
         folder = session.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        own = Path(tempfile.mkdtemp(prefix="ranks-", dir=ensure_dir(folder)))
+        for left in ensure_dir(folder).glob("ranks-*"):  # of a run that was killed: this folder is one run's alone
+            shutil.rmtree(left, ignore_errors=True)
+        own = Path(tempfile.mkdtemp(prefix="ranks-", dir=folder))
         stack.callback(shutil.rmtree, own, ignore_errors=True)
         _hand_over(own, kind, samples, config, seed, session.devices)
         _run(own, folder, session, config.nthread, launcher)

@@ -13,9 +13,12 @@ own rank's part. They find each other by a file and talk over loopback alone.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -100,6 +103,8 @@ def train_network(
     ------
     FailedError
         The loss is no number.
+    KeyboardInterrupt
+        A Ctrl-C; the checkpoint of the last epoch stays.
     """
     session = session or TrainingSession()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -135,11 +140,25 @@ def train_network(
             num_sanity_val_steps=0,
             default_root_dir=folder,
         )
-        trainer.fit(learner, datamodule=_RankWindows(module), ckpt_path=str(found) if found.exists() else None)
+        with _interruptible():
+            trainer.fit(learner, datamodule=_RankWindows(module), ckpt_path=str(found) if found.exists() else None)
         network.load_state_dict(best.weights)
     finally:
         torch.set_num_threads(before)
     return _trained(network, best)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """A Ctrl-C leaves as one: Lightning makes an exit of it, and has this process ignore any later one."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as exc:
+        if main:
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from exc
 
 
 def _trained(network: nn.Module, best: _BestWeights) -> TrainedNetwork:

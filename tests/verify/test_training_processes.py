@@ -58,10 +58,18 @@ def start(home: Path, *more: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def trained(home: Path, *more: str) -> tuple[str, str]:
-    """Id of the bundle, and what was said."""
-    out, err = (child := start(home, *more)).communicate(timeout=PATIENCE_S)
-    assert child.returncode == 0, err
-    return json.dumps(json.loads(out)), err
+    """What a training wrote."""
+    return ended(start(home, *more))
+
+
+def ended(child: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
+    """What a command wrote."""
+    try:
+        out, err = child.communicate(timeout=2 * PATIENCE_S)
+    finally:
+        child.kill()
+    assert child.returncode == code, err
+    return out, err
 
 
 def bundle_of(home: Path) -> Path:
@@ -82,9 +90,7 @@ def test_a_killed_train_goes_on_and_ends_as_one_that_was_not(built: Path, tmp_pa
         shutil.copytree(built, home)
     said = trained(whole)[1]
     assert "tcn epoch 4/4" in said and "validation log-loss" in said
-    killed = start(cut, **{KILL_ENV: "training.checkpoint->epoch:2"})
-    killed.communicate(timeout=PATIENCE_S)
-    assert killed.returncode == -signal.SIGKILL
+    ended(start(cut, **{KILL_ENV: "training.checkpoint->epoch:2"}), -signal.SIGKILL)
     assert list((cut / "cache" / "training").glob("*/*/checkpoint.safetensors"))
     assert not (cut / "models" / "bundles").exists() and not list((cut / "models").glob("candidates/*/*/*"))
     said = trained(cut)[1]
@@ -162,4 +168,5 @@ def test_a_train_on_two_devices_that_is_killed_leaves_no_process_and_goes_on(bui
         time.sleep(0.2)
     said = trained(home, "--devices", "2")[1]
     assert "tcn goes on after epoch" in said and len(log_losses(home)) == 4
+    assert json.loads((bundle_of(home) / "provenance.json").read_text())["content"]["devices"] == 2
     assert not list((home / "cache" / "training").glob("*/*"))

@@ -37,6 +37,7 @@ def test_options_are_the_fields_of_the_family() -> None:
         ("tcn", ["--preset", "huge"], "no preset 'huge'"),
         ("tcn", ["--batch-size", "0"], "batch-size"),
         ("tcn", ["--devices", "0"], "devices"),
+        ("lightgbm", ["--devices", "2"], "several devices"),
     ],
 )
 def test_what_a_family_does_not_take_is_wrong_usage(family: str, options: list[str], said: str, tmp_path: Any) -> None:

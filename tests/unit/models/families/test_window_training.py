@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -147,6 +148,49 @@ def test_progress_is_counted_and_each_epoch_has_its_line(
     assert "tcn epoch 1/3, batch 1/" in counted[0] and "log loss" in counted[0]
     (epoch,) = [line for line in said if line not in counted and "epoch 1/3:" in line]
     assert "validation log-loss" in epoch and "(best" in epoch
+
+
+def test_a_ctrl_c_leaves_as_one_and_nothing_is_written(world: Any, tmp_path: Path) -> None:
+    def tell(line: str) -> None:
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train_on(world, tmp_path, "tcn", config=CONFIG, session=TrainingSession(tell=tell))
+    assert signal.getsignal(signal.SIGINT) is handler and not list_bundles(tmp_path)
+
+
+def test_the_rate_rises_for_a_tenth_of_the_steps_and_falls_to_nothing() -> None:
+    windows = SimpleNamespace(class_weights=torch.ones(3), train=range(64), batch_size=64)
+    learner = _Learner(torch.nn.Linear(2, 3), CONFIG, windows, 0)  # type: ignore[arg-type]
+    learner.trainer = SimpleNamespace(estimated_stepping_batches=200)  # type: ignore[assignment]
+    made = learner.configure_optimizers()
+    share = made["lr_scheduler"]["scheduler"].lr_lambdas[0]
+    shares = np.array([share(step) for step in range(201)])
+    assert made["lr_scheduler"]["interval"] == "step" and shares[19] == 1 and shares[200] == pytest.approx(0, abs=1e-9)
+    assert (np.diff(shares[:20]) > 0).all() and (np.diff(shares[20:]) <= 0).all() and shares[110] == pytest.approx(0.5)
+
+
+def test_no_gradient_is_longer_than_the_clip(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = world.samples(np.flatnonzero(world.usable))
+    spec = WindowSpec(length=CONFIG.length, horizon=samples.horizon)
+    module = WindowDataModule(*training_and_validation(samples, spec, share=0.2, most=200), batch_size=64)
+    lengths: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def measured(self: Any, closure: Any = None) -> Any:
+        made = step(self, closure)
+        lengths.append(float(sum((p.grad**2).sum() for group in self.param_groups for p in group["params"])) ** 0.5)
+        return made
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", measured)
+    for clip in (1e9, 1e-3):
+        network = TCN(samples.X.shape[1], channels=4, levels=1, kernel=2, dropout=0.0)
+        train_network(
+            network, module, replace(CONFIG, max_epochs=1, gradient_clip=clip), seed=1, folder=tmp_path / f"{clip}"
+        )
+    plain, clipped = lengths[: len(lengths) // 2], lengths[len(lengths) // 2 :]
+    assert min(plain) > 1e-2 and max(clipped) < 1.01e-3
 
 
 def _until(said: list[str], last: str) -> Callable[[str], None]:
