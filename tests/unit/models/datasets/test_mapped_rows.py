@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.datasets.windows import WindowSpec
 from ghtrader_models.evaluation.benchmark import run_benchmark
 from ghtrader_models.inference.onnx_windows import padded_windows
+from tests.benchmarks import year
 from tests.support import full_days
 
 SIZES = (300, 1, 250)
@@ -99,3 +102,28 @@ def test_a_data_set_of_mapped_days_is_the_one_in_memory(lake: Lake, tmp_path: Pa
     for one, other in zip(*sides, strict=True):
         np.testing.assert_array_equal(one.batch(np.arange(len(one))), other.batch(np.arange(len(other))))
         assert other.days[0].X is mapped.X.span(0, len(other.days[0].warm))
+
+
+@pytest.mark.parametrize("command", ["load", "train", "benchmark"])
+def test_the_benchmark_of_a_year_measures_any_days(lake: Lake, command: str) -> None:
+    found = year.child(lake.root.parent, command, "logistic", 6)
+    assert found["rows"] == 6 * full_days.times_of(full_days.FIRST, 60.0).size and 0 < found["peak_gb"] < 8
+
+
+def test_the_benchmark_of_a_year_names_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        asked.append(arguments)
+        figures = {"rows": 1, "peak_gb": 9.0, "load_s": 1.0, "seconds": 50.0}
+        return subprocess.CompletedProcess([], int("tcn" in arguments), json.dumps(figures))
+
+    monkeypatch.setattr(year, "_run", run)
+    monkeypatch.setattr(year, "OUT", tmp_path / "year.json")
+    measured = year.Measured(minutes=1)
+    for family, days in (("logistic", 5), ("logistic", 20), ("tcn", 5)):
+        measured.add(tmp_path, "train", family, days)
+    assert [arguments[3:] for arguments in asked] == [("logistic", 5), ("tcn", 5)]
+    first, second, third = json.loads((tmp_path / "year.json").read_text())["rows"]
+    assert first["met"] is False and first["ratio"] == 1.0 and first["s_a_day"] == 10.0
+    assert "about 200 s" in second["skipped"] and third["skipped"] == "ended with 1" and third["met"] is False
