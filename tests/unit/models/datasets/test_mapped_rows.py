@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from ghtrader_base.errors import UsageError
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_models.datasets import day_cache
 from ghtrader_models.datasets import mapped_rows as module
 from ghtrader_models.datasets.day_cache import map_array
 from ghtrader_models.datasets.load import load_dataset
@@ -73,6 +76,21 @@ def test_pages_go_back_when_much_was_read(
     monkeypatch.setattr(type(mapped.span(0, 300)), "forget", lambda self: given_back.append(1) or real(self))
     np.testing.assert_array_equal(np.concatenate(list(mapped.blocks(50))), whole)
     assert len(given_back) >= 2 * len(SIZES)
+
+
+def test_a_year_of_files_is_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "day.npy", np.zeros((2, 2), np.float32))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(os.listdir("/proc/self/fd")) + 10
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+        with monkeypatch.context() as patched:
+            patched.setattr(day_cache, "_allow_more_files", lambda: False)
+            with pytest.raises(OSError, match="open files"):
+                [map_array(tmp_path / "day.npy") for _ in range(20)]
+        assert len([map_array(tmp_path / "day.npy") for _ in range(20)]) == 20
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture(scope="module")
