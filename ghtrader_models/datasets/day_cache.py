@@ -10,8 +10,10 @@ Layout of ``cache/days/<key>/``: ``X.npy`` float32[n, F], ``labels.npy`` int8[H,
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import resource
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ghtrader_base.disk_space import require_room
-from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.errors import FailedError, IntegrityError, UsageError
 from ghtrader_base.files import content_hash, ensure_dir, verify_sidecar, write_sidecar
 from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.datasets.built_day import FEATURES, LABELS, day_facts, day_manifests, require_provenance
@@ -132,6 +134,8 @@ def map_day(lake: Lake, cache: Path, symbol: str, day: date, features: DayManife
     ------
     IntegrityError
         As `open_day`.
+    FailedError
+        The system lets this process open no further file.
     """
     folder = _folder(cache, features, labels)
     if not folder.is_dir():
@@ -141,6 +145,10 @@ def map_day(lake: Lake, cache: Path, symbol: str, day: date, features: DayManife
         for name in _ARRAYS:
             verify_sidecar(folder / f"{name}.npy")
     except (OSError, ValueError, IntegrityError) as exc:
+        if isinstance(exc, OSError) and exc.errno in (errno.EMFILE, errno.ENFILE):
+            raise FailedError(
+                f"{symbol} on {day}: no further file can be opened", "raise the limit: ulimit -n"
+            ) from exc
         raise IntegrityError(f"{folder} cannot be read: {exc}", "delete it: it is a cache, and is made again") from exc
     factor_set_spec = FactorSetSpec.from_dict(features.factor_set.to_json())
     return CachedDay(
@@ -176,7 +184,29 @@ def _folder(cache: Path, features: DayManifest, labels: DayManifest) -> Path:
 
 
 def map_array(path: Path) -> MappedArray:
-    """Map a ``.npy`` file; ValueError where it is none or is cut short."""
+    """Map a ``.npy`` file; ValueError where it is none or is cut short.
+
+    A mapped file stays open: the process's own limit of open files is raised where a year needs more.
+    """
+    try:
+        return _map(path)
+    except OSError as exc:
+        if exc.errno != errno.EMFILE or not _allow_more_files():
+            raise
+        return _map(path)
+
+
+def _allow_more_files() -> bool:
+    """Raise this process's limit of open files, as far as the system lets it; False where it does not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * max(soft, 1024) if hard == resource.RLIM_INFINITY else min(hard, 4 * max(soft, 1024))
+    if wanted <= soft:
+        return False
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return True
+
+
+def _map(path: Path) -> MappedArray:
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghtrader_base.errors import UsageError
-from ghtrader_models.datasets.mapped_rows import Resident, RowArray, span_of
+from ghtrader_models.datasets.mapped_rows import MappedRows, Resident, RowArray, span_of
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.datasets.windows import WindowSet, WindowSpec, window_ends
 
@@ -92,5 +92,5 @@ def _set(samples: Samples, edges: Sequence[int] | np.ndarray, ends: np.ndarray, 
         end=inside.astype(np.int32),
         y=samples.y[ends],
         spans=tuple(spans),
-        resident=Resident([day.X for day in days]),
+        resident=samples.X.resident if isinstance(samples.X, MappedRows) else Resident([day.X for day in days]),
     )

@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ghtrader_base.files import atomic_write_json
+
 OUT = Path("var/bench/year.json")
 SIZES = (5, 20, 80, 250)
 STRIDES = {"lightgbm": 1, "logistic": 1, "xgboost": 10, "tcn": 10}
@@ -62,12 +64,9 @@ def child(root: Path, command: str, family: str, days: int) -> dict[str, Any]:
     }
 
 
-def _run(*arguments: object) -> str:
+def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.benchmarks.year", *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, arguments))} ended with {done.returncode}")
-    return done.stdout
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
 
 
 def _write(root: Path, first: int, stop: int) -> None:
@@ -75,13 +74,17 @@ def _write(root: Path, first: int, stop: int) -> None:
     from tests.support.full_days import TEMPLATES
 
     if first < TEMPLATES:
-        _run("--write", root, *range(first, min(stop, TEMPLATES)))
+        _run("--write", root, *range(first, min(stop, TEMPLATES))).check_returncode()
         first = TEMPLATES
     halves = [range(first + part, stop, 2) for part in (0, 1)]
     command = [sys.executable, "-m", "tests.benchmarks.year", "--write", str(root)]
     running = [subprocess.Popen([*command, *map(str, half)]) for half in halves if half]
-    if any([process.wait() for process in running]):
-        raise SystemExit("the days could not be written")
+    try:
+        if any([process.wait() for process in running]):
+            raise SystemExit("the days could not be written")
+    finally:
+        for process in running:
+            process.kill()
 
 
 def _size_gb(root: Path) -> float:
@@ -103,9 +106,12 @@ class Measured:
         if likely > (left := self._until - time.monotonic()) or left <= 0:
             row["skipped"] = f"about {likely:.0f} s, {max(left, 0):.0f} s are left"
         else:
-            row |= json.loads(_run("--child", root, command, family, days))
+            done = _run("--child", root, command, family, days)
+            row |= json.loads(done.stdout) if not done.returncode else {"skipped": f"ended with {done.returncode}"}
+            row |= {"met": not done.returncode and row["peak_gb"] < LIMIT_GB}
         self.rows.append(row)
         print(row, file=sys.stderr, flush=True)
+        atomic_write_json(OUT, {"limit_gb": LIMIT_GB, "rows": self.table()})
 
     def table(self) -> list[dict[str, Any]]:
         """With seconds a day over those of the fewest days."""
@@ -117,11 +123,8 @@ class Measured:
             least = min((other for other in same if "seconds" in other), key=lambda other: other["days"], default=None)
             if "seconds" in row and least is not None:
                 a_day = row["seconds"] / row["days"]
-                row = row | {
-                    "s_a_day": round(a_day, 2),
-                    "ratio": round(a_day * least["days"] / least["seconds"], 2),
-                    "met": row["peak_gb"] < LIMIT_GB,
-                }
+                ratio = a_day * least["days"] / least["seconds"]
+                row = row | {"s_a_day": round(a_day, 2), "ratio": round(ratio, 2)}
             found.append(row)
         return found
 
@@ -129,7 +132,6 @@ class Measured:
 def main() -> int:
     """Measure, print the table, keep it; the exit code says whether all that was measured is below the limit."""
     from ghtrader.output import table
-    from ghtrader_base.files import atomic_write_json
 
     parser = argparse.ArgumentParser(prog="make bench-year")
     parser.add_argument("--minutes", type=float, default=60.0)
@@ -147,20 +149,20 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=OUT.parent, prefix="year-") as folder, contextlib.suppress(KeyboardInterrupt):
         root = Path(folder)
         for days in sizes:
+            if there and (size := _size_gb(root) * days / there) > MOST_GB:
+                print(f"skipped: {days} days take about {size:.1f} GB, more than {MOST_GB}", file=sys.stderr)
+                break
             _write(root / "data", there, days)
             there = days
             measured.add(root, "load", "-", days)
-            if (size := _size_gb(root)) > MOST_GB:
-                print(f"{days} days take {size:.1f} GB, more than {MOST_GB}", file=sys.stderr)
-                break
             for family in asked.families if "train" in asked.commands else ():
                 measured.add(root, "train", family, days)
         # the fewest days and the most say how it grows; the others follow where there is time
+        sizes = [days for days in sizes if days <= there]
         for days in dict.fromkeys([sizes[0], sizes[-1], *sizes]) if "benchmark" in asked.commands else ():
             for family in asked.families:
-                measured.add(root, "benchmark", family, min(days, there))
+                measured.add(root, "benchmark", family, days)
     found = measured.table()
-    atomic_write_json(OUT, {"limit_gb": LIMIT_GB, "rows": found})
     columns = [
         "command",
         "family",

@@ -1,6 +1,6 @@
 """Writes days of the market's own size straight into a lake: main_l5, features and labels of one contract.
 
-Four days are built from ticks; the others are copies of them with times of their own. Factors are cut to 64 values
+Four days are built from ticks; the others are copies of them with times of their own. Factors are cut to 32 values
 each, so that a year of them lies in a few GB of Parquet; as arrays they have their full size.
 """
 
@@ -24,7 +24,7 @@ from ghtrader_models.factors.library.sets import get_factor_set
 from ghtrader_models.labels.labels import LabelSpec
 
 SYMBOL, CONTRACT = "KQ.m@SHFE.cu", "SHFE.cu2512"
-TEMPLATES, LEVELS = 4, 64
+TEMPLATES, LEVELS = 4, 32
 FIRST, LAST = date(2024, 11, 1), date(2025, 12, 10)
 HORIZON = 50
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import resource
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pytest
 
 from ghtrader_base.errors import UsageError
 from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_models.datasets import day_cache
 from ghtrader_models.datasets import mapped_rows as module
 from ghtrader_models.datasets.day_cache import map_array
 from ghtrader_models.datasets.load import load_dataset
@@ -19,6 +24,7 @@ from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.datasets.windows import WindowSpec
 from ghtrader_models.evaluation.benchmark import run_benchmark
 from ghtrader_models.inference.onnx_windows import padded_windows
+from tests.benchmarks import year
 from tests.support import full_days
 
 SIZES = (300, 1, 250)
@@ -72,6 +78,21 @@ def test_pages_go_back_when_much_was_read(
     assert len(given_back) >= 2 * len(SIZES)
 
 
+def test_a_year_of_files_is_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "day.npy", np.zeros((2, 2), np.float32))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(os.listdir("/proc/self/fd")) + 10
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+        with monkeypatch.context() as patched:
+            patched.setattr(day_cache, "_allow_more_files", lambda: False)
+            with pytest.raises(OSError, match="open files"):
+                [map_array(tmp_path / "day.npy") for _ in range(20)]
+        assert len([map_array(tmp_path / "day.npy") for _ in range(20)]) == 20
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     root = tmp_path_factory.mktemp("year") / "data"
@@ -99,3 +120,28 @@ def test_a_data_set_of_mapped_days_is_the_one_in_memory(lake: Lake, tmp_path: Pa
     for one, other in zip(*sides, strict=True):
         np.testing.assert_array_equal(one.batch(np.arange(len(one))), other.batch(np.arange(len(other))))
         assert other.days[0].X is mapped.X.span(0, len(other.days[0].warm))
+
+
+@pytest.mark.parametrize("command", ["load", "train", "benchmark"])
+def test_the_benchmark_of_a_year_measures_any_days(lake: Lake, command: str) -> None:
+    found = year.child(lake.root.parent, command, "logistic", 6)
+    assert found["rows"] == 6 * full_days.times_of(full_days.FIRST, 60.0).size and 0 < found["peak_gb"] < 8
+
+
+def test_the_benchmark_of_a_year_names_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        asked.append(arguments)
+        figures = {"rows": 1, "peak_gb": 9.0, "load_s": 1.0, "seconds": 50.0}
+        return subprocess.CompletedProcess([], int("tcn" in arguments), json.dumps(figures))
+
+    monkeypatch.setattr(year, "_run", run)
+    monkeypatch.setattr(year, "OUT", tmp_path / "year.json")
+    measured = year.Measured(minutes=1)
+    for family, days in (("logistic", 5), ("logistic", 20), ("tcn", 5)):
+        measured.add(tmp_path, "train", family, days)
+    assert [arguments[3:] for arguments in asked] == [("logistic", 5), ("tcn", 5)]
+    first, second, third = json.loads((tmp_path / "year.json").read_text())["rows"]
+    assert first["met"] is False and first["ratio"] == 1.0 and first["s_a_day"] == 10.0
+    assert "about 200 s" in second["skipped"] and third["skipped"] == "ended with 1" and third["met"] is False
