@@ -189,7 +189,7 @@ def benchmark_series(
     from ghtrader_market.accounting.execution_model import ExecutionModel
     from ghtrader_models.datasets.load import load_dataset
     from ghtrader_models.evaluation.benchmark import run_benchmark
-    from ghtrader_models.evaluation.plots import factor_importance, gain_per_split
+    from ghtrader_models.evaluation.plots import gain_per_split
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
     from ghtrader_models.evaluation.recorded_books import RecordedBooks
     from ghtrader_models.evaluation.splits import SplitOptions, make_splits
@@ -259,7 +259,6 @@ def benchmark_series(
                 tracker.log_benchmark(
                     report,
                     tags=tags,
-                    artifacts={"importance.png": factor_importance(report.importance)},
                     facts=dataset.facts,
                 )
             except Exception as exc:  # one family's fault stops no other

@@ -335,11 +335,11 @@ class Tracker:
         ----------
         report : BenchmarkReport
             Its scores become metrics (per split with the split as step; means and the gain's bounds), its
-            configuration parameters, the whole of it ``benchmark.json``.
+            configuration parameters, the whole of it ``benchmark.json``; figures are drawn of it.
         tags : mapping, optional
             For example ``dagster.run_id`` and ``dagster.partition``.
         artifacts : mapping of file name to bytes, optional
-            Plots and the like.
+            Further plots and the like.
         facts : sequence of DayFacts, optional
             Days of the data set: the run's input, with all their hashes in ``days.json``.
         run_id : str
@@ -350,6 +350,8 @@ class Tracker:
         str
             MLflow's run id.
         """
+        from ghtrader_models.evaluation.report_figures import report_figures
+
         config = asdict(report.config)
         marks = {
             "ghtrader.family": report.family,
@@ -369,7 +371,9 @@ class Tracker:
                 {"family": report.family, "horizon": report.horizon, "seed": report.seed, **config},
                 _metrics(report),
             )
-            self._artifacts(run_id, {"benchmark.json": report.to_dict(), **dict(artifacts or {})})
+            self._artifacts(
+                run_id, {"benchmark.json": report.to_dict(), **report_figures(report), **dict(artifacts or {})}
+            )
             self._inputs(run_id, report.symbol, facts, "evaluation")
             if facts:
                 name = model_name(report.symbol, report.horizon)

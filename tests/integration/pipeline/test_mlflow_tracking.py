@@ -90,7 +90,8 @@ def test_runs_versions_and_aliases(settings: Settings, dataset: Any, tmp_path: P
     history = tracker.client.get_metric_history(run.info.run_id, "split_logloss")
     assert [m.value for m in sorted(history, key=lambda m: m.step)] == report.model.logloss.per_split
     files = {f.path for f in tracker.client.list_artifacts(run.info.run_id)}
-    assert files == {"benchmark.json", "gain.png", "days.json"}
+    figures = {"gain_per_split.png", "reliability.png", "importance.png", "pnl.png"}
+    assert files == {"benchmark.json", "gain.png", "days.json", *figures}
     (given,) = run.inputs.dataset_inputs
     assert (given.dataset.name, given.tags[0].value) == (dataset.symbol, "evaluation")
     assert json.loads(given.dataset.profile)["days"] == 8 and str(settings.home) not in given.dataset.source
@@ -157,6 +158,9 @@ def test_mlflow_opens_a_version_and_predicts_as_the_bundle_does(ready: Settings,
     settings = ready
     tracker = Tracker(settings)
     bundle = train_on(dataset, settings.models, "xgboost")
+    curve = {"validation_logloss": [1.0, 0.9, 0.95]}  # as a family with epochs has it
+    of_epochs = replace(bundle.provenance, run=replace(bundle.provenance.run, learning_curves=curve))
+    bundle = replace(bundle, provenance=of_epochs)
     rows = dataset.X[100:110].astype(np.float64)
     with tracker.run(dataset.symbol, "train") as run_id:
         tracker.register_bundle(bundle, run_id=run_id, example=rows[:2], artifacts={"importance.png": b"\x89PNG"})
@@ -177,6 +181,8 @@ def test_mlflow_opens_a_version_and_predicts_as_the_bundle_does(ready: Settings,
     assert not [path for path in files if str(settings.home).encode() in path.read_bytes()], "it names no home"
     run = tracker.client.get_run(run_id)
     assert run.info.status == "FINISHED" and run.outputs.model_outputs[0].model_id
+    steps = tracker.client.get_metric_history(run_id, "validation_logloss")
+    assert sorted((m.step, m.value) for m in steps) == [(0, 1.0), (1, 0.9), (2, 0.95)]
     assert run.data.metrics["train_logloss_gain"] > 0 and run.data.tags["ghtrader.bundle_id"] == bundle.bundle_id
     names = {f.path for f in tracker.client.list_artifacts(run_id)}
     assert names == {"days.json", "importance.png", "provenance.json"}

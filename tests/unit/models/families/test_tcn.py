@@ -22,7 +22,7 @@ from ghtrader_models.datasets.sample_windows import training_and_validation
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.datasets.windows import WindowSpec
 from ghtrader_models.evaluation.metrics import class_prior, log_loss
-from ghtrader_models.families.base import get_family, make_config
+from ghtrader_models.families.base import get_family, learning_curves, make_config
 from ghtrader_models.families.checkpoints import CHECKPOINT, SafetensorsIO
 from ghtrader_models.families.networks.tcn import TCN
 from ghtrader_models.families.tcn import TCNConfig
@@ -55,6 +55,8 @@ def test_it_learns_what_the_last_row_says(model: WindowModel, samples: Samples) 
     assert gain > 0.1
     importance = model.importance(("a", "b", "c", "d"))
     assert sum(importance.values()) == pytest.approx(1) and max(importance, key=lambda name: importance[name]) in "ab"
+    (curve,) = learning_curves(model).values()
+    assert len(curve) >= 2 and min(curve) < curve[0]
 
 
 def test_live_row_by_row_is_offline_with_cold_rows_gaps_and_a_new_day(
