@@ -17,7 +17,7 @@ from ghtrader_models.families.table import window_family_names
 from ghtrader_models.training import train_on
 
 _WINDOWS: dict[str, bool | int | float | str] = {
-    "length": 20, "max_windows": 600, "max_epochs": 2, "batch_size": 64, "stride": 1, "learning_rate": 0.01,
+    "length": 20, "max_windows": 600, "max_epochs": 2, "batch_size": 64, "stride": 5, "learning_rate": 0.01,
 }  # fmt: skip
 _SIZES: dict[str, dict[str, bool | int | float | str]] = {
     "deeplob": {"columns": 8},
