@@ -59,9 +59,9 @@ class TCNFamily:
                 factors, channels=chosen.channels, levels=chosen.levels, kernel=chosen.kernel, dropout=chosen.dropout
             )
 
-        def arrays_of(network: TCN) -> dict[str, np.ndarray]:
+        def arrays_of(network: TCN, length: int) -> dict[str, np.ndarray]:
             from ghtrader_models.families.stepped_export import tcn_arrays
 
-            return tcn_arrays(network)
+            return tcn_arrays(network, length)
 
         return fit_windows(self.name, build, samples, chosen, seed=seed, arrays_of=arrays_of if within else None)

@@ -60,7 +60,7 @@ class WindowModel:
 
 def fit_windows(
     kind: str, build: Build, samples: Samples, config: WindowConfig, *, seed: int, folder: Path | None = None,
-    arrays_of: Callable[[Any], dict[str, np.ndarray]] | None = None,
+    arrays_of: Callable[[Any, int], dict[str, np.ndarray]] | None = None,
 ) -> WindowModel:  # fmt: skip
     """Train a network on windows of samples and export it.
 
