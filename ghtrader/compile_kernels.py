@@ -143,7 +143,7 @@ def _step() -> None:
     layer: dict[str, np.ndarray] = {f"layers.0.{part}": np.zeros((1, 1)) for part in complex_parts}
     layer |= {f"layers.0.{part}": zeros(1) for part in ("norm", "norm_bias", "through")}
     layer |= {"layers.0.mix": zeros(1, 2), "layers.0.mix_bias": zeros(2)}
-    layer |= {"project": zeros(1, 1), "project_bias": zeros(1), "epsilon": one}
+    layer |= {"project": zeros(1, 1), "project_bias": zeros(1), "epsilon": one, "memory": np.ones(1, np.int64)}
     for kind, arrays in (("tcn", block), ("ssm", layer)):
         Predictor.from_files(kind, {WEIGHTS_FILE: write_arrays(shared | arrays)})
 

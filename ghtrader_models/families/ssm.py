@@ -76,7 +76,7 @@ class SSMFamily:
         return on_all_windows(SSMConfig(width=128, states=64, layers=4))
 
     def fit(self, samples: Samples, *, seed: int, config: SSMConfig | None = None) -> WindowModel:
-        """Train; see `ModelFamily.fit`. A diagonal one is stepped row by row, a day through, wherever it is asked."""
+        """Train; see `ModelFamily.fit`. A diagonal one is stepped row by row wherever it is asked."""
         chosen = config or self.config()
 
         def build(length: int, factors: int) -> nn.Module:
@@ -88,10 +88,10 @@ class SSMFamily:
                 factors, width=chosen.width, states=chosen.states, layers=chosen.layers, dropout=chosen.dropout
             )
 
-        def arrays_of(network: SSM) -> dict[str, np.ndarray]:
+        def arrays_of(network: SSM, length: int) -> dict[str, np.ndarray]:
             from ghtrader_models.families.stepped_export import ssm_arrays
 
-            return ssm_arrays(network)
+            return ssm_arrays(network, length)
 
         chosen_build = on_inputs(build, samples, chosen)
         steps = chosen.kind == StateSpace.DIAGONAL and chosen_build is build

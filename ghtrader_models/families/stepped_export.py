@@ -5,6 +5,7 @@ What belongs here: from torch to the arrays that `inference.streaming` names. A 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -16,15 +17,15 @@ from ghtrader_base.errors import FailedError
 from ghtrader_models.bundles.feature_scaler import FeatureScaler
 from ghtrader_models.families.networks.ssm import SSM, S4DLayer
 from ghtrader_models.families.networks.tcn import TCN, CausalConvolution, ResidualBlock
-from ghtrader_models.families.onnx_export import TOLERANCE, Normalised
+from ghtrader_models.families.onnx_export import WRONG, Normalised
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.onnx_windows import softmax
 from ghtrader_models.inference.predictors import stepped_network
 from ghtrader_models.inference.streaming.weights_file import write_arrays
 
 Arrays = dict[str, np.ndarray]
-ArraysOf = Callable[[Any], Arrays]
-"""A network of a kind -> its weights by the names of `inference.streaming`."""
+ArraysOf = Callable[[Any, int], Arrays]
+"""A network of a kind and the rows of its windows -> its weights by the names of `inference.streaming`."""
 
 
 def export_stepped(
@@ -54,24 +55,37 @@ def export_stepped(
     """
     data = write_arrays(
         {
-            **arrays_of(network),
+            **arrays_of(network, length),
             "mean": scaler.mean.astype(np.float32),
             "scale": scaler.scale,
             "clip": np.array([scaler.clip], np.float32),
             "length": np.array([length], np.int64),
         }
     )
-    with torch.no_grad():
-        expected = softmax(Normalised(network, scaler)(torch.from_numpy(windows)).numpy())
+    expected = what_torch_says(network, scaler, length, windows)
     worst = float(np.abs(stepped_network(kind, data).of_windows(windows) - expected).max())
-    if not worst <= TOLERANCE:
+    if not worst <= WRONG:
         raise FailedError(
             f"the stepped network differs from the trained one by {worst:.1e}", "report it with the family's settings"
         )
     return data
 
 
-def tcn_arrays(network: TCN) -> Arrays:
+def what_torch_says(network: nn.Module, scaler: FeatureScaler, length: int, days: np.ndarray) -> np.ndarray:
+    """float64[k, 3] of the last rows of days float32[k, n, F], each layer looking back `length` rows.
+
+    What a network of several layers sees reaches further back than one window: rows that are missing stand before.
+    """
+    whole = copy.deepcopy(network)
+    if isinstance(whole, SSM):
+        whole.freeze(length)
+        before = np.full((len(days), len(whole.body.layers) * length, days.shape[2]), np.nan, np.float32)
+        days = np.concatenate([before, days], axis=1)
+    with torch.no_grad():
+        return softmax(Normalised(whole, scaler)(torch.from_numpy(days)).numpy())
+
+
+def tcn_arrays(network: TCN, length: int) -> Arrays:
     """Weights of a temporal convolutional network; see `inference.streaming.tcn.SteppedTCN`."""
     arrays = _linear("head", network.head, N_CLASSES)
     for index, block in enumerate(network.body.blocks):
@@ -86,12 +100,14 @@ def tcn_arrays(network: TCN) -> Arrays:
     return arrays
 
 
-def ssm_arrays(network: SSM) -> Arrays:
+def ssm_arrays(network: SSM, length: int) -> Arrays:
     """Weights of a stack of diagonal state-space layers; see `inference.streaming.ssm.SteppedSSM`.
 
+    A layer looks back as many rows as a training window has: it never learned what more of them would do to it.
     Poles are made discrete in float64: a rounded one would turn away from the kernel row by row.
     """
     arrays = _linear("head", network.head, N_CLASSES) | _linear("project", network.project)
+    arrays["memory"] = np.array([length], np.int64)
     for index, (layer, norm) in enumerate(zip(network.body.layers, network.body.norms, strict=True)):
         assert isinstance(layer, S4DLayer) and isinstance(norm, nn.LayerNorm)
         name = f"layers.{index}"

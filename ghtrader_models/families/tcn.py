@@ -67,10 +67,10 @@ class TCNFamily:
                 factors, channels=chosen.channels, levels=chosen.levels, kernel=chosen.kernel, dropout=chosen.dropout
             )
 
-        def arrays_of(network: TCN) -> dict[str, np.ndarray]:
+        def arrays_of(network: TCN, length: int) -> dict[str, np.ndarray]:
             from ghtrader_models.families.stepped_export import tcn_arrays
 
-            return tcn_arrays(network)
+            return tcn_arrays(network, length)
 
         chosen_build = on_inputs(build, samples, chosen)
         steps = within and chosen_build is build  # a network that chooses its columns has no stepped form

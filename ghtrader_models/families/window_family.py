@@ -94,7 +94,7 @@ def fit_windows(
     config: WindowConfig,
     *,
     seed: int,
-    arrays_of: Callable[[Any], dict[str, np.ndarray]] | None = None,
+    arrays_of: Callable[[Any, int], dict[str, np.ndarray]] | None = None,
 ) -> WindowModel:
     """Train a network on windows of samples and export it, as the session in force says (`training_session`).
 

@@ -15,6 +15,8 @@ from ghtrader_models.inference.forest import DAMAGED, N_CLASSES, Forest, Tree, b
 LIGHTGBM_FILE = "model.txt"
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING_BITS = 1, 2, 2
 _NO_MISSING, _NAN_MISSING = 0, 2
+_ENDS = ("\nend of trees\n", "\nend of parameters\n")
+"""What a whole file has behind its trees and at its end."""
 _VERSIONS = ("v3", "v4")
 _ZERO = np.float32(1e-35)
 """LightGBM takes a value of at most this size for 0."""
@@ -35,7 +37,8 @@ def decode_lightgbm(data: bytes) -> Forest:
         sizes = facts["tree_sizes"].split()
         n_features, n_classes = int(facts["max_feature_idx"]) + 1, int(facts["num_class"])
         objective, a_round = facts["objective"].split()[0], int(facts["num_tree_per_iteration"])
-        if not head.startswith("tree\n") or facts["version"] not in _VERSIONS or "\nend of trees" not in text:
+        whole = all(end in text for end in _ENDS)
+        if not head.startswith("tree\n") or facts["version"] not in _VERSIONS or not whole:
             raise ValueError("no LightGBM model, or a part of one")
         trees = [_tree(_fields(block.split("\nend of trees")[0])) for block in blocks]
     except (KeyError, ValueError, OverflowError, IndexError) as exc:

@@ -47,7 +47,14 @@ def tcn(
 
 
 def ssm(
-    factors: int = 5, *, width: int = 6, states: int = 4, layers: int = 2, length: int = 40, seed: int = 0
+    factors: int = 5,
+    *,
+    width: int = 6,
+    states: int = 4,
+    layers: int = 2,
+    length: int = 40,
+    memory: int = 40,
+    seed: int = 0,
 ) -> Arrays:
     """Arrays of a stack of diagonal state-space layers."""
     rng = np.random.default_rng(seed)
@@ -56,7 +63,7 @@ def ssm(
         return rng.normal(0, 0.5, shape).astype(np.float32)
 
     arrays = _normalisation(rng, factors, length) | {"head": draw(width, 3), "head_bias": draw(3)}
-    arrays |= {"epsilon": np.array([1e-5], np.float32)}
+    arrays |= {"epsilon": np.array([1e-5], np.float32), "memory": np.array([memory], np.int64)}
     arrays |= {"project": draw(factors, width), "project_bias": draw(width)}
     for layer in range(layers):
         name = f"layers.{layer}"

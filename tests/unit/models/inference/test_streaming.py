@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import pickle
 import subprocess
 import sys
@@ -136,11 +138,40 @@ def test_a_tcn_takes_what_is_before_the_day_for_missing_rows_and_forgets_what_it
     assert not np.array_equal(found.day(other)[-1], found.day(rows)[-1])
 
 
-def test_a_state_space_model_knows_the_whole_day() -> None:
-    found, rows = network("ssm"), some_rows(80)
+def ssm_by_definition(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
+    """float64[3] of the last row of a day, by the convolution's definition; rows before it are missing ones."""
+    memory = int(arrays["memory"][0])
+    z = (np.vstack([np.full((2 * memory, 5), np.nan), rows]) - arrays["mean"]) * arrays["scale"]
+    x = np.where(np.isfinite(z), np.clip(z, -10, 10), 0.0) @ arrays["project"] + arrays["project_bias"]
+    for layer in range(2):
+        part = {name.split(".")[2]: array for name, array in arrays.items() if name.startswith(f"layers.{layer}.")}
+        centred = x - x.mean(axis=1, keepdims=True)
+        u = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5) * part["norm"] + part["norm_bias"]
+        pole = part["pole_real"] + 1j * part["pole_imag"]
+        kernel = [((part["gain_real"] + 1j * part["gain_imag"]) * pole**lag).real.sum(axis=0) for lag in range(memory)]
+        sums = u * part["through"]
+        for lag in range(memory):
+            sums[lag:] += kernel[lag] * u[: len(u) - lag]
+        gelu = np.array([0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in sums.ravel()]).reshape(sums.shape)
+        mixed = gelu @ part["mix"] + part["mix_bias"]
+        x = x + mixed[:, :6] / (1 + np.exp(-mixed[:, 6:]))
+    return smooth(x[-1] @ arrays["head"] + arrays["head_bias"])
+
+
+def test_a_stepped_state_space_model_is_the_network_by_its_definition() -> None:
+    arrays, rows = ssm(), some_rows(200)
+    whole = stepped_network("ssm", write_arrays(arrays)).day(rows)
+    for row in (0, 1, 39, 40, 100, 199):
+        np.testing.assert_allclose(whole[row], ssm_by_definition(arrays, rows[: row + 1]), atol=2e-5, rtol=0)
+
+
+def test_a_layers_memory_has_an_end_or_lasts_the_day() -> None:
+    rows = some_rows(200)
     other = rows.copy()
     other[0] = 3.0
-    assert not np.array_equal(found.day(other)[-1], found.day(rows)[-1])
+    for memory, apart in ((40, False), (0, True)):
+        found = stepped_network("ssm", write_arrays(ssm(memory=memory)))
+        assert (np.abs(found.day(other)[-1] - found.day(rows)[-1]).max() > 1e-9) == apart
 
 
 def changed(kind: str, **arrays: np.ndarray | None) -> bytes:
@@ -152,6 +183,7 @@ def changed(kind: str, **arrays: np.ndarray | None) -> bytes:
     return write_arrays(whole)
 
 
+@functools.cache
 def damaged_files() -> list[tuple[str, bytes]]:
     nan, wide = np.full((6, 3), np.nan, np.float32), np.ones((6, 3), np.float32)
     pole = {f"layers.0.pole_{part}": np.full((4, 6), 0.8) for part in ("real", "imag")}
@@ -168,6 +200,7 @@ def damaged_files() -> list[tuple[str, bytes]]:
         ("tcn", write_arrays(tcn(length=28))), ("tcn", write_arrays(tcn(factors=6, levels=40, taps=1)) + b"\0"),
         ("tcn", changed("tcn", **{"blocks.1.first": None})), ("tcn", changed("tcn", **{"blocks.0.first": wide})),
         ("ssm", changed("ssm", **pole)), ("ssm", changed("ssm", project=np.zeros(5, np.float32))),
+        *(("ssm", changed("ssm", memory=np.array([memory]))) for memory in (-1, 10**9)),
         ("ssm", changed("ssm", epsilon=np.zeros(1, np.float32))),
         ("ssm", changed("ssm", **{"layers.0.pole_real": np.zeros((4, 6), np.float32)})),
     ]  # fmt: skip

@@ -147,6 +147,10 @@ class Scene:
             one.settle(self.gateway)
         self.gateway.turn()
 
+    def order_lines(self) -> list[dict[str, Any]]:
+        """The journal's lines about orders."""
+        return read_lines(self.context.run_dir / "orders.jsonl")
+
     def traces(self) -> dict[str, Any]:
         """All that somebody else's message might change."""
         session, counts = self.context.sessions.get(self.strategy.session), self.context.counts
@@ -157,7 +161,7 @@ class Scene:
             "writers": {symbol: (one.session, one.kind) for symbol, one in state.writers.items()},
             "targets": dict(state.targets), "marks": {name: mark[0] for name, mark in state.watermark.marks.items()},
             "counts": (counts.targets, counts.orders, counts.duplicates, counts.refused),
-            "positions": dict(state.positions), "orders": len(read_lines(self.context.run_dir / "orders.jsonl")),
+            "positions": dict(state.positions), "orders": len(self.order_lines()),
             "killed": state.killed, "blocks": dict(state.blocks), "end": self.context.end.reason,
         }  # fmt: skip
 
@@ -176,6 +180,7 @@ def scene(settings: Settings) -> Iterator[Scene]:
         assert made.wants(made.strategy, 1).status == "accepted"
         made.until(lambda: made.core.state.position(CONTRACT).net == 1)
         made.settle()
+        made.until(lambda: len(made.order_lines()) == 2)  # the journal's thread has written how it was sent and filled
         yield made
 
 
