@@ -8,7 +8,7 @@ from datetime import date
 
 import dagster as dg
 
-from ghtrader_assets.assets.daily_bars import bars_from_ticks, read_bars, traded_symbols, write_bars
+from ghtrader_assets.assets.daily_bars import bars_from_ticks, damaged_bars, read_bars, traded_symbols, write_bars
 from ghtrader_assets.assets.tick_download import (
     bar_volumes,
     day_errors,
@@ -183,6 +183,9 @@ def _fetch_days(
     wanted = [day for day in days if day not in declared]
     if not wanted:
         return {}
+    damaged = damaged_bars(home.lake, variety, wanted)
+    if not (wanted := [day for day in wanted if day not in damaged]):
+        return damaged
     bars = read_bars(home.lake, variety, wanted)
     traded = set(traded_symbols(bars))
     infos = [info for info in load_contracts(home.settings.data, variety) if info.symbol in traded]
@@ -200,4 +203,4 @@ def _fetch_days(
         volumes=bar_volumes(bars),
         further_locks=[ticks_range_key(get_variety(variety).exchange, variety)],
     )
-    return day_errors(report, variety)
+    return day_errors(report, variety) | damaged

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pyarrow as pa
 
-from ghtrader_assets.assets.daily_bars import read_bars, traded_symbols, write_bars
+from ghtrader_assets.assets.daily_bars import damaged_bars, read_bars, traded_symbols, write_bars
 from ghtrader_assets.assets.tick_download import (
     bar_volumes,
     fetch_ticks,
@@ -113,7 +113,8 @@ def _catalog_and_bars(
             refresh(opened, lake, variety)
         last = opened.finished_day(variety)
         declared = load_declared(data, variety)
-        have = set(lake.days("daily_bars", variety)).union(declared)
+        damaged = damaged_bars(lake, variety)
+        have = (set(lake.days("daily_bars", variety)) - damaged.keys()).union(declared)
         missing = [day for day in home.calendar.days(home.calendar.previous_day(first), last) if day not in have]
         for start, end in contiguous(missing, home.calendar):
             symbols = [info.symbol for info in load_contracts(data, variety) if info.lives_in(start, end)]
