@@ -15,15 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ghtrader_assets.runs.outcomes import as_ours
-from ghtrader_base.errors import GhtraderError, IntegrityError
+from ghtrader_base.errors import GhtraderError
 from ghtrader_market.reference.tick_origin import TickOrigin
-from ghtrader_market.reference.tick_schema import table_hash
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
 from ghtrader_market.stores.day_details import DayDetails
+from ghtrader_market.stores.lake.daily_bars import DATASET, read_bar_day
 from ghtrader_market.stores.lake.lake import Lake
-
-DATASET = "daily_bars"
 
 
 def bar_of_ticks(symbol: str, day: date, ticks: pa.Table) -> dict[str, object]:
@@ -121,35 +119,6 @@ def read_bars(lake: Lake, variety: str, days: Iterable[date] | None = None) -> p
     wanted = lake.days(DATASET, variety) if days is None else [d for d in days if lake.has_day(DATASET, variety, d)]
     tables = [read_bar_day(lake, variety, day) for day in wanted]
     return pa.concat_tables(tables) if tables else DAILY_BAR_SCHEMA.empty_table()
-
-
-def read_bar_day(lake: Lake, variety: str, day: date) -> pa.Table:
-    """One stored day's bars.
-
-    Raises
-    ------
-    IntegrityError
-        They cannot be read, or are not those that their manifest names: a roll is decided by them.
-    """
-    table, manifest = lake.read_day(DATASET, variety, day), lake.manifest(DATASET, variety, day)
-    if manifest is not None and table_hash(table) != manifest.content_hash:
-        raise IntegrityError(
-            f"daily bars of {variety} on {day} are not those that their manifest names",
-            f"ghtrader update --var {variety} asks for them again",
-        )
-    return table
-
-
-def damaged_bars(lake: Lake, variety: str, days: Iterable[date] | None = None) -> dict[date, GhtraderError]:
-    """Stored days, of these or of all, whose bars `read_bar_day` refuses, each with why."""
-    found: dict[date, GhtraderError] = {}
-    for day in lake.days(DATASET, variety) if days is None else days:
-        if lake.has_day(DATASET, variety, day):
-            try:
-                read_bar_day(lake, variety, day)
-            except GhtraderError as error:
-                found[day] = error
-    return found
 
 
 def traded_symbols(bars: pa.Table) -> list[str]:

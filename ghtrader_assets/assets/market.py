@@ -8,7 +8,7 @@ from datetime import date
 
 import dagster as dg
 
-from ghtrader_assets.assets.daily_bars import bars_from_ticks, damaged_bars, read_bars, traded_symbols, write_bars
+from ghtrader_assets.assets.daily_bars import bars_from_ticks, read_bars, traded_symbols, write_bars
 from ghtrader_assets.assets.tick_download import (
     bar_volumes,
     day_errors,
@@ -28,6 +28,7 @@ from ghtrader_base.lock_keys import daily_bars_key, ticks_range_key
 from ghtrader_market.inventory.contract_catalog import contracts_living, load_contracts, merge_contracts, no_bars
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import origin_of_source
+from ghtrader_market.stores.lake.daily_bars import damaged_bars
 from ghtrader_market.stores.lake.declared_days import load_declared
 
 GROUP = "market"

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pyarrow as pa
 
-from ghtrader_assets.assets.daily_bars import damaged_bars, read_bars, traded_symbols, write_bars
+from ghtrader_assets.assets.daily_bars import read_bars, traded_symbols, write_bars
 from ghtrader_assets.assets.tick_download import (
     bar_volumes,
     fetch_ticks,
@@ -29,6 +29,7 @@ from ghtrader_market.ingest.download import contiguous
 from ghtrader_market.inventory.contract_catalog import load_contracts, load_snapshot, refresh
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import ContractInfo, origin_of_source
+from ghtrader_market.stores.lake.daily_bars import damaged_bars
 from ghtrader_market.stores.lake.declared_days import load_declared
 from ghtrader_market.stores.lake.missing_days import skipped_days
 

@@ -9,12 +9,12 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
-from ghtrader_assets.assets.daily_bars import damaged_bars, read_bar_day
 from ghtrader_base.errors import IntegrityError
 from ghtrader_market.main_series.main_l5 import is_up_to_date
 from ghtrader_market.reference.roll_schedule import RollSchedule
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.stores.base import RECORDED
+from ghtrader_market.stores.lake.daily_bars import damaged_bars, read_bar_day
 from ghtrader_market.stores.lake.declared_days import load_declared
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.unfinished_days import why_unfinished_main

@@ -7,7 +7,7 @@ from datetime import date
 import pyarrow as pa
 import pytest
 
-from ghtrader_assets.assets.daily_bars import damaged_bars, read_bars, write_bars
+from ghtrader_assets.assets.daily_bars import read_bars, write_bars
 from ghtrader_assets.runs import flows
 from ghtrader_assets.runs.due_days import bars_due, ticks_due
 from ghtrader_assets.runs.evening import Evening
@@ -15,6 +15,7 @@ from ghtrader_base.errors import IntegrityError
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
+from ghtrader_market.stores.lake.daily_bars import damaged_bars
 from ghtrader_market.stores.lake.lake import Lake
 
 pytestmark = pytest.mark.clock
