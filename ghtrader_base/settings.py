@@ -388,6 +388,7 @@ def load_settings(home: Path | str | None = None) -> Settings:
     """
     global latest_home
     folder = settings_folder(home)
+    _refuse_pipes(folder)
     _refuse_secrets_in_toml(folder)
     _refuse_what_others_may_write(folder)
     _name_files_left_out(folder)
@@ -413,6 +414,14 @@ def load_settings(home: Path | str | None = None) -> Settings:
     return loaded
 
 
+def _refuse_pipes(folder: Path) -> None:
+    """ConfigError where a settings file is a pipe or a device: every command would wait for whoever writes to it."""
+    for name in (TOML_NAME, DOTENV_NAME):
+        path = folder / name
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ConfigError(f"{path} is a pipe or a device, no file", "remove it, or save what it gives as a file")
+
+
 def settings_folder(home: Path | str | None = None) -> Path:
     """Where `ghtrader.toml` and `.env` of a home are looked for, absolute; of the home in force where none is named."""
     named = os.environ.get(FOLDER_NAME) or home or os.environ.get("GHTRADER_HOME") or "var"
@@ -432,7 +441,7 @@ def _read_toml(folder: Path) -> dict[str, Any]:
         return {}
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as exc:  # TOML and UTF-8 errors are ValueErrors
+    except (OSError, ValueError, RecursionError) as exc:  # TOML and UTF-8 errors are ValueErrors
         raise ConfigError(f"{path} does not parse: {exc}", f"correct {TOML_NAME}") from exc
 
 

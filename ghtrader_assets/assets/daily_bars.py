@@ -20,9 +20,8 @@ from ghtrader_market.reference.tick_origin import TickOrigin
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA
 from ghtrader_market.stores.day_details import DayDetails
+from ghtrader_market.stores.lake.daily_bars import DATASET, read_bar_day
 from ghtrader_market.stores.lake.lake import Lake
-
-DATASET = "daily_bars"
 
 
 def bar_of_ticks(symbol: str, day: date, ticks: pa.Table) -> dict[str, object]:
@@ -116,9 +115,9 @@ def write_bars(
 
 
 def read_bars(lake: Lake, variety: str, days: Iterable[date] | None = None) -> pa.Table:
-    """Stored bars of a variety, of these days or of all, ordered by day and symbol."""
+    """Stored bars of a variety, of these days or of all, ordered by day and symbol; errors as `read_bar_day`."""
     wanted = lake.days(DATASET, variety) if days is None else [d for d in days if lake.has_day(DATASET, variety, d)]
-    tables = [lake.read_day(DATASET, variety, day) for day in wanted]
+    tables = [read_bar_day(lake, variety, day) for day in wanted]
     return pa.concat_tables(tables) if tables else DAILY_BAR_SCHEMA.empty_table()
 
 

@@ -28,6 +28,7 @@ from ghtrader_base.lock_keys import daily_bars_key, ticks_range_key
 from ghtrader_market.inventory.contract_catalog import contracts_living, load_contracts, merge_contracts, no_bars
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import origin_of_source
+from ghtrader_market.stores.lake.daily_bars import damaged_bars
 from ghtrader_market.stores.lake.declared_days import load_declared
 
 GROUP = "market"
@@ -183,6 +184,9 @@ def _fetch_days(
     wanted = [day for day in days if day not in declared]
     if not wanted:
         return {}
+    damaged = damaged_bars(home.lake, variety, wanted)
+    if not (wanted := [day for day in wanted if day not in damaged]):
+        return damaged
     bars = read_bars(home.lake, variety, wanted)
     traded = set(traded_symbols(bars))
     infos = [info for info in load_contracts(home.settings.data, variety) if info.symbol in traded]
@@ -200,4 +204,4 @@ def _fetch_days(
         volumes=bar_volumes(bars),
         further_locks=[ticks_range_key(get_variety(variety).exchange, variety)],
     )
-    return day_errors(report, variety)
+    return day_errors(report, variety) | damaged

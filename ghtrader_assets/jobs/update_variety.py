@@ -29,6 +29,7 @@ from ghtrader_market.ingest.download import contiguous
 from ghtrader_market.inventory.contract_catalog import load_contracts, load_snapshot, refresh
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import ContractInfo, origin_of_source
+from ghtrader_market.stores.lake.daily_bars import damaged_bars
 from ghtrader_market.stores.lake.declared_days import load_declared
 from ghtrader_market.stores.lake.missing_days import skipped_days
 
@@ -113,7 +114,8 @@ def _catalog_and_bars(
             refresh(opened, lake, variety)
         last = opened.finished_day(variety)
         declared = load_declared(data, variety)
-        have = set(lake.days("daily_bars", variety)).union(declared)
+        damaged = damaged_bars(lake, variety)
+        have = (set(lake.days("daily_bars", variety)) - damaged.keys()).union(declared)
         missing = [day for day in home.calendar.days(home.calendar.previous_day(first), last) if day not in have]
         for start, end in contiguous(missing, home.calendar):
             symbols = [info.symbol for info in load_contracts(data, variety) if info.lives_in(start, end)]

@@ -14,6 +14,7 @@ from ghtrader_market.main_series.main_l5 import is_up_to_date
 from ghtrader_market.reference.roll_schedule import RollSchedule
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.stores.base import RECORDED
+from ghtrader_market.stores.lake.daily_bars import damaged_bars, read_bar_day
 from ghtrader_market.stores.lake.declared_days import load_declared
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.unfinished_days import why_unfinished_main
@@ -23,8 +24,8 @@ MADE_OF_MAIN = ("features", "labels")
 
 
 def bars_due(lake: Lake, variety: str, days: Iterable[date]) -> list[date]:
-    """Days without stored daily bars."""
-    return [day for day in days if not lake.has_day(BARS, variety, day)]
+    """Days without stored daily bars, and every day whose stored bars are damaged: no roll is decided without them."""
+    return sorted({*(day for day in days if not lake.has_day(BARS, variety, day)), *damaged_bars(lake, variety)})
 
 
 def ticks_due(lake: Lake, variety: str, days: Iterable[date]) -> list[date]:
@@ -39,7 +40,11 @@ def ticks_due(lake: Lake, variety: str, days: Iterable[date]) -> list[date]:
     for day in days:
         if day in declared:
             continue
-        bars = lake.read_day(BARS, variety, day, ["symbol", "volume"]).to_pylist()
+        try:
+            bars = read_bar_day(lake, variety, day).to_pylist()
+        except IntegrityError:  # its run says what is wrong with it
+            due.append(day)
+            continue
         traded = [bar["symbol"] for bar in bars if bar["volume"]]
         for symbol in traded:
             if symbol not in here:

@@ -183,7 +183,7 @@ class Evening:
         stored = lake.days("daily_bars", variety)
         known = set(self.materialized("daily_bars"))
         due = self._with_unknown(known, variety, days, due_days.bars_due(lake, variety, days))
-        return [day for day in due if not stored or day > stored[0] or day_key(day, variety) not in known]
+        return [day for day in due if not stored or day >= stored[0] or day_key(day, variety) not in known]
 
     def _ticks(self, lake: Lake, variety: str) -> list[date]:
         """Days whose ticks are due: of those with daily bars, which say what traded."""

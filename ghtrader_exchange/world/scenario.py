@@ -151,7 +151,7 @@ def parse_scenario(text: str) -> Scenario:
     """
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"the scenario is no TOML: {error}", "correct the file") from error
     known = [field.name for field in fields(Scenario)]
     if unknown := sorted(set(table) - set(known)):

@@ -403,7 +403,7 @@ def parse_varieties(text: str) -> dict[str, Variety]:
     """
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"variety table: {error}", "correct the TOML") from error
     try:
         shared = _shared(table.pop(SHARED, {}))

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ghtrader_base.errors import BadRecordingError
+from ghtrader_market.sources.recordings.size_limit import most_bytes, too_large
 
 _SHOW = 24
 _DELIMITERS = (",", "\t", ";", "|")
@@ -179,6 +180,9 @@ def read_parquet(data: bytes, name: str) -> Columns:
     import pyarrow.parquet as pq
 
     try:
+        about = pq.read_metadata(io.BytesIO(data))
+        if about.num_rows * about.num_columns * 8 > most_bytes():
+            raise too_large(name)
         table = pq.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError, ValueError) as exc:
         first = str(exc).splitlines()[0]

@@ -6,6 +6,8 @@ What the columns or blocks mean is decided in `layouts`.
 from __future__ import annotations
 
 import gzip
+import io
+import os
 import zlib
 from enum import StrEnum
 from functools import cached_property
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from ghtrader_base.errors import BadRecordingError
 from ghtrader_market.sources.recordings.columns import Columns, read_csv, read_parquet
+from ghtrader_market.sources.recordings.size_limit import most_bytes, too_large
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _HEAD = 16
@@ -84,12 +87,16 @@ class RecordingFile:
         """
         data = self._data if self._data is not None else self._read()
         if data.startswith(_GZIP_MAGIC):
+            most = most_bytes()
             try:
-                return gzip.decompress(data)
+                unpacked = gzip.GzipFile(fileobj=io.BytesIO(data)).read(most + 1)
             except (OSError, EOFError, zlib.error) as exc:
                 raise BadRecordingError(
                     f"{self.name} is a broken or cut-off gzip: {exc}", "fetch the file again, whole"
                 ) from exc
+            if len(unpacked) > most:
+                raise too_large(self.name)
+            return unpacked
         if self.name.endswith(".gz") and data.strip():
             raise BadRecordingError(f"{self.name} is called .gz but is no gzip file", "fetch or pack it again")
         return data
@@ -147,6 +154,8 @@ class RecordingFile:
                     f"{self.name} is a pipe or a device, no file", "save what it gives as a file and import that"
                 )
             with self.path.open("rb") as stream:
+                if length < 0 and os.fstat(stream.fileno()).st_size > most_bytes():
+                    raise too_large(self.name)
                 return stream.read(length)
         except OSError as exc:
             raise self._unreadable(exc) from exc

@@ -132,7 +132,7 @@ def read_sets(text: str, where: str) -> dict[str, OwnSet]:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise ConfigError(f"{where}: {exc}", "correct the TOML") from exc
     return {name: _set(text, where, name, table) for name, table in document.items()}
 

@@ -145,3 +145,28 @@ def test_a_file_of_another_user_names_no_server(folder: Path) -> None:
     os.chown(folder / "ghtrader.toml", 65534, 65534)
     with pytest.raises(ConfigError, match="TQ_MD_URL"):
         load_settings()
+
+
+@pytest.mark.parametrize("name", [".env", "ghtrader.toml"])
+def test_a_pipe_in_place_of_a_settings_file_is_named_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ConfigError, match="is a pipe or a device, no file"):
+        load_settings(tmp_path)
+
+
+def test_nested_toml_is_named_by_whoever_reads_it(tmp_path: Path) -> None:
+    from ghtrader_exchange.world.scenario import parse_scenario
+    from ghtrader_market.sources.recordings.layouts.mapped_columns import load_column_map
+    from ghtrader_models.factors.library.user_sets import read_sets
+
+    text = "a = " + "[" * 100_000
+    path = tmp_path / "ghtrader.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="does not parse"):
+        load_settings(tmp_path)
+    with pytest.raises(UsageError, match="is no TOML"):
+        load_column_map(path)
+    with pytest.raises(ConfigError, match="correct the TOML|mine.toml"):
+        read_sets(text, "mine.toml")
+    with pytest.raises(ConfigError, match="the scenario is no TOML"):
+        parse_scenario(text)

@@ -22,6 +22,7 @@ from ghtrader_market.sources.recordings.contract_names import one_contract
 from ghtrader_market.sources.recordings.contract_rows import ContractRows, ReadOptions
 from ghtrader_market.sources.recordings.layouts.layout import Layout
 from ghtrader_market.sources.recordings.recording_file import Container, RecordingFile
+from ghtrader_market.sources.recordings.size_limit import most_bytes, too_large
 from ghtrader_market.sources.recordings.table_values import NO_PRICE
 from ghtrader_market.sources.recordings.wall_clock import Clock, Moments, epoch_ns, utc_times
 
@@ -40,10 +41,14 @@ def _events(file: RecordingFile) -> np.ndarray | None:
         It cannot be read, or is a zip archive of other files.
     """
     try:
+        if file.data.startswith(b"PK"):
+            with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
+                if sum(member.file_size for member in archive.infolist()) > most_bytes():
+                    raise too_large(file.name)
         loaded = np.load(io.BytesIO(file.data), allow_pickle=False)
         names = [file.name] if isinstance(loaded, np.ndarray) else loaded.files
         arrays = [loaded] if isinstance(loaded, np.ndarray) else [loaded[name] for name in names]
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as exc:
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as exc:
         raise BadRecordingError(f"{file.name} is no NumPy file that can be read: {exc}", "copy it again") from exc
     if others := [name for name, array in zip(names, arrays, strict=True) if not isinstance(array, np.ndarray)]:
         raise BadRecordingError(

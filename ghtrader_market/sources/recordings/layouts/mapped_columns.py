@@ -57,7 +57,7 @@ def load_column_map(path: Path) -> ColumnMap:
         found = tomllib.loads(path.read_text("utf-8"))
     except OSError as exc:
         raise UsageError(f"{path} cannot be read: {exc.strerror}", "check --columns") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise UsageError(f"{path} is no TOML: {exc}", _HINT) from exc
     return check_column_map(found, str(path))
 
