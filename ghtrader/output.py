@@ -57,6 +57,7 @@ def progress_display() -> Iterator[Callable[[str], object]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
+    from ghtrader_assets.resources.progress import StepLine
     from ghtrader_market.ingest.report import ProgressLine
 
     with os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1) as stream:
@@ -65,7 +66,9 @@ def progress_display() -> Iterator[Callable[[str], object]]:
             task = bar.add_task("", total=None, visible=False)
 
             def show(line: str) -> None:
-                if isinstance(line, ProgressLine):
+                if isinstance(line, StepLine):
+                    bar.update(task, completed=line.done, total=line.wanted, description=str(line), visible=True)
+                elif isinstance(line, ProgressLine):
                     bar.update(task, completed=line.days, total=line.days_wanted, description=str(line), visible=True)
                 else:
                     console.print(f"{datetime.now():%H:%M:%S} {line}", markup=False, highlight=False)

@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 
     from ghtrader_market.stores.lake.manifests import DayManifest
 
+class StepLine(str):
+    """A line that also says how far a command is: `done` of `wanted` steps."""
+
+    done: int
+    wanted: int
+
+    def __new__(cls, done: int, wanted: int, words: str) -> StepLine:
+        """Word the line."""
+        line = super().__new__(cls, f"{done}/{wanted} {words}")
+        line.done, line.wanted = done, wanted
+        return line
+
+
 _sinks: list[Callable[[str], object]] = []
 _MAX_POINTS = 2000
 

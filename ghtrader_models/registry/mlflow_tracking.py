@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
     from ghtrader_models.bundles.bundle import Bundle
     from ghtrader_models.evaluation.benchmark import BenchmarkReport
+    from ghtrader_models.evaluation.comparison import Comparison
 
 ALIASES = ("champion", "challenger")
 CREDENTIALS = frozenset({"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"})
@@ -215,6 +216,29 @@ class Tracker:
             {"benchmark.json": report.to_dict(), **dict(artifacts or {})},
         )
 
+    def log_comparison(
+        self,
+        comparison: Comparison,
+        *,
+        tags: Mapping[str, str] | None = None,
+        artifacts: Mapping[str, bytes] | None = None,
+    ) -> str:
+        """Log one comparison: scores and costs of each family as metrics, page and figure as artefacts; its run id."""
+        marks = {"horizon": str(comparison.horizon), "kind": "comparison", "splits_hash": comparison.splits_hash}
+        return self._log(
+            comparison.symbol,
+            f"compare-h{comparison.horizon}",
+            {**{f"ghtrader.{key}": value for key, value in marks.items()}, **dict(tags or {})},
+            {
+                "families": ",".join(model.family for model in comparison.models),
+                "horizon": comparison.horizon,
+                "origin": comparison.origin,
+                "simulated": comparison.simulated,
+            },
+            _comparison_metrics(comparison),
+            {"comparison.json": comparison.to_dict(), **dict(artifacts or {})},
+        )
+
     def register_bundle(
         self, bundle: Bundle, *, tags: Mapping[str, str] | None = None, alias: str | None = "challenger"
     ) -> str:
@@ -334,6 +358,30 @@ class Tracker:
             path = Path(folder) / name
             path.write_bytes(content)
             self.client.log_artifact(run_id, str(path))
+
+
+def _comparison_metrics(comparison: Comparison) -> dict[str, list[tuple[float, int]]]:
+    """`<family>.<metric>`, and `<baseline>.logloss`."""
+    found: dict[str, float | None] = {}
+    for model in comparison.models:
+        numbers = model.figures
+        bounds = {"logloss_gain_low": numbers.gain_bounds.low, "logloss_gain_high": numbers.gain_bounds.high}
+        for name, value in {
+            "logloss": numbers.logloss,
+            "logloss_gain": numbers.gain,
+            **bounds,
+            "ece": numbers.ece,
+            "latency_p50_us": numbers.p50_us,
+            "latency_p99_us": numbers.p99_us,
+            "model_bytes": numbers.model_bytes,
+            "parameters": numbers.parameters,
+            "fit_seconds": model.fit_seconds,
+            "net_pnl": numbers.net_pnl,
+        }.items():
+            found[f"{model.family}.{name}"] = value
+    for baseline in comparison.baselines:
+        found[f"{baseline.name}.logloss"] = baseline.figures.logloss
+    return {name: [(float(value), 0)] for name, value in found.items() if value is not None}
 
 
 def _metrics(report: BenchmarkReport) -> dict[str, list[tuple[float, int]]]:
