@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -114,7 +114,7 @@ class StoredReport:
     context: ReportContext
     splits_hash: str = ""
     config: dict[str, bool | int | float | str] = field(default_factory=dict)
-    policy: dict[str, Any] = field(default_factory=dict)
+    policy: dict[str, bool | int | float | str] = field(default_factory=dict)
     seconds: float = 0.0
 
 

@@ -25,7 +25,7 @@ from ghtrader_assets.results.comparison_store import (
 from ghtrader_assets.results.reports_store import data_hash, readable_reports
 from ghtrader_assets.runs import flows
 from ghtrader_assets.runs.execute import Progress, RunResult, run_group, run_job
-from ghtrader_base.errors import GhtraderError
+from ghtrader_base.errors import GhtraderError, UnreachableError, UnwritableError
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_models.evaluation.comparison import Comparison
@@ -99,6 +99,8 @@ def compare_families(
     ------
     UsageError
         An unknown family, or a horizon or days that were not built.
+    UnreachableError, UnwritableError
+        A server is not there, or the disk refuses: run it again, and it goes on from here.
     GhtraderError
         No family could be compared.
     """
@@ -116,6 +118,8 @@ def compare_families(
         config = asdict(configs[family])
         try:
             runs += _made_for(settings, options, family, wanted, config, more, tell)
+        except (UnreachableError, UnwritableError):
+            raise  # no other family would fare better; what is made is kept
         except GhtraderError as error:
             failed[family] = error.message
             tell(f"{family} failed: {error.message}")
