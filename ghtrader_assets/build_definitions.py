@@ -14,6 +14,7 @@ from ghtrader_assets.assets.main_series import main_l5, main_schedule
 from ghtrader_assets.assets.market import contracts, daily_bars, raw_ticks, trading_calendar
 from ghtrader_assets.assets.model_families import family_assets, joint_report_sensor
 from ghtrader_assets.checks import ALL_CHECKS
+from ghtrader_assets.jobs.compare_families import compare_families
 from ghtrader_assets.jobs.daily_update import daily_update
 from ghtrader_assets.jobs.download_contract import download_contract
 from ghtrader_assets.jobs.import_recordings import import_recordings_job
@@ -43,7 +44,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     return dg.Definitions(
         assets=[*MARKET_ASSETS, datasets, *family_assets(), champion],
         asset_checks=ALL_CHECKS,
-        jobs=[download_contract, update_variety, *CONTRACT_JOBS, import_recordings_job, daily_update],
+        jobs=[download_contract, update_variety, *CONTRACT_JOBS, import_recordings_job, daily_update, compare_families],
         schedules=[daily_update_schedule],
         sensors=[joint_report_sensor],
         resources=resources,

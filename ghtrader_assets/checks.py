@@ -13,7 +13,7 @@ import numpy as np
 from ghtrader_assets.assets.tick_download import symbols_with_ticks
 from ghtrader_assets.partitions import PARTITIONS, days_by_variety, split_horizon_key
 from ghtrader_assets.resources.resources import HomeResource
-from ghtrader_assets.results.reports_store import load_reports
+from ghtrader_assets.results.reports_store import readable_reports
 from ghtrader_base.errors import IntegrityError
 from ghtrader_market.inventory.stored_days import stored_days
 from ghtrader_market.reference.holiday_list import calendar_state
@@ -197,7 +197,9 @@ def benchmark_has_baselines(context: dg.AssetCheckExecutionContext, home: HomeRe
     problems, count = [], 0
     for key in keys:
         horizon, variety = split_horizon_key(key)
-        for report in load_reports(home.settings, get_variety(variety).continuous_symbol, horizon):
+        stored = readable_reports(home.settings, get_variety(variety).continuous_symbol, horizon)
+        problems += [f"{family} {key}: {error.message}" for family, error in stored.damaged.items()]
+        for report in stored.reports:
             count += 1
             missing = {"prior", "majority", "persistence"} - report.baselines.keys()
             gain = report.model.gain

@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, create_model
 
 from ghtrader_assets.run_config import RunConfig
-from ghtrader_base.errors import UsageError
 from ghtrader_models.families.base import Preset, get_family
 
 PresetName = Literal["small", "paper"]
@@ -78,12 +77,9 @@ def changes_of(config: TrainConfig | BenchmarkConfig) -> dict[str, Any]:
 
 
 def settings_class(family: str) -> type[FamilySettings]:
-    """The class of a family's settings, with a field of each of its frozen dataclass.
+    """The class of a family's settings, with a field of each of its frozen dataclass that is a number, text or switch.
 
-    Raises
-    ------
-    UsageError
-        A field is neither a number, a text nor a switch.
+    Another kind of field is the preset's always: `make_config` takes none either, and the graph must load.
     """
     config = get_family(family).config
     small, paper = config(Preset.SMALL), config(Preset.PAPER)
@@ -91,7 +87,7 @@ def settings_class(family: str) -> type[FamilySettings]:
     for field in dataclasses.fields(small):
         usual, large = getattr(small, field.name), getattr(paper, field.name)
         if type(usual) not in _PLAIN:
-            raise UsageError(f"{family}: {field.name} is {usual!r}", "a setting is a number, a text or a switch")
+            continue
         said = f"{usual}" if usual == large else f"{usual} in small, {large} in paper"
         fields[field.name] = (_PLAIN[type(usual)] | None, Field(default=None, description=said))
     made: type[FamilySettings] = create_model(f"{_title(family)}Settings", __base__=FamilySettings, **fields)

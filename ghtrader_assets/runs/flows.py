@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
 
 JOINT_REPORT = "benchmark_report"
+Changes = Mapping[str, bool | int | float | str]
+"""Fields of a family's configuration that differ from its defaults, and `preset`."""
 _OUTSIDE_HINT = "choose days inside them: a day is known once it is over, and GHTRADER_FIRST_DAY says where they begin"
 
 
@@ -421,10 +423,6 @@ def contract_days(settings: Settings, dataset: str, symbol: str, start: date | N
     return days
 
 
-FamilySettings = Mapping[str, bool | int | float | str]
-"""Fields of a family's configuration by name, and `preset`."""
-
-
 def _contract_window(
     settings: Settings, dataset: str, symbol: str, start: date | None, end: date | None
 ) -> dict[str, str]:
@@ -457,7 +455,7 @@ def train_contract(
     end: date | None = None,
     *,
     seed: int = 0,
-    changes: FamilySettings | None = None,
+    changes: Changes | None = None,
     policy: PolicyOptions | None = None,
     strict: bool = False,
     mix: bool = False,
@@ -480,7 +478,7 @@ def benchmark_contract(
     end: date | None = None,
     *,
     seed: int = 0,
-    changes: Mapping[str, FamilySettings] | None = None,
+    changes: Mapping[str, Changes] | None = None,
     policy: PolicyOptions | None = None,
     strict: bool = False,
     mix: bool = False,
@@ -587,7 +585,7 @@ def train_family(
     *,
     seed: int = 0,
     until_ns: int | None = None,
-    changes: FamilySettings | None = None,
+    changes: Changes | None = None,
     policy: PolicyOptions | None = None,
     strict: bool = False,
     mix: bool = False,
@@ -631,7 +629,7 @@ def benchmark_families(
     end: date | None = None,
     *,
     seed: int = 0,
-    changes: Mapping[str, FamilySettings] | None = None,
+    changes: Mapping[str, Changes] | None = None,
     policy: PolicyOptions | None = None,
     strict: bool = False,
     mix: bool = False,
@@ -682,6 +680,8 @@ def benchmark_families(
             runs += _horizon_runs(settings, [name, JOINT_REPORT], variety, horizons, config, **options)
         except GhtraderError as error:
             failed[family] = error
+            if isinstance(error, UnreachableError):
+                break
     if failed:
         reported = _with_reports(settings, variety, horizons)
         if reported:

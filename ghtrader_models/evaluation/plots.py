@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ def reliability_diagram(found: Mapping[str, Reliability], *, kind: str = "png") 
 
     def paint(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], "--", color=_GREY, linewidth=1, label="perfect")
-        for (name, bins), colour in zip(found.items(), (_BLUE, _RED, _GREEN, _GREY), strict=False):
+        for (name, bins), colour in zip(found.items(), itertools.cycle((_BLUE, _RED, _GREEN, _GREY)), strict=False):
             weight = bins.count / max(bins.count.max(initial=1), 1)
             axes.plot(bins.confidence, bins.accuracy, color=colour, linewidth=1.2, label=name)
             axes.scatter(bins.confidence, bins.accuracy, s=10 + 60 * weight, color=colour)
@@ -116,6 +117,44 @@ def pnl_curve(datetime_ns: np.ndarray, equity: np.ndarray, *, title: str = "", k
         axes.set_ylabel("CNY")
 
     return draw(paint, title or "Net PnL", kind)
+
+
+def loss_against_latency(
+    models: Mapping[str, tuple[float, float, bool]],
+    baselines: Mapping[str, float],
+    *,
+    title: str = "",
+    kind: str = "png",
+) -> bytes:
+    """Each model once, those that no other beats in both joined by a line.
+
+    Parameters
+    ----------
+    models : mapping of str to (float, float, bool)
+        Name -> p99 latency of a row in microseconds, log-loss in nats, whether it is on the front.
+    baselines : mapping of str to float
+        Name -> log-loss in nats, drawn as a line across.
+    """
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    def paint(axes: Axes) -> None:
+        front = sorted((latency, loss) for latency, loss, best in models.values() if best)
+        if front:
+            axes.step(*zip(*front, strict=True), where="post", color=_GREEN, linewidth=1.0, label="Pareto front")
+        for name, (latency, loss, best) in models.items():
+            axes.scatter([latency], [loss], s=34, color=_GREEN if best else _GREY, zorder=3)
+            axes.annotate(name, (latency, loss), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        for (name, loss), style in zip(baselines.items(), ("--", ":", "-."), strict=False):
+            axes.axhline(loss, color=_RED, linewidth=1.0, linestyle=style, label=name)
+        if models:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set(xlabel="p99 of one row, microseconds", ylabel="log-loss, nats")
+        axes.margins(x=0.15, y=0.15)
+        axes.legend(frameon=False)
+
+    return draw(paint, title or "Loss against latency", kind, (7.0, 4.4))
 
 
 def latency_histogram(milliseconds: np.ndarray, *, kind: str = "png") -> bytes:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ghtrader_models.bundles.bundle import Bundle
     from ghtrader_models.calibration import Calibration
     from ghtrader_models.evaluation.benchmark import BenchmarkReport
+    from ghtrader_models.evaluation.comparison import Comparison
 
 ALIASES = ("champion", "challenger")
 CREDENTIALS = frozenset({"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"})
@@ -382,6 +383,31 @@ class Tracker:
                     self._carry_scores(version, run_id)
         return run_id
 
+    def log_comparison(
+        self,
+        comparison: Comparison,
+        *,
+        tags: Mapping[str, str] | None = None,
+        artifacts: Mapping[str, bytes] | None = None,
+    ) -> str:
+        """Log one comparison: scores and costs of each family as metrics, page and figure as artefacts; its run id."""
+        marks = {"horizon": str(comparison.horizon), "kind": "comparison", "splits_hash": comparison.splits_hash}
+        params = {
+            "families": ",".join(model.family for model in comparison.models),
+            "horizon": comparison.horizon,
+            "origin": comparison.origin,
+            "simulated": comparison.simulated,
+        }
+        with self.run(comparison.symbol, f"compare-h{comparison.horizon}") as run_id:
+            self._write(
+                run_id,
+                {**{f"ghtrader.{key}": value for key, value in marks.items()}, **dict(tags or {})},
+                params,
+                _comparison_metrics(comparison),
+            )
+            self._artifacts(run_id, {"comparison.json": comparison.to_dict(), **dict(artifacts or {})})
+        return run_id
+
     def register_bundle(
         self,
         bundle: Bundle,
@@ -684,6 +710,30 @@ def _calibration_metrics(calibration: Calibration | None) -> dict[str, list[tupl
         "calibration_ece_after": after.ece,
     }
     return {name: [(value, 0)] for name, value in found.items()}
+
+
+def _comparison_metrics(comparison: Comparison) -> dict[str, list[tuple[float, int]]]:
+    """`<family>.<metric>`, and `<baseline>.logloss`."""
+    found: dict[str, float | None] = {}
+    for model in comparison.models:
+        numbers = model.figures
+        bounds = {"logloss_gain_low": numbers.gain_bounds.low, "logloss_gain_high": numbers.gain_bounds.high}
+        for name, value in {
+            "logloss": numbers.logloss,
+            "logloss_gain": numbers.gain,
+            **bounds,
+            "ece": numbers.ece,
+            "latency_p50_us": numbers.p50_us,
+            "latency_p99_us": numbers.p99_us,
+            "model_bytes": numbers.model_bytes,
+            "parameters": numbers.parameters,
+            "fit_seconds": model.fit_seconds,
+            "net_pnl": numbers.net_pnl,
+        }.items():
+            found[f"{model.family}.{name}"] = value
+    for baseline in comparison.baselines:
+        found[f"{baseline.name}.logloss"] = baseline.figures.logloss
+    return {name: [(float(value), 0)] for name, value in found.items() if value is not None}
 
 
 def _metrics(report: BenchmarkReport) -> dict[str, list[tuple[float, int]]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ghtrader_models.evaluation.html_page import render_page
 from ghtrader_models.evaluation.plots import draw
 from ghtrader_models.research.clusters import cluster_factors
 from ghtrader_models.research.factor_report import FactorReport
@@ -27,15 +28,13 @@ BELIEVED = 0.05
 
 def render(report: FactorReport, scores: FactorScores) -> str:
     """The page as HTML."""
-    from jinja2 import Environment, FileSystemLoader
-
-    here = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
     judged = str(report.judged_horizon)
     believed = [row.name for row in report.factors if (row.horizons[judged].p_adjusted or 1.0) < BELIEVED]
     figures = [(title, caption, base64.b64encode(png).decode()) for title, caption, png in _figures(report, scores)]
-    return here.get_template("page.html.j2").render(
-        report=report, judged=judged, believed=believed, figures=figures, level=BELIEVED, show=_shown
-    )
+    return render_page(
+        Path(__file__).with_name("page.html.j2"), report=report, judged=judged, believed=believed, figures=figures,
+        level=BELIEVED, show=_shown,
+    )  # fmt: skip
 
 
 def _shown(value: float | None, how: str) -> str:

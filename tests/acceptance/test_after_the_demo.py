@@ -68,7 +68,7 @@ def test_dagster_shows_the_demos_partitions(default_demo, servers) -> None:
         assert all({"rows", "content_hash"} <= labels for labels in made[name].values()), made[name]
     assert all("plot" in labels for labels in made["main_l5"].values())
     horizons = {f"{horizon}|{variety}" for horizon in (10, 50, 200) for variety in ("cu", "IF")}
-    for name in ("model_logistic", "model_xgboost", "benchmark_report"):
+    for name in ("model_logistic", "model_xgboost", "benchmark_logistic", "benchmark_xgboost", "benchmark_report"):
         assert set(made[name]) == horizons and all("plot" in labels for labels in made[name].values())
     assert set(made["champion"]) == {"50|cu", "50|IF"}
 

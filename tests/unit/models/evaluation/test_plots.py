@@ -25,6 +25,10 @@ DRAW: dict[str, Callable[[str], bytes]] = {
     "trades": lambda kind: plots.price_with_trades(
         TIMES, WALK, TIMES[[5, 100]], WALK[[5, 100]], np.array([1, -1]), kind=kind
     ),
+    "loss and latency": lambda kind: plots.loss_against_latency(
+        {"a": (5.0, 0.9, True), "b": (900.0, 0.8, True), "c": (950.0, 0.95, False)}, {"prior": 1.0}, kind=kind
+    ),
+    "no loss": lambda kind: plots.loss_against_latency({}, {}, kind=kind),
     "no latency": lambda kind: plots.latency_histogram(NONE, kind=kind),
     "no pnl": lambda kind: plots.pnl_curve(NONE.astype(np.int64), NONE, kind=kind),
     "no trades": lambda kind: plots.price_with_trades(

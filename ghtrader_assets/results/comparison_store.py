@@ -1,0 +1,223 @@
+"""Makes a comparison of the stored walk-forward reports and candidates of a series, and keeps it.
+
+Small files under fixed names: ``runs/compare/<symbol>/h<horizon>/`` holds `comparison.json`, `comparison.html` and
+`loss_against_latency.png`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from ghtrader_assets.results.reports_store import (
+    StoredReport,
+    load_candidate,
+    load_predictions,
+    readable_reports,
+)
+from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError
+from ghtrader_base.files import atomic_write_bytes, atomic_write_json, read_json
+from ghtrader_base.settings import Settings
+from ghtrader_base.version import code_version
+from ghtrader_market.stores.lake.lake import Lake
+from ghtrader_models.bundles.provenance import data_hash
+from ghtrader_models.evaluation.comparison import (
+    ComparedBaseline,
+    ComparedModel,
+    Comparison,
+    Reliabilities,
+    bounds_of,
+    bounds_of_values,
+    level_of_many,
+    ranked,
+    require_same_splits,
+)
+from ghtrader_models.evaluation.model_cost import ModelCost, cost_of
+
+if TYPE_CHECKING:
+    from ghtrader_models.bundles.bundle import Bundle
+
+JSON, PAGE, FIGURE = "comparison.json", "comparison.html", "loss_against_latency.png"
+BASELINES = ("prior", "persistence", "majority")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedTests:
+    """Which tests of which data a comparison is about.
+
+    Attributes
+    ----------
+    splits_hash, data_hash : str
+        As a walk-forward report has them.
+    words : str
+        What the tests are.
+    """
+
+    splits_hash: str
+    data_hash: str
+    words: str = ""
+
+
+def comparison_folder(settings: Settings, symbol: str, horizon: int) -> Path:
+    """Where the last comparison of a series is."""
+    return settings.runs / "compare" / symbol / f"h{horizon}"
+
+
+def why_not(report: StoredReport | None, wanted: WantedTests) -> str:
+    """Why a report has no part in a comparison; empty where it has."""
+    if report is None:
+        return "it has no walk-forward report"
+    if report.splits_hash != wanted.splits_hash:
+        return f"its report is of other splits: {report.splits_hash[:12] or 'unknown'}, not {wanted.splits_hash[:12]}"
+    if report.context.data_hash != wanted.data_hash:
+        return "its report is of other days, features or labels"
+    return ""
+
+
+def report_stands(report: StoredReport | None, wanted: WantedTests, config: Mapping[str, object], seed: int) -> bool:
+    """Whether a report is there for these tests, made with this configuration and seed and the usual policy."""
+    if report is None or why_not(report, wanted):
+        return False
+    return report.config == config and report.seed == seed and not report.policy
+
+
+def candidate_of(
+    settings: Settings, symbol: str, horizon: int, family: str, wanted: WantedTests, config: Mapping[str, object]
+) -> Bundle | None:
+    """The family's last bundle where it learned from the same days with this configuration."""
+    try:
+        bundle = load_candidate(settings, symbol, horizon, family)
+    except GhtraderError:  # none yet, or one that is damaged: either way it is trained anew
+        return None
+    same = data_hash(bundle.content.days) == wanted.data_hash and bundle.content.config == config
+    return bundle if same else None
+
+
+def compare_stored(
+    settings: Settings,
+    symbol: str,
+    horizon: int,
+    families: list[str],
+    wanted: WantedTests,
+    failed: Mapping[str, str],
+) -> Comparison:
+    """Put the families side by side whose reports are of the wanted tests.
+
+    Parameters
+    ----------
+    families : list of str
+        Those asked for.
+    wanted : WantedTests
+    failed : mapping of str to str
+        Family -> what went wrong before; kept beside what is found out here.
+
+    Raises
+    ------
+    FailedError
+        None of them has such a report.
+    """
+    stored = {report.family: report for report in readable_reports(settings, symbol, horizon).reports}
+    wrong, taken = dict(failed), []
+    for family in families:
+        report = stored.get(family)
+        if why := why_not(report, wanted):
+            wrong.setdefault(family, why)
+        elif report is not None:
+            taken.append(report)
+    if not taken:
+        raise FailedError(
+            f"nothing to compare: {'; '.join(f'{family}: {why}' for family, why in wrong.items())}",
+            f"first: ghtrader benchmark --model {families[0]}",
+        )
+    require_same_splits({report.family: report.splits_hash for report in taken})
+    models = []
+    for report in taken:
+        bundle = candidate_of(settings, symbol, horizon, report.family, wanted, report.config)
+        if bundle is None:
+            wrong.setdefault(report.family, "no model was trained on these days: latency and size are unknown")
+        models.append(_compared(settings, report, bundle, len(families)))
+    first = taken[0]
+    days = first.context.days
+    return Comparison(
+        symbol=symbol,
+        horizon=horizon,
+        first=days[0].isoformat(),
+        last=days[-1].isoformat(),
+        days=len(days),
+        rows=first.context.rows,
+        tests=[split.name for split in first.splits],
+        splits=first.context.splits,
+        splits_hash=first.splits_hash,
+        data_hash=first.context.data_hash,
+        origin=first.context.origin,
+        models=ranked(models),
+        baselines=[
+            ComparedBaseline(name=name, scores=first.baselines[name], logloss=bounds_of(first.baselines[name].logloss))
+            for name in BASELINES
+            if name in first.baselines
+        ],
+        failed=wrong,
+        reliability={report.family: _reliability(settings, report) for report in taken},
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        code_version=code_version(),
+    )
+
+
+def _compared(settings: Settings, report: StoredReport, bundle: Bundle | None, families: int) -> ComparedModel:
+    return ComparedModel(
+        family=report.family,
+        config=report.config,
+        scores=report.model,
+        logloss=bounds_of(report.model.logloss),
+        gain_of_many=bounds_of_values(report.model.gain.per_split, level_of_many(families)),
+        fits=len(report.splits),
+        fit_seconds=sum(split.fit_seconds for split in report.splits),
+        train_rows=report.splits[-1].train_rows,
+        trading=report.simulation,
+        cost=None if bundle is None else _cost(settings, bundle),
+        bundle_id="" if bundle is None else bundle.bundle_id,
+    )
+
+
+def _cost(settings: Settings, bundle: Bundle) -> ModelCost:
+    """Measured on the rows of the bundle's last day."""
+    names = list(bundle.factor_names)
+    table = Lake(settings.data).read_day("features", bundle.symbol, bundle.content.days[-1].day, columns=names)
+    return cost_of(bundle, np.column_stack([table[name].to_numpy() for name in names]).astype(np.float32))
+
+
+def _reliability(settings: Settings, report: StoredReport) -> Reliabilities:
+    from ghtrader_models.evaluation.benchmark import predicted_probabilities
+    from ghtrader_models.evaluation.metrics import reliability
+
+    predictions = load_predictions(settings, report.symbol, report.horizon, report.family)
+    found = reliability(predicted_probabilities(predictions), predictions.column("y").to_numpy())
+    return Reliabilities(
+        confidence=found.confidence.tolist(), accuracy=found.accuracy.tolist(), count=found.count.tolist()
+    )
+
+
+def save_comparison(settings: Settings, comparison: Comparison) -> Path:
+    """Write figure, page and JSON; the JSON last."""
+    from ghtrader_models.evaluation.comparison_page import front_figure, render
+
+    folder = comparison_folder(settings, comparison.symbol, comparison.horizon)
+    atomic_write_bytes(folder / FIGURE, front_figure(comparison))
+    atomic_write_bytes(folder / PAGE, render(comparison).encode())
+    atomic_write_json(folder / JSON, comparison.to_dict())
+    return folder
+
+
+def load_comparison(settings: Settings, symbol: str, horizon: int) -> Comparison:
+    """The last comparison of a series; `IntegrityError` where its file is none."""
+    path = comparison_folder(settings, symbol, horizon) / JSON
+    try:
+        return msgspec.convert(read_json(path), Comparison)
+    except (OSError, ValueError, msgspec.ValidationError) as exc:
+        raise IntegrityError(f"the comparison {path} does not read: {exc}", "make it again: ghtrader compare") from exc
