@@ -32,6 +32,7 @@ _COMMAND_MODULES = (
     "audit",
     "build",
     "train",
+    "sweep",
     "models",
     "sql",
     "factors",

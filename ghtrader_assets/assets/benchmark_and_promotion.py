@@ -1,5 +1,6 @@
 """Defines the assets that judge models: walk-forward reports and the promotion gate, by horizon and variety."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from ghtrader_assets.results.reports_store import (
     save_decision,
     save_report,
 )
+from ghtrader_assets.results.sweeps_store import configurations_tried
 from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes, as_ours, of_item, together
@@ -144,7 +146,8 @@ def benchmark_series(
                 )  # fmt: skip
                 for line in report.simulation.settled if report.simulation is not None else ():
                     say(f"{family}: {line}")
-                save_report(home.settings, report, made)
+                tried = configurations_tried(home.settings, symbol, horizon, family)
+                save_report(home.settings, report, dataclasses.replace(made, configurations_tried=tried))
                 tracker.log_benchmark(
                     report,
                     tags=tags,

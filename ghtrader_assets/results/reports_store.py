@@ -49,6 +49,8 @@ class ReportContext:
         Where the ticks come from, in words; empty in a report of an older version.
     left_out : list of LeftOutDay
         Days of the range that took no part, and why.
+    configurations_tried : int
+        Of this family on this series and horizon, in all sweeps so far (`sweeps_store`): what a score is deflated for.
     """
 
     days: list[date]
@@ -58,6 +60,7 @@ class ReportContext:
     code_version: str = ""
     origin: str = ""
     left_out: list[LeftOutDay] = field(default_factory=list)
+    configurations_tried: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

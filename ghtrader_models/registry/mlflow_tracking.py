@@ -175,6 +175,10 @@ class Tracker:
                     self._experiments[symbol] = found.experiment_id
         return self._experiments[symbol]
 
+    def experiment_of(self, symbol: str) -> str:
+        """Id of a symbol's experiment, made at its first use."""
+        return self._experiment(symbol)
+
     def log_benchmark(
         self,
         report: BenchmarkReport,
