@@ -76,7 +76,7 @@ def register(app: typer.Typer) -> None:
         with progress_display() as progress:
             run = sweep_settings(
                 settings, model, contract or get_variety(key).continuous_symbol, horizon, first, last,
-                space=wanted.to_dict(), trials=trials, workers=workers, row_limit_us=row_limit_us, caution=caution,
+                space=wanted, trials=trials, workers=workers, row_limit_us=row_limit_us, caution=caution,
                 seed=seed, mix=mix, progress=progress,
             )  # fmt: skip
         (found,) = run.metadata.values()

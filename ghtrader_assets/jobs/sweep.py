@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import dagster as dg
+import msgspec
 
 from ghtrader_assets.assets.models import built_days
 from ghtrader_assets.partitions import PARTITIONS, horizon_key
@@ -76,6 +77,7 @@ def search_settings(context: dg.OpExecutionContext, config: SweepConfig, home: H
 
 def sweep_series(home: HomeResource, config: SweepConfig, run_id: str) -> dict[str, Any]:
     """Search on the built days of one series, keep and log what was found, and say it."""
+    from ghtrader_models.evaluation.splits import SplitOptions
     from ghtrader_models.families.base import get_family
     from ghtrader_models.registry.mlflow_tracking import Tracker
     from ghtrader_models.registry.sweep_runs import SweepRuns
@@ -93,7 +95,8 @@ def sweep_series(home: HomeResource, config: SweepConfig, run_id: str) -> dict[s
     limit = config.row_limit_us or None
     task = SweepTask(
         home=str(settings.home), symbol=symbol, family=family, horizon=config.horizon, days=days, space=space, study="",
-        trials=config.trials, seed=config.seed, caution=config.caution, row_limit_us=limit, splits=config.splits,
+        trials=config.trials, seed=config.seed, caution=config.caution, row_limit_us=limit,
+        splits=SplitOptions.from_dict(config.splits),
         mix=config.mix or settings.mix_origins,
     )  # fmt: skip
     dataset, plan = load_task_data(settings, task)
@@ -121,7 +124,10 @@ def sweep_series(home: HomeResource, config: SweepConfig, run_id: str) -> dict[s
     with home.lock(sweep_key(name), f"sweep of {family}", run_id):
         runs = SweepRuns(
             Tracker(settings), symbol, name, tags=tags,
-            params={"family": family, "horizon": config.horizon, "seed": config.seed, "space": space.to_dict()},
+            params={
+                "family": family, "horizon": str(config.horizon), "seed": str(config.seed),
+                "space": msgspec.json.encode(space).decode(),
+            },
         )  # fmt: skip
 
         def each(rows: list[TrialRow]) -> None:
@@ -136,7 +142,7 @@ def sweep_series(home: HomeResource, config: SweepConfig, run_id: str) -> dict[s
             runs.fail()
             raise
         report = SweepReport(
-            family=family, symbol=symbol, horizon=config.horizon, seed=config.seed, study=name, space=space.to_dict(),
+            family=family, symbol=symbol, horizon=config.horizon, seed=config.seed, study=name, space=space,
             caution=config.caution, row_limit_us=limit, days=list(task.days), origin=origin, data_hash=facts,
             splits_hash=plan.splits_hash, splits=plan.words, wanted=config.trials, tried=tried(rows), trials=rows,
             importance=open_store(settings, task).importance(), run_id=run_id, code_version=code_version(),

@@ -30,6 +30,7 @@ from ghtrader_models.labels.labels import no_horizon
 
 if TYPE_CHECKING:
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
+    from ghtrader_models.sweep.space import Space
 
 _OUTSIDE_HINT = "choose days inside them: a day is known once it is over, and GHTRADER_FIRST_DAY says where they begin"
 
@@ -498,7 +499,7 @@ def sweep_settings(
     start: date | None = None,
     end: date | None = None,
     *,
-    space: Mapping[str, Any],
+    space: Space,
     trials: int,
     workers: int = 0,
     row_limit_us: float = 0.0,
@@ -511,8 +512,8 @@ def sweep_settings(
 
     Parameters
     ----------
-    space : mapping
-        As `sweep.space.Space.to_dict`.
+    space : Space
+        What is searched.
     trials : int
         How many are wanted, with those that the study has.
     workers : int
@@ -527,7 +528,7 @@ def sweep_settings(
         "symbol": symbol,
         "family": family,
         "horizon": horizon,
-        "space": dict(space),
+        "space": space.to_dict(),
         "trials": trials,
         "workers": workers,
         "row_limit_us": row_limit_us,

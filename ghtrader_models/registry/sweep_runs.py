@@ -36,7 +36,7 @@ class SweepRuns:
     """
 
     def __init__(
-        self, tracker: Tracker, symbol: str, study: str, *, tags: Mapping[str, str], params: Mapping[str, Any]
+        self, tracker: Tracker, symbol: str, study: str, *, tags: Mapping[str, str], params: Mapping[str, str]
     ) -> None:
         self._client, self._experiment = tracker.client, tracker.experiment_of(symbol)
         self._study, self._tags = study, {**tags, _STUDY: study, "ghtrader.symbol": symbol}

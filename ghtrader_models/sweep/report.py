@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from ghtrader_models.sweep.space import Setting, Space
 from ghtrader_models.sweep.trials import TrialRow, best_first
 
 if TYPE_CHECKING:
@@ -44,8 +47,8 @@ class SweepReport:
         What was searched, on which series.
     study : str
         Name of the study.
-    space : dict
-        As `Space.to_dict`.
+    space : Space
+        What was searched.
     caution : float
         Standard errors taken off the mean gain.
     row_limit_us : float or None
@@ -70,7 +73,7 @@ class SweepReport:
     horizon: int
     seed: int
     study: str
-    space: dict[str, Any]
+    space: Space
     caution: float
     row_limit_us: float | None
     days: list[date]
@@ -95,11 +98,11 @@ class SweepReport:
         """How many trials ended how."""
         return dict(Counter(row.end.value for row in self.trials))
 
-    def train_settings(self) -> dict[str, Any]:
+    def train_settings(self) -> dict[str, Setting]:
         """Settings of the best trial that differ from the preset's, and the preset; empty where there is none."""
         if self.best is None:
             return {}
-        return {"preset": self.space["preset"], **self.space["fixed"], **self.best.settings}
+        return self.space.settings(self.best.settings)
 
     def train_command(self) -> str:
         """What trains the best configuration; empty where there is none."""
@@ -111,7 +114,7 @@ class SweepReport:
         command = f"ghtrader train --model {self.family} --symbol {self.symbol} --horizon {self.horizon}"
         return " ".join([command, f"--preset {preset}", *words])
 
-    def table(self, most: int = _SHOWN) -> list[dict[str, Any]]:
+    def table(self, most: int = _SHOWN) -> list[dict[str, Setting]]:
         """The best trials as rows of a table."""
         return [
             {
@@ -127,7 +130,7 @@ class SweepReport:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        found = {**asdict(self), "days": [day.isoformat() for day in self.days]}
+        found: dict[str, Any] = msgspec.to_builtins(self)
         best = self.best
         return {
             **found,

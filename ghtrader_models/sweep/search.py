@@ -72,8 +72,7 @@ class SweepTask:
         Standard errors that are taken off the mean gain.
     row_limit_us : float or None
         Median time of a row at the most, microseconds.
-    splits : dict
-        What differs from the defaults of `SplitOptions`.
+    splits : SplitOptions
     mix : bool
         Take days of different markets together.
     """
@@ -89,7 +88,7 @@ class SweepTask:
     seed: int = 0
     caution: float = 1.0
     row_limit_us: float | None = None
-    splits: dict[str, Any] = field(default_factory=dict)
+    splits: SplitOptions = field(default_factory=SplitOptions)
     mix: bool = False
 
 
@@ -99,7 +98,7 @@ def load_task_data(settings: Settings, task: SweepTask) -> tuple[Dataset, SplitP
         Lake(settings.data), task.symbol, task.days, task.horizon,
         entry="benchmark", mix=task.mix, calendar=load_calendar(settings),
     )  # fmt: skip
-    return dataset, make_splits(dataset, SplitOptions.from_dict(task.splits))
+    return dataset, make_splits(dataset, task.splits)
 
 
 def study_path(settings: Settings, symbol: str, horizon: int, study: str) -> Path:
@@ -227,7 +226,7 @@ def usual_workers(family: str, trials: int, row_bytes: int) -> int:
     import psutil
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    room = psutil.virtual_memory().available // max(1, _COPIES * row_bytes)
+    room = int(psutil.virtual_memory().available) // max(1, _COPIES * row_bytes)
     return max(1, min(_gpus(family) or cores, trials, room))
 
 

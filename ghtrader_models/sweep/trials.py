@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from ghtrader_models.sweep.space import Setting
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowTime:
@@ -66,7 +68,7 @@ class TrialRow:
 
     number: int
     end: TrialEnd
-    settings: dict[str, Any]
+    settings: dict[str, Setting]
     objective: float | None = None
     mean: float | None = None
     deviation: float | None = None
