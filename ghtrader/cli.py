@@ -33,6 +33,7 @@ _COMMAND_MODULES = (
     "build",
     "train",
     "compare",
+    "sweep",
     "models",
     "sql",
     "factors",

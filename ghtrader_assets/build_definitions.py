@@ -19,6 +19,7 @@ from ghtrader_assets.jobs.daily_update import daily_update
 from ghtrader_assets.jobs.download_contract import download_contract
 from ghtrader_assets.jobs.import_recordings import import_recordings_job
 from ghtrader_assets.jobs.one_contract import CONTRACT_JOBS
+from ghtrader_assets.jobs.sweep import sweep
 from ghtrader_assets.jobs.update_variety import update_variety
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
 from ghtrader_assets.schedules import daily_update_schedule
@@ -44,7 +45,10 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     return dg.Definitions(
         assets=[*MARKET_ASSETS, datasets, *family_assets(), champion],
         asset_checks=ALL_CHECKS,
-        jobs=[download_contract, update_variety, *CONTRACT_JOBS, import_recordings_job, daily_update, compare_families],
+        jobs=[
+            download_contract, update_variety, *CONTRACT_JOBS, import_recordings_job, sweep, daily_update,
+            compare_families,
+        ],  # fmt: skip
         schedules=[daily_update_schedule],
         sensors=[joint_report_sensor],
         resources=resources,

@@ -46,6 +46,16 @@ def benchmark_key(family: str, symbol: str, horizon: int) -> str:
     return f"benchmark:family={family},symbol={symbol},horizon={horizon}"
 
 
+def sweep_key(study: str) -> str:
+    """A sweep of this home: one command works on a study, with as many workers as it likes."""
+    return f"sweep:study={study}"
+
+
+def sweep_claim_key(study: str) -> str:
+    """Claiming a trial of a study: one worker at a time, for moments."""
+    return f"sweep_claim:study={study}"
+
+
 def trade_key(account: str) -> str:
     """The one process that trades an account."""
     return f"trade:account={account}"

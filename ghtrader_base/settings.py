@@ -58,6 +58,7 @@ ENV_ONLY = frozenset(
         "GHTRADER_QUESTDB_PG_PASSWORD",
         "GHTRADER_QUESTDB_READER_USER",
         "GHTRADER_QUESTDB_READER_PASSWORD",
+        "GHTRADER_SWEEP_DATABASE",
         "GHTRADER_LIVE_ENABLED",
     }
 )
@@ -274,6 +275,11 @@ class Settings(BaseSettings):
         "WARNING", alias="GHTRADER_LOG_LEVEL", description="records from this level on go to stderr; --verbose: INFO"
     )
     mlflow_tracking_uri: str = Field("", alias="MLFLOW_TRACKING_URI", description="empty: sqlite under the home")
+    sweep_database: SecretStr = Field(
+        SecretStr(""), alias="GHTRADER_SWEEP_DATABASE",
+        description="where several machines keep the trials of one sweep, for example "
+        "postgresql+psycopg://user:password@host/name; empty: a file in the home",
+    )  # fmt: skip
 
     @classmethod
     def settings_customise_sources(

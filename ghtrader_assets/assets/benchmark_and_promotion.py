@@ -26,6 +26,7 @@ from ghtrader_assets.results.reports_store import (
     save_decision,
     save_report,
 )
+from ghtrader_assets.results.sweeps_store import configurations_tried
 from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes, as_ours, of_item, together
@@ -255,7 +256,8 @@ def benchmark_series(
                 for line in report.simulation.settled if report.simulation is not None else ():
                     say(f"{family}: {line}")
                 now = datetime.now(UTC).isoformat(timespec="seconds")
-                save_report(home.settings, report, replace(made, made_at=now))
+                tried = configurations_tried(home.settings, symbol, horizon, family)
+                save_report(home.settings, report, replace(made, made_at=now, configurations_tried=tried))
                 tracker.log_benchmark(
                     report,
                     tags=tags,

@@ -51,6 +51,8 @@ class ReportContext:
         What the tests are, in words; empty in a report of an older version, as is `made_at`.
     made_at : str
         ISO 8601, UTC.
+    configurations_tried : int
+        Of this family on this series and horizon, in all sweeps so far (`sweeps_store`): what a score is deflated for.
     """
 
     days: list[date]
@@ -62,6 +64,7 @@ class ReportContext:
     left_out: list[LeftOutDay] = field(default_factory=list)
     splits: str = ""
     made_at: str = ""
+    configurations_tried: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from ghtrader_models.labels.labels import no_horizon
 
 if TYPE_CHECKING:
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
+    from ghtrader_models.sweep.space import Space
 
 JOINT_REPORT = "benchmark_report"
 Changes = Mapping[str, bool | int | float | str]
@@ -499,6 +500,54 @@ def benchmark_contract(
         "devices": devices,
     }
     return _run_op(settings, "benchmark_contract", "benchmark_one_contract", config, progress=progress)
+
+
+def sweep_settings(
+    settings: Settings,
+    family: str,
+    symbol: str,
+    horizon: int,
+    start: date | None = None,
+    end: date | None = None,
+    *,
+    space: Space,
+    trials: int,
+    workers: int = 0,
+    row_limit_us: float = 0.0,
+    caution: float = 1.0,
+    seed: int = 0,
+    mix: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Search for settings of a family on a main series or one contract: observed, never materialized.
+
+    Parameters
+    ----------
+    space : Space
+        What is searched.
+    trials : int
+        How many are wanted, with those that the study has.
+    workers : int
+        Trials at once; 0 for one a core.
+    row_limit_us : float
+        Median time of a row at the most, microseconds; 0 for none.
+    caution : float
+        Standard errors that are taken off the mean gain.
+    """
+    config = {
+        **_window(settings, start, end),
+        "symbol": symbol,
+        "family": family,
+        "horizon": horizon,
+        "space": space.to_dict(),
+        "trials": trials,
+        "workers": workers,
+        "row_limit_us": row_limit_us,
+        "caution": caution,
+        "seed": seed,
+        "mix": mix,
+    }
+    return _run_op(settings, "sweep", "search_settings", config, progress=progress)
 
 
 def _policy(options: PolicyOptions | None) -> dict[str, Any]:

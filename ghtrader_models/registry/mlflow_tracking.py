@@ -321,6 +321,11 @@ class Tracker:
             except Exception as exc:
                 _log.warning("MLflow did not take the system metrics of run %s: %r", run_id, exc)
 
+
+    def experiment_of(self, symbol: str) -> str:
+        """Id of a symbol's experiment, made at its first use."""
+        return self._experiment(symbol)
+
     def log_benchmark(
         self,
         report: BenchmarkReport,

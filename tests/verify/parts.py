@@ -99,7 +99,9 @@ PARTS: dict[str, Part] = {
     "memory": Part(1, [verify("memory", jobs=1)]),
     "questdb-kills": Part(3, [verify("questdb_kills")]),
     "factors": Part(1, [verify("factors_million", jobs=1)]),
-    "datasets": Part(2, [verify("datasets")]),
+    "datasets": Part(
+        2, [verify("datasets"), verify("sweep", jobs=1), pytest("tests/unit/models/test_reproduction.py", jobs=1)]
+    ),
     "worlds": Part(2, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
     "ladder": Part(90, [verify("families", jobs=1), verify("ladder", jobs=1)], named=True),
     "fuzz": Part(1, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),

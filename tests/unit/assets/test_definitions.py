@@ -66,7 +66,7 @@ def test_checks_jobs_and_schedule():
     repository = defs.get_repository_def()
     jobs = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
     assert jobs == {
-        *("download_contract", "update_variety", "import_recordings", "daily_update", "compare_families"),
+        *("download_contract", "update_variety", "import_recordings", "daily_update", "compare_families", "sweep"),
         *("build_contract", "train_contract", "benchmark_contract"),
     }
     (schedule,) = repository.schedule_defs
