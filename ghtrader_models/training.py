@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ghtrader_base.errors import UsageError
-from ghtrader_base.files import content_hash, ensure_dir
+from ghtrader_base.files import arrays_hash, content_hash, ensure_dir
 from ghtrader_base.version import code_version, git_commit
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_models.bundles.bundle import Bundle, load_bundle, write_bundle
@@ -129,7 +129,7 @@ def train_on(
     if session.devices > 1 and not isinstance(settings, WindowConfig):
         raise UsageError(f"{family} does not train on several devices", "leave --devices out: it takes seconds")
     if session.folder is not None:
-        asked_for = _key(dataset, family, until_ns, seed, settings, session.devices)
+        asked_for = _key(dataset, family, rows, seed, settings, session.devices)
         session = dataclasses.replace(session, folder=_run_folder(session.folder, dataset, family, asked_for))
     with training_session(session):
         samples = dataset.samples(rows)
@@ -180,7 +180,7 @@ def train_on(
     return bundle
 
 
-def _key(dataset: Dataset, family: str, until_ns: int | None, seed: int, config: FamilyConfig, devices: int) -> str:
+def _key(dataset: Dataset, family: str, rows: np.ndarray, seed: int, config: FamilyConfig, devices: int) -> str:
     """Hash of all that decides what a fit comes to: a checkpoint of another one is never gone on from."""
     return content_hash(
         {
@@ -188,7 +188,7 @@ def _key(dataset: Dataset, family: str, until_ns: int | None, seed: int, config:
             "factors": dataset.factor_set_spec.to_dict(),
             "labels": dataset.label_spec.to_dict(),
             "family": family,
-            "until_ns": until_ns,
+            "rows": arrays_hash(rows, dataset.y[rows]),
             "seed": seed,
             "config": dataclasses.asdict(config),
             "devices": devices,

@@ -27,6 +27,7 @@ def test_options_are_the_fields_of_the_family() -> None:
     assert family_settings("logistic", "", NUMBERS, []) == {}
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize(
     ("family", "options", "said"),
     [

@@ -126,13 +126,14 @@ class _Broken(TCN):
 
 def test_what_decides_the_result_decides_the_folder(world: Any, tmp_path: Path) -> None:
     names = set()
-    for seed, config in ((0, CONFIG), (1, CONFIG), (0, replace(CONFIG, learning_rate=1e-3))):
+    slower, until = replace(CONFIG, learning_rate=1e-3), int(world.datetime_ns[800])
+    for seed, config, until_ns in ((0, CONFIG, None), (1, CONFIG, None), (0, slower, None), (0, CONFIG, until)):
         session = TrainingSession(folder=tmp_path, tell=cut_in_epoch(1))
         with pytest.raises(_Cut):
-            train_on(world, tmp_path / "m", "tcn", seed=seed, config=config, session=session)
+            train_on(world, tmp_path / "m", "tcn", seed=seed, config=config, until_ns=until_ns, session=session)
         (left,) = (tmp_path / "tcn-KQ.m-SHFE.cu-h10").iterdir()  # what cannot be gone on from is removed
         names.add(left.name)
-    assert len(names) == 3
+    assert len(names) == 4
 
 
 def test_progress_is_counted_and_each_epoch_has_its_line(
