@@ -95,7 +95,7 @@ PARTS: dict[str, Part] = {
     "factors": Part(1, [verify("factors_million", jobs=1)]),
     "datasets": Part(2, [verify("datasets")]),
     "worlds": Part(2, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
-    "ladder": Part(90, [verify("ladder", jobs=1)], named=True),
+    "ladder": Part(90, [verify("ladder", jobs=1), verify("carried_state", jobs=1)], named=True),
     "fuzz": Part(1, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1), verify("carried_position")]),
     "mutants": Part(3, [verify("mutants")]),
