@@ -20,8 +20,9 @@ from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_base.lock_keys import sweep_key
+from ghtrader_base.progress_line import CountedLine
 from ghtrader_base.version import code_version
-from ghtrader_market.ingest.report import ProgressLine, clock
+from ghtrader_market.ingest.report import clock
 from ghtrader_market.reference.tick_origin import origins_of, words_of
 from ghtrader_market.reference.varieties import variety_of
 
@@ -51,18 +52,12 @@ class SweepConfig(RunConfig):
     mix: bool = False
 
 
-class TrialsLine(ProgressLine):
-    """How far a sweep is."""
-
-    def __new__(cls, done: int, wanted: int, best: float | None, seconds: float) -> "TrialsLine":
-        """Word the line; `best` is the objective of the best trial so far, `seconds` since the start."""
-        left = seconds * (wanted - done) / done if done else None
-        words = [f"{done}/{wanted} trials"]
-        words += [] if best is None else [f"best {best:+.5f} nats"]
-        words += [] if not left else [f"{clock(left)} left"]
-        line = str.__new__(cls, ", ".join(words))
-        line.rows, line.days, line.days_wanted, line.rate, line.left_s = 0, done, wanted, 0.0, left
-        return line
+def _trials_line(done: int, wanted: int, best: float | None, seconds: float) -> CountedLine:
+    """How far a sweep is; `best` is the objective of the best trial so far, `seconds` since the start."""
+    words = [f"{done}/{wanted} trials"]
+    words += [] if best is None else [f"best {best:+.5f} nats"]
+    words += [f"{clock(seconds * (wanted - done) / done)} left"] if 0 < done < wanted else []
+    return CountedLine(", ".join(words), done, wanted)
 
 
 @dg.op
@@ -135,7 +130,7 @@ def sweep_series(home: HomeResource, config: SweepConfig, run_id: str) -> dict[s
             runs.log_trials(rows)
             done = sum(row.end in (TrialEnd.COMPLETE, TrialEnd.PRUNED, TrialEnd.FAILED) for row in rows)
             best = next(iter(best_first(rows)), None)
-            say(TrialsLine(done, config.trials, best.objective if best else None, time.monotonic() - started))
+            say(_trials_line(done, config.trials, best.objective if best else None, time.monotonic() - started))
 
         try:
             rows = search(settings, task, data, workers=workers, each=each)

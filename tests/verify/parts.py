@@ -103,7 +103,9 @@ PARTS: dict[str, Part] = {
         2, [verify("datasets"), verify("sweep", jobs=1), pytest("tests/unit/models/test_reproduction.py", jobs=1)]
     ),
     "worlds": Part(2, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
-    "ladder": Part(90, [verify("families", jobs=1), verify("ladder", jobs=1)], named=True),
+    "ladder": Part(
+        90, [verify("families", jobs=1), verify("ladder", jobs=1), verify("carried_state", jobs=1)], named=True
+    ),
     "fuzz": Part(1, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1), verify("carried_position")]),
     "mutants": Part(3, [verify("mutants")]),
