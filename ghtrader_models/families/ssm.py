@@ -76,7 +76,7 @@ class SSMFamily:
         return on_all_windows(SSMConfig(width=128, states=64, layers=4))
 
     def fit(self, samples: Samples, *, seed: int, config: SSMConfig | None = None) -> WindowModel:
-        """Train; see `ModelFamily.fit`. A diagonal one is stepped row by row wherever it is asked."""
+        """Train; see `ModelFamily.fit`. A single diagonal layer is stepped row by row."""
         chosen = config or self.config()
 
         def build(length: int, factors: int) -> nn.Module:
@@ -94,7 +94,7 @@ class SSMFamily:
             return ssm_arrays(network, length)
 
         chosen_build = on_inputs(build, samples, chosen)
-        steps = chosen.kind == StateSpace.DIAGONAL and chosen_build is build
+        steps = chosen.kind == StateSpace.DIAGONAL and chosen.layers == 1 and chosen_build is build
         return fit_windows(
             self.name, chosen_build, samples, chosen, seed=seed, arrays_of=arrays_of if steps else None
         )
