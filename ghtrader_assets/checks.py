@@ -3,7 +3,7 @@
 They never stop a run: a bad day is refused before it reaches its final name, by the code that writes it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any
 
@@ -194,6 +194,11 @@ DAY_CHECKS = [
 def benchmark_has_baselines(context: dg.AssetCheckExecutionContext, home: HomeResource) -> dg.AssetCheckResult:
     """Prior, majority and persistence, scored on at least two tests; the gain's interval is there."""
     keys = horizon_keys_of_run(context) or list(PARTITIONS.horizon_variety.get_partition_keys())
+    return dg.AssetCheckResult(**judge_reports(home, keys))
+
+
+def judge_reports(home: HomeResource, keys: Iterable[str]) -> dict[str, Any]:
+    """`passed`, `metadata` and `description` of the walk-forward reports of horizon x variety keys."""
     problems, count = [], 0
     for key in keys:
         horizon, variety = split_horizon_key(key)
@@ -209,11 +214,11 @@ def benchmark_has_baselines(context: dg.AssetCheckExecutionContext, home: HomeRe
                 problems.append(f"{report.family} {key}: no interval")
     if count == 0:
         problems.append("no report")
-    return dg.AssetCheckResult(
-        passed=not problems,
-        metadata={"reports": count, "problems": problems},
-        description="; ".join(problems) or f"{count} reports",
-    )
+    return {
+        "passed": not problems,
+        "metadata": {"reports": count, "problems": problems},
+        "description": "; ".join(problems) or f"{count} reports",
+    }
 
 
 _STATES = ("engineering_state", "source_state", "policy_state", "overall_state", "reason_code", "action_hint")

@@ -14,6 +14,7 @@ from dagster._config import process_config
 from ghtrader_assets.assets.benchmark_and_promotion import join_reports
 from ghtrader_assets.assets.family_config import benchmark_config, changes_of, train_config
 from ghtrader_assets.build_definitions import build_defs
+from ghtrader_assets.checks import judge_reports
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.results.comparable_reports import comparable_reports
 from ghtrader_assets.results.reports_store import readable_reports, report_path, save_report
@@ -86,6 +87,15 @@ def test_the_joint_report_takes_what_is_there_and_names_the_rest(settings):
     assert any(line.startswith("tcn: ") for line in found["left_aside"])
     path.unlink()
     assert "tcn" in join_reports(HomeResource(home=str(settings.home)), SYMBOL, 50)["missing"]
+
+
+def test_the_check_names_a_damaged_report_and_judges_the_others(settings):
+    keep(settings, "logistic")
+    report_path(settings, SYMBOL, 50, "tcn").write_text("{}")
+    found = judge_reports(HomeResource(home=str(settings.home)), [KEY])
+    assert not found["passed"] and found["metadata"]["reports"] == 1
+    assert any(problem.startswith(f"tcn {KEY}: ") for problem in found["metadata"]["problems"])
+    assert f"logistic {KEY}: no persistence" in found["metadata"]["problems"]
 
 
 def test_no_report_at_all_says_what_to_run(settings):
