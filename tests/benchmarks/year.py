@@ -98,13 +98,18 @@ class Measured:
         self.rows: list[dict[str, Any]] = []
         self._until = time.monotonic() + minutes * 60
 
+    @property
+    def left(self) -> float:
+        """Seconds, not below 0."""
+        return max(0.0, self._until - time.monotonic())
+
     def add(self, root: Path, command: str, family: str, days: int) -> None:
         """Measure, unless by the figures of fewer days it would end too late."""
         before = [row for row in self.rows if (row["command"], row["family"]) == (command, family) and "seconds" in row]
         likely = max((row["seconds"] * days / row["days"] for row in before if row["days"] < days), default=0.0)
         row: dict[str, Any] = {"command": command, "family": family, "days": days}
-        if likely > (left := self._until - time.monotonic()) or left <= 0:
-            row["skipped"] = f"about {likely:.0f} s, {max(left, 0):.0f} s are left"
+        if likely > self.left or not self.left:
+            row["skipped"] = f"takes about {likely:.0f} s, {self.left:.0f} s are left" if likely else "no time is left"
         else:
             done = _run("--child", root, command, family, days)
             row |= json.loads(done.stdout) if not done.returncode else {"skipped": f"ended with {done.returncode}"}
@@ -151,6 +156,9 @@ def main() -> int:
         for days in sizes:
             if there and (size := _size_gb(root) * days / there) > MOST_GB:
                 print(f"skipped: {days} days take about {size:.1f} GB, more than {MOST_GB}", file=sys.stderr)
+                break
+            if not measured.left:
+                print(f"skipped: {days} days, no time is left", file=sys.stderr)
                 break
             _write(root / "data", there, days)
             there = days
