@@ -15,6 +15,7 @@ from ghtrader_assets.partitions import PARTITIONS, all_days_of_variety, horizon_
 from ghtrader_assets.resources.progress import png_bytes_markdown, say
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.results.reports_store import save_candidate
+from ghtrader_assets.results.sweeps_store import configurations_tried
 from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes
@@ -138,6 +139,7 @@ def train_series(
         tags = {
             "dagster.run_id": run_id,
             "dagster.partition": horizon_key(horizon, variety_of(symbol).key),
+            "ghtrader.configurations_tried": str(configurations_tried(home.settings, symbol, horizon, family)),
             **day_tags(len(content.days), left_out),
         }
         version = Tracker(home.settings).register_bundle(bundle, tags=tags, alias=None)
