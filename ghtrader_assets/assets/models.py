@@ -17,6 +17,7 @@ from ghtrader_assets.resources.progress import png_bytes_markdown, say
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.results.built_days import built_days
 from ghtrader_assets.results.reports_store import save_candidate
+from ghtrader_assets.results.sweeps_store import configurations_tried
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import Outcomes
 from ghtrader_base.failpoints import failpoint
@@ -116,7 +117,11 @@ def train_series(
         plot = factor_importance(content.importance or {})
         version = tracker.register_bundle(
             bundle,
-            tags={**tags, **day_tags(len(content.days), left_out)},
+            tags={
+                **tags,
+                "ghtrader.configurations_tried": str(configurations_tried(home.settings, symbol, horizon, family)),
+                **day_tags(len(content.days), left_out),
+            },
             alias=None,
             artifacts={"importance.png": plot},
             example=example_rows(home.lake, bundle),

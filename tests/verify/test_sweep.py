@@ -117,6 +117,13 @@ def test_a_benchmark_after_it_says_how_many_were_tried(home: Settings) -> None:
     assert report["context"]["configurations_tried"] == TRIALS + 1
 
 
+def test_a_bundle_trained_after_it_says_so_in_the_registry(home: Settings) -> None:
+    done = ghtrader("train", "--model", "xgboost", "--symbol", built.KEY, "--horizon", "10", "--home", str(home.home))
+    assert done.returncode == 0, done.stderr
+    (version,) = Tracker(home).client.search_model_versions("name = 'KQ.m-SHFE.cu-h10'")
+    assert version.tags["ghtrader.configurations_tried"] == str(TRIALS + 1)
+
+
 def test_the_mistakes_of_a_call(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text("[search]\nwonder = { type = 'int', low = 1, high = 2 }")

@@ -92,7 +92,7 @@ def test_a_report_is_read_back_as_it_was_written(settings: Settings) -> None:
         "context": {
             "days": ["2025-04-01", "2025-04-02"], "rows": 10, "data_hash": "d", "run_id": "r", "code_version": "1.0",
             "left_out": [without_rows(date(2025, 4, 3)).to_dict()], "origin": "simulated market", "splits": "",
-            "made_at": "",
+            "made_at": "", "configurations_tried": 0,
         },
     }  # fmt: skip
     assert judge(found).evidence == judge(made).evidence
@@ -102,10 +102,11 @@ def test_a_report_of_another_version_reads_and_a_damaged_one_is_named(settings: 
     path = save_report(settings, report(), CONTEXT)
     stored = json.loads(path.read_text())
     del stored["policy"], stored["context"]["code_version"], stored["context"]["left_out"]
+    del stored["context"]["configurations_tried"]
     del stored["splits_hash"], stored["split_options"], stored["checksum"]
     atomic_write_json(path, {**stored, "of_tomorrow": 1})
     (older,) = load_reports(settings, SYMBOL, 50)
-    assert (older.context.code_version, older.splits_hash) == ("", "")
+    assert (older.context.code_version, older.splits_hash, older.context.configurations_tried) == ("", "", 0)
     for damaged in ({}, {**stored, "model": 1}, {**stored, "context": None}):
         atomic_write_json(path, damaged)
         with pytest.raises(IntegrityError, match="logistic.json does not read") as caught:
