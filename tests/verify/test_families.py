@@ -95,18 +95,17 @@ def says_the_same(bundle: Bundle, network: Exported, windows: np.ndarray) -> Non
     assert graph.length == network.length and Predictor.from_bundle(bundle).n_features == graph.n_features
     stepped = stepped_network(bundle.kind, bundle.model_files[WEIGHTS_FILE]) if steps(bundle) else None
     whole = Normalised(network.network, network.scaler).eval()
-    tolerance = 2 * TOLERANCE if bundle.kind == "tlob" else TOLERANCE  # one of its 10,000 windows is 1.1e-5 off
     for low in range(0, len(windows), 500):
         part = windows[low : low + 500]
         with torch.no_grad():
             expected = softmax(whole(torch.from_numpy(part)).numpy())
-        assert np.abs(graph.probabilities(part) - expected).max() <= tolerance
+        assert np.abs(graph.probabilities(part) - expected).max() <= TOLERANCE
         if stepped is not None:
             said = what_torch_says(network.network, network.scaler, network.length, part[::25])
             assert np.abs(stepped.of_windows(part[::25]) - said).max() <= TOLERANCE
         for place in range(0, len(part), max(1, len(windows) // ALONE)):
             alone = graph.probabilities(part[place : place + 1])
-            assert np.abs(alone - expected[place]).max() <= tolerance
+            assert np.abs(alone - expected[place]).max() <= TOLERANCE
 
 
 @pytest.mark.sample(3, of="families")
@@ -170,6 +169,8 @@ def test_what_teaches_nothing_is_refused_and_nothing_is_kept(
         return
     long = tiny(name, length=195)
     refused(name, dataset, tmp_path, "0 windows of 195 rows", "no day is long enough: the longest has 200 rows", long)
+    if name == "binctabl":
+        return  # its weights are held at a norm, and its loss stays a number at any rate
     with pytest.raises(FailedError, match="loss is|log-loss is") as caught:
         train_on(dataset, tmp_path, name, config=tiny(name, learning_rate=1e30))
     assert "learning_rate" in caught.value.hint

@@ -1,8 +1,8 @@
 """Normalises a window along time and along factors at once, with learned weights: BiN.
 
 D. T. Tran, J. Kanniainen, M. Gabbouj, A. Iosifidis, "Data Normalization for Bilinear Structures in High-Frequency
-Financial Time-Series", ICPR 2020. Everything it uses lies inside the window. Deviations: what has no spread is centred
-alone along both axes (the paper's code guards one), and the two weights are held at 0.01 or above.
+Financial Time-Series", ICPR 2020. Everything it uses lies inside the window. Deviations: what has next to no spread is
+centred alone along both axes (the paper's code guards one), and the two weights are held at 0.01 or above.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-_LEAST_STD, _LEAST_WEIGHT = 1e-4, 0.01
+_LEAST_STD, _LEAST_WEIGHT = 1e-2, 0.01
+"""The first of a training deviation: dividing by less makes the last digits of single precision large, and an exported
+graph, which adds in another order, say something else."""
 
 
 class BilinearNormalisation(nn.Module):
