@@ -6,7 +6,6 @@ The time is that of `Predictor.predict_row`, the route that the runtime takes, o
 from __future__ import annotations
 
 import gc
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ghtrader_base.errors import UsageError
+from ghtrader_base.files import parse_json
 from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE, decode_lightgbm
 from ghtrader_models.inference.onnx_windows import ONNX_FILE
 from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE, decode_xgboost
@@ -133,7 +133,7 @@ def learned_numbers(files: Mapping[str, bytes]) -> int:
         elif name == LIGHTGBM_FILE:
             count += decode_lightgbm(data).left.size
         elif name.endswith(".json"):
-            document = json.loads(data)
+            document = parse_json(data)
             if isinstance(document, dict):
                 count += sum(np.size(document[key]) for key in ("coef", "intercept") if key in document)
     return int(count)

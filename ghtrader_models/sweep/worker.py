@@ -33,4 +33,5 @@ def main(number: int, parent: int) -> int:
 
 
 if __name__ == "__main__":
+    keep_private()
     sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))

@@ -185,7 +185,8 @@ def test_the_loop_to_the_gate(pipeline_settings, scheduled):
     assert bundle.content.left_out == tuple(report.context.left_out)
     tracker = Tracker(settings)
     experiment = tracker.client.get_experiment_by_name(SYMBOL)
-    told = [run.data.tags["ghtrader.left_out_days"] for run in tracker.client.search_runs([experiment.experiment_id])]
+    done = tracker.client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'")
+    told = [run.data.tags["ghtrader.left_out_days"] for run in done]
     assert told == [f"{odd} other_factors"] * 4
     assert load_predictions(settings, SYMBOL, 50, "logistic").num_rows == sum(
         split.test_rows for split in report.splits

@@ -154,6 +154,7 @@ def test_a_version_carries_the_scores_of_the_report_that_speaks_of_it(ready: Set
     ), "the report came first this time"
 
 
+@pytest.mark.clock
 def test_mlflow_opens_a_version_and_predicts_as_the_bundle_does(ready: Settings, dataset: Any) -> None:
     settings = ready
     tracker = Tracker(settings)

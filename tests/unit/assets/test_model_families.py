@@ -75,6 +75,7 @@ def keep(settings: Settings, family: str, gain: float = 0.02, **context: Any) ->
     save_report(settings, made, dataclasses.replace(CONTEXT, **context))
 
 
+@pytest.mark.clock
 def test_the_joint_report_takes_what_is_there_and_names_the_rest(settings):
     keep(settings, "logistic")
     keep(settings, "xgboost")
@@ -89,6 +90,7 @@ def test_the_joint_report_takes_what_is_there_and_names_the_rest(settings):
     assert "tcn" in join_reports(HomeResource(home=str(settings.home)), SYMBOL, 50)["missing"]
 
 
+@pytest.mark.clock
 def test_the_check_names_a_damaged_report_and_judges_the_others(settings):
     keep(settings, "logistic")
     report_path(settings, SYMBOL, 50, "tcn").write_text("{}")
@@ -98,6 +100,7 @@ def test_the_check_names_a_damaged_report_and_judges_the_others(settings):
     assert f"logistic {KEY}: no persistence" in found["metadata"]["problems"]
 
 
+@pytest.mark.clock
 def test_no_report_at_all_says_what_to_run(settings):
     with pytest.raises(FailedError, match="no walk-forward report of cu at horizon 50") as failed:
         join_reports(HomeResource(home=str(settings.home)), SYMBOL, 50)
@@ -121,6 +124,7 @@ def test_only_reports_on_the_same_tests_stand_beside_each_other(settings, field,
         assert why in found.left_aside["xgboost"] and "logistic" in found.left_aside["xgboost"]
 
 
+@pytest.mark.clock
 def test_a_report_of_an_older_version_stands_beside_a_new_one_of_the_same_tests(settings):
     keep(settings, "logistic")
     keep(settings, "xgboost", made_at="2026")

@@ -122,6 +122,7 @@ def test_a_data_set_of_mapped_days_is_the_one_in_memory(lake: Lake, tmp_path: Pa
         assert other.days[0].X is mapped.X.span(0, len(other.days[0].warm))
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("command", ["load", "train", "benchmark"])
 def test_the_benchmark_of_a_year_measures_any_days(lake: Lake, command: str) -> None:
     found = year.child(lake.root.parent, command, "logistic", 6)
