@@ -1,4 +1,4 @@
-"""Logs runs, bundles as MLflow models, scores and aliases to MLflow. The only file that talks to its client.
+"""Logs runs, bundles as MLflow models, scores and aliases to MLflow; `sweep_runs` logs those of a sweep.
 
 What belongs here: where MLflow's database is (said explicitly: its default lands in the current folder) and what is
 logged. The form of artefacts' addresses is `artifact_addresses`', a bundle as an MLflow model `logged_model`'s. The

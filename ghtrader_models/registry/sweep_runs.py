@@ -92,7 +92,7 @@ class SweepRuns:
         now = run.info.start_time
         numbers = {
             "objective": row.objective, "logloss_gain": row.mean, "logloss_gain_deviation": row.deviation,
-            "row_median_us": row.row_time.median_us if row.row_time else None,
+            "row_median_us": row.row_time.p50_us if row.row_time else None,
         }  # fmt: skip
         metrics = [Metric(name, value, now, 0) for name, value in numbers.items() if value is not None]
         metrics += [Metric("split_logloss_gain", gain, now, split) for split, gain in enumerate(row.gains)]

@@ -122,7 +122,7 @@ class SweepReport:
                 "objective": f"{row.objective:+.5f}",
                 "gain": f"{row.mean:+.5f}",
                 "deviation": "" if row.deviation is None else f"{row.deviation:.5f}",
-                "row us": "" if row.row_time is None else f"{row.row_time.median_us:.1f}",
+                "row us": "" if row.row_time is None else f"{row.row_time.p50_us:.1f}",
                 **{name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.settings.items()},
             }
             for row in best_first(self.trials)[:most]

@@ -1,4 +1,4 @@
-"""Scores one configuration split by split, so that a search may stop early, and measures a single row's time.
+"""Scores one configuration split by split, so that a search may stop early.
 
 What belongs here: one configuration, without a study. Splits and scores are those of `evaluation.benchmark`.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,10 @@ import numpy as np
 
 from ghtrader_models.datasets.load import Dataset
 from ghtrader_models.evaluation.benchmark import run_benchmark
+from ghtrader_models.evaluation.model_cost import RowLatency
 from ghtrader_models.evaluation.splits import SplitPlan
 from ghtrader_models.families.base import FamilyConfig, Model, get_family
 from ghtrader_models.inference.predictors import Predictor
-from ghtrader_models.sweep.trials import RowTime
-
-_CALLS, _WARM_UP, _LONGEST_S = 1000, 50, 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +32,13 @@ class ScoredConfiguration:
         Log-loss gain over the prior of each split scored, nats.
     whole : bool
         Whether every split was scored.
-    row_time : RowTime or None
+    row_time : RowLatency or None
         None where it was not measured.
     """
 
     gains: tuple[float, ...]
     whole: bool
-    row_time: RowTime | None
+    row_time: RowLatency | None
 
     @property
     def mean(self) -> float:
@@ -65,9 +62,9 @@ def score_configuration(
     config: FamilyConfig,
     *,
     seed: int,
-    measure: Callable[[Predictor, np.ndarray], RowTime] | None,
+    measure: Callable[[Predictor, np.ndarray], RowLatency] | None,
     go_on: Callable[[int, float], bool] = lambda _split, _gain: True,
-    fast_enough: Callable[[RowTime], bool] = lambda _: True,
+    fast_enough: Callable[[RowLatency], bool] = lambda _: True,
 ) -> ScoredConfiguration:
     """Fit and score one configuration.
 
@@ -80,7 +77,7 @@ def score_configuration(
     config : FamilyConfig
     seed : int
     measure : callable or None
-        `row_time`; None to measure nothing, which saves a fit on the first split's rows.
+        `model_cost.row_latency`; None to measure nothing, which saves a fit on the first split's rows.
     go_on : callable
         Told of each split's gain; False ends the scoring.
     fast_enough : callable
@@ -115,19 +112,3 @@ def predictor_of(model: Model) -> Predictor:
         model.save(Path(folder))
         files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
     return Predictor.from_files(model.kind, files)
-
-
-def row_time(predictor: Predictor, rows: np.ndarray) -> RowTime:
-    """Ask for one row after the other, float32[n, F], some hundred times or for some seconds."""
-    rows = np.ascontiguousarray(rows, np.float32)
-    taken = []
-    ends = time.monotonic() + _LONGEST_S
-    for number in range(_CALLS + _WARM_UP):
-        row = rows[number % len(rows)]
-        started = time.perf_counter_ns()
-        predictor.predict_row(row)
-        taken.append(time.perf_counter_ns() - started)
-        if time.monotonic() > ends and number > _WARM_UP:
-            break
-    median, p99 = np.percentile(taken[_WARM_UP:], (50, 99)) / 1000
-    return RowTime(median_us=float(median), p99_us=float(p99))

@@ -31,14 +31,15 @@ from ghtrader_base.settings import Settings
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.datasets.load import Dataset, load_dataset
+from ghtrader_models.evaluation.model_cost import RowLatency, row_latency
 from ghtrader_models.evaluation.splits import SplitOptions, SplitPlan, make_splits
 from ghtrader_models.families.base import get_family, make_config
 from ghtrader_models.families.window_config import WindowConfig
 from ghtrader_models.inference.predictors import Predictor
-from ghtrader_models.sweep.score import row_time, score_configuration
+from ghtrader_models.sweep.score import score_configuration
 from ghtrader_models.sweep.space import Space
 from ghtrader_models.sweep.study import TrialStore, sqlite_url
-from ghtrader_models.sweep.trials import RowTime, TrialEnd, TrialRow
+from ghtrader_models.sweep.trials import TrialEnd, TrialRow
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -47,7 +48,7 @@ _CLAIM_WAIT_S = 600.0
 _POLL_S = 0.3
 _COPIES = 3
 _ENDED = (TrialEnd.COMPLETE, TrialEnd.PRUNED, TrialEnd.FAILED)
-Measure = Callable[[Predictor, np.ndarray], RowTime]
+Measure = Callable[[Predictor, np.ndarray], RowLatency]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,7 @@ def search(
     *,
     workers: int = 1,
     each: Callable[[list[TrialRow]], object] = lambda _: None,
-    measure: Measure = row_time,
+    measure: Measure = row_latency,
 ) -> list[TrialRow]:
     """Score configurations until the study has as many as are wanted.
 
@@ -164,7 +165,7 @@ def work(
     *,
     worker: int = 0,
     each: Callable[[], object] = lambda: None,
-    measure: Measure = row_time,
+    measure: Measure = row_latency,
 ) -> None:
     """Claim and score one trial after the other until none is left to begin."""
     while True:

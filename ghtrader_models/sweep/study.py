@@ -20,8 +20,9 @@ import numpy as np
 from ghtrader_base.errors import ConfigError, UnreachableError
 from ghtrader_base.files import content_hash, ensure_dir
 from ghtrader_base.processes import start_ticks
+from ghtrader_models.evaluation.model_cost import RowLatency
 from ghtrader_models.sweep.space import Choice, FloatRange, Parameter, Space
-from ghtrader_models.sweep.trials import RowTime, TrialEnd, TrialRow
+from ghtrader_models.sweep.trials import TrialEnd, TrialRow
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -135,13 +136,13 @@ class TrialStore:
         trial.set_user_attr(_PROCESS, [socket.gethostname(), os.getpid(), start_ticks(os.getpid())])
         return trial
 
-    def take_row_time(self, trial: Trial, found: RowTime, limit_us: float | None) -> bool:
+    def take_row_time(self, trial: Trial, found: RowLatency, limit_us: float | None) -> bool:
         """Keep how long a row takes, a constraint of the sampler; whether that is within the limit."""
         trial.set_user_attr(_TIME, asdict(found))
         if limit_us is None:
             return True
-        trial.set_constraint("row_time_us", found.median_us - limit_us)
-        return found.median_us <= limit_us
+        trial.set_constraint("row_time_us", found.p50_us - limit_us)
+        return found.p50_us <= limit_us
 
     def take_gain(self, trial: Trial, gains: list[float]) -> bool:
         """Keep the gains so far; whether the trial should go on."""
@@ -219,7 +220,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
         mean=float(np.mean(gains)) if gains else None,
         deviation=float(np.std(gains, ddof=1)) if len(gains) > 1 else None,
         gains=gains,
-        row_time=RowTime(**kept[_TIME]) if _TIME in kept else None,
+        row_time=RowLatency(**kept[_TIME]) if _TIME in kept else None,
         feasible=all(value <= 0 for value in trial.constraints.values()),
         seconds=round(trial.duration.total_seconds(), 3) if trial.duration else None,
         error=str(kept.get(_ERROR, "")),

@@ -9,21 +9,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from ghtrader_models.evaluation.model_cost import RowLatency
 from ghtrader_models.sweep.space import Setting
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowTime:
-    """Time that one row takes on the route that trades, on this machine.
-
-    Attributes
-    ----------
-    median_us, p99_us : float
-        Microseconds.
-    """
-
-    median_us: float
-    p99_us: float
 
 
 class TrialEnd(StrEnum):
@@ -57,7 +44,7 @@ class TrialRow:
         Of the log-loss gain over the splits that were scored, nats.
     gains : tuple of float
         One a split.
-    row_time : RowTime or None
+    row_time : RowLatency or None
     feasible : bool
         Whether a row is fast enough.
     seconds : float or None
@@ -73,7 +60,7 @@ class TrialRow:
     mean: float | None = None
     deviation: float | None = None
     gains: tuple[float, ...] = ()
-    row_time: RowTime | None = None
+    row_time: RowLatency | None = None
     feasible: bool = True
     seconds: float | None = None
     error: str = ""

@@ -10,9 +10,10 @@ import pytest
 from ghtrader_assets.results.sweeps_store import configurations_tried, load_sweeps, save_sweep
 from ghtrader_base.errors import IntegrityError
 from ghtrader_base.settings import Settings
+from ghtrader_models.evaluation.model_cost import RowLatency
 from ghtrader_models.sweep.report import SweepReport
 from ghtrader_models.sweep.space import Choice, FloatRange, Space
-from ghtrader_models.sweep.trials import RowTime, TrialEnd, TrialRow
+from ghtrader_models.sweep.trials import TrialEnd, TrialRow
 
 SYMBOL = "KQ.m@SHFE.cu"
 SPACE = Space(search={"eta": FloatRange(low=0.1, high=0.2), "max_bin": Choice(values=(32, 64))}, fixed={"rounds": 20})
@@ -21,7 +22,7 @@ SPACE = Space(search={"eta": FloatRange(low=0.1, high=0.2), "max_bin": Choice(va
 def trial(number: int, objective: float | None, end: TrialEnd = TrialEnd.COMPLETE) -> TrialRow:
     return TrialRow(
         number=number, end=end, settings={"eta": 0.1 + number / 100, "max_bin": 32}, objective=objective, mean=0.02,
-        deviation=0.01, gains=(0.01, 0.03), row_time=RowTime(median_us=3.0, p99_us=4.0),
+        deviation=0.01, gains=(0.01, 0.03), row_time=RowLatency(p50_us=3.0, p99_us=4.0, calls=100),
     )  # fmt: skip
 
 

@@ -13,9 +13,10 @@ import pytest
 from ghtrader_base.errors import ConfigError, UnreachableError, UsageError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_models.evaluation.benchmark import run_benchmark
+from ghtrader_models.evaluation.model_cost import RowLatency, row_latency
 from ghtrader_models.evaluation.splits import make_splits
 from ghtrader_models.families.base import get_family, make_config
-from ghtrader_models.sweep.score import RowTime, predictor_of, row_time, score_configuration
+from ghtrader_models.sweep.score import predictor_of, score_configuration
 from ghtrader_models.sweep.search import SweepTask, open_store, search, study_path
 from ghtrader_models.sweep.space import FloatRange, IntRange, Space
 from ghtrader_models.sweep.study import TrialStore, study_name, without_password
@@ -24,7 +25,7 @@ from ghtrader_models.sweep.trials import TrialEnd, TrialRow, best_first, tried
 SPACE = Space(
     search={"c": FloatRange(low=1e-6, high=1.0, log=True), "stride": IntRange(low=1, high=3)}, fixed={"memory": 0}
 )
-FAST = RowTime(median_us=5.0, p99_us=9.0)
+FAST = RowLatency(p50_us=5.0, p99_us=9.0, calls=100)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def task_of(settings: Settings, **changes: Any) -> SweepTask:
     return replace(task, **changes)
 
 
-def fast(*_: Any) -> RowTime:
+def fast(*_: Any) -> RowLatency:
     return FAST
 
 
@@ -59,8 +60,8 @@ def test_a_configuration_is_scored_as_the_benchmark_scores_it(data: Any) -> None
 def test_a_rows_time_is_that_of_the_route_that_trades(data: Any) -> None:
     dataset, plan = data
     model = get_family("logistic").fit(dataset.samples(plan.splits[0].train), seed=0)
-    found = row_time(predictor_of(model), dataset.X[plan.splits[0].test])
-    assert 0 < found.median_us <= found.p99_us
+    found = row_latency(predictor_of(model), dataset.X[plan.splits[0].test])
+    assert 0 < found.p50_us <= found.p99_us
 
 
 def test_as_many_as_are_wanted_and_the_same_again(data: Any, settings: Settings, tmp_path: Any) -> None:
@@ -104,7 +105,7 @@ def test_what_is_too_slow_is_never_the_best(data: Any, settings: Settings) -> No
     times = iter([4.0, 40.0] * 2)
     rows = search(
         settings, task_of(settings, row_limit_us=10.0), data,
-        measure=lambda *_: RowTime(median_us=next(times), p99_us=50.0),
+        measure=lambda *_: RowLatency(p50_us=next(times), p99_us=50.0, calls=100),
     )  # fmt: skip
     assert [row.feasible for row in rows] == [True, False] * 2
     assert all(len(row.gains) == 1 and row.end is TrialEnd.PRUNED for row in rows[1::2])
@@ -114,7 +115,7 @@ def test_what_is_too_slow_is_never_the_best(data: Any, settings: Settings) -> No
 def test_a_configuration_that_cannot_be_trained_is_one_trial_and_stops_no_other(data: Any, settings: Settings) -> None:
     space = Space(search={"c": FloatRange(low=0.1, high=1.0)}, fixed={"stride": 10**6})
 
-    def measure(*_: Any) -> RowTime:
+    def measure(*_: Any) -> RowLatency:
         raise UsageError("no rows")
 
     rows = search(settings, task_of(settings, space=space, trials=3), data, measure=measure)
@@ -125,7 +126,7 @@ def test_a_configuration_that_cannot_be_trained_is_one_trial_and_stops_no_other(
 def test_a_kill_loses_the_trial_that_ran_and_no_other(data: Any, settings: Settings) -> None:
     calls: list[int] = []
 
-    def killed(*_: Any) -> RowTime:
+    def killed(*_: Any) -> RowLatency:
         calls.append(1)
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -147,7 +148,7 @@ def test_a_kill_loses_the_trial_that_ran_and_no_other(data: Any, settings: Setti
 
 
 def test_a_stopped_search_gives_its_trial_back(data: Any, settings: Settings) -> None:
-    def stopped(*_: Any) -> RowTime:
+    def stopped(*_: Any) -> RowLatency:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
