@@ -88,15 +88,22 @@ def report_stands(report: StoredReport | None, wanted: WantedTests, config: Mapp
 
 
 def candidate_of(
-    settings: Settings, symbol: str, horizon: int, family: str, wanted: WantedTests, config: Mapping[str, object]
+    settings: Settings,
+    symbol: str,
+    horizon: int,
+    family: str,
+    wanted: WantedTests,
+    config: Mapping[str, object],
+    seed: int,
 ) -> Bundle | None:
-    """The family's last bundle where it learned from the same days with this configuration."""
+    """The family's last bundle where it learned from all rows of the same days with this configuration and seed."""
     try:
         bundle = load_candidate(settings, symbol, horizon, family)
     except GhtraderError:  # none yet, or one that is damaged: either way it is trained anew
         return None
-    same = data_hash(bundle.content.days) == wanted.data_hash and bundle.content.config == config
-    return bundle if same else None
+    content = bundle.content
+    same = data_hash(content.days) == wanted.data_hash and content.config == config and content.seed == seed
+    return bundle if same and content.until_ns is None else None
 
 
 def compare_stored(
@@ -138,7 +145,7 @@ def compare_stored(
     require_same_splits({report.family: report.splits_hash for report in taken})
     models = []
     for report in taken:
-        bundle = candidate_of(settings, symbol, horizon, report.family, wanted, report.config)
+        bundle = candidate_of(settings, symbol, horizon, report.family, wanted, report.config, report.seed)
         if bundle is None:
             wrong.setdefault(report.family, "no model was trained on these days: latency and size are unknown")
         models.append(_compared(settings, report, bundle, len(families)))

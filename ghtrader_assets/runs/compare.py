@@ -164,7 +164,7 @@ def _made_for(
         runs.append(run)
     else:
         runs += flows.benchmark_families(settings, [family], of, horizon, *days, changes={family: changes}, **shared)
-    if candidate_of(settings, options.symbol, horizon, family, wanted, config) is not None:
+    if candidate_of(settings, options.symbol, horizon, family, wanted, config, options.seed) is not None:
         tell(f"{family}: its model is there")
     elif options.contract:
         runs.append(flows.train_contract(settings, family, of, horizon, *days, changes=changes, **shared))

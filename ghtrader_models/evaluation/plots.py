@@ -135,7 +135,6 @@ def loss_against_latency(
     baselines : mapping of str to float
         Name -> log-loss in nats, drawn as a line across.
     """
-    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     def paint(axes: Axes) -> None:
         front = sorted((latency, loss) for latency, loss, best in models.values() if best)
@@ -147,9 +146,8 @@ def loss_against_latency(
         for (name, loss), style in zip(baselines.items(), ("--", ":", "-."), strict=False):
             axes.axhline(loss, color=_RED, linewidth=1.0, linestyle=style, label=name)
         if models:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            times = [latency for latency, _, _ in models.values()]
+            _time_scale(axes, min(times), max(times))
         axes.set(xlabel="p99 of one row, microseconds", ylabel="log-loss, nats")
         axes.margins(x=0.15, y=0.15)
         axes.legend(frameon=False)
@@ -157,20 +155,27 @@ def loss_against_latency(
     return draw(paint, title or "Loss against latency", kind, (7.0, 4.4))
 
 
-def latency_histogram(milliseconds: np.ndarray, *, kind: str = "png") -> bytes:
-    """Tick to target, logarithmic bins, median and p99 marked; float64[n]."""
+def _time_scale(axes: Axes, low: float, high: float) -> None:
+    """Logarithmic from a decade on; a logarithmic axis within one may have no number on it at all."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    if high < 10 * low:
+        return
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def latency_histogram(milliseconds: np.ndarray, *, kind: str = "png") -> bytes:
+    """Tick to target, logarithmic bins, an axis as `_time_scale` has it, median and p99 marked; float64[n]."""
     known = milliseconds[np.isfinite(milliseconds) & (milliseconds > 0)]
 
     def paint(axes: Axes) -> None:
         if known.size:
             low, high = float(known.min()) * 0.9, float(known.max()) * 1.1
             axes.hist(known, bins=np.geomspace(low, high, 50).tolist(), color=_BLUE)
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            _time_scale(axes, low, high)
             for share, colour in ((50, _GREEN), (99, _RED)):
                 value = float(np.percentile(known, share))
                 axes.axvline(value, color=colour, linewidth=1.2, label=f"p{share} {value:.2f} ms")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -164,6 +165,51 @@ def make_config(family: ModelFamily, changes: Mapping[str, bool | int | float | 
         if not fits:
             raise UsageError(f"{family.name}: {name} is {value!r}", f"give it like the default, {usual!r}")
     return dataclasses.replace(config, **wanted)
+
+
+def require_numbers(
+    config: Any,
+    *,
+    least: Mapping[str, float] = {},
+    above: Mapping[str, float] = {},
+    shares: tuple[str, ...] = (),
+    below_one: tuple[str, ...] = (),
+) -> None:
+    """Refuse numbers of a family's configuration that no training can mean.
+
+    A library takes some of them without a word, and the model that comes out looks like any other: a negative stride
+    turns the weights of the rows around, a penalty that is no number switches learning off.
+
+    Parameters
+    ----------
+    config : dataclass
+        All its float fields have to be finite.
+    least, above : mapping of str to float
+        Field -> the least value it may have; the value it has to lie above.
+    shares : tuple of str
+        Fields above 0 and at most 1.
+    below_one : tuple of str
+        Fields from 0 on, below 1.
+
+    Raises
+    ------
+    UsageError
+        Names the first such field, its value and what it may be.
+    """
+    for field in dataclasses.fields(config):
+        value, rule = getattr(config, field.name), ""
+        if isinstance(value, float) and not math.isfinite(value):
+            rule = "a finite number"
+        elif field.name in least and value < least[field.name]:
+            rule = f"{least[field.name]:g} at least"
+        elif field.name in above and value <= above[field.name]:
+            rule = f"above {above[field.name]:g}"
+        elif field.name in shares and not 0 < value <= 1:
+            rule = "above 0 and 1 at most"
+        elif field.name in below_one and not 0 <= value < 1:
+            rule = "0 or more, and below 1"
+        if rule:
+            raise UsageError(f"{field.name} is {value!r}", f"it has to be {rule}")
 
 
 def row_weight(horizon: int, memory: int, stride: int) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from ghtrader_base.errors import FailedError
 from ghtrader_models.datasets.mapped_rows import BLOCK_ROWS
 from ghtrader_models.datasets.samples import Samples
-from ghtrader_models.families.base import Preset, check_training_samples, drop_infinite, row_weight
+from ghtrader_models.families.base import Preset, check_training_samples, drop_infinite, require_numbers, row_weight
 from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE
@@ -68,6 +68,13 @@ class LightGBMConfig:
     colsample_bytree: float = 0.25
     stride: int = 5
     nthread: int = 1
+
+    def __post_init__(self) -> None:
+        least = {
+            "rounds": 1, "num_leaves": 2, "max_depth": -1, "min_rows": 0, "max_bin": 2,
+            "memory": 0, "min_child_weight": 0, "reg_lambda": 0, "stride": 1, "nthread": 1,
+        }  # fmt: skip
+        require_numbers(self, least=least, above={"learning_rate": 0}, shares=("subsample", "colsample_bytree"))
 
 
 class LightGBMFamily:

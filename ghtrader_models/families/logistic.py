@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ghtrader_models.datasets.samples import Samples
-from ghtrader_models.families.base import Preset, check_training_samples, row_weight
+from ghtrader_models.families.base import Preset, check_training_samples, require_numbers, row_weight
 from ghtrader_models.inference.forest import N_CLASSES
 
 _START_ROWS = 262_144
@@ -44,6 +44,10 @@ class LogisticConfig:
     stride: int = 5
     clip: float = 8.0
     max_iterations: int = 300
+
+    def __post_init__(self) -> None:
+        least = {"memory": 0, "stride": 1, "max_iterations": 1}
+        require_numbers(self, least=least, above={"c": 0, "clip": 0})
 
 
 class LogisticModel:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from ghtrader_base.errors import UsageError
+from ghtrader_models.families.base import require_numbers
 
 
 class Loss(StrEnum):
@@ -80,6 +81,7 @@ class WindowConfig:
         rates = (self.learning_rate, self.gradient_clip)
         if min(counts) < 1 or not 0 < self.validation_share < 1 or not min(rates) > 0 or self.weight_decay < 0:
             raise UsageError(f"this trains nothing: {self}", "counts are 1 at least, rates above 0, a share below 1")
+        require_numbers(self, below_one=("dropout",))  # which most networks have
         if self.loss not in tuple(Loss):
             raise UsageError(f"no loss {self.loss!r}", f"there are: {', '.join(Loss)}")
         if self.inputs not in tuple(Inputs):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ghtrader_models.datasets.samples import Samples
-from ghtrader_models.families.base import Preset, check_training_samples, drop_infinite, row_weight
+from ghtrader_models.families.base import Preset, check_training_samples, drop_infinite, require_numbers, row_weight
 from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE
@@ -64,6 +64,13 @@ class XGBoostConfig:
     colsample_bytree: float = 0.25
     stride: int = 5
     nthread: int = 1
+
+    def __post_init__(self) -> None:
+        least = {
+            "rounds": 1, "max_depth": 0, "max_bin": 2,
+            "memory": 0, "min_child_weight": 0, "reg_lambda": 0, "stride": 1, "nthread": 1,
+        }  # fmt: skip
+        require_numbers(self, least=least, above={"eta": 0}, shares=("subsample", "colsample_bytree"))
 
 
 class XGBoostFamily:

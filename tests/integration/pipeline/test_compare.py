@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from ghtrader_assets.results.comparison_store import load_comparison
 from ghtrader_assets.runs.compare import CompareOptions, compare_families
 from ghtrader_base.settings import Settings, load_settings
+from ghtrader_models.bundles.bundle import load_bundle
 from ghtrader_models.families.xgboost import XGBoostFamily
 from ghtrader_models.registry.mlflow_tracking import Tracker
 from tests.support.built import KEY, build
@@ -43,6 +45,11 @@ def test_missing_benchmarks_are_made_once_and_a_failure_stops_no_other(settings,
     assert [baseline.name for baseline in found.baselines] == ["prior", "persistence", "majority"]
     assert first.page.read_text().count("<img") == 3 and load_comparison(settings, KEY, 10) == found
 
+    other = compare_families(settings, replace(options, families=("logistic",), seed=1)).comparison.models[0]
+    assert other.bundle_id not in {"", *(model.bundle_id for model in found.models)}, "a model of another seed"
+    assert load_bundle(settings.models / "bundles" / other.bundle_id).content.seed == 1
+    compare_families(settings, replace(options, families=("logistic",)))
+
     def exhausted(*_: object, **__: object) -> None:
         raise MemoryError("no room for a matrix")
 
@@ -56,7 +63,7 @@ def test_missing_benchmarks_are_made_once_and_a_failure_stops_no_other(settings,
     assert "no room for a matrix" in told["failed"]["xgboost"] and told["splits_hash"] == found.splits_hash
     client = Tracker(settings).client
     runs = client.search_runs([client.get_experiment_by_name(KEY).experiment_id], "tags.`ghtrader.kind` = 'comparison'")
-    assert len(runs) == 2 and all("logistic.latency_p99_us" in run.data.metrics for run in runs)
+    assert len(runs) == 4 and all("logistic.latency_p99_us" in run.data.metrics for run in runs)
 
 
 @pytest.mark.parametrize(

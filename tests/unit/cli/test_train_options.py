@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from ghtrader.commands.train import family_settings
 from ghtrader_base.errors import UsageError
 from ghtrader_models.families.base import get_family, make_config
+from ghtrader_models.families.table import FAMILIES
 from tests.support.cli import ghtrader
 
 NUMBERS: dict[str, Any] = {"--epochs": None, "--batch-size": None, "--seq-len": None, "--lr": None}
@@ -46,3 +50,28 @@ def test_what_a_family_does_not_take_is_wrong_usage(family: str, options: list[s
     assert done.returncode == 2 and said in done.stderr, done.stderr
     with pytest.raises(UsageError):
         family_settings("logistic", "", {**NUMBERS, "--seq-len": 3}, [])
+
+
+def _numbers_without_meaning() -> Iterator[tuple[str, str]]:
+    for family in FAMILIES:
+        config: Any = get_family(family).config()
+        for field in dataclasses.fields(config):
+            if isinstance(getattr(config, field.name), float):
+                yield from ((family, f"{field.name}={bad}") for bad in ("nan", "inf", "-1.0"))
+            if field.name == "dropout":
+                yield family, "dropout=1.0"
+        yield from ((family, change) for change in ("stride=0", "stride=-1"))
+    yield from (("logistic", change) for change in ("c=0.0", "clip=0.0", "memory=-1", "max_iterations=0"))
+    for family in ("xgboost", "lightgbm"):
+        more = ("rounds=0", "max_bin=1", "subsample=0.0", "subsample=1.5", "colsample_bytree=1.1", "nthread=0")
+        yield from ((family, change) for change in more)
+
+
+def test_numbers_that_no_training_can_mean_are_refused_before_it() -> None:
+    """Several libraries take them and give a model that looks like any other: a negative stride turns weights round."""
+    taken = []
+    for family, change in _numbers_without_meaning():
+        with contextlib.suppress(UsageError):
+            family_settings(family, "", NUMBERS, [change])
+            taken.append((family, change))
+    assert taken == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -55,3 +56,12 @@ def test_the_picture_follows_the_numbers() -> None:
     assert plots.factor_importance({"a": 0.9, "b": 0.1}) != plots.factor_importance({"a": 0.1, "b": 0.9})
     with pytest.raises(UsageError):
         DRAW["pnl"]("gif")
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.64, 1.95), (2.1, 4.8), (5.0, 51.0), (3.0, 20_000.0), (2.0, 2.0)])
+def test_an_axis_of_times_has_numbers_on_it(low: float, high: float) -> None:
+    front = plots.loss_against_latency({"a": (low, 0.9, True), "b": (high, 0.8, True)}, {}, kind="svg")
+    spread = plots.latency_histogram(np.linspace(low, high, 50), kind="svg")
+    for svg in (front.decode(), spread.decode()):
+        axis = svg.partition('id="matplotlib.axis_1"')[2].partition('id="matplotlib.axis_2"')[0]
+        assert len(re.findall(r"<!-- [0-9.]+ -->", axis)) >= 2, axis
