@@ -225,6 +225,7 @@ def benchmark_series(
         origin=words_of(origins_of(fact.origin for fact in dataset.facts)),
         left_out=list(dataset.left_out),
         splits=plan.words,
+        latency_ms=execution.latency_ms,
     )
     metadata: dict[str, Any] = {
         "rows": len(dataset),
