@@ -360,7 +360,8 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str, accep
             seed=int(bundle.bundle_id, 16),
         )  # fmt: skip
         limits = GateConfig(max_gain_share=1.0) if accept_large_gain else GateConfig()
-        decision = judge(best, load_champion(settings.models, symbol, horizon), limits, leakage)
+        looks = sum(max(1, report.context.configurations_tried) for report in joined.taken)
+        decision = judge(best, load_champion(settings.models, symbol, horizon), limits, leakage, looks)
         tracker = Tracker(settings)
         if decision.promoted:
             promote(settings.models, bundle, decision, tracker=tracker, run_id=context.run_id)
