@@ -44,7 +44,8 @@ class Calibration:
     rows : int
         Of the span it was fitted on.
     before, after : SpanScores
-        On these rows; `after` has one fitted number in it, and is a little too good.
+        On these rows; `after` has one fitted number in it, and is a little too good. Of a network both are: its best
+        epoch was chosen on the same rows. Of another family they are of the model that did not learn from them.
 
     Raises
     ------

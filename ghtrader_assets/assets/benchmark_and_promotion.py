@@ -17,7 +17,7 @@ from ghtrader_assets.partitions import PARTITIONS, horizon_key, split_horizon_ke
 from ghtrader_assets.resources.progress import png_bytes_markdown, say
 from ghtrader_assets.resources.resources import HomeResource
 from ghtrader_assets.results.built_days import built_days
-from ghtrader_assets.results.comparable_reports import comparable_reports, no_report
+from ghtrader_assets.results.comparable_reports import comparable_reports, no_report, why_not_of
 from ghtrader_assets.results.reports_store import (
     ReportContext,
     StoredReport,
@@ -225,6 +225,7 @@ def benchmark_series(
         origin=words_of(origins_of(fact.origin for fact in dataset.facts)),
         left_out=list(dataset.left_out),
         splits=plan.words,
+        latency_ms=execution.latency_ms,
     )
     metadata: dict[str, Any] = {
         "rows": len(dataset),
@@ -347,10 +348,11 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str, accep
             say(f"{name} at horizon {horizon} is no candidate: {why}")
         best = choose(joined.taken)
         bundle = load_candidate(settings, symbol, horizon, best.family)
-        if data_hash(bundle.content.days) != best.context.data_hash:
+        if why := why_not_of(best, bundle.content):
             raise FailedError(
-                f"the candidate of {best.family} learned from other days than its report speaks of",
-                f"train and benchmark it on the same days: ghtrader train / benchmark --model {best.family}",
+                f"the candidate of {best.family} {why}",
+                f"train and benchmark it on the same days with the same settings: ghtrader train / benchmark --model "
+                f"{best.family}",
             )
         say(f"{best.family} at horizon {horizon}: looking for factors and labels that see the future")
         leakage = check_series(
@@ -358,7 +360,8 @@ def _gate(context: dg.AssetExecutionContext, home: HomeResource, key: str, accep
             seed=int(bundle.bundle_id, 16),
         )  # fmt: skip
         limits = GateConfig(max_gain_share=1.0) if accept_large_gain else GateConfig()
-        decision = judge(best, load_champion(settings.models, symbol, horizon), limits, leakage)
+        looks = sum(max(1, report.context.configurations_tried) for report in joined.taken)
+        decision = judge(best, load_champion(settings.models, symbol, horizon), limits, leakage, looks)
         tracker = Tracker(settings)
         if decision.promoted:
             promote(settings.models, bundle, decision, tracker=tracker, run_id=context.run_id)

@@ -17,13 +17,15 @@ from ghtrader_market.reference.varieties import variety_of
 
 
 class CompareConfig(RunConfig):
-    """The series, the families, the tests that their reports must be of, and which families failed before."""
+    """The series, the families, the tests, size and seed that their reports must be of, and which failed before."""
 
     symbol: str
     horizon: int
     families: list[str]
     splits_hash: str
     data_hash: str
+    preset: str = "small"
+    seed: int = 0
     failed: dict[str, str] = {}
 
 
@@ -34,7 +36,13 @@ def join_families(context: dg.OpExecutionContext, config: CompareConfig, home: H
     from ghtrader_models.evaluation.comparison_page import front_figure
     from ghtrader_models.registry.mlflow_tracking import Tracker
 
-    wanted = WantedTests(splits_hash=config.splits_hash, data_hash=config.data_hash)
+    wanted = WantedTests(
+        splits_hash=config.splits_hash,
+        data_hash=config.data_hash,
+        latency_ms=home.settings.risk_latency_ms,
+        preset=config.preset,
+        seed=config.seed,
+    )
     say(f"{config.symbol} at horizon {config.horizon}: {', '.join(config.families)} side by side")
     found = compare_stored(home.settings, config.symbol, config.horizon, config.families, wanted, config.failed)
     folder = save_comparison(home.settings, found)

@@ -1,6 +1,7 @@
 """Chooses the walk-forward reports of a series that may stand beside each other, and says why the others may not.
 
 Reports are comparable where they were scored on the same tests, learned from the same rows and saw the same factors.
+A report speaks of a bundle where both were made of the same days in the same way.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from ghtrader_assets.results.reports_store import ReadableReports, StoredReport
 from ghtrader_base.errors import FailedError
+from ghtrader_models.bundles.provenance import BundleContent, data_hash
 from ghtrader_models.families.table import family_names
 
 
@@ -55,6 +57,25 @@ def difference(report: StoredReport, other: StoredReport) -> str:
         return "its report is of other splits"
     if report.context.data_hash != other.context.data_hash:
         return "its report is of other features or labels"
+    return ""
+
+
+def why_not_of(report: StoredReport, content: BundleContent) -> str:
+    """Why a report's scores are none of a bundle; empty where they are.
+
+    A bundle that was trained with other settings, or is calibrated where what was scored is not, is another model: the
+    scores of the one are no reason to trade the other. A report of an older version may not say its settings.
+    """
+    if data_hash(content.days) != report.context.data_hash:
+        return "learned from other days than its report speaks of"
+    given, scored = dict(content.config), report.config
+    other = sorted(name for name in {*given, *scored} if given.get(name) != scored.get(name))
+    if scored and other:
+        return f"was trained with other settings than its report speaks of ({', '.join(other)})"
+    if content.calibration is not None and report.uncalibrated is None:
+        return "is calibrated, and its report is of a version that did not calibrate"
+    if content.calibration is None and any(split.calibration is not None for split in report.splits):
+        return "is not calibrated, and what its report speaks of is"
     return ""
 
 

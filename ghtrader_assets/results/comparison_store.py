@@ -7,7 +7,7 @@ Small files under fixed names: ``runs/compare/<symbol>/h<horizon>/`` holds `comp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ from ghtrader_models.evaluation.comparison import (
     require_same_splits,
 )
 from ghtrader_models.evaluation.model_cost import ModelCost, cost_of
+from ghtrader_models.families.base import FamilyConfig, Preset, get_family, make_config
 
 if TYPE_CHECKING:
     from ghtrader_models.bundles.bundle import Bundle
@@ -49,19 +50,32 @@ BASELINES = ("prior", "persistence", "majority")
 
 @dataclass(frozen=True, kw_only=True)
 class WantedTests:
-    """Which tests of which data a comparison is about.
+    """Which tests of which data a comparison is about, and how families are fitted and traded in it.
 
     Attributes
     ----------
     splits_hash, data_hash : str
         As a walk-forward report has them.
+    latency_ms : float
+        How late orders of the simulation meet the market.
+    preset : str
+        Size of every family.
+    seed : int
+        Of each fit.
     words : str
         What the tests are.
     """
 
     splits_hash: str
     data_hash: str
+    latency_ms: float
+    preset: str = Preset.SMALL
+    seed: int = 0
     words: str = ""
+
+    def config(self, family: str) -> FamilyConfig:
+        """What a family is trained with; `UsageError` for an unknown one."""
+        return make_config(get_family(family), {"preset": self.preset})
 
 
 def comparison_folder(settings: Settings, symbol: str, horizon: int) -> Path:
@@ -70,40 +84,37 @@ def comparison_folder(settings: Settings, symbol: str, horizon: int) -> Path:
 
 
 def why_not(report: StoredReport | None, wanted: WantedTests) -> str:
-    """Why a report has no part in a comparison; empty where it has."""
+    """Why a report has no part in a comparison; empty where it has.
+
+    The same tests are not enough: a report of other settings, of a version that did not calibrate, or whose orders met
+    the market sooner, would stand among the others under the family's name.
+    """
     if report is None:
         return "it has no walk-forward report"
     if report.splits_hash != wanted.splits_hash:
         return f"its report is of other splits: {report.splits_hash[:12] or 'unknown'}, not {wanted.splits_hash[:12]}"
     if report.context.data_hash != wanted.data_hash:
         return "its report is of other days, features or labels"
+    if report.config != asdict(wanted.config(report.family)):
+        return f"its report is of other settings than the preset {wanted.preset}"
+    if report.seed != wanted.seed or report.policy:
+        return "its report is of another seed or policy"
+    if report.uncalibrated is None:
+        return "its report is of a version that did not calibrate"
+    if report.context.latency_ms != wanted.latency_ms:
+        return f"its report has no trading with orders that are {wanted.latency_ms:g} ms late"
     return ""
 
 
-def report_stands(report: StoredReport | None, wanted: WantedTests, config: Mapping[str, object], seed: int) -> bool:
-    """Whether a report is there for these tests, made with this configuration and seed and the usual policy."""
-    if report is None or why_not(report, wanted):
-        return False
-    return report.config == config and report.seed == seed and not report.policy
-
-
-def candidate_of(
-    settings: Settings,
-    symbol: str,
-    horizon: int,
-    family: str,
-    wanted: WantedTests,
-    config: Mapping[str, object],
-    seed: int,
-) -> Bundle | None:
+def candidate_of(settings: Settings, symbol: str, horizon: int, family: str, wanted: WantedTests) -> Bundle | None:
     """The family's last bundle where it learned from all rows of the same days with this configuration and seed."""
     try:
         bundle = load_candidate(settings, symbol, horizon, family)
     except GhtraderError:  # none yet, or one that is damaged: either way it is trained anew
         return None
     content = bundle.content
-    same = data_hash(content.days) == wanted.data_hash and content.config == config and content.seed == seed
-    return bundle if same and content.until_ns is None else None
+    same = data_hash(content.days) == wanted.data_hash and content.config == asdict(wanted.config(family))
+    return bundle if same and content.seed == wanted.seed and content.until_ns is None else None
 
 
 def compare_stored(
@@ -145,7 +156,7 @@ def compare_stored(
     require_same_splits({report.family: report.splits_hash for report in taken})
     models = []
     for report in taken:
-        bundle = candidate_of(settings, symbol, horizon, report.family, wanted, report.config, report.seed)
+        bundle = candidate_of(settings, symbol, horizon, report.family, wanted)
         if bundle is None:
             wrong.setdefault(report.family, "no model was trained on these days: latency and size are unknown")
         models.append(_compared(settings, report, bundle, len(families)))

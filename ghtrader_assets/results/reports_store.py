@@ -53,6 +53,8 @@ class ReportContext:
         ISO 8601, UTC.
     configurations_tried : int
         Of this family on this series and horizon, in all sweeps so far (`sweeps_store`): what a score is deflated for.
+    latency_ms : float or None
+        How late orders of the simulation met the market; None in a report of an older version.
     """
 
     days: list[date]
@@ -65,6 +67,7 @@ class ReportContext:
     splits: str = ""
     made_at: str = ""
     configurations_tried: int = 0
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ interrupted goes on where it stopped. A family that fails is named and stops no 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ghtrader_assets.results.comparison_store import (
     candidate_of,
     comparison_folder,
     load_comparison,
-    report_stands,
+    why_not,
 )
 from ghtrader_assets.results.reports_store import readable_reports
 from ghtrader_assets.runs import flows
@@ -30,7 +30,7 @@ from ghtrader_base.settings import Settings
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_models.bundles.provenance import data_hash
 from ghtrader_models.evaluation.comparison import Comparison
-from ghtrader_models.families.base import Preset, get_family, make_config
+from ghtrader_models.families.base import Preset, get_family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,8 @@ def compare_families(
     GhtraderError
         No family could be compared.
     """
-    configs = {name: make_config(get_family(name), {"preset": options.preset.value}) for name in options.families}
+    for name in options.families:
+        get_family(name)
     if not options.contract:
         flows.require_built_horizons(settings, options.variety, options.horizon)
     tell: Progress = progress or (lambda line: None)
@@ -114,23 +115,25 @@ def compare_families(
     runs: list[RunResult] = []
     failed: dict[str, str] = {}
     more: dict[str, Any] = {"progress": progress, **({} if options.contract else {"source": source})}
-    for number, family in enumerate(configs):
-        tell(CountedLine(f"{number}/{len(configs)} {family}", number, len(configs)))
-        config = asdict(configs[family])
+    count = len(options.families)
+    for number, family in enumerate(options.families):
+        tell(CountedLine(f"{number}/{count} {family}", number, count))
         try:
-            runs += _made_for(settings, options, family, wanted, config, more, tell)
+            runs += _made_for(settings, options, family, wanted, more, tell)
         except (UnreachableError, UnwritableError):
             raise  # no other family would fare better; what is made is kept
         except GhtraderError as error:
             failed[family] = error.message
             tell(f"{family} failed: {error.message}")
-    tell(CountedLine(f"{len(configs)}/{len(configs)} side by side", len(configs), len(configs)))
+    tell(CountedLine(f"{count}/{count} side by side", count, count))
     run_config = {
         "symbol": options.symbol,
         "horizon": options.horizon,
-        "families": list(configs),
+        "families": list(options.families),
         "splits_hash": wanted.splits_hash,
         "data_hash": wanted.data_hash,
+        "preset": wanted.preset,
+        "seed": wanted.seed,
         "failed": failed,
     }
     joined = {"ops": {"join_families": {"config": run_config}}}
@@ -147,7 +150,6 @@ def _made_for(
     options: CompareOptions,
     family: str,
     wanted: WantedTests,
-    config: Mapping[str, object],
     more: Mapping[str, Any],
     tell: Progress,
 ) -> list[RunResult]:
@@ -157,14 +159,14 @@ def _made_for(
     shared = {"seed": options.seed, "strict": options.strict, "mix": options.mix, **more}
     runs: list[RunResult] = []
     reports = {found.family: found for found in readable_reports(settings, options.symbol, horizon).reports}
-    if report_stands(reports.get(family), wanted, config, options.seed):
+    if not why_not(reports.get(family), wanted):
         tell(f"{family}: its benchmark is there")
     elif options.contract:
         run = flows.benchmark_contract(settings, [family], of, horizon, *days, changes={family: changes}, **shared)
         runs.append(run)
     else:
         runs += flows.benchmark_families(settings, [family], of, horizon, *days, changes={family: changes}, **shared)
-    if candidate_of(settings, options.symbol, horizon, family, wanted, config, options.seed) is not None:
+    if candidate_of(settings, options.symbol, horizon, family, wanted) is not None:
         tell(f"{family}: its model is there")
     elif options.contract:
         runs.append(flows.train_contract(settings, family, of, horizon, *days, changes=changes, **shared))
@@ -193,4 +195,11 @@ def wanted_tests(settings: Settings, options: CompareOptions) -> WantedTests:
         calendar=load_calendar(settings),
     )
     plan = make_splits(dataset)
-    return WantedTests(splits_hash=plan.splits_hash, data_hash=data_hash(dataset.facts), words=plan.words)
+    return WantedTests(
+        splits_hash=plan.splits_hash,
+        data_hash=data_hash(dataset.facts),
+        latency_ms=settings.risk_latency_ms,
+        preset=options.preset.value,
+        seed=options.seed,
+        words=plan.words,
+    )

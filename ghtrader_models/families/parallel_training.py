@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import math
 import os
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ from ghtrader_base.files import ensure_dir
 from ghtrader_base.handed_credentials import take_out
 from ghtrader_base.progress_line import CountedLine
 from ghtrader_base.settings import ENV_ONLY
+from ghtrader_models.datasets.mapped_rows import BLOCK_ROWS, FactorRows
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.training_session import Tell, TrainingSession
 from ghtrader_models.families.window_config import WindowConfig
@@ -158,11 +160,22 @@ def read_task(folder: Path) -> tuple[Task, Samples]:
     return task, Samples(**arrays, horizon=task.horizon, names=task.names)
 
 
+def _save_rows(path: Path, rows: FactorRows) -> None:
+    """Write float32[n, F] block by block: days that are mapped are never in memory together."""
+    form = {"descr": "<f4", "fortran_order": False, "shape": tuple(rows.shape)}
+    with path.open("wb") as file:  # not by mapping it: a full disk would kill the process
+        np.lib.format.write_array_header_1_0(file, form)
+        for low in range(0, rows.shape[0], BLOCK_ROWS):
+            file.write(np.ascontiguousarray(rows[low : low + BLOCK_ROWS], "<f4").data)
+
+
 def _hand_over(own: Path, kind: str, samples: Samples, config: WindowConfig, seed: int, devices: int) -> None:
-    arrays = {name: np.asarray(getattr(samples, name)) for name in _ARRAYS}
-    require_room(own, sum(array.nbytes for array in arrays.values()), f"the samples of {devices} training processes")
+    arrays = {name: np.asarray(getattr(samples, name)) for name in _ARRAYS if name != "X"}
+    size = 4 * math.prod(samples.X.shape) + sum(array.nbytes for array in arrays.values())
+    require_room(own, size, f"the samples of {devices} training processes")
     for name, array in arrays.items():
         np.save(own / f"{name}.npy", array)
+    _save_rows(own / "X.npy", samples.X)
     task = Task(
         family=kind,
         module=type(config).__module__,

@@ -3,7 +3,8 @@
 What belongs here: the compiled kernels, and the table of which file a kind of model has and what reads it. What is in a
 file of trees is read in `xgboost_trees` and `lightgbm_text`.
 Benchmark, simulation and live trading all come through here, so that a probability is the same number
-wherever it is asked for: `predict` over n rows and `predict_row` over one run the same compiled loop.
+wherever it is asked for: `predict` over n rows and `predict_row` over one run the same compiled loop. Networks that
+onnxruntime runs on windows are the exception, see `onnx_windows`.
 
 A factor that is NaN or infinite in a row counts as missing: the logistic model puts the training mean in its
 place, a tree sends the row the way it learned for missing values. Rows before the factors are warm are the
@@ -272,7 +273,7 @@ class Predictor(abc.ABC):
         return first
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Probabilities of n rows: float32[n, F] -> float64[n, 3]; each row exactly as `predict_row` has it."""
+        """Probabilities of n rows: float32[n, F] -> float64[n, 3]; as `predict_row` has them, from a reset on."""
         if rows.ndim != 2 or rows.shape[1] != self.n_features:
             raise UsageError(f"rows of shape {rows.shape} for a model of {self.n_features} factors")
         out = np.empty((rows.shape[0], N_CLASSES))

@@ -33,6 +33,7 @@ from ghtrader_models.bundles.champions import (
     write_champion,
 )
 from ghtrader_models.datasets.leakage import LeakageReport
+from ghtrader_models.evaluation.comparison import bounds_of_values, level_of_many
 from ghtrader_models.evaluation.report_types import SimulatedTrading
 from ghtrader_models.model_scores import GainInterval, ModelScores
 
@@ -139,6 +140,7 @@ def judge(
     champion: Champion | None = None,
     config: GateConfig | None = None,
     leakage: LeakageReport | None = None,
+    looks: int = 1,
 ) -> Decision:
     """Ask every rule.
 
@@ -153,6 +155,9 @@ def judge(
         Thresholds.
     leakage : LeakageReport, optional
         What cutting the candidate's days showed (`datasets.leakage`); not asked where absent.
+    looks : int
+        How many families and settings were scored on these tests before the best of them was taken; of more than one
+        the interval that allows for them is told.
 
     Raises
     ------
@@ -178,6 +183,8 @@ def judge(
         *([] if leakage is None else [(leakage.ok, leakage.words)]),
         _not_worse_than_champion(name, evidence, champion),
     ]
+    if looks > 1:
+        rules.append((True, _best_of_many(name, gain, looks)))
     if earned is not None:
         rules.append((True, f"Simulated over the same tests it earned {earned:.0f} CNY net; this decides nothing."))
     failed = [sentence for passed, sentence in rules if not passed]
@@ -258,6 +265,17 @@ def _edge_is_real(name: str, gain: GainInterval, config: GateConfig) -> tuple[bo
     if gain.low > config.min_gain:
         return True, f"{numbers}: above {config.min_gain:g}."
     return False, f"{numbers}: not above {config.min_gain:g}, so chance explains it."
+
+
+def _best_of_many(name: str, gain: GainInterval, looks: int) -> str:
+    found = bounds_of_values(gain.per_split, level_of_many(looks))
+    if found.low is None or found.high is None:
+        return f"{name} is the best of {looks} that were scored on these tests."
+    holds = "above" if found.low > 0 else "not above"
+    return (
+        f"{name} is the best of {looks} that were scored on these tests: the interval that holds for all of them at "
+        f"once is {found.low:+.5f} to {found.high:+.5f}, {holds} 0; this decides nothing."
+    )
 
 
 def _edge_is_believable(

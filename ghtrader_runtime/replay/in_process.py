@@ -128,7 +128,7 @@ def backtest_day(
     flat_before_end_ns : int
         See `SignalEngine`.
     at_once : bool
-        Compute factors and model for the whole day first (the same bits); False steps tick by tick, as live.
+        Compute factors and model for the whole day first (`SignalEngine.on_day`); False steps tick by tick, as live.
     held : CarriedPosition, optional
         What could not be closed on the day before, as this day has it.
     """

@@ -169,7 +169,8 @@ class SignalEngine:
         Returns
         -------
         int32[n]
-            Lots, negative short. The same as tick by tick: no decision depends on a fill.
+            Lots, negative short. The same as tick by tick: no decision depends on a fill. Of a network that onnxruntime
+            runs on windows probabilities agree to 1e-6, and a decision at a threshold may differ.
         """
         self._start_day(day)
         assert self._engine is not None

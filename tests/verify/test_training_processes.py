@@ -78,8 +78,8 @@ def bundle_of(home: Path) -> Path:
 
 
 def log_losses(home: Path) -> list[float]:
-    content = json.loads((bundle_of(home) / "provenance.json").read_text())["content"]
-    found: list[float] = content["learning_curve"]
+    run = json.loads((bundle_of(home) / "provenance.json").read_text())["run"]
+    found: list[float] = run["learning_curves"]["validation_logloss"]
     return found
 
 

@@ -5,27 +5,43 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._config import process_config
 
+from ghtrader_assets.assets import benchmark_and_promotion
 from ghtrader_assets.assets.benchmark_and_promotion import join_reports
 from ghtrader_assets.assets.family_config import benchmark_config, changes_of, train_config
 from ghtrader_assets.build_definitions import build_defs
 from ghtrader_assets.checks import judge_reports
 from ghtrader_assets.resources.resources import HomeResource
-from ghtrader_assets.results.comparable_reports import comparable_reports
+from ghtrader_assets.results.comparable_reports import comparable_reports, why_not_of
 from ghtrader_assets.results.reports_store import readable_reports, report_path, save_report
 from ghtrader_base.errors import FailedError
 from ghtrader_base.files import atomic_write_json
 from ghtrader_base.settings import Settings, load_settings
+from ghtrader_models.bundles.provenance import BundleContent, DayFacts, data_hash
+from ghtrader_models.calibration import Calibration, SpanScores
 from ghtrader_models.families.base import Preset, get_family, make_config
 from ghtrader_models.families.table import FAMILIES
-from tests.unit.assets.test_reports_store import CONTEXT, SYMBOL, report
+from tests.unit.assets.test_reports_store import CONTEXT, SYMBOL, report, scores
 
 KEY = "50|cu"
+DAYS = tuple(
+    DayFacts(
+        day=day, contract="SHFE.cu2506", segment_id=0, price_tick=10.0, multiplier=5, rows=5, features_hash="f",
+        labels_hash="l",
+    )
+    for day in CONTEXT.days
+)  # fmt: skip
+CONTENT = BundleContent(
+    symbol=SYMBOL, family="logistic", horizon=50, price_tick=10.0, levels=5, days=DAYS, seed=0,
+    config=dataclasses.asdict(get_family("logistic").config()),
+)  # fmt: skip
+HALF = Calibration(slope=0.5, offsets=(0.0, 0.0, 0.0), rows=9, before=SpanScores(1, 0), after=SpanScores(1, 0))
 
 
 @pytest.fixture
@@ -136,6 +152,48 @@ def test_a_report_of_an_older_version_stands_beside_a_new_one_of_the_same_tests(
     atomic_write_json(path, stored)
     found = join_reports(HomeResource(home=str(settings.home)), SYMBOL, 50)
     assert [row["family"] for row in found["families"]] == ["logistic", "xgboost"] and found["left_aside"] == []
+
+
+def scored(settings: Settings, *, calibrated: bool = False) -> None:
+    """A report of the days and settings of `CONTENT`, of models that are calibrated or of a version that had none."""
+    made = dataclasses.replace(report(), config=get_family("logistic").config())
+    if calibrated:
+        split = dataclasses.replace(made.splits[0], calibration=HALF)
+        made = dataclasses.replace(made, uncalibrated=scores(), splits=[split])
+    save_report(settings, made, dataclasses.replace(CONTEXT, data_hash=data_hash(DAYS)))
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "changes", "why"),
+    [
+        (False, {}, ""),
+        (True, {"calibration": HALF}, ""),
+        (False, {"days": DAYS[:1]}, "other days"),
+        (False, {"config": {**CONTENT.config, "c": 50.0}}, r"other settings than its report speaks of \(c\)"),
+        (False, {"config": {**CONTENT.config, "rounds": 5}}, r"\(rounds\)"),
+        (False, {"calibration": HALF}, "did not calibrate"),
+        (True, {}, "is not calibrated"),
+    ],
+)
+def test_no_bundle_is_promoted_on_the_scores_of_another_model(settings, monkeypatch, calibrated, changes, why):
+    scored(settings, calibrated=calibrated)
+    content = dataclasses.replace(CONTENT, **changes)
+    (kept,) = readable_reports(settings, SYMBOL, 50).reports
+    assert (why_not_of(kept, content) == "") == (why == "")
+    if why:
+        found = SimpleNamespace(content=content)
+        monkeypatch.setattr(benchmark_and_promotion, "load_candidate", lambda *_: found)
+        with pytest.raises(FailedError, match=why):
+            benchmark_and_promotion._gate(
+                SimpleNamespace(run_id="r"), HomeResource(home=str(settings.home)), KEY, False
+            )
+
+
+def test_a_report_that_does_not_say_its_settings_speaks_of_a_bundle_as_old(settings):
+    scored(settings)
+    (kept,) = readable_reports(settings, SYMBOL, 50).reports
+    older = dataclasses.replace(kept, config={})
+    assert why_not_of(older, CONTENT) == "" and why_not_of(older, dataclasses.replace(CONTENT, calibration=HALF))
 
 
 @pytest.mark.clock

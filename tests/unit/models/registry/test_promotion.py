@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import t
 
 from ghtrader_base.errors import RefusedError, UsageError
 from ghtrader_models.bundles.champions import load_champion
@@ -104,3 +106,15 @@ def test_choosing_and_promoting_what_does_not_fit(
         choose([])
     with pytest.raises(UsageError, match="is about"):
         promote(tmp_path, train_on(dataset, tmp_path, "xgboost"), judge(report, config=GATE))
+
+
+def test_the_best_of_many_is_told_with_the_interval_that_allows_for_them(report: BenchmarkReport) -> None:
+    alone, chosen = judge(report), judge(report, looks=200)
+    assert chosen.promoted == alone.promoted and not any("best of" in sentence for sentence in alone.reasons)
+    (told,) = [sentence for sentence in chosen.reasons if "best of 200" in sentence]
+    gains = np.array(report.model.gain.per_split)
+    half = t.ppf(1 - 0.05 / 200 / 2, gains.size - 1) * gains.std(ddof=1) / np.sqrt(gains.size)
+    assert f"{gains.mean() - half:+.5f} to {gains.mean() + half:+.5f}" in told and "decides nothing" in told
+    gain = replace(report.model.gain, per_split=[0.01, 0.02, 0.03, 0.04])
+    few = judge(replace(report, model=replace(report.model, logloss_gain=gain)), looks=200)
+    assert any("best of 200" in sentence and "not above 0" in sentence for sentence in few.reasons)

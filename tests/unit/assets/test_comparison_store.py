@@ -1,0 +1,54 @@
+"""Which stored reports a comparison takes: those of its own tests, settings, seed, version and trading alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from ghtrader_assets.results.comparison_store import WantedTests, compare_stored, why_not
+from ghtrader_assets.results.reports_store import readable_reports, save_report
+from ghtrader_base.errors import FailedError
+from ghtrader_base.settings import Settings, load_settings
+from ghtrader_models.evaluation.policy_fit import PolicyOptions
+from ghtrader_models.families.base import Preset, get_family
+from tests.unit.assets.test_reports_store import CONTEXT, SYMBOL, report, scores
+
+MADE = dataclasses.replace(report(), uncalibrated=scores(), config=get_family("logistic").config())
+TRADED = dataclasses.replace(CONTEXT, latency_ms=20.0)
+WANTED = WantedTests(splits_hash="s", data_hash="d", latency_ms=20.0, seed=3)
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    return load_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "made", "context", "why"),
+    [
+        ({}, {}, {}, ""),
+        ({"splits_hash": "t"}, {}, {}, "other splits"),
+        ({"data_hash": "e"}, {}, {}, "other days, features or labels"),
+        ({"preset": "paper"}, {}, {}, "other settings than the preset paper"),
+        ({"preset": "paper"}, {"config": get_family("logistic").config(Preset.PAPER)}, {}, ""),
+        ({}, {"config": dataclasses.replace(get_family("logistic").config(), c=50.0)}, {}, "other settings"),
+        ({"seed": 4}, {}, {}, "another seed"),
+        ({}, {"policy": PolicyOptions(quantile=0.5)}, {}, "policy"),
+        ({}, {"uncalibrated": None}, {}, "did not calibrate"),
+        ({"latency_ms": 300.0}, {}, {}, "300 ms late"),
+        ({}, {}, {"latency_ms": None}, "20 ms late"),
+    ],
+)
+def test_a_report_of_anything_else_stands_in_no_comparison(
+    settings, wanted: dict[str, Any], made: dict[str, Any], context: dict[str, Any], why: str
+) -> None:
+    save_report(settings, dataclasses.replace(MADE, **made), dataclasses.replace(TRADED, **context))
+    (kept,) = readable_reports(settings, SYMBOL, 50).reports
+    asked = dataclasses.replace(WANTED, **wanted)
+    found = why_not(kept, asked)
+    assert (found == "") == (why == "") and why in found
+    if why:  # nor in one of a family whose own benchmark failed just now
+        with pytest.raises(FailedError, match="nothing to compare: logistic: out of memory"):
+            compare_stored(settings, SYMBOL, 50, ["logistic"], asked, {"logistic": "out of memory"})
