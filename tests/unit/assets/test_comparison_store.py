@@ -41,6 +41,7 @@ def settings(tmp_path) -> Settings:
         ({}, {}, {"latency_ms": None}, "20 ms late"),
     ],
 )
+@pytest.mark.clock
 def test_a_report_of_anything_else_stands_in_no_comparison(
     settings, wanted: dict[str, Any], made: dict[str, Any], context: dict[str, Any], why: str
 ) -> None:

@@ -175,6 +175,7 @@ def scored(settings: Settings, *, calibrated: bool = False) -> None:
         (True, {}, "is not calibrated"),
     ],
 )
+@pytest.mark.clock
 def test_no_bundle_is_promoted_on_the_scores_of_another_model(settings, monkeypatch, calibrated, changes, why):
     scored(settings, calibrated=calibrated)
     content = dataclasses.replace(CONTENT, **changes)
