@@ -11,7 +11,6 @@ import re
 import shutil
 from collections.abc import Sequence
 from datetime import date, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,7 @@ from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.evaluation.splits import SplitOptions, make_splits, training_stop
 from ghtrader_models.families.base import FamilyConfig, get_family, learning_curves
 from ghtrader_models.families.training_session import TrainingSession, training_session
-from ghtrader_models.families.window_config import WindowConfig
+from ghtrader_models.families.window_config import require_devices
 from ghtrader_models.labels.labels import NO_LABEL
 
 if TYPE_CHECKING:
@@ -126,8 +125,7 @@ def train_on(
     settings = config or learner.config()
     y = dataset.y[rows]
     session = session or TrainingSession()
-    if session.devices > 1 and not isinstance(settings, WindowConfig):
-        raise UsageError(f"{family} does not train on several devices", "leave --devices out: it takes seconds")
+    require_devices(family, settings, session.devices)
     if session.folder is not None:
         asked_for = _key(dataset, family, rows, seed, settings, session.devices)
         session = dataclasses.replace(session, folder=_run_folder(session.folder, dataset, family, asked_for))
@@ -192,16 +190,9 @@ def _key(dataset: Dataset, family: str, rows: np.ndarray, seed: int, config: Fam
             "seed": seed,
             "config": dataclasses.asdict(config),
             "devices": devices,
-            "code": [code_version(), *(_version_of(package) for package in ("numpy", "torch", "lightning"))],
+            "code": [code_version(), *(package_versions().get(name, "") for name in ("numpy", "torch", "lightning"))],
         }
     )[:16]
-
-
-def _version_of(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 def _run_folder(root: Path, dataset: Dataset, family: str, key: str) -> Path:

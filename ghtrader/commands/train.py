@@ -97,7 +97,7 @@ def family_settings(
         A setting the family does not have, a value it does not take, or several devices for one that has no epochs.
     """
     from ghtrader_models.families.base import get_family, make_config
-    from ghtrader_models.families.window_config import WindowConfig
+    from ghtrader_models.families.window_config import require_devices
 
     learner = get_family(family)
     known = {field.name for field in dataclasses.fields(learner.config())}
@@ -117,9 +117,7 @@ def family_settings(
         except tomllib.TOMLDecodeError:
             value = text
         found[name.strip()] = value
-    config = make_config(learner, found)
-    if devices > 1 and not isinstance(config, WindowConfig):
-        raise UsageError(f"{family} does not train on several devices", "leave --devices out: it takes seconds")
+    require_devices(family, make_config(learner, found), devices)
     return found
 
 

@@ -20,8 +20,6 @@ from ghtrader_models.bundles.feature_scaler import FeatureScaler
 from ghtrader_models.inference.onnx_windows import WindowNetwork, softmax
 
 TOLERANCE = 1e-5
-WRONG = 1e-4
-"""A graph that says something else is further off than this; rounding, on a window far from all others, is not."""
 _OPSET = 20
 
 
@@ -96,7 +94,7 @@ def export(network: nn.Module, scaler: FeatureScaler, length: int, windows: np.n
         float(np.abs(exported.probabilities(windows) - expected).max()),
         float(np.abs(alone - expected[: len(alone)]).max()),
     )
-    if not worst <= WRONG:
+    if not worst <= TOLERANCE:
         raise FailedError(
             f"the exported graph differs from the network by {worst:.1e}", "report it with the family and its settings"
         )

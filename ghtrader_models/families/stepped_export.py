@@ -17,7 +17,7 @@ from ghtrader_base.errors import FailedError
 from ghtrader_models.bundles.feature_scaler import FeatureScaler
 from ghtrader_models.families.networks.ssm import SSM, S4DLayer
 from ghtrader_models.families.networks.tcn import TCN, CausalConvolution, ResidualBlock
-from ghtrader_models.families.onnx_export import WRONG, Normalised
+from ghtrader_models.families.onnx_export import TOLERANCE, Normalised
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.onnx_windows import softmax
 from ghtrader_models.inference.predictors import stepped_network
@@ -64,7 +64,7 @@ def export_stepped(
     )
     expected = what_torch_says(network, scaler, length, windows)
     worst = float(np.abs(stepped_network(kind, data).of_windows(windows) - expected).max())
-    if not worst <= WRONG:
+    if not worst <= TOLERANCE:
         raise FailedError(
             f"the stepped network differs from the trained one by {worst:.1e}", "report it with the family's settings"
         )

@@ -100,3 +100,9 @@ Config = TypeVar("Config", bound=WindowConfig)
 def on_all_windows(config: Config) -> Config:
     """The same network trained on every window there is, until it learns nothing more: what presets `paper` share."""
     return replace(config, max_windows=1_000_000, max_epochs=40, patience=5, stride=1)
+
+
+def require_devices(family: str, config: object, devices: int) -> None:
+    """`UsageError` where several processes are to train a family that is no network."""
+    if devices > 1 and not isinstance(config, WindowConfig):
+        raise UsageError(f"{family} does not train on several devices", "leave --devices out: it takes seconds")
