@@ -26,6 +26,10 @@ from ghtrader_models.families.table import FAMILIES
 from ghtrader_models.labels.labels import CLASS_NAMES
 
 LEAST_ROWS = 30
+MOST_MEMORY = 1_000_000
+"""Ticks, some twenty days: factors that say the same for longer say nothing."""
+SMALLEST, LARGEST = 1e-9, 1e9
+"""Sizes of numbers in a configuration: libraries keep them as float32 and int32, and multiply them."""
 """Below this no family is asked: neighbouring rows share their labels, and whatever it found would be chance."""
 _BLOCK = 4096
 
@@ -156,9 +160,7 @@ def make_config(family: ModelFamily, changes: Mapping[str, bool | int | float | 
     config = family.config(Preset(preset))
     known = {field.name for field in dataclasses.fields(config)}
     if unknown := sorted(set(wanted) - known):
-        raise UsageError(
-            f"{family.name} has no setting {', '.join(unknown)}", f"it has: {', '.join(sorted(known))}"
-        )
+        raise UsageError(f"{family.name} has no setting {', '.join(unknown)}", f"it has: {', '.join(sorted(known))}")
     for name, value in wanted.items():
         usual = getattr(config, name)
         fits = type(value) is type(usual) or (type(usual) is float and type(value) is int)
@@ -171,6 +173,7 @@ def require_numbers(
     config: Any,
     *,
     least: Mapping[str, float] = {},
+    most: Mapping[str, float] = {},
     above: Mapping[str, float] = {},
     shares: tuple[str, ...] = (),
     below_one: tuple[str, ...] = (),
@@ -183,9 +186,9 @@ def require_numbers(
     Parameters
     ----------
     config : dataclass
-        All its float fields have to be finite.
-    least, above : mapping of str to float
-        Field -> the least value it may have; the value it has to lie above.
+        All its numbers have to be finite, and of a size that libraries can count with.
+    least, most, above : mapping of str to float
+        Field -> the least and the largest value it may have; the value it has to lie above.
     shares : tuple of str
         Fields above 0 and at most 1.
     below_one : tuple of str
@@ -198,10 +201,17 @@ def require_numbers(
     """
     for field in dataclasses.fields(config):
         value, rule = getattr(config, field.name), ""
-        if isinstance(value, float) and not math.isfinite(value):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and not math.isfinite(value):
             rule = "a finite number"
+        elif number and abs(value) > LARGEST:
+            rule = f"{LARGEST:g} in size at most"
+        elif isinstance(value, float) and 0 < abs(value) < SMALLEST:
+            rule = f"0, or {SMALLEST:g} in size at least"
         elif field.name in least and value < least[field.name]:
             rule = f"{least[field.name]:g} at least"
+        elif field.name in most and value > most[field.name]:
+            rule = f"{most[field.name]:g} at most"
         elif field.name in above and value <= above[field.name]:
             rule = f"above {above[field.name]:g}"
         elif field.name in shares and not 0 < value <= 1:
@@ -212,6 +222,12 @@ def require_numbers(
             raise UsageError(f"{field.name} is {value!r}", f"it has to be {rule}")
 
 
+def library_refusal(family: str, error: Exception) -> UsageError:
+    """A training library's refusal of settings as an error of ours: its first line without places in its sources."""
+    said = str(error).strip().splitlines()[0].rsplit("src/", 1)[-1]
+    return UsageError(f"{family} does not train with these settings: {said}", "look at what --set changed")
+
+
 def row_weight(horizon: int, memory: int, stride: int) -> float:
     """What one kept training row counts, in independent observations.
 
@@ -220,6 +236,25 @@ def row_weight(horizon: int, memory: int, stride: int) -> float:
     independent observations and mean the same at any horizon, stride and pace of ticks.
     """
     return stride / (horizon + memory)
+
+
+def rows_to_learn(samples: Samples, stride: int) -> Samples:
+    """Every `stride`-th row meant, with something to learn from in what is left.
+
+    Raises
+    ------
+    UsageError
+        As `check_training_samples`; of what `stride` leaves, with the stride named.
+    """
+    learned = samples.every(stride)
+    try:
+        check_training_samples(learned)
+    except UsageError as exc:
+        if stride == 1:
+            raise
+        check_training_samples(samples)  # where all rows would not do either, the stride is not what is wrong
+        raise UsageError(f"with a stride of {stride}, {exc}", f"give a smaller stride, or {exc.hint}") from exc
+    return learned
 
 
 def check_training_samples(samples: Samples) -> None:

@@ -14,7 +14,15 @@ import numpy as np
 from ghtrader_base.errors import FailedError
 from ghtrader_models.datasets.mapped_rows import BLOCK_ROWS
 from ghtrader_models.datasets.samples import Samples
-from ghtrader_models.families.base import Preset, check_training_samples, drop_infinite, require_numbers, row_weight
+from ghtrader_models.families.base import (
+    MOST_MEMORY,
+    Preset,
+    drop_infinite,
+    library_refusal,
+    require_numbers,
+    row_weight,
+    rows_to_learn,
+)
 from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE
@@ -74,7 +82,13 @@ class LightGBMConfig:
             "rounds": 1, "num_leaves": 2, "max_depth": -1, "min_rows": 0, "max_bin": 2,
             "memory": 0, "min_child_weight": 0, "reg_lambda": 0, "stride": 1, "nthread": 1,
         }  # fmt: skip
-        require_numbers(self, least=least, above={"learning_rate": 0}, shares=("subsample", "colsample_bytree"))
+        require_numbers(
+            self,
+            least=least,
+            most={"memory": MOST_MEMORY},
+            above={"learning_rate": 0},
+            shares=("subsample", "colsample_bytree"),
+        )
 
 
 class LightGBMFamily:
@@ -107,9 +121,8 @@ class LightGBMFamily:
 
         from ghtrader_models.inference.predictors import TreePredictor
 
-        check_training_samples(samples)
         config = config or self.config()
-        learned = samples.every(config.stride)
+        learned = rows_to_learn(samples, config.stride)
         labels = learned.labels
         params: dict[str, Any] = {
             "objective": "multiclass",
@@ -132,7 +145,10 @@ class LightGBMFamily:
         }
         weight = np.full(labels.shape, row_weight(samples.horizon, config.memory, config.stride), np.float32)
         matrix = lightgbm.Dataset(_rows(learned), label=labels.astype(np.float32), weight=weight, params=params)
-        booster = lightgbm.train(params, matrix, num_boost_round=config.rounds)
+        try:
+            booster = lightgbm.train(params, matrix, num_boost_round=config.rounds)
+        except lightgbm.basic.LightGBMError as exc:
+            raise library_refusal(self.name, exc) from exc
         gains = np.asarray(booster.feature_importance("gain"), np.float64)
         total = gains.sum()
         shares = (gains / total if total > 0 else gains).tolist()

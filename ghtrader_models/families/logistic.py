@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ghtrader_models.datasets.samples import Samples
-from ghtrader_models.families.base import Preset, check_training_samples, require_numbers, row_weight
+from ghtrader_models.families.base import MOST_MEMORY, Preset, require_numbers, row_weight, rows_to_learn
 from ghtrader_models.inference.forest import N_CLASSES
 
 _START_ROWS = 262_144
@@ -47,7 +47,7 @@ class LogisticConfig:
 
     def __post_init__(self) -> None:
         least = {"memory": 0, "stride": 1, "max_iterations": 1}
-        require_numbers(self, least=least, above={"c": 0, "clip": 0})
+        require_numbers(self, least=least, most={"memory": MOST_MEMORY}, above={"c": 0, "clip": 0})
 
 
 class LogisticModel:
@@ -99,19 +99,15 @@ class LogisticFamily:
         order make its coefficients another in the last digits: probabilities agree to 1e-6. From `_START_ROWS` rows
         on a fit of a few of them is where the solver starts, and it ends at the same optimum within its tolerance.
         """
-        check_training_samples(samples)
         config = config or self.config()
-        learned = samples.every(config.stride)
+        learned = rows_to_learn(samples, config.stride)
         mean, scale = _moments(learned)
         coef = np.zeros((N_CLASSES, mean.size))
         intercept = np.full(N_CLASSES, -30.0)
         seen = np.unique(learned.labels)
-        if seen.size == 1:
-            intercept[seen[0]] = 0.0
-        else:
-            strength = config.c * row_weight(samples.horizon, config.memory, config.stride)
-            coef[:], found = _minimise(learned, mean, scale, seen, strength, config)
-            intercept[seen] = found[seen]
+        strength = config.c * row_weight(samples.horizon, config.memory, config.stride)
+        coef[:], found = _minimise(learned, mean, scale, seen, strength, config)
+        intercept[seen] = found[seen]
         spec = {
             "mean": mean.tolist(),
             "scale": scale.tolist(),

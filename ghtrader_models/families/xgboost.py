@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ghtrader_models.datasets.samples import Samples
-from ghtrader_models.families.base import Preset, check_training_samples, drop_infinite, require_numbers, row_weight
+from ghtrader_models.families.base import (
+    MOST_MEMORY,
+    Preset,
+    drop_infinite,
+    library_refusal,
+    require_numbers,
+    row_weight,
+    rows_to_learn,
+)
 from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE
@@ -70,7 +78,9 @@ class XGBoostConfig:
             "rounds": 1, "max_depth": 0, "max_bin": 2,
             "memory": 0, "min_child_weight": 0, "reg_lambda": 0, "stride": 1, "nthread": 1,
         }  # fmt: skip
-        require_numbers(self, least=least, above={"eta": 0}, shares=("subsample", "colsample_bytree"))
+        require_numbers(
+            self, least=least, most={"memory": MOST_MEMORY}, above={"eta": 0}, shares=("subsample", "colsample_bytree")
+        )
 
 
 class XGBoostFamily:
@@ -95,9 +105,8 @@ class XGBoostFamily:
 
         from ghtrader_models.inference.predictors import TreePredictor
 
-        check_training_samples(samples)
         config = config or self.config()
-        learned = samples.every(config.stride)
+        learned = rows_to_learn(samples, config.stride)
         params: dict[str, Any] = {
             "objective": "multi:softprob",
             "num_class": N_CLASSES,
@@ -114,8 +123,11 @@ class XGBoostFamily:
             "verbosity": 0,
         }
         weight = row_weight(samples.horizon, config.memory, config.stride)
-        matrix = xgboost.QuantileDMatrix(_batches(learned, weight), max_bin=config.max_bin, nthread=config.nthread)
-        booster = xgboost.train(params, matrix, num_boost_round=config.rounds)
+        try:
+            matrix = xgboost.QuantileDMatrix(_batches(learned, weight), max_bin=config.max_bin, nthread=config.nthread)
+            booster = xgboost.train(params, matrix, num_boost_round=config.rounds)
+        except xgboost.core.XGBoostError as exc:
+            raise library_refusal(self.name, exc) from exc
         scores = booster.get_score(importance_type="total_gain")
         gains = {int(key[1:]): float(value) for key, value in scores.items()}  # type: ignore[arg-type]  # lists are gblinear's
         total = sum(gains.values())

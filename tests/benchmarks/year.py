@@ -27,6 +27,8 @@ from ghtrader_base.files import atomic_write_json
 OUT = Path("var/bench/year.json")
 SIZES = (5, 20, 80, 250)
 STRIDES = {"lightgbm": 1, "logistic": 1, "xgboost": 10, "tcn": 10}
+TREES, ROUNDS = ("lightgbm", "xgboost"), 8
+"""Each further round costs as much as the one before and holds no more memory: eight say what eighty would."""
 COMMANDS = ("train", "benchmark")
 LIMIT_GB, FREE_GB, MOST_GB = 8.0, 40, 20
 _GB = 1e9
@@ -49,6 +51,7 @@ def child(root: Path, command: str, family: str, days: int) -> dict[str, Any]:
     loaded = time.perf_counter()
     if command != "load":
         changes = {"stride": STRIDES[family]} | ({} if family == "logistic" else {"nthread": 2})
+        changes |= {"rounds": ROUNDS} if family in TREES else {}
         config = make_config(get_family(family), changes)
         if command == "train":
             train_on(dataset, root / "models", family, config=config)
@@ -89,6 +92,20 @@ def _write(root: Path, first: int, stop: int) -> None:
 
 def _size_gb(root: Path) -> float:
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) / _GB
+
+
+def _grow(root: Path, there: int, days: int, measured: Measured) -> int:
+    """Write days until there are as many, where room and time allow; how many there are."""
+    if there >= days:
+        return there
+    if there and (size := _size_gb(root) * days / there) > MOST_GB:
+        print(f"skipped: {days} days take about {size:.1f} GB, more than {MOST_GB}", file=sys.stderr)
+        return there
+    if not measured.left:
+        print(f"skipped: {days} days, no time is left", file=sys.stderr)
+        return there
+    _write(root / "data", there, days)
+    return days
 
 
 class Measured:
@@ -154,22 +171,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=OUT.parent, prefix="year-") as folder, contextlib.suppress(KeyboardInterrupt):
         root = Path(folder)
         for days in sizes:
-            if there and (size := _size_gb(root) * days / there) > MOST_GB:
-                print(f"skipped: {days} days take about {size:.1f} GB, more than {MOST_GB}", file=sys.stderr)
-                break
-            if not measured.left:
-                print(f"skipped: {days} days, no time is left", file=sys.stderr)
-                break
-            _write(root / "data", there, days)
-            there = days
-            measured.add(root, "load", "-", days)
-            for family in asked.families if "train" in asked.commands else ():
-                measured.add(root, "train", family, days)
-        # the fewest days and the most say how it grows; the others follow where there is time
+            there = _grow(root, there, days, measured)
         sizes = [days for days in sizes if days <= there]
-        for days in dict.fromkeys([sizes[0], sizes[-1], *sizes]) if "benchmark" in asked.commands else ():
-            for family in asked.families:
-                measured.add(root, "benchmark", family, days)
+        asked_for = [(command, family) for command in asked.commands for family in asked.families]
+        # the fewest days and the most say how it grows; the others follow where there is time
+        ends = list(dict.fromkeys([sizes[0], sizes[-1]]))
+        for some in (ends, [days for days in sizes if days not in ends]):
+            for command, family in [("load", "-"), *asked_for]:
+                for days in some:
+                    measured.add(root, command, family, days)
     found = measured.table()
     columns = [
         "command",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ghtrader_base.errors import UsageError
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.evaluation.metrics import class_prior, log_loss
 from ghtrader_models.families.base import Preset, get_family, make_config, row_weight
+from ghtrader_models.families.logistic import LogisticConfig
 from ghtrader_models.families.table import FAMILIES as ENTRIES
 from ghtrader_models.families.table import family_names, window_family_names
 from ghtrader_models.inference.predictors import DECODERS, Predictor
@@ -126,6 +129,37 @@ def test_a_network_of_no_possible_size_is_refused(name: str, changes: dict[str, 
     with pytest.raises(UsageError) as caught:
         make_config(get_family(name), changes)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["logistic", "xgboost", "lightgbm"])
+@settings(max_examples=12)
+@given(data=st.data())
+def test_numbers_of_any_size_train_or_are_refused_by_name(name: str, data: st.DataObject) -> None:
+    family = get_family(name)
+    usual = family.config()
+    small = {"rounds": 2} if name != "logistic" else {"max_iterations": 2}
+    names = [each.name for each in fields(usual) if each.name not in {*small, "nthread", "max_bin", "num_leaves"}]
+    chosen = data.draw(st.sampled_from(names))
+    whole = isinstance(getattr(usual, chosen), int)
+    sizes = st.integers(-3, 2**40) if whole else st.floats(allow_nan=True) | st.floats(1e-12, 1e12)
+    rng = np.random.default_rng(1)
+    samples = Samples.of_rows(rng.normal(size=(200, 2)).astype(np.float32), np.resize(np.arange(3, dtype=np.int8), 200))
+    try:
+        config = replace(usual, **{**small, chosen: data.draw(sizes)})
+        model = family.fit(samples, seed=1, config=config)
+    except UsageError as error:
+        assert chosen in error.message + error.hint or name in error.message
+    else:
+        np.testing.assert_allclose(model.predict_proba(samples).sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_a_stride_that_leaves_nothing_to_learn_is_named() -> None:
+    rng = np.random.default_rng(1)
+    samples = Samples.of_rows(rng.normal(size=(200, 2)).astype(np.float32), np.resize(np.arange(3, dtype=np.int8), 200))
+    for stride in (10, 3):  # too few rows, and every one of them of the same class
+        with pytest.raises(UsageError, match=f"stride of {stride}") as caught:
+            get_family("logistic").fit(samples, seed=1, config=LogisticConfig(stride=stride))
+        assert "smaller stride" in caught.value.hint
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
