@@ -31,6 +31,7 @@ from ghtrader_exchange.world.scenario import Scenario
 from ghtrader_models.bundles.feature_scaler import FeatureScaler
 from ghtrader_models.datasets.load import Dataset
 from ghtrader_models.evaluation.benchmark import run_benchmark, shuffled_labels
+from ghtrader_models.evaluation.calibration_fit import fit_calibrated
 from ghtrader_models.evaluation.metrics import class_prior, log_loss, t_interval
 from ghtrader_models.evaluation.splits import MIN_TESTS, SplitOptions, make_splits
 from ghtrader_models.factors.library.book_factors import book_column_names
@@ -239,7 +240,7 @@ def of_the_book(dataset: Dataset) -> Dataset:
 
 
 def found(worlds: Worlds, world: str, family: str, inputs: str = "both") -> Found:
-    """Train and score a family walk-forward, or take what is kept; printed either way."""
+    """Train, calibrate and score a family walk-forward as a benchmark does, or take what is kept; print it."""
     told = kept(world, family, inputs)
     if told is None:
         played = worlds(world)
@@ -253,7 +254,7 @@ def found(worlds: Worlds, world: str, family: str, inputs: str = "both") -> Foun
         edges = np.cumsum([0, *(rows.size for rows in asked)])
         for number, split in enumerate(plan.splits):
             rows, y = asked[number], data.y[asked[number]]
-            model = learner.fit(data.samples(split.train), seed=1)
+            model = fit_calibrated(learner, data.samples(split.train), seed=1, config=learner.config())
             prior = log_loss(np.tile(class_prior(data.y[split.train]), (rows.size, 1)), y)
             gains.append(prior - log_loss(model.predict_proba(data.samples(rows)), y))
             if chances is not None:
