@@ -8,8 +8,10 @@ writes down when something happened is left out, by name and with the reason (`S
 from __future__ import annotations
 
 import ast
+import gc
+import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ READS = {
     "datetime.now", "datetime.today", "datetime.utcnow", "date.today", "time.time", "time.time_ns", "time.localtime",
     "time.gmtime", "time.strftime", "time.ctime", "Timestamp.now", "Timestamp.today", "Timestamp.utcnow",
 }  # fmt: skip
+READ_ATTRIBUTES = {name.rpartition(".")[2] for name in READS}
 STAMPS = {
     # a line or a page for people
     "progress_display", "render", "stderr_progress",
@@ -69,16 +72,33 @@ def _dotted(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def reads_clock(tree: ast.AST) -> bool:
+def _nodes(tree: ast.AST) -> list[ast.AST]:
+    """All nodes of a tree in the order of the source, walked once: there are more than a million in the repository."""
+    found, todo = [], [tree]
+    while todo:
+        node = todo.pop()
+        found.append(node)
+        inner: list[ast.AST] = []
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                inner += [item for item in value if isinstance(item, ast.AST)]
+            elif isinstance(value, ast.AST) and name != "ctx":
+                inner.append(value)
+        todo += reversed(inner)
+    return found
+
+
+def reads_clock(nodes: Iterable[ast.AST]) -> bool:
     """Whether the code itself asks what time it is."""
-    attributes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    attributes = (node for node in nodes if isinstance(node, ast.Attribute) and node.attr in READ_ATTRIBUTES)
     return any(".".join(_dotted(node).split(".")[-2:]) in READS for node in attributes)
 
 
-def _imports(tree: ast.AST) -> dict[str, tuple[str, str]]:
+def _imports(nodes: Iterable[ast.AST]) -> dict[str, tuple[str, str]]:
     """Name here -> (module, name there); the name is empty for a module."""
     found: dict[str, tuple[str, str]] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {a.asname or a.name: (node.module, a.name) for a in node.names}
         elif isinstance(node, ast.Import):
@@ -104,9 +124,9 @@ def _command_of(function: ast.AST) -> str:
     return ""
 
 
-def _commands(tree: ast.AST) -> Iterator[str]:
+def _commands(nodes: Iterable[ast.AST]) -> Iterator[str]:
     """Commands a test gives: the first word of a list, the one behind `ghtrader`, or what `run` and `ghtrader` take."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.List | ast.Tuple):
             words = [item.value if isinstance(item, ast.Constant) else None for item in node.elts]
             behind = words[words.index("ghtrader") + 1 :] if "ghtrader" in words else []
@@ -131,34 +151,35 @@ class Graph:
             self._read(module, tree)
 
     def _read(self, module: str, tree: ast.Module) -> None:
-        imported, tops = _imports(tree), dict(_tops(tree))
+        walked = {statement: _nodes(statement) for statement in tree.body}
+        imported, tops = _imports(itertools.chain(*walked.values())), dict(_tops(tree))
         tested = module.startswith("tests.")
         for name, statement in tops.items():
-            node = Node(module, name)
-            if reads_clock(statement) and (tested or name not in STAMPS):
+            node, nodes = Node(module, name), walked[statement]
+            if reads_clock(nodes) and (tested or name not in STAMPS):
                 self.clocks.add(node)
-            for target in self._named(module, statement, imported, tops):
+            for target in self._named(module, nodes, imported, tops):
                 self.named_by[target].add(node)
             if tested:
-                constants = {node.value for node in ast.walk(statement) if isinstance(node, ast.Constant)}
+                constants = {node.value for node in nodes if isinstance(node, ast.Constant)}
                 if constants & BROKEN_LINES:
                     self.clocks.add(node)
                 scripts = {text for text in constants if isinstance(text, str) and text.endswith(".py")}
-                for word in {*_commands(statement), *scripts}:
+                for word in {*_commands(nodes), *scripts}:
                     self.named_by[Node("command", word)].add(node)
-            for inner in ast.walk(statement) if ".commands." in module else ():
-                if command := _command_of(inner):
-                    here = imported | _imports(inner)
-                    for target in self._named(module, inner, here, tops):
+            for function in nodes if ".commands." in module else ():
+                if command := _command_of(function):
+                    inner = _nodes(function)
+                    for target in self._named(module, inner, imported | _imports(inner), tops):
                         self.named_by[target].add(Node("command", command))
-        if f".{CLIENTS}." in module and reads_clock(tree):  # a script: all of it runs
+        if f".{CLIENTS}." in module and reads_clock(itertools.chain(*walked.values())):  # a script: all of it runs
             self.clocks.add(Node("command", module.rpartition(".")[2] + ".py"))
 
     @staticmethod
     def _named(
-        module: str, tree: ast.AST, imported: dict[str, tuple[str, str]], tops: dict[str, ast.stmt]
+        module: str, nodes: Iterable[ast.AST], imported: dict[str, tuple[str, str]], tops: dict[str, ast.stmt]
     ) -> Iterator[Node]:
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Name | ast.arg):
                 name = node.id if isinstance(node, ast.Name) else node.arg
                 if name in tops:
@@ -224,7 +245,11 @@ def house() -> dict[str, str]:
 
 
 def test_every_test_that_reads_the_clock_is_marked() -> None:
-    graph = Graph(house())
+    gc.disable()  # looking for garbage among the nodes takes twice as long as all else
+    try:
+        graph = Graph(house())
+    finally:
+        gc.enable()
     assert not graph.unmarked(), "mark them `clock`; STAMPS holds what only writes down when something happened"
     names = {node.name for node in graph.named_by} | {name for tree in graph.trees.values() for name, _ in _tops(tree)}
     assert names >= STAMPS, "a name that is gone"
