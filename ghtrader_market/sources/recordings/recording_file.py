@@ -54,8 +54,13 @@ class RecordingFile:
     """
 
     def __init__(self, name: str, data: bytes | None = None, path: Path | None = None) -> None:
-        self.name, self.path = name, path
-        self._data = data
+        self.path = path
+        self._name, self._data = name, data
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return self._name
 
     @cached_property
     def container(self) -> Container:
@@ -130,6 +135,12 @@ class RecordingFile:
         """The same file with its columns under other names."""
         other = RecordingFile(self.name, self._data, self.path)
         other.__dict__.update(container=self.container, columns=columns)
+        return other
+
+    def unread(self) -> RecordingFile:
+        """The same file without what was read of it, to say where rows stand and no more."""
+        other = RecordingFile(self.name, path=self.path)
+        other.__dict__.update(container=self.container)
         return other
 
     def place_word(self, row: int) -> str:
