@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ghtrader_base.errors import BadRecordingError, RefusedError, UsageError
+from ghtrader_base.errors import BadRecordingError, EmptyRecordingError, RefusedError, UsageError
 from ghtrader_market.ingest.joined_files import join_files
 from ghtrader_market.ingest.report import IngestReport, Progress, ProgressLine
 from ghtrader_market.ingest.run_manifest import RunManifest
@@ -117,7 +117,8 @@ def import_recordings(
 ) -> IngestReport:
     """Store recordings; every file is read and checked before the first day is written.
 
-    A day that lies in several of the files (night and day session apart, say) is joined of them.
+    A day that lies in several of the files (night and day session apart, say) is joined of them. A file of a folder
+    that holds no tick is left out.
 
     Where the lake then holds one contract of a variety on a day, that contract is declared the day's main contract;
     where it holds several, the open-interest rule decides.
@@ -154,13 +155,14 @@ def import_recordings(
         Nothing to import, or an unknown variety, symbol, layout or zone.
     """
     started = time.monotonic()
+    paths = [Path(path) for path in paths]
     files, left_out = recording_files(paths)
     options = ReadOptions(calendar=calendar, variety=variety, symbol=symbol, time_zone=time_zone, columns=columns)
     require_options(options, layout)
     held: dict[_Key, list[_FoundDay]] = {}
     rows = kept = 0
     for number, path in enumerate(files, 1):
-        for key, day in _checked_days(path, options, layout):
+        for key, day in _days_of(path, options, layout, None if path in paths else left_out):
             assert day.part is not None, "a day that was just read has its rows"
             if now_ns is not None and day.part.table.column("datetime_ns")[-1].as_py() > now_ns + _CLOCKS_DIFFER_NS:
                 raise BadRecordingError(
@@ -175,6 +177,8 @@ def import_recordings(
             kept += day.nbytes if room else 0
         if progress is not None:
             progress(ProgressLine(rows, number, len(files), time.monotonic() - started, "files"))
+    if not held:
+        raise UsageError("no file holds a tick", "name files of ticks, or a folder that holds some")
     again = _Again(options, layout)
     found = {key: _whole(key, days, again) for key, days in held.items()}
     with lock(sorted({contract for contract, _ in found})) if lock else contextlib.nullcontext():
@@ -227,6 +231,18 @@ def _require_same(before: _FoundDay, now: _FoundDay) -> _FoundDay:
 
 def _changed(name: str) -> BadRecordingError:
     return BadRecordingError(f"{name} changed while it was imported", "import it again")
+
+
+def _days_of(
+    path: Path, options: ReadOptions, layout: str | None, left_out: list[Path] | None
+) -> Iterator[tuple[_Key, _FoundDay]]:
+    """As `_checked_days`; a file without a tick goes to `left_out`, where there is such a list."""
+    try:
+        yield from _checked_days(path, options, layout)
+    except EmptyRecordingError:
+        if left_out is None:
+            raise
+        left_out.append(path)
 
 
 def _checked_days(path: Path, options: ReadOptions, layout: str | None) -> Iterator[tuple[_Key, _FoundDay]]:

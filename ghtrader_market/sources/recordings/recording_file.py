@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from ghtrader_base.errors import BadRecordingError
+from ghtrader_base.errors import BadRecordingError, EmptyRecordingError
 from ghtrader_market.sources.recordings.columns import Columns, read_csv, read_parquet
 from ghtrader_market.sources.recordings.size_limit import most_bytes, too_large
 
@@ -78,7 +78,7 @@ class RecordingFile:
         if found is None and head.startswith(_GZIP_MAGIC):
             found = next((container for magic, container in _MAGIC.items() if self.data.startswith(magic)), None)
         if found is None and not self.data.strip():
-            raise BadRecordingError(f"{self.name} is empty", "give a file with a header and at least one tick")
+            raise EmptyRecordingError(f"{self.name} is empty", "give a file with a header and at least one tick")
         return found or Container.CSV
 
     @cached_property
