@@ -45,6 +45,10 @@ class BadRecordingError(GhtraderError):
     """A file handed in is missing, garbled, or not what it claims to be: mend the file."""
 
 
+class EmptyRecordingError(BadRecordingError):
+    """A file handed in holds no tick, for example of a contract that did not trade: leave it out."""
+
+
 class IntegrityError(GhtraderError):
     """Stored data is not what its manifest says: do not use it; rebuild or restore it."""
 

@@ -122,6 +122,12 @@ def open_file(path: Path) -> BinaryIO:
     return file
 
 
+def require_file(path: Path) -> Path:
+    """`path`, for a library that opens it by itself; OSError as `open_file`."""
+    open_file(path).close()
+    return path
+
+
 def parse_json(data: str | bytes) -> Any:
     """A JSON document that means one thing.
 

@@ -21,7 +21,7 @@ from ghtrader.commands.shared_options import (
     variety_key,
 )
 from ghtrader.output import emit, note, table
-from ghtrader_base.errors import GhtraderError, UsageError
+from ghtrader_base.errors import GhtraderError, IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from ghtrader_base.settings import Settings
@@ -128,13 +128,22 @@ def _register_coverage(data: typer.Typer) -> None:
             note(f"{lake.index.rebuild()} days indexed")
         wanted, contract = series_of(var, symbol) if var or symbol else ("", "")
         keys = [wanted] if wanted else _varieties_here(lake)
-        found = [Coverage(lake, calendar, key) for key in keys]
+        found, unreadable = [], []
+        for key in keys:
+            try:
+                found.append(Coverage(lake, calendar, key))
+            except IntegrityError as error:  # its contract list; the other varieties are told of all the same
+                if wanted:
+                    raise
+                unreadable.append(error)
         documents = [each.to_json(contract) for each in found] if json else []
         emit(
             documents[0] if wanted and json else {"varieties": documents},
             json,
             lambda: "\n\n".join(_coverage_text(each, contract, weeks) for each in found) or "(nothing)",
         )
+        if unreadable:
+            raise unreadable[0]
 
 
 def _varieties_here(lake: Lake) -> list[str]:
@@ -178,7 +187,8 @@ def _coverage_text(found: Any, symbol: str, weeks: int) -> str:
         blocks.append(table(series))
     gaps = [f"  {c.symbol} {a} to {b} ({n} days)" for c in here for a, b, n in c.gaps]
     skips = [f"  {c.symbol} {day}: {e.reason} ({e.detail})" for c in here for day, e in c.skipped.items()]
-    for title, lines in (("missing", gaps), ("skipped", skips)):
+    unreadable = [f"  {line}" for c in contracts for line in c.unreadable]
+    for title, lines in (("missing", gaps), ("skipped", skips), ("cannot be read", unreadable)):
         if lines:
             more = [f"  and {len(lines) - 12} more; --json has all"] if len(lines) > 12 else []
             blocks.append("\n".join([f"{title}:", *lines[:12], *more]))

@@ -25,6 +25,7 @@ from ghtrader_assets.runs.outcomes import Outcomes
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.files import content_hash
 from ghtrader_base.lock_keys import daily_bars_key, ticks_range_key
+from ghtrader_market.ingest.contract_bars import bars_of_contracts
 from ghtrader_market.inventory.contract_catalog import contracts_living, load_contracts, merge_contracts, no_bars
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import origin_of_source
@@ -124,7 +125,7 @@ def daily_bars(context: dg.AssetExecutionContext, home: HomeResource, source: So
 def _write_bars(
     home: HomeResource, source: SourceResource, variety: str, days: list[date], run_id: str
 ) -> dict[str, GhtraderError]:
-    """Ask for the bars of one variety and store them; recorded contract-days that cannot be read, each with why."""
+    """Ask for the bars of one variety and store them; what could not be had, each contract or day of it with why."""
     lake = home.lake
     declared = load_declared(home.settings.data, variety)
     from_ticks = [day for day in days if day in declared]
@@ -138,7 +139,9 @@ def _write_bars(
         symbols = contracts_living(home.settings.data, variety, from_source[0], from_source[-1])
         say(f"daily bars of {len(symbols)} {variety} contracts, {from_source[0]} to {from_source[-1]}")
         with source.opened(home.settings) as opened:
-            bars = opened.daily_bars(symbols, from_source[0], from_source[-1])
+            found = bars_of_contracts(opened, symbols, from_source[0], from_source[-1])
+            failed |= {f"daily bars of {symbol}": error for symbol, error in found.failed.items()}
+            bars = found.with_unknown(lake, variety, load_contracts(home.settings.data, variety))
             write_bars(lake, variety, bars, opened.name, run_id, origin_of_source(opened).if_known)
     return failed
 

@@ -29,12 +29,20 @@ Volumes = Mapping[str, Mapping[date, int]]
 
 
 def bar_volumes(bars: pa.Table) -> dict[str, dict[date, int]]:
-    """Lots by contract and day of `DAILY_BAR_SCHEMA` rows."""
+    """Lots by contract and day of `DAILY_BAR_SCHEMA` rows.
+
+    Not of a contract with a bar whose lots are not known: a day without ticks would count as one without trade. Its
+    bars are asked for with its ticks.
+    """
     found: dict[str, dict[date, int]] = {}
+    unknown: set[str] = set()
     columns = (bars[name].to_pylist() for name in ("symbol", "trading_day", "volume"))
     for symbol, day, volume in zip(*columns, strict=True):
-        found.setdefault(symbol, {})[day] = volume
-    return found
+        if volume is None:
+            unknown.add(symbol)
+        else:
+            found.setdefault(symbol, {})[day] = volume
+    return {symbol: lots for symbol, lots in found.items() if symbol not in unknown}
 
 
 def fetch_ticks(

@@ -3,6 +3,8 @@
 Jobs over assets need no definition here; Dagster makes them from a selection.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import dagster as dg
@@ -13,11 +15,13 @@ from ghtrader_assets.resources.progress import say
 from ghtrader_assets.resources.resources import HomeResource, SourceResource
 from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
-from ghtrader_base.errors import ConfigError, FailedError
+from ghtrader_base.errors import ConfigError, FailedError, UsageError
 from ghtrader_market.inventory.stored_days import stored_days
 from ghtrader_market.reference.holiday_list import calendar_state
 from ghtrader_market.reference.trading_calendar import last_finished_day
 from ghtrader_market.reference.varieties import get_variety
+
+_CORRECT = "correct GHTRADER_DAILY_UPDATE_TARGETS"
 
 
 class DailyConfig(RunConfig):
@@ -27,28 +31,56 @@ class DailyConfig(RunConfig):
     end: str = ""
 
 
-def daily_targets(text: str) -> list[str]:
-    """Varieties of GHTRADER_DAILY_UPDATE_TARGETS (`SHFE:cu,SHFE:au`).
+@dataclass(frozen=True)
+class DailyTargets:
+    """What GHTRADER_DAILY_UPDATE_TARGETS names.
+
+    Attributes
+    ----------
+    keys : list of str
+        Varieties that can be brought up to date, each once.
+    wrong : dict of str to ConfigError
+        Each other entry as it is written, and what is wrong with it.
+    """
+
+    keys: list[str]
+    wrong: dict[str, ConfigError]
+
+
+def daily_targets(text: str, varieties: Sequence[str] = ()) -> DailyTargets:
+    """Varieties of GHTRADER_DAILY_UPDATE_TARGETS (`SHFE:cu,SHFE:au`); one wrong entry costs itself alone.
+
+    Parameters
+    ----------
+    text : str
+    varieties : sequence of str
+        Those of the home, which alone have partitions; empty: any.
 
     Raises
     ------
     ConfigError
-        None are named, or an exchange that is not the variety's.
+        None are named.
     """
-    keys = []
+    keys: dict[str, None] = {}
+    wrong: dict[str, ConfigError] = {}
     for item in (part.strip() for part in text.split(",")):
         if not item:
             continue
-        exchange, _, product = item.rpartition(":")
-        variety = get_variety(product)
+        exchange, _, product = (part.strip() for part in item.rpartition(":"))
+        try:
+            variety = get_variety(product)
+        except UsageError as exc:
+            wrong[item] = ConfigError(exc.message, _CORRECT)
+            continue
         if exchange and exchange != variety.exchange:
-            raise ConfigError(
-                f"{item}: {product} trades on {variety.exchange}", "correct GHTRADER_DAILY_UPDATE_TARGETS"
-            )
-        keys.append(variety.key)
-    if not keys:
+            wrong[item] = ConfigError(f"{product} trades on {variety.exchange}", _CORRECT)
+        elif varieties and variety.key not in varieties:
+            wrong[item] = ConfigError(f"GHTRADER_VARIETIES does not name {variety.key}", _CORRECT)
+        else:
+            keys[variety.key] = None
+    if not keys and not wrong:
         raise ConfigError("the daily update has no targets", "set GHTRADER_DAILY_UPDATE_TARGETS=SHFE:cu,SHFE:au")
-    return keys
+    return DailyTargets(list(keys), wrong)
 
 
 @dg.op
@@ -62,7 +94,7 @@ def update_targets(
     The holiday list is refreshed first: without it nobody knows whether today is a trading day. What one contract, day
     or variety lacks holds up no other; all of it is named at the end, which has failed then.
     """
-    from ghtrader_assets.runs.evening import Evening, in_rounds, require_nothing_missing
+    from ghtrader_assets.runs.evening import Evening, Missing, in_rounds, require_nothing_missing
     from ghtrader_assets.runs.execute import run_group
     from ghtrader_assets.runs.retry_plan import RetryPlan
 
@@ -84,10 +116,13 @@ def update_targets(
         days=days,
         materialized=lambda asset: context.instance.get_materialized_partitions(dg.AssetKey(asset)),
     )
-    targets = daily_targets(home.settings.daily_update_targets)
+    targets = daily_targets(home.settings.daily_update_targets, PARTITIONS.keys)
+    missing = [Missing(item, "target", error) for item, error in targets.wrong.items()]
+    for one in missing:
+        context.log.warning(str(one))
     with run_group(context.run_id):
         plan = RetryPlan(home.settings.daily_update_retry_s)
-        require_nothing_missing(in_rounds(targets, evening.attempt, plan, say))
+        require_nothing_missing(missing + in_rounds(targets.keys, evening.attempt, plan, say))
 
 
 @dg.job(description="What the daily schedule runs: ticks to features of the configured varieties.")

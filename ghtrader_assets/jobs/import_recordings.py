@@ -55,7 +55,8 @@ def read_recordings(context: dg.OpExecutionContext, config: RecordingsConfig, ho
     for symbol, day, note in report.row_notes:
         say(f"{symbol} {day}: {note}")
     if report.left_out:
-        say(f"left out of the folder (no recording by its name, or a link or pipe): {', '.join(report.left_out)}")
+        names = ", ".join(report.left_out)
+        say(f"left out of the folder (no recording by its name, without a tick, or a link or pipe): {names}")
     declared = {(symbol, day) for days in report.declared.values() for day, symbol in days.items()}
     made: dict[str, list[date]] = {}
     for symbol, day in sorted(declared.union(report.written)):

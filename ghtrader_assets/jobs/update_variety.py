@@ -23,13 +23,14 @@ from ghtrader_assets.resources.resources import HomeResource, SourceResource, sh
 from ghtrader_assets.run_config import RunConfig
 from ghtrader_assets.runs.errors import guarded
 from ghtrader_assets.runs.outcomes import together
-from ghtrader_base.errors import FailedError
+from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.lock_keys import daily_bars_key, ticks_range_key
+from ghtrader_market.ingest.contract_bars import bars_of_contracts
 from ghtrader_market.ingest.download import contiguous
 from ghtrader_market.inventory.contract_catalog import load_contracts, load_snapshot, refresh
 from ghtrader_market.reference.varieties import get_variety
 from ghtrader_market.sources.base import ContractInfo, origin_of_source
-from ghtrader_market.stores.lake.daily_bars import damaged_bars
+from ghtrader_market.stores.lake.daily_bars import damaged_bars, unanswered_bars
 from ghtrader_market.stores.lake.declared_days import load_declared
 from ghtrader_market.stores.lake.missing_days import skipped_days
 
@@ -68,9 +69,12 @@ def _fill_forward(
             f"no downloaded day of {key} is here to go on from",
             f"first: ghtrader download-contract-range --var {key} --start D --end D",
         )
-    last = _catalog_and_bars(context.run_id, home, source, key, min(days[0] for days in stored.values()), config)
+    first = min(days[0] for days in stored.values())
+    last, no_bars = _catalog_and_bars(context.run_id, home, source, key, first, config)
     wanted = _wanted(home, key, stored, last, config.recent_expired_days)
     if not wanted:
+        if no_bars:
+            raise together(no_bars)
         say(f"{key} is up to date: {last}")
         return
     start = min(info.first_possible for info in wanted)
@@ -88,7 +92,7 @@ def _fill_forward(
     touched = {day for _, day in report.written}
     failed = report_whole_days(context, home, key, touched, [day for _, day, _, _ in report.skipped])
     require_none_skipped(report)
-    if failed:
+    if failed := no_bars | failed:
         raise together(failed)
 
 
@@ -106,8 +110,15 @@ def _stored(home: HomeResource, variety: str) -> dict[str, list[date]]:
 
 def _catalog_and_bars(
     run_id: str, home: HomeResource, source: SourceResource, variety: str, first: date, config: UpdateConfig
-) -> date:
-    """Bring contract list and daily bars up to the service's last finished day, and return that day."""
+) -> tuple[date, dict[str, GhtraderError]]:
+    """Bring contract list and daily bars up to the service's last finished day.
+
+    Returns
+    -------
+    date, dict of str to GhtraderError
+        That day, and the contracts whose bars could not be had, each with why.
+    """
+    failed: dict[str, GhtraderError] = {}
     lake, data = home.lake, home.settings.data
     with home.lock(daily_bars_key(variety), f"update {variety}", run_id), source.opened(home.settings) as opened:
         if config.refresh_catalog or not load_snapshot(data, variety).is_fresh(datetime.now(UTC)):
@@ -115,15 +126,17 @@ def _catalog_and_bars(
         last = opened.finished_day(variety)
         declared = load_declared(data, variety)
         damaged = damaged_bars(lake, variety)
-        have = (set(lake.days("daily_bars", variety)) - damaged.keys()).union(declared)
+        have = (set(lake.days("daily_bars", variety)) - damaged.keys() - unanswered_bars(lake, variety)).union(declared)
         missing = [day for day in home.calendar.days(home.calendar.previous_day(first), last) if day not in have]
         for start, end in contiguous(missing, home.calendar):
             symbols = [info.symbol for info in load_contracts(data, variety) if info.lives_in(start, end)]
             if symbols:
                 say(f"daily bars of {len(symbols)} {variety} contracts, {start} to {end}")
-                bars = opened.daily_bars(symbols, start, end)
+                found = bars_of_contracts(opened, symbols, start, end)
+                failed |= {f"daily bars of {symbol}": error for symbol, error in found.failed.items()}
+                bars = found.with_unknown(lake, variety, load_contracts(data, variety))
                 write_bars(lake, variety, bars, opened.name, run_id, origin_of_source(opened).if_known)
-    return last
+    return last, failed
 
 
 def _wanted(

@@ -14,7 +14,7 @@ from ghtrader_market.main_series.main_l5 import is_up_to_date
 from ghtrader_market.reference.roll_schedule import RollSchedule
 from ghtrader_market.reference.trading_calendar import TradingCalendar
 from ghtrader_market.stores.base import RECORDED
-from ghtrader_market.stores.lake.daily_bars import damaged_bars, read_bar_day
+from ghtrader_market.stores.lake.daily_bars import damaged_bars, read_bar_day, unanswered_bars
 from ghtrader_market.stores.lake.declared_days import load_declared
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.unfinished_days import why_unfinished_main
@@ -24,8 +24,9 @@ MADE_OF_MAIN = ("features", "labels")
 
 
 def bars_due(lake: Lake, variety: str, days: Iterable[date]) -> list[date]:
-    """Days without stored daily bars, and every day whose stored bars are damaged: no roll is decided without them."""
-    return sorted({*(day for day in days if not lake.has_day(BARS, variety, day)), *damaged_bars(lake, variety)})
+    """Days without stored daily bars, and every day whose stored bars are damaged or not all known: rolls need them."""
+    missing = (day for day in days if not lake.has_day(BARS, variety, day))
+    return sorted({*missing, *damaged_bars(lake, variety), *unanswered_bars(lake, variety)})
 
 
 def ticks_due(lake: Lake, variety: str, days: Iterable[date]) -> list[date]:

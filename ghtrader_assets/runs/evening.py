@@ -96,7 +96,7 @@ def in_rounds(
     """
     began = clock()
     found: dict[str, list[Missing]] = {}
-    waiting, tries = list(varieties), 0
+    waiting, tries, waited_s = list(varieties), 0, 0.0
     while True:
         away: GhtraderError | None = None
         for variety in waiting:
@@ -104,12 +104,14 @@ def in_rounds(
             away = away or next((one.error for one in found[variety] if one.service_is_away), None)
         tries += 1
         waiting = [variety for variety in waiting if any(one.later for one in found[variety])]
-        pause = plan.pause_s(tries, clock() - began) if waiting else None
+        # A clock that was set back must not make the plan begin anew.
+        pause = plan.pause_s(tries, max(clock() - began, waited_s)) if waiting else None
         if pause is None:
             return [one for missing in found.values() for one in missing]
         first = next(one for variety in waiting for one in found[variety] if one.later)
         tell(f"{first}; {', '.join(waiting)} again in {pause:.0f} s")
         sleep(pause)
+        waited_s += pause
 
 
 def require_nothing_missing(missing: Sequence[Missing]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ghtrader_base.errors import BadRecordingError, RefusedError, UsageError
+from ghtrader_base.errors import BadRecordingError, EmptyRecordingError, RefusedError, UsageError
+from ghtrader_market.ingest.joined_files import join_files
 from ghtrader_market.ingest.report import IngestReport, Progress, ProgressLine
 from ghtrader_market.ingest.run_manifest import RunManifest
 from ghtrader_market.reference.row_judgement import RowFault, judge_rows
@@ -50,14 +51,25 @@ _CLOCKS_DIFFER_NS = 3600 * 1_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class _FoundDay:
-    """One contract-day of the files, checked; its table where memory had room for it."""
+    """One contract-day of a file, or of several that were joined, checked; its rows where memory had room for them."""
 
     name: str
+    files: tuple[str, ...]
     digest: str
     rows: int
-    table: pa.Table | None = field(repr=False)
+    part: RecordedDay | None = field(repr=False)
     notes: tuple[str, ...]
     details: TickDetails
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its rows."""
+        return 0 if self.part is None else int(self.part.table.nbytes) + self.part.rows.nbytes
+
+    @property
+    def sources(self) -> str:
+        """Its files by their names."""
+        return ", ".join(Path(each).name for each in self.files)
 
 
 _Key = tuple[str, date]
@@ -105,6 +117,9 @@ def import_recordings(
 ) -> IngestReport:
     """Store recordings; every file is read and checked before the first day is written.
 
+    A day that lies in several of the files (night and day session apart, say) is joined of them. A file of a folder
+    that holds no tick is left out.
+
     Where the lake then holds one contract of a variety on a day, that contract is declared the day's main contract;
     where it holds several, the open-interest rule decides.
 
@@ -133,34 +148,41 @@ def import_recordings(
     Raises
     ------
     BadRecordingError
-        A file is garbled or holds ticks of the future, or two files hold the same contract-day differently.
+        A file is garbled or holds ticks of the future, or two files contradict each other (`joined_files`).
     RefusedError
         A day is stored already with other content. Nothing is written.
     UsageError
         Nothing to import, or an unknown variety, symbol, layout or zone.
     """
     started = time.monotonic()
+    paths = [Path(path) for path in paths]
     files, left_out = recording_files(paths)
     options = ReadOptions(calendar=calendar, variety=variety, symbol=symbol, time_zone=time_zone, columns=columns)
     require_options(options, layout)
-    found: dict[_Key, _FoundDay] = {}
+    held: dict[_Key, list[_FoundDay]] = {}
     rows = kept = 0
     for number, path in enumerate(files, 1):
-        for key, day in _checked_days(path, options, layout):
-            table = day.table
-            assert table is not None, "a day that was just read has its table"
-            if now_ns is not None and table.column("datetime_ns")[-1].as_py() > now_ns + _CLOCKS_DIFFER_NS:
+        for key, day in _days_of(path, options, layout, None if path in paths else left_out):
+            assert day.part is not None, "a day that was just read has its rows"
+            if now_ns is not None and day.part.table.column("datetime_ns")[-1].as_py() > now_ns + _CLOCKS_DIFFER_NS:
                 raise BadRecordingError(
                     f"{path}: {key[0]} {key[1]}: ticks of the future, by this machine's clock",
                     "correct the file's dates, or the clock",
                 )
-            room = kept + table.nbytes <= _KEPT_BYTES
-            _collect(found, key, day if room else replace(day, table=None))
-            rows, kept = rows + day.rows, kept + (table.nbytes if room else 0)
+            rows += day.rows
+            of_day = held.setdefault(key, [])
+            if any(day.digest == each.digest for each in of_day):
+                continue  # the very same day, in another file
+            of_day.append(day if (room := kept + day.nbytes <= _KEPT_BYTES) else replace(day, part=None))
+            kept += day.nbytes if room else 0
         if progress is not None:
             progress(ProgressLine(rows, number, len(files), time.monotonic() - started, "files"))
+    if not held:
+        raise UsageError("no file holds a tick", "name files of ticks, or a folder that holds some")
+    again = _Again(options, layout)
+    found = {key: _whole(key, days, again) for key, days in held.items()}
     with lock(sorted({contract for contract, _ in found})) if lock else contextlib.nullcontext():
-        return _write(lake, found, _Again(options, layout), run_id, started, left_out)
+        return _write(lake, found, again, run_id, started, left_out)
 
 
 @dataclass(frozen=True)
@@ -179,30 +201,99 @@ class _Again:
             A file is not what it was when it was checked.
         """
         for key, day in sorted(wanted.items(), key=lambda item: item[0]):
-            if day.table is not None:
-                yield key, day, day.table
-        missing = {key: day for key, day in wanted.items() if day.table is None}
-        for name in sorted({day.name for day in missing.values()}):
+            if day.part is not None:
+                yield key, day, day.part.table
+        missing = {key: day for key, day in wanted.items() if day.part is None}
+        for name in sorted({day.files[0] for day in missing.values() if len(day.files) == 1}):
             for key, day in _checked_days(Path(name), self.options, self.layout):
-                if key not in missing or missing[key].name != name:
-                    continue
-                if missing[key].digest != day.digest:
-                    raise BadRecordingError(f"{name} changed while it was imported", "import it again")
-                yield key, day, day.table
+                if key in missing and missing[key].files == (name,):
+                    assert day.part is not None
+                    yield key, _require_same(missing[key], day), day.part.table
+        for key, day in missing.items():
+            if len(day.files) > 1:
+                anew = _joined([self.part(key, name) for name in day.files], self.options)
+                assert anew.part is not None
+                yield key, _require_same(day, anew), anew.part.table
+
+    def part(self, key: _Key, name: str) -> _FoundDay:
+        """One day of a file, read a second time."""
+        for found, day in _checked_days(Path(name), self.options, self.layout):
+            if found == key:
+                return day
+        raise _changed(name)
+
+
+def _require_same(before: _FoundDay, now: _FoundDay) -> _FoundDay:
+    if before.digest != now.digest:
+        raise _changed(before.name)
+    return now
+
+
+def _changed(name: str) -> BadRecordingError:
+    return BadRecordingError(f"{name} changed while it was imported", "import it again")
+
+
+def _days_of(
+    path: Path, options: ReadOptions, layout: str | None, left_out: list[Path] | None
+) -> Iterator[tuple[_Key, _FoundDay]]:
+    """As `_checked_days`; a file without a tick goes to `left_out`, where there is such a list."""
+    try:
+        yield from _checked_days(path, options, layout)
+    except EmptyRecordingError:
+        if left_out is None:
+            raise
+        left_out.append(path)
 
 
 def _checked_days(path: Path, options: ReadOptions, layout: str | None) -> Iterator[tuple[_Key, _FoundDay]]:
     """The contract-days of one file, their rows judged and the rest checked."""
-    for part in read_days(RecordingFile(str(path), path=path), options, layout):
+    file = RecordingFile(str(path), path=path)
+    for part in read_days(file, options, layout):
         judged, notes, details = _judged(part, options.calendar)
-        table = check_day(judged, options).table
         details = replace(details, origin=TickOrigin(kind=OriginKind.FILE, layout=part.layout))
-        if missing := missing_columns(table):
-            details = replace(details, missing_columns=missing, volume_missing="volume" in missing or None)
-        found = _FoundDay(
-            name=str(path), digest=table_hash(table), rows=table.num_rows, table=table, notes=notes, details=details
-        )
-        yield (part.contract, part.day), found
+        checked = replace(check_day(judged, options), file=file.unread())
+        yield (part.contract, part.day), _found_day((str(path),), checked, notes, details)
+
+
+def _found_day(files: tuple[str, ...], part: RecordedDay, notes: tuple[str, ...], details: TickDetails) -> _FoundDay:
+    if missing := missing_columns(part.table):
+        details = replace(details, missing_columns=missing, volume_missing="volume" in missing or None)
+    return _FoundDay(
+        name=" and ".join(files), files=files, digest=table_hash(part.table), rows=part.table.num_rows, part=part,
+        notes=notes, details=details,
+    )  # fmt: skip
+
+
+def _whole(key: _Key, days: list[_FoundDay], again: _Again) -> _FoundDay:
+    """The day of the files that hold it; its rows stay in memory only where those of all of them did."""
+    if len(days) == 1:
+        return days[0]
+    joined = _joined([day if day.part is not None else again.part(key, day.name) for day in days], again.options)
+    return joined if all(day.part is not None for day in days) else replace(joined, part=None)
+
+
+def _joined(days: Sequence[_FoundDay], options: ReadOptions) -> _FoundDay:
+    """One day of the parts that several files hold, its rows judged and checked once more as a whole."""
+    parts = [day.part for day in days if day.part is not None]
+    joined = join_files(parts)
+    judged, notes, details = _judged(joined.day, options.calendar)
+    checked = check_day(judged, options)
+    layouts = sorted({part.layout for part in parts})
+    counts = [day.details for day in days]
+    details = replace(
+        details,
+        dropped_duplicates=_sum(each.dropped_duplicates for each in (details, *counts)),
+        stale_rows=_sum(each.stale_rows for each in (details, *counts)),
+        swapped_rows=_sum(each.swapped_rows for each in (details, *counts)),
+        origin=TickOrigin(kind=OriginKind.FILE, layout=", ".join(layouts)),
+    )
+    files = tuple(sorted(day.name for day in days))
+    notes = (*(note for day in days for note in day.notes), joined.note, *notes)
+    return _found_day(files, checked, notes, details)
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    return sum(count or 0 for count in counts) or None
 
 
 def _judged(part: RecordedDay, calendar: TradingCalendar) -> tuple[RecordedDay, tuple[str, ...], TickDetails]:
@@ -260,10 +351,10 @@ def _write(
         asked: dict[tuple[str, str], list[date]] = {}
         for contract, day in sorted(new):
             asked.setdefault((TICKS, contract), []).append(day)
-        sources = ", ".join(sorted({Path(each.name).name for each in new.values()}))
+        sources = ", ".join(sorted({Path(name).name for each in new.values() for name in each.files}))
         manifest = RunManifest(lake, run_id, "import", f"recording:{sources}", asked)
     for (contract, day), each, table in again.tables(new):
-        source = f"recording:{Path(each.name).name}"
+        source = f"recording:{each.sources}"
         lake.write_day(
             TICKS, contract, day, table, schema=RAW_TICK_SCHEMA, source=source, run_id=run_id, details=each.details
         )
@@ -290,15 +381,6 @@ def _write(
     return report
 
 
-def _collect(found: dict[_Key, _FoundDay], key: _Key, day: _FoundDay) -> None:
-    known = found.setdefault(key, day)
-    if known.digest != day.digest:
-        raise BadRecordingError(
-            f"{day.name} and {known.name} both hold {key[0]} on {key[1]}, and differ",
-            "import one of them, or join them first",
-        )
-
-
 def _is_here(lake: Lake, key: _Key, day: _FoundDay) -> bool:
     if not lake.has_day(TICKS, *key):
         return False
@@ -309,7 +391,8 @@ def _is_here(lake: Lake, key: _Key, day: _FoundDay) -> bool:
     folder = lake.root / TICKS / f"symbol={key[0]}" / f"date={key[1]}"
     raise RefusedError(
         f"{key[0]} on {key[1]} is here already with other ticks{origin} than in {day.name}",
-        f"stored ticks are never replaced; to use the file, remove {folder} first",
+        f"stored ticks are never replaced; to use the file, remove {folder} first (and import all files of the day at "
+        "once where it lies in several)",
     )
 
 

@@ -76,7 +76,7 @@ class IngestReport:
     row_notes : tuple of (symbol, day, note)
         Single rows that were left out or put in their place, each with its place in the file (imports only).
     left_out : tuple of str
-        Files of a folder that are no recordings by their names (imports only).
+        Files of a folder that are no recordings by their names, or hold no tick (imports only).
     rows, seconds : int, float
         Ticks stored now, and how long it took.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import lzma
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ghtrader_base.errors import FailedError, IntegrityError
+from ghtrader_base.errors import FailedError, IntegrityError, TimedOutError
 from ghtrader_base.files import atomic_write_json, read_checked_json, with_checksum
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.trading_calendar import TradingCalendar, last_known_finished_day
@@ -26,6 +27,7 @@ from ghtrader_market.sources.base import ContractInfo, TickSource, life_of
 if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
 
+_log = logging.getLogger(__name__)
 FRESH_FOR = timedelta(hours=12)
 """A list younger than this is not asked for again, unless somebody says so."""
 _OTHER_CLOCK = timedelta(days=20)
@@ -202,7 +204,7 @@ def refresh(source: TickSource, lake: Lake, variety: str) -> Snapshot:
     """Ask the service for every contract of a variety, and for the first day of those that matter here.
 
     The service does not say when a contract was listed; its first daily bar does. It is asked for of contracts that
-    trade now or have days in the lake, once each.
+    trade now or have days in the lake, once each; of one that it gives no answer for, the next time.
     """
     data, finished = lake.root, source.finished_day(variety)
     contracts = merge_contracts(data, variety, source.contracts(variety, _BEFORE_ALL, _AFTER_ALL), finished, whole=True)
@@ -211,7 +213,11 @@ def refresh(source: TickSource, lake: Lake, variety: str) -> Snapshot:
     listed = []
     for info in unknown:
         first = min(info.first_possible, finished)
-        bars = source.daily_bars([info.symbol], first, min(info.expires, finished))
+        try:
+            bars = source.daily_bars([info.symbol], first, min(info.expires, finished))
+        except (TimedOutError, FailedError) as error:
+            _log.warning("when %s was listed could not be had: %s", info.symbol, error.message)
+            break  # each that is not answered takes minutes, and a day that is not known does no harm
         if bars.num_rows and (day := bars["trading_day"][0].as_py()) > first:
             listed.append(replace(info, listed=day))
     if listed:

@@ -7,14 +7,14 @@ there are is `contract_catalog`'s answer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ghtrader_base.errors import GhtraderError
+from ghtrader_base.errors import GhtraderError, IntegrityError
 from ghtrader_market.inventory.contract_catalog import Known, all_contracts, load_snapshot
 from ghtrader_market.reference.last_trading_day import last_trading_day
 from ghtrader_market.reference.roll_schedule import load_schedule
@@ -109,6 +109,8 @@ class ContractCoverage:
         Of each day, where its ticks come from, in words.
     unfinished : tuple of date
         Days our recorder did not record to their end: nothing is made of them.
+    unreadable : tuple of str
+        Ledgers of it that cannot be read, and why: its days without ticks or its skipped days are not known then.
     """
 
     symbol: str
@@ -126,6 +128,7 @@ class ContractCoverage:
     written: datetime | None = None
     ticks_from: tuple[str, ...] = ()
     unfinished: tuple[date, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def deep_days(self) -> list[date]:
@@ -187,6 +190,7 @@ class ContractCoverage:
             ],
             "recorded": [str(day) for day in self.recorded],
             "unfinished": [str(day) for day in self.unfinished],
+            "unreadable": list(self.unreadable),
         }
 
 
@@ -336,7 +340,10 @@ class Coverage:
             )
         have = _days(text for text, _, _ in rows)
         redo = _days(text for text, _, source in rows if source == RECORDED)
-        empty = np.array(sorted(no_data_days(self.lake, info.symbol)), dtype="datetime64[D]")
+        unreadable: list[str] = []
+        gone = _readable(no_data_days, self.lake, info.symbol, set[date](), unreadable)
+        skipped = _readable(skipped_days, self.lake, info.symbol, dict[date, SkipEntry](), unreadable)
+        empty = np.array(sorted(gone), dtype="datetime64[D]")
         state, stale, missing = state_of(wanted, have, empty, redo)
         if expires is None and len(have):
             state = "incomplete" if state == "stale" else state
@@ -348,7 +355,8 @@ class Coverage:
             days=tuple((day, levels, source) for day, (_, levels, source) in zip(have.tolist(), rows, strict=True)),
             no_data=tuple(empty.tolist()),
             gaps=tuple(ranges_of(missing, trading)) if len(have) else (),
-            skipped=skipped_days(self.lake, info.symbol),
+            skipped=skipped,
+            unreadable=tuple(unreadable),
             rows=summary.rows if summary else 0,
             bytes=summary.bytes if summary else 0,
             written=datetime.fromtimestamp(summary.written_ns / 1e9, UTC) if summary else None,
@@ -410,6 +418,20 @@ class Coverage:
         for dataset in ("main_l5", "features", "labels", "ticks_l1"):
             document[dataset] = [item.to_json() for item in series if item.dataset == dataset]
         return document
+
+
+Found = TypeVar("Found")
+
+
+def _readable(
+    read: Callable[[Lake, str], Found], lake: Lake, symbol: str, otherwise: Found, unreadable: list[str]
+) -> Found:
+    """What one of a contract's ledgers says; where it cannot be read, why goes to `unreadable`."""
+    try:
+        return read(lake, symbol)
+    except (IntegrityError, OSError) as error:
+        unreadable.append(str(error))
+        return otherwise
 
 
 def _days(texts: Iterable[str]) -> np.ndarray:

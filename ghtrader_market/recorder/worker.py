@@ -168,8 +168,8 @@ def watch(api: Any, request: dict[str, Any], out: Out, requests: queue.Queue[dic
         if now - told >= _BEAT_S:
             out.send("beat")
             told = now
-        pending, until = set(), time.time() + _GATHER_S
-        while time.time() < until and api.wait_update(deadline=until):
+        pending, until = set(), time.monotonic() + _GATHER_S  # TqSdk's deadline is wall time, which may be set back
+        while (left := until - time.monotonic()) > 0 and api.wait_update(deadline=time.time() + left):
             pending |= {each for each in series if each.changed}
 
 

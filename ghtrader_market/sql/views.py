@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghtrader_base.errors import GhtraderError
+from ghtrader_base.files import require_file
 from ghtrader_market.stores.lake.manifests import MANIFEST, PARTITION_NAME
 
 if TYPE_CHECKING:
@@ -114,5 +115,5 @@ def _schema(days: list[DayFile], paths: list[str]) -> pa.Schema:
     import pyarrow.parquet as pq
 
     examples = {day.schema_hash: Path(path) for day, path in zip(reversed(days), reversed(paths), strict=True)}
-    schemas = [pq.read_schema(path).remove_metadata() for path in reversed(examples.values())]
+    schemas = [pq.read_schema(require_file(path)).remove_metadata() for path in reversed(examples.values())]
     return schemas[0] if len(schemas) == 1 else pa.unify_schemas(schemas, promote_options="permissive")

@@ -15,13 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ghtrader_base.errors import BadRecordingError
+from ghtrader_base.errors import BadRecordingError, EmptyRecordingError
 from ghtrader_market.sources.recordings.size_limit import most_bytes, too_large
 
 _SHOW = 24
 _DELIMITERS = (",", "\t", ";", "|")
-_BLANKS = pa.array(["", "#N/A", "#NA", "N/A", "NA", "nan", "NaN", "NAN", "null", "NULL", "None", "NaT", "-", "--"])
+_BLANKS = pa.array(["", "#N/A", "#NA", "N/A", "NA", "nan", "NaN", "NAN", "null", "NULL", "None", "NaT", "-", "--",
+                    "1.#INF", "-1.#INF", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"])  # fmt: skip
 """What stands in a cell without a number."""
+_INDEX = "__index_level_0__"
+"""A pandas index without a name; one of times is the time of each row."""
+_END = "(after the last comma)"
 
 
 @dataclass(frozen=True)
@@ -188,12 +192,15 @@ def read_parquet(data: bytes, name: str) -> Columns:
         first = str(exc).splitlines()[0]
         raise BadRecordingError(f"{name} is a broken Parquet file: {first}", "fetch or write the file again") from exc
     _refuse_twins(table.column_names, name)
+    names = table.column_names
+    if _INDEX in names and "datetime" not in names and pa.types.is_timestamp(table.schema.field(_INDEX).type):
+        table = table.rename_columns(["datetime" if each == _INDEX else each for each in names])
     return _with_rows(Columns(name, table, lines=False))
 
 
 def _with_rows(columns: Columns) -> Columns:
     if columns.table.num_rows == 0:
-        raise BadRecordingError(
+        raise EmptyRecordingError(
             f"{columns.name} holds no ticks, only column names", "give a file with at least one tick"
         )
     return columns
@@ -246,6 +253,9 @@ def read_csv(data: bytes, name: str) -> Columns:
     delimiter = max(_DELIMITERS, key=text.count)
     header = [cell.strip().strip('"') for cell in text.strip("\r").split(delimiter)]
     header = ["(index)" if not cell and number == 0 else cell for number, cell in enumerate(header)]
+    following = data[len(text.encode()) + 1 :].partition(b"\n")[0].rstrip(b"\r").decode()
+    if following.endswith(delimiter) and following.count(delimiter) == len(header):
+        header.append(_END)  # every line ends with a delimiter, but for the header
     _refuse_twins(header, name)
     if all(_is_number(cell) for cell in header):
         raise BadRecordingError(f"{name}: line 1 holds numbers, not column names", "add the header line")
@@ -272,7 +282,21 @@ def read_csv(data: bytes, name: str) -> Columns:
         where = f"{name}: line {row.number}" if row.number is not None else name
         cells = f"{row.actual_columns} cells where the header has {row.expected_columns}"
         raise BadRecordingError(f"{where} has {cells}", "the line is cut or the file damaged: correct it") from exc
+    if _END in header:
+        table = _without_end(table, name)
     return _with_rows(Columns(name, table, lines=True))
+
+
+def _without_end(table: pa.Table, name: str) -> pa.Table:
+    """The table without the empty cells after the last delimiter of each line."""
+    filled = pc.not_equal(pc.utf8_trim_whitespace(table.column(_END)), "").to_numpy()
+    if filled.any():
+        raise BadRecordingError(
+            f"{name}: line {int(np.flatnonzero(filled)[0]) + 2} has {table.num_columns} cells where the header has "
+            f"{table.num_columns - 1}",
+            "the line is cut or the file damaged: correct it",
+        )
+    return table.drop_columns([_END])
 
 
 def _is_number(text: str) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -97,6 +98,19 @@ class ContractRows:
     days: np.ndarray | None = None
 
 
+class RowPlaces(Protocol):
+    """Says where rows stand, for people."""
+
+    @property
+    def name(self) -> str:
+        """What errors call the file."""
+        ...
+
+    def place_word(self, row: int) -> str:
+        """Where row `row` (from 0) stands in it."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordedDay:
     """One contract-day of a file as a table, its rows in file order, not yet judged.
@@ -109,7 +123,8 @@ class RecordedDay:
         `RAW_TICK_SCHEMA`.
     rows : int64[n]
         Where each row of the table stands in the file.
-    file : RecordingFile
+    file : RowPlaces
+        The file, or the files it was joined of.
     time_column : str
     counted : bool
         Whether the ids count the rows of the day, for want of the source's own.
@@ -121,7 +136,7 @@ class RecordedDay:
     day: date
     table: pa.Table
     rows: np.ndarray
-    file: RecordingFile = field(repr=False)
+    file: RowPlaces = field(repr=False)
     time_column: str
     counted: bool
     layout: str = ""

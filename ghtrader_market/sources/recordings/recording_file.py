@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from ghtrader_base.errors import BadRecordingError
+from ghtrader_base.errors import BadRecordingError, EmptyRecordingError
 from ghtrader_market.sources.recordings.columns import Columns, read_csv, read_parquet
 from ghtrader_market.sources.recordings.size_limit import most_bytes, too_large
 
@@ -54,8 +54,13 @@ class RecordingFile:
     """
 
     def __init__(self, name: str, data: bytes | None = None, path: Path | None = None) -> None:
-        self.name, self.path = name, path
-        self._data = data
+        self.path = path
+        self._name, self._data = name, data
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return self._name
 
     @cached_property
     def container(self) -> Container:
@@ -73,7 +78,7 @@ class RecordingFile:
         if found is None and head.startswith(_GZIP_MAGIC):
             found = next((container for magic, container in _MAGIC.items() if self.data.startswith(magic)), None)
         if found is None and not self.data.strip():
-            raise BadRecordingError(f"{self.name} is empty", "give a file with a header and at least one tick")
+            raise EmptyRecordingError(f"{self.name} is empty", "give a file with a header and at least one tick")
         return found or Container.CSV
 
     @cached_property
@@ -130,6 +135,12 @@ class RecordingFile:
         """The same file with its columns under other names."""
         other = RecordingFile(self.name, self._data, self.path)
         other.__dict__.update(container=self.container, columns=columns)
+        return other
+
+    def unread(self) -> RecordingFile:
+        """The same file without what was read of it, to say where rows stand and no more."""
+        other = RecordingFile(self.name, path=self.path)
+        other.__dict__.update(container=self.container)
         return other
 
     def place_word(self, row: int) -> str:

@@ -415,7 +415,12 @@ def utc_times(moments: Moments, variety: Variety, calendar: TradingCalendar, zon
     if not doubted or (moments.clock is Clock.EPOCH and fits[other] < _PLAUSIBLE):
         return readings[usual]
     fitting = other if fits[other] >= _PLAUSIBLE else "NAME"
-    raise _no_fit(moments, name, variety, usual, fits, f"say which zone its clock shows: --time-zone {fitting}")
+    # That another zone fits proves nothing: 02:00 may be a clock of UTC, or a row from after the night's end.
+    raise _no_fit(
+        moments, name, variety, usual, fits,
+        f"say which zone its clock shows: --time-zone {fitting} where it is another one; --time-zone {usual} takes it "
+        "as it was read, rows outside of the sessions included",
+    )  # fmt: skip
 
 
 def _no_fit(

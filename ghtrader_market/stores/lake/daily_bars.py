@@ -7,6 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ghtrader_base.errors import GhtraderError, IntegrityError
 from ghtrader_market.reference.tick_schema import table_hash
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from ghtrader_market.stores.lake.lake import Lake
 
 DATASET = "daily_bars"
+_FIGURES = ("open", "close", "volume", "open_interest")
+"""None of them is known where the source did not answer; a bar made of ticks lacks some at most."""
 
 
 def read_bar_day(lake: Lake, variety: str, day: date) -> pa.Table:
@@ -44,3 +47,24 @@ def damaged_bars(lake: Lake, variety: str, days: Iterable[date] | None = None) -
             except GhtraderError as error:
                 found[day] = error
     return found
+
+
+def unanswered_bars(lake: Lake, variety: str, days: Iterable[date] | None = None) -> set[date]:
+    """Stored days, of these or of all, with a bar without any figure: a contract that the source gave no answer for."""
+    found = set()
+    for day in lake.days(DATASET, variety) if days is None else days:
+        if lake.has_day(DATASET, variety, day):
+            try:
+                bars = lake.read_day(DATASET, variety, day, columns=list(_FIGURES))
+            except GhtraderError:  # `damaged_bars` says so
+                continue
+            if all(bars[name].null_count for name in _FIGURES) and _any_without(bars):
+                found.add(day)
+    return found
+
+
+def _any_without(bars: pa.Table) -> bool:
+    nothing = pc.is_null(bars[_FIGURES[0]])
+    for name in _FIGURES[1:]:
+        nothing = pc.and_(nothing, pc.is_null(bars[name]))
+    return bool(pc.any(nothing).as_py())

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from ghtrader_base.errors import BadRecordingError, GhtraderError, IntegrityError
 from ghtrader_base.failpoints import failpoint
-from ghtrader_base.files import atomic_write_json, ensure_dir, read_json, sidecar_of, with_checksum
+from ghtrader_base.files import atomic_write_json, ensure_dir, read_json, require_file, sidecar_of, with_checksum
 from ghtrader_base.version import code_version
 from ghtrader_market.reference.tick_schema import (
     BOOK_COLUMNS,
@@ -216,7 +216,7 @@ class Lake(LakeDays):
             path = self.day_path(dataset, key, day) / next(iter(manifest.files), MANIFEST)
             size = path.stat().st_size if path.exists() else 0
             if manifest.levels is None and dataset in SCHEMAS and size:  # written before manifests said so
-                columns = [name for name in BOOK_COLUMNS if name in pq.read_schema(path).names]
+                columns = [name for name in BOOK_COLUMNS if name in pq.read_schema(require_file(path)).names]
                 manifest = replace(manifest, levels=levels_of(pq.read_table(path, columns=columns, partitioning=None)))
             written_ns = (self.day_path(dataset, key, day) / MANIFEST).stat().st_mtime_ns
             return row_of((dataset, key, text), manifest, size, written_ns)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ghtrader_base.errors import FailedError, IntegrityError, UsageError
-from ghtrader_base.files import CHECKSUM, content_hash, read_checked_json, verify_sidecar
+from ghtrader_base.files import CHECKSUM, content_hash, read_checked_json, require_file, verify_sidecar
 from ghtrader_market.reference.tick_schema import L1_TICK_SCHEMA, LEVELS, MAIN_L5_SCHEMA, RAW_TICK_SCHEMA, table_hash
 from ghtrader_market.stores.day_details import (
     BuildContext,
@@ -292,7 +292,7 @@ class LakeDays:
         manifest = self._require(dataset, key, day)
         path = self._file(dataset, key, day, manifest)
         try:
-            with pq.ParquetFile(path, pre_buffer=True) as file:
+            with pq.ParquetFile(require_file(path), pre_buffer=True) as file:
                 unknown = set(columns or ()) - set(file.schema_arrow.names)
                 table = file.read(columns=columns)
         except (OSError, pa.ArrowException) as exc:
@@ -337,7 +337,7 @@ class LakeDays:
     def _schema(self, dataset: str, key: str, day: date, columns: list[str] | None) -> pa.Schema:
         path = self._file(dataset, key, day)
         try:
-            schema = pq.read_schema(path).remove_metadata()
+            schema = pq.read_schema(require_file(path)).remove_metadata()
         except (OSError, pa.ArrowException) as exc:
             raise IntegrityError(f"{path} cannot be read: {exc}", "rebuild the day; `_manifest.json` names it") from exc
         if unknown := set(columns or ()) - set(schema.names):
@@ -350,7 +350,7 @@ class LakeDays:
         manifest = self._require(dataset, key, day)
         path, rows = self._file(dataset, key, day, manifest), 0
         try:
-            with pq.ParquetFile(path, pre_buffer=True) as file:
+            with pq.ParquetFile(require_file(path), pre_buffer=True) as file:
                 for batch in file.iter_batches(batch_rows, columns=schema.names):
                     rows += batch.num_rows
                     yield batch.select(schema.names).cast(schema)

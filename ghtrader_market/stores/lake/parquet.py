@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import ConfigError, IntegrityError
 from ghtrader_base.failpoints import failpoint
-from ghtrader_base.files import verify_sidecar, write_sidecar
+from ghtrader_base.files import require_file, verify_sidecar, write_sidecar
 from ghtrader_base.private_files import private_opener
 from ghtrader_market.reference.tick_schema import table_hash
 
@@ -32,7 +32,7 @@ def whole_file(path: Path, content_hash: str) -> str | None:
         return None
     try:
         digest = verify_sidecar(path)
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(require_file(path)) as file:
             return digest if table_hash(file.read()) == content_hash else None
     except (IntegrityError, OSError, pa.ArrowException):
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from ghtrader_base.errors import GhtraderError
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.stores.base import RECORDED
 
@@ -43,10 +44,13 @@ def why_unfinished(calendar: TradingCalendar, ticks: DayManifest) -> str:
 
 
 def unfinished_days(lake: Lake, calendar: TradingCalendar, symbol: str) -> dict[date, str]:
-    """Days of a contract's ticks that are stubs, and what each lacks."""
+    """Days of a contract's ticks that are stubs, and what each lacks. One that cannot be read is left out."""
     found = {}
     for day in sorted(lake.index.days_from("ticks", symbol, RECORDED)):
-        manifest = lake.manifest("ticks", symbol, day)
+        try:
+            manifest = lake.manifest("ticks", symbol, day)
+        except (GhtraderError, OSError):
+            continue
         if manifest is not None and (why := why_unfinished(calendar, manifest)):
             found[day] = why
     return found

@@ -23,7 +23,7 @@ from ghtrader_assets.results.reports_store import decision_path, load_candidate,
 from ghtrader_assets.runs import flows
 from ghtrader_assets.runs.execute import run_job
 from ghtrader_assets.runs.inspect import describe_run, list_runs, run_events
-from ghtrader_base.errors import RefusedError, UsageError
+from ghtrader_base.errors import FailedError, RefusedError, UsageError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_exchange.client import ExchangeProcess
 from ghtrader_exchange.world.scenario import Scenario
@@ -221,7 +221,9 @@ def test_the_daily_update_runs_what_is_due_as_one_group_and_nothing_twice(exchan
         ticks_logged = [event.message for event in run_events(settings, instance, ticks, False)]
     for messages in (logged, ticks_logged):
         assert len([message for message in messages if message.startswith("ticks of 3 cu contracts")]) == 1
-    run_job(settings, "daily_update", run_config=config, source="schedule")
+    monkeypatch.setenv("GHTRADER_DAILY_UPDATE_TARGETS", "SHFE:zz,SHFE:cu")
+    with pytest.raises(FailedError, match="1 steps could not be done: SHFE:zz target: unknown variety 'zz'"):
+        run_job(load_settings(home), "daily_update", run_config=config, source="schedule")
     with open_instance(settings) as instance:
         assert instance.get_runs_count() == len(rows) + 1, "nothing was due"
 

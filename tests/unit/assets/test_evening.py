@@ -85,6 +85,19 @@ def test_an_update_that_slept_through_its_end_does_not_wait_any_more():
     assert day.now < moment("20:45")
 
 
+def test_a_clock_that_is_set_back_again_and_again_ends_the_update_all_the_same():
+    day, slept = Day(("00:00", "23:59")), []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        day.now += seconds - 3600.0
+        assert len(slept) < 1000
+
+    day.sleep = sleep
+    assert len(day.run()) == 3
+    assert sum(slept) <= FOR_S
+
+
 def test_what_no_waiting_mends_is_not_tried_again():
     day = Day(("09:00", "09:01"))
     tries: list[str] = []

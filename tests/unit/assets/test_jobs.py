@@ -19,13 +19,26 @@ FIXTURES = Path(__file__).parents[2] / "fixtures/recordings"
 
 
 def test_targets():
-    assert daily_targets("SHFE:cu, SHFE:au,") == ["cu", "au"]
-    assert daily_targets("ag") == ["ag"]
-    for wrong in ("", "CFFEX:cu"):
-        with pytest.raises(ConfigError):
-            daily_targets(wrong)
-    with pytest.raises(UsageError):
-        daily_targets("SHFE:zz")
+    assert daily_targets("SHFE:cu, SHFE:au,cu,").keys == ["cu", "au"]
+    assert daily_targets("ag").keys == ["ag"]
+    assert daily_targets("SHFE : cu").keys == ["cu"]
+    with pytest.raises(ConfigError):
+        daily_targets(" ,")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("SHFE:zz", "unknown variety 'zz'"),
+        ("CFFEX:au", "au trades on SHFE"),
+        ("SHFE:", "unknown variety ''"),
+        ("DCE:m", "GHTRADER_VARIETIES does not name m"),
+    ],
+)
+def test_one_wrong_target_costs_itself_alone(wrong, why):
+    targets = daily_targets(f"SHFE:cu,{wrong},ag", ("cu", "au", "ag"))
+    assert targets.keys == ["cu", "ag"]
+    assert {item: error.message for item, error in targets.wrong.items()} == {wrong: why}
 
 
 @pytest.mark.clock

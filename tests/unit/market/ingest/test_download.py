@@ -307,8 +307,11 @@ def test_stored_ticks_are_never_replaced(tmp_path: Path) -> None:
 
 def test_two_files_that_disagree_are_refused(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "data")
+    other = tmp_path / "SHFE.cu1909.csv"
+    lines = CU1909.read_text().split("\n")
+    other.write_text("\n".join([*lines[:99], lines[99].replace(",47", ",48", 1), *lines[100:]]))
     with pytest.raises(BadRecordingError, match="and differ"):
-        import_recordings([CU1909, changed(tmp_path)], lake, CALENDAR)
+        import_recordings([CU1909, other], lake, CALENDAR)
     assert lake.keys("ticks") == []
     assert import_recordings([CU1909, CU1909], lake, CALENDAR).rows == 200
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from datetime import date
@@ -242,3 +243,25 @@ def test_several_layouts_of_one_day_agree(lake: Lake) -> None:
     assert report.written == ((CU1910, MONDAY),)
     hashes = {table_hash(read_recording(FOLDER / name)[0][2]) for name in names}
     assert hashes == {lake.manifest("ticks", CU1910, MONDAY).content_hash}
+
+
+def test_a_contract_that_did_not_trade_does_not_refuse_the_folder(folder: Path, lake: Lake) -> None:
+    """Loggers make a file with a header for each contract they subscribe."""
+    header, *_ = (folder / "SHFE.cu1909.csv").read_text().split("\n")
+    (folder / "SHFE.cu1912.csv").write_text(header + "\n")
+    (folder / "SHFE.cu2001.csv").touch()
+    with gzip.open(folder / "SHFE.cu2002.csv.gz", "wb") as file:
+        file.write(header.encode())
+    report = import_recordings([folder], lake, CALENDAR)
+    assert len(report.written) == 2
+    names = sorted(Path(name).name for name in report.left_out)
+    assert names == ["README.md", "SHFE.cu1912.csv", "SHFE.cu2001.csv", "SHFE.cu2002.csv.gz"]
+    with pytest.raises(BadRecordingError, match="SHFE.cu1912.csv holds no ticks"):
+        import_recordings([folder / "SHFE.cu1912.csv"], lake, CALENDAR)
+
+
+def test_a_folder_without_a_tick_is_refused(tmp_path: Path, lake: Lake) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/SHFE.cu1912.csv").touch()
+    with pytest.raises(UsageError, match="no file holds a tick"):
+        import_recordings([tmp_path / "empty"], lake, CALENDAR)

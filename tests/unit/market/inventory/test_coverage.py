@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
@@ -292,3 +293,36 @@ def test_where_ticks_come_from_is_told_by_day_and_counted(lake: Lake, make_ticks
     assert told["origins"] == {
         "source unknown": [str(day) for day in DAYS[:2]], "simulated: world driver, seed 7": [str(DAYS[2])],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["_no_data_dates.json", "_skipped_days.json"])
+@pytest.mark.parametrize("pipe", [True, False])
+def test_a_ledger_that_cannot_be_read_costs_itself_alone(lake: Lake, make_ticks: Make, name: str, pipe: bool) -> None:
+    write(lake, make_ticks, DAYS[:2])
+    write(lake, make_ticks, DAYS[:2], "SHFE.cu2506")
+    path = lake.key_path("ticks", CU.symbol) / name
+    os.mkfifo(path) if pipe else path.write_text("[")
+    found = {item.symbol: item for item in Coverage(lake, CALENDAR, "cu").contracts() if item.days}
+    assert [len(item.days) for item in found.values()] == [2, 2]
+    assert name in found[CU.symbol].unreadable[0] and found["SHFE.cu2506"].unreadable == ()
+
+
+def test_a_recorded_day_whose_manifest_is_a_pipe_ends_no_list(lake: Lake, make_ticks: Make) -> None:
+    write(lake, make_ticks, DAYS[:3], source="recorded")
+    Coverage(lake, CALENDAR, "cu").contracts()  # the index knows the days
+    manifest = lake.day_path("ticks", CU.symbol, DAYS[1]) / "_manifest.json"
+    manifest.unlink()
+    os.mkfifo(manifest)
+    (found,) = [item for item in Coverage(lake, CALENDAR, "cu").contracts() if item.days]
+    assert len(found.days) == 3 and DAYS[1] not in found.unfinished
+
+
+def test_a_garbled_contract_list_ends_no_other_varietys_coverage(
+    lake: Lake, make_ticks: Make, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(lake, make_ticks, DAYS[:2])
+    write(lake, make_ticks, DAYS[:2], "SHFE.au2506")
+    catalog_path(settings.data, "cu").write_text("{")
+    assert run(["data", "coverage", "--home", str(settings.home), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [one["variety"] for one in json.loads(out)["varieties"]] == ["au"] and "cu.json" in err

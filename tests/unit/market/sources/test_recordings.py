@@ -156,6 +156,29 @@ def test_encodings_and_line_ends_of_spreadsheets(encoding: str, ending: str) -> 
     assert table_hash(cu(text.encode(encoding))[0][2]) == table_hash(cu(CU_BYTES)[0][2])
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_lines_that_end_with_a_comma_where_the_header_does_not(ending: str) -> None:
+    lines = CU_BYTES.decode().rstrip("\n").split("\n")
+    ended = ending.join([lines[0], *(f"{line}," for line in lines[1:])]).encode()
+    assert table_hash(cu(ended)[0][2]) == table_hash(cu(CU_BYTES)[0][2])
+    more = ending.join([lines[0], *(f"{line}," for line in lines[1:9]), f"{lines[9]},7", f"{lines[10]},"]).encode()
+    assert "line 10 has 30 cells where the header has 29" in fault(more)
+
+
+@pytest.mark.parametrize("cell", [b"1.#INF", b"-1.#IND", b"1.#QNAN"])
+def test_what_windows_prints_for_no_price_is_an_absent_level(cell: bytes) -> None:
+    table = cu(with_line(8, replaced(8, "ask_price5", cell)))[0][2]
+    assert np.isnan(table["ask_price5"][7].as_py()) and table["ask_volume5"][7].as_py() == 0
+
+
+def test_times_in_a_pandas_index_without_a_name() -> None:
+    frame = pd.read_csv(CU1909).drop(columns="id")
+    frame.index = pd.to_datetime(frame.pop("datetime"), utc=True).dt.tz_convert("Asia/Shanghai").array
+    frame.to_parquet(buffer := io.BytesIO())
+    ((_, _, table),) = parse_recording(buffer.getvalue(), "SHFE.cu1909.parquet")
+    assert table["datetime_ns"].to_pylist() == pd.read_csv(CU1909)["datetime"].tolist()
+
+
 def test_half_a_character_of_utf16_is_named() -> None:
     assert "cut-off or damaged UTF-16" in fault(CU_BYTES.decode().encode("utf-16")[:-1])
 

@@ -147,7 +147,20 @@ def test_six_oclock_without_a_zone_is_refused() -> None:
         "SHFE.cu1909.parquet, column datetime: the times do not say their zone; read as Asia/Shanghai, 0% of the rows "
         "lie in a session of cu, as UTC 100%"
     )
-    assert caught.value.hint == "say which zone its clock shows: --time-zone UTC"
+    assert caught.value.hint == (
+        "say which zone its clock shows: --time-zone UTC where it is another one; --time-zone Asia/Shanghai takes it "
+        "as it was read, rows outside of the sessions included"
+    )
+
+
+def test_rows_after_the_night_of_copper_are_not_said_to_be_utc() -> None:
+    """Its night ends at 01:00, and 02:00 as UTC is in the morning: both readings are named, and either is taken."""
+    late = hours_of("2019-09-17", "02:00", 20)
+    shown = Moments(late + 8 * HOUR, Clock.WALL, "t")
+    with pytest.raises(BadRecordingError) as caught:
+        utc_times(shown, CU, CALENDAR, None, "a.csv")
+    assert "--time-zone UTC where" in caught.value.hint and "--time-zone Asia/Shanghai takes" in caught.value.hint
+    assert (utc_times(shown, CU, CALENDAR, "Asia/Shanghai", "a.csv") == late).all()
 
 
 def hours_of(day: str, first: str, count: int, seconds: int = 60) -> np.ndarray:
