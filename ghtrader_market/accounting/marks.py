@@ -4,8 +4,8 @@ A price that is missing or nonsense never values anything: absent (NaN), zero or
 beyond the day's limits, or nowhere near the last mark. What is left decides:
 
 1. both sides of the book: the mid;
-2. one side: half a price tick inside of it, the mid of the narrowest book that side allows. A market that falls with
-   nobody bidding is marked down with it;
+2. one side: half a price tick inside of it, the mid of the narrowest book that side allows, and never beyond the day's
+   limits. A market that falls with nobody bidding is marked down with it;
 3. no side: the last price;
 4. nothing: the mark before, and NaN where there never was one.
 
@@ -92,7 +92,10 @@ def mark_price(
     if has_bid != has_ask:
         if inside != inside:
             inside = price_tick / 2 if price_tick > 0 else 0.0
-        return bid + inside if has_bid else ask - inside
+        alone = bid + inside if has_bid else ask - inside
+        if alone > upper:  # locked at its limit: nothing trades beyond
+            return upper
+        return lower if alone < lower else alone
     if is_price(last, price_tick, lower, upper, previous):
         return last
     return previous

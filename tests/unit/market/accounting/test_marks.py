@@ -97,3 +97,10 @@ def test_the_first_row_of_a_day_does_not_fix_a_mark_that_is_nonsense(bid, ask, l
     later = np.full(3, 70_000.0)
     marks = mark_path(np.r_[bid, later], np.r_[ask, later + 10], np.r_[last, later], tick)
     assert marks[0] == pytest.approx(right, nan_ok=True) and marks[1:].tolist() == [70_005.0] * 3
+
+
+def test_a_market_locked_at_its_limit_is_valued_at_it() -> None:
+    """Half a tick inside of the only side would lie beyond the day's limits, where nothing can trade."""
+    assert mark_price(77_000.0, NAN, 77_000.0, 76_900.0, 10.0, 63_000.0, 77_000.0) == 77_000.0
+    assert mark_price(NAN, 63_000.0, 63_000.0, 63_100.0, 10.0, 63_000.0, 77_000.0) == 63_000.0
+    assert mark_price(NAN, 63_010.0, 63_000.0, 63_100.0, 10.0, 63_000.0, 77_000.0) == 63_005.0
