@@ -252,7 +252,7 @@ def benchmark_series(
                 fitted = make_config(get_family(family), changes)
                 report = run_benchmark(
                     dataset, family, plan=plan, config=fitted, seed=config.seed, policy=policy, execution=execution,
-                    books=RecordedBooks(lake=home.lake, symbol=symbol),
+                    books=RecordedBooks(lake=home.lake, symbol=symbol), calendar=home.calendar,
                 )  # fmt: skip
                 for line in report.simulation.settled if report.simulation is not None else ():
                     say(f"{family}: {line}")

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from ghtrader_base.errors import UsageError
 from ghtrader_base.trading_limits import default
 
+MOST_SHOWN = 1e9
+"""Lots: a displayed volume beyond it (DBL_MAX, infinity) is none that anybody knows, and shows nothing."""
 FLAT_BEFORE_END_S = 60.0
 """Seconds of market time before the day's last session ends from which a strategy wants to be flat."""
 

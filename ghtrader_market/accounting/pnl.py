@@ -25,6 +25,7 @@ class RunTotals:
         self._multiplier = multiplier
         self._moved: dict[str, int] = {}
         self._last: dict[str, float] = {}
+        self._unvalued: dict[str, int] = {}
         self._cash = self.fees = 0.0
 
     def carry_in(self, symbol: str, lots: int, mark: float) -> None:
@@ -33,17 +34,34 @@ class RunTotals:
         self._last[symbol] = mark
         self._cash -= lots * mark * self._multiplier
 
+    def hold(self, symbol: str, lots: int) -> None:
+        """Note net lots that are held at the start without a mark: they count no PnL, nor does what closes them."""
+        self._unvalued[symbol] = lots
+
     def add(self, fill: Fill) -> None:
         """Count one fill; a fee that is not known counts as none."""
-        self._moved[fill.symbol] = self._moved.get(fill.symbol, 0) + fill.signed
+        counted = _counted(fill, self._unvalued)
+        self._moved[fill.symbol] = self._moved.get(fill.symbol, 0) + counted
         self._last[fill.symbol] = fill.price
-        self._cash -= fill.signed * fill.price * self._multiplier
+        self._cash -= counted * fill.price * self._multiplier
         self.fees += fill.paid
 
     def net(self, marks: Mapping[str, float]) -> float:
         """CNY after fees, what was bought or sold of a contract since at its mark, or its last fill without one."""
         held = sum(lots * _value(marks, symbol, self._last[symbol]) for symbol, lots in self._moved.items() if lots)
         return self._cash + held * self._multiplier - self.fees
+
+
+def _counted(fill: Fill, unvalued: dict[str, int]) -> int:
+    """Lots of a fill that earn, signed: not those that close lots of which nobody knows what they were worth at the
+    start. `unvalued`: net lots of these by symbol; updated."""
+    before = unvalued.get(fill.symbol, 0)
+    if before * fill.signed >= 0:
+        return fill.signed
+    closed = min(fill.volume, abs(before))
+    direction = 1 if before > 0 else -1
+    unvalued[fill.symbol] = before - direction * closed
+    return fill.signed + direction * closed
 
 
 def _value(marks: Mapping[str, float], symbol: str, otherwise: float) -> float:
@@ -88,7 +106,8 @@ def profit(
     multipliers, marks : mapping
         Units a lot and mark of each symbol (`marks`); a position without a mark is valued at its last fill.
     opening : mapping
-        Net lots before the first fill. Without an opening mark they are marked at `marks` too and count no PnL.
+        Net lots before the first fill. Without an opening mark they count no PnL, neither while they are held nor
+        once they are closed: a market that moves on earns and costs nothing on lots that are gone.
     opening_marks : mapping, optional
         What lots held at the start were valued at then, CNY: they earn from there on.
 
@@ -98,22 +117,21 @@ def profit(
         gross_pnl, fees, net_pnl in CNY.
     """
     cash = fees = 0.0
-    held = dict(opening)
-    last = dict(opening_marks)
-    for fill in fills:
-        cash -= fill.signed * fill.price * multipliers[fill.symbol]
-        fees += fill.paid
-        held[fill.symbol] = held.get(fill.symbol, 0) + fill.signed
-        last[fill.symbol] = fill.price
-    for symbol, mark in opening_marks.items():
-        cash -= opening.get(symbol, 0) * mark * multipliers[symbol]
+    moved = {symbol: opening.get(symbol, 0) for symbol in opening_marks}
     unvalued = {symbol: lots for symbol, lots in opening.items() if symbol not in opening_marks}
-    moved = sum(
-        (held.get(symbol, 0) - unvalued.get(symbol, 0)) * multipliers[symbol] * _value(marks, symbol, last[symbol])
-        for symbol in last
-        if held.get(symbol, 0) != unvalued.get(symbol, 0)
+    last = dict(opening_marks)
+    for symbol, mark in opening_marks.items():
+        cash -= moved[symbol] * mark * multipliers[symbol]
+    for fill in fills:
+        counted = _counted(fill, unvalued)
+        cash -= counted * fill.price * multipliers[fill.symbol]
+        fees += fill.paid
+        moved[fill.symbol] = moved.get(fill.symbol, 0) + counted
+        last[fill.symbol] = fill.price
+    held = sum(
+        lots * multipliers[symbol] * _value(marks, symbol, last[symbol]) for symbol, lots in moved.items() if lots
     )
-    return {"gross_pnl": cash + moved, "fees": fees, "net_pnl": cash + moved - fees}
+    return {"gross_pnl": cash + held, "fees": fees, "net_pnl": cash + held - fees}
 
 
 def equity_curve(

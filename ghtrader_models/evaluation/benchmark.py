@@ -20,7 +20,7 @@ import pyarrow as pa
 from ghtrader_base.errors import UsageError
 from ghtrader_base.files import arrays_hash, content_hash
 from ghtrader_market.accounting.execution_model import FLAT_BEFORE_END_S, ExecutionModel
-from ghtrader_market.reference.trading_calendar import last_session_end
+from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar, last_session_end
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.datasets.load import Dataset
@@ -210,6 +210,7 @@ def run_benchmark(
     policy: PolicyOptions | None = None,
     execution: ExecutionModel | None = None,
     books: RecordedBooks | None = None,
+    calendar: TradingCalendar | None = None,
 ) -> BenchmarkReport:
     """Fit and score one family split by split.
 
@@ -235,6 +236,8 @@ def run_benchmark(
         When orders meet the market; the default where absent.
     books : RecordedBooks, optional
         Where the five levels of a day are; where absent whatever is wanted is there at the best quote.
+    calendar : TradingCalendar, optional
+        Whose sessions and last days of contracts the simulation goes by; the packaged one where absent.
 
     Raises
     ------
@@ -249,7 +252,8 @@ def run_benchmark(
     plan = plan or make_splits(dataset)
     options = policy or PolicyOptions()
     last = dataset.last_realised()
-    found, traded = _Collected(), SimulatedDays(model=execution or ExecutionModel())
+    traded = SimulatedDays(model=execution or ExecutionModel(), calendar=calendar or bundled_calendar())
+    found = _Collected()
     for split in plan.splits:
         train, test = split.train, split.test
         y_train = dataset.y[train]

@@ -65,7 +65,7 @@ def _place(
     times: np.ndarray,
     prices: np.ndarray,
     price_tick: float,
-    slip: float,
+    slip_ticks: int,
     latency: int,
     max_order: int,
     rule: int,
@@ -82,6 +82,10 @@ def _place(
     best = prices[1 if side > 0 else 0, t, 0]
     if not _is_price(best, price_tick):
         return False
+    # A whole price tick, as the core has it, also where a quote lies beside the grid; without a grid any price.
+    limit[0] = (np.rint(best / price_tick) + side * slip_ticks) * price_tick if price_tick > 0 else side * np.inf
+    if side < 0 and price_tick > 0 and limit[0] <= 0.0:
+        return False
     need, his = abs(wanted - net), abs(net) - today
     earlier = todays = 0
     if net * side < 0:
@@ -96,7 +100,7 @@ def _place(
             legs[count, 0], legs[count, 1] = offset, min(part, max_order)
             part -= legs[count, 1]
             count += 1
-    state[_LEGS], state[_SIDE], state[_ARRIVES], limit[0] = count, side, times[t] + latency, best + side * slip
+    state[_LEGS], state[_SIDE], state[_ARRIVES] = count, side, times[t] + latency
     return True
 
 
@@ -105,6 +109,7 @@ def _match(
     t: int,
     prices: np.ndarray,
     lots: np.ndarray,
+    marks: np.ndarray,
     price_tick: float,
     rule: int,
     state: np.ndarray,
@@ -121,7 +126,9 @@ def _match(
         filled, left = False, legs[leg, 1]
         for level in range(prices.shape[2]):
             price = prices[book, t, level]
-            if left <= 0 or not _is_price(price, price_tick) or (price - limit[0]) * side > 1e-9:
+            if left <= 0 or not _is_price(price, price_tick, np.nan, np.nan, marks[t]):
+                break
+            if (price - limit[0]) * side > 1e-9:
                 break
             got = min(left, max(lots[book, t, level] - taken[book, level], 0))
             if got == 0:
@@ -152,8 +159,10 @@ def _fill_targets(
     times: np.ndarray,
     prices: np.ndarray,
     lots: np.ndarray,
+    marks: np.ndarray,
+    may_send: np.ndarray,
     price_tick: float,
-    slip: float,
+    slip_ticks: int,
     latency: int,
     max_order: int,
     rule: int,
@@ -175,15 +184,16 @@ def _fill_targets(
         # on its way it sends nothing, and what did not fill is tried again with the next event, not in a tight loop.
         acts = state[_LEGS] == 0
         if not acts and times[t] >= state[_ARRIVES]:
-            acts = _match(t, prices, lots, price_tick, rule, state, legs, limit, taken, fills, paid)
+            acts = _match(t, prices, lots, marks, price_tick, rule, state, legs, limit, taken, fills, paid)
         for told in range(2):
             if told == 1:
                 wanted, acts = targets[t], True
-            while acts and _place(
-                t, wanted, times, prices, price_tick, slip, latency, max_order, rule, only_closed, state, legs, limit
-            ):
+            while acts and may_send[t] and _place(
+                t, wanted, times, prices, price_tick, slip_ticks, latency, max_order, rule, only_closed, state, legs,
+                limit,
+            ):  # fmt: skip
                 acts = times[t] >= state[_ARRIVES] and _match(
-                    t, prices, lots, price_tick, rule, state, legs, limit, taken, fills, paid
+                    t, prices, lots, marks, price_tick, rule, state, legs, limit, taken, fills, paid
                 )
     return int(state[_COUNT])
 
@@ -197,6 +207,8 @@ def fill_targets(
     model: ExecutionModel,
     opening: Position,
     only_closed: bool = False,
+    may_send: np.ndarray | None = None,
+    marks: np.ndarray | None = None,
 ) -> SimulatedFills:
     """The fills of a path of targets on one contract and day.
 
@@ -217,18 +229,24 @@ def fill_targets(
         Held before the first row, on one side alone.
     only_closed : bool
         Nothing is opened.
+    may_send : bool[n], optional
+        Rows with which an order may leave: those within a session. One that is on its way still meets the others, as
+        the snapshot that is stamped with the very end. Where absent all of them.
+    marks : float64[n], optional
+        What the contract is valued at after each row, CNY (`marks.mark_path`): a price nowhere near it fills nothing.
     """
     prices = np.stack([depth.bid, depth.ask]).astype(np.float64)
     lots = np.stack([depth.bid_volume, depth.ask_volume]).astype(np.int64)
-    slip = model.slip_ticks * price_tick if price_tick > 0 else np.inf
+    open_rows = np.ones(len(datetime_ns), np.bool_) if may_send is None else np.ascontiguousarray(may_send, np.bool_)
+    valued = np.full(len(datetime_ns), np.nan) if marks is None else np.ascontiguousarray(marks, np.float64)
     times, wanted = np.ascontiguousarray(datetime_ns, np.int64), np.ascontiguousarray(targets, np.int64)
     room = 256
     while True:
         fills, paid = np.empty((room, 3), np.int64), np.empty(room)
         state = np.array([opening.net, opening.long_today + opening.short_today, 0, 1, 0, 0], np.int64)
         count = _fill_targets(
-            wanted, times, prices, lots, float(price_tick), float(slip), model.latency_ns, model.max_order,
-            _RULES[rule], only_closed, state, opening.net, fills, paid,
+            wanted, times, prices, lots, valued, open_rows, float(price_tick), model.slip_ticks, model.latency_ns,
+            model.max_order, _RULES[rule], only_closed, state, opening.net, fills, paid,
         )  # fmt: skip
         if count <= room:
             return SimulatedFills(fills[:count, 0], fills[:count, 1], fills[:count, 2], paid[:count])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ghtrader_base.errors import UsageError
+from ghtrader_market.reference.varieties import variety_of
 from ghtrader_models.labels.labels import FLAT
 from ghtrader_models.policy import PolicyParams
 
@@ -144,9 +145,10 @@ def fit_policy_on(dataset: Dataset, rows: np.ndarray, p_train: np.ndarray, optio
 
 def _round_trip(dataset: Dataset, row: int, price: float) -> float:
     """Fees of opening and closing one lot within the row's day, CNY for one unit of price."""
-    from ghtrader_models.evaluation.policy_simulation import trading_costs
+    from ghtrader_models.evaluation.policy_simulation import TradingCosts
 
     fact = dataset.facts[dataset.day_index[row]]
-    costs = trading_costs(fact.contract, fact.day)
+    variety = variety_of(fact.contract)
+    costs = TradingCosts(variety.fees(fact.contract, fact.day), variety.multiplier)
     fees = costs.of(np.array([1, -1]), np.array([0, 1]), np.array([price, price]))
     return float(fees.sum()) / costs.multiplier

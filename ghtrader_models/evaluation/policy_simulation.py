@@ -22,7 +22,8 @@ from ghtrader_market.accounting.positions import Position, apply_fill
 from ghtrader_market.accounting.round_trips import round_trips
 from ghtrader_market.reference.closing_rules import closing_rule
 from ghtrader_market.reference.holding_limits import is_only_closed
-from ghtrader_market.reference.trading_calendar import bundled_calendar
+from ghtrader_market.reference.session_times import in_sessions
+from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.reference.varieties import FeeRates, variety_of
 from ghtrader_models.evaluation.order_simulation import OFFSETS, Depth, fill_targets
 from ghtrader_models.evaluation.report_types import TradingReport
@@ -97,6 +98,8 @@ class TradingCosts:
         CNY; NaN where it is not known: prices are not judged by it then, and an order pays any price.
     only_closed : bool
         Whether nothing is opened: from the last day on which a natural person may hold the contract.
+    sessions : tuple of (start_ns, end_ns)
+        When orders may leave, UTC epoch ns; empty: at any time.
     """
 
     rates: FeeRates
@@ -104,6 +107,14 @@ class TradingCosts:
     contract: str = ""
     price_tick: float = math.nan
     only_closed: bool = False
+    sessions: tuple[tuple[int, int], ...] = ()
+
+    def may_send(self, datetime_ns: np.ndarray) -> np.ndarray | None:
+        """bool[n]: whether an order may leave at each moment, as `risk_rules.InSession` has it; None where at any.
+
+        The snapshot that is stamped with the end of a session is of that session, and no order leaves on it.
+        """
+        return in_sessions(datetime_ns, self.sessions, closing_ns=0) if self.sessions else None
 
     def of(self, volume: np.ndarray, closed: np.ndarray, price: np.ndarray) -> np.ndarray:
         """Fees in CNY of fills within one day: `closed` of |`volume`| lots close positions opened that day."""
@@ -115,11 +126,15 @@ class TradingCosts:
         return fees
 
 
-def trading_costs(contract: str, day: date) -> TradingCosts:
-    """Costs from the variety table, and whether the contract is only closed, by the packaged calendar."""
-    variety = variety_of(contract)
-    tick, closed = variety.price_tick(contract, day), is_only_closed(variety, contract, day, bundled_calendar())
-    return TradingCosts(variety.fees(contract, day), variety.multiplier, contract, tick, closed)
+def trading_costs(contract: str, day: date, calendar: TradingCalendar | None = None) -> TradingCosts:
+    """Costs from the variety table; when orders may leave, and whether the contract is only closed, by a calendar: the
+    packaged one where it is absent. A day that it does not speak for, or has as no trading day, has no sessions."""
+    variety, calendar = variety_of(contract), calendar or bundled_calendar()
+    known = calendar.speaks_for(day) and calendar.is_trading_day(day)
+    return TradingCosts(
+        variety.fees(contract, day), variety.multiplier, contract, variety.price_tick(contract, day),
+        is_only_closed(variety, contract, day, calendar), tuple(calendar.sessions(variety, day)) if known else (),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,11 +202,31 @@ def simulate_stretch(
     held : CarriedPosition, optional
         What is held before, as the day has it (`at_start_of`); on one side alone.
     """
+    targets = target_path(p, bid, ask, params, flat, held.net if held is not None else 0)
+    return simulate_targets(targets, datetime_ns, bid, ask, costs, model=model, depth=depth, last=last, held=held)
+
+
+def simulate_targets(
+    targets: np.ndarray,
+    datetime_ns: np.ndarray,
+    bid: np.ndarray,
+    ask: np.ndarray,
+    costs: TradingCosts,
+    *,
+    model: ExecutionModel | None = None,
+    depth: Depth | None = None,
+    last: np.ndarray | None = None,
+    held: CarriedPosition | None = None,
+) -> SimulatedStretch:
+    """Fill and account for a path of targets over one stretch of one day: net lots wanted after each row, int64[n].
+
+    The other parameters are `simulate_stretch`'s.
+    """
     opening, opening_mark = (held.position, held.mark) if held is not None else (Position(), math.nan)
-    targets = target_path(p, bid, ask, params, flat, opening.net)
+    marks = mark_path(bid, ask, last, costs.price_tick, opening_mark)
     found = fill_targets(
         targets, datetime_ns, depth or Depth.of_quotes(bid, ask), costs.price_tick, closing_rule(costs.contract),
-        model or ExecutionModel(), opening, costs.only_closed,
+        model or ExecutionModel(), opening, costs.only_closed, costs.may_send(datetime_ns), marks,
     )  # fmt: skip
     position, fills = opening, []
     for row, volume, offset, price in zip(*(column.tolist() for column in found), strict=True):
@@ -202,7 +237,6 @@ def simulate_stretch(
         booked = apply_fill(position, fill, costs.rates, costs.multiplier)
         position = booked.position
         fills.append(replace(fill, fee=booked.fee))
-    marks = mark_path(bid, ask, last, costs.price_tick, opening_mark)
     report, equity = trading_report(fills, datetime_ns, marks, costs.multiplier, opening.net, opening_mark)
     return SimulatedStretch(
         fills=fills, report=report, equity=equity, marks=marks, position=position,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ghtrader_base.errors import IntegrityError
+from ghtrader_market.accounting.execution_model import MOST_SHOWN
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX
 from ghtrader_models.datasets.built_day import FEATURES
 from ghtrader_models.evaluation.order_simulation import Depth
@@ -43,8 +44,8 @@ def _books(column: Callable[[str], np.ndarray]) -> DayBooks:
 
     def side(name: str) -> tuple[np.ndarray, np.ndarray]:
         prices = np.stack([column(f"{name}_price{level}") for level in LEVELS], axis=1)
-        lots = np.stack([np.nan_to_num(column(f"{name}_volume{level}"), nan=0.0) for level in LEVELS], axis=1)
-        return prices, lots.astype(np.int64)
+        lots = np.stack([column(f"{name}_volume{level}") for level in LEVELS], axis=1)
+        return prices, np.where((lots > 0) & (lots <= MOST_SHOWN), lots, 0).astype(np.int64)
 
     return DayBooks(Depth(*side("bid"), *side("ask")), column("last_price"))
 
@@ -99,7 +100,8 @@ class RecordedBooks:
         """Best quotes, or None where one of them shows no lot."""
         column = self._read(day, datetime_ns, ["bid_volume1", "ask_volume1", "last_price"])
         for price, name in ((bid, "bid_volume1"), (ask, "ask_volume1")):
-            if not ((column(name) >= 1) | ~(price > 0.0)).all():
+            lots = column(name)
+            if not ((lots >= 1) & (lots <= MOST_SHOWN) | ~(price > 0.0)).all():
                 return None
         return DayBooks(Depth.of_quotes(bid, ask), column("last_price"))
 

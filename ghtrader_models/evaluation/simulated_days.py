@@ -14,7 +14,7 @@ from ghtrader_market.accounting.carried_position import CarriedPosition, carried
 from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.fill import Fill
 from ghtrader_market.reference.last_trading_day import last_trading_day
-from ghtrader_market.reference.trading_calendar import bundled_calendar, last_session_end
+from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar, last_session_end
 from ghtrader_market.reference.varieties import variety_of
 from ghtrader_models.evaluation.policy_simulation import (
     SimulatedStretch,
@@ -47,6 +47,8 @@ class SimulatedDays:
     ----------
     model : ExecutionModel
         When orders meet the market.
+    calendar : TradingCalendar
+        Whose sessions and last days of contracts count.
     held : CarriedPosition or None
         What is held after the last stretch.
     settled : list of str
@@ -54,6 +56,7 @@ class SimulatedDays:
     """
 
     model: ExecutionModel
+    calendar: TradingCalendar = field(default_factory=bundled_calendar)
     held: CarriedPosition | None = None
     settled: list[str] = field(default_factory=list)
     _played: list[_Played] = field(default_factory=list)
@@ -83,7 +86,7 @@ class SimulatedDays:
         """
         self._settle(contract)
         held = self.held.at_start_of(day) if self.held is not None else None
-        costs = trading_costs(contract, day)
+        costs = trading_costs(contract, day, self.calendar)
         depth, last = (books.depth, books.last) if books is not None else (None, None)
         done = simulate_stretch(
             p, datetime_ns, bid, ask, params, costs, flat, model=self.model, depth=depth, last=last, held=held
@@ -98,9 +101,7 @@ class SimulatedDays:
         if held is None:
             return
         variety = variety_of(held.contract)
-        why = why_settled(
-            held, next_contract, last_trading_day(variety, held.contract, held.day, bundled_calendar())
-        )
+        why = why_settled(held, next_contract, last_trading_day(variety, held.contract, held.day, self.calendar))
         if not why:
             return
         one = self._played[-1]

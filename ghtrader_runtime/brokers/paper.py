@@ -19,7 +19,7 @@ import numpy as np
 
 from ghtrader_base.trading_enums import TimeInForce
 from ghtrader_market.accounting.carried_position import CarriedPosition, carried
-from ghtrader_market.accounting.execution_model import ExecutionModel
+from ghtrader_market.accounting.execution_model import MOST_SHOWN, ExecutionModel
 from ghtrader_market.accounting.fill import Fill, Offset, Side
 from ghtrader_market.accounting.marks import is_price, mark_price
 from ghtrader_market.accounting.positions import Position, apply_fill, roll_day
@@ -91,7 +91,15 @@ class Feed(Protocol):
 
 
 def take(
-    values: np.ndarray, taken: np.ndarray, side: int, volume: int, limit: float, price_tick: float = math.nan
+    values: np.ndarray,
+    taken: np.ndarray,
+    side: int,
+    volume: int,
+    limit: float,
+    price_tick: float = math.nan,
+    lower: float = math.nan,
+    upper: float = math.nan,
+    mark: float = math.nan,
 ) -> list[tuple[float, int]]:
     """Lots an order takes from a displayed book.
 
@@ -103,8 +111,8 @@ def take(
         Lots of it already taken ([0] bids, [1] asks); updated.
     side, volume, limit
         +1 buys from the asks, -1 sells to the bids; lots; limit price.
-    price_tick : float
-        CNY; a level whose price cannot be one ends the book.
+    price_tick, lower, upper, mark : float
+        CNY, as `marks.is_price` has them; a level whose price cannot be one ends the book.
 
     Returns
     -------
@@ -115,10 +123,11 @@ def take(
     fills = []
     for level in range(1, LEVELS + 1):
         price = float(values[COLUMN_INDEX[f"{name}_price{level}"]])
-        if volume <= 0 or not is_price(price, price_tick) or (price - limit) * side > 1e-9:
+        if volume <= 0 or not is_price(price, price_tick, lower, upper, mark) or (price - limit) * side > 1e-9:
             break
-        shown = float(values[COLUMN_INDEX[f"{name}_volume{level}"]]) - int(taken[row, level - 1])
-        lots = min(volume, int(shown)) if shown > 0 else 0  # a volume that is not known shows nothing
+        shown = float(values[COLUMN_INDEX[f"{name}_volume{level}"]])
+        known = int(shown) if 0 < shown <= MOST_SHOWN else 0  # a volume that is not known shows nothing
+        lots = max(min(volume, known - int(taken[row, level - 1])), 0)
         if lots:
             taken[row, level - 1] += lots
             volume -= lots
@@ -167,6 +176,7 @@ class PaperBroker:
         self._positions: dict[str, Position] = {}
         self._books: dict[str, TickRow] = {}
         self._marks: dict[str, float] = {}
+        self._traded: dict[str, float] = {}
         self._taken: dict[str, np.ndarray] = {}
         self._travelling: dict[str, _Travelling] = {}
         self._resting: dict[str, Order] = {}
@@ -274,9 +284,13 @@ class PaperBroker:
         return self._cash + worth
 
     def held(self, symbol: str) -> CarriedPosition | None:
-        """What is held of a contract now, to be carried into another day; None where nothing is."""
-        position = self._positions.get(symbol, Position())
-        return carried(symbol, self._feed.market.trading_day, position, self._marks.get(symbol, math.nan))
+        """What is held of a contract now, to be carried into another day; None where nothing is.
+
+        A contract that no row gave a mark is valued at its last fill.
+        """
+        position, mark = self._positions.get(symbol, Position()), self._marks.get(symbol, math.nan)
+        mark = mark if math.isfinite(mark) else self._traded.get(symbol, math.nan)
+        return carried(symbol, self._feed.market.trading_day, position, mark)
 
     def attach(self, fd: int, wake: Callable[[], None]) -> None:
         """See `Broker.attach`."""
@@ -359,14 +373,20 @@ class PaperBroker:
 
     def _fits(self, order: Order) -> bool:
         """Whether the book has all of it now."""
-        book, taken = self._books[order.symbol], self._taken_of(order.symbol)
-        fills = take(book.values, taken.copy(), order.side, order.left, order.price, self._feed.market.price_tick)
-        return sum(lots for _, lots in fills) == order.left
+        return sum(lots for _, lots in self._take(order, self._taken_of(order.symbol).copy())) == order.left
+
+    def _take(self, order: Order, taken: np.ndarray) -> list[tuple[float, int]]:
+        """What an order takes from the book at hand; `taken` as `take` has it."""
+        symbol, price_tick = order.symbol, self._feed.market.price_tick
+        lower, upper = self._feed.price_limits(symbol)
+        return take(
+            self._books[symbol].values, taken, order.side, order.left, order.price, price_tick, lower, upper,
+            self._marks.get(symbol, math.nan),
+        )  # fmt: skip
 
     def _match(self, order: Order, resting: bool) -> None:
-        book, taken = self._books[order.symbol], self._taken_of(order.symbol)
-        grid = self._feed.market.price_tick
-        for price, lots in take(book.values, taken, order.side, order.left, order.price, grid):
+        book = self._books[order.symbol]
+        for price, lots in self._take(order, self._taken_of(order.symbol)):
             price = order.price if resting else price
             order.left -= lots
             self._trades += 1
@@ -389,7 +409,7 @@ class PaperBroker:
                 commission=booked.fee,
             )
             self._cash -= order.side * lots * price * multiplier + booked.fee
-            self._positions[order.symbol] = booked.position
+            self._positions[order.symbol], self._traded[order.symbol] = booked.position, price
             self._reports.append(trade)
         if order.left == 0:
             self._resting.pop(order.order_id, None)

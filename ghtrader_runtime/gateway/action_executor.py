@@ -128,11 +128,18 @@ class ActionExecutor:
         for order_id, at_ns in self._context.broker.departures():
             self._context.latency.order_left(order_id, at_ns)
 
-    def carry_in(self, held: CarriedPosition) -> None:
-        """Value what was carried into a recorded day at its mark, from which on it earns and counts as a loss."""
-        self.opening_marks[held.contract] = held.mark
-        self.totals.carry_in(held.contract, held.net, held.mark)
-        self.step(ev.Equity(self._context.broker.balance(), time.monotonic_ns()))
+    def open_with(self, positions: Mapping[str, int], carried: CarriedPosition | None) -> None:
+        """Note what the run begins with, before its first fill is counted: net lots by contract.
+
+        What was carried into a recorded day earns and counts as a loss from its mark on; other lots count no PnL.
+        """
+        self.opening = positions
+        for symbol, lots in positions.items():
+            if carried is None or symbol != carried.contract:
+                self.totals.hold(symbol, lots)
+        if carried is not None:
+            self.opening_marks[carried.contract] = carried.mark
+            self.totals.carry_in(carried.contract, carried.net, carried.mark)
 
     def add_fill(self, fill: Fill, of_today: int | None = None) -> Fill:
         """Count a fill and return it; its fee by the variety table where the broker does not say.

@@ -306,15 +306,19 @@ def _start_core(gateway: Gateway) -> None:
     executor.read_kill_switch()
     gateway.trading_day.begin_run()
     snapshot = context.broker.snapshot()
+    carried = context.options.replay.held if context.options.replay is not None else None
+    first = [line for line in read_lines(context.run_dir / "events.jsonl") if line["kind"] == "opening"]
+    if first:
+        executor.open_with(first[0]["positions"], carried)
     for fill in earlier_fills(context, snapshot):
         executor.add_fill(fill)
     executor.step(snapshot)
     held = {symbol: position.net for symbol, position in executor.core.state.positions.items()}
-    first = [line for line in read_lines(context.run_dir / "events.jsonl") if line["kind"] == "opening"]
-    executor.opening = first[0]["positions"] if first else held
+    if not first:
+        executor.open_with(held, carried)
     context.journal.write("events", "opening", {"positions": held})
-    if context.options.replay is not None and (carried := context.options.replay.held) is not None:
-        executor.carry_in(carried)
+    if carried is not None:
+        executor.step(ev.Equity(context.broker.balance(), time.monotonic_ns()))
 
 
 def _catch_signals(context: GatewayContext) -> None:

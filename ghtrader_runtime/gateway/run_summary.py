@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -63,13 +63,17 @@ def summarise(context: GatewayContext, traded: TradedMarket, executor: ActionExe
         missed_ticks=context.broker.missed, malformed=context.bus.malformed,
         strangers=context.refused.counts.total(),
         journal_failure=context.journal.failure, journal_dropped=context.journal.dropped,
-        fill_list=tuple(executor.fills), held=_held(traded, state.positions),
+        fill_list=tuple(executor.fills), held=_held(traded, state.positions, executor.fills),
     )  # fmt: skip
 
 
-def _held(traded: TradedMarket, positions: Mapping[str, Position]) -> tuple[CarriedPosition, ...] | None:
-    """What is held at the end and has a mark, or None."""
-    marks = {symbol: traded.marks.get(symbol, math.nan) for symbol in positions}
+def _held(
+    traded: TradedMarket, positions: Mapping[str, Position], fills: Sequence[Fill]
+) -> tuple[CarriedPosition, ...] | None:
+    """What is held at the end, at its mark or, where no row gave one, at its last fill; None where nothing is."""
+    marks = {fill.symbol: fill.price for fill in fills}
+    marks |= {symbol: mark for symbol, mark in traded.marks.items() if mark > 0}
+    marks = {symbol: marks.get(symbol, math.nan) for symbol in positions}
     found = (
         carried(symbol, traded.date, position, marks[symbol])
         for symbol, position in sorted(positions.items())

@@ -78,3 +78,29 @@ def test_a_position_without_any_mark_is_worth_its_last_fill_and_never_nothing() 
 def test_lots_that_were_carried_in_count_from_their_mark_on() -> None:
     equity, net = equity_curve([fill(-1, 6_990.0, at=2)], np.arange(4), np.array([6_995.0] * 4), 15, 1, 7_000.0)
     assert equity.tolist() == [-75.0, -75.0, -151.0, -151.0] and net == -151.0
+
+
+@pytest.mark.parametrize(("bid", "ask", "last", "right"), [
+    (7_000.0, 70_010.0, 70_000.0, 70_005.0),  # one side is nonsense: the other, half a tick inside
+    (10.0, 20.0, 70_000.0, math.nan),  # book and last price contradict each other: neither
+    (10.0, math.nan, 70_000.0, math.nan),
+    (70_000.0, 70_010.0, 10.0, 70_005.0),  # two against one
+    (7_000.0, 70_010.0, math.nan, math.nan),  # nothing says which side it is
+    (70_000.0, 70_010.0, math.nan, 70_005.0),
+    (70_000.0, math.nan, math.nan, 70_005.0),
+    (math.nan, 0.0, 70_000.0, 70_000.0),
+])  # fmt: skip
+def test_the_first_row_of_a_day_does_not_fix_a_mark_that_is_nonsense(bid, ask, last, right) -> None:
+    """Every later price is judged by the mark before: one that is wrong would stand all day."""
+    tick = 10.0
+    assert mark_price(bid, ask, last, math.nan, tick) == pytest.approx(right, nan_ok=True)
+    later = np.full(3, 70_000.0)
+    marks = mark_path(np.r_[bid, later], np.r_[ask, later + 10], np.r_[last, later], tick)
+    assert marks[0] == pytest.approx(right, nan_ok=True) and marks[1:].tolist() == [70_005.0] * 3
+
+
+def test_a_market_locked_at_its_limit_is_valued_at_it() -> None:
+    """Half a tick inside of the only side would lie beyond the day's limits, where nothing can trade."""
+    assert mark_price(77_000.0, NAN, 77_000.0, 76_900.0, 10.0, 63_000.0, 77_000.0) == 77_000.0
+    assert mark_price(NAN, 63_000.0, 63_000.0, 63_100.0, 10.0, 63_000.0, 77_000.0) == 63_000.0
+    assert mark_price(NAN, 63_010.0, 63_000.0, 63_100.0, 10.0, 63_000.0, 77_000.0) == 63_005.0

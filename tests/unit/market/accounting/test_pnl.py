@@ -22,7 +22,6 @@ def test_round_trips_and_profit() -> None:
     assert round_trips(fills, {"S": 5}) == (2, 2)
     money = profit(fills, {"S": 5}, {"S": 103.0}, {"S": 0})
     assert money == {"gross_pnl": (10 + 5 + 3) * 5.0, "fees": 4.0, "net_pnl": 86.0}
-    assert profit([fill(-1, 110.0)], {"S": 5}, {"S": 100.0}, {"S": 1})["gross_pnl"] == 50.0
 
 
 def test_money_adds_up_over_contracts() -> None:
@@ -63,6 +62,23 @@ def test_lots_that_were_carried_in_earn_from_their_opening_mark_on() -> None:
         assert by_contract(fills, units, marks, opening, since)["S"]["net_pnl"] == whole["net_pnl"]
     assert profit([], units, {}, opening, since)["net_pnl"] == 0.0, "not marked since"
     assert profit([], units, {"S": 93.0}, opening) == {"gross_pnl": 0.0, "fees": 0.0, "net_pnl": 0.0}
+
+
+@pytest.mark.parametrize("mark", [50.0, 100.0, 200.0])
+def test_a_market_that_moves_on_costs_nothing_on_lots_that_are_gone(mark) -> None:
+    """Lots that a run began with and nobody valued: sold at 110, the run's money no longer follows the market."""
+    for fills, net in (
+        ([fill(-1, 110.0)], -1.0),
+        ([fill(-1, 110.0), fill(1, 100.0), fill(-1, 103.0)], 15.0 - 3.0),
+        ([fill(-2, 110.0), fill(1, 100.0)], 50.0 - 2.0),
+        ([fill(1, 100.0)], (mark - 100.0) * 5 - 1.0),
+    ):
+        totals = RunTotals(5)
+        totals.hold("S", 1)
+        for done in fills:
+            totals.add(done)
+        assert profit(fills, {"S": 5}, {"S": mark}, {"S": 1})["net_pnl"] == net == totals.net({"S": mark})
+        assert by_contract(fills, {"S": 5}, {"S": mark}, {"S": 1})["S"]["net_pnl"] == net
 
 
 def test_a_fee_that_is_not_known_counts_as_none() -> None:

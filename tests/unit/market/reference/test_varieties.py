@@ -48,6 +48,20 @@ def test_fees_by_ratio_by_lot_and_for_closing_today() -> None:
     assert "confirm" in get_variety("cu").fee_source("SHFE.cu2502", DAY)
 
 
+@pytest.mark.parametrize(("day", "today"), [
+    (date(2015, 9, 2), 0.000023), (date(2015, 9, 7), 0.0023), (date(2017, 9, 18), 0.00069),
+    (date(2018, 12, 3), 0.00046), (date(2023, 8, 25), 0.000345), (date(2023, 8, 28), 0.00023),
+    (date(2026, 11, 27), 0.00023),
+])  # fmt: skip
+def test_closing_todays_lots_of_a_stock_index_costs_what_its_day_says(day: date, today: float) -> None:
+    """Every notice so far named all products at once."""
+    for key in ("IF", "IH", "IC", "IM"):
+        contract = f"CFFEX.{key}{(day.year + 1) % 100}03"
+        if key != "IM" or day >= date(2022, 7, 22):
+            rates = get_variety(key).fees(contract, day)
+            assert (rates.open_ratio, rates.close_ratio, rates.close_today_ratio) == (0.000023, 0.000023, today), key
+
+
 def test_nights_pass_midnight() -> None:
     assert get_variety("cu").sessions.night == (21 * 60 * NS_PER_MINUTE, 25 * 60 * NS_PER_MINUTE)
     assert get_variety("au").sessions.night == (21 * 60 * NS_PER_MINUTE, (26 * 60 + 30) * NS_PER_MINUTE)

@@ -12,7 +12,7 @@ from ghtrader_market.accounting.carried_position import CarriedPosition, carried
 from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_market.accounting.marks import is_price
 from ghtrader_market.accounting.positions import Position
-from ghtrader_market.reference.trading_calendar import last_session_end
+from ghtrader_market.reference.trading_calendar import bundled_calendar, last_session_end, merged_calendar
 from ghtrader_market.reference.varieties import FeeRates, variety_of
 from ghtrader_models.evaluation.order_simulation import _is_price
 from ghtrader_models.evaluation.policy_simulation import trading_costs
@@ -120,6 +120,22 @@ def test_nothing_is_opened_from_the_last_day_a_natural_person_may_hold() -> None
     days.play(p, times, bid, bid + 10, PARAMS, CU, day, np.zeros(20, bool))
     assert [(fill.signed, fill.offset) for fill in days.fills] == [(1, "OPEN"), (-1, "CLOSE")]
     assert days.held is None
+
+
+def test_a_day_beyond_the_packaged_list_goes_by_the_calendar_it_is_given() -> None:
+    packaged = bundled_calendar()
+    year = packaged.last.year + 1
+    calendar = merged_calendar(packaged, [date(year, 1, 1)], date(year, 1, 1), date(year, 12, 31))
+    day = calendar.next_day(date(year, 1, 3))
+    contract = f"SHFE.cu{year % 100}05"
+    assert not trading_costs(contract, day).sessions and trading_costs(contract, day, calendar).sessions
+    days = SimulatedDays(model=ExecutionModel(), calendar=calendar)
+    times = np.array(calendar.sessions(variety_of(contract), day)[-1][0] + np.arange(20) * 500_000_000)
+    flat = np.arange(20) >= 10
+    days.play(
+        np.tile([0.0, 0.2, 0.8], (20, 1)), times, np.full(20, 7e4), np.full(20, 70_010.0), PARAMS, contract, day, flat
+    )
+    assert [fill.signed for fill in days.fills] == [1, -1]
 
 
 def test_the_compiled_rule_of_prices_is_the_plain_one() -> None:
