@@ -18,7 +18,7 @@ import typer
 
 from ghtrader_base.disk_errors import disk_error
 from ghtrader_base.errors import GhtraderError
-from ghtrader_base.logs import LEVEL_NAME, configure
+from ghtrader_base.logs import LEVEL_NAME, blot_out, configure
 from ghtrader_base.private_files import keep_private
 from ghtrader_base.usual_places import usual_places
 
@@ -108,7 +108,7 @@ def _run(arguments: list[str], debug: bool) -> int:
         return result if isinstance(result, int) else 0
     except GhtraderError as exc:
         if debug:
-            traceback.print_exc()
+            _say(traceback.format_exc().rstrip("\n"))
         return _failed(exc)
     except KeyboardInterrupt:
         _say("stopped")
@@ -121,7 +121,7 @@ def _run(arguments: list[str], debug: bool) -> int:
         if not (_terminated or interrupted):
             return _unexpected(exc, debug)
         if debug:
-            traceback.print_exc()
+            _say(traceback.format_exc().rstrip("\n"))
         _say("stopped")
         return _INTERRUPTED if interrupted else 128 + signal.SIGTERM
 
@@ -134,7 +134,7 @@ def _unexpected(exc: Exception, debug: bool) -> int:
     if hasattr(exc, "exit_code"):
         return int(exc.exit_code)
     if debug:
-        traceback.print_exc()
+        _say(traceback.format_exc().rstrip("\n"))
     if (refused := disk_error(exc, *usual_places())) is not None:
         return _failed(refused)
     _say(f"error: {type(exc).__name__}: {exc}\n  run it again with --debug for the traceback")
@@ -148,7 +148,7 @@ def _failed(exc: GhtraderError) -> int:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):  # a full disk behind stderr changes no exit code
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(blot_out(text) + "\n")
 
 
 def main() -> None:

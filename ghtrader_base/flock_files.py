@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from ghtrader_base.errors import GhtraderError
-from ghtrader_base.files import read_json
+from ghtrader_base.errors import ConfigError, GhtraderError
+from ghtrader_base.files import open_plain, read_json
 
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 
 def create_locked(path: Path) -> int:
-    """A close-on-exec descriptor of the file at `path`, made where it is not there, its flock held."""
+    """A close-on-exec descriptor of the file at `path`, made where it is not there, its flock held.
+
+    ConfigError and OSError as `open_plain`.
+    """
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = open_plain(path, os.O_RDWR | os.O_CREAT)
         fcntl.flock(fd, fcntl.LOCK_EX)
         if is_at(fd, path):  # who looks for the dead may have found it free between the two calls above
             return fd
@@ -28,20 +33,23 @@ def create_locked(path: Path) -> int:
 def is_at(fd: int, path: Path) -> bool:
     """Whether an open file is the one that lies at `path` now."""
     with contextlib.suppress(FileNotFoundError):
-        return os.fstat(fd).st_ino == path.stat().st_ino
+        return os.fstat(fd).st_ino == path.lstat().st_ino
     return False
 
 
 def holders(paths: Iterable[Path], make: Callable[..., _T], gone: Callable[[str], object] | None) -> list[_T]:
-    """What the files of holders that are alive say, as `make` takes it; unfinished ones are left out.
+    """What the files of holders that are alive say, as `make` takes it; unfinished ones, and no files, are left out.
 
     Where `gone` is given, a file whose holder is not there any more is told to it by name and dropped, lock in hand.
     """
     alive = []
     for path in sorted(paths):
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            fd = open_plain(path, os.O_RDWR)
         except FileNotFoundError:
+            continue
+        except ConfigError as exc:  # no process of ours is behind it, and the others count all the same
+            _log.warning("left out: %s; %s", exc.message, exc.hint)
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

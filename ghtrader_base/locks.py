@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import re
 import signal
@@ -24,9 +25,10 @@ from typing import Any
 
 from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import ConfigError, GhtraderError, LockHeldError
-from ghtrader_base.files import ensure_dir, read_json
+from ghtrader_base.files import ensure_dir, open_plain, read_json
 from ghtrader_base.processes import start_ticks
 
+_log = logging.getLogger(__name__)
 _POLL_S = 0.05
 _TELL_EVERY_S = 5.0
 _SHORT_HOLDERS = 4
@@ -111,7 +113,7 @@ def open_lock_file(path: Path) -> int:
     """A close-on-exec descriptor of a lock file; `ConfigError`, or `UnwritableError`, where it cannot be."""
     try:
         with disk_errors(path):
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return open_plain(path, os.O_RDWR | os.O_CREAT)
     except OSError as exc:
         raise ConfigError(f"cannot open the lock file {path}: {exc.strerror or exc}", "check --home") from exc
 
@@ -270,7 +272,7 @@ def is_held(path: Path) -> bool:
     if path in _registry:
         return True
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # who only asks needs no disk that takes writes
+        fd = open_plain(path, os.O_RDONLY)  # who only asks needs no disk that takes writes
     except FileNotFoundError:
         return False
     except OSError as exc:
@@ -296,10 +298,15 @@ class HeldLock:
 
 
 def read_holders(directory: Path) -> list[HeldLock]:
-    """Every lock in `directory` that is held now."""
+    """Every lock in `directory` that is held now; what cannot be opened is left out, and said in the log."""
     found = []
     for path in sorted(directory.glob("*.lock")) if directory.exists() else []:
-        if is_held(path):
+        try:
+            held = is_held(path)
+        except ConfigError as exc:  # the others are told all the same
+            _log.warning("left out: %s; %s", exc.message, exc.hint)
+            continue
+        if held:
             holder = holder_of(path)
             found.append(HeldLock(name=path.stem if holder is None else holder.name, holder=holder))
     return found

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from ghtrader_base import settings
-from ghtrader_base.address_passwords import password_of
+from ghtrader_base.address_passwords import HIDDEN, secrets_of
 from ghtrader_base.handed_credentials import handed_over
 from ghtrader_base.settings import ENV_ONLY, GUARDED
 
@@ -26,7 +26,7 @@ PACKAGES = (
 SECRETS = ENV_ONLY - {"GHTRADER_LIVE_ENABLED", "TQ_BROKER_ID"}
 """Names whose values, in the environment (or handed over in its place) or `.env`, appear in no line."""
 ADDRESSES = GUARDED - ENV_ONLY
-"""Names whose values may hold a password, which appears in no line either."""
+"""Names whose values may hold a password or a token, which appears in no line either."""
 LEVEL_NAME = "GHTRADER_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SHORTEST = 4
@@ -43,10 +43,7 @@ class SecretsFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, or a line and a traceback."""
-        text = super().format(record)
-        for secret in self._secrets:
-            text = text.replace(secret, "********")
-        return text
+        return _without(self._secrets, super().format(record))
 
 
 class StderrHandler(logging.Handler):
@@ -101,6 +98,17 @@ def loggers_kept() -> Iterator[None]:
                     found.parent = now.root if found.parent is before.root else found.parent
 
 
+def blot_out(text: str) -> str:
+    """A text with each secret's value replaced by asterisks, as in a record: for whatever else a person is shown."""
+    return _without(_secrets(), text)
+
+
+def _without(secrets: list[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
 def _secrets() -> list[str]:
     """Values of `SECRETS` here and now, the longest first: one may hold another."""
     handed = handed_over()
@@ -110,5 +118,5 @@ def _secrets() -> list[str]:
         found = settings.dotenv_of(settings.settings_folder(settings.latest_home))
         values |= {found.get(name, "") for name in SECRETS}
         addresses |= {found.get(name, "") for name in ADDRESSES}
-    values |= {password_of(address) for address in addresses}
+    values = values.union(*(secrets_of(address) for address in addresses))
     return sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from ghtrader_base.disk_errors import disk_errors
-from ghtrader_base.files import atomic_write_bytes, ensure_dir, fsync_dir
+from ghtrader_base.files import atomic_write_bytes, ensure_dir, fsync_dir, open_plain
 from ghtrader_base.private_files import FILE_MODE
 
 
@@ -35,7 +35,7 @@ class ReservedFile:
         self._reserve = path.with_name(f".{path.name}.reserved")
         ensure_dir(path.parent)
         with disk_errors(path, doing=f"cannot keep room for {path}"):
-            self._fd = os.open(self._reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = open_plain(self._reserve, os.O_RDWR | os.O_CREAT)
             try:
                 os.posix_fallocate(self._fd, 0, size)
             except BaseException:

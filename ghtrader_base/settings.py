@@ -34,7 +34,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from ghtrader_base.address_passwords import HIDDEN, hide_password, password_of
+from ghtrader_base.address_passwords import HIDDEN, hide_secrets, secrets_of
 from ghtrader_base.errors import ConfigError, RefusedError, UsageError
 from ghtrader_base.files import atomic_write_text, ensure_dir
 from ghtrader_base.handed_credentials import handed_over
@@ -524,7 +524,7 @@ def describe_settings(settings: Settings) -> list[SettingInForce]:
         if isinstance(value, SecretStr) or name in ENV_ONLY - {"GHTRADER_LIVE_ENABLED"}:
             secret = value.get_secret_value() if isinstance(value, SecretStr) else value
             value = HIDDEN if secret else ""
-        shown = hide_password(str(value), str(value))
+        shown = hide_secrets(str(value))
         rows.append(SettingInForce(name=name, value=shown, source=source, description=info.description or ""))
     return rows
 
@@ -544,9 +544,9 @@ def set_setting(name: str, value: str, home: Path | str | None = None) -> Path:
         raise RefusedError(f"{name} is never stored in a file we write", f"put {name}=... into the environment or .env")
     if name not in known:
         raise UsageError(f"no setting {name!r}", "`ghtrader config show` lists the names")
-    if password_of(value):
+    if secrets_of(value):
         raise RefusedError(
-            f"{name} has a password in it, which is never stored in a file we write",
+            f"{name} has a password or token in it, which is never stored in a file we write",
             f"put {name}=... into the environment or .env",
         )
     changed: dict[str, Any] = {name: value}

@@ -1,4 +1,4 @@
-"""Defines `gateway run`: the process that owns a broker connection."""
+"""Defines `gateway run`, the process that owns a broker connection, and `gateway summary` of a run that is over."""
 
 from __future__ import annotations
 
@@ -63,3 +63,24 @@ def register(app: typer.Typer) -> None:
         line = run_line(settings, options)
         summary = run_gateway(settings, options, on_start=lambda: note(line))
         emit(summary.to_json(), json, lambda: describe(summary))
+
+    @gateway_app.command()
+    def summary(
+        run_id: Annotated[str, typer.Argument(help="Name of its folder in runs/trading/; none: the newest run.")] = "",
+        home: HomeOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """What a trading run came to; a summary that was lost is made again from the run's journal.
+
+        Example: ghtrader gateway summary trade-20250414-090000-1a2b
+        """
+        from ghtrader_runtime.runlog.rebuilt_summary import run_folder, summary_of
+        from ghtrader_runtime.runlog.summary import SUMMARY
+
+        settings = settings_of(home)
+        folder = run_folder(settings, run_id)
+        lost = not (folder / SUMMARY).exists()
+        found = summary_of(settings, folder)
+        if lost:
+            note(f"{folder / SUMMARY} was lost and is made again from the journal")
+        emit(found.to_json(), json, lambda: describe(found))

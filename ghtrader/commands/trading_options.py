@@ -87,6 +87,8 @@ def describe(run: RunSummary) -> str:
     ]
     if run.settled is not None:
         lines.append(f"settled     {run.settled}")
+    if run.rebuilt is not None:
+        lines.append(f"rebuilt     {run.rebuilt}")
     if run.sample is not None:
         lines.append(f"sample      {run.sample}: {run.sample_reason}")
     return "\n".join([*lines, f"folder      {run.folder}"] if run.folder is not None else lines)

@@ -6,6 +6,7 @@ refused.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from ghtrader.demo import figures, recorded, report_page, scores, service, simul
 from ghtrader.demo.pipeline_stages import LiveHalf
 from ghtrader.demo.progress import Stages
 from ghtrader.demo.report import DemoReport, TradingFacts
+from ghtrader_base.disk_space import require_room
 from ghtrader_base.errors import ConfigError, FailedError, RefusedError
 from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
 from ghtrader_base.locks import resource_lock
@@ -24,6 +26,10 @@ from ghtrader_base.settings import load_settings
 
 _MARKER = ".ghtrader-demo"
 _NAMED = 10
+_BLOCK_BYTES = 512
+_LEAST_BYTES, _QUICK_BYTES = 60e6, 20e6
+"""What a demo writes at least, compiled code left out: 80 MB were measured, most of it the exchange's ticks and the
+arrays of days; with --quick a third of the ticks."""
 _KEPT = frozenset({"numba", "locks"})
 """Compiled code, which `make setup` puts there and another demo need not make again; lock files are never deleted."""
 MADE = _KEPT | {
@@ -147,6 +153,7 @@ def run_demo(options: DemoOptions) -> DemoReport:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     try:
         with resource_lock(settings.locks, "demo", "ghtrader demo"):
+            _require_room(home, options)
             start_over(home)
             if options.service is not None:
                 first = service.run(home, options.service, options.seed, stages)
@@ -161,6 +168,16 @@ def run_demo(options: DemoOptions) -> DemoReport:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _require_room(home: Path, options: DemoOptions) -> None:
+    """NoRoomError, before anything is removed, where a demo cannot fit even without what an earlier one left."""
+    need = _QUICK_BYTES if options.quick or options.service is not None else _LEAST_BYTES
+    left = 0
+    for path in (path for name in MADE - _KEPT for path in (home / name).rglob("*")):
+        with contextlib.suppress(OSError):  # a page that is still served may write there
+            left += path.lstat().st_blocks * _BLOCK_BYTES
+    require_room(home, need - left, "a demo")
 
 
 def report_folder(home: Path) -> Path:

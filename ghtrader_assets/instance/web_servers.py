@@ -23,13 +23,13 @@ from ghtrader_assets.instance.instance import instance_environment
 from ghtrader_assets.instance.login_links import login_link
 from ghtrader_assets.instance.server_main import HOST, KINDS
 from ghtrader_base import handed_credentials
-from ghtrader_base.address_passwords import password_of
+from ghtrader_base.address_passwords import secrets_of
 from ghtrader_base.child_processes import python_module
 from ghtrader_base.errors import FailedError, PortInUseError, UsageError
 from ghtrader_base.files import ensure_dir
 from ghtrader_base.private_files import private_opener
 from ghtrader_base.processes import ProcessInfo, list_processes
-from ghtrader_base.settings import ENV_ONLY, Settings
+from ghtrader_base.settings import ENV_ONLY, GUARDED, Settings
 from ghtrader_models.registry.mlflow_tracking import CREDENTIALS
 
 DAGSTER_PORT = 3000
@@ -140,7 +140,7 @@ def log_path(settings: Settings, kind: str) -> Path:
 def server_environment(settings: Settings, kind: str) -> tuple[dict[str, str], dict[str, str]]:
     """The environment of a server, and the credentials it is handed outside of that."""
     environment = {**os.environ, **instance_environment(settings), "PYTHONUNBUFFERED": "1"}
-    secret = ENV_ONLY | CREDENTIALS | ({_TRACKING} if password_of(environment.get(_TRACKING, "")) else frozenset())
+    secret = ENV_ONLY | CREDENTIALS | {name for name in GUARDED if secrets_of(environment.get(name, ""))}
     credentials = handed_credentials.handed_over() | handed_credentials.take_out(environment, secret)
     if kind == "mlflow":  # its server needs to know where its database is, and no more
         credentials = {name: value for name, value in credentials.items() if name == _TRACKING}

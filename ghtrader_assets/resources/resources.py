@@ -14,6 +14,7 @@ from typing import Any
 from ghtrader_assets.resources.home_locks import home_lock
 from ghtrader_assets.resources.progress import say_or_stderr
 from ghtrader_assets.run_config import RunResource
+from ghtrader_base.address_passwords import hide_secrets
 from ghtrader_base.errors import FailedError, GhtraderError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.inventory.stored_days import ticks_days
@@ -52,7 +53,7 @@ class HomeResource(RunResource):
 
         A source that cannot be reached, or a list that is refused, leaves the list at hand in force: no error.
         """
-        where = self.settings.tq_chinese_holiday_url or source.name
+        where = hide_secrets(self.settings.tq_chinese_holiday_url) or source.name
         try:
             change = adopt_list(self.settings, source.holidays(), where, ticks_days(self.lake))
         except FailedError as exc:

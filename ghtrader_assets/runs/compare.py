@@ -24,7 +24,7 @@ from ghtrader_assets.results.comparison_store import (
 from ghtrader_assets.results.reports_store import readable_reports
 from ghtrader_assets.runs import flows
 from ghtrader_assets.runs.execute import Progress, RunResult, run_group, run_job
-from ghtrader_base.errors import GhtraderError, UnreachableError, UnwritableError
+from ghtrader_base.errors import GhtraderError, NoRoomError, UnreachableError, UnwritableError
 from ghtrader_base.progress_line import CountedLine
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.varieties import get_variety
@@ -100,8 +100,8 @@ def compare_families(
     ------
     UsageError
         An unknown family, or a horizon or days that were not built.
-    UnreachableError, UnwritableError
-        A server is not there, or the disk refuses: run it again, and it goes on from here.
+    UnreachableError, UnwritableError, NoRoomError
+        A server is not there, or the disk refuses or has no room: run it again, and it goes on from here.
     GhtraderError
         No family could be compared.
     """
@@ -120,7 +120,7 @@ def compare_families(
         tell(CountedLine(f"{number}/{count} {family}", number, count))
         try:
             runs += _made_for(settings, options, family, wanted, more, tell)
-        except (UnreachableError, UnwritableError):
+        except (UnreachableError, UnwritableError, NoRoomError):
             raise  # no other family would fare better; what is made is kept
         except GhtraderError as error:
             failed[family] = error.message

@@ -18,6 +18,7 @@ from ghtrader_assets.results.reports_store import readable_reports
 from ghtrader_assets.runs.build_options import BuildOptions
 from ghtrader_assets.runs.execute import Progress, RunResult, run_assets, run_group, run_job
 from ghtrader_assets.runs.outcomes import together
+from ghtrader_assets.runs.room_preflight import require_training_room
 from ghtrader_base.errors import FailedError, GhtraderError, UnreachableError, UsageError
 from ghtrader_base.settings import Settings
 from ghtrader_market.inventory.contract_catalog import load_contracts, no_bars
@@ -467,6 +468,7 @@ def train_contract(
     window = _contract_window(settings, "features", symbol, start, end)
     config = {**window, "family": family, "horizon": horizon, "seed": seed, "policy": _policy(policy), "strict": strict}
     config |= {"mix": mix, "settings": dict(changes or {}), "devices": devices}
+    require_training_room(settings, symbol, start, end, work=f"a training of {family}", runs=1)
     return _run_op(settings, "train_contract", "train_one_contract", config, progress=progress)
 
 
@@ -499,6 +501,8 @@ def benchmark_contract(
         "settings": {family: dict(found) for family, found in (changes or {}).items()},
         "devices": devices,
     }
+    work = f"a benchmark of {', '.join(families)}"
+    require_training_room(settings, symbol, start, end, work=work, runs=len(families))
     return _run_op(settings, "benchmark_contract", "benchmark_one_contract", config, progress=progress)
 
 
@@ -547,6 +551,7 @@ def sweep_settings(
         "seed": seed,
         "mix": mix,
     }
+    require_training_room(settings, symbol, start, end, work=f"a sweep of {family}", runs=1)
     return _run_op(settings, "sweep", "search_settings", config, progress=progress)
 
 
@@ -665,6 +670,8 @@ def train_family(
         config["until_ns"] = until_ns
     name = f"model_{family}"
     require_built_horizons(settings, variety, horizons)
+    symbol, models = get_variety(variety).continuous_symbol, 1 if isinstance(horizons, int) else len(horizons)
+    require_training_room(settings, symbol, start, end, work=f"a training of {family}", runs=models)
     return _horizon_runs(settings, name, variety, horizons, {"ops": {name: {"config": config}}}, source, progress)
 
 
@@ -709,6 +716,9 @@ def benchmark_families(
         Every family that failed, once the reports of the others are made.
     """
     require_built_horizons(settings, variety, horizons)
+    symbol, reports = get_variety(variety).continuous_symbol, 1 if isinstance(horizons, int) else len(horizons)
+    work = f"a benchmark of {', '.join(families)}"
+    require_training_room(settings, symbol, start, end, work=work, runs=reports * len(families))
     shared = {
         **_window(settings, start, end),
         "seed": seed,

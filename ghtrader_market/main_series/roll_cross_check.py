@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from ghtrader_base.address_passwords import hide_secrets
 from ghtrader_base.errors import FailedError, GhtraderError, UnreachableError
 from ghtrader_base.files import parse_json
 from ghtrader_base.settings import Settings
@@ -114,4 +115,5 @@ def _fetch(url: str) -> bytes:
         return fetch_document(url, _TIMEOUT_S, _MOST_BYTES)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise UnreachableError(f"no continuous table at {url}: {reason}", "check TQ_CONT_TABLE_URL") from error
+        what = f"no continuous table at {hide_secrets(url)}: {hide_secrets(str(reason), url)}"
+        raise UnreachableError(what, "check TQ_CONT_TABLE_URL") from error

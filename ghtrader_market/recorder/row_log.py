@@ -22,8 +22,7 @@ import pyarrow as pa
 from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import IntegrityError
 from ghtrader_base.failpoints import failpoint
-from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, fsync_dir
-from ghtrader_base.private_files import FILE_MODE
+from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, fsync_dir, open_plain
 from ghtrader_market.reference.tick_origin import UNKNOWN, TickOrigin
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, schema_hash
 
@@ -75,7 +74,7 @@ class RowLog:
             atomic_write_json(self._origin_path, origin.to_dict())
         self.origin = self._stated_origin()
         with disk_errors(path, doing=f"cannot write {path}"):
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+            self._fd = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             try:
                 self._mend()
             except BaseException:

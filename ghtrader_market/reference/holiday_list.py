@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ghtrader_base.address_passwords import hide_secrets
 from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, UnreachableError
 from ghtrader_base.files import atomic_write_json, parse_json, read_json, with_checksum
 from ghtrader_base.web_documents import fetch_document
@@ -164,20 +165,20 @@ def fetch_vendor_list(settings: Settings, timeout_s: float = 5.0) -> list[date]:
     """
     url = list_url(settings)
     if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"TQ_CHINESE_HOLIDAY_URL is no web address: {url}", "correct it, or unset it")
+        raise ConfigError(f"TQ_CHINESE_HOLIDAY_URL is no web address: {hide_secrets(url)}", "correct it, or unset it")
     try:
         payload = fetch_document(url, timeout_s, _MOST_BYTES)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise UnreachableError(
-            f"no holiday list at {url}: {reason}",
+            f"no holiday list at {hide_secrets(url)}: {hide_secrets(str(reason), url)}",
             "start that server or unset TQ_CHINESE_HOLIDAY_URL; the list at hand stays",
         ) from error
     return parse_vendor_list(payload)
 
 
 def list_url(settings: Settings) -> str:
-    """Where a home fetches its list from."""
+    """Where a home fetches its list from, secrets included: what is shown or kept goes through `hide_secrets`."""
     return settings.tq_chinese_holiday_url or VENDOR_HOLIDAY_URL
 
 
@@ -185,10 +186,11 @@ def refresh_holidays(
     settings: Settings, stored: Collection[date] = (), now: datetime | None = None, timeout_s: float = 5.0
 ) -> ListChange:
     """Fetch the list and take it into the home; errors as `fetch_vendor_list` and `adopt_list`."""
+    where = hide_secrets(list_url(settings))
     try:
-        return adopt_list(settings, fetch_vendor_list(settings, timeout_s), list_url(settings), stored, now)
+        return adopt_list(settings, fetch_vendor_list(settings, timeout_s), where, stored, now)
     except FailedError as error:
-        note_refusal(settings, error.message, list_url(settings))
+        note_refusal(settings, error.message, where)
         raise
 
 

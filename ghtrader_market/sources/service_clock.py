@@ -16,6 +16,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from ghtrader_base.address_passwords import hide_secrets
 from ghtrader_base.errors import FailedError, UnreachableError
 from ghtrader_base.settings import Settings
 from ghtrader_market.sources.tqsdk.worker_client import VENDOR_AUTH_URL
@@ -94,6 +95,7 @@ def read_service_clock(settings: Settings, now: Callable[[], float] = time.time)
     if not settings.tqsdk_user and not settings.tq_auth_url:
         return ClockState()
     url = settings.tq_auth_url or VENDOR_AUTH_URL
+    shown = hide_secrets(url)
     asked_s = now()
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_TIMEOUT_S) as response:
@@ -101,10 +103,10 @@ def read_service_clock(settings: Settings, now: Callable[[], float] = time.time)
     except urllib.error.HTTPError as answer:  # it has no such page, and a clock all the same
         told = answer.headers.get("Date")
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise UnreachableError(f"no login service at {url} to ask for its time", "start it or try later") from error
+        raise UnreachableError(f"no login service at {shown} to ask for its time", "start it or try later") from error
     answered_s = now()
     try:
         moment = parsedate_to_datetime(told or "")
     except (TypeError, ValueError) as error:
-        raise FailedError(f"{url} does not tell its time", "compare this machine's clock by hand") from error
-    return ClockState(url, ahead_of(asked_s, answered_s, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()))
+        raise FailedError(f"{shown} does not tell its time", "compare this machine's clock by hand") from error
+    return ClockState(shown, ahead_of(asked_s, answered_s, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()))

@@ -28,12 +28,12 @@ from ghtrader_base.files import (
     atomic_write_json,
     checksum_holds,
     ensure_dir,
+    open_plain,
     parse_json,
     read_bytes,
     read_checked_json,
     with_checksum,
 )
-from ghtrader_base.private_files import FILE_MODE
 from ghtrader_market.reference.tick_origin import UNKNOWN, words_of
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, load_bundle
 from ghtrader_models.model_scores import GainInterval
@@ -296,7 +296,7 @@ def read_history(models_dir: Path, symbol: str, horizon: int) -> list[Champion]:
 
 
 def _append_line(path: Path, line: bytes) -> None:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+    fd = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
         whole = os.pread(fd, os.fstat(fd).st_size, 0)
         if whole and not whole.endswith(b"\n"):  # a line cut short by a crash would swallow the next one

@@ -169,13 +169,22 @@ def require_cache_room(lake: Lake, cache: Path, symbol: str, days: Iterable[date
     NoRoomError
         It names what they need and what there is.
     """
+    need, count = uncached_bytes(lake, cache, symbol, days, entry)
+    if count:
+        require_room(cache, need, f"the arrays of {count} days of {symbol}")
+
+
+def uncached_bytes(
+    lake: Lake, cache: Path, symbol: str, days: Iterable[date], entry: str = "train"
+) -> tuple[int, int]:
+    """What the arrays of days that are not in the cache yet take at least, and how many days those are; parameters and
+    errors as `open_day`."""
     need, count = 0, 0
     for day in days:
         features, labels = day_manifests(lake, symbol, day, entry)
         if not _folder(cache, features, labels).is_dir():
             need, count = need + features.rows * 4 * len(features.factor_names), count + 1
-    if count:
-        require_room(cache, need, f"the arrays of {count} days of {symbol}")
+    return need, count
 
 
 def _folder(cache: Path, features: DayManifest, labels: DayManifest) -> Path:

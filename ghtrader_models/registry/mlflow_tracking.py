@@ -24,7 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ghtrader_base.address_passwords import hide_password, login_of, without_login
+from ghtrader_base.address_passwords import hide_secrets, login_of, without_login
 from ghtrader_base.disk_errors import disk_error
 from ghtrader_base.errors import IntegrityError, UnreachableError, UsageError
 from ghtrader_base.failpoints import failpoint
@@ -229,7 +229,7 @@ class Tracker:
             except MlflowException as exc:
                 if (refused := disk_error(exc, self._settings.mlflow)) is not None:
                     raise refused from exc
-                where, why = hide_password(uri, given), hide_password(str(exc), given)
+                where, why = hide_secrets(uri), hide_secrets(str(exc), given)
                 raise UnreachableError(
                     f"MLflow at {where} does not answer: {why}", "start it, or unset MLFLOW_TRACKING_URI"
                 ) from None  # what it says of itself may hold a password

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ghtrader_base.address_passwords import HIDDEN, hide_secrets
 from ghtrader_base.errors import ConfigError, UnreachableError
 from ghtrader_base.files import content_hash, ensure_dir
 from ghtrader_base.processes import start_ticks
@@ -52,7 +53,8 @@ def without_password(url: str) -> str:
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        password = make_url(url).password  # as SQLAlchemy reads it, which takes a slash for a part of it
+        return hide_secrets(url).replace(str(password or HIDDEN), HIDDEN)
     except ArgumentError:
         return "(no address of a database)"
 

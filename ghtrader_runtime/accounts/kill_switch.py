@@ -29,7 +29,7 @@ from pathlib import Path
 import msgspec
 
 from ghtrader_base.errors import GhtraderError, IntegrityError, UnwritableError, UsageError, in_words
-from ghtrader_base.files import append_durable, ensure_dir, fsync_dir
+from ghtrader_base.files import append_durable, ensure_dir, fsync_dir, open_plain
 from ghtrader_base.locks import resource_lock
 from ghtrader_runtime.accounts.disk_thread import ANSWERS_WITHIN_S, DiskThread
 from ghtrader_runtime.accounts.ledger_kill_line import KillLine, read_kill_line
@@ -361,12 +361,10 @@ class KillSwitch:
 
     def _append(self, line: KillLine) -> None:
         existed = self.path.exists()
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _PLAIN, 0o600)
+        fd = open_plain(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
-                raise OSError(errno.EINVAL, "it is no ordinary file")
-            torn = found.st_size > 0 and os.pread(fd, 1, found.st_size - 1) != b"\n"
+            size = os.fstat(fd).st_size
+            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
             append_durable(fd, (b"\n" if torn else b"") + b"%08x %s\n" % (line.checksum, _text(line)))
         finally:
             os.close(fd)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from ghtrader_base.files import fsync_dir
+from ghtrader_base.files import fsync_dir, open_plain
 from ghtrader_runtime.core.orders import Intent
 
 FILE_NAME = "ledger.ahead"
@@ -67,13 +67,13 @@ class PrewriteThread(threading.Thread):
 
     Raises
     ------
-    OSError
-        The disk refuses the file.
+    OSError, ConfigError
+        The disk refuses the file, or something else has its name.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(name="ledger-ahead", daemon=True)
-        self._fd = os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = open_plain(folder / FILE_NAME, os.O_RDWR | os.O_CREAT)
         self._empty()
         fsync_dir(folder)
         self._due, self._done = threading.Event(), threading.Event()

@@ -133,6 +133,9 @@ class Ledger:
         except OSError as exc:
             self._base.close()
             raise self._unwritable(exc) from exc
+        except ConfigError:
+            self._base.close()
+            raise
         self._copier = _Copier(self.path)
         self._base.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlparse
 
+from ghtrader_base.address_passwords import hide_secrets
 from ghtrader_base.errors import ConfigError, FailedError, GhtraderError, UnreachableError
 from ghtrader_base.files import ensure_dir, parse_json
 from ghtrader_base.settings import Settings
@@ -43,7 +44,8 @@ def probe(url: str, what: str) -> None:
         socket.create_connection((parsed.hostname, port), timeout=5).close()
     except OSError as exc:
         raise UnreachableError(
-            f"no {what} at {url}: {exc.strerror or exc}", "start it (`ghtrader exchange serve`), or correct the address"
+            f"no {what} at {hide_secrets(url)}: {exc.strerror or exc}",
+            "start it (`ghtrader exchange serve`), or correct the address",
         ) from exc
 
 

@@ -13,6 +13,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from ghtrader_base.address_passwords import hide_secrets
 from ghtrader_base.errors import ConfigError
 from ghtrader_base.settings import Settings
 from ghtrader_runtime.bus.curve_keys import CurveKeys, load_keys
@@ -58,7 +59,7 @@ def endpoints(settings: Settings, state_dir: Path) -> Endpoints:
     """
     if settings.bus != "ipc":
         return _tcp(settings)
-    key = hashlib.sha256(str(state_dir.resolve()).encode()).hexdigest()[:16]  # however the home was spelled
+    key = hashlib.sha256(os.path.realpath(state_dir).encode()).hexdigest()[:16]  # however the home was spelled
     folder = runtime_dir()
     found = Endpoints(f"ipc://{folder}/{key}.pub", f"ipc://{folder}/{key}.req")
     if max(len(found.publish), len(found.requests)) > _MAX_PATH:
@@ -71,7 +72,7 @@ def _tcp(settings: Settings) -> Endpoints:
     port = int(matched.group(2)) if matched else 0
     if not 1 <= port < 65535:
         raise ConfigError(
-            f"GHTRADER_BUS={settings.bus} is no address of the bus",
+            f"GHTRADER_BUS={hide_secrets(settings.bus)} is no address of the bus",
             "ipc, or tcp://127.0.0.1:PORT (PORT + 1 is taken too; reach another machine through an SSH tunnel)",
         )
     return Endpoints(f"tcp://127.0.0.1:{port}", f"tcp://127.0.0.1:{port + 1}", load_keys(settings))

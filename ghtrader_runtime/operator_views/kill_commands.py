@@ -29,7 +29,11 @@ from ghtrader_runtime.core.actions import AnswerStatus
 
 
 def _gateway_runs(ref: AccountRef) -> bool:
-    return is_held(lock_path(ref.state_dir, trade_key(ref.name)))
+    """Whether one holds the account's lock; one that nobody can look at counts as held, and the gateway is asked."""
+    try:
+        return is_held(lock_path(ref.state_dir, trade_key(ref.name)))
+    except ConfigError:  # it ends neither a trip nor what follows for the other brokers
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,7 @@ class SwitchStatus:
     reason, since, by : str
         Why, when (ISO) and by whom it was tripped or reset last.
     gateway_running : bool
+        Also where the account's lock cannot be looked at.
     told : bool, optional
         Whether a running gateway has acknowledged what was just done; None where nothing was.
     unwritten : str
@@ -125,7 +130,7 @@ def trip(settings: Settings, account: str, reason: str, mode: str | None = None)
 
 def _note(ref: AccountRef, switch: KillSwitch) -> None:
     """Have the account's ledger know the newest line; where it refuses, a gateway does it as it sees the line."""
-    with contextlib.suppress(UnwritableError, OSError):
+    with contextlib.suppress(GhtraderError, OSError):
         if switch.known is not None:
             note_kill_line(ref.state_dir, switch.known)
 
@@ -135,8 +140,8 @@ def reset(settings: Settings, account: str, reason: str, mode: str | None = None
 
     Raises
     ------
-    UnwritableError
-        The disk refuses: what is tripped stays tripped.
+    UnwritableError, ConfigError
+        The disk refuses, or something else lies where a file is expected: what is tripped stays tripped.
     """
     rows = []
     for ref in all_refs(settings, account, mode):
@@ -145,11 +150,16 @@ def reset(settings: Settings, account: str, reason: str, mode: str | None = None
             try:
                 switch.reset(reason)
             except OSError as exc:
-                what = f"the kill switch of {ref.name} at {ref.broker} cannot be written: {in_words(exc)}"
-                raise UnwritableError(what, "it stays tripped; make room, and reset it again") from exc
+                raise UnwritableError(_stays(ref, exc), "make room, and reset it again") from exc
+            except (ConfigError, UnwritableError) as exc:
+                raise type(exc)(_stays(ref, exc), exc.hint) from exc
             _note(ref, switch)
         rows.append(_status(ref, _tell(settings, ref, reason)))
     return rows
+
+
+def _stays(ref: AccountRef, error: Exception) -> str:
+    return f"the kill switch of {ref.name} at {ref.broker} stays tripped, it cannot be written: {in_words(error)}"
 
 
 def _tell(settings: Settings, ref: AccountRef, reason: str, value: str = "") -> bool:
@@ -160,7 +170,7 @@ def _tell(settings: Settings, ref: AccountRef, reason: str, value: str = "") -> 
             session=session, revision=1, sent_ns=time.monotonic_ns(), name="kill", value=value, reason=reason
         )
 
-    with contextlib.suppress(ConfigError, OSError):
+    with contextlib.suppress(GhtraderError, OSError):
         if _gateway_runs(ref):
             answer = ask(endpoints(settings, ref.state_dir), build, token=read_token(ref.state_dir))
             return isinstance(answer, Ack) and answer.status is AnswerStatus.ACCEPTED

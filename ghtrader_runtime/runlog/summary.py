@@ -20,7 +20,7 @@ from ghtrader_runtime.runlog.fill_lines import fill_fields, read_fill
 from ghtrader_runtime.runlog.latency import LatencySummary
 
 SUMMARY = "summary.json"
-_OPTIONAL = ("folder", "strategy_error", "restarts", "sample", "sample_reason", "held", "settled")
+_OPTIONAL = ("folder", "strategy_error", "restarts", "sample", "sample_reason", "held", "settled", "rebuilt")
 
 
 class ContractResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +84,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         What is held at the end, with the age of its lots and its mark.
     settled : str, optional
         Of a recorded day: that what was held was closed at its last mark, and why.
+    rebuilt : str, optional
+        Of a summary that was lost and made again: from what, and which numbers are not known.
     """
 
     run_id: str
@@ -126,6 +128,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     sample_reason: str | None = None
     held: tuple[CarriedPosition, ...] | None = None
     settled: str | None = None
+    rebuilt: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document of `summary.json`, and what the starter of the run added."""
@@ -175,7 +178,7 @@ def write_summary(run_dir: Path, summary: RunSummary, room: ReservedFile | None 
         raise type(exc)(
             f"the run ended ({summary.ended}) without its summary: {exc.message}; it had {summary.fills} fills, "
             f"net PnL {summary.net_pnl:.2f} CNY, and is {held}",
-            f"{exc.hint}; the journal in {run_dir} has its fills",
+            f"{exc.hint}; the journal in {run_dir} has its fills: `ghtrader gateway summary {run_dir.name}`",
         ) from exc
 
 
@@ -193,7 +196,7 @@ def read_summary(run_dir: Path) -> RunSummary | None:
     try:
         return msgspec.structs.replace(RunSummary.from_json(read_json(path)), folder=run_dir)
     except (msgspec.ValidationError, KeyError, TypeError, ValueError) as exc:
-        hint = "delete it; the run's journal has its lines"
+        hint = f"move it away; `ghtrader gateway summary {run_dir.name}` makes it again from the run's journal"
         raise IntegrityError(f"{path} is no summary of a run: {exc}", hint) from exc
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ghtrader_base.address_passwords import host_of
 from ghtrader_base.errors import TimedOutError, UnreachableError
 from ghtrader_base.settings import Settings
 from ghtrader_market.reference.tick_origin import OriginKind, TickOrigin
@@ -39,8 +40,9 @@ def origin_of_service(settings: Settings, timeout_s: float = _TIMEOUT_S) -> Tick
         return VENDOR
     parts = urlsplit(address)
     scheme = "https" if parts.scheme in ("https", "wss") else "http"
-    url = f"{scheme}://{parts.netloc}/origin"
-    return origin_said(_get(url, parts.hostname in _LOOPBACK, timeout_s), parts.netloc)
+    host = host_of(address)  # it goes into every manifest: no login with it
+    url = f"{scheme}://{host}/origin"
+    return origin_said(_get(url, parts.hostname in _LOOPBACK, timeout_s), host)
 
 
 def origin_said(answer: bytes | None, address: str) -> TickOrigin:

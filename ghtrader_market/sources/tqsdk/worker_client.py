@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ghtrader_base.address_passwords import hide_secrets
 from ghtrader_base.disk_errors import disk_errors, error_of_text
 from ghtrader_base.disk_space import room_at
 from ghtrader_base.errors import (
@@ -74,9 +75,9 @@ def require_servers(addresses: dict[str, str]) -> None:
         except ValueError:
             usable = False
         if not usable:
-            raise ConfigError(f"{name}={url} is no address", "write it as http://HOST:PORT or ws://HOST:PORT/PATH")
+            raise ConfigError(f"{name}={hide_secrets(url)} is no address", "write it as http://HOST:PORT or ws://HOST:PORT/PATH")
         if not reachable(url):
-            raise UnreachableError(f"no quote service at {url} ({name})", START_HINT)
+            raise UnreachableError(f"no quote service at {hide_secrets(url)} ({name})", START_HINT)
 
 
 def require_credentials(settings: Settings) -> None:

@@ -20,7 +20,7 @@ import msgspec
 
 from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import ConfigError, GhtraderError
-from ghtrader_base.files import append_durable, ensure_dir, fsync_dir, read_json
+from ghtrader_base.files import append_durable, ensure_dir, fsync_dir, open_plain, read_json
 from ghtrader_base.flock_files import create_locked, is_at
 
 WHOLE = "all"
@@ -141,7 +141,7 @@ def _create_locked(path: Path) -> int:
 
 def _open_locked(path: Path) -> int | None:
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = open_plain(path, os.O_RDWR)
     except FileNotFoundError:
         return None
     except OSError as exc:

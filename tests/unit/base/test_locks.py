@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ghtrader_base.errors import LockHeldError
+from ghtrader_base.errors import ConfigError, LockHeldError
 from ghtrader_base.lock_keys import ticks_key, trade_strategy_key
 from ghtrader_base.locks import Holder, holder_of, is_held, lock_path, read_holders, resource_lock
 from ghtrader_base.processes import start_ticks
+from tests.support.odd_files import KINDS, PRECIOUS, put, victim_of
 from tests.support.waiting import PATIENCE_S
 
 _HOLDER = (
@@ -188,3 +189,38 @@ def test_start_ticks_know_the_living_from_the_dead(holder: subprocess.Popen) -> 
     holder.kill()
     holder.wait()
     assert start_ticks(holder.pid) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_something_else_in_the_place_of_a_lock_file(tmp_path: Path, kind: str) -> None:
+    """What a link leads to is not written; the other locks are told all the same."""
+    path = lock_path(tmp_path, "data/cu")
+    put(kind, path)
+    with pytest.raises(ConfigError) as caught, resource_lock(tmp_path, "data/cu", "a test"):
+        pass
+    assert str(path) in caught.value.message and "where a file is expected" in caught.value.message
+    assert "move it away" in caught.value.hint
+    with pytest.raises(ConfigError):
+        is_held(path)
+    with resource_lock(tmp_path, "data/au", "another"):
+        assert [held.name for held in read_holders(tmp_path)] == ["data/au"]
+    if kind == "link":
+        assert victim_of(path).read_text() == PRECIOUS
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who can give a file to another user")
+def test_a_lock_file_of_another_user(tmp_path: Path) -> None:
+    path = lock_path(tmp_path, "data/cu")
+    path.touch(0o600)
+    os.chown(path, 0, 0)
+    tmp_path.chmod(0o777)
+    code = (
+        "import os, sys; from pathlib import Path; os.setgid(65534); os.setuid(65534)\n"
+        "from ghtrader_base.errors import ConfigError; from ghtrader_base.locks import open_lock_file\n"
+        "try:\n    open_lock_file(Path(sys.argv[1]))\nexcept ConfigError as exc:\n    print(exc.message, exc.hint)"
+    )
+    if os.system(f"setpriv --reuid 65534 test -x {tmp_path}") != 0:
+        pytest.skip("another user does not reach the folder of tests")
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert f"another user (0) owns {path}" in done.stdout and "chown 65534" in done.stdout

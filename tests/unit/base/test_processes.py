@@ -6,8 +6,11 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from ghtrader_base.processes import list_processes, register
 from ghtrader_base.settings import Settings
+from tests.support.odd_files import KINDS, PRECIOUS, put, victim_of
 
 _SERVER = (
     "import time; from ghtrader_base.processes import register; from ghtrader_base.settings import load_settings\n"
@@ -51,3 +54,13 @@ def test_who_registers_while_others_look_is_listed(settings: Settings) -> None:
         for watcher in watchers:
             watcher.join()
     assert missed == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_something_else_among_the_entries_hides_no_process(settings: Settings, kind: str) -> None:
+    odd = settings.home / "processes" / "gateway-1.json"
+    put(kind, odd)
+    with register(settings, "gateway", "mine"):
+        assert [info.purpose for info in list_processes(settings)] == ["mine"]
+    assert kind != "link" or victim_of(odd).read_text() == PRECIOUS
+    assert odd.is_symlink() or odd.exists(), "it is not ours to remove"

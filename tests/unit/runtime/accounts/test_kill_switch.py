@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ghtrader_base.errors import LockHeldError, UsageError
+from ghtrader_base.errors import ConfigError, LockHeldError, UsageError
 from ghtrader_runtime.accounts.kill_switch import FILE_NAME, KillSwitch, judge, parse
 from ghtrader_runtime.accounts.ledger_kill_line import note_kill_line, read_kill_line
 from ghtrader_runtime.accounts.ledger_reader import FILE_NAME as LEDGER
@@ -94,7 +94,7 @@ def test_a_spoilt_file_never_untrips_and_only_a_reset_frees_it(account: Path, sp
     Ledger(account, "again", KillSwitch(account).begin()).close()
     assert KillSwitch(account).read().tripped, "a gateway that starts writes no first line over it"
     if spoil in NO_FILES:
-        with pytest.raises(OSError):
+        with pytest.raises(ConfigError, match="where a file is expected"):
             KillSwitch(account).reset("not yet")
         assert KillSwitch(account).read().tripped
         remove(account / FILE_NAME)
@@ -249,7 +249,7 @@ def test_a_trip_the_disk_refused_is_written_later_unless_somebody_went_on(accoun
     whole = (account / FILE_NAME).read_bytes()
     (account / FILE_NAME).unlink()
     (account / FILE_NAME).mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(ConfigError, match="is a folder"):
         switch.trip("lost too much")
     assert switch.read().reason == "lost too much" and KillSwitch(account).read().tripped
     (account / FILE_NAME).rmdir()
