@@ -461,13 +461,17 @@ def train_contract(
     strict: bool = False,
     mix: bool = False,
     devices: int = 1,
+    until_ns: int | None = None,
+    source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
     """Train one family on one contract's built days, at any horizon they have: observed, never materialized."""
     window = _contract_window(settings, "features", symbol, start, end)
     config = {**window, "family": family, "horizon": horizon, "seed": seed, "policy": _policy(policy), "strict": strict}
     config |= {"mix": mix, "settings": dict(changes or {}), "devices": devices}
-    return _run_op(settings, "train_contract", "train_one_contract", config, progress=progress)
+    if until_ns is not None:
+        config["until_ns"] = until_ns
+    return _run_op(settings, "train_contract", "train_one_contract", config, source=source, progress=progress)
 
 
 def benchmark_contract(
@@ -484,6 +488,7 @@ def benchmark_contract(
     strict: bool = False,
     mix: bool = False,
     devices: int = 1,
+    source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
     """Walk-forward reports of some families on one contract's built days: observed, never materialized."""
@@ -499,7 +504,7 @@ def benchmark_contract(
         "settings": {family: dict(found) for family, found in (changes or {}).items()},
         "devices": devices,
     }
-    return _run_op(settings, "benchmark_contract", "benchmark_one_contract", config, progress=progress)
+    return _run_op(settings, "benchmark_contract", "benchmark_one_contract", config, source=source, progress=progress)
 
 
 def sweep_settings(
