@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -20,14 +22,11 @@ from ghtrader.commands.shared_options import (
     series_of,
     settings_of,
 )
-from ghtrader.commands.train import HorizonOption
-from ghtrader.output import emit, progress_display, table
+from ghtrader.commands.train import HorizonOption, setting_of
+from ghtrader.comparison_text import comparison_text
+from ghtrader.output import emit, progress_display
 from ghtrader_base.errors import UsageError
 from ghtrader_models.families.table import FAMILIES, family_names
-
-if TYPE_CHECKING:
-    from ghtrader_assets.runs.compare import CompareResult
-    from ghtrader_models.evaluation.comparison import Bounds, ComparedBaseline, ComparedModel
 
 
 def _families(text: str) -> tuple[str, ...]:
@@ -39,6 +38,30 @@ def _families(text: str) -> tuple[str, ...]:
     if len(names) < 2:
         raise UsageError(f"--models {text!r}: name two families at least", known)
     return names
+
+
+def _settings(given: Sequence[str], families: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Family -> its settings, of ``NAME=VALUE`` for all that have it, or ``FAMILY.NAME=VALUE`` for one.
+
+    Raises
+    ------
+    UsageError
+        No setting, or one that no compared family has.
+    """
+    from ghtrader_models.families.base import get_family
+
+    known = {family: {field.name for field in dataclasses.fields(get_family(family).config())} for family in families}
+    found: dict[str, dict[str, Any]] = {}
+    for text in given:
+        asked, value = setting_of(text)
+        family, _, name = asked.rpartition(".")
+        takers = [each for each in families if name in known[each] and family in ("", each)]
+        if not takers:
+            hint = "write --set max_epochs=4 for all that have it, or --set tcn.max_epochs=4"
+            raise UsageError(f"--set {text}: no compared family has it", hint)
+        for taker in takers:
+            found.setdefault(taker, {})[name] = value
+    return found
 
 
 def register(app: typer.Typer) -> None:
@@ -54,9 +77,16 @@ def register(app: typer.Typer) -> None:
         start: StartOption = "",
         end: EndOption = "",
         preset: Annotated[str, typer.Option("--preset", help="Size of every family: small or paper.")] = "small",
+        changes: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--set", metavar="[FAMILY.]NAME=VALUE", help="A setting of one family, or of all that have it."
+            ),
+        ] = None,
         seed: Annotated[int, typer.Option("--seed", help="Seed of each fit.")] = 0,
         strict: StrictOption = False,
         mix: MixOption = False,
+        again: Annotated[bool, typer.Option("--again", help="Make benchmarks and models anew that are there.")] = False,
         home: HomeOption = None,
         json: JsonOption = False,
     ) -> int:
@@ -72,10 +102,8 @@ def register(app: typer.Typer) -> None:
         families = _families(models)
 
         from ghtrader_assets.runs.compare import CompareOptions, compare_families
-        from ghtrader_models.families.base import Preset
+        from ghtrader_models.families.base import preset_of
 
-        if preset not in tuple(Preset):
-            raise UsageError(f"no preset {preset!r}", f"there are: {', '.join(Preset)}")
         options = CompareOptions(
             families=families,
             variety=key,
@@ -83,10 +111,12 @@ def register(app: typer.Typer) -> None:
             horizon=horizon,
             start=first,
             end=last,
-            preset=Preset(preset),
+            preset=preset_of(preset),
+            changes=_settings(changes or (), families),
             seed=seed,
             strict=strict,
             mix=mix,
+            again=again,
         )
         with progress_display() as progress:
             found = compare_families(settings, options, progress=progress)
@@ -95,55 +125,5 @@ def register(app: typer.Typer) -> None:
             "page": str(found.page),
             "runs": [run.run_id for run in found.runs],
         }
-        emit(document, json, lambda: _text(found))
+        emit(document, json, lambda: f"{comparison_text(found.comparison)}\npage: {found.page}")
         return 1 if found.comparison.failed else 0
-
-
-def _text(result: CompareResult) -> str:
-    """The table, what the tests are, what failed, and where the page is."""
-    found = result.comparison
-    rows = [
-        {
-            "model": model.family,
-            **_quality(model),
-            "p50 us": _show(numbers.p50_us, "%.1f"),
-            "p99 us": _show(numbers.p99_us, "%.1f"),
-            "front": "yes" if model.on_front else "",
-            "bytes": _show(numbers.model_bytes, "%d"),
-            "parameters": _show(numbers.parameters, "%d"),
-            "fits s": f"{model.fit_seconds:.1f}",
-            "net PnL": _show(numbers.net_pnl, "%.0f"),
-        }
-        for model in found.models
-        for numbers in [model.figures]
-    ]
-    rows += [{"model": baseline.name, **_quality(baseline)} for baseline in found.baselines]
-    lines = [
-        f"{found.symbol}, horizon {found.horizon}: {found.days} days, {found.first} to {found.last}; {found.splits}",
-        f"data: {found.origin or 'origin unknown'}" + ("; it says nothing of a real market" if found.simulated else ""),
-        table(rows, list(rows[0])),
-        *(f"{family}: {why}" for family, why in found.failed.items()),
-        f"page: {result.page}",
-    ]
-    return "\n".join(lines)
-
-
-def _quality(row: ComparedModel | ComparedBaseline) -> dict[str, Any]:
-    numbers = row.figures
-    return {
-        "log-loss": _show(numbers.logloss, "%.5f"),
-        "95 %": _interval(row.logloss, "%.4f"),
-        "gain": _show(numbers.gain, "%+.5f"),
-        "gain 95 %": _interval(numbers.gain_bounds, "%+.5f"),
-        "ECE": _show(numbers.ece, "%.4f"),
-        "accuracy": _show(numbers.accuracy, "%.4f"),
-    }
-
-
-def _show(value: float | None, how: str) -> str:
-    return "-" if value is None else how % value
-
-
-def _interval(bounds: Bounds, how: str) -> str:
-    low, high = bounds.low, bounds.high
-    return "-" if low is None or high is None else f"{how % low} to {how % high}"

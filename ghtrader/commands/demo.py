@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
         signal: Annotated[
             bool, typer.Option("--signal/--no-signal", help="Whether the simulated world has a signal planted.")
         ] = True,
-        quick: Annotated[bool, typer.Option("--quick", help="Fewer ticks a day; for a look, not a verdict.")] = False,
+        quick: Annotated[
+            bool, typer.Option("--quick", help="Fewer ticks a day, one horizon; for a look, not a verdict.")
+        ] = False,
         service: Annotated[
             bool, typer.Option("--service", help="Use the service TQSDK_USER names, not a simulated exchange.")
         ] = False,

@@ -32,6 +32,7 @@ from ghtrader_models.families.table import FAMILIES, family_names
 
 if TYPE_CHECKING:
     from ghtrader_assets.runs.execute import Progress, RunResult
+    from ghtrader_assets.runs.series_runs import SeriesRuns
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
 
 ModelOption = Annotated[str, typer.Option("--model", help=f"Family: {', '.join(family_names())}.")]
@@ -74,6 +75,18 @@ def _family(name: str) -> str:
     return name
 
 
+def setting_of(text: str) -> tuple[str, Any]:
+    """Name and value of a ``name=value``, the value as TOML has it or a bare word; `UsageError` where it is none."""
+    name, equals, said = text.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"--set {text} is no setting", "write --set name=value")
+    try:
+        value = tomllib.loads(f"value = {said}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = said
+    return name.strip(), value
+
+
 def family_settings(
     family: str, preset: str, numbers: Mapping[str, int | float | None], changes: Sequence[str], devices: int = 1
 ) -> dict[str, bool | int | float | str]:
@@ -108,15 +121,7 @@ def family_settings(
         if field is None:
             raise UsageError(f"{family} has no {option}", f"--set takes: {', '.join(sorted(known))}")
         found[field] = number
-    for change in changes:
-        name, equals, text = change.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set {change} is no setting", "write --set name=value")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        found[name.strip()] = value
+    found |= dict(map(setting_of, changes))
     require_devices(family, make_config(learner, found), devices)
     return found
 
@@ -199,8 +204,22 @@ def _model_options(work: Callable[[_Asked, Progress], list[RunResult]]) -> Calla
     return command
 
 
+def _runs(asked: _Asked) -> SeriesRuns:
+    """The runs of the series that was asked for."""
+    from ghtrader_assets.runs.series_runs import SeriesRuns
+
+    return SeriesRuns(
+        settings=asked.settings,
+        variety=asked.variety,
+        contract=asked.contract,
+        horizon=asked.horizon,
+        start=asked.start,
+        end=asked.end,
+    )
+
+
 def _how(asked: _Asked, progress: Progress) -> dict[str, Any]:
-    """What all four flows are told beside the series and the family."""
+    """What the runs are told beside the series and the family."""
     return {
         "seed": asked.seed,
         "policy": asked.policy,
@@ -218,12 +237,7 @@ def register(app: typer.Typer) -> None:
     @_model_options
     def train(asked: _Asked, progress: Progress) -> list[RunResult]:
         """Fit one family on built days and write its bundle. Example: ghtrader train --model xgboost --var cu"""
-        from ghtrader_assets.runs.flows import train_contract, train_family
-
-        when, how, changes = (asked.horizon, asked.start, asked.end), _how(asked, progress), asked.family_settings
-        if asked.contract:
-            return [train_contract(asked.settings, asked.family, asked.contract, *when, changes=changes, **how)]
-        return train_family(asked.settings, asked.family, asked.variety, *when, changes=changes, **how)
+        return _runs(asked).train(asked.family, changes=asked.family_settings, **_how(asked, progress))
 
     @app.command()
     @_model_options
@@ -232,10 +246,4 @@ def register(app: typer.Typer) -> None:
 
         Example: ghtrader benchmark --model logistic --var cu
         """
-        from ghtrader_assets.runs.flows import benchmark_contract, benchmark_families
-
-        when, how = (asked.horizon, asked.start, asked.end), _how(asked, progress)
-        families, changes = [asked.family], {asked.family: asked.family_settings}
-        if asked.contract:
-            return [benchmark_contract(asked.settings, families, asked.contract, *when, changes=changes, **how)]
-        return benchmark_families(asked.settings, families, asked.variety, *when, changes=changes, **how)
+        return _runs(asked).benchmark(asked.family, changes=asked.family_settings, **_how(asked, progress))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ghtrader.demo import scores
+from ghtrader.demo.effort import JUDGED
 from ghtrader.demo.pipeline_stages import VARIETY
 from ghtrader.demo.report_page import Plot
 from ghtrader.demo.trading_results import latencies_ms
@@ -20,38 +20,45 @@ if TYPE_CHECKING:
     from ghtrader.demo.pipeline_stages import LiveHalf
     from ghtrader.demo.recorded import RecordedHalf
     from ghtrader.demo.report import TradingFacts
+    from ghtrader_models.evaluation.comparison import Comparison
 
 
-def _judgement_plots(settings: Settings, variety: str) -> list[Plot]:
-    """Gain per split, reliability, importance and walk-forward PnL at the judged horizon."""
+def _judgement_plots(settings: Settings, variety: str, comparison: Comparison) -> list[Plot]:
+    """Loss against latency, gain per split, reliability, importance and walk-forward PnL at the judged horizon."""
     from ghtrader_assets.results.reports_store import load_pnl, load_predictions, load_reports
     from ghtrader_models.evaluation import plots
     from ghtrader_models.evaluation.benchmark import predicted_probabilities
+    from ghtrader_models.evaluation.comparison_page import front_figure
     from ghtrader_models.evaluation.metrics import reliability
 
     symbol = get_variety(variety).continuous_symbol
-    reports = load_reports(settings, symbol, scores.JUDGED)
+    reports = load_reports(settings, symbol, JUDGED)
     gains = {report.family: report.model.gain.per_split for report in reports}
     names = [split.name for split in reports[0].splits]
     bins = {}
     for report in reports:
-        predictions = load_predictions(settings, symbol, scores.JUDGED, report.family)
+        predictions = load_predictions(settings, symbol, JUDGED, report.family)
         bins[report.family] = reliability(predicted_probabilities(predictions), predictions.column("y").to_numpy())
     best = max(reports, key=lambda report: report.model.gain.mean)
-    pnl = load_pnl(settings, symbol, scores.JUDGED, best.family)
+    pnl = load_pnl(settings, symbol, JUDGED, best.family)
     times, equity = (pnl.column(name).to_numpy() for name in ("datetime_ns", "net_pnl"))
     title = f"Walk-forward PnL of {best.family}'s policy after fees, one lot"
     return [
         Plot(
-            f"Log-loss gain over the prior, horizon {scores.JUDGED}",
+            f"Loss against latency, horizon {JUDGED}",
+            front_figure(comparison),
+            "Further down and to the left is better; the line joins the families that no other beats in both.",
+        ),
+        Plot(
+            f"Log-loss gain over the prior, horizon {JUDGED}",
             plots.gain_per_split(gains, names),
-            f"Horizon {scores.JUDGED}. Above zero: the test was foretold better than by the training prior.",
+            f"Horizon {JUDGED}. Above zero: the test was foretold better than by the training prior.",
         ),
         Plot(title, plots.pnl_curve(times, equity, title=title), "All tests one after the other; reported only."),
         Plot(
             f"Factor importance of {best.family}",
             plots.factor_importance(best.importance),
-            f"{best.family}, the better family at horizon {scores.JUDGED}; the 20 factors that count most.",
+            f"{best.family}, the best family at horizon {JUDGED}; the 20 factors that count most.",
         ),
         Plot(
             "Reliability on the test rows",
@@ -108,21 +115,21 @@ def _trading_plots(
     ]
 
 
-def live_plots(home: Path, half: LiveHalf) -> list[Plot]:
+def live_plots(home: Path, half: LiveHalf, comparison: Comparison) -> list[Plot]:
     """Figures of the first part."""
     settings = load_settings(home)
-    found = _judgement_plots(settings, VARIETY)
+    found = _judgement_plots(settings, VARIETY, comparison)
     if half.folder is None or half.live_day is None or half.part.trading is None:
         return found
     return [*_trading_plots(settings, VARIETY, half.live_day, half.part.trading, half.folder), *found]
 
 
-def recorded_plots(home: Path, half: RecordedHalf) -> list[Plot]:
+def recorded_plots(home: Path, half: RecordedHalf, comparison: Comparison) -> list[Plot]:
     """Figures of the second part."""
     from ghtrader.demo import recorded
 
     settings = load_settings(home)
-    found = _judgement_plots(settings, recorded.VARIETY)
+    found = _judgement_plots(settings, recorded.VARIETY, comparison)
     if half.part.trading is None:
         return found
     return [*_trading_plots(settings, recorded.VARIETY, recorded.DAY, half.part.trading, half.paced), *found]

@@ -6,15 +6,17 @@ known afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ghtrader.demo import scores
+from ghtrader.demo.effort import JUDGED, Effort
 from ghtrader.demo.progress import Stages
 from ghtrader.demo.report import LivePartReport, PipelineFacts
+from ghtrader.demo.side_by_side import comparison_file
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode
 
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from ghtrader_runtime.runlog.summary import RunSummary
 
 VARIETY = "cu"
-FAMILIES = ("logistic", "xgboost")
-"""The families that the demo compares, within its minutes; there are more in `ghtrader_models.families.table`."""
 ACCOUNT = "demo"
 
 
@@ -57,7 +57,7 @@ class LiveHalf:
 
 
 def to_a_champion(
-    settings: Settings, days: list[date], seed: int, stages: Stages, truth: Path | None = None
+    settings: Settings, days: list[date], seed: int, stages: Stages, effort: Effort, truth: Path | None = None
 ) -> PipelineFacts:
     """Download, roll, main_l5, factors, labels, models, gate."""
     from ghtrader_assets.runs import flows
@@ -67,8 +67,8 @@ def to_a_champion(
         flows.download_range(settings, VARIETY, days[0], days[-1], **options)
     with stages.stage("roll schedule by open interest, main_l5 with provenance, factors and labels"):
         build_days(settings, VARIETY, days, stages)
-    judge_models(settings, VARIETY, seed, stages)
-    return judged_facts(settings, VARIETY, days, truth)
+    judge_models(settings, VARIETY, seed, stages, effort)
+    return judged_facts(settings, VARIETY, days, effort, truth)
 
 
 def build_days(settings: Settings, variety: str, days: list[date], stages: Stages) -> None:
@@ -81,19 +81,22 @@ def build_days(settings: Settings, variety: str, days: list[date], stages: Stage
     flows.build_datasets(settings, variety, days[0], days[-1], **options)
 
 
-def judged_facts(settings: Settings, variety: str, days: list[date], truth: Path | None = None) -> PipelineFacts:
+def judged_facts(
+    settings: Settings, variety: str, days: list[date], effort: Effort, truth: Path | None = None
+) -> PipelineFacts:
     """What a part was made of, its scores and the gate's decision."""
     from ghtrader_assets.results.reports_store import load_decision
     from ghtrader_market.reference.varieties import get_variety
 
     symbol = get_variety(variety).continuous_symbol
-    found = scores.collect(settings, variety, truth)
-    decision = load_decision(settings, symbol, scores.JUDGED)
+    found = scores.collect(settings, variety, effort.horizons, truth)
+    decision = load_decision(settings, symbol, JUDGED)
     return PipelineFacts(
         data=scores.data_facts(settings, variety, days, found.metrics_hash),
         models=found.models,
         tests=found.tests,
         walk_forward_net_pnl=found.net_pnl,
+        comparison=comparison_file(settings, variety, JUDGED),
         candidate=decision.bundle_id,
         candidate_family=decision.family,
         champion=decision.bundle_id if decision.promoted else None,
@@ -101,20 +104,43 @@ def judged_facts(settings: Settings, variety: str, days: list[date], truth: Path
     )
 
 
-def judge_models(settings: Settings, variety: str, seed: int, stages: Stages, until_ns: int | None = None) -> None:
-    """Train the demo's families at every horizon, score them walk-forward and ask the gate.
+def judge_models(
+    settings: Settings, variety: str, seed: int, stages: Stages, effort: Effort, until_ns: int | None = None
+) -> None:
+    """Train the demo's families at the judged horizon, score them walk-forward, compare them and ask the gate.
 
     `until_ns` keeps the rows after it out of the candidates' training, so that they may trade there.
     """
     from ghtrader_assets.runs import flows
+    from ghtrader_assets.runs.compare import CompareOptions, compare_families
 
     options: dict[str, Any] = {"source": "demo", "progress": stages.detail}
-    with stages.stage(f"models: {' and '.join(FAMILIES)} at horizons {', '.join(map(str, scores.HORIZONS))}"):
-        for family in FAMILIES:
-            flows.train_family(settings, family, variety, scores.HORIZONS, seed=seed, until_ns=until_ns, **options)
-        flows.benchmark_families(settings, FAMILIES, variety, scores.HORIZONS, seed=seed, **options)
-    with stages.stage(f"gate at horizon {scores.JUDGED}: the better candidate is promoted or refused"):
-        flows.decide_champion(settings, variety, scores.JUDGED, **options)
+    with stages.stage(f"models: {_listed(effort.families)} at horizon {JUDGED}"):
+        for family, changes in effort.families.items():
+            flows.train_family(
+                settings, family, variety, JUDGED, seed=seed, until_ns=until_ns, changes=changes, **options
+            )
+    for families, horizons in effort.by_horizons():
+        with stages.stage(f"walk-forward tests: {_listed(families)} at horizon {_listed(horizons)}"):
+            flows.benchmark_families(
+                settings, families, variety, horizons, seed=seed, changes=effort.families, **options
+            )
+    compared = CompareOptions(
+        families=tuple(effort.families),
+        variety=variety,
+        horizon=JUDGED,
+        changes=effort.families,
+        seed=seed,
+        until_ns=until_ns,
+    )
+    with stages.stage(f"comparison at horizon {JUDGED}: {_listed(effort.families)} side by side"):
+        compare_families(settings, compared, **options)
+    with stages.stage(f"gate at horizon {JUDGED}: the best candidate is promoted or refused"):
+        flows.decide_champion(settings, variety, JUDGED, **options)
+
+
+def _listed(words: Iterable[object]) -> str:
+    return ", ".join(map(str, words))
 
 
 def trade_champion(
@@ -149,5 +175,5 @@ def trade_champion(
     with stages.stage(f"trading {symbol} {where}"):
         run_id = supervisor.new_run_id("demo")
         gateway = GatewayOptions(account=ACCOUNT, mode=RunMode.SIM, symbol=symbol, run_id=run_id, idle_end_s=idle_end_s)
-        strategy = StrategyOptions(account=ACCOUNT, mode=RunMode.SIM, symbol=symbol, horizon=scores.JUDGED)
+        strategy = StrategyOptions(account=ACCOUNT, mode=RunMode.SIM, symbol=symbol, horizon=JUDGED)
         return supervisor.trade(settings, gateway, strategy, seconds, on_ready=on_ready)

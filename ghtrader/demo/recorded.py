@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ghtrader.demo import scores
+from ghtrader.demo.effort import JUDGED, Effort
 from ghtrader.demo.pipeline_stages import build_days, judge_models, judged_facts
 from ghtrader.demo.progress import Stages
 from ghtrader.demo.report import PartReport, PipelineFacts, TradingFacts
@@ -19,7 +19,7 @@ from ghtrader_base.settings import Settings, load_settings
 
 VARIETY = "IF"
 DAY = date(2021, 1, 4)
-PACE = 150.0
+PACE = 300.0
 """Ticks a second of the second paper pass, which measures latency; the market printed two."""
 
 
@@ -32,7 +32,7 @@ class RecordedHalf:
     paced: Path
 
 
-def run(home: Path, seed: int, stages: Stages) -> RecordedHalf:
+def run(home: Path, seed: int, stages: Stages, effort: Effort) -> RecordedHalf:
     """Run the second part in `home`."""
     from ghtrader_assets.runs import flows
     from ghtrader_market.reference.varieties import get_variety
@@ -46,8 +46,8 @@ def run(home: Path, seed: int, stages: Stages) -> RecordedHalf:
         flows.import_recordings(settings, [IF2101], variety=VARIETY, source="demo", progress=stages.detail)
         build_days(settings, VARIETY, [DAY], stages)
     last_block = block_start_ns(Lake(settings.data), get_variety(VARIETY).continuous_symbol, DAY, BLOCKS)
-    judge_models(settings, VARIETY, seed, stages, until_ns=last_block)
-    facts = judged_facts(settings, VARIETY, [DAY])
+    judge_models(settings, VARIETY, seed, stages, effort, until_ns=last_block)
+    facts = judged_facts(settings, VARIETY, [DAY], effort)
     trading, folder, paced = _paper(settings, facts, last_block, stages)
     kind = f"real, {facts.data.ticks:,} ticks of one day"
     return RecordedHalf(PartReport(kind=kind, simulated=False, pipeline=facts, trading=trading), folder, paced)
@@ -60,7 +60,7 @@ def _paper(
     from ghtrader_runtime.replay.recorded_days import paper_day
 
     model = str(settings.models / "bundles" / facts.candidate)
-    options: dict[str, Any] = {"model": model, "horizon": scores.JUDGED, "from_ns": last_block}
+    options: dict[str, Any] = {"model": model, "horizon": JUDGED, "from_ns": last_block}
     with stages.stage(
         f"paper over the last block with {facts.candidate_family}: lock-step, then {PACE:g} ticks a second"
     ):

@@ -81,6 +81,8 @@ class PipelineFacts:
         Names of the judged horizon's tests.
     walk_forward_net_pnl : dict of str to float or None
         Family -> what its policy earned over the tests at the judged horizon, CNY.
+    comparison : str
+        Under the demo's home: the families side by side at the judged horizon, as `ghtrader compare` keeps them.
     candidate, candidate_family : str
         Bundle id and family that the gate was asked about.
     champion : str or None
@@ -93,6 +95,7 @@ class PipelineFacts:
     models: dict[str, dict[str, ModelScores]]
     tests: list[str]
     walk_forward_net_pnl: dict[str, float | None]
+    comparison: str
     candidate: str
     candidate_family: str
     champion: str | None

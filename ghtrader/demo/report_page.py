@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from markupsafe import Markup
+
 from ghtrader.demo.report import BASELINES, DemoReport, PartReport, interval
+from ghtrader_models.evaluation.comparison import Comparison
 from ghtrader_models.model_scores import MeanScore, ModelScores
 
 
@@ -80,6 +83,10 @@ class PartPage:
         The judged horizon.
     part : PartReport
         What is told.
+    comparison : Comparison
+        The families side by side at the judged horizon.
+    comparison_page : str
+        Address of its own page, from this one.
     plots : list of Plot
         Its figures.
     """
@@ -90,6 +97,8 @@ class PartPage:
     unit: str
     judged: int
     part: PartReport
+    comparison: Comparison
+    comparison_page: str
     plots: list[Plot]
 
     @property
@@ -106,6 +115,13 @@ class PartPage:
     def cards(self) -> list[Card]:
         """Figures of the head."""
         return _cards(self.part)
+
+    @property
+    def table(self) -> Markup:
+        """The families side by side, as the comparison's own page shows them."""
+        from ghtrader_models.evaluation.comparison_page import render_table
+
+        return Markup(render_table(self.comparison))  # escaped there
 
     @property
     def rows(self) -> list[ScoreRow]:

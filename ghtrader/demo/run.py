@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from shlex import quote
 
-from ghtrader.demo import figures, recorded, report_page, scores, service, simulated
+from ghtrader.comparison_text import comparison_text
+from ghtrader.demo import figures, recorded, report_page, service, simulated
+from ghtrader.demo.effort import FULL, JUDGED, QUICK
 from ghtrader.demo.pipeline_stages import LiveHalf
 from ghtrader.demo.progress import Stages
-from ghtrader.demo.report import DemoReport, TradingFacts
+from ghtrader.demo.report import DemoReport, PartReport, TradingFacts
+from ghtrader.demo.side_by_side import families_side_by_side
 from ghtrader_base.disk_space import require_room
 from ghtrader_base.errors import ConfigError, FailedError, RefusedError
 from ghtrader_base.files import atomic_write_json, atomic_write_text, ensure_dir
@@ -56,7 +59,7 @@ class DemoOptions:
     signal : bool
         Whether the world has a signal planted.
     quick : bool
-        Fewer ticks a day; for a look, not for a verdict.
+        Fewer ticks a day and the judged horizon alone; for a look, not for a verdict.
     verbose : bool
         Also the pipeline's own progress.
     service : ServiceOptions or None
@@ -142,11 +145,11 @@ def run_demo(options: DemoOptions) -> DemoReport:
     home = options.home.expanduser().absolute()
     claim(home)
     stages = Stages(options.verbose)
-    settings = load_settings(home)
+    settings, effort = load_settings(home), QUICK if options.quick else FULL
     in_force = {
         "GHTRADER_HOME": str(home),
         "XDG_STATE_HOME": str(home / "state"),
-        "GHTRADER_HORIZONS": ",".join(map(str, scores.HORIZONS)),
+        "GHTRADER_HORIZONS": ",".join(map(str, effort.horizons)),
     }
     before = {name: os.environ.get(name) for name in (*in_force, "MLFLOW_TRACKING_URI")}
     os.environ |= in_force
@@ -156,11 +159,11 @@ def run_demo(options: DemoOptions) -> DemoReport:
             _require_room(home, options)
             start_over(home)
             if options.service is not None:
-                first = service.run(home, options.service, options.seed, stages)
+                first = service.run(home, options.service, options.seed, stages, effort)
             else:
-                scenario = simulated.scenario_of(options.seed, options.signal, options.quick)
-                first = simulated.run(home, scenario, stages)
-            second = recorded.run(home, options.seed, stages)
+                scenario = simulated.scenario_of(options.seed, options.signal, effort)
+                first = simulated.run(home, scenario, stages, effort)
+            second = recorded.run(home, options.seed, stages, effort)
             return _report(options, home, stages, first, second)
     finally:
         for name, value in before.items():
@@ -194,14 +197,18 @@ def _report(
 ) -> DemoReport:
     folder = ensure_dir(report_folder(home))
     with stages.stage("report"):
+        compared = [families_side_by_side(home, half.part.pipeline, JUDGED) for half in (first, second)]
         parts = [
             report_page.PartPage(
-                kind=first.name, title=first.title, badge=first.name, unit="day", judged=scores.JUDGED,
-                part=first.part, plots=figures.live_plots(home, first),
+                kind=first.name, title=first.title, badge=first.name, unit="day", judged=JUDGED,
+                part=first.part, comparison=compared[0], comparison_page=_link(folder, home, first.part),
+                plots=figures.live_plots(home, first, compared[0]),
             ),
             report_page.PartPage(
                 kind="real", title="CFFEX IF2101 on 2021-01-04", badge="real recording", unit="block",
-                judged=scores.JUDGED, part=second.part, plots=figures.recorded_plots(home, second),
+                judged=JUDGED, part=second.part, comparison=compared[1],
+                comparison_page=_link(folder, home, second.part),
+                plots=figures.recorded_plots(home, second, compared[1]),
             ),
         ]  # fmt: skip
         report = DemoReport(
@@ -209,7 +216,7 @@ def _report(
             seed=options.seed,
             seconds=round(stages.elapsed, 1),
             stages=stages.seconds,
-            judged_horizon=scores.JUDGED,
+            judged_horizon=JUDGED,
             live=first.part,
             recorded=second.part,
         )
@@ -218,18 +225,20 @@ def _report(
     return report
 
 
+def _link(folder: Path, home: Path, part: PartReport) -> str:
+    """From the report's folder to the page of a part's comparison."""
+    return os.path.relpath((home / part.pipeline.comparison).with_suffix(".html"), folder)
+
+
 def closing_text(report: DemoReport, home: Path) -> str:
     """The table a person reads at the end, and what to do next."""
-    from ghtrader.output import table
-
-    lines = []
+    lines: list[str] = []
     judged = report.judged_horizon
     for name, part in report.parts.items():
         data = part.pipeline.data
-        rows = [asdict(row) for row in report_page.score_rows(part.pipeline.models) if row.horizon == judged]
-        columns = ["model", "logloss", "gain", "interval", "accuracy", "macro_f1", "ece"]
         lines += ["", f"{name.upper()}: {data.ticks:,} ticks, {data.days} days, {data.segments} segments, "
-                  f"{data.factors} factors; horizon {judged}", table(rows, columns)]  # fmt: skip
+                  f"{data.factors} factors"]  # fmt: skip
+        lines.append(comparison_text(families_side_by_side(home, part.pipeline, judged)))
         if data.left_out:
             lines.append(f"one level only: {len(data.left_out)} factors that need depth are left out")
         lines += [f"left out {day}" for day in data.left_out_days]

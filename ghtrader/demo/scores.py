@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ghtrader.demo.effort import JUDGED
 from ghtrader.demo.report import ContentHashes, DataFacts
 from ghtrader_base.files import content_hash
 from ghtrader_base.settings import Settings
@@ -19,10 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ghtrader_market.stores.lake.manifests import DayManifest
-
-HORIZONS = (10, 50, 200)
-JUDGED = 50
-"""The horizon that is judged, gated and traded; the others are reported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +59,15 @@ def oracle_probabilities(predictions: pa.Table, truth: Path, variety: str, horiz
     return out
 
 
-def collect(settings: Settings, variety: str, truth: Path | None = None) -> CollectedScores:
-    """Scores of every family and baseline at every horizon.
+def collect(
+    settings: Settings, variety: str, horizons: Iterable[int], truth: Path | None = None
+) -> CollectedScores:
+    """Scores of every family and baseline at these horizons.
 
     Parameters
     ----------
+    horizons : iterable of int
+        Those that were built.
     truth : Path, optional
         The simulated exchange's truth folder; adds `oracle`, scored on the very same test rows.
     """
@@ -77,7 +79,7 @@ def collect(settings: Settings, variety: str, truth: Path | None = None) -> Coll
     hashes: dict[str, str] = {}
     pnl: dict[str, float | None] = {}
     tests: list[str] = []
-    for horizon in HORIZONS:
+    for horizon in horizons:
         reports = load_reports(settings, symbol, horizon)
         for report in reports:
             models.setdefault(report.family, {})[str(horizon)] = report.model

@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ghtrader.demo.effort import Effort
 from ghtrader.demo.pipeline_stages import LiveHalf, to_a_champion, trade_champion
 from ghtrader.demo.progress import Stages
 from ghtrader.demo.report import LivePartReport
@@ -42,7 +43,7 @@ def history_days(settings: Settings, end: date | None) -> list[date]:
     return days
 
 
-def run(home: Path, options: ServiceOptions, seed: int, stages: Stages) -> LiveHalf:
+def run(home: Path, options: ServiceOptions, seed: int, stages: Stages, effort: Effort) -> LiveHalf:
     """Run the first part against the service.
 
     Raises
@@ -56,7 +57,7 @@ def run(home: Path, options: ServiceOptions, seed: int, stages: Stages) -> LiveH
         raise ConfigError("the demo was asked to use a service, and TQSDK_USER is not set", hint)
     days = history_days(settings, options.end)
     where = urlsplit(os.environ.get("TQ_AUTH_URL", "")).netloc or "the vendor's service"
-    facts = to_a_champion(settings, days, seed, stages)
+    facts = to_a_champion(settings, days, seed, stages, effort)
     kind = f"ticks of {where}, {len(days)} days to {days[-1]}"
     part = LivePartReport(kind=kind, simulated=False, pipeline=facts, trading=None, world=None, strength=None)
     if facts.champion is None:

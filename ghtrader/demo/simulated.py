@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ghtrader.demo.effort import Effort
 from ghtrader.demo.pipeline_stages import VARIETY, LiveHalf, build_days, to_a_champion, trade_champion
 from ghtrader.demo.progress import Stages
 from ghtrader.demo.report import LivePartReport
@@ -28,18 +29,18 @@ if TYPE_CHECKING:
 STRENGTH = 2.0
 """Of the planted signal. From 1 to 2 both models find 0.63 to 0.71 of the oracle's gain on the demo's ten days; at 1
 the policy about loses its fees, at 2 it earned more than them in every seed tried (docs/concepts/models.md)."""
-LIVE_TICKS_A_SECOND = 150.0
+LIVE_TICKS_A_SECOND = 250.0
 
 
-def scenario_of(seed: int, signal: bool, quick: bool) -> Scenario:
-    """The demo's scenario: thinned days of copper, a roll on the fifth; `quick` has longer gaps between snapshots."""
+def scenario_of(seed: int, signal: bool, effort: Effort) -> Scenario:
+    """The demo's scenario: thinned days of copper, a roll on the fifth."""
     from ghtrader_exchange.world.scenario import Scenario
 
     scenario = Scenario(seed=seed, world="driver" if signal else "none", strength=STRENGTH)
-    return scenario.with_changes(snapshot_seconds=10.0) if quick else scenario
+    return scenario.with_changes(snapshot_seconds=effort.snapshot_seconds)
 
 
-def run(home: Path, scenario: Scenario, stages: Stages) -> LiveHalf:
+def run(home: Path, scenario: Scenario, stages: Stages, effort: Effort) -> LiveHalf:
     """Run the first part in `home`; the exchange process ends with it."""
     from ghtrader_exchange.client import ExchangeProcess
 
@@ -48,7 +49,7 @@ def run(home: Path, scenario: Scenario, stages: Stages) -> LiveHalf:
         exchange.start()
     try:
         with _pointed_at(exchange):
-            return _play(home, exchange, scenario, stages)
+            return _play(home, exchange, scenario, stages, effort)
     finally:
         exchange.stop()
 
@@ -68,7 +69,7 @@ def _pointed_at(exchange: ExchangeProcess) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _play(home: Path, exchange: ExchangeProcess, scenario: Scenario, stages: Stages) -> LiveHalf:
+def _play(home: Path, exchange: ExchangeProcess, scenario: Scenario, stages: Stages, effort: Effort) -> LiveHalf:
     from ghtrader_assets.runs import flows
     from ghtrader_market.reference.trading_calendar import load_calendar, parse_day
 
@@ -78,7 +79,7 @@ def _play(home: Path, exchange: ExchangeProcess, scenario: Scenario, stages: Sta
     days = calendar.days(calendar.next_day(first), last)
     strength = scenario.strength if scenario.world == "driver" else 0.0
     kind = f"simulated, signal planted (strength {strength:g})" if strength else "simulated, no signal"
-    facts = to_a_champion(settings, days, scenario.seed, stages, exchange.truth_dir)
+    facts = to_a_champion(settings, days, scenario.seed, stages, effort, exchange.truth_dir)
     part = LivePartReport(
         kind=kind, simulated=True, pipeline=facts, trading=None, world=scenario.world, strength=strength
     )

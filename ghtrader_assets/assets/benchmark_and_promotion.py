@@ -124,8 +124,8 @@ def join_reports(home: HomeResource, symbol: str, horizon: int) -> dict[str, Any
         raise no_report(variety_of(symbol).key, horizon, joined.left_aside)
     first = joined.taken[0]
     missing = [name for name in FAMILIES if name not in {report.family for report in stored.reports}]
-    for line in (*(f"{name}: {why}" for name, why in joined.left_aside.items()), *(f"{n}: no report" for n in missing)):
-        say(f"{symbol} at horizon {horizon}: {line}")
+    for name, why in joined.left_aside.items():  # `missing` are families that nobody asked for: no news
+        say(f"{symbol} at horizon {horizon}: {name}: {why}")
     metadata: dict[str, Any] = {
         "rows": first.context.rows,
         "days": len(first.context.days),

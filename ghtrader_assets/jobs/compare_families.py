@@ -17,7 +17,11 @@ from ghtrader_market.reference.varieties import variety_of
 
 
 class CompareConfig(RunConfig):
-    """The series, the families, the tests, size and seed that their reports must be of, and which failed before."""
+    """The series and families, what their reports must be of (tests, size, settings, seed), and which failed before.
+
+    `settings`: family -> fields of its configuration that differ from the preset's. `until_ns`: where the rows end that
+    the candidates learned from.
+    """
 
     symbol: str
     horizon: int
@@ -25,7 +29,9 @@ class CompareConfig(RunConfig):
     splits_hash: str
     data_hash: str
     preset: str = "small"
+    settings: dict[str, dict[str, Any]] = {}
     seed: int = 0
+    until_ns: int | None = None
     failed: dict[str, str] = {}
 
 
@@ -41,7 +47,9 @@ def join_families(context: dg.OpExecutionContext, config: CompareConfig, home: H
         data_hash=config.data_hash,
         latency_ms=home.settings.risk_latency_ms,
         preset=config.preset,
+        changes=config.settings,
         seed=config.seed,
+        until_ns=config.until_ns,
     )
     say(f"{config.symbol} at horizon {config.horizon}: {', '.join(config.families)} side by side")
     found = compare_stored(home.settings, config.symbol, config.horizon, config.families, wanted, config.failed)

@@ -1,6 +1,7 @@
 """Chooses the walk-forward reports of a series that may stand beside each other, and says why the others may not.
 
-Reports are comparable where they were scored on the same tests, learned from the same rows and saw the same factors.
+Reports are comparable where they were scored on the same tests, learned from the same rows, saw the same factors and
+traded with the same latency.
 A report speaks of a bundle where both were made of the same days in the same way.
 """
 
@@ -48,7 +49,8 @@ def comparable_reports(stored: ReadableReports) -> ComparableReports:
 def difference(report: StoredReport, other: StoredReport) -> str:
     """Why two reports may not stand beside each other; empty where they may.
 
-    A report of an older version has no hash of its splits: then its test rows alone are compared.
+    A report of an older version has no hash of its splits: then its test rows alone are compared. The policy may
+    differ, it is part of what a candidate is; how late orders meet the market is not.
     """
     if report.context.days != other.context.days:
         return "its report is of other days"
@@ -57,6 +59,8 @@ def difference(report: StoredReport, other: StoredReport) -> str:
         return "its report is of other splits"
     if report.context.data_hash != other.context.data_hash:
         return "its report is of other features or labels"
+    if report.context.latency_ms != other.context.latency_ms:
+        return "its report is of another latency of orders"
     return ""
 
 

@@ -7,7 +7,7 @@ Small files under fixed names: ``runs/compare/<symbol>/h<horizon>/`` holds `comp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,8 +60,12 @@ class WantedTests:
         How late orders of the simulation meet the market.
     preset : str
         Size of every family.
+    changes : mapping of str to mapping
+        Family -> fields of its configuration that differ from the preset's.
     seed : int
         Of each fit.
+    until_ns : int or None
+        What the candidates learned from ends there; None for all rows.
     words : str
         What the tests are.
     """
@@ -70,12 +74,18 @@ class WantedTests:
     data_hash: str
     latency_ms: float
     preset: str = Preset.SMALL
+    changes: Mapping[str, Mapping[str, bool | int | float | str]] = field(default_factory=dict)
     seed: int = 0
+    until_ns: int | None = None
     words: str = ""
 
+    def settings_of(self, family: str) -> dict[str, bool | int | float | str]:
+        """What a run takes as the settings of a family."""
+        return {"preset": str(self.preset), **self.changes.get(family, {})}
+
     def config(self, family: str) -> FamilyConfig:
-        """What a family is trained with; `UsageError` for an unknown one."""
-        return make_config(get_family(family), {"preset": self.preset})
+        """What a family is trained with; `UsageError` for an unknown one, or settings it does not have."""
+        return make_config(get_family(family), self.settings_of(family))
 
 
 def comparison_folder(settings: Settings, symbol: str, horizon: int) -> Path:
@@ -96,7 +106,8 @@ def why_not(report: StoredReport | None, wanted: WantedTests) -> str:
     if report.context.data_hash != wanted.data_hash:
         return "its report is of other days, features or labels"
     if report.config != asdict(wanted.config(report.family)):
-        return f"its report is of other settings than the preset {wanted.preset}"
+        changed = "".join(f", {name}={value}" for name, value in wanted.changes.get(report.family, {}).items())
+        return f"its report is of other settings than the preset {wanted.preset}{changed}"
     if report.seed != wanted.seed or report.policy:
         return "its report is of another seed or policy"
     if report.uncalibrated is None:
@@ -107,14 +118,32 @@ def why_not(report: StoredReport | None, wanted: WantedTests) -> str:
 
 
 def candidate_of(settings: Settings, symbol: str, horizon: int, family: str, wanted: WantedTests) -> Bundle | None:
-    """The family's last bundle where it learned from all rows of the same days with this configuration and seed."""
+    """The family's last bundle where it learned from the wanted rows with this configuration and seed."""
     try:
         bundle = load_candidate(settings, symbol, horizon, family)
     except GhtraderError:  # none yet, or one that is damaged: either way it is trained anew
         return None
     content = bundle.content
     same = data_hash(content.days) == wanted.data_hash and content.config == asdict(wanted.config(family))
-    return bundle if same and content.seed == wanted.seed and content.until_ns is None else None
+    return bundle if same and content.seed == wanted.seed and content.until_ns == wanted.until_ns else None
+
+
+def of_other_code(report: StoredReport | None, bundle: Bundle | None) -> str:
+    """Which of both another version of ghtrader made, in words; empty where none was, or where there is none."""
+    made = {
+        "benchmark": "" if report is None else report.context.code_version,
+        "model": "" if bundle is None else bundle.provenance.run.code_version,
+    }
+    words = [f"its {what} was made by ghtrader {by}" for what, by in made.items() if by and by != code_version()]
+    return f"{' and '.join(words)}; --again makes it anew" if words else ""
+
+
+def _notes(report: StoredReport, bundle: Bundle | None, wanted: WantedTests) -> list[str]:
+    """What a reader has to know of a row besides its numbers."""
+    usual = asdict(replace(wanted, changes={}).config(report.family))
+    changed = [f"{name} {value}, not {usual[name]}" for name, value in report.config.items() if usual[name] != value]
+    words = f"{'; '.join(changed)} as in the preset {wanted.preset}" if changed else ""
+    return [found for found in (words, of_other_code(report, bundle)) if found]
 
 
 def compare_stored(
@@ -154,9 +183,11 @@ def compare_stored(
             f"first: ghtrader benchmark --model {families[0]}",
         )
     require_same_splits({report.family: report.splits_hash for report in taken})
-    models = []
+    models, notes = [], {}
     for report in taken:
         bundle = candidate_of(settings, symbol, horizon, report.family, wanted)
+        if found := _notes(report, bundle, wanted):
+            notes[report.family] = found
         if bundle is None:
             wrong.setdefault(report.family, "no model was trained on these days: latency and size are unknown")
         models.append(_compared(settings, report, bundle, len(families)))
@@ -181,6 +212,7 @@ def compare_stored(
             if name in first.baselines
         ],
         failed=wrong,
+        notes=notes,
         reliability={report.family: _reliability(settings, report) for report in taken},
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         code_version=code_version(),
@@ -234,7 +266,16 @@ def save_comparison(settings: Settings, comparison: Comparison) -> Path:
 
 def load_comparison(settings: Settings, symbol: str, horizon: int) -> Comparison:
     """The last comparison of a series; `IntegrityError` where its file is none."""
-    path = comparison_folder(settings, symbol, horizon) / JSON
+    return read_comparison(comparison_path(settings, symbol, horizon))
+
+
+def comparison_path(settings: Settings, symbol: str, horizon: int) -> Path:
+    """The file of the last comparison of a series."""
+    return comparison_folder(settings, symbol, horizon) / JSON
+
+
+def read_comparison(path: Path) -> Comparison:
+    """A comparison from its file; `IntegrityError` where it is none."""
     try:
         return msgspec.convert(read_json(path), Comparison)
     except (OSError, ValueError, msgspec.ValidationError) as exc:

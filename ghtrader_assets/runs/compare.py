@@ -7,7 +7,7 @@ interrupted goes on where it stopped. A family that fails is named and stops no 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,19 @@ from ghtrader_assets.results.comparison_store import (
     candidate_of,
     comparison_folder,
     load_comparison,
+    of_other_code,
     why_not,
 )
 from ghtrader_assets.results.reports_store import readable_reports
 from ghtrader_assets.runs import flows
 from ghtrader_assets.runs.execute import Progress, RunResult, run_group, run_job
-from ghtrader_base.errors import GhtraderError, NoRoomError, UnreachableError, UnwritableError
+from ghtrader_assets.runs.series_runs import SeriesRuns
+from ghtrader_base.errors import GhtraderError, NoRoomError, UnreachableError, UnwritableError, UsageError
 from ghtrader_base.progress_line import CountedLine
 from ghtrader_base.settings import Settings
-from ghtrader_market.reference.varieties import get_variety
 from ghtrader_models.bundles.provenance import data_hash
 from ghtrader_models.evaluation.comparison import Comparison
-from ghtrader_models.families.base import Preset, get_family
+from ghtrader_models.families.base import Preset, get_family, make_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +50,16 @@ class CompareOptions:
         Trading days; None for all that are built.
     preset : Preset
         Size of every family.
+    changes : mapping of str to mapping
+        Family -> fields of its configuration that differ from the preset's.
     seed : int
         Of each fit.
+    until_ns : int or None
+        Models learn only from rows whose label is known before this moment; their tests are all the same.
     strict, mix : bool
         As `benchmark` has them.
+    again : bool
+        Make benchmarks and models anew that are there.
     """
 
     families: tuple[str, ...]
@@ -62,14 +69,23 @@ class CompareOptions:
     start: date | None = None
     end: date | None = None
     preset: Preset = Preset.SMALL
+    changes: Mapping[str, flows.Changes] = field(default_factory=dict)
     seed: int = 0
+    until_ns: int | None = None
     strict: bool = False
     mix: bool = False
+    again: bool = False
 
-    @property
-    def symbol(self) -> str:
-        """The series."""
-        return self.contract or get_variety(self.variety).continuous_symbol
+    def series(self, settings: Settings) -> SeriesRuns:
+        """The runs of the series."""
+        return SeriesRuns(
+            settings=settings,
+            variety=self.variety,
+            contract=self.contract,
+            horizon=self.horizon,
+            start=self.start,
+            end=self.end,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,27 +115,28 @@ def compare_families(
     Raises
     ------
     UsageError
-        An unknown family, or a horizon or days that were not built.
+        An unknown family or setting, settings of a family that is not compared, a horizon or days that were not built.
     UnreachableError, UnwritableError, NoRoomError
         A server is not there, or the disk refuses or has no room: run it again, and it goes on from here.
     GhtraderError
         No family could be compared.
     """
     for name in options.families:
-        get_family(name)
+        make_config(get_family(name), {"preset": options.preset, **options.changes.get(name, {})})
+    if others := sorted(set(options.changes) - set(options.families)):
+        raise UsageError(f"settings of {others[0]}, which is not compared", f"there are: {', '.join(options.families)}")
     if not options.contract:
         flows.require_built_horizons(settings, options.variety, options.horizon)
     tell: Progress = progress or (lambda line: None)
-    wanted = wanted_tests(settings, options)
-    tell(f"{options.symbol}: {wanted.words}")
+    wanted, symbol = wanted_tests(settings, options), options.series(settings).symbol
+    tell(f"{symbol}: {wanted.words}")
     runs: list[RunResult] = []
     failed: dict[str, str] = {}
-    more: dict[str, Any] = {"progress": progress, **({} if options.contract else {"source": source})}
     count = len(options.families)
     for number, family in enumerate(options.families):
         tell(CountedLine(f"{number}/{count} {family}", number, count))
         try:
-            runs += _made_for(settings, options, family, wanted, more, tell)
+            runs += _made_for(settings, options, family, wanted, tell, source=source, progress=progress)
         except (UnreachableError, UnwritableError, NoRoomError):
             raise  # no other family would fare better; what is made is kept
         except GhtraderError as error:
@@ -127,20 +144,22 @@ def compare_families(
             tell(f"{family} failed: {error.message}")
     tell(CountedLine(f"{count}/{count} side by side", count, count))
     run_config = {
-        "symbol": options.symbol,
+        "symbol": symbol,
         "horizon": options.horizon,
         "families": list(options.families),
         "splits_hash": wanted.splits_hash,
         "data_hash": wanted.data_hash,
         "preset": wanted.preset,
+        "settings": {family: dict(changes) for family, changes in wanted.changes.items()},
         "seed": wanted.seed,
+        **({} if wanted.until_ns is None else {"until_ns": wanted.until_ns}),
         "failed": failed,
     }
     joined = {"ops": {"join_families": {"config": run_config}}}
     runs.append(run_job(settings, "compare_families", run_config=joined, source=source, progress=progress))
     return CompareResult(
-        comparison=load_comparison(settings, options.symbol, options.horizon),
-        page=comparison_folder(settings, options.symbol, options.horizon) / PAGE,
+        comparison=load_comparison(settings, symbol, options.horizon),
+        page=comparison_folder(settings, symbol, options.horizon) / PAGE,
         runs=runs,
     )
 
@@ -150,28 +169,26 @@ def _made_for(
     options: CompareOptions,
     family: str,
     wanted: WantedTests,
-    more: Mapping[str, Any],
     tell: Progress,
+    **how: Any,
 ) -> list[RunResult]:
-    """The runs that one family still needed: its walk-forward report, and a model of all days."""
-    of, horizon, days = options.contract or options.variety, options.horizon, (options.start, options.end)
-    changes = {"preset": options.preset.value}
-    shared = {"seed": options.seed, "strict": options.strict, "mix": options.mix, **more}
+    """The runs that one family still needed: its walk-forward report, and a model."""
+    series = options.series(settings)
+    how |= {"seed": options.seed, "strict": options.strict, "mix": options.mix, "changes": wanted.settings_of(family)}
+    stored = readable_reports(settings, series.symbol, options.horizon).reports
+    report = next((found for found in stored if found.family == family and not why_not(found, wanted)), None)
+    bundle = candidate_of(settings, series.symbol, options.horizon, family, wanted)
     runs: list[RunResult] = []
-    reports = {found.family: found for found in readable_reports(settings, options.symbol, horizon).reports}
-    if not why_not(reports.get(family), wanted):
+    if report is None or options.again:
+        runs += series.benchmark(family, **how)
+    else:
         tell(f"{family}: its benchmark is there")
-    elif options.contract:
-        run = flows.benchmark_contract(settings, [family], of, horizon, *days, changes={family: changes}, **shared)
-        runs.append(run)
+    if bundle is None or options.again:
+        runs += series.train(family, until_ns=options.until_ns, **how)
     else:
-        runs += flows.benchmark_families(settings, [family], of, horizon, *days, changes={family: changes}, **shared)
-    if candidate_of(settings, options.symbol, horizon, family, wanted) is not None:
         tell(f"{family}: its model is there")
-    elif options.contract:
-        runs.append(flows.train_contract(settings, family, of, horizon, *days, changes=changes, **shared))
-    else:
-        runs += flows.train_family(settings, family, of, horizon, *days, changes=changes, **shared)
+    if not options.again and (other := of_other_code(report, bundle)):
+        tell(f"{family}: {other}")
     return runs
 
 
@@ -183,11 +200,11 @@ def wanted_tests(settings: Settings, options: CompareOptions) -> WantedTests:
     from ghtrader_models.evaluation.splits import make_splits
 
     first, last = (day.isoformat() if day is not None else "" for day in (options.start, options.end))
-    lake = Lake(settings.data)
+    lake, symbol = Lake(settings.data), options.series(settings).symbol
     dataset = load_dataset(
         lake,
-        options.symbol,
-        built_days(lake, options.symbol, first, last),
+        symbol,
+        built_days(lake, symbol, first, last),
         options.horizon,
         entry="benchmark",
         strict=options.strict,
@@ -200,6 +217,8 @@ def wanted_tests(settings: Settings, options: CompareOptions) -> WantedTests:
         data_hash=data_hash(dataset.facts),
         latency_ms=settings.risk_latency_ms,
         preset=options.preset.value,
+        changes=options.changes,
         seed=options.seed,
+        until_ns=options.until_ns,
         words=plan.words,
     )

@@ -462,6 +462,8 @@ def train_contract(
     strict: bool = False,
     mix: bool = False,
     devices: int = 1,
+    until_ns: int | None = None,
+    source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
     """Train one family on one contract's built days, at any horizon they have: observed, never materialized."""
@@ -469,7 +471,9 @@ def train_contract(
     config = {**window, "family": family, "horizon": horizon, "seed": seed, "policy": _policy(policy), "strict": strict}
     config |= {"mix": mix, "settings": dict(changes or {}), "devices": devices}
     require_training_room(settings, symbol, start, end, work=f"a training of {family}", runs=1)
-    return _run_op(settings, "train_contract", "train_one_contract", config, progress=progress)
+    if until_ns is not None:
+        config["until_ns"] = until_ns
+    return _run_op(settings, "train_contract", "train_one_contract", config, source=source, progress=progress)
 
 
 def benchmark_contract(
@@ -486,6 +490,7 @@ def benchmark_contract(
     strict: bool = False,
     mix: bool = False,
     devices: int = 1,
+    source: str = "cli",
     progress: Progress | None = None,
 ) -> RunResult:
     """Walk-forward reports of some families on one contract's built days: observed, never materialized."""
@@ -503,7 +508,7 @@ def benchmark_contract(
     }
     work = f"a benchmark of {', '.join(families)}"
     require_training_room(settings, symbol, start, end, work=work, runs=len(families))
-    return _run_op(settings, "benchmark_contract", "benchmark_one_contract", config, progress=progress)
+    return _run_op(settings, "benchmark_contract", "benchmark_one_contract", config, source=source, progress=progress)
 
 
 def sweep_settings(

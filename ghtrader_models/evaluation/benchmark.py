@@ -41,6 +41,7 @@ from ghtrader_models.evaluation.report_types import ScoredSplit, SimulatedTradin
 from ghtrader_models.evaluation.simulated_days import SimulatedDays
 from ghtrader_models.evaluation.splits import Split, SplitOptions, SplitPlan, make_splits
 from ghtrader_models.families.base import FamilyConfig, get_family
+from ghtrader_models.families.training_session import fits_that_are_only_scored
 from ghtrader_models.model_scores import GainInterval, MeanScore, ModelScores
 from ghtrader_models.policy import PolicyParams
 
@@ -259,7 +260,8 @@ def run_benchmark(
         y_train = dataset.y[train]
         prior = class_prior(y_train)
         fit_started = time.perf_counter()
-        fitted = fit_calibrated(family, dataset.samples(train), seed=seed, config=settings)
+        with fits_that_are_only_scored():
+            fitted = fit_calibrated(family, dataset.samples(train), seed=seed, config=settings)
         fit_seconds = time.perf_counter() - fit_started
         uncalibrated = np.full((split.stop - split.start, 3), np.nan)
         asked = np.flatnonzero(dataset.warm[split.start : split.stop])

@@ -7,7 +7,7 @@ intervals that allow for how many were tried. How it is drawn is in `comparison_
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -180,6 +180,8 @@ class Comparison:
     reliability : dict of str to Reliabilities
         Of each model.
     made_at, code_version : str
+    notes : dict of str to list of str
+        Family -> what to know of its row: settings that are not the preset's, other code that made it.
     """
 
     symbol: str
@@ -199,6 +201,7 @@ class Comparison:
     reliability: dict[str, Reliabilities]
     made_at: str
     code_version: str
+    notes: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def simulated(self) -> bool:

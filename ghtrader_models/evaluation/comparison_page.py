@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,15 +56,22 @@ def render(comparison: Comparison) -> str:
         ),
         ("Calibration", "On the diagonal a probability means what it says.", reliability_diagram(bins)),
     ]
-    beyond = [m.family for m in comparison.models if m.gain_of_many.low is not None and m.gain_of_many.low > 0]
-    return render_page(
-        Path(__file__).with_name("comparison.html.j2"),
-        found=comparison,
-        beyond=beyond,
+    return _rendered(
+        "comparison.html.j2",
+        comparison,
         figures=[(title, said, base64.b64encode(png).decode()) for title, said, png in figures],
-        show=shown,
-        interval=interval,
     )
+
+
+def render_table(comparison: Comparison) -> str:
+    """The table of quality and cost as a piece of HTML, for a page that says more than the comparison."""
+    return _rendered("comparison_table.html.j2", comparison)
+
+
+def _rendered(template: str, comparison: Comparison, **values: Any) -> str:
+    beyond = [m.family for m in comparison.models if m.gain_of_many.low is not None and m.gain_of_many.low > 0]
+    path = Path(__file__).with_name(template)
+    return render_page(path, found=comparison, beyond=beyond, show=shown, interval=interval, **values)
 
 
 def shown(value: float | None, how: str) -> str:

@@ -145,6 +145,13 @@ def get_family(name: str) -> ModelFamily:
     return family
 
 
+def preset_of(name: str) -> Preset:
+    """The preset of a name; `UsageError` listing the known ones."""
+    if name not in tuple(Preset):
+        raise UsageError(f"no preset {name!r}", f"there are: {', '.join(Preset)}")
+    return Preset(name)
+
+
 def make_config(family: ModelFamily, changes: Mapping[str, bool | int | float | str]) -> FamilyConfig:
     """The family's configuration with some fields replaced; `preset` among them names the size to start from.
 
@@ -154,10 +161,7 @@ def make_config(family: ModelFamily, changes: Mapping[str, bool | int | float | 
         A field the family does not have, a value of another type than the field's, or no such preset.
     """
     wanted = dict(changes)
-    preset = wanted.pop("preset", Preset.SMALL)
-    if preset not in tuple(Preset):
-        raise UsageError(f"{family.name} has no preset {preset!r}", f"there are: {', '.join(Preset)}")
-    config = family.config(Preset(preset))
+    config = family.config(preset_of(str(wanted.pop("preset", Preset.SMALL))))
     known = {field.name for field in dataclasses.fields(config)}
     if unknown := sorted(set(wanted) - known):
         raise UsageError(f"{family.name} has no setting {', '.join(unknown)}", f"it has: {', '.join(sorted(known))}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -62,13 +63,7 @@ def export(network: nn.Module, scaler: FeatureScaler, length: int, windows: np.n
     FailedError
         The graph does not say what the network says.
     """
-    whole = Normalised(copy.deepcopy(network), scaler).eval()
-    for part in whole.modules():
-        if parametrize.is_parametrized(part):
-            _store_weights(part)
-    freeze = getattr(whole.network, "freeze", None)
-    if callable(freeze):
-        freeze(length)
+    whole = _frozen(network, scaler, length)
     given = torch.from_numpy(windows)
     for noisy in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -99,6 +94,29 @@ def export(network: nn.Module, scaler: FeatureScaler, length: int, windows: np.n
             f"the exported graph differs from the network by {worst:.1e}", "report it with the family and its settings"
         )
     return data
+
+
+def probabilities_of(network: nn.Module, scaler: FeatureScaler, length: int) -> Callable[[np.ndarray], np.ndarray]:
+    """What the graph would say, of the network itself: raw windows float32[k, length, F] -> float64[k, 3]."""
+    whole = _frozen(network, scaler, length)
+
+    def probabilities(windows: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return softmax(whole(torch.from_numpy(windows)).numpy())
+
+    return probabilities
+
+
+def _frozen(network: nn.Module, scaler: FeatureScaler, length: int) -> Normalised:
+    """A copy in the form that is exported: what training computes anew at each step stands in it as numbers."""
+    whole = Normalised(copy.deepcopy(network), scaler).eval()
+    for part in whole.modules():
+        if parametrize.is_parametrized(part):
+            _store_weights(part)
+    freeze = getattr(whole.network, "freeze", None)
+    if callable(freeze):
+        freeze(length)
+    return whole
 
 
 def _store_weights(part: nn.Module) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ghtrader_base.errors import FailedError, GhtraderError, UsageError
@@ -37,12 +37,15 @@ class TrainingSession:
         Takes one line of progress: a `CountedLine` while an epoch goes on.
     store : Path or None
         In one of several processes: the file by which they find each other.
+    scored_only : bool
+        Whether the models are asked in this process and never kept: what only other programs need is left out.
     """
 
     folder: Path | None = None
     devices: int = 1
     tell: Tell = field(default=_nobody)
     store: Path | None = None
+    scored_only: bool = False
 
     def __post_init__(self) -> None:
         if self.devices < 1:
@@ -65,6 +68,11 @@ def training_session(session: TrainingSession) -> Iterator[None]:
         yield
     finally:
         _session.reset(token)
+
+
+def fits_that_are_only_scored() -> contextlib.AbstractContextManager[None]:
+    """Fits inside the block are carried out as before, and their models are never kept."""
+    return training_session(replace(current_session(), scored_only=True))
 
 
 @contextlib.contextmanager

@@ -47,7 +47,8 @@ class WindowModel:
     kind : str
         Name of its family.
     files : dict of str to bytes
-        ``model.onnx``, and ``model.safetensors`` where there is a form that is stepped.
+        ``model.onnx``, and ``model.safetensors`` where there is a form that is stepped; of a model that is only
+        scored (`TrainingSession.scored_only`), that form alone.
     moved : float64[F]
         How far probabilities move where a factor is unknown.
     validation_rows : int64[k]
@@ -135,7 +136,7 @@ def fit_windows(
     from ghtrader_models.datasets.lightning_data import WindowDataModule
     from ghtrader_models.datasets.sample_windows import training_and_validation
     from ghtrader_models.datasets.windows import WindowSpec
-    from ghtrader_models.families.onnx_export import export
+    from ghtrader_models.families.onnx_export import export, probabilities_of
     from ghtrader_models.families.stepped_export import export_stepped
     from ghtrader_models.families.window_training import train_network
 
@@ -151,13 +152,16 @@ def fit_windows(
         raise RankDone
     some = samples.rows[:: max(1, samples.rows.size // _COMPARED)][:_COMPARED]
     windows = padded_windows(samples.X, samples.day_index, some, config.length)
-    files = {ONNX_FILE: export(trained.network, module.normaliser, config.length, windows)}
+    files = {}
+    if arrays_of is None or not session.scored_only:  # the graph takes as long as a short training
+        files[ONNX_FILE] = export(trained.network, module.normaliser, config.length, windows)
     if arrays_of is not None:
         files[WEIGHTS_FILE] = export_stepped(
             kind, trained.network, arrays_of, module.normaliser, config.length, windows
         )
     validated = _rows_of(sides[1], samples.day_index)
-    return WindowModel(kind, files, _moved(files[ONNX_FILE], windows), validated, trained.validation)
+    moved = _moved(probabilities_of(trained.network, module.normaliser, config.length), windows)
+    return WindowModel(kind, files, moved, validated, trained.validation)
 
 
 def _rows_of(windows: WindowSet, day_index: np.ndarray) -> np.ndarray:
@@ -167,16 +171,13 @@ def _rows_of(windows: WindowSet, day_index: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _moved(data: bytes, windows: np.ndarray) -> np.ndarray:
+def _moved(probabilities: Callable[[np.ndarray], np.ndarray], windows: np.ndarray) -> np.ndarray:
     """float64[F]: mean change of the probabilities where a factor is unknown in the whole window."""
-    from ghtrader_models.inference.predictors import WindowPredictor
-
-    network = WindowPredictor(data).network
-    usual = network.probabilities(windows)
+    usual = probabilities(windows)
     moved = np.empty(windows.shape[2])
     for factor in range(windows.shape[2]):
         kept = windows[:, :, factor].copy()
         windows[:, :, factor] = np.nan
-        moved[factor] = np.abs(network.probabilities(windows) - usual).mean()
+        moved[factor] = np.abs(probabilities(windows) - usual).mean()
         windows[:, :, factor] = kept
     return moved

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ghtrader.demo.effort import FULL
 from tests.support.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.clock, pytest.mark.timeout(1500)]
@@ -68,9 +69,14 @@ def test_dagster_shows_the_demos_partitions(default_demo, servers) -> None:
         assert all({"rows", "content_hash"} <= labels for labels in made[name].values()), made[name]
     assert all("plot" in labels for labels in made["main_l5"].values())
     horizons = {f"{horizon}|{variety}" for horizon in (10, 50, 200) for variety in ("cu", "IF")}
-    for name in ("model_logistic", "model_xgboost", "benchmark_logistic", "benchmark_xgboost", "benchmark_report"):
-        assert set(made[name]) == horizons and all("plot" in labels for labels in made[name].values())
-    assert set(made["champion"]) == {"50|cu", "50|IF"}
+    judged = {"50|cu", "50|IF"}
+    for families, of in FULL.by_horizons():
+        tested = {f"{horizon}|{variety}" for horizon in of for variety in ("cu", "IF")}
+        for family in families:
+            for name, keys in ((f"model_{family}", judged), (f"benchmark_{family}", tested)):
+                assert set(made[name]) == keys and all("plot" in labels for labels in made[name].values()), name
+    assert set(made["benchmark_report"]) == horizons
+    assert set(made["champion"]) == judged
 
 
 def test_mlflow_shows_runs_and_the_registered_champion(default_demo, servers) -> None:

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from ghtrader.demo.effort import FULL
+from ghtrader_assets.results.comparison_store import read_comparison
+from ghtrader_models.evaluation.comparison_page import render_table
+
 pytestmark = [pytest.mark.acceptance, pytest.mark.clock, pytest.mark.timeout(2400)]
-FAMILIES = ("logistic", "xgboost")
+FAMILIES = tuple(FULL.families)
+(ROW_FAMILIES, _), (NETWORKS, _) = FULL.by_horizons()
 HORIZONS = ("10", "50", "200")
 SCORES = {"logloss", "logloss_gain", "macro_f1", "weighted_f1", "accuracy", "ece"}
 
@@ -25,7 +30,7 @@ def test_report_says_what_it_promises(default_demo) -> None:
         assert found["ticks"] > 20_000 and found["factors"] >= 20
         assert set(found["models"]) == {*FAMILIES, "prior", "majority", "persistence", *extra}
         for name, by_horizon in found["models"].items():
-            assert set(by_horizon) == set(HORIZONS), name
+            assert set(by_horizon) == ({"50"} if name in NETWORKS else set(HORIZONS)), name
             for score in by_horizon.values():
                 assert set(score) == SCORES
                 assert len(score["accuracy"]["per_split"]) >= 5
@@ -42,6 +47,25 @@ def test_report_says_what_it_promises(default_demo) -> None:
     assert page.count("data:image/png;base64") >= 10 and "simulated" in page and "http" not in page.split("<main>")[1]
     assert "simulated, signal planted" in default_demo.text and "real, " in default_demo.text
     assert "ghtrader up" in default_demo.text
+
+
+@pytest.mark.sample
+@pytest.mark.parametrize("half", ["simulated", "real"])
+def test_the_report_shows_the_comparison_as_it_is_kept(default_demo, half: str) -> None:
+    path = default_demo.home / default_demo.report[half]["comparison"]
+    found = read_comparison(path)
+    assert {model.family for model in found.models} == set(FAMILIES) and found.failed == {}
+    assert all(model.cost is not None and model.bundle_id for model in found.models)
+    assert [baseline.name for baseline in found.baselines] == ["prior", "persistence", "majority"]
+    for model in found.models:
+        scores = default_demo.report[half]["models"][model.family]["50"]
+        assert scores["logloss_gain"]["mean"] == model.scores.gain.mean, model.family
+    report = default_demo.home / "runs/demo/report.html"
+    page = report.read_text()
+    row = next(line for line in render_table(found).splitlines() if found.models[0].family in line)
+    assert row in page and f"../compare/{found.symbol}/h50/comparison.html" in page
+    assert (report.parent / f"../compare/{found.symbol}/h50/comparison.html").exists()
+    assert f"{found.symbol}, horizon 50: " in default_demo.text
 
 
 @pytest.mark.sample
@@ -64,7 +88,8 @@ def test_the_planted_signal_is_found(default_demo) -> None:
     for family in FAMILIES:
         gain = models[family]["50"]["logloss_gain"]
         assert gain["low"] > 0, (family, gain)
-        assert gain["mean"] >= oracle / 2, (family, gain["mean"], oracle)
+        least = oracle / 3 if family in NETWORKS else oracle / 2  # a network sees a few of its windows here
+        assert gain["mean"] >= least, (family, gain["mean"], oracle)
 
 
 @pytest.mark.sample
@@ -78,7 +103,7 @@ def test_shuffled_labels_end_as_no_signal(default_demo) -> None:
     last = date.fromisoformat(default_demo.report["simulated"]["last_day"])
     days = [day for day in lake.days("features", symbol) if day <= last]
     dataset = load_dataset(lake, symbol, days, 50)
-    for family in FAMILIES:
+    for family in ROW_FAMILIES:  # networks: tests/verify/test_ladder.py
         report = run_benchmark(shuffled_labels(dataset, seed=7), family)
         decision = judge(report)
         assert not decision.promoted and report.model.gain.low <= 0, report.model.gain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.acceptance.test_demo import FAMILIES, HORIZONS
+from ghtrader.demo.effort import FULL
 
 pytestmark = pytest.mark.timeout(2400)
 
@@ -13,9 +13,9 @@ def test_without_a_signal_nothing_is_promoted(demos) -> None:
     half = demos("--no-signal").report["simulated"]
     assert half["world"] == "none" and half["champion"] is None and half["trading"] is None
     assert half["refused_because"]
-    for family in FAMILIES:
-        for horizon in HORIZONS:
-            assert half["models"][family][horizon]["logloss_gain"]["low"] <= 0, (family, horizon)
+    for family in FULL.families:
+        for horizon, scores in half["models"][family].items():
+            assert scores["logloss_gain"]["low"] <= 0, (family, horizon)
 
 
 def test_the_same_seed_gives_the_same_contents(default_demo, demos) -> None:

@@ -45,7 +45,14 @@ def test_missing_benchmarks_are_made_once_and_a_failure_stops_no_other(settings,
     assert [baseline.name for baseline in found.baselines] == ["prior", "persistence", "majority"]
     assert first.page.read_text().count("<img") == 3 and load_comparison(settings, KEY, 10) == found
 
-    other = compare_families(settings, replace(options, families=("logistic",), seed=1)).comparison.models[0]
+    assert not [line for line in lines if line.endswith("no report")], "a family that nobody asked for is no news"
+
+    again = compare_families(settings, replace(options, families=("logistic",), again=True))
+    assert len(again.runs) == 3 and again.comparison.models[0].bundle_id in {model.bundle_id for model in found.models}
+    changed = replace(options, families=("logistic",), seed=1, changes={"logistic": {"stride": 7}})
+    compared = compare_families(settings, changed).comparison
+    assert compared.notes == {"logistic": ["stride 7, not 5 as in the preset small"]}
+    other = compared.models[0]
     assert other.bundle_id not in {"", *(model.bundle_id for model in found.models)}, "a model of another seed"
     assert load_bundle(settings.models / "bundles" / other.bundle_id).content.seed == 1
     compare_families(settings, replace(options, families=("logistic",)))
@@ -63,7 +70,23 @@ def test_missing_benchmarks_are_made_once_and_a_failure_stops_no_other(settings,
     assert "no room for a matrix" in told["failed"]["xgboost"] and told["splits_hash"] == found.splits_hash
     client = Tracker(settings).client
     runs = client.search_runs([client.get_experiment_by_name(KEY).experiment_id], "tags.`ghtrader.kind` = 'comparison'")
-    assert len(runs) == 4 and all("logistic.latency_p99_us" in run.data.metrics for run in runs)
+    assert len(runs) == 5 and all("logistic.latency_p99_us" in run.data.metrics for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("max_epochs=1", "no compared family has it"),
+        ("tcn.max_epochs=1", "no compared family has it"),
+        ("xgboost.c=1", "no compared family has it"),
+        ("max_depth=deep", "max_depth is 'deep'"),
+        ("xgboost.max_depth", "is no setting"),
+    ],
+)
+def test_a_setting_that_no_compared_family_takes_is_a_usage_error(tmp_path, setting, words):
+    arguments = ["compare", "--models", "logistic,xgboost", "--var", "cu", "--set", setting, "--home", str(tmp_path)]
+    done = ghtrader(*arguments)
+    assert done.returncode == 2 and words in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(

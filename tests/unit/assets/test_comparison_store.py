@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from ghtrader_assets.results.comparison_store import WantedTests, compare_stored, why_not
+from ghtrader_assets.results.comparison_store import WantedTests, compare_stored, of_other_code, why_not
 from ghtrader_assets.results.reports_store import readable_reports, save_report
 from ghtrader_base.errors import FailedError
 from ghtrader_base.settings import Settings, load_settings
+from ghtrader_base.version import code_version
 from ghtrader_models.evaluation.policy_fit import PolicyOptions
 from ghtrader_models.families.base import Preset, get_family
 from tests.unit.assets.test_reports_store import CONTEXT, SYMBOL, report, scores
@@ -34,6 +35,13 @@ def settings(tmp_path) -> Settings:
         ({"preset": "paper"}, {}, {}, "other settings than the preset paper"),
         ({"preset": "paper"}, {"config": get_family("logistic").config(Preset.PAPER)}, {}, ""),
         ({}, {"config": dataclasses.replace(get_family("logistic").config(), c=50.0)}, {}, "other settings"),
+        ({"changes": {"logistic": {"c": 50.0}}}, {}, {}, "other settings than the preset small, c=50.0"),
+        (
+            {"changes": {"logistic": {"c": 50.0}}},
+            {"config": dataclasses.replace(get_family("logistic").config(), c=50.0)},
+            {},
+            "",
+        ),
         ({"seed": 4}, {}, {}, "another seed"),
         ({}, {"policy": PolicyOptions(quantile=0.5)}, {}, "policy"),
         ({}, {"uncalibrated": None}, {}, "did not calibrate"),
@@ -53,3 +61,14 @@ def test_a_report_of_anything_else_stands_in_no_comparison(
     if why:  # nor in one of a family whose own benchmark failed just now
         with pytest.raises(FailedError, match="nothing to compare: logistic: out of memory"):
             compare_stored(settings, SYMBOL, 50, ["logistic"], asked, {"logistic": "out of memory"})
+
+
+@pytest.mark.clock
+def test_what_other_code_made_is_named_and_how_it_is_made_anew(settings) -> None:
+    for made_by, said in (
+        ("0.0.1+abc", "its benchmark was made by ghtrader 0.0.1+abc; --again makes it anew"),
+        (code_version(), ""),
+    ):
+        save_report(settings, MADE, dataclasses.replace(TRADED, code_version=made_by))
+        (kept,) = readable_reports(settings, SYMBOL, 50).reports
+        assert of_other_code(kept, None) == said

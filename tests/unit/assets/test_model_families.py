@@ -125,7 +125,12 @@ def test_no_report_at_all_says_what_to_run(settings):
 
 @pytest.mark.parametrize(
     ("field", "value", "why"),
-    [("splits_hash", "other", "splits"), ("data_hash", "other", "features"), ("made_at", "2026", "")],
+    [
+        ("splits_hash", "other", "splits"),
+        ("data_hash", "other", "features"),
+        ("latency_ms", 300.0, "latency of orders"),
+        ("made_at", "2026", ""),
+    ],
 )
 def test_only_reports_on_the_same_tests_stand_beside_each_other(settings, field, value, why):
     keep(settings, "logistic", made_at="2025")

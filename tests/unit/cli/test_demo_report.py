@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from ghtrader.comparison_text import comparison_text
 from ghtrader.demo.report import (
     BatchComparison,
     ContentHashes,
@@ -23,10 +24,14 @@ from ghtrader.demo.report import (
 )
 from ghtrader.demo.report_page import PartPage, Plot, render
 from ghtrader.demo.run import closing_text
+from ghtrader.demo.side_by_side import families_side_by_side
 from ghtrader.demo.trading_results import own_fills, same_fills, trading_facts
 from ghtrader_exchange import enums as exchange
 from ghtrader_exchange.control_messages import FillRecord
 from ghtrader_market.accounting.fill import Fill, Offset, Side
+from ghtrader_models.evaluation.comparison import Bounds, ComparedBaseline, ComparedModel, Comparison
+from ghtrader_models.evaluation.comparison_page import render_table
+from ghtrader_models.evaluation.model_cost import ModelCost, RowLatency
 from ghtrader_models.model_scores import GainInterval, MeanScore, ModelScores
 from ghtrader_runtime.runlog.latency import LatencySummary, Quantiles
 from tests.support.run_summaries import summary
@@ -34,8 +39,8 @@ from tests.support.run_summaries import summary
 ONE = MeanScore(mean=0.5, std=0.1, per_split=[0.4, 0.6])
 FACTS = {
     "ticks", "main_l5_ticks", "contracts", "days", "first_day", "last_day", "segments", "factors", "left_out", "hashes",
-    "left_out_days", "models", "tests", "walk_forward_net_pnl", "candidate", "candidate_family", "champion",
-    "refused_because", "trading", "verdict", "kind", "simulated",
+    "left_out_days", "models", "tests", "walk_forward_net_pnl", "comparison", "candidate", "candidate_family",
+    "champion", "refused_because", "trading", "verdict", "kind", "simulated",
 }  # fmt: skip
 TRADING = {
     "ticks", "targets", "orders", "fills", "round_trips", "net_pnl", "gross_pnl", "fees", "exchange_fills",
@@ -74,11 +79,28 @@ PIPELINE = PipelineFacts(
     },
     tests=["2025-04-14", "2025-04-15"],
     walk_forward_net_pnl={"logistic": None, "xgboost": 12.0},
+    comparison="runs/compare/KQ.m@SHFE.cu/h50/comparison.json",
     candidate="b",
     candidate_family="xgboost",
     champion="b",
     refused_because=None,
 )
+COMPARISON = Comparison(
+    symbol="KQ.m@SHFE.cu", horizon=50, first="2025-04-01", last="2025-04-15", days=10, rows=900,
+    tests=["2025-04-14", "2025-04-15"], splits="2 tests", splits_hash="s", data_hash="d", origin="simulated market",
+    models=[
+        ComparedModel(
+            family=family, config={}, scores=PIPELINE.models[family]["50"], logloss=Bounds(low=0.4, high=0.6),
+            gain_of_many=Bounds(low=0.01, high=0.05), fits=2, fit_seconds=1.5, train_rows=100, trading=None,
+            cost=ModelCost(latency=RowLatency(p50_us=2.5, p99_us=4.5, calls=10), model_bytes=77, parameters=9),
+        )
+        for family in ("xgboost", "logistic")
+    ],
+    baselines=[
+        ComparedBaseline(name="prior", scores=PIPELINE.models["prior"]["50"], logloss=Bounds(low=0.4, high=0.6)),
+    ],
+    failed={}, reliability={}, made_at="2025", code_version="1", notes={"xgboost": ["rounds 5 <small>"]},
+)  # fmt: skip
 NONE = Quantiles()
 SUMMARY = summary(
     ticks=10, targets=10, net_pnl=1234.4, gross_pnl=1240.0, fees=5.6, positions={"SHFE.cu2505": 0}, mode="sim",
@@ -135,20 +157,26 @@ def test_the_document_has_every_key_and_is_read_back() -> None:
     assert set(paced.to_dict()) == TRADING | {"lock_step_ms"}
 
 
-def test_the_sentence_and_the_table_say_what_was_found() -> None:
+def test_the_sentence_and_the_table_say_what_was_found(tmp_path: Path) -> None:
     assert REPORT.live.verdict(50) == (
         "simulated, signal planted (strength 2): an edge over the prior. xgboost gains +0.0300 nats over the prior at "
         "horizon 50, 95 % interval [+0.0200, +0.0400] over 2 tests; the oracle gains +0.0400, so 75% of it. "
         "Traded: net +1,234 CNY after 6 of fees. Gate: promoted."
     )
     assert REPORT.recorded.verdict(50).endswith("Gate: refused: chance explains it.")
-    text = closing_text(REPORT, Path("/home/demo"))
-    assert "SIMULATED: 1,000 ticks, 10 days, 2 segments, 43 factors; horizon 50" in text and "REAL: " in text
+    path = tmp_path / PIPELINE.comparison
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(COMPARISON.to_dict()))
+    text = closing_text(REPORT, tmp_path)
+    assert "SIMULATED: 1,000 ticks, 10 days, 2 segments, 43 factors" in text and "REAL: " in text
+    shown = families_side_by_side(tmp_path, PIPELINE, 50)
+    assert [baseline.name for baseline in shown.baselines] == ["prior", "oracle"]
+    assert comparison_text(shown) in text and "xgboost: rounds 5 <small>" in text, "as `ghtrader compare` shows it"
     assert "left out 2025-04-03: book of one level, the others of 5 levels" in text
     assert "the exchange's own record: 1, equal one by one" in text
     assert "tick to target p50 0.50 ms, p99 1.50 ms over 10 ticks" in text
     assert "live factors against batch: 10 ticks, 0 different" in text
-    assert "200 s. Report: /home/demo/runs/demo/report.html" in text
+    assert f"200 s. Report: {tmp_path}/runs/demo/report.html" in text
 
 
 @pytest.mark.parametrize(
@@ -168,11 +196,14 @@ def test_an_edge_that_earns_no_money_is_called_so(gross: float, fees: float, sai
 def test_the_page_shows_both_parts() -> None:
     parts = [
         PartPage(
-            kind=name, title=name, badge=name, unit="day", judged=50, part=part, plots=[Plot("a plot", b"PNG", "seen")]
-        )
+            kind=name, title=name, badge=name, unit="day", judged=50, part=part, comparison=COMPARISON,
+            comparison_page="../compare/comparison.html", plots=[Plot("a plot", b"PNG", "seen")],
+        )  # fmt: skip
         for name, part in REPORT.parts.items()
     ]
     page = render(REPORT, parts)
+    assert page.count(render_table(COMPARISON)) == 2, "as the comparison's own page shows it"
+    assert page.count('href="../compare/comparison.html"') == 2 and "rounds 5 &lt;small&gt;" in page
     assert page.count("data:image/png;base64,UE5H") == 2 and "world <code>driver</code>" in page
     assert REPORT.live.verdict(50) in page and "t" * 12 in page and "+1,234" in page
     assert "10 ticks, 0 different" in page and "equal to ours one by one" in page

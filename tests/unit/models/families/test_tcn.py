@@ -26,9 +26,10 @@ from ghtrader_models.families.base import get_family, learning_curves, make_conf
 from ghtrader_models.families.checkpoints import CHECKPOINT, SafetensorsIO
 from ghtrader_models.families.networks.tcn import TCN
 from ghtrader_models.families.tcn import TCNConfig
+from ghtrader_models.families.training_session import fits_that_are_only_scored
 from ghtrader_models.families.window_family import WindowModel
 from ghtrader_models.families.window_training import TrainedNetwork, train_network
-from ghtrader_models.inference.onnx_windows import WindowNetwork, padded_windows
+from ghtrader_models.inference.onnx_windows import ONNX_FILE, WindowNetwork, padded_windows
 from ghtrader_models.inference.predictors import Predictor
 from tests.support.bad_training import DAY_ROWS, refused, tiny
 
@@ -57,6 +58,14 @@ def test_it_learns_what_the_last_row_says(model: WindowModel, samples: Samples) 
     assert sum(importance.values()) == pytest.approx(1) and max(importance, key=lambda name: importance[name]) in "ab"
     (curve,) = learning_curves(model).values()
     assert len(curve) >= 2 and min(curve) < curve[0]
+
+
+def test_a_model_that_is_only_scored_says_the_same_without_the_graph(model: WindowModel, samples: Samples) -> None:
+    with fits_that_are_only_scored():
+        scored = get_family("tcn").fit(samples, seed=1, config=CONFIG)
+    assert isinstance(scored, WindowModel) and set(model.files) - set(scored.files) == {ONNX_FILE}
+    assert np.array_equal(scored.predict_proba(samples), model.predict_proba(samples))
+    assert np.array_equal(scored.moved, model.moved)
 
 
 def test_live_row_by_row_is_offline_with_cold_rows_gaps_and_a_new_day(
