@@ -250,6 +250,8 @@ def _checked_days(path: Path, options: ReadOptions, layout: str | None) -> Itera
     file = RecordingFile(str(path), path=path)
     for part in read_days(file, options, layout):
         judged, notes, details = _judged(part, options.calendar)
+        if file.is_table and file.columns.torn and part.rows[-1] == file.columns.table.num_rows - 1:
+            notes += (f"{path.name}: {file.place_word(file.columns.table.num_rows)} left out: it is cut off",)
         details = replace(details, origin=TickOrigin(kind=OriginKind.FILE, layout=part.layout))
         checked = replace(check_day(judged, options), file=file.unread())
         yield (part.contract, part.day), _found_day((str(path),), checked, notes, details)

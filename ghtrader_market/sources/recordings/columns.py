@@ -36,6 +36,8 @@ class Columns:
     table: pa.Table
     lines: bool
     """Whether places are lines of a text file (CSV) or rows (Parquet)."""
+    torn: bool = False
+    """Whether a last line that was cut off, as a killed logger leaves it, is left out."""
 
     @property
     def names(self) -> list[str]:
@@ -241,7 +243,9 @@ def read_csv(data: bytes, name: str) -> Columns:
     """
     from pyarrow import csv
 
-    data = _from_utf16(data, name).removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n \t") + b"\n"
+    data = _from_utf16(data, name).removeprefix(b"\xef\xbb\xbf")
+    ended = data.endswith((b"\n", b"\r"))
+    data = data.rstrip(b"\r\n \t") + b"\n"
     if b"\n" not in data[:-1]:
         data = data.replace(b"\r", b"\n")  # lines that end with a carriage return alone
     if b"\0" in data:
@@ -256,6 +260,9 @@ def read_csv(data: bytes, name: str) -> Columns:
     following = data[len(text.encode()) + 1 :].partition(b"\n")[0].rstrip(b"\r").decode()
     if following.endswith(delimiter) and following.count(delimiter) == len(header):
         header.append(_END)  # every line ends with a delimiter, but for the header
+    last = data.rindex(b"\n", 0, len(data) - 1) + 1 if data.count(b"\n") > 1 else 0
+    if torn := not ended and last > 0 and data.count(delimiter.encode(), last) < len(header) - 1:
+        data = data[:last]
     _refuse_twins(header, name)
     if all(_is_number(cell) for cell in header):
         raise BadRecordingError(f"{name}: line 1 holds numbers, not column names", "add the header line")
@@ -284,7 +291,7 @@ def read_csv(data: bytes, name: str) -> Columns:
         raise BadRecordingError(f"{where} has {cells}", "the line is cut or the file damaged: correct it") from exc
     if _END in header:
         table = _without_end(table, name)
-    return _with_rows(Columns(name, table, lines=True))
+    return _with_rows(Columns(name, table, lines=True, torn=torn))
 
 
 def _without_end(table: pa.Table, name: str) -> pa.Table:

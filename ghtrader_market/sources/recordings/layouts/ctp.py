@@ -22,6 +22,7 @@ from ghtrader_market.reference.varieties import variety_of
 from ghtrader_market.sources.recordings.contract_rows import ContractRows, ReadOptions, refuse_first
 from ghtrader_market.sources.recordings.layouts.exchange_clock import (
     are_trading_days,
+    evenings_alone,
     next_days,
     printed_ns,
     wall_ns,
@@ -53,6 +54,8 @@ _PLAIN = {name.lower(): name for name in (*_VALUES.values(), *_OTHERS)}
 _DATE_IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(\d\d)[-_]?(\d\d)(?!\d)")
 _NO_EVENING_DATE = frozenset({"CZCE"})
 """Exchanges whose trading day is the calendar date at night."""
+_EVENING_UNDER_TRADING_DAY = frozenset({"DCE"})
+"""Exchanges whose ActionDay is the trading day at night."""
 
 
 def _plain(name: str) -> str:
@@ -124,6 +127,13 @@ def _printed(
         days = known["ActionDay"]
         if are_trading_days(days, of_day):
             return printed_ns(days, of_day, calendar, file.name, "ActionDay"), days
+        exchange = parse_symbol(contract).exchange
+        if exchange in _EVENING_UNDER_TRADING_DAY and evenings_alone(days, of_day):
+            raise BadRecordingError(
+                f"{file.name}, column ActionDay: {exchange} prints the trading day of its evenings there, loggers the "
+                "calendar date, and no day session beside them tells which it is",
+                "add the column TradingDay, or put night and day session into one file",
+            )
         return wall_ns(days, of_day), None
     if (day := _day_in_name(file.name)) is None:
         raise BadRecordingError(

@@ -34,6 +34,13 @@ def are_trading_days(days: np.ndarray, of_day_ns: np.ndarray) -> bool:
     return False
 
 
+def evenings_alone(days: np.ndarray, of_day_ns: np.ndarray) -> bool:
+    """Whether there are evenings, and no row of a day session under the date of any; as `are_trading_days`."""
+    evening = of_day_ns >= DAY_CHANGE_NS
+    by_day = (of_day_ns >= _MORNING_NS) & ~evening
+    return bool(evening.any()) and not np.isin(days[evening], days[by_day]).any()
+
+
 def printed_ns(
     trading_days: np.ndarray, of_day_ns: np.ndarray, calendar: TradingCalendar, name: str, column: str
 ) -> np.ndarray:

@@ -265,3 +265,13 @@ def test_a_folder_without_a_tick_is_refused(tmp_path: Path, lake: Lake) -> None:
     (tmp_path / "empty/SHFE.cu1912.csv").touch()
     with pytest.raises(UsageError, match="no file holds a tick"):
         import_recordings([tmp_path / "empty"], lake, CALENDAR)
+
+
+def test_a_last_line_that_a_killed_logger_cut_off_costs_that_row(tmp_path: Path, lake: Lake) -> None:
+    path = with_rows(tmp_path, lambda frame: frame)
+    whole = read_recording(path)[0][2]
+    path.write_bytes(path.read_bytes()[:-90])
+    report = import_recordings([path], lake, CALENDAR)
+    assert report.row_notes == ((CU1910, MONDAY, "SHFE.cu1910.csv: line 201 left out: it is cut off"),)
+    stored = lake.read_day("ticks", CU1910, MONDAY)
+    assert table_hash(stored) == table_hash(whole.slice(0, whole.num_rows - 1))

@@ -144,3 +144,18 @@ def test_a_session_that_comes_later_says_to_import_both(tmp_path: Path, lake: La
     with pytest.raises(RefusedError) as caught:
         import_recordings([day], lake, CALENDAR)
     assert "import all files of the day at once" in caught.value.hint
+
+
+def test_a_night_under_a_date_that_may_be_either_is_refused(tmp_path: Path, lake: Lake) -> None:
+    """DCE's ActionDay is Monday on a Friday night: read as a date, the night would be Tuesday's."""
+    soy = CTP.drop(columns="TradingDay").assign(InstrumentID="m2001", ActionDay="20190923")
+    evening = soy[soy["UpdateTime"].between("21:00:00", "22:59:59")]
+    day = soy[soy["UpdateTime"].between("09:00:00", "11:29:59")]
+    (night,) = files(tmp_path / "recorded", night=evening)
+    with pytest.raises(BadRecordingError, match="ActionDay: DCE prints the trading day") as caught:
+        import_recordings([night], lake, CALENDAR)
+    assert "TradingDay" in caught.value.hint and lake.keys("ticks") == []
+    (both,) = files(tmp_path / "both", day=pd.concat([evening, day]))
+    assert import_recordings([both], lake, CALENDAR).written == (("DCE.m2001", MONDAY),)
+    (stated,) = files(tmp_path / "stated", night=evening.assign(TradingDay="20190923", InstrumentID="m2005"))
+    assert import_recordings([stated], lake, CALENDAR).written == (("DCE.m2005", MONDAY),)
