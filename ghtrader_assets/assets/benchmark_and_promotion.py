@@ -199,7 +199,7 @@ def benchmark_series(
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
 
     policy, cut = PolicyOptions.from_dict(config.policy), SplitOptions.from_dict(config.splits)
-    execution = ExecutionModel(latency_ms=home.settings.risk_latency_ms)
+    execution = ExecutionModel.of_settings(home.settings)
     dataset = load_dataset(
         home.lake,
         symbol,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ghtrader_base.errors import UsageError
+from ghtrader_base.settings import Settings
 from ghtrader_base.trading_limits import default
 
 MOST_SHOWN = 1e9
@@ -46,6 +47,11 @@ class ExecutionModel:
     def __post_init__(self) -> None:
         if not 0.0 <= self.latency_ms < float("inf"):
             raise UsageError(f"a latency of {self.latency_ms} ms makes no sense", "2 is the default, 0 is none")
+
+    @classmethod
+    def of_settings(cls, settings: Settings) -> ExecutionModel:
+        """As a home has it: what `paper` takes where no option says otherwise."""
+        return cls(latency_ms=settings.risk_latency_ms, max_order=settings.risk_max_order)
 
     @property
     def latency_ns(self) -> int:

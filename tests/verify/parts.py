@@ -107,7 +107,9 @@ PARTS: dict[str, Part] = {
         90, [verify("families", jobs=1), verify("ladder", jobs=1), verify("carried_state", jobs=1)], named=True
     ),
     "fuzz": Part(1, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
-    "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1), verify("carried_position")]),
+    "simulation": Part(
+        1, [verify("simulation"), verify("request_flood", jobs=1), verify("carried_position"), verify("random_days")]
+    ),
     "mutants": Part(3, [verify("mutants")]),
     "chaos": Part(
         12, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]

@@ -11,9 +11,10 @@ from ghtrader_base.errors import ConfigError, UsageError
 from ghtrader_base.settings import load_settings, set_setting
 from ghtrader_base.trading_enums import OnKill, Peg, RunMode, SimKind, TimeInForce, UnknownOrders
 from ghtrader_base.trading_limits import TRADING_LIMITS
+from ghtrader_market.accounting.execution_model import ExecutionModel
 from ghtrader_runtime.core.order_planning import ExecutionStyle
 from ghtrader_runtime.core.risk_rules import RiskLimits
-from ghtrader_runtime.run_options import GatewayOptions, check_options, execution_style, risk_limits
+from ghtrader_runtime.run_options import GatewayOptions, check_options, execution_model, execution_style, risk_limits
 
 PLAIN = GatewayOptions(account="a", mode="sim", symbol="SHFE.cu2502", run_id="r")
 
@@ -41,6 +42,14 @@ def test_what_is_typed_beats_what_is_set(home, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("GHTRADER_RISK_ON_KILL", "run")
     with pytest.raises(ConfigError, match="GHTRADER_RISK_ON_KILL"):
         load_settings(home)
+
+
+def test_a_benchmark_meets_the_market_as_paper_does_by_the_same_settings(home) -> None:
+    set_setting("GHTRADER_LATENCY_MS", "700", home)
+    set_setting("GHTRADER_RISK_MAX_ORDER", "2", home)
+    settings = load_settings(home)
+    paper = execution_model(msgspec.structs.replace(PLAIN, **in_force(settings, {})))
+    assert ExecutionModel.of_settings(settings) == paper == ExecutionModel(latency_ms=700.0, max_order=2)
 
 
 @pytest.mark.parametrize(
