@@ -184,7 +184,7 @@ def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settin
     opened = exchange.control.clock().now_ns
     exchange.control.set_clock(at_ns=opened + 1800 * 10**9)  # half an hour of the day is over when it joins
     run = trade(
-        settings, options(new_run_id("test")), strategy(model), seconds=12.5,
+        settings, options(new_run_id("test")), strategy(model), seconds=8.0,
         on_ready=lambda: exchange.control.set_clock(frozen=False, speed=300.0),
     )  # fmt: skip
     assert run.round_trips >= 1 and run.positions.get(SYMBOL, 0) == 0, "it left flat"
