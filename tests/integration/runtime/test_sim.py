@@ -283,6 +283,8 @@ def test_kill_9_with_a_position_a_tripped_switch_and_an_order_in_flight(exchange
     assert second.error() is None
 
 
+@pytest.mark.verify
+@pytest.mark.sample(1, of="live processes through faults")
 def test_what_is_killed_is_started_again_and_nothing_is_lost_or_sent_twice(exchange, settings) -> None:
     model = write_tiny_bundle(settings.models, enter=0.7, leave=0.2)
     told: list[str] = []
@@ -328,6 +330,8 @@ def test_what_is_killed_is_started_again_and_nothing_is_lost_or_sent_twice(excha
     assert (np.diff(ids) == 1).all(), "every tick was seen by one life or another"
 
 
+@pytest.mark.verify
+@pytest.mark.sample(1, of="live processes through faults")
 def test_a_lost_order_is_asked_after_and_a_broken_line_is_survived(exchange, settings, children) -> None:
     gateway, run_id = start(settings, children)
     hand = Hand(settings)
