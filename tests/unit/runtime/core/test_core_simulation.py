@@ -23,7 +23,7 @@ from tests.core_simulation.mutants import FAULTS, ROLL_FAULTS  # noqa: E402
 from tests.core_simulation.runner import run_script  # noqa: E402
 from tests.core_simulation.scenario import script_of  # noqa: E402
 
-SEEDS = int(os.environ.get("SEEDS", "800"))
+SEEDS = int(os.environ.get("SEEDS", "400"))
 FOUND_BY_STORIES = ("losses do not trip", "monitor-only cancels")
 FOUND_BY_UNIT_TESTS = ("a disk that refuses does not halt", "rolled before it is flat")
 """One of each kind the lists have: money and authority, disk and roll."""
