@@ -82,5 +82,6 @@ def test_a_failing_story_is_told_in_short(name: str, tmp_path) -> None:
     told = json.loads((tmp_path / "told").read_text())
     story, what = told["story"], told["as"]
     count = int(story.partition("shrunk to ")[2].split()[0])
-    assert count <= 25 and story.rstrip().endswith(what.rstrip()[-20:]) or what[:30] in story, story
+    assert count <= 25, story
+    assert story.rstrip().endswith(what.rstrip()[-20:]) or what[:30] in story, story
     assert "WriteIntent" in story and "=> " in story
