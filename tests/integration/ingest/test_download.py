@@ -25,6 +25,7 @@ from ghtrader_market.ingest.download import FetchPolicy, download
 from ghtrader_market.reference.tick_schema import VALUE_COLUMNS, values_matrix
 from ghtrader_market.reference.trading_calendar import bundled_calendar
 from ghtrader_market.sources.base import DAILY_BAR_SCHEMA, TickSource
+from ghtrader_market.sources.circuit_breaker import Policy
 from ghtrader_market.sources.tqsdk.source import TqSdkSource
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_market.stores.lake.missing_days import no_data_days, skipped_days
@@ -243,7 +244,7 @@ def test_an_exchange_that_goes_away_is_named(tmp_path: Path, monkeypatch: pytest
             symbol = source.contracts("cu", DAYS[0], DAYS[1])[0].symbol
             (worker,) = source.workers
             with pytest.raises(UnreachableError, match="2 contract-days are skipped") as caught:
-                policy = FetchPolicy(outage_s=5.0)
+                policy = FetchPolicy(outage_s=1.0, breaker=Policy(pause_s=0.2))
                 download(source, lake, CALENDAR, [symbol], DAYS[0], DAYS[1], progress=stop, policy=policy)
         assert time.monotonic() - gone_after[0] < 90
         assert exchange.env["TQ_AUTH_URL"] in caught.value.message and "ghtrader exchange serve" in caught.value.hint

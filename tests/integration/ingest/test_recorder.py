@@ -210,6 +210,8 @@ def test_a_recorded_day_is_the_downloaded_one(exchange: ExchangeProcess, setting
     assert days.sealed[b, LIVE].state == "kept as tqsdk has it" and journal_days(settings.data, b) == []
 
 
+@pytest.mark.verify
+@pytest.mark.sample(1, of="live processes through faults")
 def test_a_silent_market_is_asked_about_and_a_dead_line_found_when_it_speaks_again(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

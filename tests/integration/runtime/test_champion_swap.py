@@ -24,7 +24,7 @@ from ghtrader_runtime.runlog.journal import read_factors, read_lines
 from tests.support.runtime_kit import TinyModel, tiny_factor_set, write_day, write_tiny_bundle
 from tests.support.waiting import PATIENCE_S, until
 
-CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 2000
+CONTRACT, DAY, ROWS = "SHFE.cu2502", date(2025, 1, 8), 1500
 SERIES = "KQ.m@SHFE.cu"
 
 

@@ -1,4 +1,4 @@
-"""Chaos on the real processes: two scenarios, each with a kill -9, a lost order, a broken line and a tripped switch,
+"""Chaos on the real processes: a scenario with a kill -9, a lost order, a broken line and a tripped switch,
 judged by the exchange's own record. Every kind of fault: `tests/verify/test_chaos_kinds.py`; `python -m tests.chaos`
 plays hundreds."""
 
@@ -27,11 +27,11 @@ def chaos(home: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str]
 
 
 def test_ledger_broker_and_journal_agree_whatever_went_wrong(tmp_path: Path) -> None:
-    done, told = chaos(tmp_path, "--scenarios", "2", "--kinds", KINDS)
+    done, told = chaos(tmp_path, "--scenarios", "1", "--kinds", KINDS)
     assert done.returncode == 0, done.stdout + done.stderr
     figures = told["figures"]
-    assert figures["scenarios"] == 2 and figures["with findings"] == 0
-    assert figures["orders"] > 4 and figures["gateways started"] > 2 and figures["strategies started"] >= 2
+    assert figures["scenarios"] == 1 and figures["with findings"] == 0
+    assert figures["orders"] > 2 and figures["gateways started"] >= 2 and figures["strategies started"] >= 1
     assert figures["trips"] >= 1
 
 

@@ -34,7 +34,7 @@ from tests.support.runtime_kit import write_day
 from tests.support.trading_client import TradingClient
 from tests.support.waiting import PATIENCE_S, until
 
-MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "60000"))
+MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "30000"))
 CONTRACT, DAY = "SHFE.cu2502", date(2025, 1, 8)
 GROWTH = 32 << 20
 

@@ -203,6 +203,8 @@ def test_a_roll_with_a_position_and_a_day_without_one(exchange, settings, histor
     assert all(order.symbol == NEW for order in carried)
 
 
+@pytest.mark.verify
+@pytest.mark.sample(1, of="live processes through faults")
 def test_a_gateway_killed_in_the_middle_of_a_roll_and_a_day_without_a_schedule(exchange, settings, history) -> None:
     with pytest.raises(RefusedError, match="no roll schedule of cu"), running(settings, days=0):
         pass

@@ -184,7 +184,7 @@ def test_fills_equal_the_exchanges_record_and_factors_the_batch(exchange, settin
     opened = exchange.control.clock().now_ns
     exchange.control.set_clock(at_ns=opened + 1800 * 10**9)  # half an hour of the day is over when it joins
     run = trade(
-        settings, options(new_run_id("test")), strategy(model), seconds=12.5,
+        settings, options(new_run_id("test")), strategy(model), seconds=8.0,
         on_ready=lambda: exchange.control.set_clock(frozen=False, speed=300.0),
     )  # fmt: skip
     assert run.round_trips >= 1 and run.positions.get(SYMBOL, 0) == 0, "it left flat"
@@ -283,6 +283,8 @@ def test_kill_9_with_a_position_a_tripped_switch_and_an_order_in_flight(exchange
     assert second.error() is None
 
 
+@pytest.mark.verify
+@pytest.mark.sample(1, of="live processes through faults")
 def test_what_is_killed_is_started_again_and_nothing_is_lost_or_sent_twice(exchange, settings) -> None:
     model = write_tiny_bundle(settings.models, enter=0.7, leave=0.2)
     told: list[str] = []
@@ -328,6 +330,8 @@ def test_what_is_killed_is_started_again_and_nothing_is_lost_or_sent_twice(excha
     assert (np.diff(ids) == 1).all(), "every tick was seen by one life or another"
 
 
+@pytest.mark.verify
+@pytest.mark.sample(1, of="live processes through faults")
 def test_a_lost_order_is_asked_after_and_a_broken_line_is_survived(exchange, settings, children) -> None:
     gateway, run_id = start(settings, children)
     hand = Hand(settings)

@@ -53,7 +53,7 @@ told["daily"] = bars[["id", "datetime", "open", "high", "low", "close", "volume"
 minutes = api.get_kline_serial(symbol, 60, 30)
 told["minute_ids"] = minutes.id.tolist()
 
-serial = api.get_tick_serial(symbol, 3000)  # however late it is looked at, no row has left it
+serial = api.get_tick_serial(symbol, 8000)  # more than the day has: however late it is looked at, no row has left it
 rows: list[list[float]] = []
 live_columns = [name for name in serial.columns if name not in ("symbol", "duration")]
 newest = serial.id.iloc[-1]
@@ -74,7 +74,7 @@ def collect(wanted: int, seconds: float) -> None:
 control.set_clock(frozen=False, speed=20)
 collect(8, 60)
 told["at_speed_20"] = len(rows)
-control.set_clock(speed=1000)
+control.set_clock(speed=4000)
 collect(2000, 120)
 control.set_clock(frozen=True)
 told["live_columns"] = live_columns
@@ -85,7 +85,7 @@ for index, part in enumerate(columns.values()):
 held = {"quote": quote.datetime, "id": newest}
 control.set_clock(frozen=False, speed=200)
 control.fault("close-md")
-deadline = time.time() + 4
+deadline = time.time() + 2  # 66 rows of an open line
 while time.time() < deadline:
     api.wait_update(deadline=deadline)
 told["silent_after_clean_close"] = bool(serial.id.iloc[-1] - held["id"] <= 40)
