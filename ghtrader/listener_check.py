@@ -44,7 +44,10 @@ class Listener:
 
 
 def check_listeners(settings: Settings) -> list[Listener]:
-    """Everything of this home that listens and speaks HTTP or SQL, tried now."""
+    """Everything of this home that listens and speaks HTTP or SQL, tried now; `ConfigError` for half a login."""
+    from ghtrader_base.settings import require_whole_logins
+
+    require_whole_logins(settings)
     return [*_web_servers(settings), *_metrics(settings), *_questdb(settings)]
 
 

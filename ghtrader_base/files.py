@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import shlex
 import stat
 import tempfile
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ghtrader_base.disk_errors import disk_errors, refusal_of
 from ghtrader_base.errors import ConfigError, IntegrityError
-from ghtrader_base.private_files import FILE_MODE, make_folder
+from ghtrader_base.private_files import FILE_MODE, in_its_place, make_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +69,7 @@ def atomic_write_bytes(path: Path, data: bytes, mode: int = FILE_MODE) -> None:
     Raises
     ------
     ConfigError
-        One may not write there.
+        One may not write there, or a folder has the name.
     UnwritableError
         The disk refuses: `path` is as it was.
     """
@@ -94,6 +93,9 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
         if mode != FILE_MODE:
             os.chmod(temporary, mode)
         os.replace(temporary, path)
+    except IsADirectoryError as exc:
+        Path(temporary).unlink(missing_ok=True)
+        raise in_its_place(path, "a folder") from exc
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -127,52 +129,6 @@ def require_file(path: Path) -> Path:
     """`path`, for a library that opens it by itself; OSError as `open_file`."""
     open_file(path).close()
     return path
-
-
-def open_plain(path: Path, flags: int) -> int:
-    """A close-on-exec descriptor of a file that is ours to write, made 0600 where `flags` say so.
-
-    A link is not followed: what is written would destroy whatever it leads to. A pipe is not waited for.
-
-    Raises
-    ------
-    ConfigError
-        A link, a folder, a pipe, a socket or a device has the name, or another user owns what has it.
-    OSError
-        It cannot be opened.
-    """
-    try:
-        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE)
-    except OSError as exc:
-        if (why := _no_plain_file(path, exc)) is not None:
-            raise why from exc
-        raise
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise _in_its_place(path, "something else than a file")
-    return fd
-
-
-def _no_plain_file(path: Path, error: OSError) -> ConfigError | None:
-    """Why a file of ours cannot be opened, where what lies there is to blame."""
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    kind = kinds.get(stat.S_IFMT(found.st_mode))
-    if kind is not None:
-        return _in_its_place(path, kind)
-    if isinstance(error, PermissionError) and found.st_uid != os.geteuid():
-        owner = f"another user ({found.st_uid}) owns {path}"
-        return ConfigError(owner, f"take it over: sudo chown {os.geteuid()} {shlex.quote(str(path))}")
-    return None
-
-
-def _in_its_place(path: Path, kind: str) -> ConfigError:
-    name = shlex.quote(str(path))
-    hint = f"move it away (mv {name} {name}.old), then run the same command again"
-    return ConfigError(f"{path} is {kind}, where a file is expected", hint)
 
 
 def parse_json(data: str | bytes) -> Any:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ghtrader_base.errors import ConfigError, GhtraderError
-from ghtrader_base.files import open_plain, read_json
+from ghtrader_base.files import read_json
+from ghtrader_base.private_files import open_plain
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)

@@ -25,7 +25,8 @@ from typing import Any
 
 from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import ConfigError, GhtraderError, LockHeldError
-from ghtrader_base.files import ensure_dir, open_plain, read_json
+from ghtrader_base.files import ensure_dir, read_json
+from ghtrader_base.private_files import open_plain
 from ghtrader_base.processes import start_ticks
 
 _log = logging.getLogger(__name__)

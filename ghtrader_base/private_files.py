@@ -11,8 +11,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import stat
 from pathlib import Path
+
+from ghtrader_base.errors import ConfigError
 
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
 _OTHERS, _WRITING = 0o077, 0o022
@@ -29,8 +32,55 @@ def keep_private() -> None:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """Open a file that is 0600 where it has to be made: `open(path, "ab", opener=private_opener)`."""
-    return os.open(path, flags, FILE_MODE)
+    """Open a file that is 0600 where it has to be made: `open(path, "ab", opener=private_opener)`; as `open_plain`."""
+    return open_plain(Path(path), flags)
+
+
+def open_plain(path: Path, flags: int) -> int:
+    """A close-on-exec descriptor of a file that is ours to write, made 0600 where `flags` say so.
+
+    A link is not followed: what is written would destroy whatever it leads to. A pipe is not waited for.
+
+    Raises
+    ------
+    ConfigError
+        A link, a folder, a pipe, a socket or a device has the name, or another user owns what has it.
+    OSError
+        It cannot be opened.
+    """
+    try:
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE)
+    except OSError as exc:
+        if (why := _no_plain_file(path, exc)) is not None:
+            raise why from exc
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise in_its_place(path, "something else than a file")
+    return fd
+
+
+def _no_plain_file(path: Path, error: OSError) -> ConfigError | None:
+    """Why a file of ours cannot be opened, where what lies there is to blame."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    kind = kinds.get(stat.S_IFMT(found.st_mode))
+    if kind is not None:
+        return in_its_place(path, kind)
+    if isinstance(error, PermissionError) and found.st_uid != os.geteuid():
+        owner = f"another user ({found.st_uid}) owns {path}"
+        return ConfigError(owner, f"take it over: sudo chown {os.geteuid()} {shlex.quote(str(path))}")
+    return None
+
+
+def in_its_place(path: Path, kind: str) -> ConfigError:
+    """The error where something else than a file has the name of one: `kind` is what ("a folder")."""
+    name = shlex.quote(str(path))
+    hint = f"move it away (mv {name} {name}.old), then run the same command again"
+    return ConfigError(f"{path} is {kind}, where a file is expected", hint)
 
 
 def make_file(path: Path) -> None:

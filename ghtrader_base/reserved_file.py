@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 
 from ghtrader_base.disk_errors import disk_errors
-from ghtrader_base.files import atomic_write_bytes, ensure_dir, fsync_dir, open_plain
-from ghtrader_base.private_files import FILE_MODE
+from ghtrader_base.files import atomic_write_bytes, ensure_dir, fsync_dir
+from ghtrader_base.private_files import FILE_MODE, open_plain
 
 
 class ReservedFile:

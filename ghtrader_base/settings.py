@@ -420,6 +420,21 @@ def load_settings(home: Path | str | None = None) -> Settings:
     return loaded
 
 
+def require_whole_logins(settings: Settings) -> None:
+    """ConfigError where a user of QuestDB has no password or a password no user: neither side would be closed by it."""
+    logins = {
+        "HTTP": (settings.questdb_http_user, settings.questdb_http_password.get_secret_value()),
+        "READER": (settings.questdb_reader_user, settings.questdb_reader_password.get_secret_value()),
+    }
+    for side, (user, password) in logins.items():
+        if bool(user) != bool(password):
+            there, lacking = ("USER", "PASSWORD") if user else ("PASSWORD", "USER")
+            name = f"GHTRADER_QUESTDB_{side}_"
+            raise ConfigError(
+                f"{name}{there} is set and {name}{lacking} is not", "set both in the environment or .env, or neither"
+            )
+
+
 def _refuse_pipes(folder: Path) -> None:
     """ConfigError where a settings file is a pipe or a device: every command would wait for whoever writes to it."""
     for name in (TOML_NAME, DOTENV_NAME):

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ghtrader_base.files import atomic_write_text, ensure_dir
+from ghtrader_base.files import atomic_write_text, ensure_dir, read_bytes
 from ghtrader_base.locks import resource_lock
 from ghtrader_base.settings import Settings
 
@@ -71,7 +71,7 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
 
 def _write_config(config: Path) -> None:
     """Put the packaged configuration where there is none, or one of an earlier version that nobody edited."""
-    if config.exists() and hashlib.sha256(config.read_bytes()).hexdigest() not in _EARLIER_CONFIGS:
+    if config.exists() and hashlib.sha256(read_bytes(config)).hexdigest() not in _EARLIER_CONFIGS:
         return
     atomic_write_text(config, resources.files("ghtrader_assets").joinpath("dagster.yaml").read_text())
 

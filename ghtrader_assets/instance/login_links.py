@@ -12,7 +12,8 @@ import os
 import secrets
 from pathlib import Path
 
-from ghtrader_base.files import atomic_write_text, ensure_dir
+from ghtrader_base.errors import IntegrityError
+from ghtrader_base.files import atomic_write_text, ensure_dir, read_bytes
 from ghtrader_base.settings import Settings
 
 LOGIN_PATH = "/ghtrader/login"
@@ -31,8 +32,8 @@ def login_link(settings: Settings, kind: str, url: str) -> str:
 def take_ticket(settings: Settings, kind: str, ticket: str) -> bool:
     """Whether this is the ticket of the last link of a server; from then on it is not."""
     path = _folder(settings) / kind
-    with contextlib.suppress(OSError):
-        if hmac.compare_digest(path.read_text().encode(), _hashed(ticket).encode()):
+    with contextlib.suppress(OSError, IntegrityError):
+        if hmac.compare_digest(read_bytes(path), _hashed(ticket).encode()):
             path.unlink()  # of two at once, the other finds no file
             return True
     return False

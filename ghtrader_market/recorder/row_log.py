@@ -22,7 +22,8 @@ import pyarrow as pa
 from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import IntegrityError
 from ghtrader_base.failpoints import failpoint
-from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, fsync_dir, open_plain
+from ghtrader_base.files import append_durable, atomic_write_json, ensure_dir, fsync_dir, open_file, read_bytes
+from ghtrader_base.private_files import open_plain
 from ghtrader_market.reference.tick_origin import UNKNOWN, TickOrigin
 from ghtrader_market.reference.tick_schema import RAW_TICK_SCHEMA, schema_hash
 
@@ -83,13 +84,13 @@ class RowLog:
 
     def _stated_origin(self) -> TickOrigin:
         try:
-            return TickOrigin.from_json(self._origin_path.read_bytes())
-        except (OSError, msgspec.DecodeError, RecursionError):
+            return TickOrigin.from_json(read_bytes(self._origin_path))
+        except (OSError, IntegrityError, msgspec.DecodeError, RecursionError):
             return UNKNOWN
 
     def _mend(self) -> None:
         """Cut a torn end off, so that what is appended follows whole frames."""
-        data = self.path.read_bytes()
+        data = self._bytes()
         if len(data) < len(_MAGIC) and _MAGIC.startswith(data):
             os.ftruncate(self._fd, 0)
             append_durable(self._fd, _MAGIC)
@@ -122,8 +123,12 @@ class RowLog:
 
     def read(self) -> pa.Table:
         """All rows, in the order they were appended."""
-        parts = [_table(body) for body in _bodies(self.path.read_bytes())]
+        parts = [_table(body) for body in _bodies(self._bytes())]
         return pa.concat_tables(parts).combine_chunks() if parts else RAW_TICK_SCHEMA.empty_table()
+
+    def _bytes(self) -> bytes:
+        with open_file(self.path) as file:
+            return file.read()
 
     def close(self) -> None:
         """Let go of the file."""

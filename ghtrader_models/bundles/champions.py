@@ -28,12 +28,12 @@ from ghtrader_base.files import (
     atomic_write_json,
     checksum_holds,
     ensure_dir,
-    open_plain,
     parse_json,
     read_bytes,
     read_checked_json,
     with_checksum,
 )
+from ghtrader_base.private_files import open_plain
 from ghtrader_market.reference.tick_origin import UNKNOWN, words_of
 from ghtrader_models.bundles.bundle import Bundle, bundles_dir, load_bundle
 from ghtrader_models.model_scores import GainInterval

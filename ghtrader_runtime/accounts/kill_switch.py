@@ -29,8 +29,9 @@ from pathlib import Path
 import msgspec
 
 from ghtrader_base.errors import GhtraderError, IntegrityError, UnwritableError, UsageError, in_words
-from ghtrader_base.files import append_durable, ensure_dir, fsync_dir, open_plain
+from ghtrader_base.files import append_durable, ensure_dir, fsync_dir
 from ghtrader_base.locks import resource_lock
+from ghtrader_base.private_files import open_plain
 from ghtrader_runtime.accounts.disk_thread import ANSWERS_WITHIN_S, DiskThread
 from ghtrader_runtime.accounts.ledger_kill_line import KillLine, read_kill_line
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import msgspec
 
-from ghtrader_base.files import fsync_dir, open_plain
+from ghtrader_base.files import fsync_dir, open_file
+from ghtrader_base.private_files import open_plain
 from ghtrader_runtime.core.orders import Intent
 
 FILE_NAME = "ledger.ahead"
@@ -38,7 +39,8 @@ class Block(msgspec.Struct):
 def read_block(folder: Path) -> Block | None:
     """What a process run left there; None where there is nothing whole."""
     try:
-        data = (folder / FILE_NAME).read_bytes()
+        with open_file(folder / FILE_NAME) as file:
+            data = file.read()
         checksum, _, body = data.rstrip(b"\n").partition(b" ")
         if int(checksum, 16) != zlib.crc32(body):
             return None

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ghtrader_base.disk_errors import disk_errors
-from ghtrader_base.errors import UnwritableError
+from ghtrader_base.errors import GhtraderError, in_words
 from ghtrader_base.private_files import private_opener
 from ghtrader_base.settings import Settings
 from ghtrader_base.trading_enums import RunMode, SimKind
@@ -92,15 +92,21 @@ def run(settings: Settings, options: GatewayOptions, ref: AccountRef, broker: Br
         gateway.wind_down(ended)
         gateway.executor.decisions.flush()
         summary = summarise(gateway.context, gateway.traded, gateway.executor, ended)
-        run_dir = gateway.context.run_dir
-        try:
-            with disk_errors(run_dir), open(run_dir / "latency.npz", "wb", opener=private_opener) as file:
-                np.savez(file, **gateway.context.latency.arrays())
-        except UnwritableError as exc:
-            log.warning("the latencies of the run are not kept: %s", exc.message)
-            (run_dir / "latency.npz").unlink(missing_ok=True)
-        write_summary(run_dir, summary, room)
+        keep_latencies(gateway.context)
+        write_summary(gateway.context.run_dir, summary, room)
     return summary
+
+
+def keep_latencies(context: GatewayContext) -> None:
+    """Write the run's latencies; where they cannot be, that is said, and the summary is still to come."""
+    path = context.run_dir / "latency.npz"
+    try:
+        with disk_errors(path), open(path, "wb", opener=private_opener) as file:
+            np.savez(file, **context.latency.arrays())
+    except (OSError, GhtraderError) as exc:
+        log.warning("the latencies of the run are not kept: %s", in_words(exc))
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from ghtrader_base.errors import PortInUseError
-from ghtrader_base.files import atomic_write_text
+from ghtrader_base.files import atomic_write_text, open_file
 from ghtrader_base.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 _NAMES = (HOST, "localhost")
 _TOKEN_BYTES = 32
+_MOST_BYTES = 4096
 _AT_ONCE = 8
 """Requests that are answered side by side; one more is cut off, so that nobody fills the gateway with threads."""
 _PATIENCE_S = 5.0
@@ -50,7 +51,8 @@ def make_token(settings: Settings) -> Path:
 
 def _read(path: Path) -> str:
     try:
-        found = path.read_text("ascii").strip()
+        with open_file(path) as file:  # a pipe would be waited for, at the start of a gateway too
+            found = file.read(_MOST_BYTES).decode("ascii").strip()
     except (OSError, ValueError):
         return ""
     return found if len(found) >= _TOKEN_BYTES else ""

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.files import open_file
 from ghtrader_runtime.accounts.order_ledger import Intent, LedgerState
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.actions import Action
@@ -88,7 +89,8 @@ def _named(action: Action) -> tuple[str, Action]:
 
 def _frames(path: Path) -> Iterator[bytes]:
     """Whole frames of a file; a torn last one is left out."""
-    data, place = path.read_bytes(), 0
+    with open_file(path) as file:
+        data, place = file.read(), 0
     while place + 4 <= len(data):
         size = int.from_bytes(data[place : place + 4], "little")
         if place + 4 + size > len(data):
@@ -134,7 +136,7 @@ def replay_decisions(run_dir: Path) -> Replayed:
                     got = msgspec.msgpack.decode(answer)
                     difference = f"epoch {path.stem}, event {events} ({type(event).__name__}): {told!r} became {got!r}"
                     return Replayed(len(files), events, actions, difference)
-        except (StopIteration, msgspec.MsgspecError) as exc:
+        except (StopIteration, OSError, msgspec.MsgspecError) as exc:
             raise IntegrityError(f"{path} cannot be read: {exc}", "the run may be of another version") from exc
     return Replayed(len(files), events, actions, "")
 

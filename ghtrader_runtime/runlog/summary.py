@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ghtrader_base.errors import IntegrityError, UnwritableError
+from ghtrader_base.errors import ConfigError, IntegrityError, UnwritableError
 from ghtrader_base.files import atomic_write_text, read_json
 from ghtrader_base.reserved_file import ReservedFile
 from ghtrader_market.accounting.carried_position import CarriedPosition
@@ -164,8 +164,8 @@ def write_summary(run_dir: Path, summary: RunSummary, room: ReservedFile | None 
 
     Raises
     ------
-    UnwritableError
-        Not even that: it says what the run came to, which is written nowhere else as a whole.
+    UnwritableError, ConfigError
+        Not even that, or a folder has its name: it says what the run came to, which is written nowhere else as a whole.
     """
     text = json.dumps(summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
@@ -173,7 +173,7 @@ def write_summary(run_dir: Path, summary: RunSummary, room: ReservedFile | None 
             room.write(text.encode())
         else:
             atomic_write_text(run_dir / SUMMARY, text)
-    except UnwritableError as exc:
+    except (UnwritableError, ConfigError) as exc:
         held = ", ".join(f"{net:+d} {symbol}" for symbol, net in sorted(summary.positions.items()) if net) or "flat"
         raise type(exc)(
             f"the run ended ({summary.ended}) without its summary: {exc.message}; it had {summary.fills} fills, "

@@ -28,7 +28,7 @@ from ghtrader_base.child_processes import die_with_parent
 from ghtrader_base.errors import GhtraderError
 from ghtrader_base.files import sha256_file
 from ghtrader_base.private_files import make_folder, private_opener
-from ghtrader_base.settings import ENV_ONLY, load_settings
+from ghtrader_base.settings import ENV_ONLY, load_settings, require_whole_logins
 
 VERSION = "9.3.4"
 JAR_SHA256 = "939bc53ab22f93dbaa6545143a6e7c536d4904c07b7f2d381e8eef10436be062"
@@ -282,6 +282,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         settings = load_settings()
+        require_whole_logins(settings)
         server = QuestDbServer(
             options.root.absolute(),
             options.http_port,

@@ -20,8 +20,9 @@ import msgspec
 
 from ghtrader_base.disk_errors import disk_errors
 from ghtrader_base.errors import ConfigError, GhtraderError
-from ghtrader_base.files import append_durable, ensure_dir, fsync_dir, open_plain, read_json
+from ghtrader_base.files import append_durable, ensure_dir, fsync_dir, read_json
 from ghtrader_base.flock_files import create_locked, is_at
+from ghtrader_base.private_files import open_plain
 
 WHOLE = "all"
 """Stands for the day where a dataset is not kept by day (the roll schedule)."""

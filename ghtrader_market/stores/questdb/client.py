@@ -216,7 +216,10 @@ class QuestDbClient:
             raise self._gone(self.pg, "connection failed") from exc
 
     def _http_login(self) -> tuple[str, str] | None:
-        """User and password of the HTTP side; None where none are set."""
+        """User and password of the HTTP side; None where none are set, ConfigError where one alone is."""
+        from ghtrader_base.settings import require_whole_logins
+
+        require_whole_logins(self._settings)
         login = (self._settings.questdb_http_user, self._settings.questdb_http_password.get_secret_value())
         return login if any(login) else None
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ghtrader.cli import run
 from ghtrader_base.errors import ConfigError, RefusedError, UsageError
-from ghtrader_base.settings import _told, describe_settings, load_settings, set_setting
+from ghtrader_base.settings import _told, describe_settings, load_settings, require_whole_logins, set_setting
+from ghtrader_market.stores.questdb.client import QuestDbClient
 
 
 @pytest.fixture(autouse=True)
@@ -170,3 +172,27 @@ def test_nested_toml_is_named_by_whoever_reads_it(tmp_path: Path) -> None:
         read_sets(text, "mine.toml")
     with pytest.raises(ConfigError, match="the scenario is no TOML"):
         parse_scenario(text)
+
+
+@pytest.mark.parametrize("side", ["HTTP", "READER"])
+@pytest.mark.parametrize(("given", "lacking"), [("USER", "PASSWORD"), ("PASSWORD", "USER")])
+def test_half_a_login_of_questdb_is_named(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    side: str,
+    given: str,
+    lacking: str,
+) -> None:
+    """By the client, by `config check`, and by whoever starts the server, which would end at once or leave it open."""
+    name = f"GHTRADER_QUESTDB_{side}_"
+    monkeypatch.setenv(name + given, "canary-4711")
+    monkeypatch.setenv("GHTRADER_QUESTDB_HOST", "127.0.0.1")
+    said = f"{name}{given} is set and {name}{lacking} is not"
+    assert run(["config", "check", "--home", str(folder)]) == 2
+    told = capsys.readouterr().err
+    assert said in told and "canary" not in told
+    with pytest.raises(ConfigError, match=said):
+        QuestDbClient(load_settings())._http_login()
+    monkeypatch.setenv(name + lacking, "other-4712")
+    require_whole_logins(load_settings())

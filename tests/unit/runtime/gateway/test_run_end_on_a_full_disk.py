@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ghtrader_base.errors import DiskFullError
+from ghtrader_base.errors import ConfigError, DiskFullError
 from ghtrader_base.reserved_file import ReservedFile
 from ghtrader_base.settings import Settings, load_settings
+from ghtrader_runtime.gateway.gateway import keep_latencies
 from ghtrader_runtime.gateway.run_summary import summarise
-from ghtrader_runtime.runlog.summary import read_summary, summary_room, write_summary
+from ghtrader_runtime.runlog.summary import SUMMARY, read_summary, summary_room, write_summary
 from tests.support.failing_disk import nothing_grows, small_disk
 from tests.support.open_gateway import OpenGateway, open_gateway
 
@@ -47,3 +48,16 @@ def test_where_not_even_that_can_be_written(settings: Settings) -> None:
         assert str(opened.context.run_dir) in caught.value.hint
         assert read_summary(opened.context.run_dir) is None
         assert not list(opened.context.run_dir.glob(".summary*"))
+
+
+def test_a_folder_in_the_place_of_what_a_run_leaves(settings: Settings) -> None:
+    with open_gateway(settings) as opened:
+        folder = opened.context.run_dir
+        room = summary_room(folder)
+        (folder / "latency.npz" / "inside").mkdir(parents=True)
+        (folder / SUMMARY).mkdir()
+        keep_latencies(opened.context)
+        with pytest.raises(ConfigError, match="without its summary: .*summary.json is a folder") as caught:
+            end(opened, room)
+        assert "net PnL 0.00 CNY, and is flat" in caught.value.message
+        assert f"gateway summary {folder.name}" in caught.value.hint
