@@ -226,14 +226,18 @@ _STATES = ("engineering_state", "source_state", "policy_state", "overall_state",
 
 def readiness_of_days(home: HomeResource, wanted: dict[str, list[date]]) -> dict[str, Any]:
     """`passed`, `metadata` and `description` of the readiness of main_l5 days: what the gate of features asks."""
-    from ghtrader_market.quality.readiness import readiness
+    from ghtrader_market.quality.readiness import readiness, schedule_now
     from ghtrader_market.quality.readiness_types import OVERALL_STATES
 
+    symbols = {variety: get_variety(variety).continuous_symbol for variety in wanted}
+    schedules = {variety: schedule_now(home.settings, symbol) for variety, symbol in symbols.items()}
     found = [
-        readiness(home.settings, "main_l5", get_variety(variety).continuous_symbol, day, calendar=home.calendar)
+        readiness(
+            home.settings, "main_l5", symbols[variety], day, calendar=home.calendar, schedule=schedules[variety]
+        )
         for variety, days in wanted.items()
         for day in days
-    ]
+    ]  # fmt: skip
     notable = [each for each in found if each.overall_state != "ready"]
     names = ("day", "symbol", *_STATES)
     shown = [each for each in found if each.reason_code != "ok"][:_SHOWN_DAYS]

@@ -104,7 +104,7 @@ def register(app: typer.Typer) -> None:
 
 def _days(settings: Settings, var: str, symbol: str, start: str, end: str) -> list[DayQuality]:
     """Quality of the stored days asked for: a variety's main series, or its contracts' ticks while it has none."""
-    from ghtrader_market.quality.readiness import day_quality
+    from ghtrader_market.quality.readiness import day_quality, schedule_now
     from ghtrader_market.reference.symbols import parse_symbol
     from ghtrader_market.reference.trading_calendar import load_calendar
     from ghtrader_market.reference.varieties import get_variety, variety_of
@@ -126,8 +126,9 @@ def _days(settings: Settings, var: str, symbol: str, start: str, end: str) -> li
         if not lake.days("main_l5", variety.continuous_symbol):
             prefix = f"{variety.exchange}.{variety.product}"
             series = [("ticks", key) for key in lake.keys("ticks") if key.rstrip("0123456789") == prefix]
+    schedules = {key: schedule_now(settings, key) for _, key in series}
     found = [
-        day_quality(settings, dataset, key, day, calendar=calendar)
+        day_quality(settings, dataset, key, day, calendar=calendar, schedule=schedules[key])
         for dataset, key in series
         for day in lake.days(dataset, key)
         if (not first or day >= first) and (not last or day <= last)

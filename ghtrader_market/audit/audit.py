@@ -105,7 +105,7 @@ def audit_lake(
         group = _group(name, key)
         if (not wanted or group in wanted) and (start is None or day >= start) and (end is None or day <= end):
             groups.setdefault((group, day), []).append((name, key))
-    schedules = {group: _Schedules.of(lake, group) for group, _ in groups}
+    schedules = {group: _Schedules.of(lake, group) for group in {group for group, _ in groups}}
     seen: dict[tuple[str, str, str], SeenDay] = {}
     look = partial(_audit_day, lake, calendar, schedules, recompute)
     done, total = 0, sum(len(items) for items in groups.values())

@@ -16,14 +16,14 @@ from functools import partial
 
 import pyarrow as pa
 
-from ghtrader_base.errors import IntegrityError, UsageError
+from ghtrader_base.errors import GhtraderError, IntegrityError, UsageError
 from ghtrader_base.files import content_hash
 from ghtrader_base.settings import Settings
 from ghtrader_market.quality.anomalies import Anomaly, Limits, find_anomalies
 from ghtrader_market.quality.day_profile import Profile, profile_day
 from ghtrader_market.quality.readiness_types import DayQuality, Readiness
 from ghtrader_market.quality.store import load_quality, save_quality
-from ghtrader_market.reference.roll_schedule import load_schedule
+from ghtrader_market.reference.roll_schedule import RollSchedule, load_schedule
 from ghtrader_market.reference.symbols import parse_symbol
 from ghtrader_market.reference.tick_schema import values_matrix
 from ghtrader_market.reference.trading_calendar import TradingCalendar, load_calendar
@@ -91,7 +91,13 @@ class Thresholds:
 
 
 def readiness(
-    settings: Settings, dataset: str, symbol: str, day: date, *, calendar: TradingCalendar | None = None
+    settings: Settings,
+    dataset: str,
+    symbol: str,
+    day: date,
+    *,
+    calendar: TradingCalendar | None = None,
+    schedule: RollSchedule | None = None,
 ) -> Readiness:
     """Whether a day may feed features. Counted once for a content and thresholds, then read from beside the lake.
 
@@ -105,17 +111,37 @@ def readiness(
     day : date
     calendar : TradingCalendar, optional
         The home's by default; pass it where many days are asked for.
+    schedule : RollSchedule, optional
+        That of the variety, as the home has it now (`schedule_now`); pass it where many days of main_l5 are asked for:
+        it takes the longer to read and check the more days it has.
 
     Raises
     ------
     UsageError
         No such dataset.
     """
-    return day_quality(settings, dataset, symbol, day, calendar=calendar).readiness
+    return day_quality(settings, dataset, symbol, day, calendar=calendar, schedule=schedule).readiness
+
+
+def schedule_now(settings: Settings, symbol: str) -> RollSchedule | None:
+    """The roll schedule of a main series; None for one contract, and where there is none that can be read: what is the
+    matter with it is said of each day."""
+    if not parse_symbol(symbol).continuous:
+        return None
+    try:
+        return load_schedule(settings.data, variety_of(symbol).key)
+    except GhtraderError:
+        return None
 
 
 def day_quality(
-    settings: Settings, dataset: str, symbol: str, day: date, *, calendar: TradingCalendar | None = None
+    settings: Settings,
+    dataset: str,
+    symbol: str,
+    day: date,
+    *,
+    calendar: TradingCalendar | None = None,
+    schedule: RollSchedule | None = None,
 ) -> DayQuality:
     """As `readiness`, with the anomalies and the profile."""
     if dataset not in DATASETS:
@@ -127,7 +153,7 @@ def day_quality(
         return _without_rows(_judged(dataset, symbol, day, "corrupt", "unknown", "corrupt", error.hint))
     if manifest is None:
         return _without_rows(_absent(lake, dataset, symbol, day))
-    if stale := _outdated(lake, calendar, manifest, symbol, day):
+    if stale := _outdated(lake, calendar, manifest, symbol, day, schedule):
         return _without_rows(_judged(dataset, symbol, day, "outdated", "unknown", "outdated", stale))
     if not calendar.speaks_for(day) or not calendar.is_trading_day(day):
         hint = "the holiday list does not have it as a trading day; the day stays as it is, and is not built"
@@ -294,7 +320,9 @@ def _absent(lake: Lake, dataset: str, symbol: str, day: date) -> Readiness:
     return _judged(dataset, symbol, day, "missing", "unknown", "missing", hint)
 
 
-def _outdated(lake: Lake, calendar: TradingCalendar, manifest: DayManifest, symbol: str, day: date) -> str:
+def _outdated(
+    lake: Lake, calendar: TradingCalendar, manifest: DayManifest, symbol: str, day: date, schedule: RollSchedule | None
+) -> str:
     """What to do where a main_l5 day is not what its ticks and the schedule would make now; empty where it is."""
     if manifest.dataset != "main_l5":
         return ""
@@ -305,7 +333,7 @@ def _outdated(lake: Lake, calendar: TradingCalendar, manifest: DayManifest, symb
     if raw is not None and raw.content_hash != known.raw_content_hash:
         return mend
     try:
-        scheduled = load_schedule(lake.root, key).get(day)
+        scheduled = (schedule or load_schedule(lake.root, key)).get(day)
     except (IntegrityError, UsageError):
         return f"ghtrader main-schedule --var {key}"
     if scheduled is None or scheduled.schedule_hash != known.schedule_hash:

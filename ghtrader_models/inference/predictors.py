@@ -157,10 +157,12 @@ class WarmTracker:
     def reset(self) -> None:
         """Start a new trading day."""
         self._seen[:] = False
-        self._state[0] = 0
+        self._state[0], self._out[0] = 0, False
 
     def update(self, row: np.ndarray) -> bool:
         """Take the next row, float32[F]; whether the day is warm at it."""
+        if self._out[0]:  # nothing makes it cold again
+            return True
         _mark_warm(row.reshape(1, -1), self._seen, self._state, self._out)
         return bool(self._out[0])
 

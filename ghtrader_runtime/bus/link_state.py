@@ -76,6 +76,8 @@ class Link:
     def heard(self, now_ns: int) -> LinkChange | None:
         """Something arrived; the change this makes, if any."""
         self._last_ns = max(self._last_ns, now_ns)
+        if self.state is LinkState.LIVE and not self._troubles:  # of nearly every message
+            return None
         return self._settle(now_ns)
 
     def trouble(self, kind: str, reason: str, now_ns: int) -> LinkChange | None:

@@ -3,8 +3,8 @@
 Both ends know the account's token; it is never sent. A client that wants to trade proves in its hello that it knows it
 (`HelloProof`). The answer brings a nonce made for that connection, and token and nonces together give the key of the
 session (`session_key`), which is never sent either. Each further message is followed by a seal: a number that only
-counts up, and an HMAC-SHA256 of number and message. A message sent on another connection, or sent a second time, has
-no valid seal there.
+counts up, and a keyed BLAKE2b of number and message (RFC 7693: a MAC, and a fraction of what an HMAC costs on the way
+of every target). A message sent on another connection, or sent a second time, has no valid seal there.
 
 A command of a person is no session: its key (`command_key`) is made of the token and of a challenge that the gateway
 gives to each connection, and that changes with each command it obeys.
@@ -14,16 +14,17 @@ Pure: sockets are in `sockets`.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
-PROTOCOL_VERSION = 2
-"""Of the bus; from 2 on, messages of sessions and commands are sealed."""
+PROTOCOL_VERSION = 3
+"""Of the bus; from 2 on, messages of sessions and commands are sealed, from 3 on with BLAKE2b."""
 NONCE_BYTES = 32
-_NUMBER_BYTES, _DIGEST = 8, "sha256"
-SEAL_BYTES = _NUMBER_BYTES + 32
+_NUMBER_BYTES, _MAC_BYTES, _DIGEST = 8, 32, "sha256"
+SEAL_BYTES = _NUMBER_BYTES + _MAC_BYTES
 
 
 class SealFault(StrEnum):
@@ -101,42 +102,56 @@ class HelloProof:
         return bool(token) and hmac.compare_digest(wanted.encode(), self.code.encode("utf-8", "surrogatepass"))
 
 
+class _Mac:
+    """The keyed BLAKE2b of one key, which takes in the key once and not for every message."""
+
+    def __init__(self, key: bytes) -> None:
+        self._keyed = hashlib.blake2b(key=key, digest_size=_MAC_BYTES)
+
+    def of(self, data: bytes) -> bytes:
+        """Of some bytes, bytes[32]."""
+        made = self._keyed.copy()
+        made.update(data)
+        return made.digest()
+
+
 class Sealer:
     """Seals the messages of one process. Its numbers count up whatever key is used, so that no key sees one twice."""
 
     def __init__(self) -> None:
         self._key: bytes | None = None
+        self._mac: _Mac | None = None
         self._number = 0
 
     @property
     def has_key(self) -> bool:
         """Whether it can seal."""
-        return self._key is not None
+        return self._mac is not None
 
     def use(self, key: bytes | None) -> None:
-        """Seal with this key from now on; None: seal nothing."""
-        self._key = key
+        """Seal with this key, bytes[32], from now on; None: seal nothing."""
+        self._key, self._mac = key, None if key is None else _Mac(key)
 
     def seal(self, body: bytes) -> bytes | None:
         """The seal of a message's bytes, bytes[40]; None without a key."""
-        if self._key is None:
+        if self._mac is None:
             return None
         self._number += 1
         number = self._number.to_bytes(_NUMBER_BYTES)
-        return number + hmac.digest(self._key, number + body, _DIGEST)
+        return number + self._mac.of(number + body)
 
 
 class SealCheck:
     """Checks the seals of one session on one connection."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._key, self._mac = key, _Mac(key)
         self._last = 0
 
     def fault(self, body: bytes, seal: bytes) -> SealFault | None:
         """What is wrong with a message's seal; None where it is right, and is now known."""
         number = seal[:_NUMBER_BYTES]
-        if not hmac.compare_digest(hmac.digest(self._key, number + body, _DIGEST), seal[_NUMBER_BYTES:]):
+        if not hmac.compare_digest(self._mac.of(number + body), seal[_NUMBER_BYTES:]):
             return SealFault.FORGED
         if (count := int.from_bytes(number)) <= self._last:
             return SealFault.REPLAYED

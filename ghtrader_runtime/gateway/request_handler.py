@@ -62,7 +62,8 @@ class RequestHandler:
                 self._on_command(received)
                 continue
             client, change = sessions.heard(received, now_ns)
-            self._note_links([change] if change else [])
+            if change is not None:
+                self._note_links([change])
             if isinstance(client, Refusal):
                 self._refuse(received, client)
                 continue
@@ -122,9 +123,6 @@ class RequestHandler:
 
     def _on_target(self, target: msg.Target, now_ns: int) -> None:
         context, executor = self._context, self._executor
-        context.counts.targets += 1
-        context.sessions.last_target = target
-        context.latency.marked(target.tick_id, target.marks_ns, now_ns)  # the switch is read where an order leaves
         event = ev.TargetWanted(
             session=target.session,
             revision=target.revision,
@@ -134,8 +132,11 @@ class RequestHandler:
             tick_id=target.tick_id,
             reason=target.reason,
         )
-        actions = executor.core.handle(event)
+        actions = executor.core.handle(event)  # the switch is read where an order leaves
         decided_ns = time.monotonic_ns()
+        context.counts.targets += 1
+        context.sessions.last_target = target
+        context.latency.marked(target.tick_id, target.marks_ns, now_ns)
         executor.decisions.add(event, actions)
         sent = executor.carry_out(actions)
         context.latency.answered(target.tick_id, sent, decided_ns)

@@ -24,11 +24,17 @@ from ghtrader_assets.audit_home import audit_home, computed_again
 from ghtrader_base.errors import UsageError
 from ghtrader_base.files import read_checked_json, with_checksum
 from ghtrader_base.settings import Settings
+from ghtrader_market.audit import audit
 from ghtrader_market.audit.audit import audit_lake
 from ghtrader_market.audit.report import MEANING, SECTIONS, AuditReport
 from ghtrader_market.ingest.import_recordings import import_recordings
 from ghtrader_market.main_series.main_l5 import build_main_l5_day
-from ghtrader_market.reference.roll_schedule import load_schedule, save_schedule, schedule_from_open_interest
+from ghtrader_market.reference.roll_schedule import (
+    RollSchedule,
+    load_schedule,
+    save_schedule,
+    schedule_from_open_interest,
+)
 from ghtrader_market.reference.tick_schema import schema_hash, table_hash
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.samples import CU1909, IF2101
@@ -556,6 +562,18 @@ def test_what_a_killed_writer_leaves_is_no_finding(lake: Lake) -> None:
     (ticks(lake).folder / ".part-0.parquet.77.tmp").write_bytes(b"half")
     (lake.day_path("ticks", OTHER, date(2025, 4, 9))).mkdir()
     assert audit_lake(lake, CALENDAR).ok
+
+
+def test_a_schedule_is_read_once_however_many_days_it_has(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def counted(data: Path, variety: str) -> RollSchedule:
+        read.append(variety)
+        return load_schedule(data, variety)
+
+    monkeypatch.setattr(audit, "load_schedule", counted)
+    days = {day for _, _, day in audit._days_on_disk(lake, ("ticks", "main_l5"))[0]}
+    assert audit_lake(lake, CALENDAR).ok and len(days) > 1 and read == ["cu"], "its hashes take a while to check"
 
 
 def test_progress_tells_days_and_rows(lake: Lake) -> None:

@@ -14,9 +14,14 @@ from ghtrader_base.errors import UsageError
 from ghtrader_base.settings import Settings, load_settings
 from ghtrader_market.ingest.import_recordings import import_recordings
 from ghtrader_market.main_series.main_l5 import build_main_l5_day
-from ghtrader_market.quality.readiness import Thresholds, day_quality, readiness
+from ghtrader_market.quality.readiness import Thresholds, day_quality, readiness, schedule_now
 from ghtrader_market.quality.store import quality_path
-from ghtrader_market.reference.roll_schedule import load_schedule, save_schedule, schedule_from_open_interest
+from ghtrader_market.reference.roll_schedule import (
+    load_schedule,
+    save_schedule,
+    schedule_from_open_interest,
+    schedule_path,
+)
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX as C
 from ghtrader_market.reference.trading_calendar import TradingCalendar, bundled_calendar
 from ghtrader_market.samples import CU1909, IF2101
@@ -161,6 +166,19 @@ def test_main_l5_is_outdated_when_ticks_or_schedule_change(
     save_schedule(settings.data, schedule_from_open_interest("cu", pa.Table.from_pylist([earlier, *bars])))
     assert load_schedule(settings.data, "cu").get(DAY) != schedule.get(DAY)
     assert states(settings, "main_l5", KEY)[0] == "outdated"
+
+
+def test_a_schedule_is_read_once_for_many_days(settings: Settings, store: Callable[..., Lake]) -> None:
+    lake = store()
+    bars = [{"symbol": CONTRACT, "trading_day": day, "open_interest": 1.0} for day in (CALENDAR.previous_day(DAY), DAY)]
+    save_schedule(settings.data, schedule := schedule_from_open_interest("cu", pa.Table.from_pylist(bars)))
+    build_main_l5_day(lake, CALENDAR, schedule, DAY)
+    assert schedule_now(settings, CONTRACT) is None and schedule_now(settings, KEY) == schedule
+    before = readiness(settings, "main_l5", KEY, DAY, calendar=CALENDAR)
+    schedule_path(settings.data, "cu").write_text("{")
+    assert readiness(settings, "main_l5", KEY, DAY, calendar=CALENDAR, schedule=schedule) == before, "not read again"
+    assert schedule_now(settings, KEY) is None
+    assert readiness(settings, "main_l5", KEY, DAY).action_hint == "ghtrader main-schedule --var cu"
 
 
 def test_what_is_kept_is_believed_for_the_same_file_and_thresholds_only(

@@ -20,7 +20,7 @@ from ghtrader_runtime.accounts.kill_switch import KillSwitch
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.curve_keys import connect_with, make_keys
 from ghtrader_runtime.bus.endpoints import Endpoints, endpoints
-from ghtrader_runtime.bus.message_seal import Sealer, command_key
+from ghtrader_runtime.bus.message_seal import PROTOCOL_VERSION, Sealer, command_key
 from ghtrader_runtime.bus.sockets import ask, new_session
 from ghtrader_runtime.core import events as ev
 from ghtrader_runtime.core.orders import OrderKind
@@ -428,8 +428,9 @@ def test_a_client_of_the_version_before_is_told_so_and_does_nothing(scene: Scene
     old.send(msgspec.msgpack.encode(["command", "stop", "", "enough", token, *head]))
     scene.settle(old)
     assert [(one.status, one.reason) for one in old.heard[:2]] == [
-        ("refused", "the gateway speaks version 2 of the bus, this client another one"), ("unknown", "say hello first"),
-    ]  # fmt: skip
+        ("refused", f"the gateway speaks version {PROTOCOL_VERSION} of the bus, this client another one"),
+        ("unknown", "say hello first"),
+    ]
     assert scene.traces() == before and scene.context.bus.malformed == 1
 
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ghtrader_runtime.accounts.bus_token import join_token, read_token
 from ghtrader_runtime.bus import messages as msg
 from ghtrader_runtime.bus.link_state import LinkState
-from ghtrader_runtime.bus.message_seal import ClientCredentials, Sealer, command_key
+from ghtrader_runtime.bus.message_seal import PROTOCOL_VERSION, ClientCredentials, Sealer, command_key
 from ghtrader_runtime.bus.sockets import Received
 from ghtrader_runtime.gateway.bus_sessions import (
     FORGOTTEN_S,
@@ -94,9 +94,10 @@ def test_who_proves_the_token_may_trade_from_its_first_sealed_message_on() -> No
 
 def test_a_proof_of_another_token_or_version_is_refused_and_leaves_nothing() -> None:
     sessions, proof = BusSessions(TOKEN), Client().credentials.proof(TOKEN)
+    newer = f"{PROTOCOL_VERSION + 1}{proof[1:]}"
     for hello, why in (
         (Client(token="x" * 48).hello(), Refusal.TOKEN), (Client(token="").hello(), Refusal.TOKEN),
-        (Client().hello(proof=TOKEN), Refusal.VERSION), (Client().hello(proof="3" + proof[1:]), Refusal.VERSION),
+        (Client().hello(proof=TOKEN), Refusal.VERSION), (Client().hello(proof=newer), Refusal.VERSION),
         (Client().hello(session=OTHER), Refusal.TOKEN), (Client().hello(proof=proof[:-1]), Refusal.TOKEN),
     ):  # fmt: skip
         assert sessions.join(hello, b"1", S) is why
