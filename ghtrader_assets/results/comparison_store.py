@@ -134,8 +134,8 @@ def of_other_code(report: StoredReport | None, bundle: Bundle | None) -> str:
         "benchmark": "" if report is None else report.context.code_version,
         "model": "" if bundle is None else bundle.provenance.run.code_version,
     }
-    words = [f"its {what} was made by ghtrader {by}" for what, by in made.items() if by and by != code_version()]
-    return f"{' and '.join(words)}; --again makes it anew" if words else ""
+    words = [f"{what} by ghtrader {by}" for what, by in made.items() if by and by != code_version()]
+    return f"made by other code: {', '.join(words)}; --again makes it anew" if words else ""
 
 
 def _notes(report: StoredReport, bundle: Bundle | None, wanted: WantedTests) -> list[str]:

@@ -66,7 +66,7 @@ def test_a_report_of_anything_else_stands_in_no_comparison(
 @pytest.mark.clock
 def test_what_other_code_made_is_named_and_how_it_is_made_anew(settings) -> None:
     for made_by, said in (
-        ("0.0.1+abc", "its benchmark was made by ghtrader 0.0.1+abc; --again makes it anew"),
+        ("0.0.1+abc", "made by other code: benchmark by ghtrader 0.0.1+abc; --again makes it anew"),
         (code_version(), ""),
     ):
         save_report(settings, MADE, dataclasses.replace(TRADED, code_version=made_by))
