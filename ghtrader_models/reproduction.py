@@ -337,7 +337,8 @@ def _config_of(bundle: Bundle) -> tuple[FamilyConfig | None, tuple[Difference, .
     recorded = dict(bundle.content.config)
     usual = family.config()
     known = {field.name for field in dataclasses.fields(usual)}
-    lacking = tuple(f"setting {name} ({getattr(usual, name)} was taken)" for name in sorted(known - set(recorded)))
+    taken = {name: getattr(usual, name) for name in sorted(known - set(recorded))}
+    lacking = tuple(f"setting {name} ({'none' if value == '' else value} was taken)" for name, value in taken.items())
     gone = tuple(
         Difference(subject=Subject.SETTINGS, what=name, recorded=str(recorded[name]), here="no setting")
         for name in sorted(set(recorded) - known)
