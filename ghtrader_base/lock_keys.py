@@ -41,6 +41,11 @@ def train_key(family: str, symbol: str, horizon: int) -> str:
     return f"train:family={family},symbol={symbol},horizon={horizon}"
 
 
+def pretraining_key(encoder: str) -> str:
+    """Pretraining of one encoder, by the hash that names it; lives beside the encoders."""
+    return f"pretraining:encoder={encoder}"
+
+
 def benchmark_key(family: str, symbol: str, horizon: int) -> str:
     """The walk-forward report of one family on one symbol and horizon."""
     return f"benchmark:family={family},symbol={symbol},horizon={horizon}"

@@ -29,13 +29,14 @@ from ghtrader_market.ingest.report import ProgressLine
 from ghtrader_models.bundles.bundle import MANIFEST, PROVENANCE, Bundle
 from ghtrader_models.bundles.package_versions import package_versions
 from ghtrader_models.bundles.provenance import DayFacts
-from ghtrader_models.datasets.built_day import day_facts, day_manifests
+from ghtrader_models.datasets.built_day import FEATURES, day_facts, day_manifests
 from ghtrader_models.datasets.load import Dataset, load_dataset
+from ghtrader_models.datasets.other_series import with_varieties
 from ghtrader_models.evaluation.metrics import log_loss
 from ghtrader_models.evaluation.policy_fit import PolicyOptions
 from ghtrader_models.factors.factor_set import FactorSetSpec
 from ghtrader_models.families.base import FamilyConfig, get_family, make_config
-from ghtrader_models.families.window_config import WindowConfig
+from ghtrader_models.families.window_config import WindowConfig, pretraining_varieties
 from ghtrader_models.inference.predictors import Predictor
 from ghtrader_models.policy import PolicyParams
 from ghtrader_models.training import rows_until, train_on
@@ -235,6 +236,7 @@ def reproduce(
         As training raises it.
     """
     here, data = _days_here(lake, bundle, progress)
+    data = (*data, *_pretraining_differences(lake, bundle))
     config, settings, lacking = _config_of(bundle)
     differences = (*_code_differences(bundle), *settings, *data)
     report = Reproduction(
@@ -258,6 +260,12 @@ def reproduce(
     progress(f"loading {len(here)} days of {bundle.symbol}")
     dataset = load_dataset(lake, bundle.symbol, here, bundle.horizon, mix=True)
     dataset = dataclasses.replace(dataset, left_out=content.left_out or ())
+    if content.pretraining is not None:
+        days: dict[str, list[date]] = {}
+        for each in content.pretraining.days:
+            days.setdefault(each.symbol, []).append(each.day)
+        others = pretraining_varieties(config)
+        dataset = with_varieties(dataset, lake, others, days=days, mix=True)
     progress(f"training {bundle.kind} at horizon {bundle.horizon} again, seed {content.seed}")
     started = time.perf_counter()
     again = train_on(
@@ -329,7 +337,8 @@ def _config_of(bundle: Bundle) -> tuple[FamilyConfig | None, tuple[Difference, .
     recorded = dict(bundle.content.config)
     usual = family.config()
     known = {field.name for field in dataclasses.fields(usual)}
-    lacking = tuple(f"setting {name} ({getattr(usual, name)} was taken)" for name in sorted(known - set(recorded)))
+    taken = {name: getattr(usual, name) for name in sorted(known - set(recorded))}
+    lacking = tuple(f"setting {name} ({'none' if value == '' else value} was taken)" for name, value in taken.items())
     gone = tuple(
         Difference(subject=Subject.SETTINGS, what=name, recorded=str(recorded[name]), here="no setting")
         for name in sorted(set(recorded) - known)
@@ -379,6 +388,23 @@ def _days_here(
         total = len(bundle.content.days)
         progress(ProgressLine(rows, number, total, time.monotonic() - started, unit="days compared"))
     return here, tuple(differences)
+
+
+def _pretraining_differences(lake: Lake, bundle: Bundle) -> Iterator[Difference]:
+    """Days of other series, which the encoder learned from, that are not here as they were."""
+    record = bundle.content.pretraining
+    for then in record.days if record is not None else ():
+        if then.symbol == bundle.symbol:  # among the bundle's own days
+            continue
+        manifest = lake.manifest(FEATURES, then.symbol, then.day)
+        found = manifest.content_hash if manifest is not None else ""
+        if found != then.features_hash:
+            yield Difference(
+                subject=Subject.DAYS,
+                what=f"features of {then.symbol} on {then.day}",
+                recorded=_short(then.features_hash),
+                here=_short(found) or "not here",
+            )
 
 
 def _day_differences(then: DayFacts, now: DayFacts) -> Iterator[Difference]:

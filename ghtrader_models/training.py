@@ -25,13 +25,14 @@ from ghtrader_models.bundles.package_versions import package_versions
 from ghtrader_models.bundles.provenance import BundleContent, TrainingRun, TrainingSpan
 from ghtrader_models.bundles.schema_versions import SCHEMA_VERSION
 from ghtrader_models.datasets.load import Dataset, load_dataset, never_known
+from ghtrader_models.datasets.other_series import with_varieties
 from ghtrader_models.evaluation.calibration_fit import CalibratedModel, fit_calibrated
 from ghtrader_models.evaluation.metrics import accuracy, class_prior, log_loss
 from ghtrader_models.evaluation.policy_fit import PolicyOptions, fit_policy_on
 from ghtrader_models.evaluation.splits import SplitOptions, make_splits, training_stop
-from ghtrader_models.families.base import FamilyConfig, get_family, learning_curves
+from ghtrader_models.families.base import FamilyConfig, get_family, learning_curves, pretraining_of
 from ghtrader_models.families.training_session import TrainingSession, training_session
-from ghtrader_models.families.window_config import require_devices
+from ghtrader_models.families.window_config import pretraining_varieties, require_devices
 from ghtrader_models.labels.labels import NO_LABEL
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def train(
 ) -> Bundle:
     """Load the days, train, write the bundle; see `load_dataset` (`strict` to `cache`) and `train_on`."""
     dataset = load_dataset(lake, symbol, days, horizon, strict=strict, mix=mix, calendar=calendar, cache=cache)
+    others = pretraining_varieties(config)
+    dataset = with_varieties(dataset, lake, others, mix=mix, calendar=calendar, cache=cache)
     return train_on(
         dataset, models_dir, family, until_ns=until_ns, seed=seed, config=config, policy=policy, run_id=run_id,
         session=session,
@@ -160,6 +163,7 @@ def train_on(
         ),
         calibration=fitted.calibration,
         devices=session.devices if session.devices > 1 else None,
+        pretraining=pretraining_of(model),
     )
     run = TrainingRun(
         run_id=run_id,
@@ -189,6 +193,7 @@ def _key(dataset: Dataset, family: str, rows: np.ndarray, seed: int, config: Fam
             "rows": arrays_hash(rows, dataset.y[rows]),
             "seed": seed,
             "config": dataclasses.asdict(config),
+            "others": [[other.symbol, *(fact.features_hash for fact in other.facts)] for other in dataset.others],
             "devices": devices,
             "code": [code_version(), *(package_versions().get(name, "") for name in ("numpy", "torch", "lightning"))],
         }

@@ -189,13 +189,15 @@ def benchmark_series(
     """
     from ghtrader_market.accounting.execution_model import ExecutionModel
     from ghtrader_models.datasets.load import load_dataset
+    from ghtrader_models.datasets.other_series import with_varieties
     from ghtrader_models.evaluation.benchmark import run_benchmark
     from ghtrader_models.evaluation.plots import gain_per_split
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
     from ghtrader_models.evaluation.recorded_books import RecordedBooks
     from ghtrader_models.evaluation.splits import SplitOptions, make_splits
     from ghtrader_models.families.base import get_family, make_config
-    from ghtrader_models.families.training_session import TrainingSession, training_session
+    from ghtrader_models.families.training_session import ENCODERS, TrainingSession, training_session
+    from ghtrader_models.families.window_config import pretraining_varieties
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
 
     policy, cut = PolicyOptions.from_dict(config.policy), SplitOptions.from_dict(config.splits)
@@ -243,15 +245,19 @@ def benchmark_series(
     }
     gains: dict[str, list[float]] = {}
     failed: dict[str, GhtraderError] = {}
-    session = TrainingSession(devices=config.devices, tell=_say_counted)
+    session = TrainingSession(devices=config.devices, tell=_say_counted, encoders=home.settings.cache / ENCODERS)
     for family, changes in families.items():
         lock = home.lock(benchmark_key(family, symbol, horizon), "walk-forward report", run_id)
         with lock, training_session(session):
             say(f"{family} at horizon {horizon}: {len(plan.splits)} tests over {len(days)} days of {symbol}")
             try:
                 fitted = make_config(get_family(family), changes)
+                asked = with_varieties(
+                    dataset, home.lake, pretraining_varieties(fitted), entry="benchmark",
+                    mix=config.mix or home.settings.mix_origins, calendar=home.calendar, cache=home.settings.cache,
+                )  # fmt: skip
                 report = run_benchmark(
-                    dataset, family, plan=plan, config=fitted, seed=config.seed, policy=policy, execution=execution,
+                    asked, family, plan=plan, config=fitted, seed=config.seed, policy=policy, execution=execution,
                     books=RecordedBooks(lake=home.lake, symbol=symbol), calendar=home.calendar,
                 )  # fmt: skip
                 for line in report.simulation.settled if report.simulation is not None else ():

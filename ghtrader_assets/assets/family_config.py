@@ -88,7 +88,7 @@ def settings_class(family: str) -> type[FamilySettings]:
         usual, large = getattr(small, field.name), getattr(paper, field.name)
         if type(usual) not in _PLAIN:
             continue
-        said = f"{usual}" if usual == large else f"{usual} in small, {large} in paper"
+        said = (f"{usual}" or "empty") if usual == large else f"{usual} in small, {large} in paper"
         fields[field.name] = (_PLAIN[type(usual)] | None, Field(default=None, description=said))
     made: type[FamilySettings] = create_model(f"{_title(family)}Settings", __base__=FamilySettings, **fields)
     return made

@@ -79,7 +79,7 @@ def train_series(
     from ghtrader_models.evaluation.plots import factor_importance
     from ghtrader_models.evaluation.policy_fit import PolicyOptions
     from ghtrader_models.families.base import get_family, make_config
-    from ghtrader_models.families.training_session import TrainingSession
+    from ghtrader_models.families.training_session import ENCODERS, TrainingSession
     from ghtrader_models.registry.logged_model import example_rows
     from ghtrader_models.registry.mlflow_tracking import Tracker, day_tags
     from ghtrader_models.training import train
@@ -108,7 +108,12 @@ def train_series(
             mix=config.mix or home.settings.mix_origins,
             calendar=home.calendar,
             cache=home.settings.cache,
-            session=TrainingSession(folder=home.settings.home / CUT_OFF, devices=config.devices, tell=say),
+            session=TrainingSession(
+                folder=home.settings.home / CUT_OFF,
+                devices=config.devices,
+                tell=say,
+                encoders=home.settings.cache / ENCODERS,
+            ),
         )
         content = bundle.content
         left_out = content.left_out or ()

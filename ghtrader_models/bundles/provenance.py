@@ -86,6 +86,42 @@ class TrainingSpan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PretrainingDay:
+    """One day of a series whose rows an encoder learned from, without their labels."""
+
+    symbol: str
+    day: date
+    features_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingRecord:
+    """What a model's encoder learned before the model was trained.
+
+    Attributes
+    ----------
+    objective : str
+        `window_config.Pretraining`.
+    encoder : str
+        Hash of all that decides the encoder: its days, size, settings, seed and code; the name of its file.
+    weights : str
+        sha256 of its weights' file.
+    windows : int
+        It learned from.
+    ends_ns : int
+        UTC epoch of the last row of those days: before any row that the model was validated or tested on.
+    days : tuple of PretrainingDay
+    """
+
+    objective: str
+    encoder: str
+    weights: str
+    windows: int
+    ends_ns: int
+    days: tuple[PretrainingDay, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class BundleContent:
     """What a bundle was made of; the bundle id covers all of it.
 
@@ -127,6 +163,8 @@ class BundleContent:
         Of its probabilities; None where they are the model's own.
     devices : int or None
         Processes that trained it together; None for one.
+    pretraining : PretrainingRecord or None
+        What its encoder learned before; None where nothing was pretrained.
     """
 
     schema_version: int | None = None
@@ -147,6 +185,7 @@ class BundleContent:
     training_span: TrainingSpan | None = None
     calibration: Calibration | None = None
     devices: int | None = None
+    pretraining: PretrainingRecord | None = None
 
     @property
     def origins(self) -> tuple[TickOrigin, ...]:
@@ -162,8 +201,14 @@ class BundleContent:
             "days": [fact.to_dict() for fact in self.days],
             "left_out": left_out,
             "calibration": calibration,
+            "pretraining": _pretraining_dict(self.pretraining) if self.pretraining is not None else None,
         }
         return {name: value for name, value in found.items() if value is not None or name == "until_ns"}
+
+
+def _pretraining_dict(record: PretrainingRecord) -> dict[str, Any]:
+    days = [{**asdict(day), "day": day.day.isoformat()} for day in record.days]
+    return {**asdict(record), "days": days}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ into them by itself, and each rank reads its own part of the same mapped files.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import lightning
 import numpy as np
@@ -23,15 +23,50 @@ from ghtrader_models.datasets.windows import WindowSet
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
+class NumberedWindows(Protocol):
+    """Windows that are read by number: a `WindowSet`, or several of them."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def targets(self) -> np.ndarray:
+        """int8[k], or int8[k, 1 + horizons]: what is learned of each; -1 none."""
+        ...
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """float32[b, length, F]: some of them, in any order, normalised."""
+        ...
+
+
+class WindowSides(Protocol):
+    """What training needs of its two sides: `WindowDataModule`, or others that are made like it."""
+
+    batch_size: int
+    seed: int
+    workers: int
+
+    @property
+    def train(self) -> NumberedWindows: ...
+
+    @property
+    def validation(self) -> NumberedWindows: ...
+
+    @property
+    def class_weights(self) -> torch.Tensor:
+        """float32[3]."""
+        ...
+
+
 class WindowDataset(Dataset[Batch]):
-    """Windows by number: ``x`` float32[B, length, F], ``y`` int64[B]; a batch is copied once, straight from the files.
+    """Windows by number: ``x`` float32[B, length, F], ``y`` int64[B], or int64[B, 1 + horizons] where further ones are
+    learned; a batch is copied once, straight from the files.
 
     Parameters
     ----------
-    windows : WindowSet
+    windows : NumberedWindows
     """
 
-    def __init__(self, windows: WindowSet) -> None:
+    def __init__(self, windows: NumberedWindows) -> None:
         self.windows = windows
 
     def __len__(self) -> int:
@@ -44,7 +79,8 @@ class WindowDataset(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """One batch; what torch asks where a sampler has chosen its members."""
         chosen = np.asarray(indices, np.int64)
-        return torch.from_numpy(self.windows.batch(chosen)), torch.from_numpy(self.windows.y[chosen].astype(np.int64))
+        targets = self.windows.targets[chosen].astype(np.int64)
+        return torch.from_numpy(self.windows.batch(chosen)), torch.from_numpy(targets)
 
 
 class EpochShuffle(RandomSampler):
@@ -58,7 +94,7 @@ class EpochShuffle(RandomSampler):
     seed : int
     """
 
-    def __init__(self, windows: WindowSet, seed: int) -> None:
+    def __init__(self, windows: NumberedWindows, seed: int) -> None:
         super().__init__(windows)
         self._size, self._seed, self._epoch = len(windows), seed, 0
 

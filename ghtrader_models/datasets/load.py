@@ -12,8 +12,8 @@ no row knows anything of another segment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,10 @@ class Dataset:
         Book levels the factors need: 5 or 1.
     left_out : tuple of LeftOutDay
         Days that were asked for and take no part, ascending.
+    further_labels : mapping of int to int8[n]
+        Other horizon -> its labels, as `y`; those that every day was built for.
+    others : tuple of Samples
+        Tapes of other series that a network may learn from without labels; see `datasets.other_series`.
     """
 
     symbol: str
@@ -110,6 +114,8 @@ class Dataset:
     label_spec: LabelSpec
     levels: int
     left_out: tuple[LeftOutDay, ...] = ()
+    further_labels: Mapping[int, np.ndarray] = field(default_factory=dict)
+    others: tuple[Samples, ...] = ()
 
     def __len__(self) -> int:
         return self.y.size
@@ -154,11 +160,15 @@ class Dataset:
             rows=rows,
             horizon=self.horizon,
             names=self.names,
+            further_labels=self.further_labels,
+            symbol=self.symbol,
+            facts=self.facts,
+            others=self.others,
         )
 
     def with_labels(self, y: np.ndarray) -> Dataset:
-        """The same rows with other labels, int8[n]."""
-        return replace(self, y=y)
+        """The same rows with other labels, int8[n], and none of further horizons, which tell of those that were."""
+        return replace(self, y=y, further_labels={})
 
     def rows_of_day(self, day: date) -> slice:
         """Rows of one trading day; `UsageError` where it is not in the set."""
@@ -308,7 +318,14 @@ def _side_by_side(symbol: str, horizon: int, parts: Sequence[_Day], left_out: Se
         label_spec=parts[-1].label_spec,
         levels=min(part.levels for part in parts),
         left_out=tuple(left_out),
+        further_labels=_further_labels(parts),
     )
+
+
+def _further_labels(parts: Sequence[_Day]) -> dict[int, np.ndarray]:
+    """Labels of the horizons, beside the data set's, that every day was built for."""
+    everywhere = set.intersection(*(set(part.further_labels) for part in parts))
+    return {horizon: np.concatenate([part.further_labels[horizon] for part in parts]) for horizon in sorted(everywhere)}
 
 
 def _one_table(days: Sequence[RowArray]) -> FactorRows:
@@ -347,6 +364,7 @@ class _Day:
     factor_set_spec: FactorSetSpec
     label_spec: LabelSpec
     levels: int
+    further_labels: Mapping[int, np.ndarray]
 
 
 def _read_day(
@@ -368,6 +386,7 @@ def _read_day(
     require_labels(labels, labelled, (bid + ask) / 2)
     factor_set_spec = FactorSetSpec.from_dict(made.factor_set.to_json())
     names = factor_set_spec.names
+    label_spec = LabelSpec.from_dict(labelled.label_spec.to_json())
     if mapped is None:
         rows = np.empty((times.size, len(names)), np.float32)
         for index, name in enumerate(names):
@@ -384,8 +403,13 @@ def _read_day(
         ask=ask,
         warm=WarmTracker(len(names)).batch(rows) if mapped is None else np.array(mapped.warm),
         factor_set_spec=factor_set_spec,
-        label_spec=LabelSpec.from_dict(labelled.label_spec.to_json()),
+        label_spec=label_spec,
         levels=stated(made.features.levels, f"the book levels of {symbol} on {day}"),
+        further_labels={
+            other: _numpy(labels, label_column(other)).astype(np.int8)
+            for other in label_spec.horizons
+            if other != horizon
+        },
     )
 
 

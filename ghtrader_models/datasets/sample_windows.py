@@ -7,7 +7,7 @@ model says of a row that has too few rows before it is `inference.onnx_windows`'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ghtrader_base.errors import UsageError
 from ghtrader_models.datasets.mapped_rows import MappedRows, Resident, RowArray, span_of
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.datasets.windows import WindowSet, WindowSpec, window_ends
+from ghtrader_models.labels.labels import NO_LABEL
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class TapeDay:
 
 
 def training_and_validation(
-    samples: Samples, spec: WindowSpec, *, share: float, most: int
+    samples: Samples, spec: WindowSpec, *, share: float, most: int, further: tuple[int, ...] = ()
 ) -> tuple[WindowSet, WindowSet]:
     """Windows to train on, and those of a span at the end of the rows meant to validate on.
 
@@ -42,12 +43,16 @@ def training_and_validation(
         Part of the windows, by time, that is validated on: above 0 and below 1.
     most : int
         Windows to train on at the most; the validation span is thinned alike.
+    further : tuple of int
+        Other horizons whose labels the training windows carry too. A longer one may look further than `spec.horizon`:
+        what looks beyond the last row that the training windows' own labels look at counts as none.
 
     Raises
     ------
     UsageError
-        No whole window on one of the sides.
+        No whole window on one of the sides, or a further horizon that was not built.
     """
+    require_further(samples, further)
     edges = np.searchsorted(samples.day_index, np.arange(int(samples.day_index[-1]) + 2)) if len(samples.y) else [0]
     asked = np.zeros(samples.y.size, np.bool_)
     asked[samples.rows] = True
@@ -69,7 +74,32 @@ def training_and_validation(
             else "use more days or shorter windows",
         )
     stride = -(-train.size // most)
-    return tuple(_set(samples, edges, part[::stride], spec) for part in (train, validation))  # type: ignore[return-value]
+    sets = [_set(samples, edges, part[::stride], spec) for part in (train, validation)]
+    if further:
+        known = int(train[-1]) + spec.horizon
+        sets[0] = replace(sets[0], further=_known_labels(samples, train[::stride], further, known))
+    return sets[0], sets[1]
+
+
+def require_further(samples: Samples, horizons: Sequence[int]) -> None:
+    """`UsageError` where labels of some horizons, beside the samples' own, are not there."""
+    if samples.horizon in horizons:
+        raise UsageError(
+            f"horizon {samples.horizon} is the model's own", "leave it out of auxiliary_horizons, or train another"
+        )
+    if missing := [horizon for horizon in horizons if horizon not in samples.further_labels]:
+        wanted = ",".join(map(str, sorted({*samples.further_labels, samples.horizon, *missing})))
+        raise UsageError(
+            f"not every day has labels at the auxiliary horizons {', '.join(map(str, missing))}; "
+            f"beside {samples.horizon} all have {', '.join(map(str, samples.further_labels)) or 'none'}",
+            f"build them too (ghtrader build --horizons {wanted} --overwrite), or leave them out of auxiliary_horizons",
+        )
+
+
+def _known_labels(samples: Samples, rows: np.ndarray, horizons: Sequence[int], known: int) -> np.ndarray:
+    """int8[k, H]: labels of rows at some horizons; none where one looks beyond row `known`."""
+    found = [np.where(rows + horizon <= known, samples.further_labels[horizon][rows], NO_LABEL) for horizon in horizons]
+    return np.column_stack(found).astype(np.int8)
 
 
 def _set(samples: Samples, edges: Sequence[int] | np.ndarray, ends: np.ndarray, spec: WindowSpec) -> WindowSet:

@@ -6,12 +6,13 @@ family that reads windows goes back from a row to the rows before it of the same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ghtrader_base.errors import UsageError
+from ghtrader_models.bundles.provenance import DayFacts
 from ghtrader_models.datasets.mapped_rows import BLOCK_ROWS, FactorRows, parts_of
 
 _TICK_NS = 500_000_000
@@ -39,6 +40,14 @@ class Samples:
         Ticks ahead that `y` looks.
     names : tuple of str
         Columns of `X`; empty where nobody asks for one by its name.
+    further_labels : mapping of int to int8[n]
+        Other horizon -> its labels, as `y`; those that every day was built for.
+    symbol : str
+        Series of the tape; empty where nobody asks.
+    facts : tuple of DayFacts
+        What each day of the tape is, by `day_index`; empty where nobody asks.
+    others : tuple of Samples
+        Tapes of other series that a network may learn from without labels.
     """
 
     X: FactorRows
@@ -49,6 +58,10 @@ class Samples:
     rows: np.ndarray
     horizon: int
     names: tuple[str, ...] = ()
+    further_labels: Mapping[int, np.ndarray] = field(default_factory=dict)
+    symbol: str = ""
+    facts: tuple[DayFacts, ...] = ()
+    others: tuple[Samples, ...] = ()
 
     def __len__(self) -> int:
         return self.rows.size

@@ -138,6 +138,8 @@ class WindowSet:
         Keeps what is read from staying in memory.
     normaliser : FeatureScaler or None
         Applied where batches are read; views are never changed.
+    further : int8[k, H] or None
+        Labels of further horizons, which training may learn beside `y`; -1 none.
     """
 
     days: tuple[DayRows, ...]
@@ -148,6 +150,7 @@ class WindowSet:
     spans: tuple[tuple[int, int], ...]
     resident: Resident
     normaliser: FeatureScaler | None = None
+    further: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.y.size
@@ -161,6 +164,11 @@ class WindowSet:
     def rows(self) -> int:
         """Rows of all days."""
         return sum(day.X.array.shape[0] for day in self.days)
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """int8[k], or int8[k, 1 + H]: what is learned of each window."""
+        return self.y if self.further is None else np.column_stack([self.y, self.further])
 
     def window(self, index: int) -> np.ndarray:
         """float32[length, F]: one window as it lies in the file; a view, not normalised."""

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from ghtrader_base.errors import UsageError
+from ghtrader_models.bundles.provenance import PretrainingRecord
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.table import FAMILIES
 from ghtrader_models.labels.labels import CLASS_NAMES
@@ -84,6 +85,22 @@ class ValidatedModel(Model, Protocol):
 
     validation_rows: np.ndarray
     learning_curve: tuple[float, ...]
+
+
+@runtime_checkable
+class PretrainedModel(Model, Protocol):
+    """A model whose encoder may have learned from rows without labels first.
+
+    Attributes
+    ----------
+    pretraining : PretrainingRecord or None
+        What from; None where nothing was pretrained.
+    pretraining_curve : tuple of float
+        Loss of the span held out after each epoch of it, in squared standard deviations (Huber beyond one).
+    """
+
+    pretraining: PretrainingRecord | None
+    pretraining_curve: tuple[float, ...]
 
 
 class FamilyConfig(Protocol):
@@ -167,6 +184,8 @@ def make_config(family: ModelFamily, changes: Mapping[str, bool | int | float | 
         raise UsageError(f"{family.name} has no setting {', '.join(unknown)}", f"it has: {', '.join(sorted(known))}")
     for name, value in wanted.items():
         usual = getattr(config, name)
+        if type(usual) is str and type(value) is int:  # a list of one number is written like a number
+            wanted[name] = value = str(value)
         fits = type(value) is type(usual) or (type(usual) is float and type(value) is int)
         if not fits:
             raise UsageError(f"{family.name}: {name} is {value!r}", f"give it like the default, {usual!r}")
@@ -311,4 +330,12 @@ def drop_infinite(rows: np.ndarray) -> np.ndarray:
 
 def learning_curves(model: Model) -> dict[str, list[float]]:
     """Score -> its value after each epoch; empty of a family without epochs."""
-    return {"validation_logloss": list(model.learning_curve)} if isinstance(model, ValidatedModel) else {}
+    found = {"validation_logloss": list(model.learning_curve)} if isinstance(model, ValidatedModel) else {}
+    if isinstance(model, PretrainedModel) and model.pretraining_curve:
+        found["pretraining_loss"] = list(model.pretraining_curve)
+    return found
+
+
+def pretraining_of(model: Model) -> PretrainingRecord | None:
+    """What the model's encoder learned from before; None where nothing was pretrained."""
+    return model.pretraining if isinstance(model, PretrainedModel) else None

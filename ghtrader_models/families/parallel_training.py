@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -35,9 +35,13 @@ from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.training_session import Tell, TrainingSession
 from ghtrader_models.families.window_config import WindowConfig
 
+if TYPE_CHECKING:
+    from ghtrader_models.families.pretraining.encoder import EncoderFile
+
 LAUNCHER, WORKER = "ghtrader_models.families.rank_launcher", "ghtrader_models.families.rank_worker"
 TASK, ERROR, RESULT, MODEL = "task.json", "error.json", "result.json", "model"
 _ARRAYS = ("X", "y", "datetime_ns", "day_index", "warm", "rows")
+_FURTHER, _ENCODER = "further-", "encoder.safetensors"
 _STOP_S = 20.0
 
 
@@ -66,6 +70,10 @@ class Task:
         Columns of the samples.
     store : str
         File by which the ranks find each other.
+    further : tuple of int
+        Other horizons whose labels are there.
+    encoder : str
+        File of the pretrained encoder to begin with; empty for none.
     """
 
     family: str
@@ -77,6 +85,8 @@ class Task:
     devices: int
     names: tuple[str, ...]
     store: str
+    further: tuple[int, ...] = ()
+    encoder: str = ""
 
     def make_config(self) -> Any:
         """The family's configuration again."""
@@ -126,8 +136,9 @@ def train_on_processes(
     seed: int,
     session: TrainingSession,
     launcher: Launcher = Launcher.TORCHRUN,
+    encoder: EncoderFile | None = None,
 ) -> tuple[dict[str, bytes], Trained]:
-    """Train on `session.devices` processes.
+    """Train on `session.devices` processes, each of which begins with the pretrained encoder where there is one.
 
     Returns
     -------
@@ -147,7 +158,7 @@ def train_on_processes(
             shutil.rmtree(left, ignore_errors=True)
         own = Path(tempfile.mkdtemp(prefix="ranks-", dir=folder))
         stack.callback(shutil.rmtree, own, ignore_errors=True)
-        _hand_over(own, kind, samples, config, seed, session.devices)
+        _hand_over(own, kind, samples, config, seed, session.devices, encoder)
         _run(own, folder, session, config.nthread, launcher)
         files = {path.name: path.read_bytes() for path in sorted((own / MODEL).iterdir())}
         return files, msgspec.json.decode((own / RESULT).read_bytes(), type=Trained)
@@ -157,7 +168,8 @@ def read_task(folder: Path) -> tuple[Task, Samples]:
     """What a process is asked for; the samples are mapped, so that all processes hold them once."""
     task = msgspec.json.decode((folder / TASK).read_bytes(), type=Task)
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-    return task, Samples(**arrays, horizon=task.horizon, names=task.names)
+    further = {horizon: np.load(folder / f"{_FURTHER}{horizon}.npy", mmap_mode="r") for horizon in task.further}
+    return task, Samples(**arrays, horizon=task.horizon, names=task.names, further_labels=further)
 
 
 def _save_rows(path: Path, rows: FactorRows) -> None:
@@ -169,8 +181,17 @@ def _save_rows(path: Path, rows: FactorRows) -> None:
             file.write(np.ascontiguousarray(rows[low : low + BLOCK_ROWS], "<f4").data)
 
 
-def _hand_over(own: Path, kind: str, samples: Samples, config: WindowConfig, seed: int, devices: int) -> None:
+def _hand_over(
+    own: Path,
+    kind: str,
+    samples: Samples,
+    config: WindowConfig,
+    seed: int,
+    devices: int,
+    encoder: EncoderFile | None,
+) -> None:
     arrays = {name: np.asarray(getattr(samples, name)) for name in _ARRAYS if name != "X"}
+    arrays |= {f"{_FURTHER}{horizon}": samples.further_labels[horizon] for horizon in config.further_horizons}
     size = 4 * math.prod(samples.X.shape) + sum(array.nbytes for array in arrays.values())
     require_room(own, size, f"the samples of {devices} training processes")
     for name, array in arrays.items():
@@ -186,7 +207,11 @@ def _hand_over(own: Path, kind: str, samples: Samples, config: WindowConfig, see
         devices=devices,
         names=samples.names,
         store=str(own / "store"),
+        further=config.further_horizons,
+        encoder=str(own / _ENCODER) if encoder is not None else "",
     )
+    if encoder is not None:
+        (own / _ENCODER).write_bytes(encoder.data)
     (own / TASK).write_bytes(msgspec.json.encode(task))
 
 

@@ -34,7 +34,8 @@ def say(line: str) -> None:
 def main(own: Path, folder: Path) -> int:
     """Train; 1 where an error of ours was left."""
     task, samples = read_task(own)
-    session = TrainingSession(folder=folder, devices=task.devices, tell=say, store=Path(task.store))
+    encoder = Path(task.encoder) if task.encoder else None
+    session = TrainingSession(folder=folder, devices=task.devices, tell=say, store=Path(task.store), encoder=encoder)
     try:
         fewer = "lower batch_size, length or max_windows (--set), or train on fewer devices"
         with training_session(session), memory_exhausted(f"{task.family} on {task.devices} processes", fewer):

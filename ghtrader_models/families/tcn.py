@@ -9,7 +9,7 @@ import numpy as np
 
 from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import Preset
-from ghtrader_models.families.window_config import WindowConfig, on_all_windows, require_size
+from ghtrader_models.families.window_config import EncoderConfig, on_all_windows, require_size
 from ghtrader_models.families.window_family import WindowModel, fit_windows
 from ghtrader_models.families.window_inputs import on_inputs
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TCNConfig(WindowConfig):
+class TCNConfig(EncoderConfig):
     """Size and training of the network.
 
     Parameters

@@ -15,6 +15,8 @@ from pathlib import Path
 from ghtrader_base.errors import FailedError, GhtraderError, UsageError
 
 Tell = Callable[[str], object]
+ENCODERS = "encoders"
+"""Under ``<home>/cache``: pretrained encoders, which fits share; they are made again where they are gone."""
 _EXHAUSTED = ("can't allocate memory", "out of memory", "bad_alloc", "not enough memory")
 """How torch (of the machine's memory and of a GPU's), XGBoost and LightGBM say that there is no more."""
 
@@ -39,6 +41,10 @@ class TrainingSession:
         In one of several processes: the file by which they find each other.
     scored_only : bool
         Whether the models are asked in this process and never kept: what only other programs need is left out.
+    encoders : Path or None
+        Where pretrained encoders are kept for other fits; nowhere where None.
+    encoder : Path or None
+        In one of several processes: the pretrained encoder to begin with.
     """
 
     folder: Path | None = None
@@ -46,6 +52,8 @@ class TrainingSession:
     tell: Tell = field(default=_nobody)
     store: Path | None = None
     scored_only: bool = False
+    encoders: Path | None = None
+    encoder: Path | None = None
 
     def __post_init__(self) -> None:
         if self.devices < 1:

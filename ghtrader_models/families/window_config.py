@@ -32,6 +32,14 @@ class Inputs(StrEnum):
     """All there are."""
 
 
+class Pretraining(StrEnum):
+    """What an encoder learns from rows without labels before a network is trained on those that have one."""
+
+    NONE = "none"
+    NEXT_SNAPSHOT = "next_snapshot"
+    """To say the next row of normalised inputs from all rows before it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig:
     """How a network is trained; each family adds the size of its own.
@@ -58,6 +66,11 @@ class WindowConfig:
         Threads of training. One keeps the sums in one order.
     stride : int
         Every how many-th training row the policy is fitted on.
+    auxiliary_horizons : str
+        Further horizons, as "10,200", that a head each learns beside the model's own: they shape the network in
+        training and are no part of the model. Empty for none.
+    auxiliary_weight : float
+        What their mean loss counts beside the loss of the model's own horizon.
     """
 
     inputs: str = Inputs.BOTH.value
@@ -73,6 +86,8 @@ class WindowConfig:
     loss: str = Loss.LOG.value
     nthread: int = 1
     stride: int = 5
+    auxiliary_horizons: str = ""
+    auxiliary_weight: float = 0.3
 
     def __post_init__(self) -> None:
         counts = (
@@ -86,6 +101,72 @@ class WindowConfig:
             raise UsageError(f"no loss {self.loss!r}", f"there are: {', '.join(Loss)}")
         if self.inputs not in tuple(Inputs):
             raise UsageError(f"no inputs {self.inputs!r}", f"there are: {', '.join(Inputs)}")
+        require_numbers(self, above={"auxiliary_weight": 0})
+        _horizons(self.auxiliary_horizons)
+
+    @property
+    def further_horizons(self) -> tuple[int, ...]:
+        """`auxiliary_horizons` as numbers, ascending."""
+        return _horizons(self.auxiliary_horizons)
+
+
+def _horizons(text: str) -> tuple[int, ...]:
+    """Horizons of a text like "10,200", ascending; `UsageError` where it is none, or names one twice."""
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    if any(not (part.isascii() and part.isdigit() and len(part) < 10 and int(part) > 0) for part in parts):
+        raise UsageError(f"auxiliary_horizons is {text!r}", "name horizons in ticks, as 10,200")
+    found = sorted(int(part) for part in parts)
+    if len(set(found)) < len(found):
+        raise UsageError(f"auxiliary_horizons {text!r} names one twice", "name each once")
+    return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig(WindowConfig):
+    """How a network is trained whose encoder may learn from rows without labels first.
+
+    Parameters
+    ----------
+    pretrain : str
+        `Pretraining`.
+    pretrain_varieties : str
+        Other varieties to learn from beside the model's own series, as "au,ag"; empty for none.
+    pretrain_epochs : int
+        Epochs at the most.
+    pretrain_windows : int
+        Windows of all series together at the most, drawn evenly.
+    pretrain_rate : float
+        The highest learning rate.
+    """
+
+    pretrain: str = Pretraining.NONE.value
+    pretrain_varieties: str = ""
+    pretrain_epochs: int = 8
+    pretrain_windows: int = 20_000
+    pretrain_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pretrain not in tuple(Pretraining):
+            raise UsageError(f"no pretraining {self.pretrain!r}", f"there are: {', '.join(Pretraining)}")
+        require_numbers(self, least={"pretrain_epochs": 1, "pretrain_windows": 1}, above={"pretrain_rate": 0})
+        if self.pretrain != Pretraining.NONE and self.length < 2:
+            raise UsageError("a window of one row has no next one to learn", "set length to 2 at least")
+        if self.pretrain == Pretraining.NONE and self.pretrain_varieties:
+            raise UsageError(
+                f"pretrain_varieties is {self.pretrain_varieties!r}, and nothing is pretrained",
+                f"set pretrain to {Pretraining.NEXT_SNAPSHOT}, or leave pretrain_varieties out",
+            )
+
+
+def pretraining_varieties(config: object) -> tuple[str, ...]:
+    """Other varieties that a family's configuration wants rows of; none where it knows no pretraining."""
+    return split_varieties(config.pretrain_varieties if isinstance(config, EncoderConfig) else "")
+
+
+def split_varieties(text: str) -> tuple[str, ...]:
+    """Keys of a text like "au,ag", in its order."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def require_size(good: bool, config: WindowConfig, hint: str) -> None:

@@ -18,13 +18,14 @@ from ghtrader_models.datasets.samples import Samples
 from ghtrader_models.families.base import check_training_samples
 from ghtrader_models.families.parallel_training import train_on_processes
 from ghtrader_models.families.training_session import current_session
-from ghtrader_models.families.window_config import WindowConfig
+from ghtrader_models.families.window_config import EncoderConfig, Pretraining, WindowConfig
 from ghtrader_models.inference.onnx_windows import ONNX_FILE, padded_windows
 from ghtrader_models.inference.streaming.weights_file import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from ghtrader_models.bundles.provenance import PretrainingRecord
     from ghtrader_models.datasets.windows import WindowSet
 
 Build = Callable[[int, int], "nn.Module"]
@@ -55,6 +56,8 @@ class WindowModel:
         See `base.ValidatedModel`.
     learning_curve : tuple of float
         Log-loss of the validation span after each epoch, nats.
+    pretraining, pretraining_curve
+        See `base.PretrainedModel`.
     """
 
     def __init__(
@@ -64,11 +67,14 @@ class WindowModel:
         moved: np.ndarray,
         validation_rows: np.ndarray,
         learning_curve: tuple[float, ...] = (),
+        pretraining: PretrainingRecord | None = None,
+        pretraining_curve: tuple[float, ...] = (),
     ) -> None:
         from ghtrader_models.inference.predictors import WindowPredictor, stepped_network
 
         self.kind, self.validation_rows, self.learning_curve = kind, validation_rows, learning_curve
         self.files, self.moved = files, moved
+        self.pretraining, self.pretraining_curve = pretraining, pretraining_curve
         stepped = files.get(WEIGHTS_FILE)
         self._network = stepped_network(kind, stepped) if stepped else WindowPredictor(files[ONNX_FILE]).network
         self.n_features = self._network.n_features
@@ -128,40 +134,54 @@ def fit_windows(
     except ImportError as exc:
         raise FailedError(f"{kind} needs torch and Lightning: {exc}", "make setup installs them") from exc
 
-    if session.devices > 1 and session.store is None:
-        files, made = train_on_processes(kind, samples, config, seed=seed, session=session)
-        rows = np.array(made.validation_rows, np.int64)
-        return WindowModel(kind, files, np.array(made.moved), rows, tuple(made.learning_curve))
-
     from ghtrader_models.datasets.lightning_data import WindowDataModule
     from ghtrader_models.datasets.sample_windows import training_and_validation
     from ghtrader_models.datasets.windows import WindowSpec
+    from ghtrader_models.families.networks.heads import AuxiliaryHeads
     from ghtrader_models.families.onnx_export import export, probabilities_of
+    from ghtrader_models.families.pretraining.encoder import EncoderFile, pretrained_encoder, read_encoder
     from ghtrader_models.families.stepped_export import export_stepped
     from ghtrader_models.families.window_training import train_network
 
-    spec = WindowSpec(length=config.length, horizon=samples.horizon)
-    sides = training_and_validation(samples, spec, share=config.validation_share, most=config.max_windows)
+    spec, further = WindowSpec(length=config.length, horizon=samples.horizon), config.further_horizons
+    sides = training_and_validation(
+        samples, spec, share=config.validation_share, most=config.max_windows, further=further
+    )
+    validated = _rows_of(sides[1], samples.day_index)
+    encoder: EncoderFile | None = None
+    if session.encoder is not None:
+        encoder = read_encoder(session.encoder)
+    elif isinstance(config, EncoderConfig) and config.pretrain != Pretraining.NONE:
+        before_ns = int(samples.datetime_ns[validated[0]])
+        encoder = pretrained_encoder(kind, build, samples, config, seed=seed, before_ns=before_ns, session=session)
+    record, curve = (encoder.record, encoder.curve) if encoder is not None else (None, ())
+
+    if session.devices > 1 and session.store is None:
+        files, made = train_on_processes(kind, samples, config, seed=seed, session=session, encoder=encoder)
+        rows = np.array(made.validation_rows, np.int64)
+        return WindowModel(kind, files, np.array(made.moved), rows, tuple(made.learning_curve), record, curve)
+
     module = WindowDataModule(*sides, batch_size=config.batch_size, seed=seed)
     torch.manual_seed(seed)
     network = build(config.length, samples.X.shape[1])
+    if encoder is not None:
+        encoder.give_to(network)
+    heads = AuxiliaryHeads(network, len(further), config.length, samples.X.shape[1]) if further else network
     with tempfile.TemporaryDirectory() as temporary:
         folder = session.folder or Path(temporary)
-        trained = train_network(network, module, config, seed=seed, folder=folder, session=session, name=kind)
+        trained = train_network(heads, module, config, seed=seed, folder=folder, session=session, name=kind)
     if int(os.environ.get("LOCAL_RANK", "0")) and session.store is not None:
         raise RankDone
+    network = trained.network.network if isinstance(trained.network, AuxiliaryHeads) else trained.network
     some = samples.rows[:: max(1, samples.rows.size // _COMPARED)][:_COMPARED]
     windows = padded_windows(samples.X, samples.day_index, some, config.length)
     files = {}
     if arrays_of is None or not session.scored_only:  # the graph takes as long as a short training
-        files[ONNX_FILE] = export(trained.network, module.normaliser, config.length, windows)
+        files[ONNX_FILE] = export(network, module.normaliser, config.length, windows)
     if arrays_of is not None:
-        files[WEIGHTS_FILE] = export_stepped(
-            kind, trained.network, arrays_of, module.normaliser, config.length, windows
-        )
-    validated = _rows_of(sides[1], samples.day_index)
-    moved = _moved(probabilities_of(trained.network, module.normaliser, config.length), windows)
-    return WindowModel(kind, files, moved, validated, trained.validation)
+        files[WEIGHTS_FILE] = export_stepped(kind, network, arrays_of, module.normaliser, config.length, windows)
+    moved = _moved(probabilities_of(network, module.normaliser, config.length), windows)
+    return WindowModel(kind, files, moved, validated, trained.validation, record, curve)
 
 
 def _rows_of(windows: WindowSet, day_index: np.ndarray) -> np.ndarray:

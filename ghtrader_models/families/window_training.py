@@ -31,20 +31,18 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, Sampler
 
 from ghtrader_base.errors import FailedError
 from ghtrader_base.failpoints import failpoint
 from ghtrader_base.progress_line import CountedLine
-from ghtrader_models.datasets.lightning_data import EpochShuffle, WindowDataModule, WindowDataset, as_it_is
+from ghtrader_models.datasets.lightning_data import EpochShuffle, WindowDataset, WindowSides, as_it_is
 from ghtrader_models.families.checkpoints import CHECKPOINT, SafetensorsIO
+from ghtrader_models.families.objectives import Classification, Objective
 from ghtrader_models.families.training_session import Tell, TrainingSession
-from ghtrader_models.families.window_config import Loss, WindowConfig
+from ghtrader_models.families.window_config import WindowConfig
 
-_SCORE = "validation_logloss"
-_FOCUS = 2.0
-"""The focal loss's exponent (Lin et al. 2017)."""
+_SCORE = "validation_score"
 _WARM_UP = 0.1
 """Part of the steps in which the learning rate rises."""
 _SAID_EVERY_S = 0.5
@@ -63,7 +61,7 @@ class TrainedNetwork:
     epochs : int
         How many were run.
     validation : tuple of float
-        Log-loss of the validation span after each of them, nats.
+        Score of the validation span after each of them: log-loss in nats, unless the objective is another.
     """
 
     network: nn.Module
@@ -73,21 +71,22 @@ class TrainedNetwork:
 
 def train_network(
     network: nn.Module,
-    module: WindowDataModule,
+    module: WindowSides,
     config: WindowConfig,
     *,
     seed: int,
     folder: Path,
     session: TrainingSession | None = None,
     name: str = "network",
+    objective: Objective | None = None,
 ) -> TrainedNetwork:
-    """Train until the validation log-loss has not fallen for `config.patience` epochs.
+    """Train until the validation score has not fallen for `config.patience` epochs.
 
     Parameters
     ----------
     network : Module
-        float32[B, T, F] -> logits float32[B, 3].
-    module : WindowDataModule
+        float32[B, T, F] -> what the objective takes: logits float32[B, 3], unless it is another.
+    module : WindowSides
         Training and validation windows.
     config : WindowConfig
     seed : int
@@ -98,6 +97,8 @@ def train_network(
         How many processes train, this being one of them, and who is told.
     name : str
         What is trained, for who is told.
+    objective : Objective, optional
+        What it is trained towards; the classes of the windows where absent.
 
     Raises
     ------
@@ -107,6 +108,7 @@ def train_network(
         A Ctrl-C; the checkpoint of the last epoch stays.
     """
     session = session or TrainingSession()
+    objective = objective or Classification(loss=config.loss, auxiliary_weight=config.auxiliary_weight)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     before = torch.get_num_threads()
     torch.set_num_threads(config.nthread)
@@ -118,10 +120,10 @@ def train_network(
             return _trained(network, best)
         if best.scores and not (session.store is not None and int(os.environ.get("LOCAL_RANK", "0"))):
             session.tell(f"{name} goes on after epoch {len(best.scores)} of {config.max_epochs}, from {found}")
-        learner = _Learner(network, config, module, seed)
+        learner = _Learner(network, config, module, seed, objective)
         gpu = torch.cuda.is_available()
         stop = EarlyStopping(_SCORE, patience=config.patience, check_finite=False)
-        told = _Told(session.tell, name, config, best)
+        told = _Told(session.tell, name, config, best, objective)
         trainer = lightning.Trainer(
             accelerator="gpu" if gpu else "cpu",
             devices=session.devices,
@@ -224,7 +226,7 @@ class _RankBatches(Sampler[list[int]]):
 class _RankWindows(lightning.LightningDataModule):
     """The windows of this rank, in a module of them all."""
 
-    def __init__(self, module: WindowDataModule) -> None:
+    def __init__(self, module: WindowSides) -> None:
         super().__init__()
         self._module = module
 
@@ -254,6 +256,11 @@ class _RankWindows(lightning.LightningDataModule):
         )
 
 
+def _rank_mean(each: torch.Tensor, whole: int, world: int) -> torch.Tensor:
+    """So that its mean over `world` ranks is the mean over the `whole` batch, however many of it each has."""
+    return each.mean() * (len(each) * world / whole)
+
+
 class _Learner(lightning.LightningModule):
     """Loss, optimiser and schedule."""
 
@@ -261,9 +268,11 @@ class _Learner(lightning.LightningModule):
     epoch_loss: torch.Tensor
     """Sum of the losses of the epoch's batches."""
 
-    def __init__(self, network: nn.Module, config: WindowConfig, module: WindowDataModule, seed: int) -> None:
+    def __init__(
+        self, network: nn.Module, config: WindowConfig, module: WindowSides, seed: int, objective: Objective
+    ) -> None:
         super().__init__()
-        self.network, self._config, self._seed = network, config, seed
+        self.network, self._config, self._seed, self._objective = network, config, seed, objective
         self._windows, self._size = len(module.train), module.batch_size
         self.register_buffer("class_weights", module.class_weights, persistent=False)
         self.register_buffer("epoch_loss", torch.zeros(()), persistent=False)
@@ -271,9 +280,10 @@ class _Learner(lightning.LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], number: int) -> torch.Tensor:
         """The loss of a batch; a step draws the same whether or not those before it ran in this process."""
         torch.manual_seed((self._seed << 32) + self.global_step * self.trainer.world_size + self.global_rank)
-        logits, y = self.network(batch[0])[:, :3], batch[1]
+        each = self._objective.losses(self.network(batch[0]), *batch, self.class_weights)
         whole = min(self._size, self._windows - number * self._size)
-        loss = self._loss(logits, y, whole if self.trainer.world_size > 1 else len(y), self.trainer.world_size)
+        world = self.trainer.world_size
+        loss = _rank_mean(each, whole if world > 1 else len(each), world)
         if not torch.isfinite(loss):
             raise FailedError(
                 f"the loss is {loss.item()} in epoch {self.current_epoch}",
@@ -282,20 +292,10 @@ class _Learner(lightning.LightningModule):
         self.epoch_loss += loss.detach()
         return loss
 
-    def _loss(self, logits: torch.Tensor, y: torch.Tensor, whole: int, world: int) -> torch.Tensor:
-        """So that its mean over `world` ranks is the mean over the `whole` batch, however many of it each has."""
-        kind = self._config.loss
-        each = functional.cross_entropy(logits, y, reduction="none")
-        if kind == Loss.WEIGHTED:
-            each = each * self.class_weights[y]
-        if kind == Loss.FOCAL:
-            each = each * (1 - torch.exp(-each)) ** _FOCUS
-        return each.mean() * (len(y) * world / whole)
-
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], number: int) -> None:
-        """Log-loss in nats, whatever is trained on."""
-        loss = functional.cross_entropy(self.network(batch[0])[:, :3], batch[1])
-        self.log(_SCORE, loss, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
+        """The objective's score, which is log-loss in nats unless something else than classes is learned."""
+        score = self._objective.score(self.network(batch[0]), *batch)
+        self.log(_SCORE, score, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Networks with constrained weights restore them."""
@@ -332,7 +332,7 @@ class _BestWeights(Callback):
         """Compare."""
         score = float(trainer.callback_metrics[_SCORE])
         if not math.isfinite(score):
-            raise FailedError(f"the validation log-loss is {score}", "lower learning_rate")
+            raise FailedError(f"the score of the validation span is {score}", "lower learning_rate")
         if not self.scores or score < min(self.scores):
             assert isinstance(pl_module.network, nn.Module)
             self.weights = {name: value.detach().clone() for name, value in pl_module.network.state_dict().items()}
@@ -350,8 +350,9 @@ class _BestWeights(Callback):
 class _Told(Callback):
     """Tells how training goes: batches as they come, and each epoch's losses; the first rank alone."""
 
-    def __init__(self, tell: Tell, name: str, config: WindowConfig, best: _BestWeights) -> None:
+    def __init__(self, tell: Tell, name: str, config: WindowConfig, best: _BestWeights, objective: Objective) -> None:
         self._tell, self._name, self._config, self._best = tell, name, config, best
+        self._objective = objective
         self._began = self._said = time.monotonic()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -370,7 +371,7 @@ class _Told(Callback):
             self._said = now
             epoch, batches = trainer.current_epoch, int(trainer.num_training_batches)
             loss = float(pl_module.epoch_loss) / done
-            words = f"{self._of(epoch)}, batch {done}/{batches}, {self._config.loss} loss {loss:.4f}"
+            words = f"{self._of(epoch)}, batch {done}/{batches}, {self._objective.loss_words} {loss:.4f}"
             self._tell(CountedLine(words, epoch * batches + done, self._config.max_epochs * batches))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -379,9 +380,10 @@ class _Told(Callback):
         if trainer.is_global_zero:
             loss = float(pl_module.epoch_loss) / max(int(trainer.num_training_batches), 1)
             scores, seconds = self._best.scores, time.monotonic() - self._began
+            words, unit = self._objective.score_words
             self._tell(
-                f"{self._of(trainer.current_epoch)}: {self._config.loss} loss {loss:.4f}, validation log-loss "
-                f"{scores[-1]:.5f} nats (best {min(scores):.5f}), {seconds:.1f} s"
+                f"{self._of(trainer.current_epoch)}: {self._objective.loss_words} {loss:.4f}, {words} "
+                f"{scores[-1]:.5f}{unit} (best {min(scores):.5f}), {seconds:.1f} s"
             )
 
     def _of(self, epoch: int) -> str:

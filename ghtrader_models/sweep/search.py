@@ -31,10 +31,12 @@ from ghtrader_base.settings import Settings
 from ghtrader_market.reference.trading_calendar import load_calendar
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.datasets.load import Dataset, load_dataset
+from ghtrader_models.datasets.other_series import with_varieties
 from ghtrader_models.evaluation.model_cost import RowLatency, row_latency
 from ghtrader_models.evaluation.splits import SplitOptions, SplitPlan, make_splits
 from ghtrader_models.families.base import get_family, make_config
-from ghtrader_models.families.window_config import WindowConfig
+from ghtrader_models.families.training_session import ENCODERS, TrainingSession, training_session
+from ghtrader_models.families.window_config import WindowConfig, split_varieties
 from ghtrader_models.inference.predictors import Predictor
 from ghtrader_models.sweep.score import score_configuration
 from ghtrader_models.sweep.space import Space
@@ -99,6 +101,10 @@ def load_task_data(settings: Settings, task: SweepTask) -> tuple[Dataset, SplitP
         Lake(settings.data), task.symbol, task.days, task.horizon,
         entry="benchmark", mix=task.mix, calendar=load_calendar(settings),
     )  # fmt: skip
+    others = split_varieties(str(task.space.fixed.get("pretrain_varieties", "")))
+    dataset = with_varieties(
+        dataset, Lake(settings.data), others, entry="benchmark", mix=task.mix, calendar=load_calendar(settings)
+    )
     return dataset, make_splits(dataset, task.splits)
 
 
@@ -174,7 +180,7 @@ def work(
         if trial is None:
             return
         try:
-            _score(task, data, store, trial, measure)
+            _score(task, data, store, trial, measure, settings.cache / ENCODERS)
         except UnwritableError:  # the next one would be refused as well
             raise
         except GhtraderError as exc:
@@ -185,7 +191,15 @@ def work(
         each()
 
 
-def _score(task: SweepTask, data: tuple[Dataset, SplitPlan], store: TrialStore, trial: Trial, measure: Measure) -> None:
+def _score(
+    task: SweepTask,
+    data: tuple[Dataset, SplitPlan],
+    store: TrialStore,
+    trial: Trial,
+    measure: Measure,
+    encoders: Path,
+) -> None:
+    """Score a trial; trials that pretrain the same encoder share it in a folder."""
     gains: list[float] = []
 
     def go_on(_split: int, gain: float) -> bool:
@@ -193,15 +207,16 @@ def _score(task: SweepTask, data: tuple[Dataset, SplitPlan], store: TrialStore, 
         return store.take_gain(trial, gains)
 
     config = make_config(get_family(task.family), task.space.settings(trial.params))
-    found = score_configuration(
-        *data,
-        task.family,
-        config,
-        seed=task.seed,
-        measure=measure,
-        go_on=go_on,
-        fast_enough=lambda timed: store.take_row_time(trial, timed, task.row_limit_us),
-    )
+    with training_session(TrainingSession(encoders=encoders)):
+        found = score_configuration(
+            *data,
+            task.family,
+            config,
+            seed=task.seed,
+            measure=measure,
+            go_on=go_on,
+            fast_enough=lambda timed: store.take_row_time(trial, timed, task.row_limit_us),
+        )
     objective = found.objective(task.caution)
     if not math.isfinite(objective):
         raise FailedError(f"its gain is no number: {found.gains}")

@@ -104,7 +104,14 @@ PARTS: dict[str, Part] = {
     ),
     "worlds": Part(2, [verify("known_worlds"), verify("fitted_market", jobs=1)]),
     "ladder": Part(
-        90, [verify("families", jobs=1), verify("ladder", jobs=1), verify("carried_state", jobs=1)], named=True
+        90,
+        [
+            verify("families", jobs=1),
+            verify("ladder", jobs=1),
+            verify("carried_state", jobs=1),
+            pytest("tests/unit/models/families/test_auxiliary_heads.py", jobs=1),
+        ],
+        named=True,
     ),
     "fuzz": Part(1, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
     "simulation": Part(

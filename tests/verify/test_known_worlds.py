@@ -34,7 +34,6 @@ HORIZON = 50
 TEST_DAYS = 9
 SMALL_S = 10.0
 """Seconds between the snapshots of a small world."""
-CU = get_variety("cu")
 
 
 @dataclass(frozen=True)
@@ -49,21 +48,23 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Played:
-    """A scenario's main series of cu as rows of a factor set, and the chances its oracle gives each row."""
+    """A scenario's main series of a variety as rows of a factor set, and the chances its oracle gives each row."""
 
     scenario: Scenario
     factors: str = "core"
+    key: str = "cu"
 
     def _played_days(self) -> Iterator[tuple[DayFacts, ContractDay, np.ndarray, FactorEngine]]:
         history = History(self.scenario)
         factor_set = get_factor_set(self.factors)
         engine = None
-        for day, symbol in history.continuous("cu"):
+        variety = get_variety(self.key)
+        for day, symbol in history.continuous(self.key):
             ticks = history.day(symbol, day)
             values = np.array([ticks.values[name] for name in VALUE_COLUMNS], np.float64)
-            bounds = history.calendar.sessions("cu", day)
-            tick = CU.price_tick(symbol, day)
-            engine = engine or FactorEngine(factor_set, tick, CU.multiplier, bounds)
+            bounds = history.calendar.sessions(self.key, day)
+            tick = variety.price_tick(symbol, day)
+            engine = engine or FactorEngine(factor_set, tick, variety.multiplier, bounds)
             engine.reset(bounds)
             yield (
                 DayFacts(
@@ -71,7 +72,7 @@ class Played:
                     contract=symbol,
                     segment_id=0,
                     price_tick=tick,
-                    multiplier=CU.multiplier,
+                    multiplier=variety.multiplier,
                     rows=values.shape[1],
                     features_hash="",
                     labels_hash="",
@@ -96,7 +97,7 @@ class Played:
         x, y, times, row_in_day, mid, bid, ask, warm = map(np.concatenate, zip(*parts, strict=True))
         sizes = [fact.rows for fact in facts]
         return Dataset(
-            symbol="KQ.m@SHFE.cu",
+            symbol=get_variety(self.key).continuous_symbol,
             horizon=HORIZON,
             facts=tuple(facts),
             names=names,
@@ -123,7 +124,7 @@ class Played:
         found = np.empty((rows.size, 3))
         for day in np.unique(data.day_index[rows]):
             own = data.day_index[rows] == day
-            found[own] = oracle.probabilities("cu", data.facts[day].day, data.datetime_ns[rows[own]], HORIZON)
+            found[own] = oracle.probabilities(self.key, data.facts[day].day, data.datetime_ns[rows[own]], HORIZON)
         return found
 
     def recovered(self, folder: Path, **config: float) -> Recovered:

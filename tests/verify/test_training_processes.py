@@ -23,7 +23,7 @@ from ghtrader_models.evaluation.metrics import log_loss
 from ghtrader_models.families.base import get_family
 from ghtrader_models.families.parallel_training import Launcher, train_on_processes
 from ghtrader_models.families.tcn import TCNConfig
-from ghtrader_models.families.training_session import TrainingSession
+from ghtrader_models.families.training_session import TrainingSession, training_session
 from ghtrader_models.families.window_family import WindowModel
 from tests.support.built import build
 from tests.support.waiting import PATIENCE_S
@@ -100,6 +100,24 @@ def test_a_killed_train_goes_on_and_ends_as_one_that_was_not(built: Path, tmp_pa
     assert not list((cut / "cache" / "training").glob("*/*"))
 
 
+@pytest.mark.sample(1, of="training processes")
+def test_a_train_that_is_killed_while_it_pretrains_goes_on_and_keeps_its_encoder(built: Path, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for home in (whole, cut):
+        shutil.copytree(built, home)
+    more = ("--set", "pretrain=next_snapshot", "--set", "pretrain_epochs=3", "--set", "auxiliary_horizons=50")
+    assert "tcn pretraining epoch 3/3" in trained(whole, *more)[1]
+    ended(start(cut, *more, **{KILL_ENV: "training.checkpoint->epoch:2"}), -signal.SIGKILL)
+    encoders = cut / "cache" / "encoders"
+    assert list(encoders.glob("training-*/checkpoint.safetensors")) and not list(encoders.glob("*.safetensors"))
+    said = trained(cut, *more)[1]
+    assert "tcn pretraining goes on after epoch 2 of 3" in said
+    assert bundle_of(cut).name == bundle_of(whole).name, "to the last bit"
+    (kept,) = encoders.glob("*.safetensors")
+    record = json.loads((bundle_of(cut) / "provenance.json").read_text())["content"]["pretraining"]
+    assert record["encoder"] == kept.stem and record["days"]
+
+
 @pytest.fixture(scope="module")
 def one(samples: Any) -> WindowModel:
     return get_family("tcn").fit(samples, seed=1, config=CONFIG)  # type: ignore[return-value]
@@ -170,3 +188,17 @@ def test_a_train_on_two_devices_that_is_killed_leaves_no_process_and_goes_on(bui
     assert "tcn goes on after epoch" in said and len(log_losses(home)) == 4
     assert json.loads((bundle_of(home) / "provenance.json").read_text())["content"]["devices"] == 2
     assert not list((home / "cache" / "training").glob("*/*"))
+
+
+def test_two_processes_begin_with_one_encoder_and_share_further_horizons(samples: Any) -> None:
+    config = replace(CONFIG, pretrain="next_snapshot", pretrain_epochs=2, pretrain_windows=400, auxiliary_horizons="30")
+    shared = replace(samples, further_labels={30: samples.y})
+    one, two = (_fit(shared, config, TrainingSession(devices=devices)) for devices in (1, 2))
+    assert one.pretraining == two.pretraining and one.pretraining is not None
+    np.testing.assert_allclose(two.learning_curve, one.learning_curve, atol=TOLERANCE)
+    np.testing.assert_allclose(two.predict_proba(samples), one.predict_proba(samples), atol=TOLERANCE)
+
+
+def _fit(samples: Any, config: TCNConfig, session: TrainingSession) -> WindowModel:
+    with training_session(session):
+        return get_family("tcn").fit(samples, seed=1, config=config)  # type: ignore[return-value]

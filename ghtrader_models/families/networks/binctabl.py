@@ -91,10 +91,19 @@ class BinCTABL(nn.Module):
         )
         self.attention = TemporalAttentionLayer(second, last, outputs, 1)
 
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head, a layer with attention, reads of each window: float32[B, second, last]."""
+        found: torch.Tensor = self.layers(self.normalise(x.transpose(1, 2)))
+        return found
+
+    def read(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of what `features` gives."""
+        logits: torch.Tensor = self.attention(features).squeeze(2)
+        return logits
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of each window."""
-        logits: torch.Tensor = self.attention(self.layers(self.normalise(x.transpose(1, 2)))).squeeze(2)
-        return logits
+        return self.read(self.features(x))
 
     @torch.no_grad()
     def constrain(self) -> None:

@@ -55,10 +55,19 @@ class DeepLOB(nn.Module):
         self.lstm = nn.LSTM(3 * _BRANCH, _HIDDEN, batch_first=True)
         self.head = nn.Linear(_HIDDEN, outputs)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits of each window."""
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head reads of each window: float32[B, 64]."""
         seen = self.convolutions(x.unsqueeze(1))
         seen = torch.cat([self.short(seen), self.long(seen), self.pooled(seen)], dim=1)
         found, _ = self.lstm(seen.squeeze(3).transpose(1, 2))
-        logits: torch.Tensor = self.head(found[:, -1])
+        last: torch.Tensor = found[:, -1]
+        return last
+
+    def read(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of what `features` gives."""
+        logits: torch.Tensor = self.head(features)
         return logits
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of each window."""
+        return self.read(self.features(x))

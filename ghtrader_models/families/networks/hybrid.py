@@ -55,10 +55,19 @@ class Hybrid(nn.Module):
         self.body = body
         self.head = nn.Linear(width, outputs)
 
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head reads of each window: float32[B, width]."""
+        rows: torch.Tensor = self.body(self.encoder(x))
+        return rows[:, -1]
+
+    def read(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of what `features` gives."""
+        logits: torch.Tensor = self.head(features)
+        return logits
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of each window, read at its last row."""
-        logits: torch.Tensor = self.head(self.body(self.encoder(x))[:, -1])
-        return logits
+        return self.read(self.features(x))
 
     def freeze(self, length: int) -> None:
         """Make a state-space body a plain convolution over windows of a length, for export."""

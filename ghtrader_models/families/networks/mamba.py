@@ -96,10 +96,22 @@ class Mamba(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, outputs)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits of each window, read at its last row."""
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """float32[B, T, width]: each row with what came before it."""
         x = self.project(x)
         for block, norm in zip(self.blocks, self.norms, strict=True):
             x = x + self.dropout(block(norm(x)))
-        logits: torch.Tensor = self.head(x[:, -1])
+        return x
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head reads of each window: float32[B, width]."""
+        return self.encode(x)[:, -1]
+
+    def read(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of what `features` gives."""
+        logits: torch.Tensor = self.head(features)
         return logits
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of each window, read at its last row."""
+        return self.read(self.features(x))

@@ -64,10 +64,19 @@ class MLPLOB(nn.Module):
         self.over_time = nn.ModuleList(MixingPerceptron(length, wide * length, b) for wide, _, b in sizes)
         self.head = narrowing_head((hidden // 4) * (length // 4), outputs)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits of each window."""
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head reads of each window: float32[B, (hidden // 4) * (T // 4)]."""
         found = self.project(self.normalise(x.transpose(1, 2)).transpose(1, 2))
         for factors, time in zip(self.over_factors, self.over_time, strict=True):
             found = time(factors(found).transpose(1, 2)).transpose(1, 2)
-        logits: torch.Tensor = self.head(found.transpose(1, 2).flatten(1))
+        flat: torch.Tensor = found.transpose(1, 2).flatten(1)
+        return flat
+
+    def read(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of what `features` gives."""
+        logits: torch.Tensor = self.head(features)
         return logits
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of each window."""
+        return self.read(self.features(x))

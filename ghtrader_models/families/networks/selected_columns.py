@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from ghtrader_models.families.networks.heads import headed
+
 
 class SelectedColumns(nn.Module):
     """A network that reads some columns alone: float32[B, T, F] -> its logits.
@@ -29,9 +31,26 @@ class SelectedColumns(nn.Module):
         self.network = network
         self.register_buffer("columns", torch.tensor(list(columns), dtype=torch.int64), persistent=False)
 
+    def chosen(self, x: torch.Tensor) -> torch.Tensor:
+        """float32[B, T, k]: the columns that the network reads."""
+        return x.index_select(2, self.columns)
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """As the network's own, of an encoder."""
+        encode: Callable[[torch.Tensor], torch.Tensor] = self.network.encode  # type: ignore[assignment]
+        return encode(self.chosen(x))
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """As the network's own."""
+        return headed(self.network).features(self.chosen(x))
+
+    def read(self, features: torch.Tensor) -> torch.Tensor:
+        """As the network's own."""
+        return headed(self.network).read(features)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of each window."""
-        logits: torch.Tensor = self.network(x.index_select(2, self.columns))
+        logits: torch.Tensor = self.network(self.chosen(x))
         return logits
 
     def freeze(self, length: int) -> None:
@@ -65,6 +84,14 @@ class MixedColumns(nn.Module):
         super().__init__()
         self.mix = nn.Linear(factors, columns)
         self.network = network
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """As the network's own."""
+        return headed(self.network).features(self.mix(x))
+
+    def read(self, features: torch.Tensor) -> torch.Tensor:
+        """As the network's own."""
+        return headed(self.network).read(features)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of each window."""

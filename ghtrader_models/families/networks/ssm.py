@@ -115,10 +115,23 @@ class SSM(nn.Module):
         self.body = SSMBody(width, states=states, layers=layers, dropout=dropout)
         self.head = nn.Linear(width, outputs)
 
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """float32[B, T, width]: each row with what came before it."""
+        rows: torch.Tensor = self.body(self.project(x))
+        return rows
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head reads of each window: float32[B, width]."""
+        return self.encode(x)[:, -1]
+
+    def read(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of what `features` gives."""
+        logits: torch.Tensor = self.head(features)
+        return logits
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of each window, read at its last row."""
-        logits: torch.Tensor = self.head(self.body(self.project(x))[:, -1])
-        return logits
+        return self.read(self.features(x))
 
     def freeze(self, length: int) -> None:
         """Make every layer a plain convolution over windows of a length, for export."""

@@ -88,7 +88,20 @@ class TCN(nn.Module):
         self.body = TCNBody(factors, channels=channels, levels=levels, kernel=kernel, dropout=dropout)
         self.head = nn.Linear(channels, outputs)
 
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """float32[B, T, channels]: each row with what came before it."""
+        rows: torch.Tensor = self.body(x)
+        return rows
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head reads of each window: float32[B, channels]."""
+        return self.encode(x)[:, -1]
+
+    def read(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of what `features` gives."""
+        logits: torch.Tensor = self.head(features)
+        return logits
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of each window, read at its last row."""
-        logits: torch.Tensor = self.head(self.body(x)[:, -1])
-        return logits
+        return self.read(self.features(x))

@@ -63,10 +63,19 @@ class TLOB(nn.Module):
         self.over_factors = nn.ModuleList(AttentionLayer(length, heads, b) for _, b in sizes)
         self.head = narrowing_head((hidden // 4) * (length // 4), outputs)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits of each window."""
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head reads of each window: float32[B, (hidden // 4) * (T // 4)]."""
         found = self.project(self.normalise(x.transpose(1, 2)).transpose(1, 2)) + self.positions
         for time, factors in zip(self.over_time, self.over_factors, strict=True):
             found = factors(time(found).transpose(1, 2)).transpose(1, 2)
-        logits: torch.Tensor = self.head(found.flatten(1))
+        flat: torch.Tensor = found.flatten(1)
+        return flat
+
+    def read(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of what `features` gives."""
+        logits: torch.Tensor = self.head(features)
         return logits
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of each window."""
+        return self.read(self.features(x))

@@ -69,7 +69,16 @@ class Transformer(nn.Module):
         self.body = TransformerBody(length, width, heads=heads, layers=layers, hidden=hidden, dropout=dropout)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs))
 
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head reads of each window: float32[B, width]."""
+        rows: torch.Tensor = self.body(self.project(x))
+        return rows[:, -1]
+
+    def read(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of what `features` gives."""
+        logits: torch.Tensor = self.head(features)
+        return logits
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of each window."""
-        logits: torch.Tensor = self.head(self.body(self.project(x))[:, -1])
-        return logits
+        return self.read(self.features(x))

@@ -27,11 +27,12 @@ from ghtrader_models.evaluation.calibration_fit import fit_calibrated
 from ghtrader_models.evaluation.metrics import class_prior, log_loss
 from ghtrader_models.families.base import ValidatedModel, get_family
 from ghtrader_models.families.networks.tcn import TCN
+from ghtrader_models.families.objectives import Classification
 from ghtrader_models.families.tcn import TCNConfig
 from ghtrader_models.families.training_session import TrainingSession, current_session
 from ghtrader_models.families.window_config import Loss
 from ghtrader_models.families.window_family import WindowModel
-from ghtrader_models.families.window_training import _Learner, _RankBatches, train_network
+from ghtrader_models.families.window_training import _Learner, _rank_mean, _RankBatches, train_network
 from ghtrader_models.training import train_on
 
 CONFIG = TCNConfig(length=6, levels=1, kernel=2, channels=4, max_epochs=3, patience=3, batch_size=64, max_windows=400)
@@ -163,7 +164,8 @@ def test_a_ctrl_c_leaves_as_one_and_nothing_is_written(world: Any, tmp_path: Pat
 
 def test_the_rate_rises_for_a_tenth_of_the_steps_and_falls_to_nothing() -> None:
     windows = SimpleNamespace(class_weights=torch.ones(3), train=range(64), batch_size=64)
-    learner = _Learner(torch.nn.Linear(2, 3), CONFIG, windows, 0)  # type: ignore[arg-type]
+    objective = Classification(loss="log", auxiliary_weight=0.3)
+    learner = _Learner(torch.nn.Linear(2, 3), CONFIG, windows, 0, objective)  # type: ignore[arg-type]
     learner.trainer = SimpleNamespace(estimated_stepping_batches=200)  # type: ignore[assignment]
     made = learner.configure_optimizers()
     share = made["lr_scheduler"]["scheduler"].lr_lambdas[0]
@@ -221,11 +223,13 @@ def test_ranks_share_each_batch_of_one_process(size: int) -> None:
 
 @pytest.mark.parametrize("loss", list(Loss))
 def test_the_mean_of_the_ranks_losses_is_the_loss_of_the_batch(loss: Loss) -> None:
-    windows = SimpleNamespace(class_weights=torch.tensor([2.0, 0.5, 1.5]), train=range(65), batch_size=65)
-    learner = _Learner(torch.nn.Identity(), replace(CONFIG, loss=loss.value), windows, 0)  # type: ignore[arg-type]
-    logits, y = torch.randn(65, 3), torch.randint(0, 3, (65,))
-    parts = [learner._loss(logits[rank::3], y[rank::3], 65, 3) for rank in range(3)]
-    assert torch.allclose(sum(parts) / 3, learner._loss(logits, y, 65, 1), atol=1e-6)  # type: ignore[arg-type]
+    objective, weights = Classification(loss=loss.value, auxiliary_weight=0.3), torch.tensor([2.0, 0.5, 1.5])
+    logits, y = torch.randn(65, 9), torch.randint(0, 3, (65, 3))
+    for asked in (y, y[:, 0]):
+        each = objective.losses(logits, logits, asked, weights)
+        parts = [objective.losses(logits[rank::3], logits, asked[rank::3], weights) for rank in range(3)]
+        shared = sum(_rank_mean(part, 65, 3) for part in parts) / 3
+        assert torch.allclose(shared, _rank_mean(each, 65, 1), atol=1e-6)  # type: ignore[arg-type]
 
 
 class _Hungry:

@@ -1,0 +1,1 @@
+"""Teaches the encoder of a network from rows without labels, before the network is trained on those that have one."""
