@@ -149,6 +149,6 @@ def _round_trip(dataset: Dataset, row: int, price: float) -> float:
 
     fact = dataset.facts[dataset.day_index[row]]
     variety = variety_of(fact.contract)
-    costs = TradingCosts(variety.fees(fact.contract, fact.day), variety.multiplier)
+    costs = TradingCosts(rates=variety.fees(fact.contract, fact.day), multiplier=variety.multiplier)
     fees = costs.of(np.array([1, -1]), np.array([0, 1]), np.array([price, price]))
     return float(fees.sum()) / costs.multiplier

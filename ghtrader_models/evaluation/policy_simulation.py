@@ -82,7 +82,7 @@ def trading_report(
     return report, equity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TradingCosts:
     """What one contract costs on one day.
 
@@ -132,9 +132,13 @@ def trading_costs(contract: str, day: date, calendar: TradingCalendar | None = N
     variety, calendar = variety_of(contract), calendar or bundled_calendar()
     known = calendar.speaks_for(day) and calendar.is_trading_day(day)
     return TradingCosts(
-        variety.fees(contract, day), variety.multiplier, contract, variety.price_tick(contract, day),
-        is_only_closed(variety, contract, day, calendar), tuple(calendar.sessions(variety, day)) if known else (),
-    )  # fmt: skip
+        rates=variety.fees(contract, day),
+        multiplier=variety.multiplier,
+        contract=contract,
+        price_tick=variety.price_tick(contract, day),
+        only_closed=is_only_closed(variety, contract, day, calendar),
+        sessions=tuple(calendar.sessions(variety, day)) if known else (),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,7 @@ def test_the_bound_is_what_the_arrays_and_runs_take(settings: Settings, leave: C
         require_training_room(settings, built.KEY, built.DAYS[-1], built.DAYS[-1], work="it", runs=1)
 
 
+@pytest.mark.clock
 def test_no_run_is_made(settings: Settings, leave: Callable[[float], None]) -> None:
     leave(RUN_BYTES - 1)
     space = Space(search={})
@@ -74,6 +75,7 @@ def test_no_run_is_made(settings: Settings, leave: Callable[[float], None]) -> N
     assert not list((settings.dagster / "history").glob("runs/*.db"))
 
 
+@pytest.mark.clock
 def test_the_last_demo_stays(tmp_path: Path, leave: Callable[[float], None]) -> None:
     home = tmp_path / "demo"
     (home / "runs" / "demo").mkdir(parents=True)

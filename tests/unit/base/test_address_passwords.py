@@ -81,6 +81,7 @@ def shows(text: str) -> bool:
     return "canary" in text or "can%61ry" in text
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("address", HOLDING.values(), ids=HOLDING)
 def test_wherever_it_stands_in_the_address(home: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     address = address.replace("HOST", NOWHERE)

@@ -98,7 +98,9 @@ def test_totals_agree_with_a_plain_ledger(trades: list[tuple[int, int, float]]) 
 
 
 def test_fees_follow_the_rates() -> None:
-    costs = TradingCosts(FeeRates(open_ratio=1e-4, open_lot=1.0, close_today_ratio=2e-4, close_today_lot=3.0), 5)
+    costs = TradingCosts(
+        rates=FeeRates(open_ratio=1e-4, open_lot=1.0, close_today_ratio=2e-4, close_today_lot=3.0), multiplier=5
+    )
     fees = costs.of(np.array([1, -3]), np.array([0, 1]), np.array([100.0, 200.0]))
     assert fees == pytest.approx([0.05 + 1, 2 * (0.1 + 1) + (0.2 + 3)])
     real = trading_costs("SHFE.cu2506", date(2025, 4, 1))
@@ -117,7 +119,9 @@ def opinions(*edges: tuple[int, float]) -> np.ndarray:
 def test_the_policy_pays_the_spread_and_the_fees() -> None:
     n = 50
     bid, ask = np.full(n, 100.0), np.full(n, 110.0)
-    costs = TradingCosts(FeeRates(open_lot=1.0, close_today_lot=2.0), 5, "CFFEX.IF2101", 10.0)
+    costs = TradingCosts(
+        rates=FeeRates(open_lot=1.0, close_today_lot=2.0), multiplier=5, contract="CFFEX.IF2101", price_tick=10.0
+    )
     times = np.arange(n, dtype=np.int64) * HALF_SECOND
     p, params = opinions((20, 0.7), (30, -0.7)), PolicyParams(enter=0.5, leave=0.1)
     fills, report, _ = simulate_policy(p, times, bid, ask, params, costs)
@@ -133,7 +137,9 @@ def test_an_order_meets_the_first_book_after_its_latency() -> None:
     n = 12
     bid = 100.0 + 10 * np.arange(n)
     times = np.arange(n, dtype=np.int64) * HALF_SECOND
-    costs = TradingCosts(FeeRates(), 5, "SHFE.cu2505")  # price tick not known: any price is paid
+    costs = TradingCosts(
+        rates=FeeRates(), multiplier=5, contract="SHFE.cu2505"
+    )  # price tick not known: any price is paid
     p, params = opinions((n, 0.7)), PolicyParams(enter=0.5, leave=0.1)
     for latency_ms, row in ((0.0, 0), (2.0, 1), (500.0, 1), (501.0, 2), (1999.0, 4)):
         fills, _, _ = simulate_policy(p, times, bid, bid + 10, params, costs, ExecutionModel(latency_ms=latency_ms))
@@ -145,7 +151,7 @@ def test_an_order_meets_the_first_book_after_its_latency() -> None:
 def test_an_order_pays_its_limit_at_most_and_is_sent_anew() -> None:
     bid = np.array([100.0, 130, 140, 140, 140, 140])
     times = np.arange(bid.size, dtype=np.int64) * HALF_SECOND
-    costs = TradingCosts(FeeRates(), 5, "SHFE.cu2505", 10.0)
+    costs = TradingCosts(rates=FeeRates(), multiplier=5, contract="SHFE.cu2505", price_tick=10.0)
     p, params = opinions((bid.size, 0.7)), PolicyParams(enter=0.5, leave=0.1)
     fills, _, _ = simulate_policy(p, times, bid, bid + 10, params, costs)
     # 110 and a tick is too little for 140; sent anew with the second book, one tick above 140 gets 150
@@ -159,7 +165,7 @@ def silver(n: int, gone: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, Tradi
     ask[n - gone :] = 7_001.0 - np.linspace(30, 300, gone)
     times = np.arange(n, dtype=np.int64) * HALF_SECOND
     rates = FeeRates(open_ratio=5e-5, close_ratio=5e-5, close_today_ratio=5e-5)
-    return times, bid, ask, TradingCosts(rates, 15, "SHFE.ag2506", 1.0)
+    return times, bid, ask, TradingCosts(rates=rates, multiplier=15, contract="SHFE.ag2506", price_tick=1.0)
 
 
 @pytest.mark.parametrize("bad", [np.nan, 0.0, 1.7976931348623157e308, 7_000.37])
@@ -172,16 +178,17 @@ def test_a_lot_nobody_bids_for_is_marked_by_the_falling_ask_and_held_on(bad: flo
     assert (done.report.final_position, done.report.fills) == (1, 1)
     assert done.report.net_pnl == done.equity[-1] and done.mark == 6_700.5
     if bad != 7_000.37:  # without a price tick nothing is off the grid
-        assert simulate_policy(p, times, bid, ask, params, TradingCosts(costs.rates, 15))[1].net_pnl < -4_500
+        assert (
+            simulate_policy(p, times, bid, ask, params, TradingCosts(rates=costs.rates, multiplier=15))[1].net_pnl
+            < -4_500
+        )
     # the next day it is there, yesterday's, and is sold when somebody bids
     held = carried("SHFE.ag2506", date(2025, 4, 1), done.position, done.mark)
     assert held is not None and (held.net, held.position.long_today) == (1, 1)
     again = held.at_start_of(date(2025, 4, 2))
     assert (again.position.long_his, again.position.long_today, again.position.long_his_cost) == (1, 0, 6_700.5)
     bid, ask = np.full(5, 6_690.0), np.full(5, 6_691.0)
-    next_day = simulate_stretch(
-        np.full((5, 3), np.nan), times[:5], bid, ask, params, costs, ends_flat(5), held=again
-    )
+    next_day = simulate_stretch(np.full((5, 3), np.nan), times[:5], bid, ask, params, costs, ends_flat(5), held=again)
     (sold,) = next_day.fills
     assert (sold.signed, sold.offset, sold.price) == (-1, "CLOSE", 6_690.0)
     assert next_day.report.net_pnl == pytest.approx((6_690 - 6_700.5) * 15 - 6_690 * 15 * 5e-5)
