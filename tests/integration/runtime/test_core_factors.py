@@ -33,12 +33,12 @@ from ghtrader_runtime.supervisor.supervisor import Pair, new_run_id
 from tests.support.runtime_kit import TinyModel
 from tests.support.waiting import until
 
-SCENARIO = Scenario(start=date(2025, 4, 14), end=date(2025, 4, 15), snapshot_seconds=6.0, contracts=2)
+SCENARIO = Scenario(start=date(2025, 4, 14), end=date(2025, 4, 15), snapshot_seconds=12.0, contracts=2)
 DAYS = [SCENARIO.start, SCENARIO.end]
 LIVE_DAY = date(2025, 4, 16)
 SYMBOL, SERIES = "SHFE.cu2506", "KQ.m@SHFE.cu"
 CALENDAR = bundled_calendar()
-FAST, BRISK, SLOW = 3000.0, 1200.0, 60.0
+FAST, BRISK, SLOW = 6000.0, 2400.0, 120.0
 """Market seconds a second: 500 ticks a second; 200 until somebody joins, and 10 meanwhile: a slow machine starts
 a process in a minute, and must find the day half done and half to come."""
 
@@ -118,11 +118,11 @@ def test_core_through_tqsdk_and_zeromq_is_the_stored_batch_of_the_day(exchange: 
     runs = [pair.result() for pair in pairs]
     assert all(run.missed_ticks == 0 and run.ended == "the trading day is over" for run in runs)
     opening, later = (journalled(pair) for pair in pairs)
-    assert len(core) >= 256 and len(times) > 4000
+    assert len(core) >= 256 and len(times) > 2000
     assert opening["live"][1:].all(), "the opening's tick was there when the clock began to run; all others came live"
     history = int((~later["live"]).sum())
-    assert history > 1000 and not later["live"][:history].any(), "it joined in mid-session"
-    assert later["live"].sum() > 1500
+    assert history > 500 and not later["live"][:history].any(), "it joined in mid-session"
+    assert later["live"].sum() > 750
     for kept in (opening, later):
         assert kept["datetime_ns"].tolist() == times.tolist(), "every tick, once, in order"
         assert (np.diff(kept["id"]) == 1).all()
