@@ -11,7 +11,7 @@ from datetime import date
 
 from ghtrader_assets.results.built_days import built_days
 from ghtrader_base.disk_space import require_room
-from ghtrader_base.errors import IntegrityError
+from ghtrader_base.errors import FailedError, IntegrityError
 from ghtrader_base.settings import Settings
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.datasets.day_cache import uncached_bytes
@@ -41,13 +41,11 @@ def require_training_room(
     ------
     NoRoomError
         It names what is needed and what is free; nothing was begun.
-    FailedError
-        There are no built days.
     """
-    lake = Lake(settings.data)
-    days = built_days(lake, symbol, *(day.isoformat() if day is not None else "" for day in (start, end)))
+    lake, bounds = Lake(settings.data), (day.isoformat() if day is not None else "" for day in (start, end))
     need, named = runs * RUN_BYTES, work
-    with contextlib.suppress(IntegrityError):  # a garbled manifest is said by the work itself
+    with contextlib.suppress(FailedError, IntegrityError):  # no days, or a garbled manifest: the work itself says so
+        days = built_days(lake, symbol, *bounds)
         arrays, count = uncached_bytes(lake, settings.cache, symbol, days)
         if count:
             need, named = need + arrays, f"{work} with the arrays of {count} days of {symbol}"
