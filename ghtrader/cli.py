@@ -17,7 +17,7 @@ from types import FrameType
 import typer
 
 from ghtrader_base.disk_errors import disk_error
-from ghtrader_base.errors import GhtraderError
+from ghtrader_base.errors import GhtraderError, UsageError
 from ghtrader_base.logs import LEVEL_NAME, blot_out, configure
 from ghtrader_base.private_files import keep_private
 from ghtrader_base.usual_places import usual_places
@@ -137,6 +137,8 @@ def _unexpected(exc: Exception, debug: bool) -> int:
         _say(traceback.format_exc().rstrip("\n"))
     if (refused := disk_error(exc, *usual_places())) is not None:
         return _failed(refused)
+    if isinstance(exc, UnicodeEncodeError) and exc.reason == "surrogates not allowed":
+        return _failed(UsageError(f"{exc.object[:60]!r} is no UTF-8 text", "write the argument in UTF-8"))
     _say(f"error: {type(exc).__name__}: {exc}\n  run it again with --debug for the traceback")
     return 1
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghtrader_assets.instance.instance import MODULE, open_instance
@@ -99,7 +100,7 @@ def _mlflow(settings: Settings, port: int) -> None:
         constants.REGISTRY_STORE_URI_ENV_VAR: tracking_uri(settings),
         constants.ARTIFACT_ROOT_ENV_VAR: default_artifact_root(settings),
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: artifact_root(settings),
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: Path(artifact_root(settings)).as_uri(),
     })  # fmt: skip
     from mlflow.server.fastapi_app import app
     from mlflow.server.handlers import initialize_backend_stores

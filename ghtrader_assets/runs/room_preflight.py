@@ -42,13 +42,10 @@ def require_training_room(
     NoRoomError
         It names what is needed and what is free; nothing was begun.
     """
-    lake = Lake(settings.data)
-    try:
-        days = built_days(lake, symbol, *(day.isoformat() if day is not None else "" for day in (start, end)))
-    except FailedError:
-        days = []  # the work itself says best what is missing
+    lake, bounds = Lake(settings.data), (day.isoformat() if day is not None else "" for day in (start, end))
     need, named = runs * RUN_BYTES, work
-    with contextlib.suppress(IntegrityError):  # a garbled manifest is said by the work itself
+    with contextlib.suppress(FailedError, IntegrityError):  # no days, or a garbled manifest: the work itself says so
+        days = built_days(lake, symbol, *bounds)
         arrays, count = uncached_bytes(lake, settings.cache, symbol, days)
         if count:
             need, named = need + arrays, f"{work} with the arrays of {count} days of {symbol}"

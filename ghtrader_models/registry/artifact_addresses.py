@@ -109,7 +109,7 @@ def artifact_repository(
     if database is None:
         repository = MlflowArtifactsRepository(artifact_uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
     elif (path := local_path(database.parent, artifact_uri)) is not None:
-        repository = LocalArtifactRepository(str(path))
+        repository = LocalArtifactRepository(path.as_uri())  # of a plain path MLflow would decode a "%2e%2e"
     else:
         raise MlflowException(f"{artifact_uri} does not lie under {database.parent}")
     found: ArtifactRepository = repository

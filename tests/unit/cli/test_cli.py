@@ -173,3 +173,17 @@ def test_an_end_asked_for_is_one_whatever_c_code_makes_of_it(raised: str) -> Non
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (128 + number, "stopped\n")
+
+
+def test_an_argument_that_is_no_text_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bytes that are no UTF-8 come as half characters, which no database takes."""
+
+    def refuses(**_: object) -> None:
+        "run-\udcff".encode()
+
+    monkeypatch.setattr(cli, "build_app", lambda: refuses)
+    assert cli.run(["jobs", "cancel", "run-\udcff"]) == 2
+    told = capsys.readouterr().err
+    assert r"'run-\udcff' is no UTF-8 text" in told and "--debug" not in told
