@@ -18,6 +18,9 @@ import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 
+_FEW_COLUMNS = 10
+"""Up to so many are decoded by the thread that asks: to hand them to others takes longer than to do it."""
+
 
 @dataclass(frozen=True)
 class _WholeScan:
@@ -64,10 +67,11 @@ class DayFiles(pds.FileSystemDataset):  # type: ignore[misc]  # PyArrow has no t
     def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         for fragment, values in self._days:
             stored = [name for name in schema.names if name not in values]
+            shared = len(stored) > _FEW_COLUMNS
             with self._files.open_input_file(fragment.path) as file:
                 parquet = pq.ParquetFile(file, pre_buffer=False)
                 for number in range(parquet.num_row_groups):
-                    group = parquet.read_row_group(number, columns=stored, use_threads=False)
+                    group = parquet.read_row_group(number, columns=stored, use_threads=shared)
                     if not _fits(group, stored, schema):
                         break
                     rows = parquet.metadata.row_group(number).num_rows

@@ -75,6 +75,15 @@ def test_all_rows_come_in_the_order_of_the_files_with_their_columns(tmp_path: Pa
     assert isinstance(mine.scanner(columns=["id"], filter=pds.field("id") > 3), pds.Scanner)
 
 
+def test_many_columns_are_read_as_few_are(tmp_path: Path) -> None:
+    path, wide = str(tmp_path / "wide.parquet"), {f"c{n}": np.arange(20) * n for n in range(16)}
+    pq.write_table(pa.table(wide), path, row_group_size=6)
+    schema = pa.schema({**{name: pa.int64() for name in wide}, "date": pa.date32()})
+    mine = DayFiles([path], [{"date": date(2025, 1, 6)}], schema)
+    read = mine.scanner(columns=schema.names).to_reader().read_all()
+    assert read.drop_columns("date") == pa.table(wide) and set(read["date"].to_pylist()) == {date(2025, 1, 6)}
+
+
 def test_a_file_that_is_cut_off_or_gone_is_an_error_and_no_short_answer(tmp_path: Path) -> None:
     for spoil in (lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-20])):
         mine = whole(tmp_path)
