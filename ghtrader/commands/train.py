@@ -100,7 +100,8 @@ def family_settings(
     from ghtrader_models.families.window_config import require_devices
 
     learner = get_family(family)
-    known = {field.name for field in dataclasses.fields(learner.config())}
+    usual = learner.config()
+    known = {field.name for field in dataclasses.fields(usual)}
     found: dict[str, bool | int | float | str] = {"preset": preset} if preset else {}
     given = {option: number for option, number in numbers.items() if number is not None}
     for option, number in given.items():
@@ -116,6 +117,8 @@ def family_settings(
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text
+        if type(value) is int and isinstance(getattr(usual, name.strip(), None), str):
+            value = text.strip()  # a list of one number is written like a number
         found[name.strip()] = value
     require_devices(family, make_config(learner, found), devices)
     return found
