@@ -29,6 +29,8 @@ def test_options_are_the_fields_of_the_family() -> None:
     assert (config.length, config.channels, config.loss) == (50, 8, "weighted") and config.max_windows == 1_000_000
     assert family_settings("xgboost", "", {**NUMBERS, "--lr": 0.2}, []) == {"eta": 0.2}
     assert family_settings("logistic", "", NUMBERS, []) == {}
+    for text in ("50", "10,50"):
+        assert family_settings("ssm", "", NUMBERS, [f"auxiliary_horizons={text}"]) == {"auxiliary_horizons": text}
 
 
 @pytest.mark.clock
