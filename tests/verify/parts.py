@@ -55,6 +55,7 @@ PROPERTIES = [
         for name in (
             "factors/test_engine", "labels/test_labels", "inference/test_predictors", "evaluation/test_evaluation",
             "datasets/test_windows", "datasets/test_build_days", "research/test_scores", "test_policy",
+            "simulation/test_identities",
         )
     ),
 ]  # fmt: skip
@@ -108,6 +109,8 @@ PARTS: dict[str, Part] = {
     ),
     "fuzz": Part(1, [pytest("tests/integration/runtime/test_fuzz.py", jobs=1)], {"FUZZ_MESSAGES": "1000000"}),
     "simulation": Part(1, [verify("simulation"), verify("request_flood", jobs=1), verify("carried_position")]),
+    # Installs an environment of 740 MB, so it runs where it is named.
+    "hftbacktest": Part(5, [verify("hftbacktest", jobs=1)], named=True),
     "mutants": Part(3, [verify("mutants")]),
     "chaos": Part(
         12, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]
