@@ -9,13 +9,13 @@ order of time: a row first, then what arrives at the same moment. An order is an
 fill and after its end; positions and money are known from then on. Orders and answers keep their order, as on one
 connection, however their latencies vary.
 
-Arrays are passed as addresses and viewed with `carray`, because numba counts references to arrays that are arguments,
-which costs more than the simulation itself. The caller keeps them alive.
+Functions are handed one address, under which those of all arrays lie, and view what they need with `carray`: numba
+counts references to arrays that are arguments, which costs ten times the simulation. The caller keeps them alive.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -77,9 +77,9 @@ VALUE_SIZE = 12
 (
     A_TIMES, A_PRICES, A_LOTS, A_SESSION, A_SESSION_END, A_TRADE_FIRST, A_TRADE_PRICE, A_TRADE_LOTS, A_SEEN, A_ORDER,
     A_ANSWER, A_TARGETS, A_SKIP, A_STREAM, A_STREAM_PRICE, A_QUOTE_PRICES, A_QUOTE_LOTS, A_SEEN_NET, A_SEEN_MONEY,
-    A_STATE, A_MONEY, A_ORDERS, A_ORDER_VALUES, A_TAKEN, A_FILLS, A_FILL_VALUES,
-) = range(26)  # fmt: skip
-ADDRESS_SIZE = 26
+    A_STATE, A_MONEY, A_ORDERS, A_ORDER_VALUES, A_TAKEN, A_FILLS, A_FILL_VALUES, A_SETTINGS, A_VALUES,
+) = range(28)  # fmt: skip
+ADDRESS_SIZE = 28
 
 
 @intrinsic
@@ -92,62 +92,50 @@ def _pointer(typing_context: Any, address: Any) -> Any:
     return types.voidptr(types.int64), generate
 
 
-class Views(NamedTuple):
-    """What the functions below share: the tape, settings and the state of a run."""
-
-    times: Any
-    prices: Any
-    lots: Any
-    session: Any
-    session_end: Any
-    trade_first: Any
-    trade_price: Any
-    trade_lots: Any
-    answer: Any
-    n: Any
-    v: Any
-    s: Any
-    money: Any
-    orders: Any
-    values: Any
-    taken: Any
-    fills: Any
-    fill_values: Any
-
-
 @njit(cache=True, error_model="numpy")
-def _record(w: Any, order: int, row: int, at: int, known: int, maker: int, lots: int, offset: int, price: float,
+def _record(w: int, order: int, row: int, at: int, known: int, maker: int, lots: int, offset: int, price: float,
             fee: float) -> None:  # fmt: skip
     """Write one fill down, and count its money."""
-    k = w.s[FILLS]
-    w.fills[k, F_ROW], w.fills[k, F_TIME], w.fills[k, F_KNOWN], w.fills[k, F_ORDER] = row, at, known, order
-    w.fills[k, F_LOTS], w.fills[k, F_OFFSET], w.fills[k, F_MAKER] = lots, offset, maker
-    w.fill_values[k, F_PRICE], w.fill_values[k, F_FEE] = price, fee
-    w.money[CASH] -= lots * price * w.v[V_MULTIPLIER]
-    w.money[FEES] += fee
-    w.s[NET] += lots
-    w.s[FILLS] = k + 1
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    money = carray(_pointer(address[A_MONEY]), (4,), np.float64)
+    fills = carray(_pointer(address[A_FILLS]), (1, FILL_SIZE), np.int64)
+    fill_values = carray(_pointer(address[A_FILL_VALUES]), (1, FILL_VALUES), np.float64)
+    k = s[FILLS]
+    fills[k, F_ROW], fills[k, F_TIME], fills[k, F_KNOWN], fills[k, F_ORDER] = row, at, known, order
+    fills[k, F_LOTS], fills[k, F_OFFSET], fills[k, F_MAKER] = lots, offset, maker
+    fill_values[k, F_PRICE], fill_values[k, F_FEE] = price, fee
+    money[CASH] -= lots * price * v[V_MULTIPLIER]
+    money[FEES] += fee
+    s[NET] += lots
+    s[FILLS] = k + 1
 
 
 @njit(cache=True, error_model="numpy")
-def _fill(w: Any, i: int, row: int, at: int, maker: int, lots: int, price: float) -> None:
+def _fill(w: int, i: int, row: int, at: int, maker: int, lots: int, price: float) -> None:
     """Give order `i` some lots: what is held against it is closed by the exchange's rule, the rest opens."""
-    s, v = w.s, w.v
-    side, order = w.orders[i, O_SIDE], w.orders[i, O_ID]
-    known = max(s[LAST_ANSWER], at + w.answer[w.orders[i, O_SENT_ROW] * w.n[N_ANSWER_STEP]])
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    answers = carray(_pointer(address[A_ANSWER]), (1,), np.int64)
+    n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
+    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    side, order = orders[i, O_SIDE], orders[i, O_ID]
+    known = max(s[LAST_ANSWER], at + answers[orders[i, O_SENT_ROW] * n[N_ANSWER_STEP]])
     s[LAST_ANSWER] = known
-    w.orders[i, O_LEFT] -= lots
+    orders[i, O_LEFT] -= lots
     held = abs(s[NET]) if s[NET] * side < 0 else 0
     closing = min(lots, held)
     notional = price * v[V_MULTIPLIER]
     if closing > 0:
         his = held - s[TODAY]
-        todays = min(s[TODAY], closing) if w.n[N_RULE] == 1 else max(closing - his, 0)
+        todays = min(s[TODAY], closing) if n[N_RULE] == 1 else max(closing - his, 0)
         early = closing - todays
         early_fee = early * (notional * v[V_CLOSE_RATIO] + v[V_CLOSE_LOT])
         todays_fee = todays * (notional * v[V_TODAY_RATIO] + v[V_TODAY_LOT])
         s[TODAY] -= todays
-        if w.n[N_RULE] != 0:
+        if n[N_RULE] != 0:
             _record(w, order, row, at, known, maker, side * closing, 1, price, early_fee + todays_fee)
         else:
             if early > 0:
@@ -162,131 +150,176 @@ def _fill(w: Any, i: int, row: int, at: int, maker: int, lots: int, price: float
 
 
 @njit(cache=True, error_model="numpy")
-def _end(w: Any, i: int, at: int) -> None:
+def _end(w: int, i: int, at: int) -> None:
     """Nothing more happens to order `i` at the exchange; the answer is on its way."""
-    known = max(w.s[LAST_ANSWER], at + w.answer[w.orders[i, O_SENT_ROW] * w.n[N_ANSWER_STEP]])
-    w.s[LAST_ANSWER] = known
-    w.orders[i, O_STATUS], w.orders[i, O_KNOWN] = ENDED, known
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    answers = carray(_pointer(address[A_ANSWER]), (1,), np.int64)
+    n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    known = max(s[LAST_ANSWER], at + answers[orders[i, O_SENT_ROW] * n[N_ANSWER_STEP]])
+    s[LAST_ANSWER] = known
+    orders[i, O_STATUS], orders[i, O_KNOWN] = ENDED, known
 
 
 @njit(cache=True, error_model="numpy")
-def _forget_taken(w: Any, row: int) -> None:
+def _forget_taken(w: int, row: int) -> None:
     """What was taken from the book of an earlier row counts no more."""
-    if w.s[TAKEN_ROW] != row:
-        w.s[TAKEN_ROW] = row
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    taken = carray(_pointer(address[A_TAKEN]), (2, LEVELS), np.int64)
+    if s[TAKEN_ROW] != row:
+        s[TAKEN_ROW] = row
         for side in range(2):
             for level in range(LEVELS):
-                w.taken[side, level] = 0
+                taken[side, level] = 0
 
 
 @njit(cache=True, error_model="numpy")
-def _walk(w: Any, i: int, row: int, at: int, maker: int) -> None:
+def _walk(w: int, i: int, row: int, at: int, maker: int) -> None:
     """Let order `i` take what the other side of row `row` shows within its price; the last level shown is the end."""
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    prices = carray(_pointer(address[A_PRICES]), (1, 2 * LEVELS), np.float64)
+    book_lots = carray(_pointer(address[A_LOTS]), (1, 2 * LEVELS), np.int32)
+    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
+    taken = carray(_pointer(address[A_TAKEN]), (2, LEVELS), np.int64)
     _forget_taken(w, row)
-    side, limit = w.orders[i, O_SIDE], w.values[i, O_PRICE]
+    side, limit = orders[i, O_SIDE], order_values[i, O_PRICE]
     book = 1 if side > 0 else 0
     for level in range(LEVELS):
-        price = w.prices[row, book * LEVELS + level]
-        if w.orders[i, O_LEFT] <= 0 or price != price or (price - limit) * side > w.v[V_TOLERANCE]:
+        price = prices[row, book * LEVELS + level]
+        if orders[i, O_LEFT] <= 0 or price != price or (price - limit) * side > v[V_TOLERANCE]:
             break
-        got = min(w.orders[i, O_LEFT], max(w.lots[row, book * LEVELS + level] - w.taken[book, level], 0))
+        got = min(orders[i, O_LEFT], max(book_lots[row, book * LEVELS + level] - taken[book, level], 0))
         if got > 0:
-            w.taken[book, level] += got
+            taken[book, level] += got
             _fill(w, i, row, at, maker, got, limit if maker else price)
 
 
 @njit(cache=True, error_model="numpy")
-def _shown(w: Any, row: int, side: int, price: float) -> int:
+def _shown(w: int, row: int, side: int, price: float) -> int:
     """Lots that row `row` shows at a price of a side; -1 where the price lies beyond what the source shows."""
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    prices = carray(_pointer(address[A_PRICES]), (1, 2 * LEVELS), np.float64)
+    book_lots = carray(_pointer(address[A_LOTS]), (1, 2 * LEVELS), np.int32)
+    n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
+    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
     book = 0 if side > 0 else LEVELS
-    for level in range(w.n[N_SHOWN_LEVELS]):
-        here = w.prices[row, book + level]
+    for level in range(n[N_SHOWN_LEVELS]):
+        here = prices[row, book + level]
         if here != here:
             return 0  # fewer levels than the source can show: there is nothing beyond
-        if abs(here - price) <= w.v[V_TOLERANCE]:
-            return int(w.lots[row, book + level])
+        if abs(here - price) <= v[V_TOLERANCE]:
+            return int(book_lots[row, book + level])
         if (price - here) * side > 0.0:
             return 0
     return -1
 
 
 @njit(cache=True, error_model="numpy")
-def _refused(w: Any, i: int, row: int, at: int) -> bool:
+def _refused(w: int, i: int, row: int, at: int) -> bool:
     """Whether the exchange takes no such order: no session, beyond the limits, or opening where only closing is."""
-    side, price = w.orders[i, O_SIDE], w.values[i, O_PRICE]
-    session = w.session[row]
-    if session != w.session[w.orders[i, O_SENT_ROW]] or at >= w.session_end[session]:
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    session_of = carray(_pointer(address[A_SESSION]), (1,), np.int32)
+    session_end = carray(_pointer(address[A_SESSION_END]), (1,), np.int64)
+    n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
+    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
+    side, price = orders[i, O_SIDE], order_values[i, O_PRICE]
+    session = session_of[row]
+    if session != session_of[orders[i, O_SENT_ROW]] or at >= session_end[session]:
         return True
-    if w.orders[i, O_TIF] != FAK and (price < w.v[V_LOWER] or price > w.v[V_UPPER]):
+    if orders[i, O_TIF] != FAK and (price < v[V_LOWER] or price > v[V_UPPER]):
         return True
-    if w.n[N_ONLY_CLOSED] != 0:
-        free = abs(w.s[NET]) if w.s[NET] * side < 0 else 0
-        if w.orders[i, O_LEFT] > free:
+    if n[N_ONLY_CLOSED] != 0:
+        free = abs(s[NET]) if s[NET] * side < 0 else 0
+        if orders[i, O_LEFT] > free:
             return True
     return False
 
 
 @njit(cache=True, error_model="numpy")
-def _arrive(w: Any, i: int, row: int, at: int) -> None:
+def _arrive(w: int, i: int, row: int, at: int) -> None:
     """Order `i` meets the book of row `row`."""
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    prices = carray(_pointer(address[A_PRICES]), (1, 2 * LEVELS), np.float64)
+    answers = carray(_pointer(address[A_ANSWER]), (1,), np.int64)
+    n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
+    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
     if _refused(w, i, row, at):
-        w.s[REFUSED] += 1
+        s[REFUSED] += 1
         _end(w, i, at)
         return
-    side, limit, tif = w.orders[i, O_SIDE], w.values[i, O_PRICE], w.orders[i, O_TIF]
-    best = w.prices[row, LEVELS if side > 0 else 0]
-    if best == best and (best - limit) * side <= w.v[V_TOLERANCE]:
+    side, limit, tif = orders[i, O_SIDE], order_values[i, O_PRICE], orders[i, O_TIF]
+    best = prices[row, LEVELS if side > 0 else 0]
+    if best == best and (best - limit) * side <= v[V_TOLERANCE]:
         if tif == POST_ONLY:
-            w.s[REFUSED] += 1
+            s[REFUSED] += 1
             _end(w, i, at)
             return
         _walk(w, i, row, at, 0)
-    if w.orders[i, O_LEFT] <= 0:
+    if orders[i, O_LEFT] <= 0:
         _end(w, i, at)
     elif tif == FAK:
-        w.s[CANCELLED] += 1
+        s[CANCELLED] += 1
         _end(w, i, at)
     else:
         shown = _shown(w, row, side, limit)
-        w.orders[i, O_STATUS], w.orders[i, O_SHOWN] = _RESTING, shown
-        w.values[i, O_FRONT] = shown if shown >= 0 else np.inf  # behind all that ever shows there
-        w.values[i, O_TRADED] = 0.0
-        known = max(w.s[LAST_ANSWER], at + w.answer[w.orders[i, O_SENT_ROW] * w.n[N_ANSWER_STEP]])
-        w.s[LAST_ANSWER] = w.orders[i, O_KNOWN] = known
+        orders[i, O_STATUS], orders[i, O_SHOWN] = _RESTING, shown
+        order_values[i, O_FRONT] = shown if shown >= 0 else np.inf  # behind all that ever shows there
+        order_values[i, O_TRADED] = 0.0
+        known = max(s[LAST_ANSWER], at + answers[orders[i, O_SENT_ROW] * n[N_ANSWER_STEP]])
+        s[LAST_ANSWER] = orders[i, O_KNOWN] = known
 
 
 @njit(cache=True, error_model="numpy")
-def _next_arrival(w: Any) -> None:
+def _next_arrival(w: int) -> None:
     """Work out when the exchange next receives something."""
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
     soonest = NEVER
-    for i in range(w.s[ACTIVE]):
-        if w.orders[i, O_STATUS] == _UNDER_WAY:
-            soonest = min(soonest, w.orders[i, O_ARRIVES])
-        elif w.orders[i, O_STATUS] == _RESTING:
-            soonest = min(soonest, w.orders[i, O_CANCEL])
-    w.s[NEXT_ARRIVAL] = soonest
+    for i in range(s[ACTIVE]):
+        if orders[i, O_STATUS] == _UNDER_WAY:
+            soonest = min(soonest, orders[i, O_ARRIVES])
+        elif orders[i, O_STATUS] == _RESTING:
+            soonest = min(soonest, orders[i, O_CANCEL])
+    s[NEXT_ARRIVAL] = soonest
 
 
 @njit(cache=True, error_model="numpy")
-def _receive(w: Any, row: int, now: int) -> None:
+def _receive(w: int, row: int, now: int) -> None:
     """Handle what arrives first; it meets the book of row `row`."""
-    soonest, at = w.s[NEXT_ARRIVAL], max(w.s[NEXT_ARRIVAL], now)
-    for i in range(w.s[ACTIVE]):
-        if w.orders[i, O_STATUS] == _UNDER_WAY and w.orders[i, O_ARRIVES] == soonest:
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    soonest, at = s[NEXT_ARRIVAL], max(s[NEXT_ARRIVAL], now)
+    for i in range(s[ACTIVE]):
+        if orders[i, O_STATUS] == _UNDER_WAY and orders[i, O_ARRIVES] == soonest:
             _arrive(w, i, row, at)
             break
-        if w.orders[i, O_STATUS] == _RESTING and w.orders[i, O_CANCEL] == soonest:
-            w.s[CANCELLED] += 1
+        if orders[i, O_STATUS] == _RESTING and orders[i, O_CANCEL] == soonest:
+            s[CANCELLED] += 1
             _end(w, i, at)
             break
     _next_arrival(w)
 
 
 @njit(cache=True, error_model="numpy")
-def _front_share(w: Any, front: float, back: float) -> float:
+def _front_share(w: int, front: float, back: float) -> float:
     """The chance that a cancelled lot stood behind: f(back) / (f(back) + f(front)), f a power or log(1 + x)."""
-    if w.n[N_QUEUE] == 1:
-        ahead, behind = front ** w.v[V_POWER], back ** w.v[V_POWER]
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
+    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
+    if n[N_QUEUE] == 1:
+        ahead, behind = front ** v[V_POWER], back ** v[V_POWER]
     else:
         ahead, behind = np.log(1.0 + front), np.log(1.0 + back)
     share = behind / (behind + ahead)
@@ -295,58 +328,77 @@ def _front_share(w: Any, front: float, back: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def _requeue(w: Any, i: int, shown: int) -> None:
+def _requeue(w: int, i: int, shown: int) -> None:
     """Work out how many lots still stand before order `i` once its price shows `shown` lots."""
-    before, front, traded = w.orders[i, O_SHOWN], w.values[i, O_FRONT], w.values[i, O_TRADED]
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
+    before, front, traded = orders[i, O_SHOWN], order_values[i, O_FRONT], order_values[i, O_TRADED]
     if shown == before:
         return  # what was traded explains a smaller queue later
-    w.orders[i, O_SHOWN], w.values[i, O_TRADED] = shown, 0.0
+    orders[i, O_SHOWN], order_values[i, O_TRADED] = shown, 0.0
     gone = before - shown - traded  # trades were taken off already
-    if w.n[N_QUEUE] == 0 or before < 0 or gone < 0.0:
-        w.values[i, O_FRONT] = min(front, float(shown))
+    if n[N_QUEUE] == 0 or before < 0 or gone < 0.0:
+        order_values[i, O_FRONT] = min(front, float(shown))
         return
     back = before - front
     share = _front_share(w, front, back)
     left = front - (1.0 - share) * gone + min(back - share * gone, 0.0)
-    w.values[i, O_FRONT] = min(left, float(shown))
+    order_values[i, O_FRONT] = min(left, float(shown))
 
 
 @njit(cache=True, error_model="numpy")
-def _trade(w: Any, price: float, lots: int, row: int, at: int) -> None:
+def _trade(w: int, price: float, lots: int, row: int, at: int) -> None:
     """A trade of the tape meets resting orders, oldest first; `lots` is negative where the seller took."""
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
     side, rest = (1 if lots < 0 else -1), float(abs(lots))
-    for i in range(w.s[ACTIVE]):
-        if w.orders[i, O_STATUS] != _RESTING or w.orders[i, O_SIDE] != side:
+    for i in range(s[ACTIVE]):
+        if orders[i, O_STATUS] != _RESTING or orders[i, O_SIDE] != side:
             continue
-        better = (w.values[i, O_PRICE] - price) * side
-        if better > w.v[V_TOLERANCE]:
-            _fill(w, i, row, at, 1, w.orders[i, O_LEFT], w.values[i, O_PRICE])
-        elif better >= -w.v[V_TOLERANCE]:
-            w.values[i, O_FRONT] -= rest
-            w.values[i, O_TRADED] += rest
-            got = min(w.orders[i, O_LEFT], int(max(0.0, min(np.floor(0.5 - w.values[i, O_FRONT]), 1e15))))
+        better = (order_values[i, O_PRICE] - price) * side
+        if better > v[V_TOLERANCE]:
+            _fill(w, i, row, at, 1, orders[i, O_LEFT], order_values[i, O_PRICE])
+        elif better >= -v[V_TOLERANCE]:
+            order_values[i, O_FRONT] -= rest
+            order_values[i, O_TRADED] += rest
+            got = min(orders[i, O_LEFT], int(max(0.0, min(np.floor(0.5 - order_values[i, O_FRONT]), 1e15))))
             if got > 0:
-                w.values[i, O_FRONT] = 0.0
+                order_values[i, O_FRONT] = 0.0
                 rest -= min(rest, float(got))
-                _fill(w, i, row, at, 1, got, w.values[i, O_PRICE])
-        if w.orders[i, O_LEFT] <= 0:
+                _fill(w, i, row, at, 1, got, order_values[i, O_PRICE])
+        if orders[i, O_LEFT] <= 0:
             _end(w, i, at)
 
 
 @njit(cache=True, error_model="numpy")
-def _row(w: Any, row: int) -> None:
+def _row(w: int, row: int) -> None:
     """Resting orders meet the trades before row `row`, then its book."""
-    at = w.times[row]
-    for k in range(w.trade_first[row], w.trade_first[row + 1]):
-        _trade(w, w.trade_price[k], w.trade_lots[k], row, at)
-    for i in range(w.s[ACTIVE]):
-        if w.orders[i, O_STATUS] != _RESTING:
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    times = carray(_pointer(address[A_TIMES]), (1,), np.int64)
+    prices = carray(_pointer(address[A_PRICES]), (1, 2 * LEVELS), np.float64)
+    trade_first = carray(_pointer(address[A_TRADE_FIRST]), (1,), np.int64)
+    trade_price = carray(_pointer(address[A_TRADE_PRICE]), (1,), np.float64)
+    trade_lots = carray(_pointer(address[A_TRADE_LOTS]), (1,), np.int64)
+    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
+    at = times[row]
+    for k in range(trade_first[row], trade_first[row + 1]):
+        _trade(w, trade_price[k], trade_lots[k], row, at)
+    for i in range(s[ACTIVE]):
+        if orders[i, O_STATUS] != _RESTING:
             continue
-        side, price = w.orders[i, O_SIDE], w.values[i, O_PRICE]
-        best = w.prices[row, LEVELS if side > 0 else 0]
-        if best == best and (best - price) * side <= w.v[V_TOLERANCE]:
+        side, price = orders[i, O_SIDE], order_values[i, O_PRICE]
+        best = prices[row, LEVELS if side > 0 else 0]
+        if best == best and (best - price) * side <= v[V_TOLERANCE]:
             _walk(w, i, row, at, 1)
-            if w.orders[i, O_LEFT] <= 0:
+            if orders[i, O_LEFT] <= 0:
                 _end(w, i, at)
                 continue
         shown = _shown(w, row, side, price)
@@ -355,17 +407,21 @@ def _row(w: Any, row: int) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _advance(w: Any, until: int) -> None:
+def _advance(w: int, until: int) -> None:
     """Let the exchange handle everything up to a time: rows, and what arrives."""
-    s, rows = w.s, w.n[N_ROWS]
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    times = carray(_pointer(address[A_TIMES]), (1,), np.int64)
+    n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    rows = n[N_ROWS]
     while True:
         e = s[CURSOR]
-        following = w.times[e] if e < rows else NEVER
+        following = times[e] if e < rows else NEVER
         soonest = s[NEXT_ARRIVAL]
         if soonest < NEVER and e > 0:
-            if w.n[N_NEXT_BOOK] != 0:
-                if soonest <= w.times[e - 1]:
-                    _receive(w, e - 1, w.times[e - 1])
+            if n[N_NEXT_BOOK] != 0:
+                if soonest <= times[e - 1]:
+                    _receive(w, e - 1, times[e - 1])
                     continue
             elif soonest <= until and soonest < following:
                 _receive(w, e - 1, soonest)
@@ -380,84 +436,104 @@ def _advance(w: Any, until: int) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _learn(w: Any, now: int) -> None:
+def _learn(w: int, now: int) -> None:
     """The strategy learns what was answered up to now; ended orders leave the table."""
-    s = w.s
-    while s[KNOWN_FILLS] < s[FILLS] and w.fills[s[KNOWN_FILLS], F_KNOWN] <= now:
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    money = carray(_pointer(address[A_MONEY]), (4,), np.float64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
+    fills = carray(_pointer(address[A_FILLS]), (1, FILL_SIZE), np.int64)
+    fill_values = carray(_pointer(address[A_FILL_VALUES]), (1, FILL_VALUES), np.float64)
+    while s[KNOWN_FILLS] < s[FILLS] and fills[s[KNOWN_FILLS], F_KNOWN] <= now:
         k = s[KNOWN_FILLS]
-        lots = w.fills[k, F_LOTS]
+        lots = fills[k, F_LOTS]
         s[KNOWN_NET] += lots
-        w.money[KNOWN_CASH] -= lots * w.fill_values[k, F_PRICE] * w.v[V_MULTIPLIER]
-        w.money[KNOWN_FEES] += w.fill_values[k, F_FEE]
+        money[KNOWN_CASH] -= lots * fill_values[k, F_PRICE] * v[V_MULTIPLIER]
+        money[KNOWN_FEES] += fill_values[k, F_FEE]
         s[KNOWN_FILLS] = k + 1
     kept = 0
     for i in range(s[ACTIVE]):
-        if w.orders[i, O_STATUS] == ENDED and w.orders[i, O_KNOWN] <= now:
-            if w.orders[i, O_ID] == s[STEP]:
+        if orders[i, O_STATUS] == ENDED and orders[i, O_KNOWN] <= now:
+            if orders[i, O_ID] == s[STEP]:
                 s[STEP] = -1
-                s[STEP_FILLED] = 1 if w.orders[i, O_LEFT] < w.orders[i, O_LAST_LEG] else 0
-            if w.orders[i, O_ID] == s[BUY_QUOTE]:
+                s[STEP_FILLED] = 1 if orders[i, O_LEFT] < orders[i, O_LAST_LEG] else 0
+            if orders[i, O_ID] == s[BUY_QUOTE]:
                 s[BUY_QUOTE] = -1
-            if w.orders[i, O_ID] == s[SELL_QUOTE]:
+            if orders[i, O_ID] == s[SELL_QUOTE]:
                 s[SELL_QUOTE] = -1
             continue
         if kept != i:
             for column in range(ORDER_SIZE):
-                w.orders[kept, column] = w.orders[i, column]
+                orders[kept, column] = orders[i, column]
             for column in range(ORDER_VALUES):
-                w.values[kept, column] = w.values[i, column]
+                order_values[kept, column] = order_values[i, column]
         kept += 1
     s[ACTIVE] = kept
 
 
 @njit(cache=True, error_model="numpy")
-def _arrival(w: Any, now: int, latency: int) -> int:
+def _arrival(w: int, now: int, latency: int) -> int:
     """When what is sent now reaches the exchange: never before what was sent earlier."""
-    w.s[LAST_ARRIVAL] = max(w.s[LAST_ARRIVAL], now + latency)
-    return int(w.s[LAST_ARRIVAL])
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    s[LAST_ARRIVAL] = max(s[LAST_ARRIVAL], now + latency)
+    return int(s[LAST_ARRIVAL])
 
 
 @njit(cache=True, error_model="numpy")
-def _send(w: Any, order: int, t: int, now: int, latency: int, side: int, lots: int, price: float, tif: int,
+def _send(w: int, order: int, t: int, now: int, latency: int, side: int, lots: int, price: float, tif: int,
           last_leg: int) -> bool:  # fmt: skip
     """Send an order; False where the table is full."""
-    i = w.s[ACTIVE]
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
+    i = s[ACTIVE]
     if i >= MOST_ORDERS:
-        w.s[OVERFLOW] = t + 1
+        s[OVERFLOW] = t + 1
         return False
-    w.s[ACTIVE] = i + 1
-    w.s[SENT] += 1
+    s[ACTIVE] = i + 1
+    s[SENT] += 1
     arrives = _arrival(w, now, latency)
-    w.orders[i, O_ID], w.orders[i, O_SIDE], w.orders[i, O_LEFT], w.orders[i, O_STATUS] = order, side, lots, _UNDER_WAY
-    w.orders[i, O_ARRIVES], w.orders[i, O_TIF], w.orders[i, O_CANCEL], w.orders[i, O_KNOWN] = arrives, tif, NEVER, NEVER
-    w.orders[i, O_SENT_ROW], w.orders[i, O_SHOWN], w.orders[i, O_LAST_LEG] = t, -1, last_leg
-    w.values[i, O_PRICE], w.values[i, O_FRONT], w.values[i, O_TRADED] = price, np.inf, 0.0
-    w.s[NEXT_ARRIVAL] = min(w.s[NEXT_ARRIVAL], arrives)
+    orders[i, O_ID], orders[i, O_SIDE], orders[i, O_LEFT], orders[i, O_STATUS] = order, side, lots, _UNDER_WAY
+    orders[i, O_ARRIVES], orders[i, O_TIF], orders[i, O_CANCEL], orders[i, O_KNOWN] = arrives, tif, NEVER, NEVER
+    orders[i, O_SENT_ROW], orders[i, O_SHOWN], orders[i, O_LAST_LEG] = t, -1, last_leg
+    order_values[i, O_PRICE], order_values[i, O_FRONT], order_values[i, O_TRADED] = price, np.inf, 0.0
+    s[NEXT_ARRIVAL] = min(s[NEXT_ARRIVAL], arrives)
     return True
 
 
 @njit(cache=True, error_model="numpy")
-def _cancel(w: Any, order: int, now: int, latency: int) -> bool:
+def _cancel(w: int, order: int, now: int, latency: int) -> bool:
     """Ask for the end of an order; whether it is one that is not known to have ended and was not asked before."""
-    for i in range(w.s[ACTIVE]):
-        if w.orders[i, O_ID] == order:
-            if w.orders[i, O_CANCEL] < NEVER:
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    for i in range(s[ACTIVE]):
+        if orders[i, O_ID] == order:
+            if orders[i, O_CANCEL] < NEVER:
                 return False
-            w.orders[i, O_CANCEL] = _arrival(w, now, latency)
+            orders[i, O_CANCEL] = _arrival(w, now, latency)
             _next_arrival(w)
             return True
     return False
 
 
 @njit(cache=True, error_model="numpy")
-def _step_towards(w: Any, t: int, now: int, latency: int, wanted: int) -> bool:
+def _step_towards(w: int, t: int, now: int, latency: int, wanted: int) -> bool:
     """Send what takes the known position one step towards `wanted`, priced by row `t`; whether anything was sent."""
-    s, n = w.s, w.n
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    prices = carray(_pointer(address[A_PRICES]), (1, 2 * LEVELS), np.float64)
+    n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
+    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
     net = s[KNOWN_NET]
     if s[STEP] >= 0 or wanted == net:
         return False
     side = 1 if wanted > net else -1
-    best = w.prices[t, LEVELS if side > 0 else 0]
+    best = prices[t, LEVELS if side > 0 else 0]
     if best != best:
         return False
     need, his = abs(wanted - net), abs(net) - s[TODAY]
@@ -472,7 +548,7 @@ def _step_towards(w: Any, t: int, now: int, latency: int, wanted: int) -> bool:
     else:
         lots = last = need
     order = s[NEXT_ID]
-    if not _send(w, order, t, now, latency, side, lots, best + side * w.v[V_SLIP], FAK,
+    if not _send(w, order, t, now, latency, side, lots, best + side * v[V_SLIP], FAK,
                  (last - 1) % n[N_MAX_ORDER] + 1):  # fmt: skip
         return False
     s[NEXT_ID], s[STEP] = order + 1, order
@@ -480,84 +556,75 @@ def _step_towards(w: Any, t: int, now: int, latency: int, wanted: int) -> bool:
 
 
 @njit(cache=True, error_model="numpy")
-def _close_all(w: Any, t: int, now: int, latency: int) -> None:
+def _close_all(w: int, t: int, now: int, latency: int) -> None:
     """Withdraw what rests, then close what is held."""
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
     idle = True
-    for i in range(w.s[ACTIVE]):
-        if w.orders[i, O_ID] != w.s[STEP]:
+    for i in range(s[ACTIVE]):
+        if orders[i, O_ID] != s[STEP]:
             idle = False
-            _cancel(w, w.orders[i, O_ID], now, latency)
+            _cancel(w, orders[i, O_ID], now, latency)
     if idle:
         _step_towards(w, t, now, latency, 0)
 
 
 @njit(cache=True, error_model="numpy")
-def _quote(w: Any, place: int, side: int, price: float, lots: int, t: int, now: int, latency: int) -> None:
+def _quote(w: int, place: int, side: int, price: float, lots: int, t: int, now: int, latency: int) -> None:
     """Keep one quote of a side where it is wanted: another price is a cancel, and once that is answered a new order.
 
     A quote is not cancelled before the exchange has confirmed it.
     """
-    room = w.n[N_MOST] - side * w.s[KNOWN_NET]
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
+    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
+    s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
+    orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
+    room = n[N_MOST] - side * s[KNOWN_NET]
     lots = min(lots, room)
     wanted = price == price and lots > 0
-    order = w.s[place]
+    order = s[place]
     if order < 0:
-        if wanted and _send(w, w.s[NEXT_ID], t, now, latency, side, lots, price, w.n[N_QUOTE_TIF], 1):
-            w.s[place] = w.s[NEXT_ID]
-            w.s[NEXT_ID] += 1
+        if wanted and _send(w, s[NEXT_ID], t, now, latency, side, lots, price, n[N_QUOTE_TIF], 1):
+            s[place] = s[NEXT_ID]
+            s[NEXT_ID] += 1
         return
-    for i in range(w.s[ACTIVE]):
-        confirmed = w.orders[i, O_STATUS] == _RESTING and w.orders[i, O_KNOWN] <= now
-        stays = wanted and abs(w.values[i, O_PRICE] - price) <= w.v[V_TOLERANCE]
-        if w.orders[i, O_ID] == order and confirmed and not stays:
+    for i in range(s[ACTIVE]):
+        confirmed = orders[i, O_STATUS] == _RESTING and orders[i, O_KNOWN] <= now
+        stays = wanted and abs(order_values[i, O_PRICE] - price) <= v[V_TOLERANCE]
+        if orders[i, O_ID] == order and confirmed and not stays:
             _cancel(w, order, now, latency)
 
 
 @njit(cache=True, error_model="numpy")
-def run(address: np.ndarray, n: np.ndarray, v: np.ndarray, until: int) -> int:
+def run(w: int, until: int) -> int:
     """Simulate rows up to `until`, from where the state stands; the row that is next, earlier where fills need room.
 
     Parameters
     ----------
-    address : int64[ADDRESS_SIZE]
-        Of the arrays: `simulate.Run` says what each is.
-    n, v : int64[SETTING_SIZE], float64[VALUE_SIZE]
-        Settings.
+    w : int
+        Address of int64[ADDRESS_SIZE], the addresses of all arrays; `simulate.SimulatedRun` says what each is.
     until : int
         Row after the last one.
     """
-    rows = n[N_ROWS]
+    address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
     s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
-    w = Views(
-        carray(_pointer(address[A_TIMES]), (rows,), np.int64),
-        carray(_pointer(address[A_PRICES]), (rows, 2 * LEVELS), np.float64),
-        carray(_pointer(address[A_LOTS]), (rows, 2 * LEVELS), np.int32),
-        carray(_pointer(address[A_SESSION]), (rows,), np.int32),
-        carray(_pointer(address[A_SESSION_END]), (rows,), np.int64),
-        carray(_pointer(address[A_TRADE_FIRST]), (rows + 1,), np.int64),
-        carray(_pointer(address[A_TRADE_PRICE]), (rows,), np.float64),
-        carray(_pointer(address[A_TRADE_LOTS]), (rows,), np.int64),
-        carray(_pointer(address[A_ANSWER]), (rows,), np.int64),
-        carray(_pointer(n.ctypes.data), (SETTING_SIZE,), np.int64),
-        carray(_pointer(v.ctypes.data), (VALUE_SIZE,), np.float64),
-        s,
-        carray(_pointer(address[A_MONEY]), (4,), np.float64),
-        carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64),
-        carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64),
-        carray(_pointer(address[A_TAKEN]), (2, LEVELS), np.int64),
-        carray(_pointer(address[A_FILLS]), (1, FILL_SIZE), np.int64),
-        carray(_pointer(address[A_FILL_VALUES]), (1, FILL_VALUES), np.float64),
-    )
-    seen = carray(_pointer(address[A_SEEN]), (rows,), np.int64)
-    latencies = carray(_pointer(address[A_ORDER]), (rows,), np.int64)
-    targets = carray(_pointer(address[A_TARGETS]), (rows,), np.int64)
-    skip = carray(_pointer(address[A_SKIP]), (rows,), np.int64)
+    n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
+    money = carray(_pointer(address[A_MONEY]), (4,), np.float64)
+    rows = n[N_ROWS]
+    times = carray(_pointer(address[A_TIMES]), (1,), np.int64)
+    seen = carray(_pointer(address[A_SEEN]), (1,), np.int64)
+    latencies = carray(_pointer(address[A_ORDER]), (1,), np.int64)
+    targets = carray(_pointer(address[A_TARGETS]), (1,), np.int64)
+    skip = carray(_pointer(address[A_SKIP]), (1,), np.int64)
     stream = carray(_pointer(address[A_STREAM]), (1, IN_SIZE), np.int64)
     stream_price = carray(_pointer(address[A_STREAM_PRICE]), (1,), np.float64)
-    quote_prices = carray(_pointer(address[A_QUOTE_PRICES]), (rows, 2), np.float64)
-    quote_lots = carray(_pointer(address[A_QUOTE_LOTS]), (rows, 2), np.int64)
-    seen_net = carray(_pointer(address[A_SEEN_NET]), (rows,), np.int64)
-    seen_money = carray(_pointer(address[A_SEEN_MONEY]), (rows, 2), np.float64)
+    quote_prices = carray(_pointer(address[A_QUOTE_PRICES]), (1, 2), np.float64)
+    quote_lots = carray(_pointer(address[A_QUOTE_LOTS]), (1, 2), np.int64)
+    seen_net = carray(_pointer(address[A_SEEN_NET]), (1,), np.int64)
+    seen_money = carray(_pointer(address[A_SEEN_MONEY]), (1, 2), np.float64)
     room, watch, mode, flat_from = n[N_ROOM], n[N_WATCH], n[N_MODE], n[N_FLAT_FROM]
     may_skip = mode == TARGETS and watch == 0
     t = s[ROW]
@@ -579,12 +646,13 @@ def run(address: np.ndarray, n: np.ndarray, v: np.ndarray, until: int) -> int:
             s[CURSOR] = t + 1
         now = seen[t]
         step_before = s[STEP]
-        _advance(w, now)
+        if s[ACTIVE] > 0 or s[CURSOR] < rows and times[s[CURSOR]] <= now:
+            _advance(w, now)
         if s[ACTIVE] > 0 or s[KNOWN_FILLS] < s[FILLS]:
             _learn(w, now)
         if watch != 0:
             seen_net[t] = s[KNOWN_NET]
-            seen_money[t, 0], seen_money[t, 1] = w.money[KNOWN_CASH], w.money[KNOWN_FEES]
+            seen_money[t, 0], seen_money[t, 1] = money[KNOWN_CASH], money[KNOWN_FEES]
         latency = latencies[t * n[N_ORDER_STEP]]
         if t >= flat_from:
             _close_all(w, t, now, latency)

@@ -275,7 +275,8 @@ class SimulatedRun:
         self._state[[k.NEXT_ARRIVAL, k.TAKEN_ROW, k.STEP, k.BUY_QUOTE, k.SELL_QUOTE]] = k.NEVER, -1, -1, -1, -1
         self._state[[k.NET, k.KNOWN_NET, k.WANTED]] = opening.net
         self._state[k.TODAY] = opening.long_today + opening.short_today
-        self._hand_over(k.A_STATE, self._state)
+        for place, array in ((k.A_STATE, self._state), (k.A_SETTINGS, self._settings), (k.A_VALUES, self._values)):
+            self._hand_over(place, array)
         slip = model.execution.slip_ticks * tape.price_tick if tape.price_tick > 0 else math.inf
         tolerance = tape.price_tick / 4 if tape.price_tick > 0 else 1e-9
         rates = terms.rates
@@ -364,7 +365,7 @@ class SimulatedRun:
             More orders are under way or resting than a run has places for.
         """
         until = self.tape.rows if until is None else min(until, self.tape.rows)
-        while k.run(self._address, self._settings, self._values, until) < until:
+        while k.run(self._address.ctypes.data, until) < until:
             if self._state[k.OVERFLOW]:
                 raise FailedError(
                     f"more than {k.MOST_ORDERS} orders work at row {self._state[k.OVERFLOW] - 1}",
