@@ -157,9 +157,12 @@ def _simulate() -> None:
     from ghtrader_models.simulation.assumptions import SimulationModel
     from ghtrader_models.simulation.book_tape import pack
     from ghtrader_models.simulation.simulate import ContractTerms, SimulatedRun, Targets
+    from ghtrader_models.simulation.trade_inference import infer_trades
 
     times, prices, lots = np.arange(2), np.full((2, 5), 100.0), np.ones((2, 5), np.int64)
-    tape = pack(times, prices, lots, prices + 10.0, lots, 10.0)
+    best = prices[:, 0]
+    trades = infer_trades(best, best + 10.0, best, np.array([0, 1]), np.array([0.0, 100.0]), 1, 10.0)
+    tape = pack(times, prices, lots, prices + 10.0, lots, 10.0, trades=trades)
     terms = ContractTerms(rates=FeeRates(), multiplier=1, rule=ClosingRule.BY_OFFSET)
     SimulatedRun(tape, Targets(np.ones(2, np.int64)), terms, SimulationModel()).advance()
 
