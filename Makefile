@@ -68,12 +68,14 @@ soak: setup
 questdb: setup
 	$(BIN)/python infra/questdb/run.py
 
-# Writes both locks anew, from pyproject.toml and for uv itself: wheels alone, with the sha256 of each for every machine and
-# Python, without any address of a registry. UPGRADE=--upgrade for the newest versions, UPGRADE="-P numpy" for one.
+# Writes the locks anew, from pyproject.toml, for uv itself and for the peer of the simulation of orders: wheels alone, with the
+# sha256 of each for every machine and Python, without any address of a registry. UPGRADE=--upgrade for the newest versions,
+# UPGRADE="-P numpy" for one.
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --only-binary :all: --no-header --quiet
 lock: setup
 	$(COMPILE) $(UPGRADE) --extra dev --extra deep pyproject.toml -o requirements.lock
 	echo uv | $(COMPILE) $(UPGRADE) - -o infra/installer.lock
+	echo hftbacktest==2.4.4 | $(COMPILE) $(UPGRADE) - -o infra/hftbacktest.lock
 
 # What is installed, as a CycloneDX bill of materials: .cache/sbom.json.
 sbom: setup

@@ -1,9 +1,10 @@
 """Compiles every numba kernel once, so that no first run waits for it: `python -m ghtrader.compile_kernels [HOME ...]`.
 
 `make setup` calls it. It takes the steps of a trading day on a tiny scenario: exchange, quality, factors, every kind of
-label, windows, factor research, the tabular model families, networks that are stepped, policy. The factor kernel is one
-function that is handed an address, so one set compiles it for all sets, ours and a user's own. The compiled code goes
-where `ghtrader_base.numba_cache` puts it, and from there under each home that is named; a second call takes seconds.
+label, windows, factor research, the tabular model families, networks that are stepped, policy, orders on recorded
+books. The factor kernel is one function that is handed an address, so one set compiles it for all sets, ours and a
+user's own. The compiled code goes where `ghtrader_base.numba_cache` puts it, and from there under each home that is
+named; a second call takes seconds.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def warm() -> None:
         _read(home, symbol, day)
         _trade(home, symbol, day)
         _step()
+        _simulate()
 
 
 def _play(home: Path) -> tuple[str, date]:
@@ -146,6 +148,23 @@ def _step() -> None:
     layer |= {"project": zeros(1, 1), "project_bias": zeros(1), "epsilon": one, "memory": np.ones(1, np.int64)}
     for kind, arrays in (("tcn", block), ("ssm", layer)):
         Predictor.from_files(kind, {WEIGHTS_FILE: write_arrays(shared | arrays)})
+
+
+def _simulate() -> None:
+    """Two books through the simulation of orders."""
+    from ghtrader_market.reference.closing_rules import ClosingRule
+    from ghtrader_market.reference.varieties import FeeRates
+    from ghtrader_models.simulation.assumptions import SimulationModel
+    from ghtrader_models.simulation.book_tape import pack
+    from ghtrader_models.simulation.simulate import ContractTerms, SimulatedRun, Targets
+    from ghtrader_models.simulation.trade_inference import infer_trades
+
+    times, prices, lots = np.arange(2), np.full((2, 5), 100.0), np.ones((2, 5), np.int64)
+    best = prices[:, 0]
+    trades = infer_trades(best, best + 10.0, best, np.array([0, 1]), np.array([0.0, 100.0]), 1, 10.0)
+    tape = pack(times, prices, lots, prices + 10.0, lots, 10.0, trades=trades)
+    terms = ContractTerms(rates=FeeRates(), multiplier=1, rule=ClosingRule.BY_OFFSET)
+    SimulatedRun(tape, Targets(np.ones(2, np.int64)), terms, SimulationModel()).advance()
 
 
 def spread(homes: list[Path]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from ghtrader_base import settings
 from ghtrader_base.errors import ConfigError
 
-__all__ = ["cache_folder", "code_version", "intrinsic", "njit", "types"]
+__all__ = ["cache_folder", "carray", "code_version", "intrinsic", "njit", "types"]
 
 _OURS = "GHTRADER_NUMBA_CACHE"
 """Beside NUMBA_CACHE_DIR: the folder that we, not the user, put there."""
@@ -69,5 +69,5 @@ def _settle() -> None:
 
 _settle()
 
-from numba import njit, types  # noqa: E402
+from numba import carray, njit, types  # type: ignore[attr-defined]  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402

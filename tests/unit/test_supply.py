@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "infra/installer.lock")
+LOCKS = ("requirements.lock", "infra/installer.lock", "infra/hftbacktest.lock")
 SHA256 = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
 
 

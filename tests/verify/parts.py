@@ -55,6 +55,7 @@ PROPERTIES = [
         for name in (
             "factors/test_engine", "labels/test_labels", "inference/test_predictors", "evaluation/test_evaluation",
             "datasets/test_windows", "datasets/test_build_days", "research/test_scores", "test_policy",
+            "simulation/test_identities",
         )
     ),
 ]  # fmt: skip
@@ -117,6 +118,8 @@ PARTS: dict[str, Part] = {
     "simulation": Part(
         1, [verify("simulation"), verify("request_flood", jobs=1), verify("carried_position"), verify("random_days")]
     ),
+    # Installs an environment of 740 MB, so it runs where it is named.
+    "hftbacktest": Part(5, [verify("hftbacktest", jobs=1)], named=True),
     "mutants": Part(3, [verify("mutants")]),
     "chaos": Part(
         12, [verify("chaos"), verify("chaos_kinds"), ["python", "-m", "tests.chaos", "--faults", "--jobs", "2"]]

@@ -42,6 +42,8 @@ wanted = {
     "ghtrader_models.research.ranks._average_ranks", "ghtrader_models.inference.predictors._logistic",
     "ghtrader_models.inference.predictors._trees", "ghtrader_models.policy.step",
     "ghtrader_models.inference.streaming.tcn._run", "ghtrader_models.inference.streaming.ssm._run",
+    "ghtrader_models.simulation.kernel.run", "ghtrader_models.simulation.book_tape._pack",
+    "ghtrader_models.simulation.trade_inference._infer",
     "ghtrader_models.policy._target_path", "ghtrader_models.evaluation.order_simulation._fill_targets",
 }
 assert all(before[name] for name in wanted), [name for name in wanted if not before[name]]
