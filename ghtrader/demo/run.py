@@ -30,8 +30,8 @@ _NAMED = 10
 _KEPT = frozenset({"numba", "locks"})
 """Compiled code, which `make setup` puts there and another demo need not make again; lock files are never deleted."""
 MADE = _KEPT | {
-    "accounts", "dagster", "data", "exchange", "logins", "logs", "mlflow", "models", "processes", "questdb_debt",
-    "runs", "state", "tmp", "tokens", "tqsdk",
+    "accounts", "cache", "dagster", "data", "exchange", "logins", "logs", "mlflow", "models", "processes",
+    "questdb_debt", "runs", "state", "tmp", "tokens", "tqsdk",
 }  # fmt: skip
 """Folders that a demo, or `ghtrader up` on what it left, makes at the top of its home."""
 
