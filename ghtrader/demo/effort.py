@@ -45,7 +45,7 @@ FULL = Effort(
         "logistic": {},
         "xgboost": {},
         "lightgbm": {},
-        "tcn": {"max_windows": 3000, "max_epochs": 3, "batch_size": 128},
+        "tcn": {"max_windows": 2000, "max_epochs": 3, "batch_size": 64},
     },
     snapshot_seconds=3.0,
 )

@@ -36,8 +36,8 @@ arrays of days; with --quick a third of the ticks."""
 _KEPT = frozenset({"numba", "locks"})
 """Compiled code, which `make setup` puts there and another demo need not make again; lock files are never deleted."""
 MADE = _KEPT | {
-    "accounts", "dagster", "data", "exchange", "logins", "logs", "mlflow", "models", "processes", "questdb_debt",
-    "runs", "state", "tmp", "tokens", "tqsdk",
+    "accounts", "cache", "dagster", "data", "exchange", "logins", "logs", "mlflow", "models", "processes",
+    "questdb_debt", "runs", "state", "tmp", "tokens", "tqsdk",
 }  # fmt: skip
 """Folders that a demo, or `ghtrader up` on what it left, makes at the top of its home."""
 

@@ -6,10 +6,11 @@ bytes.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -94,6 +95,17 @@ def export(network: nn.Module, scaler: FeatureScaler, length: int, windows: np.n
             f"the exported graph differs from the network by {worst:.1e}", "report it with the family and its settings"
         )
     return data
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """What torch computes in the block takes so many threads; more of them turn idly where the cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def probabilities_of(network: nn.Module, scaler: FeatureScaler, length: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -138,7 +138,7 @@ def fit_windows(
     from ghtrader_models.datasets.sample_windows import training_and_validation
     from ghtrader_models.datasets.windows import WindowSpec
     from ghtrader_models.families.networks.heads import AuxiliaryHeads
-    from ghtrader_models.families.onnx_export import export, probabilities_of
+    from ghtrader_models.families.onnx_export import export, probabilities_of, torch_threads
     from ghtrader_models.families.pretraining.encoder import EncoderFile, pretrained_encoder, read_encoder
     from ghtrader_models.families.stepped_export import export_stepped
     from ghtrader_models.families.window_training import train_network
@@ -176,11 +176,12 @@ def fit_windows(
     some = samples.rows[:: max(1, samples.rows.size // _COMPARED)][:_COMPARED]
     windows = padded_windows(samples.X, samples.day_index, some, config.length)
     files = {}
-    if arrays_of is None or not session.scored_only:  # the graph takes as long as a short training
-        files[ONNX_FILE] = export(network, module.normaliser, config.length, windows)
-    if arrays_of is not None:
-        files[WEIGHTS_FILE] = export_stepped(kind, network, arrays_of, module.normaliser, config.length, windows)
-    moved = _moved(probabilities_of(network, module.normaliser, config.length), windows)
+    with torch_threads(config.nthread):
+        if arrays_of is None or not session.scored_only:  # the graph takes as long as a short training
+            files[ONNX_FILE] = export(network, module.normaliser, config.length, windows)
+        if arrays_of is not None:
+            files[WEIGHTS_FILE] = export_stepped(kind, network, arrays_of, module.normaliser, config.length, windows)
+        moved = _moved(probabilities_of(network, module.normaliser, config.length), windows)
     return WindowModel(kind, files, moved, validated, trained.validation, record, curve)
 
 

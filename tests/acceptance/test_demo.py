@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ghtrader.demo.effort import FULL
+from ghtrader.demo.run import strangers
 from ghtrader_assets.results.comparison_store import read_comparison
 from ghtrader_models.evaluation.comparison_page import render_table
 
@@ -47,6 +48,11 @@ def test_report_says_what_it_promises(default_demo) -> None:
     assert page.count("data:image/png;base64") >= 10 and "simulated" in page and "http" not in page.split("<main>")[1]
     assert "simulated, signal planted" in default_demo.text and "real, " in default_demo.text
     assert "ghtrader up" in default_demo.text
+
+
+@pytest.mark.sample
+def test_the_home_can_be_started_over(default_demo) -> None:
+    assert strangers(default_demo.home) == []
 
 
 @pytest.mark.sample
