@@ -31,6 +31,8 @@ LEVEL_NAME = "GHTRADER_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SHORTEST = 4
 """A value of fewer letters than this is part of ordinary words."""
+_PUBLISHED = {"ghtrader", "simulated"}
+"""The simulated exchange's own login, which its documentation tells, and words of most messages."""
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -119,4 +121,5 @@ def _secrets() -> list[str]:
         values |= {found.get(name, "") for name in SECRETS}
         addresses |= {found.get(name, "") for name in ADDRESSES}
     values = values.union(*(secrets_of(address) for address in addresses))
+    values -= _PUBLISHED
     return sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)

@@ -113,7 +113,8 @@ def family_settings(
     from ghtrader_models.families.window_config import require_devices
 
     learner = get_family(family)
-    known = {field.name for field in dataclasses.fields(learner.config())}
+    usual = learner.config()
+    known = {field.name for field in dataclasses.fields(usual)}
     found: dict[str, bool | int | float | str] = {"preset": preset} if preset else {}
     given = {option: number for option, number in numbers.items() if number is not None}
     for option, number in given.items():
@@ -121,7 +122,9 @@ def family_settings(
         if field is None:
             raise UsageError(f"{family} has no {option}", f"--set takes: {', '.join(sorted(known))}")
         found[field] = number
-    found |= dict(map(setting_of, changes))
+    for name, value in map(setting_of, changes):
+        of_text = type(value) is int and isinstance(getattr(usual, name, None), str)
+        found[name] = str(value) if of_text else value  # a list of one number is written like a number
     require_devices(family, make_config(learner, found), devices)
     return found
 

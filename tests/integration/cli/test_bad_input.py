@@ -68,7 +68,6 @@ BAD_RECORDINGS = {
     "infinite.csv": cell(50, "price", b"inf"),
     "lots.csv": cell(50, "total_volume", b"1.5"),
     "half.csv.gz": gzip.compress(SAMPLE)[:40_000],
-    "cut.csv": b"".join(LINES)[:-40],
     "backwards.csv": b"".join([LINES[0], *LINES[:0:-1]]),
     "weekend.csv": b"".join(LINES).replace(b"20210104", b"20210102"),
     "header.csv": LINES[0],
@@ -147,7 +146,6 @@ def test_sql_writes_where_it_can(name: str, tmp_path: Path, capfd: pytest.Captur
         "jobs list",
         "up --only mlflow --mlflow-port 0",
         "trade --account x --mode paper --symbol SHFE.cu2505",
-        "kill trip --account x --reason test",
     ],
 )
 def test_a_home_that_cannot_be_is_said(command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -156,6 +154,18 @@ def test_a_home_that_cannot_be_is_said(command: str, tmp_path: Path, capfd: pyte
     command = command.replace("--mlflow-port 0", f"--mlflow-port {free_port()}")
     assert str(blocked) in refused(capfd, 2, *command.split(), "--home", str(blocked))
     assert blocked.read_text() == "not a folder"
+
+
+@pytest.mark.clock
+def test_a_switch_is_tripped_wherever_it_can_be_though_the_home_is_none(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    code = run(["kill", "trip", "--account", "x", "--reason", "test", "--home", str(blocked)])
+    out, error = capfd.readouterr()
+    assert code == 1 and "could not be written at paper" in error and str(blocked) in error
+    assert "True" in out and "False" not in out.splitlines()[1]
 
 
 def free_port() -> int:

@@ -35,7 +35,7 @@ def test_mapped_days_are_handed_over_block_by_block(tmp_path: Path, sizes: tuple
     samples = Samples.of_rows(whole)
     rows = AskedRows([HeldRows(day) for day in days])
     mapped = Samples(**{**vars(samples), "X": rows})
-    parallel_training._hand_over(tmp_path, "tcn", mapped, TCNConfig(), seed=1, devices=2)
+    parallel_training._hand_over(tmp_path, "tcn", mapped, TCNConfig(), seed=1, devices=2, encoder=None)
     _, read = parallel_training.read_task(tmp_path)
     assert np.array_equal(np.asarray(read.X), whole, equal_nan=True) and np.array_equal(read.rows, samples.rows)
     assert len(rows.asked) == -(-len(whole) // BLOCK_ROWS) and max(rows.asked) == BLOCK_ROWS
