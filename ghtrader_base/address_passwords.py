@@ -37,7 +37,7 @@ def secrets_of(address: str) -> frozenset[str]:
     if parts is None:
         return frozenset()
     user, _, password = _login(address).partition(":")
-    found = {password or (user if len(user) >= _TOKEN_LETTERS else "")}
+    found = {password, user if password in ("", "x-oauth-basic") and len(user) >= _TOKEN_LETTERS else ""}
     for text in (parts.path, parts.query, parts.fragment):
         found |= {value for name, value in _PARAMETER.findall(text) if _NAME.search(unquote_plus(name))}
     return frozenset(found | {unquote(one) for one in found} | {unquote_plus(one) for one in found}) - {""}

@@ -87,6 +87,11 @@ def setting_of(text: str) -> tuple[str, Any]:
     return name.strip(), value
 
 
+def as_text(value: Any, usual: Any) -> Any:
+    """A whole number as text where the setting is text: a list of one number is written like a number."""
+    return str(value) if type(value) is int and isinstance(usual, str) else value
+
+
 def family_settings(
     family: str, preset: str, numbers: Mapping[str, int | float | None], changes: Sequence[str], devices: int = 1
 ) -> dict[str, bool | int | float | str]:
@@ -123,8 +128,7 @@ def family_settings(
             raise UsageError(f"{family} has no {option}", f"--set takes: {', '.join(sorted(known))}")
         found[field] = number
     for name, value in map(setting_of, changes):
-        of_text = type(value) is int and isinstance(getattr(usual, name, None), str)
-        found[name] = str(value) if of_text else value  # a list of one number is written like a number
+        found[name] = as_text(value, getattr(usual, name, None))
     require_devices(family, make_config(learner, found), devices)
     return found
 

@@ -11,13 +11,13 @@ import os
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ghtrader.demo.effort import Effort
 from ghtrader.demo.pipeline_stages import LiveHalf, to_a_champion, trade_champion
 from ghtrader.demo.progress import Stages
 from ghtrader.demo.report import LivePartReport
 from ghtrader.demo.trading_results import trading_facts
+from ghtrader_base.address_passwords import host_of
 from ghtrader_base.errors import ConfigError
 from ghtrader_base.settings import Settings, load_settings
 
@@ -56,7 +56,7 @@ def run(home: Path, options: ServiceOptions, seed: int, stages: Stages, effort: 
         hint = "see docs/getting_started/connect_tqsdk.md"
         raise ConfigError("the demo was asked to use a service, and TQSDK_USER is not set", hint)
     days = history_days(settings, options.end)
-    where = urlsplit(os.environ.get("TQ_AUTH_URL", "")).netloc or "the vendor's service"
+    where = host_of(os.environ.get("TQ_AUTH_URL", "")) or "the vendor's service"
     facts = to_a_champion(settings, days, seed, stages, effort)
     kind = f"ticks of {where}, {len(days)} days to {days[-1]}"
     part = LivePartReport(kind=kind, simulated=False, pipeline=facts, trading=None, world=None, strength=None)

@@ -228,6 +228,7 @@ def benchmark_series(
         left_out=list(dataset.left_out),
         splits=plan.words,
         latency_ms=execution.latency_ms,
+        max_order=execution.max_order,
     )
     metadata: dict[str, Any] = {
         "rows": len(dataset),

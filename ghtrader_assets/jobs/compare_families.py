@@ -46,6 +46,7 @@ def join_families(context: dg.OpExecutionContext, config: CompareConfig, home: H
         splits_hash=config.splits_hash,
         data_hash=config.data_hash,
         latency_ms=home.settings.risk_latency_ms,
+        max_order=home.settings.risk_max_order,
         preset=config.preset,
         changes=config.settings,
         seed=config.seed,

@@ -1,17 +1,21 @@
 """Chooses the walk-forward reports of a series that may stand beside each other, and says why the others may not.
 
 Reports are comparable where they were scored on the same tests, learned from the same rows, saw the same factors and
-traded with the same latency.
+traded with the same latency and orders of the same size.
 A report speaks of a bundle where both were made of the same days in the same way.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ghtrader_assets.results.reports_store import ReadableReports, StoredReport
 from ghtrader_base.errors import FailedError
+from ghtrader_base.trading_limits import default
 from ghtrader_models.bundles.provenance import BundleContent, data_hash
+from ghtrader_models.families.base import get_family
 from ghtrader_models.families.table import family_names
 
 
@@ -61,7 +65,20 @@ def difference(report: StoredReport, other: StoredReport) -> str:
         return "its report is of other features or labels"
     if report.context.latency_ms != other.context.latency_ms:
         return "its report is of another latency of orders"
+    if largest_order(report) != largest_order(other):
+        return "its report is of another largest order"
     return ""
+
+
+def largest_order(report: StoredReport) -> int:
+    """Lots of the largest order that the report's simulation sent."""
+    told = report.context.max_order
+    return int(default("max_order")) if told is None else told
+
+
+def with_defaults(family: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as it was kept, with the defaults of fields that the family has had since."""
+    return {**asdict(get_family(family).config()), **config} if config else {}
 
 
 def why_not_of(report: StoredReport, content: BundleContent) -> str:
@@ -72,7 +89,7 @@ def why_not_of(report: StoredReport, content: BundleContent) -> str:
     """
     if data_hash(content.days) != report.context.data_hash:
         return "learned from other days than its report speaks of"
-    given, scored = dict(content.config), report.config
+    given, scored = with_defaults(report.family, content.config), with_defaults(report.family, report.config)
     other = sorted(name for name in {*given, *scored} if given.get(name) != scored.get(name))
     if scored and other:
         return f"was trained with other settings than its report speaks of ({', '.join(other)})"

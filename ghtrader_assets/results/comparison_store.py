@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from ghtrader_assets.results.comparable_reports import largest_order, with_defaults
 from ghtrader_assets.results.reports_store import (
     StoredReport,
     load_candidate,
@@ -24,6 +25,7 @@ from ghtrader_assets.results.reports_store import (
 from ghtrader_base.errors import FailedError, GhtraderError, IntegrityError
 from ghtrader_base.files import atomic_write_bytes, atomic_write_json, read_json
 from ghtrader_base.settings import Settings
+from ghtrader_base.trading_limits import default
 from ghtrader_base.version import code_version
 from ghtrader_market.stores.lake.lake import Lake
 from ghtrader_models.bundles.provenance import data_hash
@@ -58,6 +60,8 @@ class WantedTests:
         As a walk-forward report has them.
     latency_ms : float
         How late orders of the simulation meet the market.
+    max_order : int
+        Lots of its largest order.
     preset : str
         Size of every family.
     changes : mapping of str to mapping
@@ -73,6 +77,7 @@ class WantedTests:
     splits_hash: str
     data_hash: str
     latency_ms: float
+    max_order: int = field(default_factory=lambda: int(default("max_order")))
     preset: str = Preset.SMALL
     changes: Mapping[str, Mapping[str, bool | int | float | str]] = field(default_factory=dict)
     seed: int = 0
@@ -80,8 +85,10 @@ class WantedTests:
     words: str = ""
 
     def settings_of(self, family: str) -> dict[str, bool | int | float | str]:
-        """What a run takes as the settings of a family."""
-        return {"preset": str(self.preset), **self.changes.get(family, {})}
+        """What a run takes as the settings of a family, each of the type that it has there."""
+        changes = self.changes.get(family, {})
+        config = make_config(get_family(family), {"preset": str(self.preset), **changes})
+        return {"preset": str(self.preset), **{name: getattr(config, name) for name in changes}}
 
     def config(self, family: str) -> FamilyConfig:
         """What a family is trained with; `UsageError` for an unknown one, or settings it does not have."""
@@ -105,7 +112,8 @@ def why_not(report: StoredReport | None, wanted: WantedTests) -> str:
         return f"its report is of other splits: {report.splits_hash[:12] or 'unknown'}, not {wanted.splits_hash[:12]}"
     if report.context.data_hash != wanted.data_hash:
         return "its report is of other days, features or labels"
-    if report.config != asdict(wanted.config(report.family)):
+    config = asdict(wanted.config(report.family))
+    if with_defaults(report.family, report.config) != config:
         changed = "".join(f", {name}={value}" for name, value in wanted.changes.get(report.family, {}).items())
         return f"its report is of other settings than the preset {wanted.preset}{changed}"
     if report.seed != wanted.seed or report.policy:
@@ -114,6 +122,8 @@ def why_not(report: StoredReport | None, wanted: WantedTests) -> str:
         return "its report is of a version that did not calibrate"
     if report.context.latency_ms != wanted.latency_ms:
         return f"its report has no trading with orders that are {wanted.latency_ms:g} ms late"
+    if largest_order(report) != wanted.max_order:
+        return f"its report has no trading with orders of {wanted.max_order} lots at most"
     return ""
 
 
@@ -124,7 +134,9 @@ def candidate_of(settings: Settings, symbol: str, horizon: int, family: str, wan
     except GhtraderError:  # none yet, or one that is damaged: either way it is trained anew
         return None
     content = bundle.content
-    same = data_hash(content.days) == wanted.data_hash and content.config == asdict(wanted.config(family))
+    same = data_hash(content.days) == wanted.data_hash and with_defaults(family, content.config) == asdict(
+        wanted.config(family)
+    )
     return bundle if same and content.seed == wanted.seed and content.until_ns == wanted.until_ns else None
 
 

@@ -55,6 +55,8 @@ class ReportContext:
         Of this family on this series and horizon, in all sweeps so far (`sweeps_store`): what a score is deflated for.
     latency_ms : float or None
         How late orders of the simulation met the market; None in a report of an older version.
+    max_order : int or None
+        Lots of its largest order; None in a report of an older version, which took the default.
     """
 
     days: list[date]
@@ -68,6 +70,7 @@ class ReportContext:
     made_at: str = ""
     configurations_tried: int = 0
     latency_ms: float | None = None
+    max_order: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -216,6 +216,7 @@ def wanted_tests(settings: Settings, options: CompareOptions) -> WantedTests:
         splits_hash=plan.splits_hash,
         data_hash=data_hash(dataset.facts),
         latency_ms=settings.risk_latency_ms,
+        max_order=settings.risk_max_order,
         preset=options.preset.value,
         changes=options.changes,
         seed=options.seed,

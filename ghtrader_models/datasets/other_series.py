@@ -69,7 +69,7 @@ def with_varieties(
     others = []
     for symbol in symbols:
         built = set(lake.days(FEATURES, symbol)) & set(lake.days(LABELS, symbol))
-        wanted = sorted(built if days is None else built & set(days.get(symbol, ())))
+        wanted = sorted(built & set(days[symbol]) if days is not None and symbol in days else built)
         wanted = [day for day in wanted if day <= dataset.days[-1]]
         if not wanted:
             raise FailedError(

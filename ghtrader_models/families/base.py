@@ -27,11 +27,11 @@ from ghtrader_models.families.table import FAMILIES
 from ghtrader_models.labels.labels import CLASS_NAMES
 
 LEAST_ROWS = 30
+"""Below this no family is asked: neighbouring rows share their labels, and whatever it found would be chance."""
 MOST_MEMORY = 1_000_000
 """Ticks, some twenty days: factors that say the same for longer say nothing."""
 SMALLEST, LARGEST = 1e-12, 1e9
 """Sizes of numbers in a configuration: libraries keep them as float32 and int32, and multiply them."""
-"""Below this no family is asked: neighbouring rows share their labels, and whatever it found would be chance."""
 _BLOCK = 4096
 
 

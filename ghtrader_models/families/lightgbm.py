@@ -23,6 +23,7 @@ from ghtrader_models.families.base import (
     row_weight,
     rows_to_learn,
 )
+from ghtrader_models.families.training_session import is_exhausted
 from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.lightgbm_text import LIGHTGBM_FILE
@@ -148,6 +149,8 @@ class LightGBMFamily:
         try:
             booster = lightgbm.train(params, matrix, num_boost_round=config.rounds)
         except lightgbm.basic.LightGBMError as exc:
+            if is_exhausted(exc):
+                raise  # `memory_exhausted` says what to do
             raise library_refusal(self.name, exc) from exc
         gains = np.asarray(booster.feature_importance("gain"), np.float64)
         total = gains.sum()

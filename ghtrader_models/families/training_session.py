@@ -21,6 +21,11 @@ _EXHAUSTED = ("can't allocate memory", "out of memory", "bad_alloc", "not enough
 """How torch (of the machine's memory and of a GPU's), XGBoost and LightGBM say that there is no more."""
 
 
+def is_exhausted(error: Exception) -> bool:
+    """Whether an error is a library's word that there is no more memory."""
+    return isinstance(error, MemoryError) or any(said in str(error).lower() for said in _EXHAUSTED)
+
+
 def _nobody(line: str) -> None:
     """Nobody listens."""
 
@@ -91,6 +96,6 @@ def memory_exhausted(what: str, hint: str) -> Iterator[None]:
     except GhtraderError:
         raise
     except Exception as exc:
-        if isinstance(exc, MemoryError) or any(said in str(exc).lower() for said in _EXHAUSTED):
+        if is_exhausted(exc):
             raise FailedError(f"there is not enough memory for {what}: {str(exc).splitlines()[0]}", hint) from exc
         raise

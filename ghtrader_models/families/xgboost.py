@@ -22,6 +22,7 @@ from ghtrader_models.families.base import (
     row_weight,
     rows_to_learn,
 )
+from ghtrader_models.families.training_session import is_exhausted
 from ghtrader_models.families.tree_model import TreeModel
 from ghtrader_models.inference.forest import N_CLASSES
 from ghtrader_models.inference.xgboost_trees import XGBOOST_FILE
@@ -127,6 +128,8 @@ class XGBoostFamily:
             matrix = xgboost.QuantileDMatrix(_batches(learned, weight), max_bin=config.max_bin, nthread=config.nthread)
             booster = xgboost.train(params, matrix, num_boost_round=config.rounds)
         except xgboost.core.XGBoostError as exc:
+            if is_exhausted(exc):
+                raise  # `memory_exhausted` says what to do
             raise library_refusal(self.name, exc) from exc
         scores = booster.get_score(importance_type="total_gain")
         gains = {int(key[1:]): float(value) for key, value in scores.items()}  # type: ignore[arg-type]  # lists are gblinear's

@@ -109,6 +109,8 @@ class BookTape:
         CNY; NaN where it is not known.
     trades : TapeTrades
     sessions : TapeSessions
+    marks : float64[n]
+        What the contract is worth after each row, CNY (`marks.mark_path`): a price nowhere near it fills nothing.
     lower, upper : float
         The day's price limits, CNY; NaN where they are not known.
     """
@@ -120,6 +122,7 @@ class BookTape:
     price_tick: float
     trades: TapeTrades
     sessions: TapeSessions
+    marks: np.ndarray
     lower: float = field(default=math.nan)
     upper: float = field(default=math.nan)
 
@@ -139,6 +142,7 @@ def pack(
     *,
     trades: TapeTrades | None = None,
     sessions: TapeSessions | None = None,
+    marks: np.ndarray | None = None,
     lower: float = math.nan,
     upper: float = math.nan,
 ) -> BookTape:
@@ -156,6 +160,8 @@ def pack(
         CNY; NaN where it is not known, and then no price is judged by it.
     trades, sessions : optional
         None are known; one session.
+    marks : float64[n], optional
+        Not known: every price that can be one counts.
     lower, upper : float
         The day's price limits, CNY.
 
@@ -174,11 +180,14 @@ def pack(
     trades, sessions = trades or TapeTrades.none(rows), sessions or TapeSessions.one(rows)
     if trades.first.shape != (rows + 1,) or sessions.row.shape != (rows,):
         raise UsageError("trades and sessions are not of the tape's rows", "infer them from the same rows")
+    marks = np.full(rows, np.nan) if marks is None else np.ascontiguousarray(marks, np.float64)
+    if marks.shape != (rows,):
+        raise UsageError(f"{marks.size} marks for {rows} rows", "one a row")
     prices, lots = np.full((rows, 2 * LEVELS), np.nan), np.zeros((rows, 2 * LEVELS), np.int32)
     for column, side, volume in ((0, bid, bid_volume), (LEVELS, ask, ask_volume)):
         side, volume = np.ascontiguousarray(side, np.float64), np.ascontiguousarray(volume, np.int64)
         _pack(side, volume, column, float(price_tick), prices, lots)
     return BookTape(
         times=times, prices=prices, lots=lots, levels=levels, price_tick=float(price_tick), trades=trades,
-        sessions=sessions, lower=lower, upper=upper,
+        sessions=sessions, marks=marks, lower=lower, upper=upper,
     )  # fmt: skip

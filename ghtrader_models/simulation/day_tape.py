@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 
 import numpy as np
 
+from ghtrader_market.accounting.execution_model import MOST_SHOWN
+from ghtrader_market.accounting.marks import mark_path
 from ghtrader_market.reference.closing_rules import closing_rule
 from ghtrader_market.reference.holding_limits import is_only_closed
 from ghtrader_market.reference.tick_schema import COLUMN_INDEX, LEVELS
@@ -37,6 +40,7 @@ def tape_of_day(
     contract: str,
     day: date,
     calendar: TradingCalendar | None = None,
+    opening_mark: float = math.nan,
 ) -> BookTape:
     """The tape of a contract's trading day.
 
@@ -52,6 +56,8 @@ def tape_of_day(
         Whose ticks they are.
     calendar : TradingCalendar, optional
         The bundled one by default.
+    opening_mark : float
+        What the contract was valued at before, CNY; NaN where it is not known.
 
     Raises
     ------
@@ -64,7 +70,7 @@ def tape_of_day(
     def side(name: str) -> tuple[np.ndarray, np.ndarray]:
         prices = np.stack([values[COLUMN_INDEX[f"{name}_price{level}"]] for level in range(1, LEVELS + 1)], axis=1)
         lots = np.stack([values[COLUMN_INDEX[f"{name}_volume{level}"]] for level in range(1, LEVELS + 1)], axis=1)
-        return prices, np.nan_to_num(lots, nan=0.0).astype(np.int64)
+        return prices, np.where((lots > 0) & (lots <= MOST_SHOWN), lots, 0).astype(np.int64)
 
     (bid, bid_lots), (ask, ask_lots) = side("bid"), side("ask")
     shown = np.flatnonzero(((bid > 0.0) | (ask > 0.0)).any(axis=0))
@@ -78,4 +84,5 @@ def tape_of_day(
     return pack(
         datetime_ns, bid[:, :levels], bid_lots[:, :levels], ask[:, :levels], ask_lots[:, :levels], price_tick,
         trades=trades, sessions=sessions,
+        marks=mark_path(bid[:, 0], ask[:, 0], values[COLUMN_INDEX["last_price"]], price_tick, opening_mark),
     )  # fmt: skip

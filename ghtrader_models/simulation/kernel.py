@@ -20,11 +20,14 @@ from typing import Any
 import numpy as np
 
 from ghtrader_base.numba_cache import carray, intrinsic, njit, types
+from ghtrader_market.accounting.marks import NEAR
 
 NEVER = (1 << 63) - 1
 LEVELS = 5
 MOST_ORDERS = 64
 """Orders of one run that may be under way or resting at once."""
+_SAME = 1e-9
+"""CNY by which a price may be beyond a limit, for want of bits; an order pays no more."""
 FILL_ROOM = 2048
 """Places for fills that must be free for a row to be simulated."""
 
@@ -77,9 +80,9 @@ VALUE_SIZE = 12
 (
     A_TIMES, A_PRICES, A_LOTS, A_SESSION, A_SESSION_END, A_TRADE_FIRST, A_TRADE_PRICE, A_TRADE_LOTS, A_SEEN, A_ORDER,
     A_ANSWER, A_TARGETS, A_SKIP, A_STREAM, A_STREAM_PRICE, A_QUOTE_PRICES, A_QUOTE_LOTS, A_SEEN_NET, A_SEEN_MONEY,
-    A_STATE, A_MONEY, A_ORDERS, A_ORDER_VALUES, A_TAKEN, A_FILLS, A_FILL_VALUES, A_SETTINGS, A_VALUES,
-) = range(28)  # fmt: skip
-ADDRESS_SIZE = 28
+    A_STATE, A_MONEY, A_ORDERS, A_ORDER_VALUES, A_TAKEN, A_FILLS, A_FILL_VALUES, A_SETTINGS, A_VALUES, A_MARKS,
+) = range(29)  # fmt: skip
+ADDRESS_SIZE = 29
 
 
 @intrinsic
@@ -97,12 +100,16 @@ def _record(w: int, order: int, row: int, at: int, known: int, maker: int, lots:
             fee: float) -> None:  # fmt: skip
     """Write one fill down, and count its money."""
     address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
+    n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
     v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
     s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
     money = carray(_pointer(address[A_MONEY]), (4,), np.float64)
     fills = carray(_pointer(address[A_FILLS]), (1, FILL_SIZE), np.int64)
     fill_values = carray(_pointer(address[A_FILL_VALUES]), (1, FILL_VALUES), np.float64)
     k = s[FILLS]
+    if k >= n[N_ROOM]:  # between two decisions: no place to go on from
+        s[OVERFLOW] = NEVER
+        return
     fills[k, F_ROW], fills[k, F_TIME], fills[k, F_KNOWN], fills[k, F_ORDER] = row, at, known, order
     fills[k, F_LOTS], fills[k, F_OFFSET], fills[k, F_MAKER] = lots, offset, maker
     fill_values[k, F_PRICE], fill_values[k, F_FEE] = price, fee
@@ -181,16 +188,18 @@ def _walk(w: int, i: int, row: int, at: int, maker: int) -> None:
     address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
     prices = carray(_pointer(address[A_PRICES]), (1, 2 * LEVELS), np.float64)
     book_lots = carray(_pointer(address[A_LOTS]), (1, 2 * LEVELS), np.int32)
-    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
     orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
     order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
     taken = carray(_pointer(address[A_TAKEN]), (2, LEVELS), np.int64)
     _forget_taken(w, row)
+    mark = carray(_pointer(address[A_MARKS]), (1,), np.float64)[row]
     side, limit = orders[i, O_SIDE], order_values[i, O_PRICE]
     book = 1 if side > 0 else 0
     for level in range(LEVELS):
         price = prices[row, book * LEVELS + level]
-        if orders[i, O_LEFT] <= 0 or price != price or (price - limit) * side > v[V_TOLERANCE]:
+        if orders[i, O_LEFT] <= 0 or price != price or (price - limit) * side > _SAME:
+            break
+        if abs(price - mark) > NEAR * mark:  # nowhere near the market; no mark judges nothing
             break
         got = min(orders[i, O_LEFT], max(book_lots[row, book * LEVELS + level] - taken[book, level], 0))
         if got > 0:
@@ -219,7 +228,7 @@ def _shown(w: int, row: int, side: int, price: float) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def _refused(w: int, i: int, row: int, at: int) -> bool:
+def _refused(w: int, i: int, row: int) -> bool:
     """Whether the exchange takes no such order: no session, beyond the limits, or opening where only closing is."""
     address = carray(_pointer(w), (ADDRESS_SIZE,), np.int64)
     session_of = carray(_pointer(address[A_SESSION]), (1,), np.int32)
@@ -231,7 +240,8 @@ def _refused(w: int, i: int, row: int, at: int) -> bool:
     order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
     side, price = orders[i, O_SIDE], order_values[i, O_PRICE]
     session = session_of[row]
-    if session != session_of[orders[i, O_SENT_ROW]] or at >= session_end[session]:
+    # What arrived before the end meets the session's last book, though that is stamped with the end or after it.
+    if session != session_of[orders[i, O_SENT_ROW]] or orders[i, O_ARRIVES] >= session_end[session]:
         return True
     if orders[i, O_TIF] != FAK and (price < v[V_LOWER] or price > v[V_UPPER]):
         return True
@@ -249,17 +259,16 @@ def _arrive(w: int, i: int, row: int, at: int) -> None:
     prices = carray(_pointer(address[A_PRICES]), (1, 2 * LEVELS), np.float64)
     answers = carray(_pointer(address[A_ANSWER]), (1,), np.int64)
     n = carray(_pointer(address[A_SETTINGS]), (SETTING_SIZE,), np.int64)
-    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
     s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
     orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
     order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
-    if _refused(w, i, row, at):
+    if _refused(w, i, row):
         s[REFUSED] += 1
         _end(w, i, at)
         return
     side, limit, tif = orders[i, O_SIDE], order_values[i, O_PRICE], orders[i, O_TIF]
     best = prices[row, LEVELS if side > 0 else 0]
-    if best == best and (best - limit) * side <= v[V_TOLERANCE]:
+    if best == best and (best - limit) * side <= _SAME:
         if tif == POST_ONLY:
             s[REFUSED] += 1
             _end(w, i, at)
@@ -384,7 +393,6 @@ def _row(w: int, row: int) -> None:
     trade_first = carray(_pointer(address[A_TRADE_FIRST]), (1,), np.int64)
     trade_price = carray(_pointer(address[A_TRADE_PRICE]), (1,), np.float64)
     trade_lots = carray(_pointer(address[A_TRADE_LOTS]), (1,), np.int64)
-    v = carray(_pointer(address[A_VALUES]), (VALUE_SIZE,), np.float64)
     s = carray(_pointer(address[A_STATE]), (STATE_SIZE,), np.int64)
     orders = carray(_pointer(address[A_ORDERS]), (MOST_ORDERS, ORDER_SIZE), np.int64)
     order_values = carray(_pointer(address[A_ORDER_VALUES]), (MOST_ORDERS, ORDER_VALUES), np.float64)
@@ -396,7 +404,7 @@ def _row(w: int, row: int) -> None:
             continue
         side, price = orders[i, O_SIDE], order_values[i, O_PRICE]
         best = prices[row, LEVELS if side > 0 else 0]
-        if best == best and (best - price) * side <= v[V_TOLERANCE]:
+        if best == best and (best - price) * side <= _SAME:
             _walk(w, i, row, at, 1)
             if orders[i, O_LEFT] <= 0:
                 _end(w, i, at)
@@ -547,8 +555,13 @@ def _step_towards(w: int, t: int, now: int, latency: int, wanted: int) -> bool:
         return False
     else:
         lots = last = need
+    limit = side * np.inf
+    if v[V_SLIP] < np.inf:
+        limit = np.rint(best / (4.0 * v[V_TOLERANCE])) * (4.0 * v[V_TOLERANCE]) + side * v[V_SLIP]
+        if limit <= 0.0:
+            return False
     order = s[NEXT_ID]
-    if not _send(w, order, t, now, latency, side, lots, best + side * v[V_SLIP], FAK,
+    if not _send(w, order, t, now, latency, side, lots, limit, FAK,
                  (last - 1) % n[N_MAX_ORDER] + 1):  # fmt: skip
         return False
     s[NEXT_ID], s[STEP] = order + 1, order

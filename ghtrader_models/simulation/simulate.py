@@ -208,7 +208,7 @@ class RunTotals:
     working: int
 
     def equity(self, mark: float, multiplier: int) -> float:
-        """Net PnL in CNY with what is held valued at `mark`."""
+        """Net PnL in CNY with what is held valued at `mark`; opening lots cost none of the cash."""
         return self.cash - self.fees + (self.net * mark * multiplier if self.net else 0.0)
 
 
@@ -260,6 +260,7 @@ class SimulatedRun:
         seen = np.maximum.accumulate(tape.times + _of_rows(delays.feed, rows)) if rows else tape.times
         for place, array in (
             (k.A_TIMES, tape.times), (k.A_PRICES, tape.prices), (k.A_LOTS, tape.lots), (k.A_SEEN, seen),
+            (k.A_MARKS, tape.marks),
             (k.A_SESSION, np.ascontiguousarray(tape.sessions.row, np.int32)),
             (k.A_SESSION_END, np.ascontiguousarray(tape.sessions.ends_ns, np.int64)),
             (k.A_TRADE_FIRST, np.ascontiguousarray(tape.trades.first, np.int64)),
@@ -362,15 +363,23 @@ class SimulatedRun:
         Raises
         ------
         FailedError
-            More orders are under way or resting than a run has places for.
+            More orders are under way or resting than a run has places for, or more fills come between two decisions.
         """
         until = self.tape.rows if until is None else min(until, self.tape.rows)
-        while k.run(self._address.ctypes.data, until) < until:
-            if self._state[k.OVERFLOW]:
+        while True:
+            done = k.run(self._address.ctypes.data, until)
+            overflow = self._state[k.OVERFLOW]
+            if overflow == k.NEVER:
                 raise FailedError(
-                    f"more than {k.MOST_ORDERS} orders work at row {self._state[k.OVERFLOW] - 1}",
-                    "cancel some before sending more",
+                    f"more than {k.FILL_ROOM} fills come between two decisions at row {self.row}",
+                    "send smaller orders, or take a feed latency without such a gap",
                 )
+            if overflow:
+                raise FailedError(
+                    f"more than {k.MOST_ORDERS} orders work at row {overflow - 1}", "cancel some before sending more"
+                )
+            if done >= until:
+                return
             self._make_room(2 * int(self._settings[k.N_ROOM]))
 
     @property

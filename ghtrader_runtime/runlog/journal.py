@@ -190,7 +190,7 @@ class Journal:
 
 def _cut_torn_line(path: Path) -> None:
     """Take away what a full disk, or a kill, left of a last line: the next one would become part of it."""
-    with contextlib.suppress(FileNotFoundError), path.open("rb+") as file:
+    with contextlib.suppress(FileNotFoundError), open(path, "rb+", opener=private_opener) as file:
         end = file.seek(0, os.SEEK_END)
         at = end
         while at:

@@ -28,7 +28,8 @@ from ghtrader_runtime.runlog.summary import ContractResult, RunSummary, read_sum
 
 NOTE = (
     "made from the run's journal: ticks, targets, latency and counts of messages are not known and stand as none; "
-    "what was held at the end is valued at its last fill"
+    "what was held at the end is valued at its last fill, lots it began with count no PnL, and the last moment before "
+    "a kill may be missing"
 )
 UNENDED = "the process ended without closing the run"
 
@@ -59,24 +60,33 @@ def summary_of(settings: Settings, run_dir: Path) -> RunSummary:
         The disk refuses it.
     """
     found = read_summary(run_dir)
-    if found is not None:
-        return found
+    if found is not None and (not found.rebuilt or not (run_dir / "events.jsonl").exists()):
+        return found  # one that was rebuilt is made anew: the run may have gone on
     state = read_gateway_state(run_dir)
-    running = [one.pid for one in list_processes(settings) if one.kind == "gateway"]
-    if running and (state is None or (state.pid in running and not state.ended)):
+    if (state is None or not state.ended) and _goes_on(settings, state):
         raise RefusedError(f"the run {run_dir.name} goes on", "its summary is written as it ends; stop it first")
     rebuilt = rebuild(run_dir, state)
     write_summary(run_dir, rebuilt)
     return msgspec.structs.replace(rebuilt, folder=run_dir)
 
 
+def _goes_on(settings: Settings, state: GatewayState | None) -> bool:
+    """Whether a process may still write to the run: its gateway, or the one that starts its gateway again."""
+    for one in list_processes(settings):
+        if one.kind == "gateway" and (state is None or one.pid == state.pid):
+            return True
+        if one.kind == "trade" and (state is None or one.purpose.startswith(f"{state.account} ({state.mode})")):
+            return True
+    return False
+
+
 def rebuild(run_dir: Path, state: GatewayState | None) -> RunSummary:
     """What the journal of a run, and the state its gateway told last, add up to; errors as `summary_of`."""
     events = read_lines(run_dir / "events.jsonl")
-    starts = [line for line in events if line["kind"] == "start"]
-    if not starts:
-        raise FailedError(f"{run_dir} has no journal of a trading run", "there is nothing to make its summary of")
     try:
+        starts = [line for line in events if line["kind"] == "start"]
+        if not starts:
+            raise FailedError(f"{run_dir} has no journal of a trading run", "there is nothing to make its summary of")
         return _added_up(run_dir, events, starts[-1], state)
     except (KeyError, TypeError, ValueError, msgspec.ValidationError) as exc:
         raise IntegrityError(

@@ -257,7 +257,8 @@ def read_csv(data: bytes, name: str) -> Columns:
     delimiter = max(_DELIMITERS, key=text.count)
     header = [cell.strip().strip('"') for cell in text.strip("\r").split(delimiter)]
     header = ["(index)" if not cell and number == 0 else cell for number, cell in enumerate(header)]
-    following = data[len(text.encode()) + 1 :].partition(b"\n")[0].rstrip(b"\r").decode()
+    start = data.index(b"\n") + 1
+    following = data[start : max(data.find(b"\n", start), start)].rstrip(b"\r").decode()
     if following.endswith(delimiter) and following.count(delimiter) == len(header):
         header.append(_END)  # every line ends with a delimiter, but for the header
     last = data.rindex(b"\n", 0, len(data) - 1) + 1 if data.count(b"\n") > 1 else 0

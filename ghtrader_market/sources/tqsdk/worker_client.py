@@ -75,7 +75,8 @@ def require_servers(addresses: dict[str, str]) -> None:
         except ValueError:
             usable = False
         if not usable:
-            raise ConfigError(f"{name}={hide_secrets(url)} is no address", "write it as http://HOST:PORT or ws://HOST:PORT/PATH")
+            hint = "write it as http://HOST:PORT or ws://HOST:PORT/PATH"
+            raise ConfigError(f"{name}={hide_secrets(url)} is no address", hint)
         if not reachable(url):
             raise UnreachableError(f"no quote service at {hide_secrets(url)} ({name})", START_HINT)
 
@@ -198,7 +199,7 @@ class Worker:
             except queue.Empty:
                 lost = 0 if self._all_reachable() else lost + 1
                 if lost >= _PROBES_TO_GIVE_UP:
-                    gone = ", ".join(self._addresses.values())
+                    gone = ", ".join(map(hide_secrets, self._addresses.values()))
                     raise UnreachableError(f"the quote service at {gone} went away", START_HINT) from None
                 if time.monotonic() - heard >= self._timeout_s:
                     raise TimedOutError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ghtrader_assets.results.comparable_reports import with_defaults
 from ghtrader_assets.results.comparison_store import WantedTests, compare_stored, of_other_code, why_not
 from ghtrader_assets.results.reports_store import readable_reports, save_report
 from ghtrader_base.errors import FailedError
@@ -24,6 +25,17 @@ WANTED = WantedTests(splits_hash="s", data_hash="d", latency_ms=20.0, seed=3)
 @pytest.fixture
 def settings(tmp_path) -> Settings:
     return load_settings(tmp_path)
+
+
+def test_a_number_for_a_setting_that_is_text_goes_to_a_run_as_text() -> None:
+    wanted = dataclasses.replace(WANTED, changes={"tcn": {"auxiliary_horizons": 10}})
+    assert wanted.settings_of("tcn") == {"preset": "small", "auxiliary_horizons": "10"}
+
+
+def test_a_configuration_without_fields_that_came_later_has_their_defaults() -> None:
+    usual = dataclasses.asdict(get_family("tcn").config())
+    older = {name: value for name, value in usual.items() if not name.startswith(("auxiliary", "pretrain"))}
+    assert older != usual and with_defaults("tcn", older) == usual and with_defaults("tcn", {}) == {}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +59,8 @@ def settings(tmp_path) -> Settings:
         ({}, {"uncalibrated": None}, {}, "did not calibrate"),
         ({"latency_ms": 300.0}, {}, {}, "300 ms late"),
         ({}, {}, {"latency_ms": None}, "20 ms late"),
+        ({"max_order": 2}, {}, {}, "2 lots at most"),
+        ({"max_order": 2}, {}, {"max_order": 2}, ""),
     ],
 )
 @pytest.mark.clock

@@ -92,7 +92,7 @@ def test_a_report_is_read_back_as_it_was_written(settings: Settings) -> None:
         "context": {
             "days": ["2025-04-01", "2025-04-02"], "rows": 10, "data_hash": "d", "run_id": "r", "code_version": "1.0",
             "left_out": [without_rows(date(2025, 4, 3)).to_dict()], "origin": "simulated market", "splits": "",
-            "made_at": "", "configurations_tried": 0, "latency_ms": None,
+            "made_at": "", "configurations_tried": 0, "latency_ms": None, "max_order": None,
         },
     }  # fmt: skip
     assert judge(found).evidence == judge(made).evidence

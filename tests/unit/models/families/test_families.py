@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghtrader_base.errors import UsageError
+from ghtrader_base.errors import FailedError, UsageError
 from ghtrader_models.datasets.samples import Samples
+from ghtrader_models.evaluation.calibration_fit import fit_calibrated
 from ghtrader_models.evaluation.metrics import class_prior, log_loss
 from ghtrader_models.families.base import Preset, get_family, make_config, row_weight
 from ghtrader_models.families.logistic import LogisticConfig
@@ -151,6 +152,23 @@ def test_numbers_of_any_size_train_or_are_refused_by_name(name: str, data: st.Da
         assert chosen in error.message + error.hint or name in error.message
     else:
         np.testing.assert_allclose(model.predict_proba(samples).sum(axis=1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["xgboost", "lightgbm"])
+def test_no_memory_is_no_wrong_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calibration takes a usage error for a span too small to learn from, and would leave it out."""
+    library = pytest.importorskip(name)
+    error = library.core.XGBoostError if name == "xgboost" else library.basic.LightGBMError
+
+    def train(*_: Any, **__: Any) -> None:
+        raise error("std::bad_alloc")
+
+    monkeypatch.setattr(library, "train", train)
+    rng = np.random.default_rng(1)
+    samples = Samples.of_rows(rng.normal(size=(300, 2)).astype(np.float32), np.resize(np.arange(3, dtype=np.int8), 300))
+    family = get_family(name)
+    with pytest.raises(FailedError, match="not enough memory"):
+        fit_calibrated(family, samples, seed=1, config=family.config())
 
 
 def test_a_stride_that_leaves_nothing_to_learn_is_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -124,3 +125,18 @@ def test_what_cannot_be_made_is_said(lost: tuple[Settings, Path, RunSummary], tm
         assert len(summary_of(settings, folder).fill_list) == kept.count(b"\n")
     finally:
         fills.write_bytes(kept)
+
+
+def test_one_that_was_rebuilt_is_made_anew_as_the_run_may_have_gone_on(
+    traded: tuple[Path, RunSummary], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(traded[0], home)
+    settings = load_settings(home)
+    folder = run_folder(settings)
+    (folder / SUMMARY).unlink()
+    lines = (folder / "fills.jsonl").read_text().splitlines(keepends=True)
+    (folder / "fills.jsonl").write_text(lines[0])
+    assert summary_of(settings, folder).fills == 1
+    (folder / "fills.jsonl").write_text("".join(lines))
+    assert summary_of(settings, folder).fills == traded[1].fills
