@@ -69,10 +69,18 @@ def home_at(older: Path, folder: Path, outside: Path) -> Iterator[Path]:
         yield folder / "home"
 
 
-def assert_sound(home: Path) -> None:
-    """The audit finds nothing, no run is called started, and no temporary file of a writer is left."""
+def assert_sound(home: Path, *, half_done: str = "") -> None:
+    """The audit finds nothing, no run is called started, and no temporary file of a writer is left.
+
+    Of a command that is only half done a model may be in the home that MLflow could not take in any more: the audit
+    names it, with what mends it.
+    """
     audited, listed = ghtrader("audit", "--json"), ghtrader("jobs", "list", "--json")
-    assert audited.returncode == 0, audited.stdout + audited.stderr
+    if half_done == "train" and audited.returncode == 1:
+        (found,) = json.loads(audited.stdout)["findings"]
+        assert found["kind"] == "registry_differs" and "`ghtrader models repair` would register it" in found["detail"]
+    else:
+        assert audited.returncode == 0, audited.stdout + audited.stderr
     assert listed.returncode == 0, listed.stderr
     assert {row["status"] for row in json.loads(listed.stdout)["runs"]} <= {"success", "failure"}
     data = load_settings(home).data
@@ -127,7 +135,7 @@ def test_on_a_disk_of_its_own(older: Path, tmp_path: Path, name: str, scarce: st
             command = [part.replace("{outside}", str(disk.folder / "outside")) for part in COMMANDS[name]]
             met = tried(command, filled(disk, room=ROOM.get(scarce), inodes=INODES.get(scarce)), home)
             assert met or scarce not in ("no room", "no inode") or name in ("catalog",)
-            assert_sound(home)
+            assert_sound(home, half_done=name)
             goes_on(command, home)
 
 
@@ -139,7 +147,7 @@ def test_where_no_file_may_grow(older: Path, tmp_path: Path, name: str, scarce: 
         if name == "sql":
             ghtrader("sql", "SELECT 1")  # its process keeps what it compiles, whatever the environment says
         tried(command, nothing_grows(home, GROWTH[scarce]), home)
-        assert_sound(home)
+        assert_sound(home, half_done=name)
         goes_on(command, home)
 
 
