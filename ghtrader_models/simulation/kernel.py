@@ -276,7 +276,7 @@ def _arrive(w: int, i: int, row: int, at: int) -> None:
         _walk(w, i, row, at, 0)
     if orders[i, O_LEFT] <= 0:
         _end(w, i, at)
-    elif tif == FAK:
+    elif tif == FAK or abs(limit) == np.inf:  # there is no price at which it could rest
         s[CANCELLED] += 1
         _end(w, i, at)
     else:

@@ -89,7 +89,7 @@ class OrderStream:
     lots : int64[m]
         Positive; of a cancel ignored.
     price : float64[m]
-        Limits, CNY; an infinite one takes all levels shown.
+        Limits, CNY; an infinite one takes all levels shown, and what is left is cancelled.
     tif : int64[m]
         Places in `TimeInForce`.
     order : int64[m]

@@ -10,6 +10,7 @@ from ghtrader_assets.runs import flows
 from ghtrader_assets.runs.execute import run_job
 from ghtrader_assets.runs.inspect import list_runs
 from ghtrader_market.samples import IF2101
+from ghtrader_models.families.table import family_names
 from tests.integration.pipeline.test_web_servers import free_port, stopped_afterwards, up_and_gone  # noqa: F401
 from tests.support.cli import ghtrader
 from tests.support.waiting import PATIENCE_S
@@ -42,7 +43,7 @@ def test_up_shows_the_graph_runs_again_and_down_stops_it(stopped_afterwards):  #
     shown = graphql(port, GRAPH)
     (location,) = shown["workspaceOrError"]["locationEntries"]
     assert location["locationOrLoadError"]["__typename"] == "RepositoryLocation", location
-    assert len(shown["assetNodes"]) == 12
+    assert len(shown["assetNodes"]) == 10 + 2 * len(family_names())
 
     again = graphql(port, REEXECUTE, {"p": {"parentRunId": first.run_id, "strategy": "ALL_STEPS"}})
     launched = again["launchRunReexecution"]

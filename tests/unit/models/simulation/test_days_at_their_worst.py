@@ -83,3 +83,13 @@ def test_more_fills_between_two_decisions_than_there_is_room_for_are_said() -> N
     run = SimulatedRun(tape, stream, CHARGED, SimulationModel())
     with pytest.raises(FailedError, match="fills come between two decisions"):
         run.advance()
+
+
+def test_an_order_without_a_limit_never_rests() -> None:
+    """It would fill at its own price, which is none."""
+    side, one = np.full((3, 1), 70_000.0), np.array([0])
+    tape = pack(np.arange(3) * 10**9, side, np.ones((3, 1), int), side + 10, np.ones((3, 1), int), 10.0)
+    stream = OrderStream(row=one, side=one + 1, lots=one + 5, price=one + np.inf, tif=one + 1, order=one)
+    run = SimulatedRun(tape, stream, CHARGED, SimulationModel())
+    run.advance()
+    assert run.executions.price.tolist() == [70_010.0] and run.totals.cancelled == 1 and run.totals.working == 0
