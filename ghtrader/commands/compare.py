@@ -22,7 +22,7 @@ from ghtrader.commands.shared_options import (
     series_of,
     settings_of,
 )
-from ghtrader.commands.train import HorizonOption, as_text, setting_of
+from ghtrader.commands.train import HorizonOption, setting_of
 from ghtrader.comparison_text import comparison_text
 from ghtrader.output import emit, progress_display
 from ghtrader_base.errors import UsageError
@@ -50,8 +50,7 @@ def _settings(given: Sequence[str], families: Sequence[str]) -> dict[str, dict[s
     """
     from ghtrader_models.families.base import get_family
 
-    usual = {family: get_family(family).config() for family in families}
-    known = {family: {field.name for field in dataclasses.fields(config)} for family, config in usual.items()}
+    known = {family: {field.name for field in dataclasses.fields(get_family(family).config())} for family in families}
     found: dict[str, dict[str, Any]] = {}
     for text in given:
         asked, value = setting_of(text)
@@ -61,7 +60,7 @@ def _settings(given: Sequence[str], families: Sequence[str]) -> dict[str, dict[s
             hint = "write --set max_epochs=4 for all that have it, or --set tcn.max_epochs=4"
             raise UsageError(f"--set {text}: no compared family has it", hint)
         for taker in takers:
-            found.setdefault(taker, {})[name] = as_text(value, getattr(usual[taker], name))
+            found.setdefault(taker, {})[name] = value
     return found
 
 

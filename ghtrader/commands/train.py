@@ -87,11 +87,6 @@ def setting_of(text: str) -> tuple[str, Any]:
     return name.strip(), value
 
 
-def as_text(value: Any, usual: Any) -> Any:
-    """A whole number as text where the setting is text: a list of one number is written like a number."""
-    return str(value) if type(value) is int and isinstance(usual, str) else value
-
-
 def family_settings(
     family: str, preset: str, numbers: Mapping[str, int | float | None], changes: Sequence[str], devices: int = 1
 ) -> dict[str, bool | int | float | str]:
@@ -118,8 +113,7 @@ def family_settings(
     from ghtrader_models.families.window_config import require_devices
 
     learner = get_family(family)
-    usual = learner.config()
-    known = {field.name for field in dataclasses.fields(usual)}
+    known = {field.name for field in dataclasses.fields(learner.config())}
     found: dict[str, bool | int | float | str] = {"preset": preset} if preset else {}
     given = {option: number for option, number in numbers.items() if number is not None}
     for option, number in given.items():
@@ -127,10 +121,10 @@ def family_settings(
         if field is None:
             raise UsageError(f"{family} has no {option}", f"--set takes: {', '.join(sorted(known))}")
         found[field] = number
-    for name, value in map(setting_of, changes):
-        found[name] = as_text(value, getattr(usual, name, None))
-    require_devices(family, make_config(learner, found), devices)
-    return found
+    found |= dict(map(setting_of, changes))
+    config = make_config(learner, found)
+    require_devices(family, config, devices)
+    return {name: getattr(config, name, value) for name, value in found.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
